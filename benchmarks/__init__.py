@@ -1,0 +1,1 @@
+"""Measurements, each run by hand from the project's root: `uv run python -m benchmarks.NAME`."""

@@ -1,0 +1,365 @@
+"""The command line: each command parses, calls and prints."""
+
+import dataclasses
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from click.shell_completion import get_completion_class
+
+from models.registry import MODELS
+from replay.console.parameters import (
+    CUTS,
+    PROTOCOLS,
+    cache_option,
+    download_options,
+    folder_option,
+    json_option,
+    limit_options,
+    names_option,
+    parse_ids,
+    parse_seeds,
+    reading_options,
+    settings_option,
+    store_option,
+)
+from replay.console.program import Program
+from replay.strategies.registry import STRATEGIES
+from storage.errors import UserError
+from stream.sources.registry import SOURCES, describe_sources, open_source
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="perennial", message="perennial %(version)s")
+@click.option("--debug", is_flag=True, help="Show a traceback when a command fails.")
+def main(debug: bool) -> None:
+    """Replay a log of interactions: refit recommenders period by period, judge them on the next.
+
+    `perennial replay` alone does so with an embedded synthetic stream.
+    """
+
+
+@main.command()
+@click.argument("source", required=False)
+@click.option(
+    "--periods",
+    type=click.IntRange(min=2),
+    help="Periods to cut the log into (equal-count and equal-span).  [default: 17]",
+)
+@click.option(
+    "--cut",
+    type=click.Choice(CUTS),
+    help="How to cut the log.  [default: files for a folder of period files, else equal-count]",
+)
+@names_option("--model", "models", MODELS)
+@names_option("--strategy", "strategies", STRATEGIES)
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    metavar="INTEGER",
+    default=("0",),
+    callback=parse_seeds,
+    help="Seeds of the fits; repeatable or with commas.  [default: 0]",
+)
+@settings_option
+@click.option("--warm-start", is_flag=True, help="Start mvae from the period before's weights.")
+@click.option(
+    "--protocol",
+    type=click.Choice(PROTOCOLS),
+    default=PROTOCOLS[0],
+    show_default=True,
+    help="What is asked about the next period (see docs/protocol.md).",
+)
+@click.option("--no-mask", is_flag=True, help="Rank the items of the context too.")
+@store_option("Where log and results are kept.  [default: SOURCE.duckdb here]", required=False)
+@folder_option("--report", "report_folder", text="Write plots and an HTML page here.")
+@json_option
+@limit_options
+@click.option("--fresh", is_flag=True, help="Make all figures again, those in the store too.")
+@reading_options
+@download_options
+def replay(
+    source: str | None,
+    periods: int | None,
+    cut: str | None,
+    models: tuple[str, ...],
+    strategies: tuple[str, ...],
+    seeds: tuple[int, ...],
+    settings: tuple[tuple[str, str, Any], ...],
+    warm_start: bool,
+    protocol: Literal["fold-in", "returning"],
+    no_mask: bool,
+    store: Path | None,
+    report_folder: Path | None,
+    as_json: bool,
+    memory_limit: int,
+    max_rows: int | None,
+    fresh: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **reading: Any,
+) -> None:
+    """Cut a log into periods, refit on each, judge on the next.
+
+    SOURCE is a file, a folder of period files, or the name of a data set (`perennial datasets
+    list`). Without it the log in --store is replayed or, where there is none, an embedded
+    synthetic stream. The same command again goes on where the last one stopped.
+    """
+    from rich.console import Console
+
+    from replay.choices import choose_models
+    from replay.config import ReplayConfig
+    from replay.console.live import watch_replay
+    from replay.console.screen import describe_ingest, print_summary, show_bar
+    from replay.loop import run_replay
+    from replay.opening import LogRequest, open_log
+    from replay.report.files import write_report
+    from replay.summary import load_run, summarise
+    from stream.protocol import ProtocolSettings
+
+    config = ReplayConfig(
+        strategies=strategies or tuple(STRATEGIES),
+        models=choose_models(models or tuple(MODELS), settings, warm_start=warm_start),
+        seeds=seeds,
+        protocol=ProtocolSettings(protocol=protocol, mask_context=not no_mask),
+        max_rows=max_rows,
+        memory_limit=memory_limit,
+    )
+    request = LogRequest(source, store, cut, periods, _given(reading))
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        with show_bar(console) as progress:
+            log = stack.enter_context(
+                open_log(request, cache=cache or _cache(), mirror=mirror, progress=progress)
+            )
+        for ingested in log.reports:
+            click.echo(describe_ingest(ingested), err=True)
+        click.echo(f"log and results: {log.path}", err=True)
+        config = dataclasses.replace(config, source=log.source, cut=log.cut)
+        with watch_replay(log.store, console) as listener:
+            run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
+        data = load_run(log.store, run_id)
+    summary = summarise(data)
+    written = write_report(data, summary, report_folder) if report_folder else ()
+    if as_json:
+        click.echo(json.dumps(summary.to_json(), allow_nan=False))
+        return
+    print_summary(summary, Console())
+    hint = f"perennial report --store {log.path} -o DIR"
+    click.echo(f"\nreport: {written[0]}" if written else f"\nplots and a page: {hint}")
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
+)
+@store_option("Made where absent.")
+@reading_options
+def ingest(files: tuple[Path, ...], store: Path, **reading: Any) -> None:
+    """Make each FILE the next period of the log in --store.
+
+    Reads Parquet, CSV, TSV (gzip too), MovieLens .dat, RecBole .inter and ADER's period_N.txt. A
+    file goes in whole or not at all; one that is there already changes nothing.
+    """
+    from rich.console import Console
+
+    from replay.console.screen import describe_ingest, show_bar
+    from replay.opening import open_for_writing
+    from storage.ingest import IngestSettings, ingest_period
+
+    settings = IngestSettings(**_given(reading))
+    with open_for_writing(store) as opened, show_bar(Console(stderr=True)) as progress:
+        for path in files:
+            click.echo(describe_ingest(ingest_period(opened, path, settings, progress)))
+
+
+@main.command()
+@store_option("The store to look into.")
+@json_option
+def periods(store: Path, as_json: bool) -> None:
+    """Show what is in a store, period by period."""
+    from rich.console import Console
+
+    from replay.opening import open_existing
+    from replay.report.tables import render_periods
+    from storage.periods import list_periods
+
+    with open_existing(store) as opened:
+        found = list_periods(opened)
+    if as_json:
+        click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in found]}))
+    else:
+        console = Console()
+        console.print(render_periods(found, console.width))
+
+
+@main.command()
+@store_option("The store that holds the log.")
+@click.option("--user", metavar="ID", help="Someone the store knows.")
+@click.option(
+    "--items", metavar="A,B,C", callback=parse_ids, help="What someone unknown likes, by item."
+)
+@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@click.option(
+    "--model",
+    type=click.Choice(tuple(MODELS)),
+    default="infinite-ae",
+    show_default=True,
+    help="Which model to ask.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(tuple(STRATEGIES)),
+    default="joint",
+    show_default=True,
+    help="What the model is fitted on.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the fit.",
+)
+@settings_option
+@limit_options
+@json_option
+def recommend(
+    store: Path,
+    user: str | None,
+    items: tuple[str, ...] | None,
+    k: int,
+    model: str,
+    strategy: str,
+    seed: int,
+    settings: tuple[tuple[str, str, Any], ...],
+    memory_limit: int,
+    max_rows: int | None,
+    as_json: bool,
+) -> None:
+    """Recommend to a user, or to someone who likes some items.
+
+    The model is fitted on the newest period the first time, and kept in the store.
+    """
+    from rich.console import Console
+
+    from models.registry import make_recipe
+    from replay.chain import Limits
+    from replay.choices import choose_models
+    from replay.console.screen import show_status
+    from replay.opening import open_existing
+    from replay.published import context_of_items, context_of_user, newest_model
+    from replay.published import recommend as recommend_to
+    from replay.strategies.registry import make_strategy
+
+    if (user is None) == (not items):
+        raise click.UsageError("give either --user or --items")
+    (chosen,) = choose_models((model,), settings)
+    recipe = make_recipe(chosen.name, chosen.settings)
+    limits = Limits(memory_limit, max_rows)
+    with open_existing(store) as opened:
+        # Before the fit, so that a slip of the pen costs no time.
+        known = context_of_items(opened, items) if items else context_of_user(opened, user or "")
+        with show_status(Console(stderr=True)) as say:
+            fitted = newest_model(opened, make_strategy(strategy), recipe, seed, limits, say)
+        found = recommend_to(opened, fitted, known, k=k)
+    if as_json:
+        rows = [dataclasses.asdict(one) for one in found]
+        click.echo(json.dumps({"recommendations": rows}))
+        return
+    for place, one in enumerate(found, start=1):
+        click.echo(f"{place:>3}  {one.item}")
+
+
+@main.command()
+@store_option("The store that holds the run.")
+@click.option("--run", "run_id", type=click.IntRange(min=1), help="Its number.  [default: newest]")
+@folder_option("-o", "--output", text="Write plots (PNG, SVG) and a self-contained page here.")
+@json_option
+def report(store: Path, run_id: int | None, output: Path | None, as_json: bool) -> None:
+    """Show the figures of a replay again, or write its pictures and page."""
+    from rich.console import Console
+
+    from replay.console.screen import print_summary
+    from replay.opening import open_existing
+    from replay.report.files import write_report
+    from replay.summary import load_run, summarise
+
+    with open_existing(store) as opened:
+        data = load_run(opened, run_id)
+    summary = summarise(data)
+    written = write_report(data, summary, output) if output else ()
+    if as_json:
+        click.echo(json.dumps(summary.to_json(), allow_nan=False))
+        return
+    print_summary(summary, Console())
+    for path in written:
+        click.echo(path)
+
+
+@main.group()
+def datasets() -> None:
+    """Data sets that have a name."""
+
+
+@datasets.command(name="list")
+@cache_option
+def list_datasets(cache: Path | None) -> None:
+    """List the data sets that `replay` knows by name."""
+    from rich.console import Console
+
+    from replay.console.screen import print_sources
+
+    print_sources(describe_sources(cache or _cache()), Console())
+
+
+@datasets.command(name="download")
+@click.argument("name", type=click.Choice(tuple(SOURCES)))
+@download_options
+def download_dataset(name: str, cache: Path | None, mirror: str | None) -> None:
+    """Fetch a data set into the cache, verify its checksum, and print where its files are.
+
+    A download that broke off goes on where it stopped.
+    """
+    from rich.console import Console
+
+    from replay.console.screen import show_bar
+
+    with show_bar(Console(stderr=True)) as progress:
+        log = open_source(name, cache=cache or _cache(), mirror=mirror, progress=progress)
+    for path in log.paths:
+        click.echo(path)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Print a script that completes commands and options.
+
+    bash and zsh: write it to a file and source that from ~/.bashrc or ~/.zshrc. fish: write it to
+    ~/.config/fish/completions/perennial.fish.
+    """
+    complete = get_completion_class(shell)
+    if complete is None:
+        raise UserError(f"no completion for {shell}; choose bash, zsh or fish")
+    click.echo(complete(main, {}, "perennial", "_PERENNIAL_COMPLETE").source())
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("perennial")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a strategy keeps of the past when the log itself is not replayed."""

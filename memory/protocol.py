@@ -1,0 +1,46 @@
+"""The seam of the memories: what survives of a period once it is over."""
+
+from typing import Protocol
+
+from models.protocol import TrainingRows
+from stream.history import History
+
+
+class Memory(Protocol):
+    """What a strategy remembers of the periods before t; immutable.
+
+    A memory that costs time to make keeps its parts in the store, so that absorbing the same period
+    under the same seed again, after a resume, finds them there.
+    """
+
+    def replay_rows(self, num_items: int) -> TrainingRows | None:
+        """The rows to train on beside period t, all marked `replayed`.
+
+        Args:
+            num_items: d_t, the width of the rows.
+
+        Returns:
+            At most the budget's rows, or `None` while nothing is remembered.
+        """
+        ...
+
+    def absorb(self, history: History, seed: int) -> "Memory":
+        """The memory after period `history.period` is over.
+
+        Args:
+            history: everything up to and including the period to absorb.
+            seed: every random draw derives from it.
+        """
+        ...
+
+
+class NoMemory:
+    """Remembers nothing: for strategies that read all they need from the log."""
+
+    def replay_rows(self, num_items: int) -> TrainingRows | None:
+        """Nothing to replay."""
+        return None
+
+    def absorb(self, history: History, seed: int) -> "NoMemory":
+        """Nothing is kept."""
+        return self

@@ -1,0 +1,119 @@
+"""A solved ∞-AE: scores of any context, and of the training rows while λ is chosen."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from models.gram import TileKernel, cross_kernel
+from models.memory_estimate import SCORE_ROWS
+from models.protocol import Json
+from models.row_blocks import RowBlock, split_rows
+from models.solver import Factor, KernelSystem
+
+
+@dataclass(frozen=True)
+class FittedInfiniteAE:
+    """A solved ∞-AE.
+
+    Attributes:
+        settings: of the recipe.
+        kernel: Θ for the d of the rows.
+        rows: X.
+        pieces: X in tiles.
+        weights: `(n,)` W.
+        factor: of K + λ'W⁻¹.
+        report: λ, what validation said, which rows were used.
+    """
+
+    settings: Mapping[str, Json]
+    kernel: TileKernel
+    rows: RowBlock
+    pieces: list[RowBlock]
+    weights: NDArray[np.float64]
+    factor: Factor
+    report: Mapping[str, Json]
+
+    @property
+    def num_items(self) -> int:
+        """d, on which Θ depends."""
+        return int(self.rows.rows.shape[1])
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """f(x) for each context row x, the cheaper way round.
+
+        (K(x, X)(K + λ'W⁻¹)⁻¹) X costs 2n² operations a context and needs no dense α; α itself costs
+        2n²d once and 2nd a context, and is taken only where it pays and is no larger than K.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        n, m, d = len(self.rows), contexts.shape[0], self.num_items
+        alpha = None
+        if d <= n and n * d + m * d < n * m:
+            dense = self.rows.rows.T.toarray().astype(self.kernel.dtype, copy=False)
+            alpha = self.factor.solve(dense).T.astype(np.float32, copy=False)
+        for start in range(0, m, block_rows):
+            stop = min(start + block_rows, m)
+            scores = np.empty((stop - start, d), dtype=np.float32)
+            # A wide block may be few scores but many kernel values.
+            for first in range(start, stop, SCORE_ROWS):
+                last = min(first + SCORE_ROWS, stop)
+                asked = split_rows(contexts[first:last], self.rows.head_items)
+                similarity = cross_kernel(asked, self.pieces, self.kernel)
+                part = scores[first - start : last - start]
+                if alpha is None:
+                    part[:] = self.rows.combine(self.factor.solve(similarity))
+                else:
+                    np.matmul(similarity.astype(np.float32, copy=False), alpha, out=part)
+            yield scores
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The rows, their weights and λ: the factor is made again from them."""
+        interactions = self.rows.rows
+        arrays: dict[str, NDArray[Any]] = {
+            "offsets": interactions.indptr.astype(np.int32),
+            "items": interactions.indices.astype(np.int32),
+            "values": interactions.data.astype(np.float32),
+            "weights": self.weights,
+        }
+        manifest: dict[str, Json] = {
+            "num_items": self.num_items,
+            "settings": dict(self.settings),
+            "report": dict(self.report),
+        }
+        return arrays, manifest
+
+
+def training_scores(
+    rows: RowBlock, system: KernelSystem, reg: float, weights: NDArray[np.float64], first: int
+) -> Iterator[NDArray[np.float32]]:
+    """Score training rows as contexts, without a product with K.
+
+    K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
+
+    Args:
+        rows: X.
+        system: of X.
+        reg: λ.
+        weights: `(n,)` W.
+        first: score this row and those after it.
+
+    Yields:
+        `(≤ SCORE_ROWS, num_items)`.
+    """
+    ridge = system.ridge(reg)
+    start = first
+    for inverse in system.inverse_rows(reg, first, SCORE_ROWS):
+        stop = start + len(inverse)
+        scores = rows.combine(inverse)
+        scores *= (-ridge / weights[start:stop, None]).astype(np.float32)
+        own = rows.rows[start:stop].tocoo()
+        scores[own.row, own.col] += own.data
+        start = stop
+        yield scores

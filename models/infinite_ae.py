@@ -1,0 +1,268 @@
+"""∞-AE: kernel ridge regression with the tangent kernel of an infinitely wide autoencoder.
+
+Sachdeva et al., arXiv 2206.02626, section 3, Eq. 1: α = (K + λ'W⁻¹)⁻¹ X and f(x) = K(x, X) α, where
+W weighs the rows (1 each for real users) and λ' is λ times the mean of K's diagonal, as in the
+authors' code; the paper's equation has plain λ.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from models.fitted_infinite_ae import FittedInfiniteAE, training_scores
+from models.gram import TILE, Backend, TileKernel, fill_gram, make_tile_kernel
+from models.kernel import KernelSettings
+from models.memory_estimate import (
+    FitSizes,
+    Precision,
+    choose_dtype,
+    estimate_bytes,
+    largest_fit,
+    sizes_of,
+)
+from models.protocol import FitOptions, Json, TrainingRows
+from models.row_blocks import RowBlock, popular_items, split_rows
+from models.row_cap import cap_rows
+from models.solver import KernelSystem, make_system
+from models.validation import HoldOut, hold_out, validation_score
+from storage.errors import UserError
+from stream.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class InfiniteAE:
+    """The recipe of ∞-AE.
+
+    Attributes:
+        depth: hidden layers.
+        weight_variance: σ_w².
+        bias_variance: σ_b².
+        regs: the grid of λ, of which validation chooses by HR@100.
+        reg: λ where it is given; no validation then.
+        jitter: what stands for λ where it is 0, which is singular on equal rows.
+        validation_users: judge λ on at most so many rows, a seeded sample; `None` means all.
+        backend: who computes the kernel; `neural-tangents` makes rows dense tile by tile.
+        precision: `auto` takes float32 where n/λ shows that it loses nothing, else float64.
+    """
+
+    depth: int = 1
+    weight_variance: float = 2.0
+    bias_variance: float = 0.01
+    regs: tuple[float, ...] = (1.0, 5.0, 20.0, 50.0, 100.0)
+    reg: float | None = None
+    jitter: float = 1e-6
+    validation_users: int | None = 2000
+    backend: Backend = "closed-form"
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if self.depth < 1:
+            raise ValueError("depth must be at least 1")
+        if self.weight_variance <= 0 or self.bias_variance < 0:
+            raise ValueError("weight_variance must be positive and bias_variance not negative")
+        if not self.regs or min(self.regs) < 0 or (self.reg is not None and self.reg < 0):
+            raise ValueError("regs must name at least one λ, and no λ may be negative")
+        if self.jitter <= 0:
+            raise ValueError("jitter must be positive")
+        if self.validation_users is not None and self.validation_users < 1:
+            raise ValueError("validation_users must be at least 1")
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        return "infinite-ae"
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """The fields as they are recorded with a run."""
+        return dataclasses.asdict(self)
+
+    @property
+    def starts_warm(self) -> bool:
+        """The solution is exact; there is nothing to start from."""
+        return False
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedInfiniteAE:
+        """Choose λ by HR@100 on a hold-out of the real rows, then solve with all rows.
+
+        Raises:
+            UserError: the memory limit has no room for a handful of rows, or a matrix is singular.
+        """
+        sizes = self._sizes(rows)
+        kept, cap = self._cap(rows, sizes, options)
+        if self.reg is None:
+            seed = derive_seed(options.seed, "validation")
+            held = hold_out(kept, seed, max_users=self.validation_users)
+            model = self.fit_judged(held, kept, options)
+        else:
+            model = self._solve(kept, self.reg, {}, options)
+        return dataclasses.replace(
+            model,
+            report={
+                **model.report,
+                "rows_given": rows.num_rows,
+                "row_cap": cap,
+                "bytes_estimated": estimate_bytes(sizes, kept.num_rows),
+            },
+        )
+
+    def fit_judged(
+        self, held: HoldOut, rows: TrainingRows, options: FitOptions
+    ) -> FittedInfiniteAE:
+        """Choose λ on a given hold-out, then solve with `rows`.
+
+        Args:
+            held: what to fit on while choosing, and who is judged by what.
+            rows: what to solve with at last; `held.training` for a split that is fixed.
+            options: the seed and the progress; the rows are not capped.
+        """
+        validation = self.sweep(held, options)
+        report: dict[str, Json] = {
+            "validation": {f"{tried:g}": score for tried, score in validation.items()},
+            "validation_users": len(held.users),
+        }
+        return self._solve(rows, best_reg(validation, self.regs), report, options)
+
+    def sweep(self, held: HoldOut, options: FitOptions) -> dict[float, float]:
+        """HR@100 on a hold-out for each λ of the grid, from one kernel matrix.
+
+        A judged row is a training row, so its scores need no product with K:
+        (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X.
+
+        Returns:
+            λ -> per cent; empty if nobody is judged.
+        """
+        if len(held.users) == 0:
+            return {}
+        rows = held.training
+        others = np.setdiff1d(np.arange(rows.num_rows), held.users)
+        order = np.concatenate([others, held.users])
+        interactions = rows.interactions[order]
+        options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
+        split, system = self._system(
+            interactions, rows.weights[order], self._dtype(rows, min(self.regs))
+        )
+        tie_seed = derive_seed(options.seed, "ties")
+        scores: dict[float, float] = {}
+        for reg in self.regs:
+            blocks = training_scores(
+                split, system, self._effective(reg), rows.weights[order], len(others)
+            )
+            scores[reg] = validation_score(blocks, held, "HR", k=100, tie_seed=tie_seed)
+            options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
+        return scores
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
+    ) -> FittedInfiniteAE:
+        """Solve again for the stored rows and λ, with the settings stored beside them.
+
+        Raises:
+            UserError: what was stored is not such a model.
+        """
+        try:
+            interactions = csr_array(
+                (
+                    np.asarray(arrays["values"], dtype=np.float32),
+                    np.asarray(arrays["items"], dtype=np.int32),
+                    np.asarray(arrays["offsets"], dtype=np.int32),
+                ),
+                shape=(len(arrays["weights"]), int(manifest["num_items"])),
+            )
+            interactions.check_format(full_check=True)
+            reg, report = float(manifest["report"]["reg"]), dict(manifest["report"])
+            settings = dict(manifest["settings"])
+            recipe = InfiniteAE(**{**settings, "regs": tuple(settings["regs"])})
+            weights = np.asarray(arrays["weights"], dtype=np.float64)
+            if not ((weights > 0).all() and np.isfinite(weights).all() and 0 <= reg < np.inf):
+                raise ValueError("a weight or λ is out of range")
+            num_rows = interactions.shape[0]
+            rows = TrainingRows(
+                interactions=interactions,
+                weights=weights,
+                replayed=np.zeros(num_rows, dtype=np.bool_),
+                last_period=np.zeros(num_rows, dtype=np.int32),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"∞-AE: the stored model is damaged ({error}); fit it again") from None
+        model = recipe._solve(rows, reg, {}, FitOptions(seed=0))
+        return dataclasses.replace(model, report=report)
+
+    def _cap(
+        self, rows: TrainingRows, sizes: FitSizes, options: FitOptions
+    ) -> tuple[TrainingRows, str | None]:
+        """Rows that fit, and why there are fewer than given."""
+        cap, why = rows.num_rows, None
+        if options.memory_limit is not None:
+            fitting = largest_fit(sizes, options.memory_limit)
+            if fitting < cap:
+                cap, why = fitting, f"memory limit of {options.memory_limit:,} bytes"
+        if options.max_rows is not None and options.max_rows < cap:
+            cap, why = options.max_rows, f"max_rows {options.max_rows:,}"
+        if why is not None:
+            options.progress(f"∞-AE: the newest {cap:,} of {rows.num_rows:,} rows ({why})")
+        return cap_rows(rows, cap, derive_seed(options.seed, "row cap")), why
+
+    def _sizes(self, rows: TrainingRows) -> FitSizes:
+        smallest = self.reg if self.reg is not None else min(self.regs)
+        return sizes_of(
+            rows.interactions,
+            rows.weights,
+            0 if self.reg is not None else self.validation_users,
+            self.precision,
+            self._effective(smallest),
+        )
+
+    def _dtype(self, rows: TrainingRows, smallest_reg: float) -> np.dtype[Any]:
+        heaviest = float(rows.weights.max(initial=1.0))
+        return choose_dtype(self.precision, rows.num_rows, heaviest, self._effective(smallest_reg))
+
+    def _effective(self, reg: float) -> float:
+        """λ, or the jitter in place of 0."""
+        return reg if reg > 0 else self.jitter
+
+    def _kernel(self, num_items: int, dtype: np.dtype[Any]) -> TileKernel:
+        settings = KernelSettings(self.depth, self.weight_variance, self.bias_variance)
+        return make_tile_kernel(self.backend, settings, num_items, dtype)
+
+    def _system(
+        self, interactions: csr_array, weights: NDArray[np.float64], dtype: np.dtype[Any]
+    ) -> tuple[RowBlock, KernelSystem]:
+        """The rows split into head and tail, and their kernel matrix ready for any λ."""
+        kernel = self._kernel(interactions.shape[1], dtype)
+        split = split_rows(interactions, popular_items(interactions))
+        gram = np.empty((len(split), len(split)), dtype=dtype)
+        fill_gram(split, kernel, gram)
+        return split, make_system(gram, kernel.diagonal(split), weights)
+
+    def _solve(
+        self, rows: TrainingRows, reg: float, report: Mapping[str, Json], options: FitOptions
+    ) -> FittedInfiniteAE:
+        dtype = self._dtype(rows, reg)
+        options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
+        split, system = self._system(rows.interactions, rows.weights, dtype)
+        return FittedInfiniteAE(
+            settings=self.settings,
+            kernel=self._kernel(rows.num_items, dtype),
+            rows=split,
+            pieces=list(split.pieces(TILE)),
+            weights=rows.weights,
+            factor=system.factorise(self._effective(reg)),
+            report={**report, "reg": reg, "rows_used": rows.num_rows, "dtype": dtype.name},
+        )
+
+
+def best_reg(validation: Mapping[float, float], regs: tuple[float, ...]) -> float:
+    """The λ that validation likes best.
+
+    Of equals it is the larger, and the middle of the grid where nobody could be judged.
+    """
+    if not validation:
+        return sorted(regs)[len(regs) // 2]
+    return max(validation, key=lambda reg: (validation[reg], reg))

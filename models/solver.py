@@ -1,0 +1,241 @@
+"""(K + λ'W⁻¹) for one K and many λ: factorise, solve, and read rows of the inverse.
+
+One n × n buffer serves it all: K lies below the diagonal, the factor of the λ at hand on and above
+it. So a sweep over λ needs no second matrix, and shares everything but the factorisation.
+
+On a CPU the work is LAPACK's, through scipy and in place: XLA's Cholesky is several times slower
+there. On an accelerator it is JAX's, on the device.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.linalg import cho_solve
+from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
+
+from storage.errors import UserError
+
+_COPY_TILE = 512
+_INVERT_SHARE = 0.6
+"""From this share of the rows on, inverting the whole matrix costs less than solving for them."""
+
+
+class Factor(Protocol):
+    """A factorised system."""
+
+    def solve(self, right: NDArray[Any]) -> NDArray[Any]:
+        """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹."""
+        ...
+
+
+class KernelSystem(Protocol):
+    """K with its row weights, ready for any λ."""
+
+    def ridge(self, reg: float) -> float:
+        """λ' = λ Σ w K(x,x) / Σ w, which is λ tr(K)/n if all rows weigh the same.
+
+        The paper's Eq. 1 adds plain λ; the authors' code scales it so, and λ then means the same
+        whatever the number of rows. With the weighted mean a row of weight 2 is two equal rows.
+        """
+        ...
+
+    def factorise(self, reg: float) -> Factor:
+        """Factorise for one λ; on a CPU the factor is valid until the next call on the system.
+
+        Raises:
+            UserError: the matrix is not positive definite to the dtype's accuracy.
+        """
+        ...
+
+    def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+        """Rows `first` and after of (K + λ'W⁻¹)⁻¹, in blocks `(≤ block_rows, n)`."""
+        ...
+
+
+def make_system(
+    gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
+) -> KernelSystem:
+    """The system for the processor JAX runs on.
+
+    Args:
+        gram: `(n, n)` in C order, K below the diagonal; it is taken over and overwritten.
+        diagonal: `(n,)` of K.
+        weights: `(n,)` > 0, W.
+    """
+    if jax.default_backend() == "cpu":
+        return LapackSystem(gram, diagonal, weights)
+    return DeviceSystem(gram, diagonal, weights)
+
+
+def inverse_rows_bytes(num_rows: int, wanted: int, itemsize: int) -> int:
+    """Bytes that `inverse_rows` takes beside the buffer and the block it yields."""
+    if wanted >= _INVERT_SHARE * num_rows:
+        return 0
+    return 2 * itemsize * wanted**2
+
+
+def _ridge(reg: float, diagonal: NDArray[Any], weights: NDArray[np.float64]) -> float:
+    """λ' = λ Σ w K(x,x) / Σ w; 0 without rows."""
+    if len(weights) == 0:
+        return 0.0
+    return reg * float(np.average(diagonal.astype(np.float64), weights=weights))
+
+
+def _not_definite(reg: float, dtype: np.dtype[Any]) -> UserError:
+    return UserError(
+        f"∞-AE: the kernel matrix with λ = {reg:g} is singular in {dtype}; "
+        "take a larger λ, a larger jitter, or precision float64"
+    )
+
+
+class LapackSystem:
+    """The system on a CPU."""
+
+    def __init__(
+        self, gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
+    ) -> None:
+        # Columns of LAPACK's matrix are rows of ours: what lies above our diagonal is its lower
+        # triangle.
+        self._buffer = gram
+        self._diagonal = diagonal
+        self._weights = weights
+        self._potrf, self._potri, self._potrs, self._trtri = lapack.get_lapack_funcs(
+            ("potrf", "potri", "potrs", "trtri"), (gram,)
+        )
+        self._trsm = blas.get_blas_funcs("trsm", (gram,))
+
+    def ridge(self, reg: float) -> float:
+        """λ'."""
+        return _ridge(reg, self._diagonal, self._weights)
+
+    def factorise(self, reg: float) -> "LapackFactor":
+        """Copy K above the diagonal, add λ'W⁻¹ and factorise in place."""
+        buffer = self._buffer
+        for start in range(0, len(buffer), _COPY_TILE):
+            rows = slice(start, start + _COPY_TILE)
+            for other in range(0, start + 1, _COPY_TILE):
+                columns = slice(other, other + _COPY_TILE)
+                if other == start:
+                    tile = buffer[rows, rows]
+                    upper = np.triu_indices(len(tile), 1)
+                    tile[upper] = tile.T[upper]
+                else:
+                    buffer[columns, rows] = buffer[rows, columns].T
+        np.fill_diagonal(buffer, self._diagonal + self.ridge(reg) / self._weights)
+        if len(buffer):
+            _, info = self._potrf(buffer.T, lower=1, clean=0, overwrite_a=1)
+            if info:
+                raise _not_definite(reg, buffer.dtype)
+        return LapackFactor(buffer.T, self._potrs)
+
+    def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+        """The last rows of the inverse: through the whole inverse if most are wanted."""
+        factor = self.factorise(reg).triangle
+        num_rows = len(self._buffer)
+        if num_rows - first >= _INVERT_SHARE * num_rows:
+            yield from self._rows_of_inverse(first, block_rows)
+            return
+        # L z = e has zeros above the one, so only the last corner of L takes part at first.
+        corner = np.asfortranarray(np.tril(factor[first:, first:]))
+        if corner.size:
+            self._trtri(corner, lower=1, overwrite_c=1)
+        for start in range(first, num_rows, block_rows):
+            stop = min(start + block_rows, num_rows)
+            right = np.zeros((num_rows, stop - start), dtype=factor.dtype, order="F")
+            right[first:] = corner[:, start - first : stop - first]
+            yield self._trsm(1.0, factor, right, lower=1, trans_a=1, overwrite_b=1).T
+
+    def _rows_of_inverse(self, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+        buffer = self._buffer
+        if len(buffer):
+            _, info = self._potri(buffer.T, lower=1, overwrite_c=1)
+            assert info == 0, "a Cholesky factor has no zero on its diagonal"  # noqa: S101
+        for start in range(first, len(buffer), block_rows):
+            stop = min(start + block_rows, len(buffer))
+            block = np.empty((stop - start, len(buffer)), dtype=buffer.dtype)
+            block[:, :start] = buffer[:start, start:stop].T
+            corner = np.triu(buffer[start:stop, start:stop])
+            block[:, start:stop] = corner + np.triu(corner, 1).T
+            block[:, stop:] = buffer[start:stop, stop:]
+            yield block
+
+
+@dataclass(frozen=True)
+class LapackFactor:
+    """A Cholesky factor.
+
+    Attributes:
+        triangle: `(n, n)` in Fortran order, L in its lower triangle.
+        potrs: LAPACK's solve for the dtype.
+    """
+
+    triangle: NDArray[Any]
+    potrs: Any
+
+    def solve(self, right: NDArray[Any]) -> NDArray[Any]:
+        """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹; B may be overwritten."""
+        if right.size == 0:
+            return right
+        solution, _ = self.potrs(self.triangle, right.T, lower=1, overwrite_b=1)
+        return solution.T  # type: ignore[no-any-return]
+
+
+class DeviceSystem:
+    """The system on JAX's default device."""
+
+    def __init__(
+        self, gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
+    ) -> None:
+        self._diagonal = diagonal
+        self._weights = weights
+        self._double = gram.dtype == np.float64
+        with jax.enable_x64(self._double):
+            below = jnp.tril(jnp.asarray(gram), -1)
+            self._kernel: Array = below + below.T + jnp.diag(jnp.asarray(diagonal))
+
+    def ridge(self, reg: float) -> float:
+        """λ'."""
+        return _ridge(reg, self._diagonal, self._weights)
+
+    def factorise(self, reg: float) -> "DeviceFactor":
+        """Factorise on the device."""
+        dtype = self._kernel.dtype
+        with jax.enable_x64(self._double):
+            added = jnp.asarray(self.ridge(reg) / self._weights, dtype)
+            triangle = jnp.linalg.cholesky(self._kernel + jnp.diag(added))
+            if not bool(jnp.isfinite(triangle).all()):
+                raise _not_definite(reg, np.dtype(dtype))
+        return DeviceFactor(triangle)
+
+    def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+        """Rows of the inverse, block by block."""
+        factor = self.factorise(reg)
+        num_rows = len(self._weights)
+        for start in range(first, num_rows, block_rows):
+            stop = min(start + block_rows, num_rows)
+            unit = np.zeros((stop - start, num_rows), dtype=self._diagonal.dtype)
+            unit[:, start:stop] = np.eye(stop - start)
+            yield factor.solve(unit)
+
+
+@dataclass(frozen=True)
+class DeviceFactor:
+    """A Cholesky factor on a device.
+
+    Attributes:
+        triangle: `(n, n)` L.
+    """
+
+    triangle: Array
+
+    def solve(self, right: NDArray[Any]) -> NDArray[Any]:
+        """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹."""
+        with jax.enable_x64(self.triangle.dtype == jnp.float64):
+            solution = cho_solve((self.triangle, True), jnp.asarray(right).T)
+            return np.asarray(solution.T)

@@ -1,0 +1,1 @@
+"""Strategies, the period loop, metrics and reports."""

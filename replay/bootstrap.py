@@ -1,0 +1,129 @@
+"""How sure a mean over periods is: the bootstrap over users with all their periods.
+
+The same user is judged in several periods, so the numbers of a period are no independent sample.
+Whole users are drawn, and every strategy, model and metric sees the same draws, so that the
+difference of two of them is a paired one (design note 5).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLOCK_NUMBERS = 4_000_000
+"""Multiplicities held at a time."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One figure of one period, user by user, for one seed.
+
+    Attributes:
+        group: index of the mean that it is part of; the seeds of a cell share a group.
+        values: `(n,)` float, one per judged user.
+        weights: `(n,)` float ≥ 0, or `None` where every user counts the same.
+    """
+
+    group: int
+    values: NDArray[np.floating]
+    weights: NDArray[np.floating] | None = None
+
+
+@dataclass(frozen=True)
+class PeriodSeries:
+    """All figures of one period over the same users.
+
+    Attributes:
+        users: `(n,)` int32, the judged users by vocabulary index, each once.
+        series: the figures, each over these users.
+    """
+
+    users: NDArray[np.int32]
+    series: Sequence[Series]
+
+
+def resample_means(
+    periods: Sequence[PeriodSeries], num_groups: int, *, num_resamples: int = 1000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Means over periods of figures averaged over seeds, for resampled users.
+
+    Args:
+        periods: the evaluated periods.
+        num_groups: G, one more than the largest group index.
+        num_resamples: B, how often the users are drawn.
+        seed: of the draws.
+
+    Returns:
+        `(B, G)` float64, one mean per draw and group; a period in which a draw leaves a figure
+        without any weight is left out of that draw's mean. NaN for a group without figures.
+    """
+    judged = np.concatenate([np.empty(0, np.int32), *(period.users for period in periods)])
+    users = np.flatnonzero(np.bincount(judged))
+    positions = [np.searchsorted(users, period.users) for period in periods]
+    samples = np.full((num_resamples, num_groups), np.nan)
+    if len(users) == 0:
+        return samples
+    rng = np.random.default_rng(seed)
+    step = max(1, min(num_resamples, _BLOCK_NUMBERS // len(users)))
+    for start in range(0, num_resamples, step):
+        num_draws = min(step, num_resamples - start)
+        multiplicity = _draw_users(rng, len(users), num_draws)
+        samples[start : start + num_draws] = _mean_over_periods(
+            [
+                _figures(period.series, multiplicity[:, where], num_groups)
+                for period, where in zip(periods, positions, strict=True)
+            ]
+        )
+    return samples
+
+
+def interval(samples: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
+    """The middle `level` of a bootstrap sample, by percentiles; `(B,)` -> (low, high)."""
+    tail = (1.0 - level) / 2.0
+    low, high = np.nanquantile(samples, [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def _draw_users(rng: np.random.Generator, num_users: int, num_draws: int) -> NDArray[np.float64]:
+    """How often each user is drawn, `(num_draws, num_users)`; each row sums to `num_users`."""
+    drawn = np.empty((num_draws, num_users))
+    for row in drawn:
+        row[:] = np.bincount(rng.integers(0, num_users, num_users), minlength=num_users)
+    return drawn
+
+
+def _figures(
+    series: Sequence[Series], multiplicity: NDArray[np.float64], num_groups: int
+) -> NDArray[np.float64]:
+    """A period's figure per draw and group, seeds averaged; `(R, G)`, NaN where there is none."""
+    figures = np.full((len(multiplicity), num_groups), np.nan)
+    if not series:
+        return figures
+    weighted = [s.values if s.weights is None else s.values * s.weights for s in series]
+    sums = multiplicity @ np.column_stack(weighted).astype(np.float64)
+    counts = np.repeat(multiplicity.sum(axis=1, keepdims=True), len(series), axis=1)
+    for column, one in enumerate(series):
+        if one.weights is not None:
+            counts[:, column] = multiplicity @ one.weights.astype(np.float64)
+    ratios = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    groups = np.array([one.group for one in series])
+    for group in np.unique(groups):
+        figures[:, group] = _mean_of_known(ratios[:, groups == group], axis=1)
+    return figures
+
+
+def _mean_over_periods(figures: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Unweighted mean over the periods that have a figure."""
+    return _mean_of_known(np.stack(figures), axis=0)
+
+
+def _mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """`np.nanmean` without its warning where nothing is known."""
+    known = ~np.isnan(values)
+    counts = known.sum(axis=axis)
+    sums = np.where(known, values, 0.0).sum(axis=axis)
+    means: NDArray[np.float64] = np.divide(
+        sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0
+    )
+    return means

@@ -1,0 +1,50 @@
+"""From names and single settings to the models of a replay."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from models.registry import make_recipe
+from replay.config import ModelChoice
+from storage.errors import UserError
+
+
+def choose_models(
+    names: Sequence[str],
+    settings: Sequence[tuple[str, str, Any]] = (),
+    *,
+    warm_start: bool = False,
+) -> tuple[ModelChoice, ...]:
+    """Check models and their settings before anything is made.
+
+    Args:
+        names: of models.
+        settings: (model, setting, value); the last one of a setting counts.
+        warm_start: switch it on for the models that have such a setting.
+
+    Raises:
+        UserError: unknown model or setting, a value that does not fit, a setting of a model that is
+            not among `names`, or a warm start where no model has one.
+    """
+    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
+    starts_warm = [name for name in chosen if _has_setting(name, "warm_start")]
+    if warm_start:
+        if not starts_warm:
+            raise UserError(f"a warm start is not for {', '.join(names)}; leave --warm-start out")
+        for name in starts_warm:
+            chosen[name]["warm_start"] = True
+    for model, setting, value in settings:
+        if model not in chosen:
+            raise UserError(
+                f"setting {model}.{setting} is for a model that does not run; it is "
+                f"{', '.join(names)} that do"
+            )
+        chosen[model][setting] = value
+    for name, values in chosen.items():
+        make_recipe(name, values)
+    return tuple(ModelChoice(name, values) for name, values in chosen.items())
+
+
+def _has_setting(name: str, setting: str) -> bool:
+    recipe: Any = make_recipe(name)
+    return setting in {field.name for field in dataclasses.fields(recipe)}

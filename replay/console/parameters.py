@@ -1,0 +1,174 @@
+"""What commands take: callbacks that turn text into values, and options that are shared."""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+CUTS = ("equal-count", "equal-span", "day", "week", "month", "files")
+"""`stream.cuts.CUTS`, here because importing that imports NumPy."""
+
+FORMATS = ("parquet", "csv", "tsv", "dat", "inter", "ader")
+"""`storage.formats.FORMATS`, here because importing that imports Arrow."""
+
+PROTOCOLS = ("fold-in", "returning")
+"""`stream.protocol.ProtocolName`, here because importing that imports DuckDB."""
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([kmgt]?)(?:i?b)?)")
+
+
+def names_option(flag: str, name: str, known: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """A repeatable option: `a,b` and `c` -> (a, b, c), each one of `known`."""
+
+    def parse(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
+        names = _split(texts)
+        for one in names:
+            if one not in known:
+                raise click.BadParameter(f"'{one}' is unknown; choose from {', '.join(known)}")
+        return names
+
+    def complete(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
+        start, last = text[: text.rfind(",") + 1], text[text.rfind(",") + 1 :]
+        return [start + one for one in known if one.startswith(last)]
+
+    return click.option(
+        flag,
+        name,
+        multiple=True,
+        metavar="NAME",
+        callback=parse,
+        shell_complete=complete,
+        help=f"Any of {', '.join(known)}; repeatable or with commas.  [default: all]",
+    )
+
+
+def parse_seeds(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
+    """`0,1` and `2` -> (0, 1, 2)."""
+    parts = _split(texts)
+    for part in parts:
+        if not part.isdecimal():
+            raise click.BadParameter(f"'{part}' is no seed; give whole numbers such as 0,1,2")
+    return tuple(map(int, parts))
+
+
+def parse_settings(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
+    """`model.setting=value` -> (model, setting, value); JSON where it can be read so, else text."""
+    settings = []
+    for text in texts:
+        found = re.fullmatch(r"([^.=]+)\.([^.=]+)=(.*)", text)
+        if found is None:
+            raise click.BadParameter(f"'{text}' is not of the form model.setting=value")
+        model, setting, value = found.groups()
+        try:
+            settings.append((model, setting, json.loads(value)))
+        except ValueError:
+            settings.append((model, setting, value))
+    return tuple(settings)
+
+
+def parse_memory(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
+    """`8GiB` (units of 1024), or a share of the machine's memory such as `70%` -> bytes."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"'{text}' is no size; give one such as 8GiB, 500MiB or 70%")
+    if found[2] is None:
+        return int(float(found[1]) * _UNITS[found[3]])
+    from replay.machine import total_memory
+
+    return int(float(found[1]) / 100 * total_memory())
+
+
+def parse_ids(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Any:
+    """`A,B,C` -> (A, B, C); nothing stays nothing."""
+    return None if text is None else _split([text])
+
+
+def store_option(text: str, *, required: bool = True) -> Callable[[Any], Any]:
+    """`--store FILE`."""
+    file = click.Path(path_type=Path)
+    return click.option("--store", type=file, required=required, metavar="FILE", help=text)
+
+
+def folder_option(*names: str, text: str) -> Callable[[Any], Any]:
+    """An option that names a folder, which need not exist."""
+    folder = click.Path(path_type=Path, file_okay=False)
+    return click.option(*names, type=folder, metavar="DIR", help=text)
+
+
+def settings_option(command: Any) -> Any:
+    """`--set MODEL.SETTING=VALUE`."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="MODEL.SETTING=VALUE",
+        callback=parse_settings,
+        help="A model's setting, e.g. mvae.latent=100; repeatable.",
+    )(command)
+
+
+def limit_options(command: Any) -> Any:
+    """What a fit may take."""
+    command = click.option(
+        "--max-rows",
+        type=click.IntRange(min=1),
+        help="Fit on at most so many users, the most recent, drawn by seed.",
+    )(command)
+    return click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        default="70%",
+        show_default=True,
+        callback=parse_memory,
+        help="What a fit may take: 8GiB, 500MiB, or a share of the machine's memory.",
+    )(command)
+
+
+def reading_options(command: Any) -> Any:
+    """How log files are read: what `storage.ingest.IngestSettings` holds."""
+    guessed = "Guessed from usual names if not given."
+    for option in (
+        click.option(
+            "--max-reject-share",
+            type=click.FloatRange(0, 1),
+            help="Share of bad lines over which a file is refused.  [default: 0.05]",
+        ),
+        click.option(
+            "--format", type=click.Choice(FORMATS), help="Told by the file's name if not given."
+        ),
+        click.option("--time-column", metavar="NAME", help=guessed),
+        click.option("--item-column", metavar="NAME", help=guessed),
+        click.option("--user-column", metavar="NAME", help=guessed),
+    ):
+        command = option(command)
+    return command
+
+
+def download_options(command: Any) -> Any:
+    """Where data sets come from and go to."""
+    command = click.option(
+        "--mirror", metavar="URL", help="A folder to download from instead of the publisher's."
+    )(command)
+    return cache_option(command)
+
+
+def cache_option(command: Any) -> Any:
+    """`--cache DIR`."""
+    return folder_option(
+        "--cache", text="Where data sets are kept; the user's cache folder if not given."
+    )(command)
+
+
+def json_option(command: Any) -> Any:
+    """`--json`."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+    )(command)
+
+
+def _split(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())

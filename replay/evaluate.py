@@ -1,0 +1,120 @@
+"""Judge a fitted model on the next period."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.protocol import FittedModel
+from models.ranking import find_hits, top_items
+from replay.metrics.propensity import propensity_weights
+from replay.metrics.protocol import Collected, Metric, RankedBlock, UserValues
+from replay.metrics.registry import default_metrics
+from stream.evaluation import Evaluation
+
+BLOCK_BYTES = 64 << 20
+"""Scores that exist at a time; a users × items matrix never does."""
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric at one cut-off.
+
+    Attributes:
+        metric: its name.
+        k: its cut-off; `None` for a metric of the whole ranking.
+        values: a value and a weight for each of `Evaluation.users`, in their order.
+    """
+
+    metric: str
+    k: int | None
+    values: UserValues
+
+
+def _ignore(_message: str) -> None:
+    """Drop a progress message."""
+
+
+def evaluate(
+    model: FittedModel,
+    evaluation: Evaluation,
+    metrics: Sequence[Metric] | None = None,
+    progress: Callable[[str], None] = _ignore,
+    block_bytes: int = BLOCK_BYTES,
+) -> tuple[MetricResult, ...]:
+    """Score the users in blocks, rank, and take every metric.
+
+    A pure function of the model and the evaluation: the same again gives the same to the bit.
+
+    Args:
+        model: fitted on periods ≤ `evaluation.fit_period`.
+        evaluation: who is asked what.
+        metrics: all registered ones unless told.
+        progress: called with a few words after each block.
+        block_bytes: of scores that may exist at a time; at least one user is scored.
+
+    Returns:
+        Metric by metric, each at its cut-offs; empty values if nobody is judged.
+
+    Raises:
+        UserError: a score is NaN or infinite.
+        ValueError: the model does not know exactly the evaluation's items.
+    """
+    if model.num_items != evaluation.num_items:
+        raise ValueError(
+            f"the model knows {model.num_items} items, but the evaluation is about "
+            f"{evaluation.num_items}"
+        )
+    metrics = default_metrics() if metrics is None else metrics
+    asked = [(metric, k) for metric in metrics for k in metric.cutoffs]
+    parts: list[list[Collected]] = [[] for _ in asked]
+    depth = max((k for _, k in asked if k is not None), default=1)
+    num_users = len(evaluation.users)
+    done = 0
+    for block in _ranked_blocks(model, evaluation, depth, block_bytes):
+        for collected, (metric, k) in zip(parts, asked, strict=True):
+            collected.append(metric.collect(block, k))
+        done += len(block.scores)
+        progress(f"judged {done:,} of {num_users:,} users")
+    if done != num_users:
+        raise ValueError(f"the model scored {done} of {num_users} users")
+    return tuple(
+        MetricResult(metric.name, k, _finish(metric, collected))
+        for collected, (metric, k) in zip(parts, asked, strict=True)
+    )
+
+
+def _ranked_blocks(
+    model: FittedModel, evaluation: Evaluation, depth: int, block_bytes: int
+) -> Iterator[RankedBlock]:
+    """Score and rank block by block."""
+    if len(evaluation.users) == 0:
+        return
+    weights = propensity_weights(evaluation.item_counts)
+    block_rows = max(1, block_bytes // (4 * max(1, evaluation.num_items)))
+    start = 0
+    for scores in model.score_blocks(evaluation.contexts, block_rows):
+        stop = start + len(scores)
+        contexts = evaluation.contexts[start:stop]
+        targets = evaluation.targets[start:stop]
+        excluded = contexts if evaluation.mask_context else None
+        ranking = top_items(scores, excluded, depth, evaluation.tie_seed)
+        yield RankedBlock(
+            scores=scores,
+            ranking=ranking,
+            hits=find_hits(ranking, targets),
+            targets=targets,
+            contexts=contexts,
+            negatives=evaluation.negatives[start:stop],
+            propensity_weights=weights,
+        )
+        start = stop
+
+
+def _finish(metric: Metric, parts: Sequence[Collected]) -> UserValues:
+    """Join the blocks and finish."""
+    if not parts:
+        nobody: NDArray[np.float64] = np.zeros(0)
+        return UserValues(values=nobody, weights=nobody)
+    return metric.finish(tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))

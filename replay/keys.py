@@ -1,0 +1,114 @@
+"""Keys made of everything that a fit, an evaluation or a cell follows from.
+
+Equal keys mean equal figures, so what is in the store under a key need not be made again: not after
+a crash, not for a run with one more strategy, not when the log has grown by a period.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.protocol import Recipe
+from replay.metrics.protocol import Metric
+from replay.strategies.protocol import Strategy
+from stream.protocol import ProtocolSettings
+
+_FORMAT = 1
+"""Raised when the meaning of what is stored under a key changes."""
+
+
+@dataclass(frozen=True)
+class FitKeys:
+    """The two keys that a fit can have.
+
+    Whether a memory limit cuts rows off shows only when the model is fitted. A fit that lost
+    nothing to it is the same under any larger limit, so the limit stays out of its key; one that
+    did is kept under a key with the limit.
+
+    Attributes:
+        whole: of a fit that the memory limit did not change.
+        capped: of a fit that it did.
+    """
+
+    whole: str
+    capped: str
+
+
+def make_key(parts: Mapping[str, Any]) -> str:
+    """Hash JSON-able parts; the order of the names does not matter."""
+    text = json.dumps({"format": _FORMAT, **parts}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+def describe_strategy(strategy: Strategy) -> dict[str, Any]:
+    """A strategy's name and, if it is a dataclass, its settings."""
+    settings: dict[str, Any] = {}
+    if dataclasses.is_dataclass(strategy) and not isinstance(strategy, type):
+        settings = dataclasses.asdict(strategy)
+    return {"name": strategy.name, "settings": settings}
+
+
+def describe_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A model's name and settings."""
+    return {"name": recipe.name, "settings": dict(recipe.settings)}
+
+
+def chain_key(strategy: Strategy, recipe: Recipe, seed: int, max_rows: int | None) -> str:
+    """Names the fits of successive periods that belong together, whatever the log holds."""
+    return make_key(
+        {
+            "strategy": describe_strategy(strategy),
+            "model": describe_recipe(recipe),
+            "seed": seed,
+            "max_rows": max_rows,
+        }
+    )
+
+
+def fit_keys(
+    *,
+    chain: str,
+    log: str,
+    previous: str | None,
+    memory_limit: int | None,
+    versions: Mapping[str, str],
+) -> FitKeys:
+    """The keys of a fit.
+
+    Args:
+        chain: from `chain_key`.
+        log: fingerprint of the periods ≤ t.
+        previous: key of the fit that a warm start begins from, if there is one.
+        memory_limit: bytes that the fit is allowed.
+        versions: of the code and its libraries.
+    """
+    parts = {"chain": chain, "log": log, "previous": previous, "versions": dict(versions)}
+    return FitKeys(
+        whole=make_key({"fit": parts}),
+        capped=make_key({"fit": parts, "memory_limit": memory_limit}),
+    )
+
+
+def evaluation_key(
+    *, log: str, protocol: ProtocolSettings, seed: int, versions: Mapping[str, str]
+) -> str:
+    """The key of an evaluation; `log` is the fingerprint of the periods ≤ t + 1."""
+    return make_key(
+        {
+            "evaluation": {
+                "log": log,
+                "protocol": dataclasses.asdict(protocol),
+                "seed": seed,
+                "versions": dict(versions),
+            }
+        }
+    )
+
+
+def cell_key(*, fit: str, evaluation: str, metrics: Sequence[Metric]) -> str:
+    """The key of a fit judged by an evaluation."""
+    asked = [[metric.name, list(metric.cutoffs)] for metric in metrics]
+    return make_key({"cell": {"fit": fit, "evaluation": evaluation, "metrics": asked}})

@@ -1,0 +1,24 @@
+"""`HR@k`: the share of what could be hit among the k best."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.ranking import hit_rate
+from replay.metrics.protocol import Collected, RankedBlock, UserValues
+
+
+@dataclass(frozen=True)
+class HitRate:
+    """Hits / min(k, number of targets), per cent, mean over users."""
+
+    cutoffs: tuple[int, ...] = (10, 100)
+    name = "HR"
+
+    def collect(self, block: RankedBlock, k: int | None) -> Collected:
+        """One share per user."""
+        return (hit_rate(block.hits[:, :k], np.diff(block.targets.indptr)),)
+
+    def finish(self, collected: Collected) -> UserValues:
+        """Per cent, each user alike."""
+        return UserValues.per_cent(collected[0])

@@ -1,0 +1,24 @@
+"""`nDCG@k`: hits discounted by their rank, over the best that could be had."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.ranking import ndcg
+from replay.metrics.protocol import Collected, RankedBlock, UserValues
+
+
+@dataclass(frozen=True)
+class NDCG:
+    """Σ over hits of 1 / log2(rank + 1), over that of a perfect ranking, in per cent."""
+
+    cutoffs: tuple[int, ...] = (10, 100)
+    name = "nDCG"
+
+    def collect(self, block: RankedBlock, k: int | None) -> Collected:
+        """One share per user."""
+        return (ndcg(block.hits[:, :k], np.diff(block.targets.indptr)),)
+
+    def finish(self, collected: Collected) -> UserValues:
+        """Per cent, each user alike."""
+        return UserValues.per_cent(collected[0])

@@ -1,0 +1,86 @@
+"""The seam of the metrics: judged blocks in, a value and a weight per user out."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True)
+class RankedBlock:
+    """A block of users with the scores and the ranking a model gave them.
+
+    Attributes:
+        scores: `(b, num_items)` float32, raw: nothing is masked.
+        ranking: `(b, depth)` int32, the best items, best first, masked items left out; −1 where a
+            user has fewer rankable items. `depth` is at least the largest k of any metric.
+        hits: `(b, depth)` bool, whether the ranked item is a target.
+        targets: `(b, ≥ num_items)` binary rows; columns from `num_items` on are unknown items.
+        contexts: `(b, num_items)` binary rows.
+        negatives: `(b, 50)` int32, −1 where padded.
+        propensity_weights: `(≥ num_items,)` float64, w_i = 1 / propensity of item i.
+    """
+
+    scores: NDArray[np.float32]
+    ranking: NDArray[np.int32]
+    hits: NDArray[np.bool_]
+    targets: csr_array
+    contexts: csr_array
+    negatives: NDArray[np.int32]
+    propensity_weights: NDArray[np.float64]
+
+
+Collected = tuple[NDArray[Any], ...]
+"""What a metric keeps of a block; part by part, the blocks are joined along the first axis."""
+
+
+class Metric(Protocol):
+    """A figure of merit, gathered block by block and finished once all users are in.
+
+    Most metrics collect one number per user and finish by scaling it; the pooled AUC collects the
+    scores it needs of every user and ranks them all together at the end.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in reports: `HR`, `nDCG`, `PSP`, ..."""
+        ...
+
+    @property
+    def cutoffs(self) -> tuple[int | None, ...]:
+        """The k at which it is reported; `(None,)` for a metric of the whole ranking."""
+        ...
+
+    def collect(self, block: RankedBlock, k: int | None) -> Collected:
+        """What has to be kept of a block: arrays that grow with its users or their targets."""
+        ...
+
+    def finish(self, collected: Collected) -> "UserValues":
+        """Turn what was collected of all users, in order, into values and weights."""
+        ...
+
+
+@dataclass(frozen=True)
+class UserValues:
+    """A metric user by user; the period's figure is Σ weight·value / Σ weight.
+
+    Attributes:
+        values: `(n,)` float64, in the scale that is reported (per cent for HR, nDCG and PSP).
+        weights: `(n,)` float64 ≥ 0.
+    """
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def per_cent(cls, shares: NDArray[np.float64]) -> "UserValues":
+        """Shares in [0, 1] of equally weighted users."""
+        return cls(values=100.0 * shares, weights=np.ones(len(shares)))
+
+    @property
+    def mean(self) -> float:
+        """The period's figure; NaN if nobody has a weight."""
+        total = float(self.weights.sum())
+        return float(self.values @ self.weights) / total if total > 0 else float("nan")

@@ -1,0 +1,136 @@
+"""From what a person names, a source, a store or neither, to an open store with a log in it."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from storage.errors import UserError
+from storage.ingest import IngestReport
+from storage.periods import list_periods
+from storage.progress import Progress, ignore_progress
+from storage.store import Store
+from stream.cuts import make_cut
+from stream.hold import hold_log
+from stream.sources.registry import SOURCES, open_source
+
+DEFAULT_SOURCE = next(iter(SOURCES))
+DEFAULT_PERIODS = 17
+
+
+@dataclass(frozen=True)
+class LogRequest:
+    """What to replay.
+
+    Attributes:
+        source: name of a data set, a file or a folder; `None` for what the store holds, or the
+            embedded stream where it holds nothing.
+        store: the store's file; `None` for one that is called like the source, in this folder.
+        cut: name of the cut; `None` for the one that suits the source.
+        num_periods: for the cuts that take it; `None` for 17.
+        reading: fields of `IngestSettings` that differ from the source's own.
+    """
+
+    source: str | None = None
+    store: Path | None = None
+    cut: str | None = None
+    num_periods: int | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OpenLog:
+    """A store with a log in it.
+
+    Attributes:
+        store: open for writing.
+        path: its file.
+        source: what the log is called.
+        cut: how it was cut; `None` where it was in the store already and no source was given.
+        reports: what had to be ingested.
+    """
+
+    store: Store
+    path: Path
+    source: str
+    cut: str | None
+    reports: tuple[IngestReport, ...]
+
+
+@contextmanager
+def open_log(
+    request: LogRequest,
+    *,
+    cache: Path,
+    mirror: str | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[OpenLog]:
+    """Find the log, load it where it is not in the store yet, and keep the store open.
+
+    Args:
+        request: what to replay.
+        cache: folder for downloads and generated logs.
+        mirror: address to download from.
+        progress: told what is being done.
+
+    Raises:
+        UserError: no such source, a store that holds another log, a file that cannot be read; the
+            store is as before, and one that would be new is not there.
+    """
+    name = _source_to_load(request)
+    if name is None and request.store is not None:
+        with Store.open(request.store) as store:
+            yield OpenLog(store, request.store, str(request.store), None, ())
+        return
+    log = open_source(name or DEFAULT_SOURCE, cache=cache, mirror=mirror, progress=progress)
+    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **request.reading))
+    cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
+    path = request.store or Path(f"{log.name}.duckdb")
+    with open_for_writing(path) as store:
+        reports = hold_log(store, log, cut, progress)
+        yield OpenLog(store, path, log.name, cut.name, reports)
+
+
+def open_existing(path: Path) -> Store:
+    """Open a store that is there, upgrading an older one.
+
+    Raises:
+        UserError: it is not there, or no store.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
+    return Store.open(path)
+
+
+@contextmanager
+def open_for_writing(path: Path) -> Iterator[Store]:
+    """Open a store; one that is new and stays empty leaves no file."""
+    is_new, is_empty = not path.exists(), True
+    try:
+        with Store.open(path) as store:
+            try:
+                yield store
+            finally:
+                is_empty = not list_periods(store)
+    finally:
+        if is_new and is_empty:
+            path.unlink(missing_ok=True)
+
+
+def _source_to_load(request: LogRequest) -> str | None:
+    """`None` where the store holds what is to be replayed."""
+    if request.source is not None:
+        return request.source
+    if request.store is None or not request.store.exists():
+        return DEFAULT_SOURCE
+    with Store.open(request.store) as store:
+        if not list_periods(store):
+            return DEFAULT_SOURCE
+    if request.cut or request.num_periods or request.reading:
+        raise UserError(
+            f"the log in {request.store} is cut and read already; give its SOURCE to have that "
+            "checked, or leave out how to cut and read it"
+        )
+    return None

@@ -1,0 +1,183 @@
+"""What the reports say, as plain tables; the terminal and the page each draw them in their way."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from replay.summary import Mean, Summary, baseline_of
+
+HEADLINE: tuple[tuple[str, int | None], ...] = (
+    ("HR", 10),
+    ("nDCG", 10),
+    ("HR", 100),
+    ("PSP", 10),
+    ("AUC", None),
+)
+"""The metrics that the short tables and the pictures show, where a run has them."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A table's cell.
+
+    Attributes:
+        text: what it says.
+        detail: said more quietly after it, e.g. a standard error.
+        best: whether it is the best of its column.
+    """
+
+    text: str
+    detail: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a report.
+
+    Attributes:
+        title: above it.
+        note: a line below it; empty for none.
+        columns: headings.
+        rows: entries, one per column.
+        num_labels: leading columns that are words; the others are numbers.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    num_labels: int = 1
+    note: str = ""
+
+
+def metric_label(metric: str, k: int | None) -> str:
+    """`HR@10`, `AUC`."""
+    return metric if k is None else f"{metric}@{k}"
+
+
+def format_value(metric: str, value: float, *, signed: bool = False) -> str:
+    """Areas under the curve are shares, with four digits; the rest is per cent, with two."""
+    digits = 4 if metric.startswith("AUC") else 2
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+
+
+def format_seconds(seconds: float) -> str:
+    """`8.4 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_bytes(count: int) -> str:
+    """`812 MiB`, `3.4 GiB`."""
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
+
+
+def headline_metrics(summary: Summary) -> tuple[tuple[str, int | None], ...]:
+    """The headline metrics that a run has; all it has if none of them."""
+    known = tuple(dict.fromkeys((mean.metric, mean.k) for mean in summary.means))
+    return tuple(one for one in HEADLINE if one in known) or known
+
+
+def means_table(summary: Summary) -> Table:
+    """Means over periods of each model and strategy, with the time that its refits took."""
+    metrics = headline_metrics(summary)
+    means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
+    best = {one: _best(m for m in summary.means if (m.metric, m.k) == one) for one in metrics}
+    rows = []
+    for model, strategy in chain_order(summary):
+        found = [means.get((model, strategy, *one)) for one in metrics]
+        entries = [_mean_entry(mean, best[one]) for mean, one in zip(found, metrics, strict=True)]
+        time = Entry(format_seconds(_seconds(summary, model, strategy)))
+        rows.append((Entry(model), Entry(strategy), *entries, time))
+    return Table(
+        title="Mean over the evaluated periods",
+        columns=("model", "strategy", *(metric_label(*one) for one in metrics), "time"),
+        rows=tuple(rows),
+        num_labels=2,
+        note="Best in bold. ± standard error: users drawn anew with all their periods. Time: all"
+        " refits of a seed and their evaluation.",
+    )
+
+
+def differences_table(summary: Summary) -> Table | None:
+    """What each strategy gains over the baseline; `None` if there is nothing to compare."""
+    if not summary.differences:
+        return None
+    metrics = headline_metrics(summary)
+    found = {(d.model, d.strategy, d.metric, d.k): d for d in summary.differences}
+    chains = dict.fromkeys((d.model, d.strategy) for d in summary.differences)
+    rows = []
+    for model, strategy in chains:
+        entries = []
+        for metric, k in metrics:
+            one = found.get((model, strategy, metric, k))
+            if one is None:
+                entries.append(Entry("–"))
+                continue
+            low, high = (format_value(metric, end, signed=True) for end in (one.low, one.high))
+            entries.append(Entry(format_value(metric, one.mean, signed=True), f"{low} to {high}"))
+        rows.append((Entry(model), Entry(strategy), *entries))
+    baseline = summary.differences[0].baseline
+    return Table(
+        title=f"Difference from {baseline}",
+        columns=("model", "strategy", *(metric_label(*one) for one in metrics)),
+        rows=tuple(rows),
+        num_labels=2,
+        note="With the 95% interval of the paired difference: the same users and periods on both"
+        " sides, users drawn anew with all their periods.",
+    )
+
+
+def headline(summary: Summary) -> list[str]:
+    """What the run shows, in a sentence per model and strategy compared with the baseline."""
+    sentences = []
+    first = headline_metrics(summary)[:1]
+    for one in summary.differences:
+        if first != ((one.metric, one.k),):
+            continue
+        label = metric_label(one.metric, one.k)
+        change = format_value(one.metric, abs(one.mean))
+        low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
+        if one.low > 0 or one.high < 0:
+            verb = "beats" if one.mean > 0 else "trails"
+            text = f"{one.strategy} {verb} {one.baseline} by {change} points of {label}"
+        else:
+            text = f"{one.strategy} and {one.baseline} cannot be told apart in {label}"
+        sentences.append(f"With {one.model}, {text} (95% interval {low} to {high}).")
+    return sentences
+
+
+def chain_order(summary: Summary) -> list[tuple[str, str]]:
+    """(model, strategy), model by model, the baseline first."""
+    pairs = list(dict.fromkeys((one.model, one.strategy) for one in summary.timings))
+    models = list(dict.fromkeys(model for model, _ in pairs))
+    strategies = list(dict.fromkeys(strategy for _, strategy in pairs))
+    if strategies:
+        baseline = baseline_of(strategies)
+        strategies.sort(key=lambda strategy: strategy != baseline)
+    return [
+        (model, strategy)
+        for model in models
+        for strategy in strategies
+        if (model, strategy) in pairs
+    ]
+
+
+def _seconds(summary: Summary, model: str, strategy: str) -> float:
+    """All stages of all periods, averaged over seeds."""
+    mine = [one for one in summary.timings if (one.model, one.strategy) == (model, strategy)]
+    return sum(sum(one.seconds.values()) for one in mine) / len({one.seed for one in mine})
+
+
+def _best(means: Iterable[Mean]) -> float | None:
+    return max((mean.mean for mean in means), default=None)
+
+
+def _mean_entry(mean: Mean | None, best: float | None) -> Entry:
+    if mean is None:
+        return Entry("–")
+    detail = "" if mean.stderr is None else f"± {format_value(mean.metric, mean.stderr)}"
+    return Entry(format_value(mean.metric, mean.mean), detail, best=mean.mean == best)

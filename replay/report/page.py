@@ -1,0 +1,184 @@
+"""A run as one HTML file that needs nothing else: pictures inside, readable on a phone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from replay.report.content import (
+    Table,
+    differences_table,
+    format_seconds,
+    headline,
+    headline_metrics,
+    means_table,
+    metric_label,
+)
+from replay.report.details import (
+    fits_table,
+    judged_table,
+    period_tables,
+    periods_table,
+    settings_rows,
+    timings_table,
+)
+from replay.report.plots import (
+    COLOURS,
+    MARKER_SIGNS,
+    Panel,
+    inline_svg,
+    make_panels,
+    style_order,
+    value_range,
+)
+from replay.summary import RunData, Summary
+
+MEANINGS: tuple[tuple[str, str], ...] = (
+    (
+        "HR@k",
+        "Of what a user really did next, the share that stands among the first k recommendations;"
+        " with more than k such items, the share of the k places. Per cent, mean over users.",
+    ),
+    (
+        "nDCG@k",
+        "The same, but a hit counts more the higher it stands, relative to a perfect order. Per"
+        " cent, mean over users.",
+    ),
+    (
+        "PSP@k",
+        "Like HR, but a hit on a rare item counts more (inverse propensity, from how often items"
+        " occur up to the period of the fit), relative to the best that could be had. The scale"
+        " is that of the paper's authors, who divide by the number of places twice; PSPn divides"
+        " once.",
+    ),
+    (
+        "AUC",
+        "How often an item that a user took outscores one drawn at random, all users' scores"
+        " pooled; 0.5 is chance. AUCu ranks within each user, against all items, and"
+        " averages over users.",
+    ),
+    (
+        "±",
+        "Standard error: how much the mean would vary with other users of the same kind. Users are"
+        " drawn anew, each with all their periods, so it says nothing about other periods.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture on the page."""
+
+    model: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class MetricPlots:
+    """The pictures of a metric, one per model, on one scale."""
+
+    label: str
+    plots: tuple[Plot, ...]
+
+
+def render_page(data: RunData, summary: Summary) -> str:
+    """Render a run as a self-contained HTML page.
+
+    Names and settings are escaped: they come from files and command lines. The pictures are our
+    own and go in as they are.
+    """
+    environment = Environment(
+        loader=PackageLoader("replay.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    panels = [make_panels(summary, *one) for one in headline_metrics(summary)]
+    extra = (
+        differences_table(summary),
+        fits_table(data),
+        judged_table(data),
+        periods_table(data.periods),
+        timings_table(data),
+    )
+    return environment.get_template("page.html.j2").render(
+        title=_title(data),
+        subtitle=_subtitle(data),
+        unfinished=_unfinished(data),
+        findings=headline(summary),
+        means=means_table(summary) if summary.means else None,
+        plots=_plots(panels),
+        bands=any(line.has_band for row in panels for panel in row for line in panel.lines),
+        legend=_legend(summary),
+        tables=[table for table in extra if _has_rows(table)],
+        period_tables=period_tables(summary),
+        meanings=MEANINGS,
+        settings=settings_rows(summary.config),
+        colours=COLOURS,
+        version=data.run.versions.get("perennial", ""),
+        started=_minute(data.run.started),
+        ended=_minute(data.run.ended) if data.run.ended else "",
+    )
+
+
+def _plots(rows: Sequence[Sequence[Panel]]) -> list[MetricPlots]:
+    """Draw the panels, metric by metric."""
+    return [
+        MetricPlots(
+            metric_label(panels[0].metric, panels[0].k),
+            tuple(
+                Plot(
+                    panel.model,
+                    Markup(  # noqa: S704 - drawn here, its label escaped
+                        inline_svg(panel, f"plot-{row}-{place}", value_range(panels))
+                    ),
+                )
+                for place, panel in enumerate(panels)
+            ),
+        )
+        for row, panels in enumerate(rows)
+    ]
+
+
+def _legend(summary: Summary) -> list[tuple[str, str]]:
+    return [
+        (strategy, MARKER_SIGNS[number % len(MARKER_SIGNS)])
+        for number, strategy in enumerate(style_order(summary))
+    ]
+
+
+def _has_rows(table: Table | None) -> bool:
+    return table is not None and bool(table.rows)
+
+
+def _title(data: RunData) -> str:
+    source = data.run.config.get("source")
+    return f"Replay of {source}" if source else "Replay"
+
+
+def _subtitle(data: RunData) -> str:
+    """What ran on what."""
+    interactions = sum(period.interactions for period in data.periods)
+    seconds = sum(sum(cell.stages.values()) for cell in data.cells)
+    seeds = len({cell.seed for cell in data.cells})
+    return (
+        f"{interactions:,} interactions in {len(data.periods)} periods; {len(data.cells)} refits"
+        f" with {seeds} seed{'' if seeds == 1 else 's'} in {format_seconds(seconds)}."
+    )
+
+
+def _unfinished(data: RunData) -> str:
+    """A warning about a run that did not come to its end; empty for one that did."""
+    if data.run.status == "finished":
+        return ""
+    return (
+        f"This run is not finished: {len(data.cells)} of {data.run.num_cells} refits are here."
+        " Means are over the periods that each strategy has; the same command again goes on from"
+        " here."
+    )
+
+
+def _minute(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M")

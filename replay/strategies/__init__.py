@@ -1,0 +1,1 @@
+"""Strategies, one file each: what a model is refitted on at period t."""

@@ -1,0 +1,19 @@
+"""`individual`: forget everything, fit on the new period alone."""
+
+from memory.protocol import Memory, NoMemory
+from models.protocol import TrainingRows
+from stream.history import History
+
+
+class Individual:
+    """Fit on period t only."""
+
+    name = "individual"
+
+    def empty_memory(self) -> Memory:
+        """Nothing is remembered."""
+        return NoMemory()
+
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+        """The users of period t, each with what they did in it."""
+        return TrainingRows.of_users(history.rows(first=history.period))

@@ -1,0 +1,19 @@
+"""`joint`: forget nothing, fit on the whole log."""
+
+from memory.protocol import Memory, NoMemory
+from models.protocol import TrainingRows
+from stream.history import History
+
+
+class Joint:
+    """Fit on all periods ≤ t."""
+
+    name = "joint"
+
+    def empty_memory(self) -> Memory:
+        """The log is the memory."""
+        return NoMemory()
+
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+        """All users so far, each with everything they did."""
+        return TrainingRows.of_users(history.rows(first=1))

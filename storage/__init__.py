@@ -1,0 +1,1 @@
+"""The DuckDB store: schema and migrations, ingestion, reading matrices, runs, fitted models."""

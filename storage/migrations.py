@@ -1,0 +1,185 @@
+"""The schema of the store as named steps; each runs in one transaction and leaves a record."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import duckdb
+
+from storage.errors import UserError
+
+
+class Step(Protocol):
+    """The work of one migration, inside an open transaction."""
+
+    def __call__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Change the schema through `connection`; raise to undo everything."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One change of the schema.
+
+    Attributes:
+        version: its number; migrations run in increasing order, without gaps.
+        name: what it does, in a few words; recorded in the store.
+        apply: the work itself.
+    """
+
+    version: int
+    name: str
+    apply: Step
+
+
+def sql(*statements: str) -> Step:
+    """Make a migration's step from constant SQL statements."""
+
+    def apply(connection: duckdb.DuckDBPyConnection) -> None:
+        for statement in statements:
+            connection.execute(statement)
+
+    return apply
+
+
+_LEDGER = "CREATE TABLE migrations (version INTEGER PRIMARY KEY, name VARCHAR NOT NULL)"
+
+_LOG_SCHEMA = sql(
+    """CREATE TABLE identifier_kinds (
+        vocabulary VARCHAR PRIMARY KEY,
+        kind VARCHAR NOT NULL,
+        inferred BOOLEAN NOT NULL)""",
+    """CREATE TABLE users (
+        user_index INTEGER PRIMARY KEY, id VARCHAR NOT NULL, first_period INTEGER NOT NULL)""",
+    """CREATE TABLE items (
+        item_index INTEGER PRIMARY KEY, id VARCHAR NOT NULL, first_period INTEGER NOT NULL)""",
+    """CREATE TABLE ingests (
+        ingest INTEGER PRIMARY KEY, content_hash VARCHAR NOT NULL UNIQUE, settings VARCHAR NOT NULL,
+        boundaries VARCHAR, lines BIGINT NOT NULL, merged BIGINT NOT NULL,
+        rejected BIGINT NOT NULL)""",
+    """CREATE TABLE ingested_files (
+        file_hash VARCHAR PRIMARY KEY, ingest INTEGER NOT NULL, ordinal INTEGER NOT NULL,
+        name VARCHAR NOT NULL)""",
+    """CREATE TABLE periods (
+        period INTEGER PRIMARY KEY, ingest INTEGER NOT NULL, source VARCHAR NOT NULL,
+        first_row BIGINT NOT NULL, first_time BIGINT NOT NULL, last_time BIGINT NOT NULL,
+        has_clock BOOLEAN NOT NULL,
+        interactions BIGINT NOT NULL, users INTEGER NOT NULL, items INTEGER NOT NULL,
+        new_users INTEGER NOT NULL, new_items INTEGER NOT NULL, content_hash VARCHAR NOT NULL)""",
+    # No key here: an index on the one big table slows every load and must fit in memory. Rows lie
+    # in log order, and none is ever taken out: `rowid` is the place of an event, and a period is
+    # the `interactions` rows from `first_row` on.
+    """CREATE TABLE interactions (
+        user_index INTEGER NOT NULL, item_index INTEGER NOT NULL, time BIGINT NOT NULL)""",
+    # For people who look into the file; times are µs, or lines where the period has no clock.
+    """CREATE VIEW events AS
+        SELECT period, users.id AS user_id, items.id AS item_id, time
+        FROM (SELECT rowid AS place, * FROM interactions) AS places
+        ASOF JOIN periods ON place >= first_row
+        JOIN users USING (user_index) JOIN items USING (item_index)
+        ORDER BY place""",
+    """CREATE TABLE rejects (
+        ingest INTEGER NOT NULL, file VARCHAR NOT NULL, line BIGINT NOT NULL,
+        reason VARCHAR NOT NULL)""",
+)
+
+_RUNS_SCHEMA = sql(
+    """CREATE TABLE runs (
+        run_id INTEGER PRIMARY KEY, status VARCHAR NOT NULL, config VARCHAR NOT NULL,
+        versions VARCHAR NOT NULL, num_cells INTEGER NOT NULL, started TIMESTAMP NOT NULL,
+        ended TIMESTAMP)""",
+    """CREATE TABLE fits (
+        fit_key VARCHAR PRIMARY KEY, memory_limit BIGINT, report VARCHAR NOT NULL)""",
+    """CREATE TABLE model_files (
+        fit_key VARCHAR NOT NULL, purpose VARCHAR NOT NULL, chain VARCHAR NOT NULL,
+        file VARCHAR NOT NULL)""",
+    """CREATE TABLE evaluations (
+        evaluation_key VARCHAR PRIMARY KEY, fit_period INTEGER NOT NULL,
+        eval_period INTEGER NOT NULL, users INTEGER[] NOT NULL, counts VARCHAR NOT NULL)""",
+    """CREATE TABLE cells (
+        cell_key VARCHAR PRIMARY KEY, fit_key VARCHAR NOT NULL, evaluation_key VARCHAR NOT NULL,
+        strategy VARCHAR NOT NULL, model VARCHAR NOT NULL, seed BIGINT NOT NULL,
+        fit_period INTEGER NOT NULL, eval_period INTEGER NOT NULL, stages VARCHAR NOT NULL,
+        peak_rss_bytes BIGINT NOT NULL, versions VARCHAR NOT NULL, finished TIMESTAMP NOT NULL)""",
+    # Weights are null where every user counts the same.
+    """CREATE TABLE figures (
+        cell_key VARCHAR NOT NULL, ordinal INTEGER NOT NULL, metric VARCHAR NOT NULL, k INTEGER,
+        value DOUBLE, user_values FLOAT[] NOT NULL, user_weights FLOAT[])""",
+    """CREATE TABLE run_cells (
+        run_id INTEGER NOT NULL, ordinal INTEGER NOT NULL, cell_key VARCHAR NOT NULL)""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(1, "log, vocabularies and ledger", _LOG_SCHEMA),
+    Migration(2, "runs, cells and fits", _RUNS_SCHEMA),
+)
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
+    """The newest migration that a store has; 0 for an empty database.
+
+    Raises:
+        UserError: the database holds tables that are not a store's.
+    """
+    rows = connection.execute(
+        "SELECT table_name FROM information_schema.tables WHERE table_catalog = current_database()"
+    ).fetchall()
+    tables = {name for (name,) in rows}
+    if "migrations" in tables:
+        return int(_scalar(connection, "SELECT coalesce(max(version), 0) FROM migrations"))
+    if tables:
+        raise UserError(
+            "the file is a DuckDB database but not a Perennial store "
+            f"(it has the table {sorted(tables)[0]!r}): name another file"
+        )
+    return 0
+
+
+def migrate(
+    connection: duckdb.DuckDBPyConnection, migrations: tuple[Migration, ...] = MIGRATIONS
+) -> tuple[str, ...]:
+    """Bring a store to the newest schema; each migration commits alone.
+
+    Args:
+        connection: an open store.
+        migrations: what to apply, in order.
+
+    Returns:
+        The names of the migrations that ran.
+
+    Raises:
+        UserError: the store is newer than this program, or is not a store.
+    """
+    version = schema_version(connection)
+    check_not_newer(version, migrations)
+    applied = []
+    for migration in migrations[version:]:
+        connection.execute("BEGIN TRANSACTION")
+        try:
+            if migration.version == 1:
+                connection.execute(_LEDGER)
+            migration.apply(connection)
+            connection.execute(
+                "INSERT INTO migrations VALUES (?, ?)", [migration.version, migration.name]
+            )
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        applied.append(migration.name)
+    return tuple(applied)
+
+
+def check_not_newer(version: int, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
+    """Refuse a store that a newer program wrote.
+
+    Raises:
+        UserError: `version` is past the last of `migrations`.
+    """
+    if version > len(migrations):
+        raise UserError(
+            f"the store has schema {version}, this program knows {len(migrations)}: "
+            "upgrade perennial, or use another store"
+        )
+
+
+def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(connection.execute(query).fetchall()[0][0])

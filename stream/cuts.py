@@ -1,0 +1,160 @@
+"""Where one period ends and the next begins.
+
+A cut looks at the times of a log and answers with boundaries, which are times themselves: rows of
+equal time never straddle a cut, and the order of the rows in a file does not matter.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.errors import UserError
+
+Boundaries = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
+"""Sorted times and a number of periods -> boundaries, strictly increasing."""
+
+_DAY = 86_400_000_000
+_MONDAY = 3 * _DAY
+"""The epoch began on a Thursday, three days after a Monday."""
+
+
+def cut_equal_count(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
+    """Give each period the same number of rows, as nearly as equal times allow.
+
+    The j-th boundary is the time whose first row lies nearest to row j·n/P, the earlier one when
+    two are as near. Sizes differ by at most one row where all times are distinct. A log with few
+    distinct times has fewer periods.
+
+    Args:
+        times: `(n,)` int64, sorted.
+        num_periods: P.
+
+    Returns:
+        `(≤ P − 1,)` int64.
+    """
+    firsts = _first_rows(times)
+    goals = np.arange(1, num_periods) * len(times) // num_periods
+    above = np.searchsorted(firsts, goals).clip(0, len(firsts) - 1)
+    below = (above - 1).clip(0)
+    nearest = np.where(goals - firsts[below] <= firsts[above] - goals, below, above)
+    chosen = np.unique(firsts[nearest])
+    return times[chosen[chosen > 0]]
+
+
+def cut_equal_span(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
+    """Give each period the same stretch of time; a stretch without rows is no period.
+
+    Args:
+        times: `(n,)` int64, sorted.
+        num_periods: P.
+
+    Returns:
+        `(≤ P − 1,)` int64.
+    """
+    # Whole numbers of Python: the product of a span in microseconds and P may pass 64 bits.
+    first, span = int(times[0]), int(times[-1]) - int(times[0]) + 1
+    edges = [first + -(-part * span // num_periods) for part in range(1, num_periods)]
+    return _drop_empty(times, np.unique(np.array(edges, dtype=np.int64)))
+
+
+def cut_days(times: NDArray[np.int64], num_periods: int = 0) -> NDArray[np.int64]:
+    """Cut at midnight UTC; a day without rows is no period. `times` in µs since 1970."""
+    return np.unique(times // _DAY)[1:] * _DAY
+
+
+def cut_weeks(times: NDArray[np.int64], num_periods: int = 0) -> NDArray[np.int64]:
+    """Cut at the beginning of Monday UTC (ISO 8601 weeks). `times` in µs since 1970."""
+    weeks = np.unique((times + _MONDAY) // (7 * _DAY))[1:]
+    return weeks * (7 * _DAY) - _MONDAY
+
+
+def cut_months(times: NDArray[np.int64], num_periods: int = 0) -> NDArray[np.int64]:
+    """Cut at the beginning of the first of a month UTC. `times` in µs since 1970."""
+    months = np.unique(times.view("datetime64[us]").astype("datetime64[M]"))[1:]
+    return months.astype("datetime64[us]").view(np.int64)
+
+
+def _refuse(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
+    """Stand in for `files`, whose boundaries are not times."""
+    raise ValueError("the cut 'files' makes each file a period and has no boundaries in time")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A way of cutting a log into periods; call it with the times to get the boundaries.
+
+    Attributes:
+        name: as on the command line.
+        num_periods: P, for the cuts that take it.
+        needs_clock: whether line order will not do for time; a log without a clock is then refused.
+        boundaries: the rule.
+    """
+
+    name: str
+    num_periods: int
+    needs_clock: bool
+    boundaries: Boundaries
+
+    @property
+    def by_file(self) -> bool:
+        """Whether each file of the log is a period, so that there is nothing to compute."""
+        return self.boundaries is _refuse
+
+    def __call__(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find the boundaries of a log.
+
+        Args:
+            times: `(n,)` int64, sorted; µs since 1970, or line order when the log has no clock.
+
+        Returns:
+            `(m,)` int64, strictly increasing: a row belongs to period
+            `1 + searchsorted(boundaries, time, side="right")`; none of the m + 1 is empty.
+        """
+        if len(times) == 0:
+            return np.empty(0, dtype=np.int64)
+        return self.boundaries(times, self.num_periods)
+
+
+_RULES: Mapping[str, tuple[Boundaries, bool]] = {
+    "equal-count": (cut_equal_count, False),
+    "equal-span": (cut_equal_span, False),
+    "day": (cut_days, True),
+    "week": (cut_weeks, True),
+    "month": (cut_months, True),
+    "files": (_refuse, False),
+}
+
+CUTS: tuple[str, ...] = tuple(_RULES)
+"""The names of the cuts, the default first."""
+
+
+def make_cut(name: str, num_periods: int = 17) -> Cut:
+    """Build a cut.
+
+    Args:
+        name: one of `CUTS`; `files` makes each file a period.
+        num_periods: P, for `equal-count` and `equal-span`; 17 of equal count reproduce the paper's
+            Figure 5 on ML-1M.
+
+    Raises:
+        UserError: unknown name, or a number below 1.
+    """
+    if name not in _RULES:
+        raise UserError(f"unknown cut '{name}'; choose from {', '.join(CUTS)}")
+    if num_periods < 1:
+        raise UserError(f"a log cannot be cut into {num_periods} periods; give at least 1")
+    boundaries, needs_clock = _RULES[name]
+    return Cut(name, num_periods, needs_clock, boundaries)
+
+
+def _first_rows(times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The positions where a new time begins."""
+    return np.flatnonzero(np.concatenate(([True], times[1:] != times[:-1])))
+
+
+def _drop_empty(times: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Drop the boundaries that would leave the period before them without rows."""
+    rows_before = np.concatenate(([0], np.searchsorted(times, edges)))
+    return edges[np.diff(rows_before) > 0]

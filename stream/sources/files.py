@@ -1,0 +1,67 @@
+"""A log that is a file, or a folder whose files are its periods."""
+
+import re
+from pathlib import Path
+
+from storage.errors import UserError
+from storage.formats import guess_format
+from storage.ingest import IngestSettings
+from stream.sources.protocol import LogFiles
+
+_PERIOD = re.compile(r"period_\d+\.txt(\.gz)?", re.IGNORECASE)
+_DIGITS = re.compile(r"(\d+)")
+
+
+def open_path(path: Path) -> LogFiles:
+    """Find the files of a log.
+
+    A folder stands for its files, each a period, in natural name order (`period_2` before
+    `period_10`). Where some are named `period_N.txt`, as ADER's are, the others are left out;
+    otherwise those count whose name promises a format. Folders in it are not entered.
+
+    Raises:
+        UserError: the folder has no such file, or the path cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            return LogFiles(_stem(path), (path,), IngestSettings())
+        files = [
+            entry
+            for entry in path.iterdir()
+            if entry.is_file() and not entry.name.startswith(".") and _is_log(entry)
+        ]
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    periods = [entry for entry in files if _PERIOD.fullmatch(entry.name)] or files
+    if not periods:
+        raise UserError(
+            f"folder {path} has no log in it; name the file, or a folder of files "
+            "whose names end in .parquet, .csv, .tsv, .dat, .inter or .txt"
+        )
+    name = path.resolve().name
+    return LogFiles(name, tuple(sorted(periods, key=natural_key)), IngestSettings(), cut="files")
+
+
+def natural_key(path: Path) -> tuple[tuple[str | int, ...], str]:
+    """Sort key by which runs of digits compare as numbers; distinct names have distinct keys."""
+    parts = _DIGITS.split(path.name.casefold())
+    # Text and digits take turns, so that text only ever meets text.
+    key = tuple(int(part) if place % 2 else part for place, part in enumerate(parts))
+    return key, path.name
+
+
+def _is_log(path: Path) -> bool:
+    """Whether the file's name promises a format that can be read."""
+    try:
+        guess_format(path)
+    except UserError:
+        return False
+    return True
+
+
+def _stem(path: Path) -> str:
+    """The file's name without the ending that says its format."""
+    name = path.name
+    if name.lower().endswith(".gz"):
+        name = name[:-3]
+    return Path(name).stem or path.name

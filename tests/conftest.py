@@ -1,0 +1,21 @@
+"""Fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# A busy machine must not fail a test: no time limit per example anywhere.
+settings.register_profile("perennial", deadline=None)
+settings.load_profile("perennial")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real logs that may not be shipped; skips where it is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("PERENNIAL_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no real logs in {folder}; set PERENNIAL_DATA to a folder that has them")
+    return folder

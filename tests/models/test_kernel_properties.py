@@ -1,0 +1,172 @@
+"""Properties of the kernel over generated rows, and its agreement with neural-tangents.
+
+Rows have one shape, so that nothing is compiled again for each example. The first are always an
+empty row, a one-item row, its twin, and two equal rows: where the angle is 0 or has no meaning.
+"""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from models.kernel import KernelSettings, kernel_gram, kernel_matrix
+from models.stax_kernel import stax_values
+
+NUM_ROWS, NUM_ITEMS = 10, 12
+DEPTHS = [1, 2, 3]
+DTYPES = [np.float32, np.float64]
+TOLERANCE = {np.float32: 5e-4, np.float64: 5e-8}
+"""Relative, for two correct implementations wherever rows may coincide."""
+TOLERANCE_APART = {np.float32: 1e-5, np.float64: 1e-10}
+"""Relative, where every layer's cosine is at most 0.99."""
+
+binary = arrays(np.float64, (NUM_ROWS, NUM_ITEMS), elements=st.sampled_from([0.0, 1.0]))
+real = arrays(
+    np.float64,
+    (NUM_ROWS, NUM_ITEMS),
+    elements=st.floats(0, 1, width=32, allow_subnormal=False),
+)
+
+
+@st.composite
+def generated_rows(draw):
+    rows = draw(st.one_of(binary, real)).copy()
+    rows[0] = 0
+    rows[1:3] = 0
+    rows[1:3, draw(st.integers(0, NUM_ITEMS - 1))] = 1
+    rows[4] = rows[3]
+    return rows
+
+
+PATTERN = np.cos(np.arange(NUM_ROWS**2, dtype=np.float32)).reshape(NUM_ROWS, NUM_ROWS)
+"""Weights that make one number of a kernel matrix."""
+
+jitted_gram = jax.jit(kernel_gram, static_argnames="settings")
+jitted_matrix = jax.jit(kernel_matrix, static_argnames="settings")
+
+
+@partial(jax.jit, static_argnames="network")
+def weighted_gram(rows, network):
+    return jax.value_and_grad(lambda x: (kernel_gram(x, network) * PATTERN).sum())(rows)
+
+
+@partial(jax.jit, static_argnames="network")
+def weighted_matrix(left, right, network):
+    return jax.value_and_grad(lambda x: (kernel_matrix(x, right, network) * PATTERN).sum())(left)
+
+
+def gram(rows, depth, dtype):
+    with jax.enable_x64(dtype == np.float64):
+        return np.asarray(jitted_gram(rows.astype(dtype), settings=KernelSettings(depth)))
+
+
+def largest_cosines(rows, depth):
+    """The largest cosine over the layers of each pair, straight from the definition in float64."""
+    sigma = 2 * rows @ rows.T / rows.shape[1] + 0.01
+    largest = np.zeros_like(sigma)
+    for _ in range(depth):
+        norm = np.sqrt(np.outer(np.diag(sigma), np.diag(sigma)))
+        cosine = np.clip(sigma / norm, -1, 1)
+        largest = np.maximum(largest, cosine)
+        angle = np.arccos(cosine)
+        np.fill_diagonal(angle, 0.0)
+        sigma = norm / np.pi * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) + 0.01
+    return largest
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@settings(deadline=None, max_examples=25)
+@given(rows=generated_rows())
+def test_it_agrees_with_neural_tangents(depth, dtype, rows):
+    ours = gram(rows, depth, dtype)
+    theirs = stax_values(rows.astype(dtype), rows.astype(dtype), KernelSettings(depth))
+    difference = np.abs(ours / theirs - 1)
+    apart = largest_cosines(rows, depth) <= 0.99
+    assert difference.max() <= TOLERANCE[dtype]
+    assert difference[apart].max(initial=0) <= TOLERANCE_APART[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@settings(deadline=None, max_examples=25)
+@given(rows=generated_rows())
+def test_two_sets_of_rows_agree_with_neural_tangents(depth, dtype, rows):
+    left, right = rows[:4].astype(dtype), rows[4:].astype(dtype)
+    with jax.enable_x64(dtype == np.float64):
+        ours = np.asarray(jitted_matrix(left, right, settings=KernelSettings(depth)))
+    theirs = stax_values(left, right, KernelSettings(depth))
+    difference = np.abs(ours / theirs - 1)
+    apart = largest_cosines(rows, depth)[:4, 4:] <= 0.99
+    assert difference.max() <= TOLERANCE[dtype]
+    assert difference[apart].max(initial=0) <= TOLERANCE_APART[dtype]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@settings(deadline=None, max_examples=25)
+@given(rows=generated_rows())
+def test_it_is_symmetric_and_positive_semidefinite(depth, dtype, rows):
+    with jax.enable_x64(dtype == np.float64):
+        theta = np.asarray(kernel_gram(rows.astype(dtype), KernelSettings(depth)))
+    assert (theta == theta.T).all()
+    compiled = gram(rows, depth, dtype)
+    np.testing.assert_allclose(compiled, compiled.T, rtol=TOLERANCE[dtype])
+    eigenvalues = np.linalg.eigvalsh(theta.astype(np.float64))
+    assert eigenvalues[0] >= -{np.float32: 1e-4, np.float64: 1e-8}[dtype] * eigenvalues[-1]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@settings(deadline=None, max_examples=25)
+@given(rows=generated_rows(), order=st.permutations(range(NUM_ROWS)))
+def test_permuted_rows_permute_it(depth, dtype, rows, order):
+    permuted = gram(rows[order], depth, dtype)
+    np.testing.assert_allclose(
+        permuted, gram(rows, depth, dtype)[np.ix_(order, order)], rtol=TOLERANCE[dtype]
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@settings(deadline=None, max_examples=25)
+@given(rows=generated_rows(), order=st.permutations(range(NUM_ITEMS)))
+def test_the_order_of_the_items_does_not_matter(depth, dtype, rows, order):
+    np.testing.assert_allclose(
+        gram(rows[:, order], depth, dtype), gram(rows, depth, dtype), rtol=TOLERANCE[dtype]
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("depth", DEPTHS)
+@settings(deadline=None, max_examples=25)
+@given(rows=generated_rows())
+def test_values_and_gradients_are_finite_where_rows_are_empty_or_equal(depth, dtype, rows):
+    network = KernelSettings(depth)
+    rows = rows.astype(dtype)
+    with jax.enable_x64(dtype == np.float64):
+        for value, gradient in (weighted_gram(rows, network), weighted_matrix(rows, rows, network)):
+            assert np.isfinite(value)
+            assert np.isfinite(gradient).all()
+    theta = gram(rows, depth, dtype)
+    assert np.isfinite(theta).all()
+    assert (np.diag(theta) > 0).all()
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_an_item_gained_by_one_of_two_equal_rows_has_the_gradient_of_the_smooth_part(depth):
+    """At equal rows Θ has a kink, whose two slopes average to what is reported."""
+    rows = np.zeros((2, NUM_ITEMS))
+    rows[:, :3] = 1
+    network = KernelSettings(depth)
+    with jax.enable_x64(True):
+        pair = lambda x: kernel_matrix(x[None], rows[1:], network)[0, 0]  # noqa: E731
+        gradient = np.asarray(jax.grad(pair)(rows[0]))
+        step = np.zeros(NUM_ITEMS)
+        step[5] = 1e-6
+        slope = (pair(rows[0] + step) - pair(rows[0] - step)) / 2e-6
+    assert gradient[5] == pytest.approx(float(slope), abs=1e-3)

@@ -1,0 +1,50 @@
+"""Puts the toy model, strategy and memory where the registries find them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def with_toys(monkeypatch):
+    """Register the toys."""
+    from toys import register_toys
+
+    register_toys(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def toy_log(tmp_path_factory):
+    """A CSV log of five days."""
+    from toys import write_log
+
+    return write_log(tmp_path_factory.mktemp("toy-log") / "log.csv")
+
+
+@pytest.fixture(scope="session")
+def toy_store_file(tmp_path_factory, toy_log):
+    """A store that holds the log as five periods; copy it before writing."""
+    from toys import fill
+
+    from storage.store import Store
+
+    path = tmp_path_factory.mktemp("toy-store") / "store.duckdb"
+    with Store.open(path) as store:
+        fill(store, toy_log)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path, toy_store_file):
+    """A store of one's own that holds the log as five periods."""
+    import shutil
+
+    from storage.store import Store
+
+    path = tmp_path / "store.duckdb"
+    shutil.copy(toy_store_file, path)
+    with Store.open(path) as opened:
+        yield opened

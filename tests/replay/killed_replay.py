@@ -1,0 +1,75 @@
+"""A replay that kills its own process at a chosen point: python killed_replay.py STORE POINT N."""
+
+import os
+import signal
+import sys
+
+from models import registry as models
+from replay import loop
+from replay.config import ModelChoice, ReplayConfig
+from replay.progress import CellFinished, CellStarted, StageMessage
+from replay.strategies import registry as strategies
+from storage.store import Store
+
+CONFIG = ReplayConfig(
+    strategies=("individual", "toy"),
+    models=(ModelChoice("popularity", {"warm": True}),),
+    seeds=(0, 1),
+)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def read_versions():
+    """Stands for the real one, which would notice sources edited between two processes."""
+    return {"code": "toys"}
+
+
+class Countdown:
+    """Kills the process at the n-th call."""
+
+    def __init__(self, count):
+        self.left = count
+
+    def __call__(self):
+        self.left -= 1
+        if self.left == 0:
+            die()
+
+
+def replace(name, point, countdown):
+    """Kill before or after a step that `replay.loop` calls."""
+    step = getattr(loop, name)
+
+    def wrapped(*args, **kwargs):
+        if point.startswith("before"):
+            countdown()
+        result = step(*args, **kwargs)
+        if point.startswith("after"):
+            countdown()
+        return result
+
+    setattr(loop, name, wrapped)
+
+
+def main(store_path, point, count):
+    models.MODELS = {**models.MODELS, "popularity": "toys:Popularity"}
+    strategies.STRATEGIES = {**strategies.STRATEGIES, "toy": "toys:Toy"}
+    loop.read_versions = read_versions
+    countdown = Countdown(count)
+    events = {"started": CellStarted, "message": StageMessage, "finished": CellFinished}
+
+    def listen(event):
+        if isinstance(event, events.get(point, ())):
+            countdown()
+
+    if point not in events:
+        replace(point.split(":")[1], point, countdown)
+    with Store.open(store_path) as store:
+        loop.run_replay(store, CONFIG, listener=listen)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,523 @@
+"""The period loop: what it fits and judges, what it reuses, and what survives a crash."""
+
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from killed_replay import CONFIG
+from toys import BYTES_PER_ROW, LastRow, Popularity, fill, register_toys, write_log
+
+from models.protocol import FitOptions
+from replay import chain, loop
+from replay.clock import Clock
+from replay.config import ModelChoice, ReplayConfig
+from replay.evaluate import evaluate
+from replay.loop import run_replay
+from replay.progress import CellFinished, CellStarted, RunFinished, RunStarted, StageMessage
+from replay.strategies.joint import Joint
+from replay.strategies.registry import make_strategy
+from replay.summary import load_run, summarise
+from storage.errors import UserError
+from storage.ingest import ingest_period
+from storage.runs import read_cells, read_judged_users, read_run
+from storage.store import Store
+from stream.history import History
+from stream.protocol import ProtocolSettings, build_evaluation
+from stream.seeds import derive_seed
+
+POPULARITY = ModelChoice("popularity")
+pytestmark = pytest.mark.usefixtures("with_toys")
+
+
+def replay(store, config, **options):
+    """Run; the run's number and the names of the cells that were made."""
+    made = []
+
+    def listen(event):
+        if isinstance(event, CellFinished) and event.cell is not None:
+            made.append(dataclasses.astuple(event.name))
+
+    return run_replay(store, config, listener=listen, **options), made
+
+
+def numbers(store, run_id):
+    """All that must be the same however a run came about."""
+    data = load_run(store, run_id)
+    summary = summarise(data, num_resamples=20).to_json()
+    users = {
+        (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
+            data.judged[cell.evaluation_key].users.tolist(),
+            one.values.tolist(),
+            None if one.weights is None else one.weights.tolist(),
+        )
+        for cell in data.cells
+        for one in data.user_figures[cell.key]
+    }
+    return summary["results"], summary["means"], users
+
+
+@pytest.fixture
+def config():
+    return ReplayConfig(strategies=("individual", "joint"), models=(POPULARITY,), seeds=(0, 7))
+
+
+def test_every_cell_is_fitted_on_t_and_judged_on_the_next(store, config):
+    run_id, made = replay(store, config)
+    assert sorted(made) == sorted(
+        itertools.product(("individual", "joint"), ("popularity",), (0, 7), (1, 2, 3, 4))
+    )
+    cells = read_cells(store, run_id)
+    assert all(cell.eval_period == cell.fit_period + 1 for cell in cells)
+    assert read_run(store, run_id).status == "finished"
+    assert read_run(store, run_id).num_cells == len(cells) == 16
+
+
+def test_a_cell_is_what_its_parts_give_by_hand(store, config):
+    run_id, _ = replay(store, config)
+    (cell,) = [
+        cell
+        for cell in read_cells(store, run_id)
+        if (cell.strategy, cell.seed, cell.fit_period) == ("joint", 7, 3)
+    ]
+    history = History(store, 3)
+    rows = Joint().training_rows(history, Joint().empty_memory())
+    model = Popularity().fit(rows, FitOptions(seed=derive_seed(7, 3, "joint", "popularity")))
+    evaluation = build_evaluation(store, 3, ProtocolSettings(), 0)
+    results = evaluate(model, evaluation)
+    assert [figure.value for figure in cell.figures] == [result.values.mean for result in results]
+    assert cell.fit_report == {"rows_given": rows.num_rows, "rows_used": rows.num_rows, "reg": 5.0}
+    judged = read_judged_users(store, run_id)[cell.evaluation_key]
+    np.testing.assert_array_equal(judged.users, evaluation.users)
+    assert judged.counts == dataclasses.asdict(evaluation.counts)
+
+
+def test_an_evaluation_is_built_once_per_period(store, config, monkeypatch):
+    built = []
+
+    def build(store, period, settings, seed):
+        built.append(period)
+        return build_evaluation(store, period, settings, seed)
+
+    monkeypatch.setattr(loop, "build_evaluation", build)
+    run_id, _ = replay(store, config)
+    assert built == [1, 2, 3, 4]
+    assert len(read_judged_users(store, run_id)) == 4
+
+
+def test_events_tell_the_whole_run(store, config):
+    events = []
+    run_replay(store, config, listener=events.append)
+    assert events[0] == RunStarted(run_id=1, num_cells=16, num_periods=5)
+    assert events[-1] == RunFinished(run_id=1)
+    finished = [event for event in events if isinstance(event, CellFinished)]
+    assert [event.num_done for event in finished] == list(range(1, 17))
+    started = [event for event in events if isinstance(event, CellStarted)]
+    assert [event.cell for event in started] == [event.name for event in finished]
+    texts = {event.text for event in events if isinstance(event, StageMessage)}
+    assert "counting" in texts
+    assert any("judged" in text for text in texts)
+
+
+def test_times_come_from_the_clock(store, config):
+    ticks = itertools.count()
+    clock = Clock(
+        seconds=lambda: float(next(ticks)),
+        now=lambda: datetime(2025, 6, 7, 8, 9, 10),
+        peak_rss_bytes=lambda: 12345,
+    )
+    run_id, _ = replay(store, config, clock=clock)
+    first, *others = read_cells(store, run_id)
+    assert first.stages == {"prepare": 1.0, "rows": 1.0, "fit": 1.0, "evaluate": 1.0}
+    assert all(set(cell.stages.values()) == {1.0} for cell in others)
+    assert {cell.peak_rss_bytes for cell in (first, *others)} == {12345}
+    assert {cell.finished for cell in (first, *others)} == {datetime(2025, 6, 7, 8, 9, 10)}
+    assert [s for cell in others for s in cell.stages].count("prepare") == 3
+
+
+def test_a_rerun_makes_nothing_again(store, config):
+    first, _ = replay(store, config)
+    second, made = replay(store, config)
+    assert made == []
+    assert numbers(store, first) == numbers(store, second)
+    assert read_cells(store, first) == read_cells(store, second)
+
+
+def test_fresh_makes_everything_again(store, config):
+    first, _ = replay(store, config)
+    second, made = replay(store, config, fresh=True)
+    assert len(made) == 16
+    assert numbers(store, first) == numbers(store, second)
+
+
+def test_one_more_strategy_makes_only_its_cells(store, config):
+    replay(store, config)
+    more = dataclasses.replace(config, strategies=("individual", "joint", "toy"))
+    _, made = replay(store, more)
+    assert {name[0] for name in made} == {"toy"}
+    assert len(made) == 8
+
+
+def test_one_more_period_makes_only_its_cells(tmp_path, toy_log, config):
+    lines = toy_log.read_text().splitlines()
+    midnight = 1_000_000_000 + 4 * 86_400
+    late = [line for line in lines[1:] if int(line.split(",")[2]) >= midnight]
+    early, last = tmp_path / "early.csv", tmp_path / "last.csv"
+    early.write_text("\n".join(line for line in lines if line not in late) + "\n")
+    last.write_text("\n".join([lines[0], *late]) + "\n")
+    with Store.open(tmp_path / "grown.duckdb") as grown:
+        fill(grown, early, num_periods=4)
+        before, _ = replay(grown, config)
+        ingest_period(grown, last)
+        after, made = replay(grown, config)
+        assert {name[3] for name in made} == {4}
+        assert len(read_cells(grown, before)) == 12
+        grown_numbers = numbers(grown, after)
+    with Store.open(tmp_path / "whole.duckdb") as whole:
+        run_id, _ = replay(fill(whole, toy_log), config)
+        assert numbers(whole, run_id) == grown_numbers
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seeds": (1,)},
+        {"models": (ModelChoice("popularity", {"noise": 0.2}),)},
+        {"max_rows": 5},
+        {"protocol": ProtocolSettings(protocol="returning")},
+        {"protocol": ProtocolSettings(mask_context=False)},
+        {"evaluation_seed": 1},
+    ],
+)
+def test_other_settings_make_other_cells(store, change):
+    config = ReplayConfig(strategies=("individual",), models=(POPULARITY,), seeds=(0,))
+    first, _ = replay(store, config)
+    second, made = replay(store, dataclasses.replace(config, **change))
+    assert len(made) == 4
+    keys = {cell.key for cell in read_cells(store, first)}
+    assert keys.isdisjoint(cell.key for cell in read_cells(store, second))
+
+
+def test_other_code_makes_other_cells(store, config, monkeypatch):
+    replay(store, config)
+    monkeypatch.setattr(loop, "read_versions", lambda: {"code": "another"})
+    assert len(replay(store, config)[1]) == 16
+
+
+def test_what_a_run_is_called_changes_nothing(store, config):
+    replay(store, config)
+    named = dataclasses.replace(config, source="a.csv", cut="day")
+    run_id, made = replay(store, named)
+    assert made == []
+    assert read_run(store, run_id).config["source"] == "a.csv"
+
+
+def test_a_memory_limit_counts_only_where_it_bites(store):
+    config = ReplayConfig(strategies=("joint",), models=(POPULARITY,))
+    largest = read_cells(store, replay(store, config)[0])[-1].fit_report["rows_used"]
+
+    def made_with(rows):
+        limit = None if rows is None else rows * BYTES_PER_ROW
+        return [
+            name[3] for name in replay(store, dataclasses.replace(config, memory_limit=limit))[1]
+        ]
+
+    assert made_with(None) == []
+    assert made_with(largest + 5) == [1, 2, 3, 4]  # whether it bites is not known before
+    assert made_with(largest + 5) == []
+    assert made_with(largest + 9) == []
+    assert made_with(None) == []
+    small = made_with(20)
+    assert small == [1, 2, 3, 4]
+    assert made_with(20) == []
+    run_id, _ = replay(store, dataclasses.replace(config, memory_limit=20 * BYTES_PER_ROW))
+    used = [cell.fit_report["rows_used"] for cell in read_cells(store, run_id)]
+    assert max(used) == 20
+    run_id, made = replay(store, config)
+    assert made == []
+    assert read_cells(store, run_id)[-1].fit_report["rows_used"] == largest
+
+
+def test_a_toy_strategy_with_a_toy_memory_plugs_in(store):
+    config = ReplayConfig(strategies=("toy",), models=(POPULARITY,), seeds=(3,))
+    run_id, _ = replay(store, config)
+    given = [cell.fit_report["rows_given"] for cell in read_cells(store, run_id)]
+    alone, _ = replay(store, dataclasses.replace(config, strategies=("individual",)))
+    without = [cell.fit_report["rows_given"] for cell in read_cells(store, alone)]
+    assert given == [without[0], *(rows + 1 for rows in without[1:])]
+
+
+def test_a_strategy_with_other_settings_makes_other_cells(store, monkeypatch):
+    config = ReplayConfig(strategies=("toy",), models=(POPULARITY,))
+    replay(store, config)
+
+    def larger(name):
+        return dataclasses.replace(make_strategy(name), size=2)
+
+    monkeypatch.setattr(loop, "make_strategy", larger)
+    assert len(replay(store, config)[1]) == 4
+
+
+def test_a_memory_absorbs_each_period_once_and_is_timed_with_the_next(store, monkeypatch):
+    absorbed = []
+
+    def absorb(self, history, seed):
+        absorbed.append((history.period, seed))
+        return LastRow(absorbed=(*self.absorbed, history.period))
+
+    monkeypatch.setattr(LastRow, "absorb", absorb)
+    config = ReplayConfig(strategies=("toy",), models=(POPULARITY,), seeds=(5,))
+    run_id, _ = replay(store, config)
+    assert absorbed == [
+        (period, derive_seed(5, period, "toy", "popularity", "memory")) for period in (1, 2, 3)
+    ]
+    cells = read_cells(store, run_id)
+    assert ["memory" in cell.stages for cell in cells] == [False, True, True, True]
+
+
+def test_a_warm_start_begins_from_the_model_before(store):
+    config = ReplayConfig(
+        strategies=("individual",), models=(ModelChoice("popularity", {"warm": True}),)
+    )
+    warm, _ = replay(store, config)
+    cold, _ = replay(store, dataclasses.replace(config, models=(POPULARITY,)))
+    figures = [
+        [[figure.value for figure in cell.figures] for cell in read_cells(store, run_id)]
+        for run_id in (warm, cold)
+    ]
+    assert figures[0][0] == figures[1][0]
+    assert all(one != other for one, other in zip(figures[0][1:], figures[1][1:], strict=True))
+    kept = [path.name for path in store.models_folder.iterdir()]
+    assert len(kept) == 1, "one model per chain is kept"
+
+
+@pytest.mark.parametrize("lost", ["file", "row and file", "damaged"])
+def test_a_warm_start_without_its_file_fits_again(store, lost, monkeypatch):
+    config = dataclasses.replace(CONFIG, seeds=(0,))
+    whole, _ = replay(store, config)
+    wanted = numbers(store, whole)
+    store.connection.execute("DELETE FROM cells WHERE fit_period = 4")
+    store.connection.execute("DELETE FROM fits WHERE fit_key NOT IN (SELECT fit_key FROM cells)")
+    if lost == "row and file":
+        store.connection.execute("DELETE FROM model_files")
+    for path in store.models_folder.iterdir():
+        path.unlink() if lost == "file" else path.write_bytes(b"{}")
+    fitted = []
+    original = Popularity.fit
+
+    def fit(self, rows, options):
+        fitted.append(options.seed)
+        return original(self, rows, options)
+
+    monkeypatch.setattr(Popularity, "fit", fit)
+    run_id, made = replay(store, config)
+    assert [name[3] for name in made] == [4, 4]
+    assert len(fitted) == 8, "both chains from the start"
+    assert numbers(store, run_id) == wanted
+
+
+def test_a_warm_chain_goes_on_after_cells_that_are_there(store):
+    config = dataclasses.replace(CONFIG, seeds=(0,))
+    whole, _ = replay(store, config)
+    wanted = numbers(store, whole)
+    store.connection.execute("DELETE FROM cells WHERE fit_period IN (2, 4)")
+    run_id, made = replay(store, config)
+    assert sorted({name[3] for name in made}) == [2, 4]
+    results, means, users = numbers(store, run_id)
+    assert sorted(map(str, results)) == sorted(map(str, wanted[0]))
+    assert (means, users) == wanted[1:]
+
+
+KILL_POINTS = [
+    ("message", 12),
+    ("finished", 5),
+    ("after:write_model", 7),
+    ("after:insert_cell", 9),
+    ("after:insert_run_cell", 4),
+    ("before:end_run", 1),
+]
+
+
+def killed(path, point, count):
+    """Run the replay in a process of its own; whether it was killed."""
+    script = Path(__file__).parent / "killed_replay.py"
+    done = subprocess.run(  # noqa: S603  # our own interpreter and script
+        [sys.executable, str(script), str(path), point, str(count)],
+        env={**os.environ, "PYTHONPATH": str(script.parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in (0, -signal.SIGKILL), done.stderr
+    return done.returncode != 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(toy_store_file, tmp_path_factory):
+    """The figures of the run that is not disturbed."""
+    path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
+    shutil.copy(toy_store_file, path)
+    with pytest.MonkeyPatch.context() as patch, Store.open(path) as store:
+        register_toys(patch)
+        run_id, _ = replay(store, CONFIG)
+        return numbers(store, run_id)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize(("point", "count"), KILL_POINTS)
+def test_a_killed_run_goes_on_to_the_same_figures(
+    tmp_path, toy_store_file, undisturbed, point, count
+):
+    path = tmp_path / "store.duckdb"
+    shutil.copy(toy_store_file, path)
+    assert killed(path, point, count)
+    with Store.open(path) as store:
+        done = read_cells(store, 1)
+        run_id, made = replay(store, CONFIG)
+        assert len(made) == 16 - len(done), "what was finished is not made again"
+        assert numbers(store, run_id) == undisturbed
+        assert read_run(store, 1).status == "interrupted"
+        files = {path.name for path in store.models_folder.iterdir()}
+        rows = store.connection.execute("SELECT file FROM model_files").fetchall()
+        assert files == {name for (name,) in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file, undisturbed):
+    path = tmp_path / "store.duckdb"
+    shutil.copy(toy_store_file, path)
+    attempts = 1
+    while killed(path, "after:insert_fit", 6):
+        attempts += 1
+        assert attempts < 10, "no progress"
+    assert attempts == 4, "five new cells each time"
+    with Store.open(path) as store:
+        assert numbers(store, read_run(store).run_id) == undisturbed
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_an_interrupt_ends_cleanly(store, config, count):
+    left = itertools.count(count, -1)
+
+    def interrupt(event):
+        if isinstance(event, StageMessage) and next(left) == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_replay(store, config, listener=interrupt)
+    assert read_run(store).status == "interrupted"
+    assert read_run(store).ended is not None
+    done = read_cells(store, 1)
+    assert all(cell.figures for cell in done)
+    run_id, made = replay(store, config)
+    assert len(made) + len(done) == 16
+    again, _ = replay(store, config, fresh=True)
+    assert numbers(store, run_id) == numbers(store, again)
+
+
+def test_a_failing_fit_leaves_what_was_finished(store, config, monkeypatch):
+    original = Popularity.fit
+
+    def fail_late(self, rows, options):
+        if rows.num_items > 19:
+            raise UserError("no luck")
+        return original(self, rows, options)
+
+    monkeypatch.setattr(Popularity, "fit", fail_late)
+    with pytest.raises(UserError, match="no luck"):
+        replay(store, config)
+    assert read_run(store).status == "interrupted"
+    done = len(read_cells(store, 1))
+    assert 0 < done < 16
+    monkeypatch.undo()
+
+
+def test_a_period_in_which_nobody_can_be_judged(tmp_path):
+    path = tmp_path / "log.csv"
+    lines = write_log(path).read_text().splitlines()
+    day = [(int(line.split(",")[2]) - 1_000_000_000) // 86_400 for line in lines[1:]]
+    # Nobody comes back on the third day.
+    renamed = [
+        f"new{line}" if number == 2 else line for line, number in zip(lines[1:], day, strict=True)
+    ]
+    path.write_text("\n".join([lines[0], *renamed]) + "\n")
+    config = ReplayConfig(
+        strategies=("individual", "joint"),
+        models=(POPULARITY,),
+        protocol=ProtocolSettings(protocol="returning"),
+    )
+    with Store.open(tmp_path / "store.duckdb") as store:
+        run_id, _ = replay(fill(store, path), config)
+        summary = summarise(load_run(store, run_id), num_resamples=20)
+        text = json.dumps(summary.to_json(), allow_nan=False)
+    empty = [result for result in summary.results if result.eval_period == 3]
+    assert empty
+    assert all((result.value, result.num_users) == (None, 0) for result in empty)
+    assert all(mean.stderr is not None for mean in summary.means)
+    assert json.loads(text)["means"]
+
+
+def test_a_log_of_one_period_cannot_be_replayed(tmp_path, toy_log, config):
+    with Store.open(tmp_path / "store.duckdb") as store:
+        ingest_period(store, toy_log)
+        with pytest.raises(UserError, match="has 1 period"):
+            run_replay(store, config)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"strategies": ()}, "no strategy"),
+        ({"strategies": ("joint", "joint")}, "strategy is given twice"),
+        ({"strategies": ("magic",)}, "unknown strategy 'magic'"),
+        ({"models": ()}, "no model"),
+        ({"models": (POPULARITY, ModelChoice("popularity", {"noise": 1}))}, "model is given twice"),
+        ({"models": (ModelChoice("magic"),)}, "unknown model 'magic'"),
+        ({"models": (ModelChoice("popularity", {"magic": 1}),)}, "no setting 'magic'"),
+        ({"seeds": ()}, "no seed"),
+        ({"seeds": (1, 1)}, "seed is given twice"),
+    ],
+)
+def test_settings_that_make_no_run_change_nothing(store, config, change, message):
+    with pytest.raises(UserError, match=message):
+        run_replay(store, dataclasses.replace(config, **change))
+    with pytest.raises(UserError, match="no run"):
+        read_run(store)
+
+
+def test_no_rows_to_fit_on(store, monkeypatch):
+    from models.protocol import TrainingRows
+
+    def nobody(self, history, memory):
+        rows = history.rows(first=history.period)
+        return TrainingRows.of_users(
+            dataclasses.replace(
+                rows,
+                users=rows.users[:0],
+                interactions=rows.interactions[:0],
+                last_period=rows.last_period[:0],
+            )
+        )
+
+    monkeypatch.setattr(Joint, "training_rows", nobody)
+    with pytest.raises(UserError, match="no rows to fit on at period 1"):
+        run_replay(store, ReplayConfig(strategies=("joint",), models=(POPULARITY,)))
+
+
+def test_limits_allow_what_lost_nothing():
+    assert chain._allows(None, None)
+    assert chain._allows(None, 10)
+    assert chain._allows(10, 10)
+    assert chain._allows(11, 10)
+    assert not chain._allows(9, 10)
+    assert not chain._allows(10, None)

@@ -1,0 +1,161 @@
+"""The metrics on cases worked by hand."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from models.ranking import find_hits, top_items
+from replay.metrics.propensity import propensity_weights
+from replay.metrics.protocol import RankedBlock, UserValues
+from replay.metrics.registry import METRICS, default_metrics, make_metric
+from storage.errors import UserError
+
+SECOND, THIRD = 1 / math.log2(3), 1 / math.log2(4)
+
+
+def block_of(scores, contexts, targets, negatives, weights=None, depth=3):
+    scores = np.array(scores, np.float32)
+    targets = csr_array(np.array(targets, np.float32))
+    contexts = csr_array(np.array(contexts, np.float32))
+    ranking = top_items(scores, contexts, depth, tie_seed=0)
+    return RankedBlock(
+        scores=scores,
+        ranking=ranking,
+        hits=find_hits(ranking, targets),
+        targets=targets,
+        contexts=contexts,
+        negatives=np.array(negatives, np.int32),
+        propensity_weights=np.ones(targets.shape[1]) if weights is None else np.array(weights),
+    )
+
+
+@pytest.fixture
+def block():
+    """Five known items and one unknown, two users.
+
+    The first ranks 4, 3, 2 (its context is item 0) and has the targets 3, 1 and the unknown 5; the
+    second ranks 0, 2, 1 (its context is item 3) and has the target 0.
+    """
+    return block_of(
+        scores=[[9, 1, 2, 3, 4], [5, 3, 4, 6, 2]],
+        contexts=[[1, 0, 0, 0, 0], [0, 0, 0, 1, 0]],
+        targets=[[0, 1, 0, 1, 0, 1], [1, 0, 0, 0, 0, 0]],
+        negatives=[[2, 4], [1, -1]],
+        weights=[1.0, 2.0, 3.0, 4.0, 5.0, 10.0],
+    )
+
+
+def values_of(name, block, k):
+    metric = make_metric(name)
+    return metric.finish(metric.collect(block, k))
+
+
+def test_hit_rate(block):
+    np.testing.assert_allclose(values_of("HR", block, 1).values, [0.0, 100.0])
+    np.testing.assert_allclose(values_of("HR", block, 2).values, [50.0, 100.0])
+    np.testing.assert_allclose(values_of("HR", block, 3).values, [100 / 3, 100.0])
+
+
+def test_ndcg(block):
+    ideal = 1 + SECOND + THIRD
+    np.testing.assert_allclose(
+        values_of("nDCG", block, 2).values, [100 * SECOND / (1 + SECOND), 100]
+    )
+    np.testing.assert_allclose(values_of("nDCG", block, 3).values, [100 * SECOND / ideal, 100])
+
+
+def test_psp_in_the_scale_of_the_paper(block):
+    # One hit of weight 4 among m = 2 (3); the largest weights among the targets are 10, 4, 2.
+    np.testing.assert_allclose(values_of("PSP", block, 2).values, [100 * (4 / 2) / 14, 100])
+    np.testing.assert_allclose(values_of("PSP", block, 3).values, [100 * (4 / 3) / 16, 100])
+
+
+def test_pspn_reaches_one_hundred(block):
+    np.testing.assert_allclose(values_of("PSPn", block, 2).values, [100 * 4 / 14, 100])
+    np.testing.assert_allclose(values_of("PSPn", block, 3).values, [100 * 4 / 16, 100])
+
+
+def test_pooled_auc(block):
+    # Negatives: 2, 4 of the first user and 3 of the second. Targets: 3 (it ties with one), 1 and
+    # the unknown item of the first user; 5 of the second.
+    user_values = values_of("AUC", block, None)
+    np.testing.assert_allclose(user_values.values, [(1.5 / 3 + 0 + 0) / 3, 1.0])
+    np.testing.assert_allclose(user_values.weights, [3.0, 1.0])
+    assert user_values.mean == pytest.approx((1.5 + 0 + 0 + 3) / (4 * 3))
+
+
+def test_auc_per_user(block):
+    # The first user's other items score 2 and 4, the second's 3, 4 and 2.
+    user_values = values_of("AUCu", block, None)
+    np.testing.assert_allclose(user_values.values, [(0.5 + 0 + 0) / 3, 1.0])
+    np.testing.assert_allclose(user_values.weights, [1.0, 1.0])
+
+
+def test_ties_count_half():
+    block = block_of([[1, 1, 1, 0]], [[0, 0, 0, 1]], [[1, 0, 0, 0]], [[1, 2]])
+    assert values_of("AUC", block, None).mean == 0.5
+    assert values_of("AUCu", block, None).mean == 0.5
+
+
+def test_auc_ignores_what_is_masked():
+    # Item 3 outscores the target, but it stands in the context.
+    block = block_of([[5, 1, 2, 9]], [[0, 0, 0, 1]], [[1, 0, 0, 0]], [[1, 2]])
+    assert values_of("AUC", block, None).mean == 1.0
+    assert values_of("AUCu", block, None).mean == 1.0
+
+
+def test_a_user_without_other_items_has_no_auc():
+    block = block_of([[1, 2], [1, 2]], [[1, 0], [0, 0]], [[0, 1], [0, 1]], [[-1], [0]])
+    per_user = values_of("AUCu", block, None)
+    np.testing.assert_allclose(per_user.weights, [0.0, 1.0])
+    assert per_user.mean == 1.0
+    alone = dataclasses.replace(block, negatives=np.full((2, 1), -1, np.int32))
+    assert math.isnan(values_of("AUC", alone, None).mean)
+
+
+def test_auc_of_targets_that_are_all_unknown_is_zero():
+    block = block_of([[1, 2, 3]], [[0, 0, 0]], [[0, 0, 0, 1, 1]], [[0, 1]])
+    assert values_of("AUC", block, None).mean == 0.0
+    assert values_of("AUCu", block, None).mean == 0.0
+
+
+def test_propensity_weights_follow_the_formula():
+    counts = np.array([0, 1, 10, 489], np.int64)
+    scale = (math.log(500) - 1) * 2.5**0.55
+    expected = [1 + scale * (count + 1.5) ** -0.55 for count in counts]
+    np.testing.assert_allclose(propensity_weights(counts), expected)
+
+
+@pytest.mark.parametrize("counts", [[0, 0], [1, 0], [1, 1], [0]])
+def test_propensity_weights_of_tiny_logs_stay_at_one_or_above(counts):
+    weights = propensity_weights(np.array(counts, np.int64))
+    assert np.isfinite(weights).all()
+    assert (weights >= 1.0).all()
+
+
+def test_rare_items_weigh_more():
+    weights = propensity_weights(np.arange(2000, dtype=np.int64))
+    assert (np.diff(weights) < 0).all()
+
+
+def test_the_mean_is_weighted():
+    assert UserValues(np.array([1.0, 4.0]), np.array([2.0, 1.0])).mean == pytest.approx(2.0)
+    assert math.isnan(UserValues(np.zeros(0), np.zeros(0)).mean)
+
+
+def test_the_registry_names_every_metric():
+    metrics = default_metrics()
+    assert [metric.name for metric in metrics] == list(METRICS)
+    assert {metric.name: metric.cutoffs for metric in metrics} == {
+        "HR": (10, 100),
+        "nDCG": (10, 100),
+        "PSP": (10, 100),
+        "PSPn": (10, 100),
+        "AUC": (None,),
+        "AUCu": (None,),
+    }
+    with pytest.raises(UserError, match="unknown metric 'MRR'; choose from HR"):
+        make_metric("MRR")

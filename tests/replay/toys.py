@@ -1,0 +1,160 @@
+"""A small deterministic model, strategy and memory, and a small log, for the tests of the loop."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from memory.protocol import Memory
+from models import registry as models
+from models.protocol import FitOptions, TrainingRows
+from replay.strategies import registry as strategies
+from storage.ingest import IngestSettings, ingest_log
+from storage.store import Store
+from stream.history import History
+
+BYTES_PER_ROW = 1000
+"""What the popularity model pretends to need."""
+
+
+def register_toys(monkeypatch: Any) -> None:
+    """Add the toys to the registries as a new file and a line in each would."""
+    monkeypatch.setattr(models, "MODELS", {**models.MODELS, "popularity": "toys:Popularity"})
+    monkeypatch.setattr(strategies, "STRATEGIES", {**strategies.STRATEGIES, "toy": "toys:Toy"})
+    # The real one would notice sources edited between two processes of a test.
+    monkeypatch.setattr("replay.loop.read_versions", lambda: {"code": "toys"})
+
+
+def write_log(path: Path, num_periods: int = 5, seed: int = 0) -> Path:
+    """A CSV log with days as times: users come and go, and items become known over time."""
+    rng = np.random.default_rng(seed)
+    lines = ["user_id,item_id,timestamp"]
+    for day in range(num_periods):
+        for user in rng.choice(40, size=15, replace=False):
+            items = rng.zipf(1.4, size=8) % (12 + 4 * day)
+            for second, item in enumerate(dict.fromkeys(items.tolist())):
+                lines.append(f"u{user},i{item},{1_000_000_000 + 86_400 * day + 60 * second}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def fill(store: Store, path: Path, num_periods: int = 5) -> Store:
+    """Put a log of `write_log` into a store, one period a day."""
+    starts = (1_000_000_000 + 86_400 * np.arange(1, num_periods)) * 1_000_000
+    ingest_log(store, [path], lambda _times: starts.astype(np.int64), IngestSettings())
+    return store
+
+
+@dataclasses.dataclass(frozen=True)
+class PopularityModel:
+    """Scores items by counts, nudged by what the context's items are."""
+
+    counts: np.ndarray
+    report: Mapping[str, Any]
+
+    @property
+    def num_items(self) -> int:
+        return len(self.counts)
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[np.ndarray]:
+        for start in range(0, contexts.shape[0], block_rows):
+            lengths = np.diff(contexts[start : start + block_rows].indptr)
+            tilt = np.cos(np.arange(self.num_items)[None, :] * (1 + lengths[:, None]))
+            yield (self.counts[None, :] + 0.5 * tilt).astype(np.float32)
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return {"counts": self.counts}, {"report": dict(self.report)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Popularity:
+    """Counts the rows' items, with noise that follows from the seed.
+
+    `warm` adds half of what the model before had, so that a chain of fits is one.
+    """
+
+    noise: float = 0.1
+    warm: bool = False
+    name = "popularity"
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return dataclasses.asdict(self)
+
+    @property
+    def starts_warm(self) -> bool:
+        return self.warm
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> PopularityModel:
+        options.progress("counting")
+        rng = np.random.default_rng(options.seed)
+        cap = rows.num_rows if options.max_rows is None else options.max_rows
+        if options.memory_limit is not None:
+            cap = min(cap, options.memory_limit // BYTES_PER_ROW)
+        newest = np.argsort(-rows.last_period, kind="stable")[:cap]
+        counts = rows.interactions[newest].T @ rows.weights[newest]
+        counts = counts + self.noise * rng.standard_normal(rows.num_items)
+        if options.previous is not None:
+            before = options.previous.counts
+            counts[: len(before)] += 0.5 * before
+        report = {"rows_given": rows.num_rows, "rows_used": len(newest), "reg": 5.0}
+        return PopularityModel(counts, report)
+
+    def restore(self, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> Any:
+        return PopularityModel(arrays["counts"], manifest["report"])
+
+
+@dataclasses.dataclass(frozen=True)
+class LastRow:
+    """Remembers one row: the sum of each period's most active users."""
+
+    items: tuple[int, ...] = ()
+    absorbed: tuple[int, ...] = ()
+
+    def replay_rows(self, num_items: int) -> TrainingRows | None:
+        if not self.items:
+            return None
+        columns = np.array(self.items, np.int32)
+        row = csr_array(
+            (np.ones(len(columns), np.float32), columns, np.array([0, len(columns)], np.int32)),
+            shape=(1, num_items),
+        )
+        return TrainingRows(row, np.full(1, 3.0), np.ones(1, np.bool_), np.zeros(1, np.int32))
+
+    def absorb(self, history: History, seed: int) -> Memory:
+        rows = history.rows(first=history.period).interactions
+        rng = np.random.default_rng(seed)
+        chosen = rows[[int(rng.integers(rows.shape[0]))]].indices
+        items = tuple(sorted({*self.items, *chosen.tolist()}))
+        return LastRow(items, (*self.absorbed, history.period))
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """Period t and the one remembered row."""
+
+    size: int = 1
+    name = "toy"
+
+    def empty_memory(self) -> Memory:
+        return LastRow()
+
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+        assert memory.absorbed == tuple(range(1, history.period))
+        now = TrainingRows.of_users(history.rows(first=history.period))
+        past = memory.replay_rows(history.num_items)
+        if past is None:
+            return now
+        both = [
+            np.concatenate(parts)
+            for parts in (
+                (now.interactions.toarray(), past.interactions.toarray()),
+                (now.weights, past.weights),
+                (now.replayed, past.replayed),
+                (now.last_period, past.last_period),
+            )
+        ]
+        return TrainingRows(csr_array(both[0]), *both[1:])

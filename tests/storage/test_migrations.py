@@ -1,0 +1,69 @@
+"""Older stores are upgraded, newer ones refused, and a failed step leaves no trace."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from storage import store as store_module
+from storage.errors import UserError
+from storage.migrations import MIGRATIONS, Migration, migrate, schema_version, sql
+from storage.store import Store
+
+NEXT = len(MIGRATIONS) + 1
+ADDED = Migration(NEXT, "colours", sql("CREATE TABLE colours (name VARCHAR)"))
+FAILING = Migration(
+    NEXT + 1, "fails", sql("CREATE TABLE half (name VARCHAR)", "INSERT INTO nowhere VALUES (1)")
+)
+
+
+def test_versions_count_up_and_names_differ() -> None:
+    assert [migration.version for migration in MIGRATIONS] == list(range(1, NEXT))
+    assert len({migration.name for migration in MIGRATIONS}) == len(MIGRATIONS)
+
+
+@pytest.mark.parametrize("held", range(len(MIGRATIONS) + 1))
+def test_every_older_store_is_upgraded_with_its_content(tmp_path: Path, held: int) -> None:
+    path = tmp_path / "log.duckdb"
+    with duckdb.connect(path) as connection:
+        assert migrate(connection, MIGRATIONS[:held]) == tuple(m.name for m in MIGRATIONS[:held])
+        if held:
+            connection.execute("INSERT INTO users VALUES (0, 'a', 1)").fetchall()
+    with Store.open(path) as store:
+        assert schema_version(store.connection) == len(MIGRATIONS)
+        assert store.rows("SELECT id FROM users") == ([("a",)] if held else [])
+        assert store.rows("SELECT * FROM migrations ORDER BY version") == [
+            (migration.version, migration.name) for migration in MIGRATIONS
+        ]
+        assert migrate(store.connection) == ()
+
+
+def test_a_newer_store_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    with duckdb.connect(path) as connection:
+        migrate(connection, (*MIGRATIONS, ADDED))
+    for read_only in (False, True):
+        with pytest.raises(UserError, match=rf"schema {NEXT}, this program knows {NEXT - 1}"):
+            Store.open(path, read_only=read_only)
+    with duckdb.connect(path) as connection:
+        assert schema_version(connection) == NEXT
+
+
+def test_an_older_store_is_not_upgraded_by_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    monkeypatch.setattr(store_module, "MIGRATIONS", (*MIGRATIONS, ADDED))
+    with pytest.raises(UserError, match="open it once for writing"):
+        Store.open(path, read_only=True)
+
+
+def test_a_failed_step_is_undone_and_the_steps_before_it_stay() -> None:
+    with duckdb.connect() as connection:
+        with pytest.raises(duckdb.CatalogException):
+            migrate(connection, (*MIGRATIONS, ADDED, FAILING))
+        assert schema_version(connection) == NEXT
+        tables = {name for (name,) in connection.execute("SHOW TABLES").fetchall()}
+        assert "colours" in tables
+        assert "half" not in tables

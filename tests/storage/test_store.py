@@ -1,0 +1,162 @@
+"""Opening, refusing and changing the DuckDB file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from storage.errors import UserError
+from storage.store import Store
+
+
+def test_a_new_store_is_there_when_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    with Store.open(path) as store:
+        store.rows("INSERT INTO users VALUES (0, 'a', 1)")
+    with Store.open(str(path)) as store:
+        assert store.path == path
+        assert store.rows("SELECT id FROM users") == [("a",)]
+        assert store.models_folder == tmp_path / "log.duckdb.models"
+
+
+def test_a_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("md:log", ":memory:log", "s3:log"):
+        Store.open(name).close()
+        assert (tmp_path / name).is_file()
+
+
+def test_memory_leaves_nothing_behind(tmp_path: Path) -> None:
+    with Store.open(":memory:") as store:
+        assert store.path is None
+        folder = store.models_folder
+        folder.mkdir(exist_ok=True)
+        (folder / "model").touch()
+    assert not folder.exists()
+
+
+def test_a_transaction_keeps_all_or_nothing(store: Store) -> None:
+    def insert(*indices: int, then: BaseException | None = None) -> None:
+        with store.transaction():
+            for index in indices:
+                store.rows("INSERT INTO users VALUES (?, 'a', 1)", [index])
+            if then is not None:
+                raise then
+
+    with pytest.raises(KeyboardInterrupt):
+        insert(0, 1, then=KeyboardInterrupt())
+    with pytest.raises(duckdb.ConstraintException):
+        insert(0, 1, 0)
+    assert store.rows("SELECT user_index FROM users") == []
+    insert(3, 4)
+    assert store.rows("SELECT user_index FROM users ORDER BY user_index") == [(3,), (4,)]
+
+
+def test_a_disk_that_takes_no_more_is_named(store: Store) -> None:
+    def write() -> None:
+        with store.transaction():
+            store.rows("INSERT INTO users VALUES (0, 'a', 1)")
+            raise duckdb.IOException("IO Error: Could not write file: No space left on device")
+
+    with pytest.raises(UserError, match=r"cannot be written .*No space left on device"):
+        write()
+    assert store.rows("SELECT id FROM users") == []
+
+
+def test_tables_are_inserted_by_name_and_in_order(store: Store) -> None:
+    rows = 300_000
+    store.rows("CREATE TABLE numbers (b BIGINT, a BIGINT)")
+    store.insert("numbers", pa.table({"a": range(rows), "b": range(0, -rows, -1)}))
+    table = store.table("SELECT a, b, rowid FROM numbers ORDER BY rowid")
+    assert table["a"].to_pylist() == list(range(rows))
+    assert table["b"][7].as_py() == -7
+    assert store.table(
+        "SELECT sum(x) AS s FROM t WHERE x > ?", [1], inputs={"t": pa.table({"x": [1, 2, 3]})}
+    )["s"].to_pylist() == [5]
+
+
+def test_reading_takes_no_changes(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    with Store.open(path, read_only=True) as store:
+        assert store.rows("SELECT count(*) FROM users") == [(0,)]
+        with pytest.raises(duckdb.InvalidInputException, match="read-only"):
+            store.rows("INSERT INTO users VALUES (0, 'a', 1)")
+
+
+def test_reading_makes_no_store(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such store"):
+        Store.open(tmp_path / "none.duckdb", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database\n" * 1000)
+    with pytest.raises(UserError, match=r"notes\.txt: not a DuckDB file"):
+        Store.open(path)
+    assert path.read_text() == "not a database\n" * 1000
+
+
+def test_other_databases_are_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE invoices (amount INTEGER)").fetchall()
+    for read_only in (False, True):
+        with pytest.raises(UserError, match="not a Perennial store"):
+            Store.open(path, read_only=read_only)
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SHOW TABLES").fetchall() == [("invoices",)]
+
+
+def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    data = bytearray(path.read_bytes())
+    data[4096:12288] = b"\xff" * 8192
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"log\.duckdb: the file is damaged"):
+        Store.open(path)
+
+
+def test_reading_beside_writing_in_one_process_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    with Store.open(path), pytest.raises(UserError, match="open in this process already"):
+        Store.open(path, read_only=True)
+
+
+def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    code = (
+        "import sys; from storage.store import Store; store = Store.open(sys.argv[1]); "
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"open\n"
+        with pytest.raises(UserError, match="another process has the store open"):
+            Store.open(path)
+    finally:
+        process.communicate()
+    Store.open(path).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("none/log.duckdb", "does not exist"), (".", "is a folder")]
+)
+def test_wrong_places_are_named(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Store.open(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write to")
+def test_a_folder_that_takes_no_files_is_named() -> None:
+    with pytest.raises(UserError, match=r"/proc/log\.duckdb: "):
+        Store.open("/proc/log.duckdb")

@@ -1,0 +1,106 @@
+import gzip
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import UserError
+from stream.sources.files import natural_key
+from stream.sources.registry import SOURCES, describe_sources, open_source
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_the_embedded_stream_comes_first():
+    assert next(iter(SOURCES)) == "synthetic"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_is_called_what_it_is_registered_as(name):
+    assert pkgutil.resolve_name(SOURCES[name]).name == name
+
+
+def test_the_names_are_known_without_importing_the_sources():
+    code = (
+        "import sys, stream.sources.registry\n"
+        "heavy = {'duckdb', 'pyarrow', 'numpy', 'httpx'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603
+
+
+def test_all_sources_are_described(tmp_path):
+    described = {line.name: line for line in describe_sources(tmp_path)}
+    assert list(described) == list(SOURCES)
+    assert all(line.summary and line.size and line.licence for line in described.values())
+    assert described["synthetic"].state == "ready"
+    assert described["complete-journey"].state == "ready"
+    assert described["ml-1m"].state == "not downloaded"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(UserError) as error:
+        open_source("ml-2m", cache=tmp_path)
+    assert "'ml-2m' is neither a file, a folder nor a known data set" in str(error.value)
+    assert ", ".join(SOURCES) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_is_a_log(tmp_path):
+    path = tmp_path / "clicks.2024.csv.gz"
+    path.write_bytes(gzip.compress(b"user_id,item_id\n1,2\n"))
+    log = open_source(str(path), cache=tmp_path)
+    assert log.paths == (path,)
+    assert log.name == "clicks.2024"
+    assert log.cut == "equal-count"
+
+
+def test_a_name_goes_before_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("synthetic").write_text("a file")
+    assert open_source("./synthetic", cache=tmp_path).paths == (Path("synthetic"),)
+    assert open_source("synthetic", cache=tmp_path / "cache").paths[0].suffix == ".parquet"
+
+
+def test_a_folder_is_its_files_in_natural_order(tmp_path):
+    for name in ("week_10.csv", "week_9.csv", "week_1.CSV", "notes.md", ".hidden.csv"):
+        (tmp_path / name).write_text("user_id,item_id\n1,2\n")
+    (tmp_path / "old.csv").mkdir()
+    log = open_source(str(tmp_path), cache=tmp_path / "cache")
+    assert [path.name for path in log.paths] == ["week_1.CSV", "week_9.csv", "week_10.csv"]
+    assert log.cut == "files"
+    assert log.name == tmp_path.name
+
+
+def test_the_periods_of_ader_leave_other_files_out(tmp_path):
+    for number in range(17):
+        (tmp_path / f"period_{number}.txt").write_text("1 2\n")
+    for name in ("README.txt", "items.csv"):
+        (tmp_path / name).write_text("words")
+    log = open_source(str(tmp_path), cache=tmp_path / "cache")
+    assert [path.name for path in log.paths] == [f"period_{number}.txt" for number in range(17)]
+
+
+def test_a_folder_without_logs_is_refused(tmp_path):
+    (tmp_path / "README.md").write_text("words")
+    with pytest.raises(UserError, match="has no log in it"):
+        open_source(str(tmp_path), cache=tmp_path / "cache")
+
+
+@given(st.lists(st.integers(0, 10**20), unique=True, min_size=2))
+def test_natural_order_counts(numbers):
+    ordered = sorted((Path(f"part-{number}.csv") for number in numbers), key=natural_key)
+    assert ordered == [Path(f"part-{number}.csv") for number in sorted(numbers)]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/\0"), min_size=1), unique=True))
+def test_any_names_have_one_order(names):
+    paths = [Path(f"x{name}") for name in names]
+    assert len({natural_key(path) for path in paths}) == len(paths)
+    ordered = sorted(paths, key=natural_key)
+    assert ordered == sorted(ordered[::-1], key=natural_key)  # noqa: C415 - the order is the point

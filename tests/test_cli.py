@@ -1,0 +1,477 @@
+"""Every command, as a person calls it, on a small real file."""
+
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+import cli
+from replay.console import parameters
+from replay.console.live import watch_replay
+from replay.console.screen import show_bar, show_status
+from replay.opening import open_existing
+from replay.progress import (
+    CellFinished,
+    CellName,
+    CellStarted,
+    RunFinished,
+    RunStarted,
+    StageMessage,
+)
+from storage.formats import FORMATS
+from stream.cuts import CUTS
+from stream.protocol import ProtocolName
+
+ROOT = Path(cli.__file__).resolve().parent
+RESULT_FIELDS = [
+    *("strategy", "model", "seed", "fit_period", "eval_period"),
+    *("metric", "k", "value", "num_users"),
+]
+QUICK = ("--periods", "3", "--model", "infinite-ae", "--strategy", "individual")
+
+
+def write_log(path: Path, *, seed: int = 7, num_lines: int = 1200) -> Path:
+    """A log of 40 users and 25 items, one line a minute."""
+    rng = np.random.default_rng(seed)
+    users, items = rng.integers(40, size=num_lines), rng.integers(25, size=num_lines)
+    lines = [f"u{u},{i},{60 * t}\n" for t, (u, i) in enumerate(zip(users, items, strict=True))]
+    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    return path
+
+
+def call(*arguments: object) -> click.testing.Result:
+    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
+
+
+def call_well(*arguments: object) -> click.testing.Result:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def assert_fails(result: click.testing.Result, words: str, exit_code: int = 1) -> None:
+    """One line on stderr, beside remarks that came before, and nothing on stdout."""
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert result.stderr.splitlines()[-1] == errors[0]
+    assert "Traceback" not in result.stderr
+    assert words in errors[0]
+
+
+def walk(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
+    found = [(path, command)]
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            found += walk(inner, f"{path} {name}")
+    return found
+
+
+COMMANDS = walk(cli.main, "perennial")
+LEAVES = [(path, one) for path, one in COMMANDS if not isinstance(one, click.Group)]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    return write_log(tmp_path_factory.mktemp("log") / "visits.csv")
+
+
+@pytest.fixture(scope="module")
+def replayed(log, tmp_path_factory) -> tuple[Path, dict]:
+    """A store with a replay in it, and what the replay printed."""
+    store = tmp_path_factory.mktemp("store") / "visits.duckdb"
+    result = call_well("replay", log, *QUICK, "--store", store, "--json")
+    return store, json.loads(result.stdout)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+class TestHelp:
+    @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[path for path, _ in COMMANDS])
+    def test_every_command_and_option_has_help(self, path, command):
+        assert command.help
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{path} {parameter.opts}"
+        result = call_well(*path.split()[1:], "--help")
+        assert result.stdout.startswith(f"Usage: {path} ")
+
+    @pytest.mark.parametrize(("path", "command"), LEAVES, ids=[path for path, _ in LEAVES])
+    def test_every_command_and_option_stands_in_the_docs(self, path, command):
+        sections = re.split(r"(?m)^## ", (ROOT / "docs" / "commands.md").read_text())
+        (section,) = [one for one in sections if one.split("\n")[0] == path]
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                for option in parameter.opts:
+                    assert f"`{option}`" in section, option
+        readme = (ROOT / "README.md").read_text()
+        assert f"`{path}" in readme
+
+    @pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], ["--version"]])
+    def test_help_imports_nothing_heavy(self, arguments):
+        program = (
+            "import sys, cli\n"
+            "try: cli.main(sys.argv[1:])\n"
+            "except SystemExit: pass\n"
+            "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+        )
+        done = subprocess.run(  # noqa: S603  # our own interpreter and text
+            [sys.executable, "-c", program, *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        heavy = {"jax", "duckdb", "matplotlib", "scipy", "numpy", "pyarrow", "pydantic", "rich"}
+        assert heavy.isdisjoint(done.stderr.split())
+        assert done.stdout
+
+    def test_version(self):
+        version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+        assert call_well("--version").stdout == f"perennial {version}\n"
+
+    def test_names_that_help_repeats_are_those_of_the_library(self):
+        assert parameters.CUTS == CUTS
+        assert tuple(FORMATS) == parameters.FORMATS
+        assert get_args(ProtocolName) == parameters.PROTOCOLS
+
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_completion_prints_a_script(self, shell):
+        if shell == "bash" and shutil.which("bash") is None:
+            pytest.skip("bash is not installed, and click asks it for its version")
+        assert "_PERENNIAL_COMPLETE" in call_well("completion", shell).stdout
+
+    def test_completion_knows_the_models(self):
+        names = cli.replay.make_context("replay", []).command
+        (option,) = [one for one in names.params if one.name == "models"]
+        items = option.shell_complete(click.Context(names), "infinite-ae,m")
+        assert [item.value for item in items] == ["infinite-ae,mvae"]
+
+
+class TestReplay:
+    def test_json_alone_on_stdout_and_of_the_agreed_shape(self, replayed):
+        _, printed = replayed
+        assert list(printed) == ["config", "results", "means", "timings"]
+        assert [list(one) for one in printed["results"]] == [RESULT_FIELDS] * len(
+            printed["results"]
+        )
+        assert {(one["fit_period"], one["eval_period"]) for one in printed["results"]} == {
+            (1, 2),
+            (2, 3),
+        }
+        assert {"HR", "nDCG", "PSP", "AUC"} <= {one["metric"] for one in printed["results"]}
+        assert {(one["strategy"], one["model"]) for one in printed["means"]} == {
+            ("individual", "infinite-ae")
+        }
+        assert list(printed["means"][0]) == ["strategy", "model", "metric", "k", "mean", "stderr"]
+
+    def test_again_it_takes_what_is_there_and_says_the_same(self, log, replayed):
+        store, printed = replayed
+        result = call_well("replay", log, *QUICK, "--store", store, "--json")
+        again = json.loads(result.stdout)
+        assert again["results"] == printed["results"]
+        assert again["timings"] == printed["timings"]
+        assert result.stderr.count("there already") == 2
+
+    def test_without_a_source_it_replays_what_the_store_holds(self, replayed):
+        store, printed = replayed
+        arguments = ("--model", "infinite-ae", "--strategy", "individual", "--json")
+        again = json.loads(call_well("replay", "--store", store, *arguments).stdout)
+        assert again["results"] == printed["results"]
+
+    def test_fresh_makes_the_same_again(self, log, replayed):
+        store, printed = replayed
+        result = call_well("replay", log, *QUICK, "--store", store, "--json", "--fresh")
+        assert "there already" not in result.stderr
+        assert json.loads(result.stdout)["results"] == printed["results"]
+
+    def test_store_is_named_after_the_source_and_tables_are_shown(self, log, here):
+        result = call_well("replay", log, *QUICK, "--report", "out", "--max-rows", "20")
+        assert (here / "visits.duckdb").is_file()
+        assert (here / "out" / "report.html").is_file()
+        assert "infinite-ae" in result.stdout
+        assert "HR@10" in result.stdout
+        assert "report: out/report.html" in result.stdout
+        assert "visits.csv: periods 1 to 3, 1,200 interactions from 1,200 lines" in result.stderr
+
+    def test_settings_reach_the_model_and_the_record(self, log, here):
+        small = ("hidden=8", "latent=4", "max_updates=20", "check_every=10")
+        settings = [part for one in small for part in ("--set", f"mvae.{one}")]
+        arguments = ("--periods", "2", "--model", "mvae", "--strategy", "joint,individual")
+        extras = ("--seed", "3", "--seed", "4,", "--protocol", "returning", "--no-mask")
+        limits = ("--memory-limit", "2GiB", "--max-rows", "30", "--warm-start")
+        result = call_well("replay", log, *arguments, *extras, *limits, *settings, "--json")
+        config = json.loads(result.stdout)["config"]
+        assert config["seeds"] == [3, 4]
+        assert config["strategies"] == ["joint", "individual"]
+        assert config["memory_limit"] == 2 * 2**30
+        assert config["max_rows"] == 30
+        assert config["protocol"]["protocol"] == "returning"
+        assert config["protocol"]["mask_context"] is False
+        (model,) = config["models"]
+        assert model["settings"]["latent"] == 4
+        assert model["settings"]["warm_start"] is True
+        assert (config["source"], config["cut"]) == ("visits", "equal-count")
+
+    def test_a_folder_is_one_file_per_period(self, tmp_path, here):
+        folder = tmp_path / "months"
+        folder.mkdir()
+        for number in (1, 2, 10):
+            write_log(folder / f"m{number}.csv", seed=number, num_lines=300 + number)
+        result = call_well("replay", folder, *QUICK[2:], "--json")
+        assert json.loads(result.stdout)["config"]["periods"] == 3
+        assert (here / "months.duckdb").is_file()
+
+
+class TestScreen:
+    """What is drawn where someone watches; nothing of it may reach stdout."""
+
+    def test_a_terminal_shows_stages_bars_and_means(self, replayed, capsys):
+        drawn = io.StringIO()
+        console = Console(file=drawn, force_terminal=True, width=120)
+        cell = CellName("individual", "infinite-ae", 0, 2)
+        with open_existing(replayed[0]) as store, watch_replay(store, console) as listener:
+            listener(RunStarted(run_id=1, num_cells=2, num_periods=3))
+            listener(CellStarted(cell, 0, 2))
+            listener(StageMessage(cell, "kernel [bold]of[/] 40 rows"))
+            listener(CellFinished(cell, 1, 2, None))
+            listener(CellFinished(cell, 2, 2, None))
+            listener(RunFinished(run_id=1))
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.getvalue())
+        assert "2/2" in text
+        assert "kernel [bold]of[/] 40 rows" in text
+        assert "Mean over the evaluated periods" in text
+        assert capsys.readouterr().out == ""
+
+    def test_a_bar_and_a_status_on_a_terminal(self):
+        drawn = io.StringIO()
+        console = Console(file=drawn, force_terminal=True, width=120)
+        with show_bar(console) as progress:
+            progress("reading [red].csv", 3, 4)
+        with show_status(console) as say:
+            say("fitting [red]")
+        assert "reading [red].csv" in drawn.getvalue()
+        assert "75%" in drawn.getvalue()
+        assert "fitting [red]" in drawn.getvalue()
+
+
+class TestRefusals:
+    def assert_leaves_nothing(self, folder: Path) -> None:
+        assert [path.name for path in folder.iterdir() if "duckdb" in path.name] == []
+
+    def test_no_such_source(self, here):
+        assert_fails(call("replay", "nothing.csv"), "'nothing.csv' is neither a file")
+        self.assert_leaves_nothing(here)
+
+    def test_unknown_names(self, log, here):
+        assert_fails(call("replay", log, "--model", "svd"), "'svd' is unknown", 2)
+        assert_fails(call("replay", log, "--strategy", "joint,all"), "'all' is unknown", 2)
+        assert_fails(call("replay", log, "--cut", "year"), "'year' is not one of", 2)
+        assert_fails(call("replay", log, "--seed", "x"), "'x' is no seed", 2)
+        assert_fails(call("replay", log, "--memory-limit", "lots"), "'lots' is no size", 2)
+        assert_fails(call("replay", log, "--set", "latent=4"), "model.setting=value", 2)
+        assert_fails(call("replays"), "No such command 'replays'", 2)
+        self.assert_leaves_nothing(here)
+
+    def test_bad_settings(self, log, here):
+        assert_fails(call("replay", log, "--set", "mvae.depth=4"), "has no setting 'depth'")
+        assert_fails(call("replay", log, "--set", "mvae.latent=x"), "setting 'latent'")
+        assert_fails(
+            call("replay", log, "--model", "infinite-ae", "--set", "mvae.latent=4"),
+            "mvae.latent is for a model that does not run",
+        )
+        assert_fails(
+            call("replay", log, "--model", "infinite-ae", "--warm-start"), "leave --warm-start out"
+        )
+        self.assert_leaves_nothing(here)
+
+    def test_bad_files(self, log, here):
+        (here / "words.csv").write_text("colour,shape\nred,round\n")
+        assert_fails(call("replay", "words.csv"), "words.csv")
+        assert_fails(call("ingest", "words.csv", "--store", "s.duckdb"), "words.csv")
+        assert_fails(call("ingest", "absent.csv", "--store", "s.duckdb"), "absent.csv")
+        assert_fails(call("ingest", log, "--store", "s.duckdb", "--user-column", "who"), "who")
+        bad = (here / "bad.csv", "user_id,item_id,timestamp\n" + ",,\n" * 9 + "a,b,1\n")
+        bad[0].write_text(bad[1])
+        assert_fails(call("ingest", "bad.csv", "--store", "s.duckdb"), "bad.csv")
+        self.assert_leaves_nothing(here)
+
+    def test_a_store_that_is_none(self, log, here):
+        (here / "notes.txt").write_text("no database\n" * 400)
+        for arguments in (
+            ("replay", log, "--store", "notes.txt"),
+            ("replay", "--store", "notes.txt"),
+            ("ingest", log, "--store", "notes.txt"),
+            ("periods", "--store", "notes.txt"),
+            ("report", "--store", "notes.txt"),
+            ("recommend", "--user", "u1", "--store", "notes.txt"),
+        ):
+            assert_fails(call(*arguments), "notes.txt")
+        assert (here / "notes.txt").read_text() == "no database\n" * 400
+        for command in (("periods",), ("report",), ("recommend", "--user", "u1")):
+            assert_fails(call(*command, "--store", "absent.duckdb"), "no such store")
+        self.assert_leaves_nothing(here)
+
+    def test_a_store_with_another_log(self, replayed, tmp_path):
+        store, _ = replayed
+        before = call_well("periods", "--store", store, "--json").stdout
+        other = write_log(tmp_path / "other.csv", seed=8)
+        assert_fails(call("replay", other, *QUICK, "--store", store), "another log")
+        assert call_well("periods", "--store", store, "--json").stdout == before
+
+    def test_a_store_with_the_log_cut_otherwise(self, log, replayed):
+        store, _ = replayed
+        before = call_well("periods", "--store", store, "--json").stdout
+        for how in (("--periods", 4), ("--cut", "files"), ("--periods", 3, "--cut", "equal-span")):
+            if "equal-span" not in how:  # a line a minute: that cut is the same
+                assert_fails(call("replay", log, *how, "--store", store), "in another way")
+        assert_fails(
+            call("replay", log, "--periods", 3, "--item-column", "timestamp", "--store", store),
+            "in another way",
+        )
+        assert_fails(call("replay", "--periods", 3, "--store", store), "cut and read already")
+        assert call_well("periods", "--store", store, "--json").stdout == before
+
+    def test_one_period_is_too_few(self, log, here):
+        call_well("ingest", log, "--store", "one.duckdb")
+        assert_fails(call("replay", "--store", "one.duckdb"), "a replay needs two")
+
+    def test_a_fault_shows_its_traceback_only_with_debug(self, replayed, monkeypatch):
+        def fail(*_: object) -> None:
+            raise RuntimeError("lamp\nbroken")
+
+        monkeypatch.setattr("storage.periods.list_periods", fail)
+        quiet = call("periods", "--store", replayed[0])
+        assert_fails(quiet, "RuntimeError: lamp broken")
+        loud = call("--debug", "periods", "--store", replayed[0])
+        assert loud.exit_code == 1
+        assert "Traceback" in loud.stderr
+
+
+class TestIngest:
+    def test_counts_are_shown_and_the_same_again_changes_nothing(self, here):
+        text = "user_id,item_id,timestamp\na,1,10\na,1,10\nb,2,20\n,3,30\n"
+        (here / "may.csv").write_text(text + "".join(f"c,{i},{i}\n" for i in range(100, 140)))
+        first = call_well("ingest", "may.csv", "--store", "s.duckdb").stdout
+        assert first.startswith("may.csv: period 1, 42 interactions from 44 lines; 1 equal")
+        assert "1 bad lines rejected (1 " in first
+        again = call_well("ingest", "may.csv", "--store", "s.duckdb").stdout
+        assert again == "may.csv: already in the store as period 1; nothing changed\n"
+
+    def test_files_become_periods_in_their_order(self, here):
+        for number in (1, 2):
+            write_log(here / f"{number}.csv", seed=number, num_lines=100)
+        call_well("ingest", "1.csv", "2.csv", "--store", "s.duckdb")
+        periods = json.loads(call_well("periods", "--store", "s.duckdb", "--json").stdout)[
+            "periods"
+        ]
+        assert [(one["period"], one["source"]) for one in periods] == [(1, "1.csv"), (2, "2.csv")]
+
+    def test_columns_and_format_can_be_told(self, here):
+        lines = "".join(f"{u}|{i}\n" for u, i in [("x", "7"), ("y", "8")]).replace("|", "\t")
+        (here / "odd.log").write_text("who\twhat\n" + lines)
+        call_well(
+            *("ingest", "odd.log", "--store", "s.duckdb", "--format", "tsv"),
+            *("--user-column", "who", "--item-column", "what"),
+        )
+        (period,) = json.loads(call_well("periods", "--store", "s.duckdb", "--json").stdout)[
+            "periods"
+        ]
+        assert (period["interactions"], period["has_clock"]) == (2, False)
+
+
+class TestAfterwards:
+    def test_periods_of_a_store(self, replayed):
+        store, _ = replayed
+        periods = json.loads(call_well("periods", "--store", store, "--json").stdout)["periods"]
+        assert sum(one["interactions"] for one in periods) == 1200
+        assert {"users", "items", "new_users", "new_items"} <= set(periods[0])
+        assert "new users" in call_well("periods", "--store", store).stdout.replace("\n", " ")
+
+    def test_report_of_a_run(self, replayed, tmp_path):
+        store, printed = replayed
+        again = json.loads(call_well("report", "--store", store, "--run", "1", "--json").stdout)
+        assert again["results"] == printed["results"]
+        result = call_well("report", "--store", store, "-o", tmp_path / "pages")
+        assert (tmp_path / "pages" / "report.html").is_file()
+        assert str(tmp_path / "pages" / "report.html") in result.stdout.replace("\n", "")
+        assert_fails(call("report", "--store", store, "--run", "99"), "no run 99")
+
+    def test_recommendations(self, replayed):
+        store, _ = replayed
+        arguments = ("recommend", "--store", store, "--strategy", "individual", "--k", "3")
+        for whom in (("--user", "u7"), ("--items", "3,11")):
+            printed = json.loads(call_well(*arguments, *whom, "--json").stdout)
+            items = [one["item"] for one in printed["recommendations"]]
+            assert len(set(items)) == 3
+            lines = call_well(*arguments, *whom).stdout.splitlines()
+            assert [line.split()[1] for line in lines] == [str(item) for item in items]
+        assert_fails(call(*arguments, "--user", "nobody"), "user 'nobody' is not in")
+        assert_fails(call(*arguments, "--items", "3,999"), "unknown item 999")
+        assert_fails(call(*arguments), "either --user or --items", 2)
+        assert_fails(call(*arguments, "--user", "u7", "--items", "3"), "either", 2)
+
+    def test_data_sets(self, tmp_path):
+        listed = call_well("datasets", "list", "--cache", tmp_path).stdout
+        for name in ("synthetic", "complete-journey", "ml-100k", "diginetica"):
+            assert name in listed
+        path = call_well("datasets", "download", "synthetic", "--cache", tmp_path).stdout.strip()
+        assert Path(path.replace("\n", "")).is_file()
+        assert_fails(call("datasets", "download", "netflix"), "'netflix' is not one of", 2)
+
+
+class TestInterruption:
+    @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("Query interrupted")])
+    def test_ctrl_c_is_one_line(self, replayed, monkeypatch, error):
+        def stop(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("storage.periods.list_periods", stop)
+        result = call("periods", "--store", replayed[0])
+        assert result.exit_code == 130
+        assert result.stderr.strip() == "error: interrupted; the same command goes on from here"
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+    @pytest.mark.parametrize(("sent", "exit_code"), [("SIGINT", 130), ("SIGKILL", -9)])
+    def test_the_same_command_goes_on(self, log, replayed, tmp_path, sent, exit_code):
+        store = tmp_path / "visits.duckdb"
+        command = [sys.executable, str(ROOT / "cli.py"), "replay", str(log), *QUICK, "--json"]
+        command += ["--store", str(store)]
+        running = subprocess.Popen(  # noqa: S603  # our own program
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        lines = []
+        for line in running.stderr:
+            lines.append(line)
+            if line.startswith("1/2"):
+                running.send_signal(getattr(signal, sent))
+                break
+        stdout, stderr = running.communicate()
+        assert running.returncode == exit_code, "".join(lines) + stderr
+        assert stdout == ""
+        if sent == "SIGINT":
+            assert stderr.splitlines()[-1].startswith("error: interrupted")
+            assert "Traceback" not in stderr
+
+        result = call_well("replay", log, *QUICK, "--store", store, "--json")
+        assert result.stderr.count("there already") >= 1
+        assert json.loads(result.stdout)["results"] == replayed[1]["results"]

@@ -1,0 +1,151 @@
+"""The documents say what is so: their listings run, their links and commands exist."""
+
+import importlib
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import cli
+from models.registry import MODELS, make_recipe
+from replay.metrics.registry import METRICS
+from replay.published import newest_model, recommend_items
+from replay.strategies.registry import STRATEGIES, make_strategy
+from storage.ingest import ingest_period
+from storage.store import Store
+from stream.sources.registry import SOURCES, open_source
+
+ROOT = Path(cli.__file__).resolve().parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+
+
+def listings(text: str) -> dict[str, str]:
+    """The Python listings by the path in their first line."""
+    found = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", text, re.DOTALL)
+    return dict(found)
+
+
+def shell_lines(text: str) -> list[str]:
+    """The lines of shell listings (marked `sh` or not at all) that call `perennial`."""
+    listed: list[str] = []
+    language = None
+    for line in text.splitlines():
+        if line.startswith("```"):
+            language = line[3:] if language is None else None
+        elif language in ("", "sh"):
+            listed.append(line)
+    joined = "\n".join(listed).replace("\\\n", " ")
+    return [line for line in joined.splitlines() if re.match(r"(uv run .*)?perennial ", line)]
+
+
+def command_lines() -> list[tuple[str, list[str]]]:
+    """Every call of `perennial` in the documents: where, and its arguments."""
+    found = []
+    for document in DOCUMENTS:
+        for line in shell_lines(document.read_text()):
+            words = shlex.split(line, comments=True)
+            words = words[words.index("perennial") + 1 :]
+            if ">" in words:
+                words = words[: words.index(">")]
+            if words and words[0] != "COMMAND":
+                found.append((document.name, words))
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_links_lead_somewhere(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if "://" not in target and not target.startswith("#"):
+            path = document.parent / target.split("#")[0]
+            assert path.exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize(("name", "words"), command_lines(), ids=lambda value: " ".join(value)[:40])
+def test_commands_in_the_documents_are_understood(name, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command: click.Command = cli.main
+    context = click.Context(command, info_name="perennial")
+    while isinstance(command, click.Group):
+        command = command.commands[words[0]]
+        words = words[1:]
+    command.make_context("perennial", list(words), parent=context)
+
+
+def test_readme_names_the_two_commands_and_ci_runs_the_second():
+    readme = (ROOT / "README.md").read_text()
+    section = readme.split("## Two commands")[1].split("##")[0]
+    first, second = [line.split("#")[0].strip() for line in re.findall(r"(?m)^uv run.*$", section)]
+    assert first == "uv run perennial replay"
+    assert second == "uv run --extra dev pytest"
+    assert f"step {second}\n" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_names_in_the_documents_are_registered():
+    protocol = (ROOT / "docs" / "protocol.md").read_text()
+    table = protocol.split("## What a model is fitted on")[1].split("##")[0]
+    assert set(re.findall(r"(?m)^\| `([a-z][a-z-]*)` \|", table)) == set(STRATEGIES)
+
+
+class TestExtending:
+    """What docs/extending.md adds works in a real replay."""
+
+    @pytest.fixture(autouse=True)
+    def extended(self, tmp_path, monkeypatch):
+        """Put the listings where they say they belong, and their lines into the registries."""
+        files = listings(EXTENDING)
+        assert len(files) == 4
+        for path, text in files.items():
+            package, name = path.removesuffix(".py").rsplit("/", 1)
+            assert not (ROOT / path).exists()
+            folder = tmp_path / package
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{name}.py").write_text(text)
+            module = importlib.import_module(package.replace("/", "."))
+            monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
+            monkeypatch.delitem(sys.modules, f"{module.__name__}.{name}", raising=False)
+        lines = re.findall(r"`\"([\w-]+)\": \"((\w+)\.[\w.]+:\w+)\"`", EXTENDING)
+        assert len(lines) == 4
+        registries = {"models": MODELS, "stream": SOURCES}
+        for name, target, package in lines:
+            registry = METRICS if ".metrics." in target else STRATEGIES
+            monkeypatch.setitem(registries.get(package, registry), name, target)
+        yield
+        for path in files:
+            sys.modules.pop(path.removesuffix(".py").replace("/", "."), None)
+
+    def test_the_additions_replay_together(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        chosen = ["--model", "popularity", "--strategy", "recent", "--periods", "5"]
+        setting = ["--set", "popularity.smoothing=1", "--json", "--cache", str(tmp_path / "cache")]
+        result = CliRunner().invoke(cli.main, ["replay", "roundabout", *chosen, *setting])
+        assert result.exit_code == 0, result.stderr
+        printed = json.loads(result.stdout)
+        assert printed["config"]["models"] == [
+            {"name": "popularity", "settings": {"smoothing": 1.0}}
+        ]
+        assert {one["strategy"] for one in printed["results"]} == {"recent"}
+        reciprocal = [one for one in printed["results"] if one["metric"] == "MRR"]
+        assert [one["eval_period"] for one in reciprocal] == [2, 3, 4, 5]
+        assert all(0 <= one["value"] <= 100 for one in reciprocal)
+        assert any(one["value"] > 0 for one in reciprocal)
+
+    def test_the_model_is_kept_and_restored(self, tmp_path):
+        log = open_source("roundabout", cache=tmp_path)
+        asked = (make_strategy("recent"), make_recipe("popularity"), 0)
+        with Store.open(tmp_path / "s.duckdb") as store:
+            ingest_period(store, log.paths[0], log.settings)
+            fitted = newest_model(store, *asked)
+            said: list[str] = []
+            kept = newest_model(store, *asked, progress=said.append)
+            assert said == []
+            assert kept is not fitted
+            assert recommend_items(store, kept, [3], k=4) == recommend_items(
+                store, fitted, [3], k=4
+            )

@@ -1,0 +1,116 @@
+"""The wheel as a stranger gets it: what is in it, and that it works far from the checkout."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("storage", "stream", "models", "memory", "replay")
+NO_INDEX = re.compile(
+    r"dns error|error sending request|failed to connect|connection refused|network is unreachable"
+    r"|network (connectivity is|was) disabled|tunnel error|timed out|temporary failure in name",
+    re.IGNORECASE,
+)
+
+pytestmark = pytest.mark.slow
+
+
+def _uv(*arguments: str | Path) -> None:
+    """Run uv; skip where no package index can be reached, fail on anything else."""
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        pytest.skip("uv is not installed, so no wheel can be built and installed here")
+    done = subprocess.run(  # noqa: S603  # fixed arguments
+        [uv, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if done.returncode and NO_INDEX.search(done.stderr):
+        pytest.skip("no package index can be reached, so the wheel cannot be built and installed")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    _uv("build", "--quiet", "--wheel", "--out-dir", folder)
+    (built,) = folder.glob("perennial-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def command(wheel, tmp_path_factory) -> Path:
+    """The console command of an environment that holds the wheel and what it requires.
+
+    Pinned, and without TensorFlow (2 GB, which nothing imports), as with `uv run`.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
+    overrides, constraints = folder / "overrides.txt", folder / "constraints.txt"
+    overrides.write_text("\n".join(settings["override-dependencies"]))
+    constraints.write_text("\n".join(settings["constraint-dependencies"]))
+    environment = folder / "env"
+    _uv("venv", "--quiet", "--python", sys.executable, environment)
+    _uv(
+        *("pip", "install", "--quiet", "--python", environment, wheel),
+        *("--overrides", overrides, "--constraints", constraints),
+    )
+    return environment / ("Scripts" if os.name == "nt" else "bin") / "perennial"
+
+
+def _run(command: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return subprocess.run(  # noqa: S603  # fixed arguments
+        [command, *arguments], cwd=folder, env=clean, capture_output=True, text=True, check=False
+    )
+
+
+def test_wheel_holds_the_packages_and_cli_alone(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+    held = {name for name in names if ".dist-info/" not in name}
+    expected = {"cli.py"} | {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert held == expected
+    assert any(name.endswith("dist-info/entry_points.txt") for name in names)
+
+
+def test_installed_command_tells_its_version(command, tmp_path):
+    done = _run(command, tmp_path, "--version")
+    assert done.returncode == 0, done.stderr
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert done.stdout.strip() == f"perennial {version}"
+
+
+def test_installed_command_replays_a_log(command, tmp_path):
+    rng = np.random.default_rng(7)
+    rows = sorted((t, rng.integers(40), rng.integers(25)) for t in range(1200))
+    log = "user_id,item_id,timestamp\n" + "".join(f"u{u},{i},{60 * t}\n" for t, u, i in rows)
+    (tmp_path / "log.csv").write_text(log)
+
+    settings = ["--periods", "3", "--model", "infinite-ae", "--strategy", "individual"]
+    done = _run(
+        command, tmp_path, "replay", "log.csv", *settings, "--store", "log.duckdb", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout)["results"]
+    assert {(row["fit_period"], row["eval_period"]) for row in results} == {(1, 2), (2, 3)}
+
+    done = _run(command, tmp_path, "periods", "--store", "log.duckdb", "--json")
+    assert done.returncode == 0, done.stderr
+    assert sum(period["interactions"] for period in json.loads(done.stdout)["periods"]) == 1200
+
+    done = _run(command, tmp_path, "report", "--store", "log.duckdb", "-o", "report")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report" / "report.html").is_file()
