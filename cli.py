@@ -15,9 +15,11 @@ from replay.console.parameters import (
     PROTOCOLS,
     cache_option,
     download_options,
+    file_option,
     folder_option,
     json_option,
     limit_options,
+    memory_options,
     names_option,
     parse_ids,
     parse_seeds,
@@ -67,6 +69,7 @@ def main(debug: bool) -> None:
     help="Seeds of the fits; repeatable or with commas.  [default: 0]",
 )
 @settings_option
+@memory_options
 @click.option("--warm-start", is_flag=True, help="Start mvae from the period before's weights.")
 @click.option(
     "--protocol",
@@ -91,6 +94,9 @@ def replay(
     strategies: tuple[str, ...],
     seeds: tuple[int, ...],
     settings: tuple[tuple[str, str, Any], ...],
+    budget: int | None,
+    memory_policy: str | None,
+    memory_weight: float | None,
     warm_start: bool,
     protocol: Literal["fold-in", "returning"],
     no_mask: bool,
@@ -112,7 +118,7 @@ def replay(
     """
     from rich.console import Console
 
-    from replay.choices import choose_models
+    from replay.choices import choose_models, choose_strategies
     from replay.config import ReplayConfig
     from replay.console.live import watch_replay
     from replay.console.screen import describe_ingest, print_summary, show_bar
@@ -122,9 +128,18 @@ def replay(
     from replay.summary import load_run, summarise
     from stream.protocol import ProtocolSettings
 
+    of_strategies, of_models = _split_settings(settings)
+    strategies = strategies or tuple(STRATEGIES)
     config = ReplayConfig(
-        strategies=strategies or tuple(STRATEGIES),
-        models=choose_models(models or tuple(MODELS), settings, warm_start=warm_start),
+        strategies=strategies,
+        strategy_settings=choose_strategies(
+            strategies,
+            of_strategies,
+            budget=budget,
+            policy=memory_policy,
+            weight=memory_weight,
+        ),
+        models=choose_models(models or tuple(MODELS), of_models, warm_start=warm_start),
         seeds=seeds,
         protocol=ProtocolSettings(protocol=protocol, mask_context=not no_mask),
         max_rows=max_rows,
@@ -227,6 +242,7 @@ def periods(store: Path, as_json: bool) -> None:
     help="Of the fit.",
 )
 @settings_option
+@memory_options
 @limit_options
 @json_option
 def recommend(
@@ -238,6 +254,9 @@ def recommend(
     strategy: str,
     seed: int,
     settings: tuple[tuple[str, str, Any], ...],
+    budget: int | None,
+    memory_policy: str | None,
+    memory_weight: float | None,
     memory_limit: int,
     max_rows: int | None,
     as_json: bool,
@@ -250,7 +269,7 @@ def recommend(
 
     from models.registry import make_recipe
     from replay.chain import Limits
-    from replay.choices import choose_models
+    from replay.choices import choose_models, choose_strategies
     from replay.console.screen import show_status
     from replay.opening import open_existing
     from replay.published import context_of_items, context_of_user, newest_model
@@ -259,14 +278,19 @@ def recommend(
 
     if (user is None) == (not items):
         raise click.UsageError("give either --user or --items")
-    (chosen,) = choose_models((model,), settings)
+    of_strategies, of_models = _split_settings(settings)
+    (chosen,) = choose_models((model,), of_models)
+    asked = choose_strategies(
+        (strategy,), of_strategies, budget=budget, policy=memory_policy, weight=memory_weight
+    )
     recipe = make_recipe(chosen.name, chosen.settings)
+    chosen_strategy = make_strategy(strategy, asked.get(strategy))
     limits = Limits(memory_limit, max_rows)
     with open_existing(store) as opened:
         # Before the fit, so that a slip of the pen costs no time.
         known = context_of_items(opened, items) if items else context_of_user(opened, user or "")
         with show_status(Console(stderr=True)) as say:
-            fitted = newest_model(opened, make_strategy(strategy), recipe, seed, limits, say)
+            fitted = newest_model(opened, chosen_strategy, recipe, seed, limits, say)
         found = recommend_to(opened, fitted, known, k=k)
     if as_json:
         rows = [dataclasses.asdict(one) for one in found]
@@ -300,6 +324,130 @@ def report(store: Path, run_id: int | None, output: Path | None, as_json: bool) 
     print_summary(summary, Console())
     for path in written:
         click.echo(path)
+
+
+@main.group()
+def memory() -> None:
+    """What is remembered of past periods: summaries of synthetic users."""
+
+
+@memory.command(name="show")
+@store_option("The store that holds the summaries.")
+@json_option
+def show_memory(store: Path, as_json: bool) -> None:
+    """Show the summaries of a store, period by period."""
+    from rich.console import Console
+
+    from replay.console.memory import describe_devices, render_summaries
+    from replay.opening import open_existing
+    from replay.summaries import show_summaries
+
+    with open_existing(store) as opened:
+        shown = show_summaries(opened)
+    if as_json:
+        click.echo(json.dumps({"summaries": [one.to_json() for one in shown]}, allow_nan=False))
+    elif not shown:
+        click.echo("no summary yet; `perennial replay --strategy distill-cf` makes them")
+    else:
+        Console().print(render_summaries(shown))
+        click.echo(describe_devices(shown))
+
+
+@memory.command(name="export")
+@store_option("The store that holds the summaries.")
+@click.option("--period", type=click.IntRange(min=1), help="Only this period's.  [default: all]")
+@click.option("--seed", type=click.IntRange(min=0), help="Only this seed's, as `show` has it.")
+@file_option("-o", "--output", text="The Parquet file to write.")
+def export_memory(store: Path, period: int | None, seed: int | None, output: Path) -> None:
+    """Write summaries to a Parquet file, to train other models on.
+
+    Its columns are summary, period, seed, synthetic_user, item_id and weight; the synthetic users
+    of a summary are numbered in order of usefulness.
+    """
+    from replay.opening import open_existing
+    from replay.summaries import export_summaries
+
+    with open_existing(store) as opened:
+        count = export_summaries(opened, output, period=period, seed=seed)
+    click.echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
+
+
+@main.command(name="distill")
+@click.argument("source")
+@file_option("-o", "--output", text="The Parquet file to write.")
+@click.option(
+    "--users",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Synthetic users to make.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
+)
+@click.option(
+    "--method",
+    type=click.Choice(("sparse", "paper")),
+    default="sparse",
+    show_default=True,
+    help="Learn sparse weights, or the authors' Gumbel-sampled prior.",
+)
+@click.option(
+    "--max-items",
+    type=click.IntRange(min=0),
+    help="Most items of a synthetic user; 0 for any.  [default: 200, any with paper]",
+)
+@click.option(
+    "--export",
+    type=click.Choice(("soft", "hard")),
+    default="soft",
+    show_default=True,
+    help="Keep weights in (0, 1], or make them 1.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Steps at most.  [default: 100, 500 with paper]"
+)
+@json_option
+@reading_options
+@download_options
+def distill_source(
+    source: str,
+    output: Path,
+    users: int,
+    seed: int,
+    method: Literal["sparse", "paper"],
+    max_items: int | None,
+    export: Literal["soft", "hard"],
+    steps: int | None,
+    as_json: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **reading: Any,
+) -> None:
+    """Distil a whole log, whatever its periods, into a few synthetic users.
+
+    SOURCE is as for `replay`. The columns of the file are synthetic_user, item_id and weight. A
+    tenth of the interactions is held out to judge by. Ctrl-C keeps the best so far.
+    """
+    from rich.console import Console
+
+    from replay.console.memory import show_distillation
+    from replay.console.screen import show_bar
+    from replay.distilling import DistillRequest, distill_to_file
+
+    request = DistillRequest(source, users, seed, method, max_items, export, steps, _given(reading))
+    console = Console(stderr=True)
+    with show_bar(console) as progress:
+        log = open_source(source, cache=cache or _cache(), mirror=mirror, progress=progress)
+    with show_distillation(console) as listener:
+        report = distill_to_file(log, request, output, listener)
+    if as_json:
+        click.echo(json.dumps(report, allow_nan=False))
+        return
+    click.echo(
+        f"{output}: {report['synthetic_users']} synthetic users, {report['non_zeros']:,} weights"
+        + (", cut short" if report["interrupted"] else "")
+    )
 
 
 @main.group()
@@ -348,6 +496,14 @@ def completion(shell: str) -> None:
     if complete is None:
         raise UserError(f"no completion for {shell}; choose bash, zsh or fish")
     click.echo(complete(main, {}, "perennial", "_PERENNIAL_COMPLETE").source())
+
+
+def _split_settings(
+    settings: tuple[tuple[str, str, Any], ...],
+) -> tuple[tuple[tuple[str, str, Any], ...], tuple[tuple[str, str, Any], ...]]:
+    """Those of strategies, and the others."""
+    of_strategies = tuple(one for one in settings if one[0] in STRATEGIES)
+    return of_strategies, tuple(one for one in settings if one[0] not in STRATEGIES)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,17 @@
 """The seam of the memories: what survives of a period once it is over."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from models.protocol import TrainingRows
 from stream.history import History
+
+Say = Callable[[str], None]
+"""Told in a few words how work goes on."""
+
+
+def say_nothing(_words: str) -> None:
+    """Drop a message."""
 
 
 class Memory(Protocol):
@@ -24,12 +32,14 @@ class Memory(Protocol):
         """
         ...
 
-    def absorb(self, history: History, seed: int) -> "Memory":
+    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "Memory":
         """The memory after period `history.period` is over.
 
         Args:
             history: everything up to and including the period to absorb.
-            seed: every random draw derives from it.
+            seed: of the run; every random draw derives from it and the period, and from no strategy
+                or model, so that what they share is made once.
+            say: told how it goes.
         """
         ...
 
@@ -41,6 +51,6 @@ class NoMemory:
         """Nothing to replay."""
         return None
 
-    def absorb(self, history: History, seed: int) -> "NoMemory":
+    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "NoMemory":
         """Nothing is kept."""
         return self

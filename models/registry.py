@@ -3,11 +3,11 @@
 Names only, so that the command line can list them before anything heavy is imported.
 """
 
-import dataclasses
 import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from models.settings import build
 from storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,20 +31,7 @@ def make_recipe(name: str, settings: Mapping[str, Any] | None = None) -> "Recipe
     Raises:
         UserError: unknown model, unknown setting, or a value that does not fit.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     if name not in MODELS:
         raise UserError(f"unknown model '{name}'; choose from {', '.join(sorted(MODELS))}")
     recipe_class = pkgutil.resolve_name(MODELS[name])
-    known = {f.name for f in dataclasses.fields(recipe_class)}
-    for setting in settings or {}:
-        if setting not in known:
-            raise UserError(
-                f"model '{name}' has no setting '{setting}'; it has {', '.join(sorted(known))}"
-            )
-    try:
-        return cast("Recipe", TypeAdapter(recipe_class).validate_python(dict(settings or {})))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"model '{name}', setting '{where}': {first['msg']}") from None
+    return cast("Recipe", build("model", name, recipe_class, settings or {}))

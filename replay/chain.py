@@ -87,7 +87,7 @@ class Chain:
             UserError: the strategy finds no rows to fit on.
         """
         previous = self._model_before(history, say) if self.recipe.starts_warm else None
-        memory = self._memory_before(history, watch)
+        memory = self._memory_before(history, watch, say)
         with watch.stage("rows"):
             rows = self.strategy.training_rows(history, memory)
         if rows.num_rows == 0:
@@ -140,7 +140,9 @@ class Chain:
             return keys.whole
         return None
 
-    def _memory_before(self, history: History, watch: Stopwatch) -> Memory:
+    def _memory_before(
+        self, history: History, watch: Stopwatch, say: Callable[[str], None]
+    ) -> Memory:
         """The memory that the fit at `history.period` may use: it has absorbed all before."""
         if self._absorbed >= history.period:
             self._memory, self._absorbed = self.strategy.empty_memory(), 0
@@ -148,9 +150,7 @@ class Chain:
             # Only the period just over belongs to this fit's time; the others are caught up with.
             late = Stopwatch(watch.clock) if period < history.period - 1 else watch
             with late.stage("memory"):
-                self._memory = self._memory.absorb(
-                    History(self._store, period), self._derive_seed(period, "memory")
-                )
+                self._memory = self._memory.absorb(History(self._store, period), self.seed, say)
             self._absorbed = period
         return self._memory
 

@@ -1,4 +1,4 @@
-"""From names and single settings to the models of a replay."""
+"""From names and single settings to the models and strategies of a replay."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import Any
 
 from models.registry import make_recipe
 from replay.config import ModelChoice
+from replay.strategies.registry import make_strategy
 from storage.errors import UserError
 
 
@@ -43,6 +44,58 @@ def choose_models(
     for name, values in chosen.items():
         make_recipe(name, values)
     return tuple(ModelChoice(name, values) for name, values in chosen.items())
+
+
+def choose_strategies(
+    names: Sequence[str],
+    settings: Sequence[tuple[str, str, Any]] = (),
+    *,
+    budget: int | None = None,
+    policy: str | None = None,
+    weight: float | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Check strategies and their settings before anything is made.
+
+    Args:
+        names: of strategies.
+        settings: (strategy, setting, value); the last one of a setting counts.
+        budget: `budget` of every strategy that has one.
+        policy: `policy`, likewise.
+        weight: `memory_weight`, likewise.
+
+    Returns:
+        Strategy -> its settings, for those that have any.
+
+    Raises:
+        UserError: unknown strategy or setting, a value that does not fit, or a setting of a
+            strategy that does not run.
+    """
+    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
+    shared = {"budget": budget, "policy": policy, "memory_weight": weight}
+    for setting, value in shared.items():
+        if value is None:
+            continue
+        takers = [name for name in chosen if _takes(make_strategy(name), setting)]
+        if not takers:
+            raise UserError(f"none of {', '.join(names)} has a memory; leave its options out")
+        for name in takers:
+            chosen[name][setting] = value
+    for strategy, setting, value in settings:
+        if strategy not in chosen:
+            raise UserError(
+                f"setting {strategy}.{setting} is for a strategy that does not run; it is "
+                f"{', '.join(names)} that do"
+            )
+        chosen[strategy][setting] = value
+    for name, values in chosen.items():
+        make_strategy(name, values)
+    return {name: values for name, values in chosen.items() if values}
+
+
+def _takes(strategy: Any, setting: str) -> bool:
+    return dataclasses.is_dataclass(strategy) and setting in {
+        field.name for field in dataclasses.fields(strategy)
+    }
 
 
 def _has_setting(name: str, setting: str) -> bool:

@@ -30,6 +30,7 @@ class ReplayConfig:
 
     Attributes:
         strategies: keys of `replay.strategies.registry.STRATEGIES`.
+        strategy_settings: strategy -> its settings that differ from the defaults.
         models: the models, each at most once.
         seeds: every random draw of a fit derives from one of these.
         protocol: how the next period is asked about (design note 5).
@@ -42,6 +43,7 @@ class ReplayConfig:
     """
 
     strategies: tuple[str, ...] = ("individual", "joint")
+    strategy_settings: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     models: tuple[ModelChoice, ...] = (ModelChoice("infinite-ae"), ModelChoice("mvae"))
     seeds: tuple[int, ...] = (0,)
     protocol: ProtocolSettings = field(default_factory=ProtocolSettings)

@@ -32,7 +32,6 @@ from replay.progress import (
     ignore_events,
 )
 from replay.strategies.registry import make_strategy
-from replay.versions import read_versions
 from storage.errors import UserError
 from storage.fits import Fit, insert_fit, insert_model_file, sweep_model_files, write_model
 from storage.periods import fingerprint, list_periods
@@ -49,6 +48,7 @@ from storage.runs import (
     start_run,
 )
 from storage.store import Store
+from storage.versions import read_versions
 from stream.evaluation import Evaluation
 from stream.history import History
 from stream.protocol import build_evaluation
@@ -136,7 +136,7 @@ def _make_chains(store: Store, config: ReplayConfig, versions: dict[str, str]) -
     return [
         Chain(
             store,
-            make_strategy(strategy),
+            make_strategy(strategy, config.strategy_settings.get(strategy)),
             make_recipe(model.name, model.settings),
             seed,
             limits,

@@ -11,12 +11,12 @@ from models.ranking import top_items
 from replay.chain import Chain, Limits
 from replay.clock import Clock, Stopwatch
 from replay.strategies.protocol import Strategy
-from replay.versions import read_versions
 from storage.errors import UserError
 from storage.fits import insert_fit, insert_model_file, sweep_model_files, write_model
 from storage.matrices import read_rows
 from storage.periods import list_periods
 from storage.store import Store
+from storage.versions import read_versions
 from storage.vocabulary import item_ids, lookup_items, lookup_users
 from stream.history import History
 

@@ -107,9 +107,22 @@ _RUNS_SCHEMA = sql(
         run_id INTEGER NOT NULL, ordinal INTEGER NOT NULL, cell_key VARCHAR NOT NULL)""",
 )
 
+_SUMMARIES_SCHEMA = sql(
+    """CREATE TABLE summaries (
+        summary_key VARCHAR PRIMARY KEY, first_period INTEGER NOT NULL, period INTEGER NOT NULL,
+        seed BIGINT NOT NULL, settings VARCHAR NOT NULL, report VARCHAR NOT NULL,
+        versions VARCHAR NOT NULL, num_rows INTEGER NOT NULL, num_items INTEGER NOT NULL,
+        num_entries INTEGER NOT NULL, created TIMESTAMP NOT NULL)""",
+    # Rows are numbered in order of usefulness: the first ones are what a smaller budget keeps.
+    """CREATE TABLE summary_entries (
+        summary_key VARCHAR NOT NULL, row INTEGER NOT NULL, item_index INTEGER NOT NULL,
+        weight FLOAT NOT NULL)""",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "log, vocabularies and ledger", _LOG_SCHEMA),
     Migration(2, "runs, cells and fits", _RUNS_SCHEMA),
+    Migration(3, "summaries", _SUMMARIES_SCHEMA),
 )
 
 

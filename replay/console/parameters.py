@@ -99,16 +99,45 @@ def folder_option(*names: str, text: str) -> Callable[[Any], Any]:
     return click.option(*names, type=folder, metavar="DIR", help=text)
 
 
+def file_option(*names: str, text: str) -> Callable[[Any], Any]:
+    """An option that names a file to write; it must be given."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    return click.option(*names, type=file, required=True, metavar="FILE", help=text)
+
+
 def settings_option(command: Any) -> Any:
     """`--set MODEL.SETTING=VALUE`."""
     return click.option(
         "--set",
         "settings",
         multiple=True,
-        metavar="MODEL.SETTING=VALUE",
+        metavar="NAME.SETTING=VALUE",
         callback=parse_settings,
-        help="A model's setting, e.g. mvae.latent=100; repeatable.",
+        help="A model's or a strategy's setting, e.g. mvae.latent=100; repeatable.",
     )(command)
+
+
+def memory_options(command: Any) -> Any:
+    """What strategies with a memory take."""
+    for option in (
+        click.option(
+            "--memory-weight",
+            type=click.FloatRange(min=0, min_open=True),
+            help="How much a remembered row counts beside a real user.  [default: see docs]",
+        ),
+        click.option(
+            "--memory-policy",
+            metavar="NAME",
+            help="Whose summaries are replayed: all, recent:K (the last K periods') or rolling.",
+        ),
+        click.option(
+            "--budget",
+            type=click.IntRange(min=1),
+            help="Rows that a memory may replay at any period.  [default: 500]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def limit_options(command: Any) -> Any:

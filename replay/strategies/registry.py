@@ -2,8 +2,9 @@
 
 import pkgutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from models.settings import build
 from storage.errors import UserError
 
 if TYPE_CHECKING:
@@ -12,16 +13,22 @@ if TYPE_CHECKING:
 STRATEGIES: Mapping[str, str] = {
     "individual": "replay.strategies.individual:Individual",
     "joint": "replay.strategies.joint:Joint",
+    "distill-cf": "replay.strategies.distill_cf:DistillCF",
 }
-"""Name on the command line -> class that is the `Strategy`."""
+"""Name on the command line -> class that is the `Strategy`; a dataclass if it has settings."""
 
 
-def make_strategy(name: str) -> "Strategy":
+def make_strategy(name: str, settings: Mapping[str, Any] | None = None) -> "Strategy":
     """Build a strategy.
 
+    Args:
+        name: a key of `STRATEGIES`.
+        settings: fields of its dataclass that differ from its defaults.
+
     Raises:
-        UserError: unknown strategy.
+        UserError: unknown strategy, unknown setting, or a value that does not fit.
     """
     if name not in STRATEGIES:
         raise UserError(f"unknown strategy '{name}'; choose from {', '.join(sorted(STRATEGIES))}")
-    return cast("Strategy", pkgutil.resolve_name(STRATEGIES[name])())
+    strategy_class = pkgutil.resolve_name(STRATEGIES[name])
+    return cast("Strategy", build("strategy", name, strategy_class, settings or {}))

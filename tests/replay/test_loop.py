@@ -259,8 +259,8 @@ def test_a_strategy_with_other_settings_makes_other_cells(store, monkeypatch):
     config = ReplayConfig(strategies=("toy",), models=(POPULARITY,))
     replay(store, config)
 
-    def larger(name):
-        return dataclasses.replace(make_strategy(name), size=2)
+    def larger(name, settings):
+        return dataclasses.replace(make_strategy(name, settings), size=2)
 
     monkeypatch.setattr(loop, "make_strategy", larger)
     assert len(replay(store, config)[1]) == 4
@@ -269,16 +269,14 @@ def test_a_strategy_with_other_settings_makes_other_cells(store, monkeypatch):
 def test_a_memory_absorbs_each_period_once_and_is_timed_with_the_next(store, monkeypatch):
     absorbed = []
 
-    def absorb(self, history, seed):
+    def absorb(self, history, seed, say):
         absorbed.append((history.period, seed))
         return LastRow(absorbed=(*self.absorbed, history.period))
 
     monkeypatch.setattr(LastRow, "absorb", absorb)
     config = ReplayConfig(strategies=("toy",), models=(POPULARITY,), seeds=(5,))
     run_id, _ = replay(store, config)
-    assert absorbed == [
-        (period, derive_seed(5, period, "toy", "popularity", "memory")) for period in (1, 2, 3)
-    ]
+    assert absorbed == [(period, 5) for period in (1, 2, 3)]
     cells = read_cells(store, run_id)
     assert ["memory" in cell.stages for cell in cells] == [False, True, True, True]
 

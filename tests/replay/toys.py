@@ -1,7 +1,7 @@
 """A small deterministic model, strategy and memory, and a small log, for the tests of the loop."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,9 @@ class LastRow:
         )
         return TrainingRows(row, np.full(1, 3.0), np.ones(1, np.bool_), np.zeros(1, np.int32))
 
-    def absorb(self, history: History, seed: int) -> Memory:
+    def absorb(
+        self, history: History, seed: int, say: Callable[[str], None] | None = None
+    ) -> Memory:
         rows = history.rows(first=history.period).interactions
         rng = np.random.default_rng(seed)
         chosen = rows[[int(rng.integers(rows.shape[0]))]].indices

@@ -1,0 +1,74 @@
+"""A distillation under way in one file, to go on from after a stop."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from memory.judge import Best
+from memory.outer_step import State
+from storage.artifacts import load_arrays, save_arrays
+from storage.errors import UserError
+
+
+def save_progress(
+    path: Path, fingerprint: str, state: State, best: Best, step: int, worse: int
+) -> None:
+    """Write all that the next steps follow from; the file is replaced as a whole.
+
+    Args:
+        path: with the suffix of `storage.artifacts`.
+        fingerprint: of the task, so that no other one goes on from it.
+        state: after `step` steps.
+        best: so far.
+        step: steps made.
+        worse: validations since the best one.
+    """
+    leaves = jax.tree.leaves(_plain(state))
+    arrays = {f"state{place}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
+    arrays["best"] = best.support
+    numbers = {
+        name: None if isinstance(value, float) and np.isnan(value) else value
+        for name, value in asdict(best).items()
+        if name != "support"
+    }
+    manifest = {"task": fingerprint, "step": step, "worse": worse, "best": numbers}
+    save_arrays(path.parent, path.stem, arrays, manifest)
+
+
+def load_progress(path: Path, fingerprint: str, like: State) -> tuple[State, Best, int, int] | None:
+    """Read it back; `None` if there is nothing, or it is damaged or of another task.
+
+    Args:
+        path: from `save_progress`.
+        fingerprint: of the task.
+        like: a state of the same shapes.
+
+    Returns:
+        The state, the best support, steps made, validations since the best one.
+    """
+    if not path.is_file():
+        return None
+    try:
+        arrays, manifest = load_arrays(path)
+    except UserError:
+        return None
+    plain = _plain(like)
+    leaves = jax.tree.leaves(plain)
+    if manifest.get("task") != fingerprint:
+        return None
+    found = [jnp.asarray(arrays[f"state{place}"]) for place in range(len(leaves))]
+    restored = jax.tree.unflatten(jax.tree.structure(plain), found)
+    numbers: dict[str, Any] = {
+        name: float("nan") if value is None else value for name, value in manifest["best"].items()
+    }
+    state = restored._replace(key=jax.random.wrap_key_data(restored.key))
+    return state, Best(support=arrays["best"], **numbers), manifest["step"], manifest["worse"]
+
+
+def _plain(state: State) -> State:
+    """With the key as numbers."""
+    return state._replace(key=jax.random.key_data(state.key))

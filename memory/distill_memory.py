@@ -1,0 +1,174 @@
+"""The memory of DISTILL-CF: a summary of each period, made once and kept in the store."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array, vstack
+
+from memory.buffer import Policy, share_budget
+from memory.distill import distill
+from memory.protocol import Say, say_nothing
+from memory.settings import DistillSettings
+from models.protocol import TrainingRows
+from storage.periods import fingerprint
+from storage.store import Store
+from storage.summaries import StoredSummary, SummaryRecord, find_summary, insert_summary
+from storage.versions import read_versions
+from stream.history import History
+from stream.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class DistillMemory:
+    """Summaries of the periods before t, and what of them is replayed.
+
+    Attributes:
+        budget: B, the rows that may be replayed.
+        policy: how B is shared among the periods.
+        weight: how much a synthetic user counts beside a real one.
+        settings: of the distillation; B stands for its number of synthetic users.
+        summaries: oldest first; under `rolling` the newest holds all that the earlier ones did.
+    """
+
+    budget: int
+    policy: Policy
+    weight: float
+    settings: DistillSettings
+    summaries: tuple[StoredSummary, ...] = ()
+
+    def replay_rows(self, num_items: int) -> TrainingRows | None:
+        """A prefix of each summary that counts, widened to the catalogue of today."""
+        sizes = [summary.rows.shape[0] for summary in self.summaries]
+        shares = share_budget(self.budget, sizes, self.policy)
+        if sum(shares) == 0:
+            return None
+        parts = [
+            widen(summary.rows[:share], num_items)
+            for summary, share in zip(self.summaries, shares, strict=True)
+        ]
+        periods = np.repeat([summary.record.period for summary in self.summaries], shares)
+        rows = csr_array(vstack(parts, format="csr"), dtype=np.float32)
+        return TrainingRows(
+            interactions=rows,
+            weights=np.full(rows.shape[0], self.weight),
+            replayed=np.ones(rows.shape[0], dtype=np.bool_),
+            last_period=periods.astype(np.int32),
+        )
+
+    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "DistillMemory":
+        """Distil period `history.period`, or find its summary in the store."""
+        key = self._key(history, seed)
+        found = find_summary(history.store, key)
+        if found is None:
+            found = self._distil(history, seed, key, say)
+            insert_summary(history.store, found)
+        keeps = self.policy.periods if self.policy.name == "recent" else len(self.summaries) + 1
+        kept = (*self.summaries, found)[-keeps:]
+        return dataclasses.replace(self, summaries=kept)
+
+    @cached_property
+    def _distillation(self) -> DistillSettings:
+        return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
+
+    def _key(self, history: History, seed: int) -> str:
+        """Of everything that the summary follows from; no strategy, no model, no weight."""
+        parts = {
+            "log": fingerprint(history.store, history.period),
+            "settings": dataclasses.asdict(self._distillation),
+            "seed": seed,
+            "versions": read_versions(),
+            "before": [summary.record.key for summary in self._before],
+        }
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+    @property
+    def _before(self) -> tuple[StoredSummary, ...]:
+        """The summaries that go into the next one."""
+        return self.summaries[-1:] if self.policy.name == "rolling" else ()
+
+    def _distil(self, history: History, seed: int, key: str, say: Say) -> StoredSummary:
+        rows = TrainingRows.of_users(history.rows(first=history.period))
+        old = self.replay_rows(rows.num_items) if self._before else None
+        rows = rows if old is None else join_rows(rows, old)
+        checkpoint = _checkpoint(history.store, key)
+        summary = distill(
+            rows,
+            self._distillation,
+            derive_seed(seed, history.period, "memory"),
+            checkpoint=checkpoint,
+            listener=_Spoken(history.period, say),
+        )
+        if summary.report.get("interrupted"):
+            # The next replay goes on from the checkpoint; half a summary is not the summary.
+            raise KeyboardInterrupt
+        first = self._before[0].record.first_period if self._before else history.period
+        record = SummaryRecord(
+            key=key,
+            first_period=first,
+            period=history.period,
+            seed=seed,
+            settings=dataclasses.asdict(self._distillation),
+            report=summary.report,
+            versions=read_versions(),
+            num_rows=summary.num_rows,
+            num_items=rows.num_items,
+            num_entries=summary.rows.nnz,
+            created=datetime.now(UTC).replace(tzinfo=None),
+        )
+        return StoredSummary(record, summary.rows)
+
+
+@dataclass
+class _Spoken:
+    """Tells in words how a distillation goes."""
+
+    period: int
+    say: Say
+    validation: float | None = None
+    num_steps: int = 0
+
+    def started(self, num_steps: int) -> None:
+        """Remember how many there are."""
+        self.num_steps = num_steps
+
+    def step(self, step: int, loss: float | None, validation: float | None) -> None:
+        """One line that is written over."""
+        self.validation = self.validation if validation is None else validation
+        judged = "" if self.validation is None else f", validation HR@100 {self.validation:.2f}"
+        self.say(f"distilling period {self.period}: step {step} of {self.num_steps}{judged}")
+
+
+def widen(rows: csr_array, num_items: int) -> csr_array:
+    """The same rows over more items: an item's index never changes.
+
+    Raises:
+        ValueError: fewer items.
+    """
+    if rows.shape[1] > num_items:
+        raise ValueError(f"{rows.shape[1]} items cannot be narrowed to {num_items}")
+    return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))
+
+
+def join_rows(first: TrainingRows, second: TrainingRows) -> TrainingRows:
+    """Rows one under the other; both of the same width."""
+    stacked = vstack([first.interactions, second.interactions], format="csr")
+    return TrainingRows(
+        interactions=csr_array(stacked, dtype=np.float32),
+        weights=np.concatenate([first.weights, second.weights]),
+        replayed=np.concatenate([first.replayed, second.replayed]),
+        last_period=np.concatenate([first.last_period, second.last_period]),
+    )
+
+
+def _checkpoint(store: Store, key: str) -> Path | None:
+    """Where a distillation leaves off; nowhere for a store in memory."""
+    if store.path is None:
+        return None
+    return store.models_folder / f"distill-{key}.safetensors"

@@ -1,0 +1,102 @@
+"""Judging a support by what ∞-AE fitted on it ranks for the held-out interactions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from memory.objective import support_predictions
+from models.validation import HoldOut, validation_score
+
+_BLOCK_CELLS = 2**23
+"""Scores at a time."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The support that validated best so far.
+
+    Attributes:
+        support: `(μ, i)` as it is stored, padding included.
+        step: after how many steps.
+        validation: HR@100 in per cent; NaN if nobody could be judged.
+        reg: λ by validation.
+        loss: outer loss before the step; NaN at the start.
+    """
+
+    support: NDArray[np.float32]
+    step: int
+    validation: float
+    reg: float
+    loss: float
+
+
+@dataclass
+class Judge:
+    """HR@100 on a hold-out, with λ chosen again each time.
+
+    Attributes:
+        held: who is judged, on what; columns as in the supports, without padding.
+        num_items: d of the kernel.
+        regs: the grid of λ.
+        tie_seed: of the order of equal scores.
+    """
+
+    held: HoldOut
+    num_items: int
+    regs: tuple[float, ...]
+    tie_seed: int
+    _best: int | None = field(default=None, init=False)
+
+    def judge(self, support: Array) -> tuple[float, float]:
+        """The best HR@100 over the grid, in per cent, and its λ.
+
+        The whole grid is tried the first time, later only downhill from the λ that was best: it
+        moves slowly, and a validation costs as much as a few steps.
+
+        Args:
+            support: `(μ, i)` as it would be stored, `i` at least the hold-out's columns.
+
+        Returns:
+            NaN and the middle of the grid if nobody is judged.
+        """
+        if len(self.held.users) == 0:
+            return float("nan"), self.regs[len(self.regs) // 2]
+        if self._best is None:
+            scores = {place: self._score(support, place) for place in range(len(self.regs))}
+        else:
+            scores = {self._best: self._score(support, self._best)}
+            for direction in (-1, 1):
+                place = self._best + direction
+                while 0 <= place < len(self.regs):
+                    scores[place] = self._score(support, place)
+                    if scores[place] <= scores[place - direction]:
+                        break
+                    place += direction
+        self._best = max(scores, key=lambda place: scores[place])
+        return scores[self._best], self.regs[self._best]
+
+    def _score(self, support: Array, place: int) -> float:
+        blocks = self._blocks(support, self.regs[place])
+        return validation_score(blocks, self.held, "HR", k=100, tie_seed=self.tie_seed)
+
+    def _blocks(self, support: Array, reg: float) -> Iterator[NDArray[np.float32]]:
+        contexts = self.held.contexts
+        count, width = contexts.shape
+        size = min(count, max(1, _BLOCK_CELLS // support.shape[1]))
+        for start in range(0, count, size):
+            block = np.zeros((size, support.shape[1]), dtype=np.float32)
+            rows = contexts[start : start + size].toarray()
+            block[: len(rows), :width] = rows
+            scores = _predict(jnp.asarray(block), support, reg, float(self.num_items))
+            yield np.asarray(scores)[: len(rows), :width]
+
+
+@partial(jax.jit)
+def _predict(contexts: Array, support: Array, reg: float, num_items: float) -> Array:
+    return support_predictions(contexts, support, jnp.asarray(reg), jnp.asarray(num_items))

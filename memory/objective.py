@@ -1,0 +1,90 @@
+"""The outer objective of DISTILL-CF as a function of the support (paper Eq. 3; design note 3).
+
+Inner: ∞-AE in closed form on the support S, f(X) = K(X, S) (K(S, S) + λ tr(K)/μ I)⁻¹ S. Outer: how
+f on a batch of real users falls short of its targets, and an L1 penalty on S. Everything is dense,
+on the device, O(b·μ + (μ + b)·|I|) memory.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.linalg import cho_factor, cho_solve
+
+from memory.settings import Loss
+from models.kernel import KernelSettings, kernel_diagonal, kernel_values
+
+_SHORTEST = 1e-30
+"""What a product of squared lengths is raised to: an empty target has no direction."""
+
+NETWORK = KernelSettings()
+"""The network of the inner ∞-AE: the authors'."""
+
+
+def support_predictions(contexts: Array, support: Array, reg: Array, num_items: Array) -> Array:
+    """F of ∞-AE fitted on the support.
+
+    Args:
+        contexts: `(b, i)` rows to predict for.
+        support: `(μ, i)`.
+        reg: λ.
+        num_items: d of the kernel; the i columns may be a part of the catalogue.
+
+    Returns:
+        `(b, i)`. It multiplies (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
+    """
+    squares = (support**2).sum(axis=1)
+    gram = kernel_values(support @ support.T, squares, squares, num_items, NETWORK)
+    diagonal = kernel_diagonal(squares, num_items, NETWORK)
+    ridge = reg * diagonal.mean()
+    same = jnp.eye(len(squares), dtype=bool)
+    gram = jnp.where(same, (diagonal + ridge)[:, None], (gram + gram.T) / 2)
+    cross = kernel_values(
+        contexts @ support.T, (contexts**2).sum(axis=1), squares, num_items, NETWORK
+    )
+    shares: Array = cho_solve(cho_factor(gram, lower=True), cross.T).T
+    return shares @ support
+
+
+def _cosine(scores: Array, targets: Array, _is_item: Array) -> Array:
+    """1 − the cosine of each user's scores with the targets: blind to the scale of both."""
+    lengths = (scores**2).sum(axis=1) * (targets**2).sum(axis=1)
+    return 1 - (scores * targets).sum(axis=1) / jnp.sqrt(jnp.maximum(lengths, _SHORTEST))
+
+
+def _multinomial(scores: Array, targets: Array, is_item: Array) -> Array:
+    """−Σ_i t_i log softmax(f)_i, the authors' code."""
+    logits = jnp.where(is_item, scores, -jnp.inf)
+    return -jnp.where(is_item, targets * jax.nn.log_softmax(logits), 0).sum(axis=1)
+
+
+def _bernoulli(scores: Array, targets: Array, is_item: Array) -> Array:
+    """−Σ_i t_i log σ(f)_i + (1 − t_i) log(1 − σ(f)_i), the paper's Eq. 3."""
+    likelihood = targets * jax.nn.log_sigmoid(scores) + (1 - targets) * jax.nn.log_sigmoid(-scores)
+    return -jnp.where(is_item, likelihood, 0).sum(axis=1)
+
+
+_LOSSES: Mapping[Loss, Callable[[Array, Array, Array], Array]] = {
+    "cosine": _cosine,
+    "multinomial": _multinomial,
+    "bernoulli": _bernoulli,
+}
+
+
+def reconstruction_loss(scores: Array, targets: Array, is_item: Array, loss: Loss) -> Array:
+    """Mean over users of how the scores fall short.
+
+    Args:
+        scores: `(b, i)`.
+        targets: `(b, i)`; likelihoods take their positive part.
+        is_item: `(i,)` bool; the others are padding.
+        loss: which.
+    """
+    wanted = targets if loss == "cosine" else jnp.clip(targets, 0, 1)
+    return _LOSSES[loss](scores, wanted, is_item).mean()
+
+
+def sparsity_penalty(support: Array, data_row_sum: Array) -> Array:
+    """The mean row sum of the support as a share of the data's."""
+    return support.sum(axis=1).mean() / data_row_sum

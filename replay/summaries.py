@@ -1,0 +1,179 @@
+"""Summaries in a store for people and for others' programs: what they hold, exported rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from scipy.sparse import csr_array
+
+from memory.distill import distill
+from memory.listener import DistillListener
+from memory.settings import DistillSettings
+from memory.summary import Summary
+from models.protocol import TrainingRows
+from storage.errors import UserError
+from storage.matrices import count_known_items, read_rows
+from storage.periods import list_periods
+from storage.store import Store
+from storage.summaries import (
+    StoredSummary,
+    SummaryRecord,
+    find_summary,
+    list_summaries,
+)
+from storage.vocabulary import item_ids
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """An item and the sum of its weights in a summary."""
+
+    item: str | int
+    weight: float
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A summary as `memory show` tells of it.
+
+    Attributes:
+        record: what is stored of it.
+        items: the most weighted items, heaviest first.
+        stored_bytes: of its entries in memory: row, item and weight.
+    """
+
+    record: SummaryRecord
+    items: tuple[Weighted, ...]
+    stored_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        record = self.record
+        return {
+            "key": record.key,
+            "first_period": record.first_period,
+            "period": record.period,
+            "seed": record.seed,
+            "synthetic_users": record.num_rows,
+            "num_items": record.num_items,
+            "non_zeros": record.num_entries,
+            "density": record.density,
+            "settings": dict(record.settings),
+            "report": dict(record.report),
+            "versions": dict(record.versions),
+            "created": record.created.isoformat(),
+            "stored_bytes": self.stored_bytes,
+            "most_weighted": [{"item": one.item, "weight": one.weight} for one in self.items],
+        }
+
+
+def show_summaries(store: Store, num_items: int = 5) -> tuple[Shown, ...]:
+    """All summaries of a store with their heaviest items."""
+    shown = []
+    for record in list_summaries(store):
+        rows = _read(store, record).rows
+        weights = np.asarray(rows.sum(axis=0)).ravel()
+        order = np.argsort(-weights, kind="stable")[:num_items]
+        order = order[weights[order] > 0]
+        names: Sequence[str | int] = item_ids(store, order)
+        named = zip(names, weights[order].tolist(), strict=True)
+        items = tuple(Weighted(item, weight) for item, weight in named)
+        shown.append(Shown(record, items, 12 * record.num_entries))
+    return tuple(shown)
+
+
+def export_summaries(
+    store: Store, path: Path, *, period: int | None = None, seed: int | None = None
+) -> int:
+    """Write summaries as rows (summary, period, seed, synthetic_user, item_id, weight).
+
+    Args:
+        store: that holds them.
+        path: a Parquet file, replaced as a whole.
+        period: only summaries that end with this period.
+        seed: only summaries with this seed of their draws.
+
+    Returns:
+        Summaries written.
+
+    Raises:
+        UserError: none is there, or the file cannot be written.
+    """
+    chosen = [
+        record
+        for record in list_summaries(store)
+        if period in (None, record.period) and seed in (None, record.seed)
+    ]
+    if not chosen:
+        raise UserError(
+            f"{store.path}: no such summary; see `perennial memory show`, or make some with "
+            "`perennial replay --strategy distill-cf`"
+        )
+    tables = []
+    for record in chosen:
+        table = summary_table(store, _read(store, record).rows)
+        for place, (name, value) in enumerate(
+            (("summary", record.key), ("period", record.period), ("seed", record.seed))
+        ):
+            table = table.add_column(place, name, pa.array([value] * table.num_rows))
+        tables.append(table)
+    write_table(pa.concat_tables(tables), path)
+    return len(chosen)
+
+
+def distil_log(
+    store: Store, settings: DistillSettings, seed: int, listener: DistillListener
+) -> Summary:
+    """Distil all that a store holds, whatever its periods.
+
+    Raises:
+        UserError: the log is empty.
+    """
+    periods = list_periods(store)
+    if not periods:
+        raise UserError("the log has no interactions, so there is nothing to distil")
+    last = periods[-1].period
+    rows = read_rows(store, 1, last, num_items=count_known_items(store, last))
+    return distill(TrainingRows.of_users(rows), settings, seed, listener=listener)
+
+
+def summary_table(store: Store, rows: csr_array) -> pa.Table:
+    """`synthetic_user` (from 0, most useful first), `item_id` as it was ingested, `weight`."""
+    coordinates = rows.tocoo()
+    users, items = coordinates.coords
+    return pa.table(
+        {
+            "synthetic_user": users.astype(np.int32),
+            "item_id": pa.array(item_ids(store, items)),
+            "weight": coordinates.data.astype(np.float32),
+        }
+    )
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a Parquet file under another name and rename it.
+
+    Raises:
+        UserError: it cannot be written; what was there stays.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        pq.write_table(table, partial)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        reason = error.strerror or "the disk refused it"
+        raise UserError(f"{path}: cannot be written ({reason}); name another file") from error
+
+
+def _read(store: Store, record: SummaryRecord) -> StoredSummary:
+    found = find_summary(store, record.key)
+    if found is None:
+        raise UserError(
+            f"the summary of period {record.period} vanished while it was read; try again"
+        )
+    return found
