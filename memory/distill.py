@@ -173,6 +173,13 @@ class _Task:
         return self.held.training.num_rows
 
     @property
+    def num_synthetic_users(self) -> int:
+        """μ, and where there are fewer users a round number of them: few shapes are compiled."""
+        if self.num_users >= self.settings.num_synthetic_users:
+            return self.settings.num_synthetic_users
+        return max(self.num_users // 64 * 64, min(self.num_users, 64))
+
+    @property
     def batch(self) -> int:
         """Users in a step: the batch asked for, or a power of two that all users fit in."""
         return min(self.settings.batch_size, 1 << (self.num_users - 1).bit_length())
@@ -187,8 +194,7 @@ class _Task:
     @property
     def device_bytes(self) -> int:
         """Parameters, two moments, gradient and support, and twice the resident users."""
-        users = min(self.settings.num_synthetic_users, self.num_users)
-        return 4 * self.width * (5 * users + 2 * self.resident)
+        return 4 * self.width * (5 * self.num_synthetic_users + 2 * self.resident)
 
     @property
     def all_fit(self) -> bool:
@@ -223,8 +229,7 @@ class _Task:
     def start(self) -> State:
         """The state before the first step, from real users drawn by seed."""
         generator = np.random.default_rng(derive_seed(self.seed, "start"))
-        count = min(self.settings.num_synthetic_users, self.num_users)
-        drawn = generator.choice(self.num_users, count, replace=False)
+        drawn = generator.choice(self.num_users, self.num_synthetic_users, replace=False)
         rows = self._on_device(self.narrow[drawn].toarray())
         targets = self._on_device(self.guide.targets(drawn))
         method = PARAMETRISATIONS[self.settings.method]

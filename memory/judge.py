@@ -88,7 +88,8 @@ class Judge:
     def _blocks(self, support: Array, reg: float) -> Iterator[NDArray[np.float32]]:
         contexts = self.held.contexts
         count, width = contexts.shape
-        size = min(count, max(1, _BLOCK_CELLS // support.shape[1]))
+        # Few sizes, so that few are compiled.
+        size = min(-(-count // 256) * 256, max(1, _BLOCK_CELLS // support.shape[1]))
         for start in range(0, count, size):
             block = np.zeros((size, support.shape[1]), dtype=np.float32)
             rows = contexts[start : start + size].toarray()

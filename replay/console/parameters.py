@@ -123,12 +123,13 @@ def memory_options(command: Any) -> Any:
         click.option(
             "--memory-weight",
             type=click.FloatRange(min=0, min_open=True),
-            help="How much a remembered row counts beside a real user.  [default: see docs]",
+            help="How much a remembered row counts beside a real user.  [default: 1]",
         ),
         click.option(
             "--memory-policy",
             metavar="NAME",
-            help="Whose summaries are replayed: all, recent:K (the last K periods') or rolling.",
+            help="Whose summaries are replayed: all, recent:K (the last K periods') or rolling.  "
+            "[default: recent:1]",
         ),
         click.option(
             "--budget",

@@ -9,6 +9,10 @@ from memory.settings import DistillSettings
 from models.protocol import TrainingRows
 from stream.history import History
 
+BESIDE_REAL_USERS = DistillSettings(start_scale=2.0, num_steps=50)
+"""Rows about as heavy as real ones. Alone, rows twice as heavy serve ∞-AE better, but not beside
+real users: ML-1M, periods 3 to 7, HR@10 +0.11 over `individual` against +0.00."""
+
 
 @dataclass(frozen=True)
 class DistillCF:
@@ -22,9 +26,9 @@ class DistillCF:
     """
 
     budget: int = 500
-    policy: str = "all"
+    policy: str = "recent:1"
     memory_weight: float = 1.0
-    distillation: DistillSettings = field(default_factory=DistillSettings)
+    distillation: DistillSettings = field(default_factory=lambda: BESIDE_REAL_USERS)
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
