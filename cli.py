@@ -372,6 +372,51 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: Pat
     click.echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
 
 
+@memory.command(name="audit")
+@store_option("The store that holds the summaries and the log.")
+@click.option("--period", type=click.IntRange(min=1), help="Whose summary.  [default: the newest]")
+@click.option("--seed", type=click.IntRange(min=0), help="The summary's, as `show` has it.")
+@click.option(
+    "--audit-seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the draws of the audit itself.",
+)
+@file_option("--plot", text="A picture to write, such as audit.png.", required=False)
+@json_option
+def audit_memory(
+    store: Path,
+    period: int | None,
+    seed: int | None,
+    audit_seed: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Tell how far a summary hides the users it was made of.
+
+    Compares each synthetic user with the nearest real one, and tries to tell users the summary was
+    made of from users it was not made of.
+    """
+    from rich.console import Console
+
+    from replay.auditing import audit_summary, choose_summary
+    from replay.console.audit import print_audit
+    from replay.console.memory import show_distillation
+    from replay.opening import open_existing
+    from replay.report.audit_plot import save_audit_plot
+
+    with open_existing(store) as opened, show_distillation(Console(stderr=True)) as listener:
+        record = choose_summary(opened, period, seed)
+        found = audit_summary(opened, record, audit_seed, listener)
+    if plot is not None:
+        save_audit_plot(found, plot)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), allow_nan=False))
+    else:
+        print_audit(found, Console())
+
+
 @main.command(name="distill")
 @click.argument("source")
 @file_option("-o", "--output", text="The Parquet file to write.")

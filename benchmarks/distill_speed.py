@@ -151,11 +151,13 @@ def main() -> None:
     }
     dense = jnp.asarray(rows.interactions[:1024].toarray())
     users = Users(
-        dense,
-        dense,
-        jnp.ones(dense.shape[1], bool),
-        jnp.float32(dense.shape[1]),
-        jnp.float32(131),
+        rows=dense,
+        targets=dense,
+        weights=jnp.ones(len(dense)),
+        is_real=jnp.ones(len(dense), bool),
+        is_item=jnp.ones(dense.shape[1], bool),
+        num_items=jnp.float32(dense.shape[1]),
+        row_sum=jnp.float32(131),
     )
     console = Console(width=120)
     curves: dict[str, Curve] = {}

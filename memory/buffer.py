@@ -15,7 +15,8 @@ class Policy:
 
     Attributes:
         name: `all`, every past period has a share; `recent`, the last `periods` have; `rolling`,
-            the buffer so far and the new period are distilled together into B rows.
+            the buffer so far and the new period are distilled together into B rows; `whole`, the
+            log so far is distilled into B rows, anew after each period.
         periods: of `recent`.
     """
 
@@ -24,7 +25,7 @@ class Policy:
 
 
 def parse_policy(text: str) -> Policy:
-    """`all`, `recent:K` or `rolling`.
+    """`all`, `recent:K`, `rolling` or `whole`.
 
     Raises:
         UserError: something else.
@@ -32,10 +33,10 @@ def parse_policy(text: str) -> Policy:
     recent = _RECENT.fullmatch(text)
     if recent is not None:
         return Policy("recent", int(recent[1]))
-    if text in ("all", "rolling"):
+    if text in ("all", "rolling", "whole"):
         return Policy(text)
     raise UserError(
-        f"'{text}' is no memory policy; choose all, recent:K (such as recent:1) or rolling"
+        f"'{text}' is no memory policy; choose all, recent:K (such as recent:1), rolling or whole"
     )
 
 
@@ -48,12 +49,13 @@ def share_budget(budget: int, sizes: Sequence[int], policy: Policy) -> tuple[int
     Args:
         budget: B, rows in all.
         sizes: rows of each summary, oldest first.
-        policy: which summaries count; for `rolling` the last one is the whole buffer.
+        policy: which summaries count; for `rolling` and `whole` the last one is the
+            buffer.
 
     Returns:
         A number for each summary, at most its size; they sum to min(B, what there is).
     """
-    counted = {"all": len(sizes), "recent": policy.periods, "rolling": 1}[policy.name]
+    counted = {"all": len(sizes), "recent": policy.periods, "rolling": 1, "whole": 1}[policy.name]
     first = max(0, len(sizes) - counted)
     chosen = len(sizes) - first
     shares = [0] * len(sizes)

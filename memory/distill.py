@@ -69,17 +69,17 @@ def distill(
     if len(filled) > MAX_USERS:
         generator = np.random.default_rng(derive_seed(seed, "users"))
         filled = np.sort(generator.choice(filled, MAX_USERS, replace=False))
-    chosen = TrainingRows(
-        rows.interactions[filled],
-        rows.weights[filled],
-        rows.replayed[filled],
-        rows.last_period[filled],
-    )
+    chosen = rows.take(filled)
     width = _padded(len(np.unique(chosen.interactions.indices)))
     judged = max(64, min(_JUDGED_USERS, _RESIDENT_CELLS // width))
     held = hold_out(chosen, derive_seed(seed, "validation"), max_users=judged)
     return distill_judged(
-        held, settings, seed, checkpoint=checkpoint, listener=listener, users_given=rows.num_rows
+        held,
+        settings,
+        seed,
+        checkpoint=checkpoint,
+        listener=listener,
+        users_given=round(rows.weights.sum()),
     )
 
 
@@ -100,7 +100,7 @@ def distill_judged(
         seed: every random draw derives from it.
         checkpoint: a file to go on from after a stop.
         listener: told of every step.
-        users_given: before any were sampled; for the report.
+        users_given: how many real users the rows stand for; for the report.
     """
     started = time.perf_counter()
     task = _Task.of(held, settings, seed)
@@ -160,11 +160,10 @@ class _Task:
         asked = np.union1d(training.interactions.indices, held.targets.indices)
         items = asked.astype(np.int64)
         narrow = training.interactions[:, items]
-        small = HoldOut(
-            dataclasses.replace(training, interactions=narrow), held.users, held.targets[:, items]
-        )
+        narrow_rows = dataclasses.replace(training, interactions=narrow)
+        small = HoldOut(narrow_rows, held.users, held.targets[:, items])
         judge = Judge(small, training.num_items, settings.regs, derive_seed(seed, "ties"))
-        guide = Guide(narrow, settings.guide_reg, settings.guide, training.num_items)
+        guide = Guide(narrow_rows, settings.guide_reg, settings.guide, training.num_items)
         return cls(settings, seed, held, items, narrow, _padded(len(items)), judge, guide)
 
     @property
@@ -221,6 +220,8 @@ class _Task:
         return Users(
             rows=self._on_device(self.narrow[drawn].toarray()),
             targets=self._on_device(self.guide.targets(drawn)),
+            weights=jnp.asarray(self.held.training.weights[drawn], jnp.float32),
+            is_real=jnp.asarray(~self.held.training.replayed[drawn]),
             is_item=jnp.asarray(is_item),
             num_items=jnp.float32(self.held.training.num_items),
             row_sum=jnp.float32(max(self.narrow.sum(axis=1).mean(), 1e-6)),
@@ -229,12 +230,18 @@ class _Task:
     def start(self) -> State:
         """The state before the first step, from real users drawn by seed."""
         generator = np.random.default_rng(derive_seed(self.seed, "start"))
-        drawn = generator.choice(self.num_users, self.num_synthetic_users, replace=False)
+        weights = self.held.training.weights
+        drawn = generator.choice(
+            self.num_users, self.num_synthetic_users, replace=False, p=weights / weights.sum()
+        )
         rows = self._on_device(self.narrow[drawn].toarray())
         targets = self._on_device(self.guide.targets(drawn))
         method = PARAMETRISATIONS[self.settings.method]
         key = jax.random.key(derive_seed(self.seed, "steps") % 2**32)
-        return start_state(method.start(rows, targets, self.settings), self.settings, key)
+        replayed = jnp.asarray(self.held.training.replayed[drawn])[:, None]
+        # A row that was learnt goes on from where it is.
+        parameters = jnp.where(replayed, rows, method.start(rows, targets, self.settings))
+        return start_state(parameters, self.settings, key)
 
     def _on_device(self, dense: NDArray[np.float32]) -> Array:
         padded = np.zeros((len(dense), self.width), dtype=np.float32)

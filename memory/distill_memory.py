@@ -33,7 +33,8 @@ class DistillMemory:
         policy: how B is shared among the periods.
         weight: how much a synthetic user counts beside a real one.
         settings: of the distillation; B stands for its number of synthetic users.
-        summaries: oldest first; under `rolling` the newest holds all that the earlier ones did.
+        summaries: oldest first; under `rolling` and `whole` the newest holds all that the earlier
+            ones did.
     """
 
     budget: int
@@ -68,8 +69,8 @@ class DistillMemory:
         if found is None:
             found = self._distil(history, seed, key, say)
             insert_summary(history.store, found)
-        keeps = self.policy.periods if self.policy.name == "recent" else len(self.summaries) + 1
-        kept = (*self.summaries, found)[-keeps:]
+        keeps = {"all": 0, "recent": self.policy.periods, "rolling": 1, "whole": 1}
+        kept = (*self.summaries, found)[-keeps[self.policy.name] :]
         return dataclasses.replace(self, summaries=kept)
 
     @cached_property
@@ -83,6 +84,7 @@ class DistillMemory:
             "settings": dataclasses.asdict(self._distillation),
             "seed": seed,
             "versions": read_versions(),
+            "first": self._first_period(history.period),
             "before": [summary.record.key for summary in self._before],
         }
         text = json.dumps(parts, sort_keys=True)
@@ -93,10 +95,17 @@ class DistillMemory:
         """The summaries that go into the next one."""
         return self.summaries[-1:] if self.policy.name == "rolling" else ()
 
+    def _first_period(self, period: int) -> int:
+        """Where the stretch begins that the next summary stands for."""
+        if self.policy.name == "whole":
+            return 1
+        return self._before[0].record.first_period if self._before else period
+
     def _distil(self, history: History, seed: int, key: str, say: Say) -> StoredSummary:
-        rows = TrainingRows.of_users(history.rows(first=history.period))
-        old = self.replay_rows(rows.num_items) if self._before else None
-        rows = rows if old is None else join_rows(rows, old)
+        first = self._first_period(history.period)
+        rows = TrainingRows.of_users(history.rows(first=history.period if self._before else first))
+        for earlier in self._before:
+            rows = join_rows(rows, _stand_in(earlier, rows.num_items))
         checkpoint = _checkpoint(history.store, key)
         summary = distill(
             rows,
@@ -108,7 +117,6 @@ class DistillMemory:
         if summary.report.get("interrupted"):
             # The next replay goes on from the checkpoint; half a summary is not the summary.
             raise KeyboardInterrupt
-        first = self._before[0].record.first_period if self._before else history.period
         record = SummaryRecord(
             key=key,
             first_period=first,
@@ -154,6 +162,18 @@ def widen(rows: csr_array, num_items: int) -> csr_array:
     if rows.shape[1] > num_items:
         raise ValueError(f"{rows.shape[1]} items cannot be narrowed to {num_items}")
     return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))
+
+
+def _stand_in(summary: StoredSummary, num_items: int) -> TrainingRows:
+    """A summary as rows to distil again, each with the weight of the users it stands for."""
+    count = summary.rows.shape[0]
+    users = float(summary.record.report.get("users_given", count))
+    return TrainingRows(
+        interactions=widen(summary.rows, num_items),
+        weights=np.full(count, users / max(count, 1)),
+        replayed=np.ones(count, dtype=np.bool_),
+        last_period=np.full(count, summary.record.period, dtype=np.int32),
+    )
 
 
 def join_rows(first: TrainingRows, second: TrainingRows) -> TrainingRows:

@@ -5,6 +5,9 @@ freedom as rows learns to copy it: validation turns after some fifty steps. ∞-
 predicts smoother rows, and its leave-one-out predictions hold no copy of the row itself; they have
 a closed form. With A = K + λ'I and α = A⁻¹X, the prediction for user u of the fit without u is
 X_u − α_u / (A⁻¹)_uu (Rasmussen & Williams, Gaussian Processes for Machine Learning, Eq. 5.12).
+
+A replayed row stands for many users, and leaving it out would forget them all: its target is the
+prediction of the fit with it, X_u − λ'/w_u α_u.
 """
 
 import jax
@@ -16,6 +19,7 @@ from scipy.sparse import csr_array
 
 from memory.objective import NETWORK
 from models.kernel import kernel_diagonal, kernel_values
+from models.protocol import TrainingRows
 from storage.errors import UserError
 
 
@@ -23,16 +27,16 @@ class Guide:
     """Leave-one-out predictions of ∞-AE mixed with the users' own rows; O(n²) memory.
 
     Args:
-        rows: `(n, i)` float32, values in [0, 1].
+        rows: n rows over i items, their weights, and which are replayed.
         reg: λ of ∞-AE.
         share: of the predictions in the targets; the rest is the rows themselves.
         num_items: d of the kernel.
     """
 
-    def __init__(self, rows: csr_array, reg: float, share: float, num_items: int) -> None:
-        self._rows = rows
+    def __init__(self, rows: TrainingRows, reg: float, share: float, num_items: int) -> None:
+        self._rows = rows.interactions
         self._share = share
-        # Rows of A⁻¹, each divided by its diagonal entry.
+        # Rows of A⁻¹, each times what brings it from the row to the prediction.
         self._residuals = _scaled_inverse(rows, reg, num_items) if share > 0 else None
 
     def targets(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -53,15 +57,16 @@ class Guide:
         return mixed
 
 
-def _scaled_inverse(rows: csr_array, reg: float, num_items: int) -> NDArray[np.float32]:
-    """`(n, n)` rows of A⁻¹ over their diagonal entries."""
+def _scaled_inverse(rows: TrainingRows, reg: float, num_items: int) -> NDArray[np.float32]:
+    """`(n, n)` rows of A⁻¹ over their diagonal entries, or times λ'/w where they are replayed."""
+    gram = _gram(rows.interactions, num_items)
+    ridge = (reg * gram.diagonal().mean() / rows.weights).astype(np.float32)
+    gram[np.diag_indices_from(gram)] += ridge
     if jax.default_backend() == "cpu":
-        inverse = _inverse_on_host(_gram(rows, num_items), reg)
+        inverse = _inverse_on_host(gram, reg)
     else:
-        kernel = jnp.asarray(_gram(rows, num_items))
-        ridge = reg * jnp.trace(kernel) / len(kernel)
-        inverse = np.array(jnp.linalg.inv(kernel + ridge * jnp.eye(len(kernel))))
-    inverse /= inverse.diagonal()[:, None].copy()
+        inverse = np.array(jnp.linalg.inv(jnp.asarray(gram)))
+    inverse *= np.where(rows.replayed, ridge, 1 / inverse.diagonal())[:, None]
     return inverse
 
 
@@ -74,8 +79,7 @@ def _gram(rows: csr_array, num_items: int) -> NDArray[np.float32]:
 
 
 def _inverse_on_host(gram: NDArray[np.float32], reg: float) -> NDArray[np.float32]:
-    """(K + λ tr(K)/n I)⁻¹ by LAPACK, in place: XLA's Cholesky is several times slower on a CPU."""
-    gram[np.diag_indices_from(gram)] += reg * gram.diagonal().mean()
+    """A⁻¹ by LAPACK, in place: XLA's Cholesky is several times slower on a CPU."""
     # K is symmetric, so its transpose is K in the order that LAPACK wants.
     factor, failed = lapack.spotrf(gram.T, lower=1, overwrite_a=1, clean=0)
     if not failed:

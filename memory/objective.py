@@ -22,7 +22,13 @@ NETWORK = KernelSettings()
 """The network of the inner ∞-AE: the authors'."""
 
 
-def support_predictions(contexts: Array, support: Array, reg: Array, num_items: Array) -> Array:
+def support_predictions(
+    contexts: Array,
+    support: Array,
+    reg: Array,
+    num_items: Array,
+    beside: Array | None = None,
+) -> Array:
     """F of ∞-AE fitted on the support.
 
     Args:
@@ -30,10 +36,13 @@ def support_predictions(contexts: Array, support: Array, reg: Array, num_items: 
         support: `(μ, i)`.
         reg: λ.
         num_items: d of the kernel; the i columns may be a part of the catalogue.
+        beside: `(r, i)` further rows of the fit.
 
     Returns:
         `(b, i)`. It multiplies (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
     """
+    if beside is not None:
+        support = jnp.concatenate([support, beside])
     squares = (support**2).sum(axis=1)
     gram = kernel_values(support @ support.T, squares, squares, num_items, NETWORK)
     diagonal = kernel_diagonal(squares, num_items, NETWORK)
@@ -72,17 +81,20 @@ _LOSSES: Mapping[Loss, Callable[[Array, Array, Array], Array]] = {
 }
 
 
-def reconstruction_loss(scores: Array, targets: Array, is_item: Array, loss: Loss) -> Array:
-    """Mean over users of how the scores fall short.
+def reconstruction_loss(
+    scores: Array, targets: Array, weights: Array, is_item: Array, loss: Loss
+) -> Array:
+    """Weighted mean over users of how the scores fall short.
 
     Args:
         scores: `(b, i)`.
         targets: `(b, i)`; likelihoods take their positive part.
+        weights: `(b,)` how much each counts.
         is_item: `(i,)` bool; the others are padding.
         loss: which.
     """
     wanted = targets if loss == "cosine" else jnp.clip(targets, 0, 1)
-    return _LOSSES[loss](scores, wanted, is_item).mean()
+    return _LOSSES[loss](scores, wanted, is_item) @ weights / weights.sum()
 
 
 def sparsity_penalty(support: Array, data_row_sum: Array) -> Array:

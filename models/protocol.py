@@ -43,6 +43,15 @@ class TrainingRows:
             last_period=rows.last_period,
         )
 
+    def take(self, chosen: NDArray[np.integer[Any]]) -> "TrainingRows":
+        """Only the rows of these numbers, in that order."""
+        return TrainingRows(
+            interactions=self.interactions[chosen],
+            weights=self.weights[chosen],
+            replayed=self.replayed[chosen],
+            last_period=self.last_period[chosen],
+        )
+
     @property
     def num_rows(self) -> int:
         """Rows of the matrix."""

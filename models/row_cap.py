@@ -1,7 +1,5 @@
 """The row cap that all models take alike."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from models.protocol import TrainingRows
@@ -23,10 +21,4 @@ def cap_rows(rows: TrainingRows, max_rows: int | None, seed: int) -> TrainingRow
     luck = np.random.default_rng(seed).random(rows.num_rows)
     newest_first = np.lexsort((luck, -rows.last_period.astype(np.int64)))
     kept = np.sort(newest_first[:max_rows])
-    return replace(
-        rows,
-        interactions=rows.interactions[kept],
-        weights=rows.weights[kept],
-        replayed=rows.replayed[kept],
-        last_period=rows.last_period[kept],
-    )
+    return rows.take(kept)

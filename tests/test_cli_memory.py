@@ -168,3 +168,40 @@ class TestMistakes:
         result = run("distill", log, "-o", tmp_path / "nowhere" / "s.parquet")
         assert result.exit_code == 1
         assert "does not exist" in result.stderr
+
+
+@pytest.mark.slow
+class TestAudit:
+    def test_it_tells_figures_and_draws_them(self, replayed, tmp_path):
+        store, _ = replayed
+        plot = tmp_path / "audit.png"
+        result = run("memory", "audit", "--store", store, "--period", 2, "--plot", plot)
+        assert result.exit_code == 0, result.stderr
+        assert "period 2" in result.stdout
+        assert "no figure here is a promise" in " ".join(result.stdout.split())
+        assert plot.read_bytes().startswith(b"\x89PNG")
+
+    def test_json_has_all_of_it_and_the_seed_decides(self, replayed):
+        store, _ = replayed
+        texts = [run("memory", "audit", "--store", store, "--json").stdout for _ in range(2)]
+        assert texts[0] == texts[1]
+        found = json.loads(texts[0])
+        assert found["period"] == 3
+        assert found["users"] == found["users_given"] > found["synthetic_users"] > 0
+        near = found["nearest_jaccard"]
+        assert len(near["synthetic_to_real"]) == len(near["percentiles"])
+        for test in found["membership"]["tests"]:
+            assert 0 <= test["low"] <= test["auc"] <= test["high"] <= 1
+
+    def test_without_such_a_summary_it_says_so(self, replayed):
+        store, _ = replayed
+        result = run("memory", "audit", "--store", store, "--period", 9)
+        assert result.exit_code != 0
+        assert "no such summary" in result.stderr
+
+    def test_a_plot_of_an_unknown_kind_is_refused(self, replayed, tmp_path):
+        store, _ = replayed
+        result = run("memory", "audit", "--store", store, "--plot", tmp_path / "audit.xyz")
+        assert result.exit_code != 0
+        assert "cannot be written" in result.stderr
+        assert "Traceback" not in result.stderr

@@ -99,10 +99,10 @@ def folder_option(*names: str, text: str) -> Callable[[Any], Any]:
     return click.option(*names, type=folder, metavar="DIR", help=text)
 
 
-def file_option(*names: str, text: str) -> Callable[[Any], Any]:
-    """An option that names a file to write; it must be given."""
+def file_option(*names: str, text: str, required: bool = True) -> Callable[[Any], Any]:
+    """An option that names a file to write."""
     file = click.Path(path_type=Path, dir_okay=False)
-    return click.option(*names, type=file, required=True, metavar="FILE", help=text)
+    return click.option(*names, type=file, required=required, metavar="FILE", help=text)
 
 
 def settings_option(command: Any) -> Any:
@@ -128,8 +128,8 @@ def memory_options(command: Any) -> Any:
         click.option(
             "--memory-policy",
             metavar="NAME",
-            help="Whose summaries are replayed: all, recent:K (the last K periods') or rolling.  "
-            "[default: recent:1]",
+            help="Whose summaries are replayed: all, recent:K (the last K periods'), rolling or "
+            "whole.  [default: recent:1]",
         ),
         click.option(
             "--budget",

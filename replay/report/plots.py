@@ -38,7 +38,7 @@ _INK = "#1f2328"
 _FAINT = "#d5d9de"
 _BAND_ALPHA = 0.18
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": _FONT,
     "font.size": 11,
     "text.color": _INK,
@@ -66,6 +66,7 @@ _STYLE: Any = {
     "lines.markersize": 5.5,
     "svg.hashsalt": "perennial",
 }
+"""How all pictures look."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def save_plots(summary: Summary, folder: Path) -> tuple[Path, ...]:
         if not panels:
             continue
         stem = metric_label(metric, k).lower().replace("@", "-at-")
-        with rc_context(_STYLE):
+        with rc_context(STYLE):
             figure = draw_metric(panels)
             for suffix in ("png", "svg"):
                 path = folder / f"{stem}.{suffix}"
@@ -206,7 +207,7 @@ def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
         name: prefix of the ids in the element; different for each on a page.
         limits: range of the value axis.
     """
-    with rc_context({**_STYLE, "svg.fonttype": "none", "font.size": 11}):
+    with rc_context({**STYLE, "svg.fonttype": "none", "font.size": 11}):
         figure = Figure(figsize=(5.0, 3.0), layout="constrained")
         axes = figure.subplots()
         _draw_panel(axes, panel)

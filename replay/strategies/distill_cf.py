@@ -20,7 +20,7 @@ class DistillCF:
 
     Attributes:
         budget: B, the synthetic users that are replayed at any t.
-        policy: `all`, `recent:K` or `rolling`, see `memory.buffer`.
+        policy: `all`, `recent:K`, `rolling` or `whole`, see `memory.buffer`.
         memory_weight: how much a synthetic user counts beside a real one.
         distillation: how a period is distilled; B stands for its number of synthetic users.
     """

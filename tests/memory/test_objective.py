@@ -47,7 +47,7 @@ def test_gradients_are_finite_with_equal_and_empty_rows(loss):
 
     def outer(values):
         scores = predictions(values, contexts=contexts)
-        return reconstruction_loss(scores, contexts, jnp.ones(15, bool), loss)
+        return reconstruction_loss(scores, contexts, jnp.ones(4), jnp.ones(15, bool), loss)
 
     gradient = jax.grad(outer)(jnp.asarray(support))
     assert bool(jnp.isfinite(gradient).all())
@@ -57,20 +57,40 @@ def test_gradients_are_finite_with_equal_and_empty_rows(loss):
 def test_known_losses():
     scores, targets = jnp.array([[1.0, 0.0, 2.0]]), jnp.array([[1.0, 0.0, 0.0]])
     mask = jnp.array([True, True, False])
-    cosine = reconstruction_loss(scores, targets, jnp.ones(3, bool), "cosine")
+    cosine = reconstruction_loss(scores, targets, jnp.ones(1), jnp.ones(3, bool), "cosine")
     assert float(cosine) == pytest.approx(1 - 1 / np.sqrt(5))
-    multinomial = reconstruction_loss(scores, targets, mask, "multinomial")
+    multinomial = reconstruction_loss(scores, targets, jnp.ones(1), mask, "multinomial")
     assert float(multinomial) == pytest.approx(np.log(1 + np.exp(-1)))
-    bernoulli = reconstruction_loss(scores, targets, mask, "bernoulli")
+    bernoulli = reconstruction_loss(scores, targets, jnp.ones(1), mask, "bernoulli")
     assert float(bernoulli) == pytest.approx(np.log(1 + np.exp(-1)) + np.log(2))
 
 
 def test_the_cosine_does_not_see_the_scale():
     scores, targets = jnp.asarray(SUPPORT[:4]), jnp.asarray(CONTEXTS)
-    mask = jnp.ones(15, bool)
-    one = reconstruction_loss(scores, targets, mask, "cosine")
-    other = reconstruction_loss(7 * scores, 0.1 * targets, mask, "cosine")
+    weights, mask = jnp.ones(4), jnp.ones(15, bool)
+    one = reconstruction_loss(scores, targets, weights, mask, "cosine")
+    other = reconstruction_loss(7 * scores, 0.1 * targets, weights, mask, "cosine")
     assert float(one) == pytest.approx(float(other), rel=1e-5)
+
+
+def test_a_user_of_weight_two_counts_twice():
+    scores, targets = jnp.asarray(SUPPORT[:2]), jnp.asarray(CONTEXTS[:2])
+    mask = jnp.ones(15, bool)
+    weighted = reconstruction_loss(scores, targets, jnp.array([2.0, 1.0]), mask, "cosine")
+    again = jnp.array([0, 0, 1])
+    repeated = reconstruction_loss(scores[again], targets[again], jnp.ones(3), mask, "cosine")
+    assert float(weighted) == pytest.approx(float(repeated))
+
+
+def test_rows_beside_the_support_are_part_of_the_fit():
+    apart = support_predictions(
+        jnp.asarray(CONTEXTS),
+        jnp.asarray(SUPPORT[:4]),
+        jnp.float32(0.7),
+        jnp.float32(15),
+        jnp.asarray(SUPPORT[4:]),
+    )
+    np.testing.assert_allclose(apart, predictions(SUPPORT), atol=1e-6)
 
 
 def test_the_penalty_is_a_share_of_the_datas_row_sum():

@@ -9,10 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from memory.distill import distill
+from memory.distill import distill, distill_judged
 from memory.export import order_by_usefulness, sparse_rows
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
+from models.validation import HoldOut
 from storage.store import Store
 from storage.summaries import StoredSummary, SummaryRecord, find_summary, insert_summary
 
@@ -101,10 +102,10 @@ def test_density_falls_with_the_penalty():
     rows = TrainingRows(
         csr_array(dense), np.ones(40), np.zeros(40, dtype=np.bool_), np.ones(40, dtype=np.int32)
     )
+    # Nobody is judged, so the last support is kept and not one from before the penalty acted.
+    unjudged = HoldOut(rows, np.zeros(0, np.int64), csr_array((0, 20), dtype=np.float32))
     densities = []
     for weight in (0.0, 1.0, 100.0):
-        # Nobody is judged, so the last support is kept and not one from before the penalty acted.
-        whole = dataclasses.replace(rows, replayed=np.ones(40, dtype=np.bool_))
         chosen = dataclasses.replace(
             FAST,
             num_steps=30,
@@ -113,7 +114,7 @@ def test_density_falls_with_the_penalty():
             sparsity_weight=weight,
             num_synthetic_users=8,
         )
-        densities.append(read_back(whole, chosen).record.density)
+        densities.append(distill_judged(unjudged, chosen, 0).density)
     assert densities == sorted(densities, reverse=True)
     assert densities[-1] < densities[0]
 

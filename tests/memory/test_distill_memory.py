@@ -1,0 +1,173 @@
+"""The memory of summaries over periods: what is distilled, kept, replayed, found again."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import memory.distill_memory as module
+from memory.buffer import parse_policy
+from memory.distill_memory import DistillMemory, join_rows, widen
+from memory.settings import DistillSettings
+from memory.summary import Summary
+from models.protocol import TrainingRows
+from storage.ingest import IngestSettings, ingest_log
+from storage.store import Store
+from storage.summaries import list_summaries
+from stream.history import History
+
+SETTINGS = DistillSettings(num_steps=2, validate_every=1, max_items=4, regs=(1.0,), batch_size=16)
+POLICIES = ("all", "recent:1", "recent:2", "rolling", "whole")
+
+
+def write(path, last_period=4, seed=0):
+    """Thirty events a period; an item more becomes known with each, users come and go."""
+    generator = np.random.default_rng(seed)
+    columns = {"user_id": [], "item_id": [], "timestamp": []}
+    for period in range(1, last_period + 1):
+        size = 30
+        columns["user_id"] += (generator.integers(0, 12, size) + 4 * period).tolist()
+        columns["item_id"] += generator.integers(0, 8 + period, size).tolist()
+        columns["timestamp"] += (1000 * period + np.arange(size)).tolist()
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def opened(path, num_periods=4):
+    store = Store.open(":memory:")
+    starts = (1000 * np.arange(2, num_periods + 1, dtype=np.int64)) * 1_000_000
+    ingest_log(store, [path], lambda _times: starts, IngestSettings())
+    return store
+
+
+def after(store, policy, periods, budget=6, seed=1):
+    memory = DistillMemory(budget, parse_policy(policy), 0.5, SETTINGS)
+    for period in periods:
+        memory = memory.absorb(History(store, period), seed)
+    return memory
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("log") / "log.parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", POLICIES)
+def test_the_budget_is_kept_and_the_rows_are_marked(log, policy):
+    with opened(log) as store:
+        memory = after(store, policy, (1, 2, 3))
+        num_items = History(store, 4).num_items
+        rows = memory.replay_rows(num_items)
+    assert 0 < rows.num_rows <= 6
+    assert rows.num_items == num_items
+    assert rows.replayed.all()
+    np.testing.assert_array_equal(rows.weights, 0.5)
+    newest = {"all": {1, 2, 3}, "recent:2": {2, 3}}.get(policy, {3})
+    assert set(rows.last_period.tolist()) == newest
+
+
+def test_nothing_is_remembered_at_first():
+    memory = DistillMemory(6, parse_policy("all"), 1.0, SETTINGS)
+    assert memory.replay_rows(10) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_follows_changes_no_summary(log, tmp_path, policy):
+    """The leak test of the memory: another period 4 and nothing else."""
+    table = pq.read_table(log)
+    early = table.filter(pa.compute.less(table["timestamp"], 4000))
+    later = write(tmp_path / "other.parquet", seed=9)
+    late = pq.read_table(later).filter(
+        pa.compute.greater_equal(pq.read_table(later)["timestamp"], 4000)
+    )
+    pq.write_table(pa.concat_tables([early, late]), tmp_path / "mixed.parquet")
+    found = []
+    for path in (log, tmp_path / "mixed.parquet"):
+        with opened(path) as store:
+            found.append(after(store, policy, (1, 2, 3)).summaries)
+    assert [one.record.key for one in found[0]] == [one.record.key for one in found[1]]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.rows.toarray(), other.rows.toarray())
+
+
+class Spy:
+    """Stands in for the distillation: notes what it is given, keeps the first row."""
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, rows, settings, seed, **_):
+        self.given.append((rows, settings, seed))
+        return Summary(rows.interactions[:2], {"users_given": round(float(rows.weights.sum()))})
+
+
+@pytest.fixture
+def spy(monkeypatch):
+    spy = Spy()
+    monkeypatch.setattr(module, "distill", spy)
+    return spy
+
+
+def test_a_summary_is_made_once(log, spy):
+    with opened(log) as store:
+        after(store, "recent:1", (1, 2))
+        again = after(store, "recent:1", (1, 2))
+        assert len(spy.given) == 2
+        after(store, "recent:1", (1, 2), seed=2)
+        assert len(spy.given) == 4
+        assert len(list_summaries(store)) == 4
+        assert again.summaries[0].record.period == 2
+
+
+def test_policies_that_need_the_same_summaries_share_them(log, spy):
+    with opened(log) as store:
+        after(store, "recent:1", (1, 2, 3))
+        after(store, "all", (1, 2, 3))
+    assert len(spy.given) == 3
+
+
+def test_what_is_distilled(log, spy):
+    """A period; the period and the buffer, by the users it stands for; all periods."""
+    with opened(log) as store:
+        users = [len(History(store, t).rows(first=t).users) for t in (1, 2, 3)]
+        seen = len(History(store, 3).rows(first=1).users)
+        for policy in ("recent:1", "rolling", "whole"):
+            after(store, policy, (1, 2, 3))
+        period, rolling, whole = spy.given[2], spy.given[4], spy.given[-1]
+        records = {one.first_period for one in list_summaries(store) if one.period == 3}
+    assert period[0].num_rows == users[2]
+    assert rolling[0].num_rows == users[2] + 2
+    assert rolling[0].replayed.sum() == 2
+    assert rolling[0].weights.sum() == pytest.approx(sum(users))
+    assert whole[0].num_rows == seen
+    assert not whole[0].replayed.any()
+    assert records == {1, 3}
+    assert period[1].num_synthetic_users == 6
+
+
+def test_a_summary_cut_short_is_not_kept(log, monkeypatch):
+    def cut_short(rows, *_, **__):
+        return Summary(rows.interactions[:1], {"interrupted": True})
+
+    monkeypatch.setattr(module, "distill", cut_short)
+    with opened(log) as store:
+        with pytest.raises(KeyboardInterrupt):
+            after(store, "all", (1,))
+        assert list_summaries(store) == ()
+
+
+def test_rows_are_widened_and_never_narrowed(log):
+    with opened(log) as store:
+        rows = TrainingRows.of_users(History(store, 1).rows(first=1))
+    wide = widen(rows.interactions, rows.num_items + 3)
+    assert wide.shape == (rows.num_rows, rows.num_items + 3)
+    assert wide.nnz == rows.interactions.nnz
+    with pytest.raises(ValueError, match="narrowed"):
+        widen(wide, rows.num_items)
+    both = join_rows(rows, dataclasses.replace(rows, replayed=~rows.replayed))
+    assert both.num_rows == 2 * rows.num_rows
+    assert both.replayed.sum() == rows.num_rows
