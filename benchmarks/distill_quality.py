@@ -39,6 +39,11 @@ SETTINGS = {
 }
 """Rows of the table."""
 
+ALL_USERS, ALL_USERS_EASE = "all users", "all users, EASE"
+
+ALL_USERS_REG = {"ml-1m": 5.0, "magazine": 20.0}
+"""λ of ∞-AE on all users, as `benchmarks.paper_split` chooses it by validation."""
+
 
 @dataclass(frozen=True)
 class Ease:
@@ -117,6 +122,25 @@ def best_reg(held: HoldOut, rows: csr_array, regs: tuple[float, ...]) -> float:
     return max(scores, key=lambda reg: scores[reg])
 
 
+def tabulate(found: dict[str, list[Figures]]) -> Table:
+    """Mean over seeds ± its standard error; below, the share of the same model on all users."""
+    table = Table(title="mean over seeds ± standard error; share of the model on all users")
+    for column in ("trained on", *(m if k is None else f"{m}@{k}" for m, k in SHOWN)):
+        table.add_column(column, justify="right")
+    for name, all_figures in found.items():
+        values = np.array([[figures[f] for f in SHOWN] for figures in all_figures])
+        means = values.mean(axis=0)
+        errors = values.std(axis=0, ddof=1) / len(values) ** 0.5 if len(values) > 1 else means * 0
+        decimals = [4 if metric == "AUC" else 2 for metric, _ in SHOWN]
+        rounded = zip(means, errors, decimals, strict=True)
+        table.add_row(name, *(f"{mean:.{d}f} ± {error:.{d}f}" for mean, error, d in rounded))
+        whole = found.get(ALL_USERS_EASE if name.endswith("EASE") else ALL_USERS)
+        if whole is not None and all_figures is not whole:
+            base = np.array([[figures[f] for f in SHOWN] for figures in whole]).mean(axis=0)
+            table.add_row("", *(f"{share:.1f}%" for share in 100 * means / base), style="dim")
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
@@ -127,16 +151,12 @@ def main() -> None:
     parser.add_argument("--all-users", action="store_true", help="all and random users too")
     arguments = parser.parse_args()
     console = Console(width=150)
-    table = Table(title=f"∞-AE on {arguments.split}")
-    for column in ("trained on", "seed", *(m if k is None else f"{m}@{k}" for m, k in SHOWN)):
-        table.add_column(column, justify="right")
-    for column in ("per row", "best step", "seconds"):
-        table.add_column(column, justify="right")
+    found: dict[str, list[Figures]] = {}
 
     def add(name: str, seed: int, figures: Figures, *rest: str) -> None:
+        found.setdefault(name, []).append(figures)
         cells = [f"{figures[f]:.4f}" if f[0] == "AUC" else f"{figures[f]:.2f}" for f in SHOWN]
-        table.add_row(name, str(seed), *cells, *rest)
-        console.print(name, seed, *cells, *rest, style="dim")
+        console.print(name, f"seed {seed}:", *cells, *rest)
 
     for seed in arguments.seed:
         split = read_paper_split(
@@ -146,7 +166,11 @@ def main() -> None:
         asked = split.validation
         held = HoldOut(rows, asked.users.astype(np.int64), asked.targets[:, : rows.num_items])
         if arguments.all_users:
-            add("all users", seed, judge_infinite_ae(split, rows.interactions, 5.0))
+            reg = ALL_USERS_REG[arguments.split]
+            add(ALL_USERS, seed, judge_infinite_ae(split, rows.interactions, reg))
+            if arguments.ease:
+                regs = [200.0, 700.0, 1000.0, 2000.0]
+                add(ALL_USERS_EASE, seed, judge_ease(split, held, rows.interactions, regs))
             drawn = np.random.default_rng(seed).choice(rows.num_rows, 500, replace=False)
             few = rows.interactions[drawn]
             reg = best_reg(held, few, (0.3, 1.0, 5.0, 20.0))
@@ -155,15 +179,16 @@ def main() -> None:
             summary = distill_judged(held, SETTINGS[name], seed)
             report = summary.report
             rest = (
-                f"{summary.rows.nnz / summary.num_rows:.0f}",
-                str(report["best_step"]),
-                f"{report['seconds']:.0f}",
+                f"{summary.rows.nnz / summary.num_rows:.0f} weights a row,",
+                f"step {report['best_step']},",
+                f"λ {report['reg']:g},",
+                f"{report['seconds']:.0f} s",
             )
             add(name, seed, judge_infinite_ae(split, summary.rows, report["reg"]), *rest)
             if arguments.ease:
                 regs = [0.1, 1.0, 5.0, 20.0]
-                add(f"{name}, EASE", seed, judge_ease(split, held, summary.rows, regs), *rest)
-    console.print(table)
+                add(f"{name}, EASE", seed, judge_ease(split, held, summary.rows, regs))
+    console.print(tabulate(found))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -163,7 +163,13 @@ class _Task:
         narrow_rows = dataclasses.replace(training, interactions=narrow)
         small = HoldOut(narrow_rows, held.users, held.targets[:, items])
         judge = Judge(small, training.num_items, settings.regs, derive_seed(seed, "ties"))
-        guide = Guide(narrow_rows, settings.guide_reg, settings.guide, training.num_items)
+        guide = Guide(
+            narrow_rows,
+            settings.guide_reg,
+            settings.guide,
+            training.num_items,
+            derive_seed(seed, "guide"),
+        )
         return cls(settings, seed, held, items, narrow, _padded(len(items)), judge, guide)
 
     @property
@@ -221,7 +227,6 @@ class _Task:
             rows=self._on_device(self.narrow[drawn].toarray()),
             targets=self._on_device(self.guide.targets(drawn)),
             weights=jnp.asarray(self.held.training.weights[drawn], jnp.float32),
-            is_real=jnp.asarray(~self.held.training.replayed[drawn]),
             is_item=jnp.asarray(is_item),
             num_items=jnp.float32(self.held.training.num_items),
             row_sum=jnp.float32(max(self.narrow.sum(axis=1).mean(), 1e-6)),
@@ -291,9 +296,7 @@ def _begin(task: _Task, checkpoint: Path | None) -> tuple[State, Best | None, in
 
 
 def _judge(task: _Task, state: State, step: int, loss: Array | None) -> Best:
-    method = PARAMETRISATIONS[task.settings.method]
-    key = jax.random.fold_in(state.key, 1)
-    support = _stored(method.support, state.parameters, key, task.settings)
+    support = _stored(state.parameters, jax.random.fold_in(state.key, 1), task.settings)
     validation, reg = task.judge.judge(support)
     return Best(
         support=np.asarray(support),
@@ -304,14 +307,11 @@ def _judge(task: _Task, state: State, step: int, loss: Array | None) -> Best:
     )
 
 
-def _stored(
-    support: Callable[[Array, Array, DistillSettings], Array],
-    parameters: Array,
-    key: Array,
-    settings: DistillSettings,
-) -> Array:
-    drawn = support(parameters, key, settings)
-    return stored_form(drawn, settings.max_items, settings.export)
+@partial(jax.jit, static_argnames="settings")
+def _stored(parameters: Array, key: Array, settings: DistillSettings) -> Array:
+    """The support that parameters stand for, as it would be stored."""
+    support = PARAMETRISATIONS[settings.method].support(parameters, key, settings)
+    return stored_form(support, settings.max_items, settings.export)
 
 
 def _padded(width: int) -> int:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
+from memory.largest import keep_largest
 from memory.objective import NETWORK
-from memory.parametrisation import keep_largest
 from memory.settings import Export
 from models.kernel import kernel_diagonal, kernel_values
 

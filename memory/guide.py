@@ -2,42 +2,62 @@
 
 A user's own row is what the outer loss of the paper asks for, and a support with as many degrees of
 freedom as rows learns to copy it: validation turns after some fifty steps. ∞-AE on all users
-predicts smoother rows, and its leave-one-out predictions hold no copy of the row itself; they have
-a closed form. With A = K + λ'I and α = A⁻¹X, the prediction for user u of the fit without u is
-X_u − α_u / (A⁻¹)_uu (Rasmussen & Williams, Gaussian Processes for Machine Learning, Eq. 5.12).
+predicts smoother rows, and its leave-one-out predictions hold no copy of the row itself. They have
+a closed form: with f the predictions of the fit on everybody and h the leverages, what H = ∂f/∂X
+has on its diagonal, the fit without u predicts (f_u − h_u X_u) / (1 − h_u) for u (Allen's PRESS;
+Rasmussen & Williams, Gaussian Processes for Machine Learning, Eq. 5.12).
 
-A replayed row stands for many users, and leaving it out would forget them all: its target is the
-prediction of the fit with it, X_u − λ'/w_u α_u.
+The kernel is projected on some of the users, the landmarks (the subset of regressors of Rasmussen &
+Williams, section 8.3.1; exact where all are landmarks): O(n m²) operations and O(n m) memory. The
+λ of a guide is so large that few directions of the kernel count.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
 
 from memory.objective import NETWORK
 from models.kernel import kernel_diagonal, kernel_values
 from models.protocol import TrainingRows
-from storage.errors import UserError
+
+NUM_LANDMARKS = 1024
+"""m; ML-1M's 6,040 users, validation HR@100 of the summary: see benchmarks/RESULTS.md."""
+
+_JITTER = 1e-9
+"""Of the mean diagonal; keeps the factorisation from failing on equal rows."""
 
 
 class Guide:
-    """Leave-one-out predictions of ∞-AE mixed with the users' own rows; O(n²) memory.
+    """Leave-one-out predictions of ∞-AE mixed with the users' own rows.
+
+    A replayed row stands for many users, and leaving it out would forget them all: it is predicted
+    by the fit with it.
 
     Args:
         rows: n rows over i items, their weights, and which are replayed.
         reg: λ of ∞-AE.
         share: of the predictions in the targets; the rest is the rows themselves.
         num_items: d of the kernel.
+        seed: of the landmarks.
     """
 
-    def __init__(self, rows: TrainingRows, reg: float, share: float, num_items: int) -> None:
+    def __init__(
+        self, rows: TrainingRows, reg: float, share: float, num_items: int, seed: int
+    ) -> None:
         self._rows = rows.interactions
         self._share = share
-        # Rows of A⁻¹, each times what brings it from the row to the prediction.
-        self._residuals = _scaled_inverse(rows, reg, num_items) if share > 0 else None
+        if share == 0:
+            return
+        projected = _project(rows, reg, num_items, seed)
+        leverages = (projected**2).sum(axis=1)
+        roots = np.sqrt(rows.weights)
+        self._left = (projected / roots[:, None]).astype(np.float32)
+        scaled = (projected * roots[:, None]).astype(np.float32)
+        # H = W^(−½) P Pᵀ W^(½), and f = H X.
+        self._right = np.asarray(self._rows.T @ scaled)
+        self._leverages = np.where(rows.replayed, 0, leverages).astype(np.float32)
 
     def targets(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
         """The targets of some users.
@@ -49,43 +69,34 @@ class Guide:
             `(u, i)` float32.
         """
         own: NDArray[np.float32] = self._rows[users].toarray()
-        if self._residuals is None:
+        if self._share == 0:
             return own
-        # X_u − share · α_u / (A⁻¹)_uu is the mixture of X_u and the prediction.
-        residuals = np.asarray(self._rows.T @ self._residuals[users].T).T
-        mixed: NDArray[np.float32] = np.ascontiguousarray(own - self._share * residuals)
+        leverages = self._leverages[users, None]
+        predicted = (self._left[users] @ self._right.T - leverages * own) / (1 - leverages)
+        mixed: NDArray[np.float32] = self._share * predicted + (1 - self._share) * own
         return mixed
 
 
-def _scaled_inverse(rows: TrainingRows, reg: float, num_items: int) -> NDArray[np.float32]:
-    """`(n, n)` rows of A⁻¹ over their diagonal entries, or times λ'/w where they are replayed."""
-    gram = _gram(rows.interactions, num_items)
-    ridge = (reg * gram.diagonal().mean() / rows.weights).astype(np.float32)
-    gram[np.diag_indices_from(gram)] += ridge
-    if jax.default_backend() == "cpu":
-        inverse = _inverse_on_host(gram, reg)
-    else:
-        inverse = np.array(jnp.linalg.inv(jnp.asarray(gram)))
-    inverse *= np.where(rows.replayed, ridge, 1 / inverse.diagonal())[:, None]
-    return inverse
-
-
-def _gram(rows: csr_array, num_items: int) -> NDArray[np.float32]:
-    inner = np.asarray((rows @ rows.T).toarray(), dtype=np.float32)
-    squares = inner.diagonal().copy()
-    gram = np.array(kernel_values(inner, squares, squares, num_items, NETWORK))
-    np.fill_diagonal(gram, np.asarray(kernel_diagonal(squares, num_items, NETWORK)))
-    return gram
-
-
-def _inverse_on_host(gram: NDArray[np.float32], reg: float) -> NDArray[np.float32]:
-    """A⁻¹ by LAPACK, in place: XLA's Cholesky is several times slower on a CPU."""
-    # K is symmetric, so its transpose is K in the order that LAPACK wants.
-    factor, failed = lapack.spotrf(gram.T, lower=1, overwrite_a=1, clean=0)
-    if not failed:
-        factor, failed = lapack.spotri(factor, lower=1, overwrite_c=1)
-    if failed:
-        raise UserError(f"distillation: the kernel is singular at guide_reg {reg:g}; raise it")
-    lower = np.tril(factor)
-    inverse: NDArray[np.float32] = lower + np.tril(lower, -1).T
-    return inverse
+def _project(rows: TrainingRows, reg: float, num_items: int, seed: int) -> NDArray[np.float64]:
+    """P `(n, m)` with P Pᵀ = W^(½) K̃ W^(½) (W^(½) K̃ W^(½) + λ' I)⁻¹, K̃ the projected kernel."""
+    count = rows.num_rows
+    generator = np.random.default_rng(seed)
+    landmarks = np.sort(generator.permutation(count)[:NUM_LANDMARKS])
+    matrix = csr_array(rows.interactions, dtype=np.float64)
+    with jax.enable_x64(True):
+        squares = np.asarray((matrix**2).sum(axis=1)).ravel()
+        inner = (matrix @ matrix[landmarks].T).toarray()
+        kernel = np.array(kernel_values(inner, squares, squares[landmarks], num_items, NETWORK))
+        diagonal = np.asarray(kernel_diagonal(squares, num_items, NETWORK))
+    kernel[landmarks, np.arange(len(landmarks))] = diagonal[landmarks]
+    ridge = reg * diagonal.mean()
+    small = kernel[landmarks]
+    small[np.diag_indices_from(small)] += _JITTER * diagonal.mean()
+    # P = W^(½) K_nm (λ' K_mm + K_mn W K_nm)^(−½).
+    weighted = kernel * np.sqrt(rows.weights)[:, None]
+    system = ridge * (small + small.T) / 2 + weighted.T @ weighted
+    factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+    projected: NDArray[np.float64] = solve_triangular(
+        factor, weighted.T, lower=True, overwrite_b=True, check_finite=False
+    ).T
+    return projected

@@ -56,8 +56,8 @@ class Judge:
     def judge(self, support: Array) -> tuple[float, float]:
         """The best HR@100 over the grid, in per cent, and its λ.
 
-        The whole grid is tried the first time, later only downhill from the λ that was best: it
-        moves slowly, and a validation costs as much as a few steps.
+        From the λ that was best the last time, at first the middle of the grid, it goes on in both
+        directions as long as that helps: λ moves slowly, and each costs as much as a step.
 
         Args:
             support: `(μ, i)` as it would be stored, `i` at least the hold-out's columns.
@@ -68,16 +68,15 @@ class Judge:
         if len(self.held.users) == 0:
             return float("nan"), self.regs[len(self.regs) // 2]
         if self._best is None:
-            scores = {place: self._score(support, place) for place in range(len(self.regs))}
-        else:
-            scores = {self._best: self._score(support, self._best)}
-            for direction in (-1, 1):
-                place = self._best + direction
-                while 0 <= place < len(self.regs):
-                    scores[place] = self._score(support, place)
-                    if scores[place] <= scores[place - direction]:
-                        break
-                    place += direction
+            self._best = len(self.regs) // 2
+        scores = {self._best: self._score(support, self._best)}
+        for direction in (-1, 1):
+            place = self._best + direction
+            while 0 <= place < len(self.regs):
+                scores[place] = self._score(support, place)
+                if scores[place] <= scores[place - direction]:
+                    break
+                place += direction
         self._best = max(scores, key=lambda place: scores[place])
         return scores[self._best], self.regs[self._best]
 

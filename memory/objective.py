@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.linalg import cho_factor, cho_solve
+from jax.scipy.linalg import solve
 
 from memory.settings import Loss
 from models.kernel import KernelSettings, kernel_diagonal, kernel_values
@@ -22,13 +22,7 @@ NETWORK = KernelSettings()
 """The network of the inner ∞-AE: the authors'."""
 
 
-def support_predictions(
-    contexts: Array,
-    support: Array,
-    reg: Array,
-    num_items: Array,
-    beside: Array | None = None,
-) -> Array:
+def support_predictions(contexts: Array, support: Array, reg: Array, num_items: Array) -> Array:
     """F of ∞-AE fitted on the support.
 
     Args:
@@ -36,15 +30,12 @@ def support_predictions(
         support: `(μ, i)`.
         reg: λ.
         num_items: d of the kernel; the i columns may be a part of the catalogue.
-        beside: `(r, i)` further rows of the fit.
 
     Returns:
         `(b, i)`. It multiplies (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
     """
-    if beside is not None:
-        support = jnp.concatenate([support, beside])
     squares = (support**2).sum(axis=1)
-    gram = kernel_values(support @ support.T, squares, squares, num_items, NETWORK)
+    gram = kernel_values(inner_products(support), squares, squares, num_items, NETWORK)
     diagonal = kernel_diagonal(squares, num_items, NETWORK)
     ridge = reg * diagonal.mean()
     same = jnp.eye(len(squares), dtype=bool)
@@ -52,8 +43,30 @@ def support_predictions(
     cross = kernel_values(
         contexts @ support.T, (contexts**2).sum(axis=1), squares, num_items, NETWORK
     )
-    shares: Array = cho_solve(cho_factor(gram, lower=True), cross.T).T
+    # Its gradient is a second solve with the same factor, and none through the factorisation.
+    shares: Array = solve(gram, cross.T, assume_a="pos").T
     return shares @ support
+
+
+@jax.custom_vjp
+def inner_products(rows: Array) -> Array:
+    """`rows @ rows.T`, whose gradient is one product, (G + Gᵀ) rows, where JAX's own makes two.
+
+    Args:
+        rows: `(n, i)`.
+    """
+    return rows @ rows.T
+
+
+def _inner_forward(rows: Array) -> tuple[Array, Array]:
+    return rows @ rows.T, rows
+
+
+def _inner_backward(rows: Array, slope: Array) -> tuple[Array]:
+    return ((slope + slope.T) @ rows,)
+
+
+inner_products.defvjp(_inner_forward, _inner_backward)
 
 
 def _cosine(scores: Array, targets: Array, _is_item: Array) -> Array:

@@ -20,7 +20,6 @@ class Users(NamedTuple):
         rows: `(p, i)` float32 contexts; p is a multiple of the batch.
         targets: `(p, i)` float32, see `memory.guide`.
         weights: `(p,)` float32, how much each counts in the outer loss.
-        is_real: `(p,)` bool; the others are replayed.
         is_item: `(i,)` bool; the other columns are padding.
         num_items: `()` float32, d of the kernel.
         row_sum: `()` float32, the mean row sum of the data.
@@ -29,7 +28,6 @@ class Users(NamedTuple):
     rows: Array
     targets: Array
     weights: Array
-    is_real: Array
     is_item: Array
     num_items: Array
     row_sum: Array
@@ -69,15 +67,15 @@ def outer_step(state: State, users: Users, settings: DistillSettings) -> tuple[S
     """
     method = PARAMETRISATIONS[settings.method]
     batch_key, noise_key, next_key = jax.random.split(state.key, 3)
-    drawn, others = _draw(batch_key, users.is_real, settings)
+    size = min(settings.batch_size, users.rows.shape[0])
+    drawn = jax.random.permutation(batch_key, users.rows.shape[0])[:size]
     contexts, targets = users.rows[drawn], users.targets[drawn]
     weights = users.weights[drawn]
-    beside = users.rows[others] if len(others) else None
     reg = jnp.asarray(settings.inner_reg, jnp.float32)
 
     def outer_loss(parameters: Array) -> Array:
         support = method.support(parameters, noise_key, settings)
-        scores = support_predictions(contexts, support, reg, users.num_items, beside)
+        scores = support_predictions(contexts, support, reg, users.num_items)
         loss = reconstruction_loss(scores, targets, weights, users.is_item, settings.loss)
         if settings.sparsity_weight > 0:
             loss += settings.sparsity_weight * sparsity_penalty(support, users.row_sum)
@@ -88,14 +86,3 @@ def outer_step(state: State, users: Users, settings: DistillSettings) -> tuple[S
     change, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
     moved = method.project(optax.apply_updates(state.parameters, change))
     return State(moved, optimiser_state, next_key), loss
-
-
-def _draw(key: Array, is_real: Array, settings: DistillSettings) -> tuple[Array, Array]:
-    """A batch, and who stands beside the support: others, and real ones as far as there are."""
-    available = len(is_real)
-    num_beside = min(settings.num_beside, available // 2)
-    size = min(settings.batch_size, available - num_beside)
-    order = jax.random.permutation(key, available)
-    drawn, others = order[:size], order[size:]
-    real_first = jnp.argsort(~is_real[others], stable=True)
-    return drawn, others[real_first[:num_beside]]

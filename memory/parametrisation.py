@@ -13,6 +13,7 @@ import optax
 from jax import Array
 
 from memory.gumbel import exact_support, matched_support, support_by_regime
+from memory.largest import keep_largest
 from memory.settings import DistillSettings, Method, Sampler
 
 
@@ -111,20 +112,3 @@ class _Draw(Protocol):
     def __call__(
         self, logits: Array, key: Array, num_samples: int, temperature: float
     ) -> Array: ...
-
-
-def keep_largest(values: Array, most: int | None) -> Array:
-    """All but the `most` largest values of each row set to 0; equal ones by position.
-
-    Args:
-        values: `(m, i)`.
-        most: at least 1; `None` keeps all.
-    """
-    if most is None or most >= values.shape[1]:
-        return values
-    _, places = jax.lax.top_k(values, most)
-    rows = jnp.arange(values.shape[0])[:, None]
-    kept: Array = (
-        jnp.zeros_like(values).at[rows, places].set(jnp.take_along_axis(values, places, axis=1))
-    )
-    return kept

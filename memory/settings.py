@@ -30,8 +30,6 @@ class DistillSettings:
             rows, as the paper does.
         guide_reg: λ of that ∞-AE.
         inner_reg: λ of the inner fit on the support.
-        num_beside: real users, drawn anew at each step, on whom the inner fit is made too; as many
-            as the support will stand beside, 0 for a support that is to stand alone.
         regs: the grid of λ that validation judges a support by.
         sparsity_weight: λ₂, weight of the L1 penalty.
         learning_rate: `sparse`: root mean square change of a kept entry in a step; `paper`: Adam's.
@@ -53,7 +51,6 @@ class DistillSettings:
     guide: float = 0.9
     guide_reg: float = 5.0
     inner_reg: float = 4.0
-    num_beside: int = 0
     regs: tuple[float, ...] = (0.1, 0.3, 0.5, 1.0, 2.0, 5.0)
     sparsity_weight: float = 0.0
     learning_rate: float = 0.013
@@ -85,8 +82,6 @@ class DistillSettings:
                 raise ValueError(f"{name} must be positive")
         if not 0 <= self.guide <= 1:
             raise ValueError("guide must lie between 0 and 1")
-        if self.num_beside < 0:
-            raise ValueError("num_beside must not be negative")
         if self.sparsity_weight < 0:
             raise ValueError("sparsity_weight must not be negative")
         if not self.regs or min(self.regs) <= 0:

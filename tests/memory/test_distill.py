@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 import memory.distill as distillation
 from memory.distill import distill
-from memory.outer_step import Users, _draw, outer_step, start_state
+from memory.outer_step import Users, outer_step, start_state
 from memory.parametrisation import PARAMETRISATIONS
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
@@ -37,14 +37,13 @@ def tastes(num_users=120, num_items=60, seed=0):
     )
 
 
-def resident(rows, weights=None, is_real=None):
+def resident(rows):
     """Users on the device whose targets are their own rows."""
     count, width = rows.shape
     return Users(
         rows=rows,
         targets=rows,
-        weights=jnp.ones(count) if weights is None else weights,
-        is_real=jnp.ones(count, bool) if is_real is None else is_real,
+        weights=jnp.ones(count),
         is_item=jnp.ones(width, bool),
         num_items=jnp.float32(width),
         row_sum=jnp.float32(10),
@@ -146,33 +145,6 @@ def test_resident_users_change_where_not_all_fit(monkeypatch):
     assert summary.report["validation"] is not None
 
 
-def test_real_users_stand_beside_a_support_that_is_made_for_it():
-    rows = jnp.asarray(tastes().interactions.toarray()[:64])
-    method = PARAMETRISATIONS["sparse"]
-    losses = []
-    for num_beside in (0, 32):
-        settings = dataclasses.replace(SETTINGS, num_beside=num_beside, batch_size=32)
-        start = method.start(rows[:16], rows[:16], settings)
-        state = start_state(start, settings, jax.random.key(0))
-        losses.append(float(outer_step(state, resident(rows), settings)[1]))
-    # The same batch, and twice as many more rows to predict it from.
-    assert losses[1] < losses[0]
-    summary = distill(tastes(), dataclasses.replace(SETTINGS, num_beside=32), 0)
-    assert summary.rows.shape == (16, 60)
-
-
-def test_who_stands_beside_is_not_in_the_batch_and_real_as_far_as_there_are():
-    settings = dataclasses.replace(SETTINGS, batch_size=20, num_beside=12)
-    is_real = jnp.arange(48) < 24
-    for seed in range(5):
-        drawn, beside = _draw(jax.random.key(seed), is_real, settings)
-        assert len(drawn) == 20
-        assert len(beside) == 12
-        assert not set(drawn.tolist()) & set(beside.tolist())
-        left = 24 - int(is_real[drawn].sum())
-        assert int(is_real[beside].sum()) == min(12, left)
-
-
 def test_a_replayed_row_goes_on_from_where_it_is():
     rows = tastes()
     learnt = distill(rows, SETTINGS, 0).rows
@@ -220,7 +192,6 @@ def test_a_step_makes_no_transfer_and_stays_on_the_default_device():
         {"regs": (0.0,)},
         {"learning_rate": 0.0},
         {"sparsity_weight": -1.0},
-        {"num_beside": -1},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(change):

@@ -24,7 +24,7 @@ def real_rows(rows):
 
 
 def test_they_are_the_predictions_of_fits_without_the_user():
-    targets = Guide(real_rows(ROWS), REG, 1.0, 20).targets(np.arange(7))
+    targets = Guide(real_rows(ROWS), REG, 1.0, 20, seed=0).targets(np.arange(7))
     whole = InfiniteAE(reg=REG, precision="float64")
     diagonal = [(4 * (row**2).sum() / 20 + 0.02) + 0.01 for row in ROWS]
     for user in range(7):
@@ -43,8 +43,8 @@ def test_they_are_the_predictions_of_fits_without_the_user():
 @pytest.mark.parametrize("share", [0.0, 0.3])
 def test_the_targets_are_a_mixture(share):
     rows = real_rows(ROWS)
-    pure = Guide(rows, REG, 1.0, 20).targets(np.array([2, 5]))
-    mixed = Guide(rows, REG, share, 20).targets(np.array([2, 5]))
+    pure = Guide(rows, REG, 1.0, 20, seed=0).targets(np.array([2, 5]))
+    mixed = Guide(rows, REG, share, 20, seed=0).targets(np.array([2, 5]))
     np.testing.assert_allclose(mixed, share * pure + (1 - share) * ROWS[[2, 5]], atol=1e-5)
 
 
@@ -54,7 +54,7 @@ def test_a_replayed_row_is_predicted_by_the_fit_with_it():
         weights=np.array([1.0, 4, 1, 1, 2, 1, 1]),
         replayed=np.array([False, True, False, False, True, False, False]),
     )
-    targets = Guide(rows, REG, 1.0, 20).targets(np.array([1, 4]))
+    targets = Guide(rows, REG, 1.0, 20, seed=0).targets(np.array([1, 4]))
     model = InfiniteAE(reg=REG, precision="float64").fit(rows, FitOptions(seed=0))
     expected = np.concatenate(list(model.score_blocks(csr_array(ROWS[[1, 4]]), 2)))
     # float32's arccos between similar rows.
@@ -68,6 +68,6 @@ def test_a_weight_counts_as_so_many_users():
     trace = np.array([4 * (row**2).sum() / 20 + 0.03 for row in ROWS])
     # λ scales with the mean of the diagonal over the rows that are there.
     reg = REG * trace[[0, 0, 1, 2, 3]].mean() / trace[:4].mean()
-    expected = Guide(twice, REG, 1.0, 20).targets(np.array([2, 3, 4]))
-    found = Guide(once, reg, 1.0, 20).targets(np.array([1, 2, 3]))
+    expected = Guide(twice, REG, 1.0, 20, seed=0).targets(np.array([2, 3, 4]))
+    found = Guide(once, reg, 1.0, 20, seed=0).targets(np.array([1, 2, 3]))
     np.testing.assert_allclose(found, expected, atol=1e-3)

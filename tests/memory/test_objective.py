@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from memory.objective import reconstruction_loss, sparsity_penalty, support_predictions
+from memory.objective import (
+    inner_products,
+    reconstruction_loss,
+    sparsity_penalty,
+    support_predictions,
+)
 from models.infinite_ae import InfiniteAE
 from models.protocol import FitOptions, TrainingRows
 
@@ -82,16 +87,12 @@ def test_a_user_of_weight_two_counts_twice():
     assert float(weighted) == pytest.approx(float(repeated))
 
 
-def test_rows_beside_the_support_are_part_of_the_fit():
-    apart = support_predictions(
-        jnp.asarray(CONTEXTS),
-        jnp.asarray(SUPPORT[:4]),
-        jnp.float32(0.7),
-        jnp.float32(15),
-        jnp.asarray(SUPPORT[4:]),
-    )
-    np.testing.assert_allclose(apart, predictions(SUPPORT), atol=1e-6)
-
-
 def test_the_penalty_is_a_share_of_the_datas_row_sum():
     assert float(sparsity_penalty(jnp.array([[1.0, 1.0], [0.0, 0.0]]), jnp.float32(4))) == 0.25
+
+
+def test_the_gradient_of_inner_products_is_jaxs_own():
+    rows, slope = jnp.asarray(SUPPORT), jnp.asarray(GENERATOR.random((6, 6)), jnp.float32)
+    ours = jax.grad(lambda values: (inner_products(values) * slope).sum())(rows)
+    plain = jax.grad(lambda values: ((values @ values.T) * slope).sum())(rows)
+    np.testing.assert_allclose(ours, plain, rtol=1e-5)
