@@ -14,6 +14,7 @@ from scipy.sparse import csr_array, vstack
 from memory.buffer import Policy, share_budget
 from memory.distill import distill
 from memory.protocol import Say, say_nothing
+from memory.resident import ResidentRows
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
 from storage.periods import fingerprint
@@ -25,8 +26,18 @@ from stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)
+class Remembered:
+    """A summary in the buffer: its rows on the default device, all else on the host."""
+
+    record: SummaryRecord
+    rows: ResidentRows
+
+
+@dataclass(frozen=True)
 class DistillMemory:
     """Summaries of the periods before t, and what of them is replayed.
+
+    They stay on the default device between periods, and the store has a copy of each.
 
     Attributes:
         budget: B, the rows that may be replayed.
@@ -41,16 +52,16 @@ class DistillMemory:
     policy: Policy
     weight: float
     settings: DistillSettings
-    summaries: tuple[StoredSummary, ...] = ()
+    summaries: tuple[Remembered, ...] = ()
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """A prefix of each summary that counts, widened to the catalogue of today."""
-        sizes = [summary.rows.shape[0] for summary in self.summaries]
+        sizes = [summary.rows.num_rows for summary in self.summaries]
         shares = share_budget(self.budget, sizes, self.policy)
         if sum(shares) == 0:
             return None
         parts = [
-            widen(summary.rows[:share], num_items)
+            summary.rows.fetch(share, num_items)
             for summary, share in zip(self.summaries, shares, strict=True)
         ]
         periods = np.repeat([summary.record.period for summary in self.summaries], shares)
@@ -70,7 +81,8 @@ class DistillMemory:
             found = self._distil(history, seed, key, say)
             insert_summary(history.store, found)
         keeps = {"all": 0, "recent": self.policy.periods, "rolling": 1, "whole": 1}
-        kept = (*self.summaries, found)[-keeps[self.policy.name] :]
+        newest = Remembered(found.record, ResidentRows.place(found.rows))
+        kept = (*self.summaries, newest)[-keeps[self.policy.name] :]
         return dataclasses.replace(self, summaries=kept)
 
     @cached_property
@@ -91,7 +103,7 @@ class DistillMemory:
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
     @property
-    def _before(self) -> tuple[StoredSummary, ...]:
+    def _before(self) -> tuple[Remembered, ...]:
         """The summaries that go into the next one."""
         return self.summaries[-1:] if self.policy.name == "rolling" else ()
 
@@ -153,23 +165,12 @@ class _Spoken:
         self.say(f"distilling period {self.period}: step {step} of {self.num_steps}{judged}")
 
 
-def widen(rows: csr_array, num_items: int) -> csr_array:
-    """The same rows over more items: an item's index never changes.
-
-    Raises:
-        ValueError: fewer items.
-    """
-    if rows.shape[1] > num_items:
-        raise ValueError(f"{rows.shape[1]} items cannot be narrowed to {num_items}")
-    return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))
-
-
-def _stand_in(summary: StoredSummary, num_items: int) -> TrainingRows:
+def _stand_in(summary: Remembered, num_items: int) -> TrainingRows:
     """A summary as rows to distil again, each with the weight of the users it stands for."""
-    count = summary.rows.shape[0]
+    count = summary.rows.num_rows
     users = float(summary.record.report.get("users_given", count))
     return TrainingRows(
-        interactions=widen(summary.rows, num_items),
+        interactions=summary.rows.fetch(count, num_items),
         weights=np.full(count, users / max(count, 1)),
         replayed=np.ones(count, dtype=np.bool_),
         last_period=np.full(count, summary.record.period, dtype=np.int32),

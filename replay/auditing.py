@@ -17,7 +17,6 @@ from memory.audit import (
     tell_members,
 )
 from memory.distill import distill
-from memory.distill_memory import widen
 from memory.listener import DistillListener
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
@@ -128,8 +127,7 @@ def audit_summary(
             f"period {record.period} has {real.num_rows} users in the log; "
             f"an audit needs at least {_FEWEST_USERS}"
         )
-    summary = widen(found.rows, real.num_items)
-    nearness = measure_nearness(summary, real.interactions, derive_seed(seed, "audit halves"))
+    nearness = measure_nearness(found.rows, real.interactions, derive_seed(seed, "audit halves"))
     half, membership = _membership(real, record, seed, listener)
     return Audit(record, real.num_rows, given, nearness, membership, half)
 

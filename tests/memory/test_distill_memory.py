@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 
 import memory.distill_memory as module
 from memory.buffer import parse_policy
-from memory.distill_memory import DistillMemory, join_rows, widen
+from memory.distill_memory import DistillMemory, join_rows
 from memory.settings import DistillSettings
 from memory.summary import Summary
 from models.protocol import TrainingRows
@@ -91,7 +92,8 @@ def test_what_follows_changes_no_summary(log, tmp_path, policy):
             found.append(after(store, policy, (1, 2, 3)).summaries)
     assert [one.record.key for one in found[0]] == [one.record.key for one in found[1]]
     for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one.rows.toarray(), other.rows.toarray())
+        np.testing.assert_array_equal(one.rows.items, other.rows.items)
+        np.testing.assert_array_equal(one.rows.weights, other.rows.weights)
 
 
 class Spy:
@@ -160,14 +162,18 @@ def test_a_summary_cut_short_is_not_kept(log, monkeypatch):
         assert list_summaries(store) == ()
 
 
-def test_rows_are_widened_and_never_narrowed(log):
+def test_rows_are_joined(log):
     with opened(log) as store:
         rows = TrainingRows.of_users(History(store, 1).rows(first=1))
-    wide = widen(rows.interactions, rows.num_items + 3)
-    assert wide.shape == (rows.num_rows, rows.num_items + 3)
-    assert wide.nnz == rows.interactions.nnz
-    with pytest.raises(ValueError, match="narrowed"):
-        widen(wide, rows.num_items)
     both = join_rows(rows, dataclasses.replace(rows, replayed=~rows.replayed))
     assert both.num_rows == 2 * rows.num_rows
     assert both.replayed.sum() == rows.num_rows
+
+
+def test_the_buffer_lies_on_the_default_device(log, spy):
+    with opened(log) as store:
+        memory = after(store, "all", (1, 2))
+    assert memory.summaries
+    for summary in memory.summaries:
+        for array in (summary.rows.items, summary.rows.weights):
+            assert array.devices() == {jax.devices()[0]}
