@@ -28,7 +28,7 @@ from replay.console.parameters import (
     store_option,
 )
 from replay.console.program import Program
-from replay.strategies.registry import STRATEGIES
+from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
 from storage.errors import UserError
 from stream.sources.registry import SOURCES, describe_sources, open_source
 
@@ -58,7 +58,7 @@ def main(debug: bool) -> None:
     help="How to cut the log.  [default: files for a folder of period files, else equal-count]",
 )
 @names_option("--model", "models", MODELS)
-@names_option("--strategy", "strategies", STRATEGIES)
+@names_option("--strategy", "strategies", STRATEGIES, DEFAULT_STRATEGIES)
 @click.option(
     "--seed",
     "seeds",
@@ -129,7 +129,7 @@ def replay(
     from stream.protocol import ProtocolSettings
 
     of_strategies, of_models = _split_settings(settings)
-    strategies = strategies or tuple(STRATEGIES)
+    strategies = strategies or DEFAULT_STRATEGIES
     config = ReplayConfig(
         strategies=strategies,
         strategy_settings=choose_strategies(

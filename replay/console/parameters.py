@@ -21,8 +21,17 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([kmgt]?)(?:i?b)?)")
 
 
-def names_option(flag: str, name: str, known: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """A repeatable option: `a,b` and `c` -> (a, b, c), each one of `known`."""
+def names_option(
+    flag: str, name: str, known: Mapping[str, Any], default: Sequence[str] = ()
+) -> Callable[[Any], Any]:
+    """A repeatable option: `a,b` and `c` -> (a, b, c), each one of `known`.
+
+    Args:
+        flag: as on the command line.
+        name: of the parameter.
+        known: what may be named.
+        default: what the command takes if none is; for the help, all if empty.
+    """
 
     def parse(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
         names = _split(texts)
@@ -42,7 +51,8 @@ def names_option(flag: str, name: str, known: Mapping[str, Any]) -> Callable[[An
         metavar="NAME",
         callback=parse,
         shell_complete=complete,
-        help=f"Any of {', '.join(known)}; repeatable or with commas.  [default: all]",
+        help=f"Any of {', '.join(known)}; repeatable or with commas.  "
+        f"[default: {','.join(default) or 'all'}]",
     )
 
 
@@ -129,7 +139,7 @@ def memory_options(command: Any) -> Any:
             "--memory-policy",
             metavar="NAME",
             help="Whose summaries are replayed: all, recent:K (the last K periods'), rolling or "
-            "whole.  [default: recent:1]",
+            "whole.  [default: whole for distill-cf, rolling for samplers]",
         ),
         click.option(
             "--budget",

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 
 from memory.buffer import parse_policy
-from memory.distill_memory import DistillMemory, join_rows
+from memory.distill_memory import DistillMemory
 from memory.protocol import Memory
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
+from replay.strategies.beside import check_memory, rows_beside
 from stream.history import History
 
 BESIDE_REAL_USERS = DistillSettings(start_scale=2.0, num_steps=50)
@@ -26,17 +27,13 @@ class DistillCF:
     """
 
     budget: int = 500
-    policy: str = "recent:1"
+    policy: str = "whole"
     memory_weight: float = 1.0
     distillation: DistillSettings = field(default_factory=lambda: BESIDE_REAL_USERS)
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        parse_policy(self.policy)
-        if self.budget < 1:
-            raise ValueError("budget must be at least 1")
-        if not 0 < self.memory_weight < float("inf"):
-            raise ValueError("memory_weight must be positive")
+        check_memory(self.budget, self.policy, self.memory_weight)
 
     @property
     def name(self) -> str:
@@ -50,6 +47,4 @@ class DistillCF:
 
     def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, and the replayed rows."""
-        rows = TrainingRows.of_users(history.rows(first=history.period))
-        replayed = memory.replay_rows(rows.num_items)
-        return rows if replayed is None else join_rows(rows, replayed)
+        return rows_beside(history, memory)

@@ -4,6 +4,7 @@ import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from memory.samplers.registry import SAMPLERS
 from models.settings import build
 from storage.errors import UserError
 
@@ -14,8 +15,12 @@ STRATEGIES: Mapping[str, str] = {
     "individual": "replay.strategies.individual:Individual",
     "joint": "replay.strategies.joint:Joint",
     "distill-cf": "replay.strategies.distill_cf:DistillCF",
+    **dict.fromkeys(SAMPLERS, "replay.strategies.sampled:Sampled"),
 }
 """Name on the command line -> class that is the `Strategy`; a dataclass if it has settings."""
+
+DEFAULT_STRATEGIES = ("individual", "joint", "distill-cf")
+"""Replayed where none is named."""
 
 
 def make_strategy(name: str, settings: Mapping[str, Any] | None = None) -> "Strategy":
@@ -31,4 +36,5 @@ def make_strategy(name: str, settings: Mapping[str, Any] | None = None) -> "Stra
     if name not in STRATEGIES:
         raise UserError(f"unknown strategy '{name}'; choose from {', '.join(sorted(STRATEGIES))}")
     strategy_class = pkgutil.resolve_name(STRATEGIES[name])
-    return cast("Strategy", build("strategy", name, strategy_class, settings or {}))
+    fixed = {"sampler": name} if name in SAMPLERS else {}
+    return cast("Strategy", build("strategy", name, strategy_class, {**(settings or {}), **fixed}))

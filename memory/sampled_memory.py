@@ -1,0 +1,104 @@
+"""A memory of real users' rows, chosen by a sampler; the baseline of DISTILL-CF's."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from memory.buffer import Policy, share_budget
+from memory.protocol import Say, say_nothing
+from memory.samplers.protocol import Sample, Sampler
+from models.protocol import TrainingRows
+from stream.history import History
+from stream.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is kept of a period, or under `rolling` of all.
+
+    Attributes:
+        rows: `(n, num_items)`, highest priority first.
+        priorities: `(n,)`.
+        periods: `(n,)` int32, when each row was sampled.
+    """
+
+    rows: csr_array
+    priorities: NDArray[np.float64]
+    periods: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SampledMemory:
+    """Rows of real users under a budget; they are drawn again from the log after a resume.
+
+    Attributes:
+        budget: B, the rows that may be replayed.
+        policy: how B is shared among the periods.
+        weight: how much a replayed row counts beside one of the new period.
+        sampler: chooses.
+        parts: oldest first.
+    """
+
+    budget: int
+    policy: Policy
+    weight: float
+    sampler: Sampler
+    parts: tuple[_Part, ...] = ()
+
+    def replay_rows(self, num_items: int) -> TrainingRows | None:
+        """A prefix of each part that counts."""
+        shares = share_budget(self.budget, [len(part.periods) for part in self.parts], self.policy)
+        if sum(shares) == 0:
+            return None
+        kept = list(zip(self.parts, shares, strict=True))
+        rows = vstack([widen(part.rows[:share], num_items) for part, share in kept], format="csr")
+        return TrainingRows(
+            interactions=csr_array(rows, dtype=np.float32),
+            weights=np.full(rows.shape[0], self.weight),
+            replayed=np.ones(rows.shape[0], dtype=np.bool_),
+            last_period=np.concatenate([part.periods[:share] for part, share in kept]),
+        )
+
+    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "SampledMemory":
+        """Sample the period, under `whole` the log so far.
+
+        Under `rolling` the rows with the highest priorities of the buffer and the period are kept.
+        """
+        say(f"sampling period {history.period}")
+        first = 1 if self.policy.name == "whole" else history.period
+        drawn = derive_seed(seed, history.period, "sample")
+        found = self.sampler(history.rows(first=first).interactions, self.budget, drawn)
+        part = _as_part(found, history.period)
+        if self.policy.name == "rolling" and self.parts:
+            part = _best(self.parts[-1], part, self.budget)
+        keeps = {"all": 0, "recent": self.policy.periods, "rolling": 1, "whole": 1}
+        parts = (*self.parts, part)[-keeps[self.policy.name] :]
+        return dataclasses.replace(self, parts=parts)
+
+
+def widen(rows: csr_array, num_items: int) -> csr_array:
+    """The same rows over more items: an item's index never changes.
+
+    Raises:
+        ValueError: fewer items.
+    """
+    if rows.shape[1] > num_items:
+        raise ValueError(f"{rows.shape[1]} items cannot be narrowed to {num_items}")
+    return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))
+
+
+def _as_part(sample: Sample, period: int) -> _Part:
+    periods = np.full(len(sample.users), period, dtype=np.int32)
+    return _Part(sample.rows, sample.priorities, periods)
+
+
+def _best(old: _Part, new: _Part, budget: int) -> _Part:
+    """The rows of both with the highest priorities."""
+    priorities = np.concatenate([old.priorities, new.priorities])
+    order = np.argsort(-priorities, kind="stable")[:budget]
+    rows = csr_array(vstack([widen(old.rows, new.rows.shape[1]), new.rows], format="csr"))
+    periods = np.concatenate([old.periods, new.periods])
+    return _Part(rows[order], priorities[order], periods[order])

@@ -1,0 +1,48 @@
+"""`user-rns`, `head-user`, …: fit on the new period and on rows of earlier users as they were."""
+
+from dataclasses import dataclass
+
+from memory.buffer import parse_policy
+from memory.protocol import Memory
+from memory.sampled_memory import SampledMemory
+from memory.samplers.registry import find_sampler
+from models.protocol import TrainingRows
+from replay.strategies.beside import check_memory, rows_beside
+from stream.history import History
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Fit on period t and sampled rows of the periods before it; baselines of the paper.
+
+    Attributes:
+        sampler: a key of `memory.samplers.registry.SAMPLERS`.
+        budget: B, the rows that are replayed at any t.
+        policy: `all`, `recent:K`, `rolling` or `whole`, see `memory.buffer`. Under `rolling` the
+            buffer of `user-rns` is a uniform sample of all users so far.
+        memory_weight: how much a replayed row counts beside one of the new period.
+    """
+
+    sampler: str
+    budget: int = 500
+    policy: str = "rolling"
+    memory_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        find_sampler(self.sampler)
+        check_memory(self.budget, self.policy, self.memory_weight)
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        return self.sampler
+
+    def empty_memory(self) -> Memory:
+        """No row yet."""
+        policy = parse_policy(self.policy)
+        return SampledMemory(self.budget, policy, self.memory_weight, find_sampler(self.sampler))
+
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+        """The users of period t, and the replayed rows."""
+        return rows_beside(history, memory)

@@ -1,0 +1,74 @@
+"""The memory of real rows over periods."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from memory.buffer import parse_policy
+from memory.sampled_memory import SampledMemory, widen
+from memory.samplers.registry import find_sampler
+
+
+class Log:
+    """Stands in for a history: ten users a period, one item of their own each."""
+
+    store = None
+
+    def __init__(self, period):
+        self.period = period
+
+    def rows(self, first, last=None):
+        return self
+
+    @property
+    def interactions(self):
+        number = np.arange(10)
+        columns = 10 * (self.period - 1) + number
+        ones = np.ones(10, dtype=np.float32)
+        return csr_array((ones, (number, columns)), shape=(10, 10 * self.period))
+
+
+def after(policy, periods, seed=0, sampler="user-rns", budget=6):
+    memory = SampledMemory(budget, parse_policy(policy), 2.0, find_sampler(sampler))
+    for period in range(1, periods + 1):
+        memory = memory.absorb(Log(period), seed)
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("policy", "counts"),
+    [("all", [2, 2, 2]), ("recent:1", [0, 0, 6]), ("recent:2", [0, 3, 3])],
+)
+def test_periods_share_the_budget(policy, counts):
+    rows = after(policy, 3).replay_rows(40)
+    assert rows.num_items == 40
+    assert np.bincount(rows.last_period, minlength=4)[1:].tolist() == counts
+    assert rows.replayed.all()
+    np.testing.assert_array_equal(rows.weights, 2.0)
+    # A row comes from the period it is said to come from.
+    np.testing.assert_array_equal(rows.interactions.indices // 10 + 1, rows.last_period)
+
+
+def test_a_rolling_buffer_holds_all_users_so_far_as_likely():
+    counts = np.zeros(40)
+    for seed in range(400):
+        rows = after("rolling", 4, seed).replay_rows(40)
+        assert rows.num_rows == 6
+        counts[rows.interactions.indices] += 1
+    # 60 expected each, standard deviation 7; 600 a period, standard deviation 20.
+    assert np.abs(counts - 60).max() < 32
+    assert np.abs(counts.reshape(4, 10).sum(axis=1) - 600).max() < 90
+
+
+def test_nothing_is_remembered_at_first():
+    assert after("all", 0).replay_rows(10) is None
+
+
+def test_the_same_seed_remembers_the_same():
+    one, other = (after("rolling", 3, seed=4).replay_rows(30) for _ in range(2))
+    np.testing.assert_array_equal(one.interactions.toarray(), other.interactions.toarray())
+
+
+def test_a_catalogue_never_shrinks():
+    with pytest.raises(ValueError, match="narrowed"):
+        widen(csr_array((2, 5)), 4)
