@@ -9,6 +9,7 @@ from typing import Any, Literal
 import click
 from click.shell_completion import get_completion_class
 
+from memory.samplers.registry import SAMPLERS
 from models.registry import MODELS
 from replay.console.parameters import (
     CUTS,
@@ -492,6 +493,61 @@ def distill_source(
     click.echo(
         f"{output}: {report['synthetic_users']} synthetic users, {report['non_zeros']:,} weights"
         + (", cut short" if report["interrupted"] else "")
+    )
+
+
+@main.command(name="sample")
+@click.argument("source")
+@click.option(
+    "--sampler",
+    type=click.Choice(tuple(SAMPLERS)),
+    default="user-rns",
+    show_default=True,
+    help="Who is kept.",
+)
+@file_option("-o", "--output", text="The Parquet file to write.")
+@click.option(
+    "--users",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Users to keep at most.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
+)
+@reading_options
+@json_option
+@download_options
+def sample_log(
+    source: str,
+    sampler: str,
+    output: Path,
+    users: int,
+    seed: int,
+    as_json: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **reading: Any,
+) -> None:
+    """Keep a few real users of a whole log: the baselines of `distill`.
+
+    SOURCE is as for `replay`. The columns of the file are user_id and item_id.
+    """
+    from rich.console import Console
+
+    from replay.console.screen import show_bar
+    from replay.sampling import SampleRequest, sample_to_file
+
+    with show_bar(Console(stderr=True)) as progress:
+        log = open_source(source, cache=cache or _cache(), mirror=mirror, progress=progress)
+    found = sample_to_file(log, SampleRequest(sampler, users, seed, _given(reading)), output)
+    if as_json:
+        click.echo(json.dumps(found, allow_nan=False))
+        return
+    click.echo(
+        f"{output}: {found['users']:,} of {found['users_given']:,} users, "
+        f"{found['interactions']:,} of {found['interactions_given']:,} interactions"
     )
 
 

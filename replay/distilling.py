@@ -1,6 +1,5 @@
 """From a log that someone names to a file of synthetic users, without a store that stays."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +8,7 @@ from typing import Any, Literal
 from memory.listener import DistillListener
 from memory.settings import DistillSettings
 from replay.summaries import distil_log, summary_table, write_table
-from storage.errors import UserError
-from storage.store import Store
-from stream.cuts import make_cut
-from stream.hold import hold_log
+from replay.whole_log import check_folder, hold_whole
 from stream.sources.protocol import LogFiles
 
 
@@ -71,12 +67,8 @@ def distill_to_file(
     Raises:
         UserError: the log cannot be read, or the file cannot be written.
     """
-    if not output.parent.is_dir():
-        raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
-    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **request.reading))
-    with Store.open(":memory:") as store:
-        # Any cut will do: the periods are read together.
-        hold_log(store, log, make_cut("files" if len(log.paths) > 1 else "equal-count", 1))
+    check_folder(output)
+    with hold_whole(log, request.reading) as store:
         summary = distil_log(store, request.to_settings(), request.seed, listener)
         write_table(summary_table(store, summary.rows), output)
     return {

@@ -15,9 +15,8 @@ from memory.listener import DistillListener
 from memory.settings import DistillSettings
 from memory.summary import Summary
 from models.protocol import TrainingRows
+from replay.whole_log import read_whole
 from storage.errors import UserError
-from storage.matrices import count_known_items, read_rows
-from storage.periods import list_periods
 from storage.store import Store
 from storage.summaries import (
     StoredSummary,
@@ -133,12 +132,7 @@ def distil_log(
     Raises:
         UserError: the log is empty.
     """
-    periods = list_periods(store)
-    if not periods:
-        raise UserError("the log has no interactions, so there is nothing to distil")
-    last = periods[-1].period
-    rows = read_rows(store, 1, last, num_items=count_known_items(store, last))
-    return distill(TrainingRows.of_users(rows), settings, seed, listener=listener)
+    return distill(TrainingRows.of_users(read_whole(store)), settings, seed, listener=listener)
 
 
 def summary_table(store: Store, rows: csr_array) -> pa.Table:

@@ -177,7 +177,7 @@ class TestAudit:
         plot = tmp_path / "audit.png"
         result = run("memory", "audit", "--store", store, "--period", 2, "--plot", plot)
         assert result.exit_code == 0, result.stderr
-        assert "period 2" in result.stdout
+        assert "periods 1–2" in result.stdout
         assert "no figure here is a promise" in " ".join(result.stdout.split())
         assert plot.read_bytes().startswith(b"\x89PNG")
 

@@ -1,0 +1,68 @@
+"""`perennial sample` and the samplers as strategies, as a person runs them."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import cli
+from memory.samplers.registry import SAMPLERS
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.main, [str(one) for one in arguments])
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """60 users with string identifiers over 30 items, one event a minute."""
+    generator = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("log") / "log.parquet"
+    table = {
+        "user_id": [f"u{user}" for user in generator.integers(0, 60, 900)],
+        "item_id": [f"item {item}" for item in generator.integers(0, 30, 900)],
+        "timestamp": np.arange(900) * 60 + 1_000_000_000,
+    }
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_sample_is_a_part_of_the_log(log, tmp_path, sampler):
+    output = tmp_path / "sample.parquet"
+    result = run("sample", log, "--sampler", sampler, "--users", 7, "-o", output, "--json")
+    assert result.exit_code == 0, result.stderr
+    told = json.loads(result.stdout)
+    table = pq.read_table(output)
+    assert table.column_names == ["user_id", "item_id"]
+    kept = set(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    whole = pq.read_table(log)
+    assert kept <= set(zip(whole["user_id"].to_pylist(), whole["item_id"].to_pylist(), strict=True))
+    assert told["users"] == len(set(table["user_id"].to_pylist())) == 7
+    assert told["interactions"] == table.num_rows == len(kept)
+    assert told["users_given"] == 60
+
+
+def test_it_says_what_it_kept_and_refuses_a_missing_folder(log, tmp_path):
+    result = run("sample", log, "--users", 1000, "-o", tmp_path / "all.parquet")
+    assert "60 of 60 users" in result.stdout
+    result = run("sample", log, "-o", tmp_path / "nowhere" / "all.parquet")
+    assert result.exit_code != 0
+    assert "create it first" in result.stderr
+
+
+@pytest.mark.slow
+def test_samplers_are_strategies(log, tmp_path):
+    names = ["individual", *SAMPLERS]
+    options = ("--periods", 4, "--strategy", ",".join(names), "--model", "infinite-ae")
+    command = ("replay", log, "--store", tmp_path / "s.duckdb", *options, "--budget", 5, "--json")
+    result = run(*command)
+    assert result.exit_code == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert {one["strategy"] for one in printed["results"]} == set(names)
+    again = run(*command, "--fresh")
+    assert again.exit_code == 0, again.stderr
+    assert json.loads(again.stdout)["results"] == printed["results"]
