@@ -401,14 +401,15 @@ def audit_memory(
     """
     from rich.console import Console
 
-    from replay.auditing import audit_summary, choose_summary
+    from replay.auditing import audit_summary
     from replay.console.audit import print_audit
     from replay.console.memory import show_distillation
     from replay.opening import open_existing
     from replay.report.audit_plot import save_audit_plot
+    from replay.summaries import choose_summaries
 
     with open_existing(store) as opened, show_distillation(Console(stderr=True)) as listener:
-        record = choose_summary(opened, period, seed)
+        record = choose_summaries(opened, period, seed)[-1]
         found = audit_summary(opened, record, audit_seed, listener)
     if plot is not None:
         save_audit_plot(found, plot)

@@ -20,10 +20,11 @@ from memory.distill import distill
 from memory.listener import DistillListener
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
+from replay.summaries import read_summary
 from storage.errors import UserError
 from storage.matrices import count_known_items, read_rows
 from storage.store import Store
-from storage.summaries import SummaryRecord, find_summary, list_summaries
+from storage.summaries import SummaryRecord
 from stream.seeds import derive_seed
 
 MAX_USERS = 8192
@@ -76,25 +77,6 @@ class Audit:
         }
 
 
-def choose_summary(store: Store, period: int | None, seed: int | None) -> SummaryRecord:
-    """The newest summary of a period and a seed, or of all.
-
-    Raises:
-        UserError: there is none.
-    """
-    found = [
-        record
-        for record in list_summaries(store)
-        if period in (None, record.period) and seed in (None, record.seed)
-    ]
-    if not found:
-        raise UserError(
-            f"{store.path}: no such summary; see `perennial memory show`, or make some with "
-            "`perennial replay --strategy distill-cf`"
-        )
-    return max(found, key=lambda record: (record.period, record.created))
-
-
 def audit_summary(
     store: Store, record: SummaryRecord, seed: int, listener: DistillListener
 ) -> Audit:
@@ -112,9 +94,7 @@ def audit_summary(
     Raises:
         UserError: the summary vanished, or its stretch has too few users.
     """
-    found = find_summary(store, record.key)
-    if found is None:
-        raise UserError(f"the summary of period {record.period} vanished; try again")
+    summary = read_summary(store, record).rows
     rows = read_rows(
         store,
         record.first_period,
@@ -127,7 +107,7 @@ def audit_summary(
             f"period {record.period} has {real.num_rows} users in the log; "
             f"an audit needs at least {_FEWEST_USERS}"
         )
-    nearness = measure_nearness(found.rows, real.interactions, derive_seed(seed, "audit halves"))
+    nearness = measure_nearness(summary, real.interactions, derive_seed(seed, "audit halves"))
     half, membership = _membership(real, record, seed, listener)
     return Audit(record, real.num_rows, given, nearness, membership, half)
 

@@ -74,7 +74,7 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[Shown, ...]:
     """All summaries of a store with their heaviest items."""
     shown = []
     for record in list_summaries(store):
-        rows = _read(store, record).rows
+        rows = read_summary(store, record).rows
         weights = np.asarray(rows.sum(axis=0)).ravel()
         order = np.argsort(-weights, kind="stable")[:num_items]
         order = order[weights[order] > 0]
@@ -83,6 +83,32 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[Shown, ...]:
         items = tuple(Weighted(item, weight) for item, weight in named)
         shown.append(Shown(record, items, 12 * record.num_entries))
     return tuple(shown)
+
+
+def choose_summaries(
+    store: Store, period: int | None, seed: int | None
+) -> tuple[SummaryRecord, ...]:
+    """The summaries that end with a period and have a seed, oldest first.
+
+    Args:
+        store: that holds them.
+        period: `None` for any.
+        seed: of their draws; `None` for any.
+
+    Raises:
+        UserError: there is none.
+    """
+    chosen = tuple(
+        record
+        for record in list_summaries(store)
+        if period in (None, record.period) and seed in (None, record.seed)
+    )
+    if not chosen:
+        raise UserError(
+            f"{store.path}: no such summary; see `perennial memory show`, or make some with "
+            "`perennial replay --strategy distill-cf`"
+        )
+    return chosen
 
 
 def export_summaries(
@@ -102,19 +128,10 @@ def export_summaries(
     Raises:
         UserError: none is there, or the file cannot be written.
     """
-    chosen = [
-        record
-        for record in list_summaries(store)
-        if period in (None, record.period) and seed in (None, record.seed)
-    ]
-    if not chosen:
-        raise UserError(
-            f"{store.path}: no such summary; see `perennial memory show`, or make some with "
-            "`perennial replay --strategy distill-cf`"
-        )
+    chosen = choose_summaries(store, period, seed)
     tables = []
     for record in chosen:
-        table = summary_table(store, _read(store, record).rows)
+        table = summary_table(store, read_summary(store, record).rows)
         for place, (name, value) in enumerate(
             (("summary", record.key), ("period", record.period), ("seed", record.seed))
         ):
@@ -164,7 +181,12 @@ def write_table(table: pa.Table, path: Path) -> None:
         raise UserError(f"{path}: cannot be written ({reason}); name another file") from error
 
 
-def _read(store: Store, record: SummaryRecord) -> StoredSummary:
+def read_summary(store: Store, record: SummaryRecord) -> StoredSummary:
+    """A summary that was listed.
+
+    Raises:
+        UserError: it is gone, or damaged.
+    """
     found = find_summary(store, record.key)
     if found is None:
         raise UserError(

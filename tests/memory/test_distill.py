@@ -9,6 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 
 import memory.distill as distillation
+import memory.task as work
 from memory.distill import distill
 from memory.outer_step import Users, outer_step, start_state
 from memory.parametrisation import PARAMETRISATIONS
@@ -140,7 +141,7 @@ def test_users_beyond_the_limit_are_sampled(monkeypatch):
 
 
 def test_resident_users_change_where_not_all_fit(monkeypatch):
-    monkeypatch.setattr(distillation, "_RESIDENT_CELLS", 64 * 512)
+    monkeypatch.setattr(work, "RESIDENT_CELLS", 64 * 512)
     summary = distill(tastes(), SETTINGS, 0)
     assert summary.report["validation"] is not None
 
