@@ -12,10 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from memory.samplers.registry import SAMPLERS
 from models.registry import MODELS, make_recipe
 from replay.metrics.registry import METRICS
 from replay.published import newest_model, recommend_items
-from replay.strategies.registry import STRATEGIES, make_strategy
+from replay.strategies.registry import SAMPLED, STRATEGIES, make_strategy
 from storage.ingest import ingest_period
 from storage.store import Store
 from stream.sources.registry import SOURCES, open_source
@@ -100,7 +101,7 @@ class TestExtending:
     def extended(self, tmp_path, monkeypatch):
         """Put the listings where they say they belong, and their lines into the registries."""
         files = listings(EXTENDING)
-        assert len(files) == 4
+        assert len(files) == 5
         for path, text in files.items():
             package, name = path.removesuffix(".py").rsplit("/", 1)
             assert not (ROOT / path).exists()
@@ -111,18 +112,20 @@ class TestExtending:
             monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
             monkeypatch.delitem(sys.modules, f"{module.__name__}.{name}", raising=False)
         lines = re.findall(r"`\"([\w-]+)\": \"((\w+)\.[\w.]+:\w+)\"`", EXTENDING)
-        assert len(lines) == 4
-        registries = {"models": MODELS, "stream": SOURCES}
+        assert len(lines) == 5
+        registries = {"models": MODELS, "stream": SOURCES, "memory": SAMPLERS}
         for name, target, package in lines:
             registry = METRICS if ".metrics." in target else STRATEGIES
             monkeypatch.setitem(registries.get(package, registry), name, target)
+            if package == "memory":
+                monkeypatch.setitem(STRATEGIES, name, SAMPLED)
         yield
         for path in files:
             sys.modules.pop(path.removesuffix(".py").replace("/", "."), None)
 
     def test_the_additions_replay_together(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        chosen = ["--model", "popularity", "--strategy", "recent", "--periods", "5"]
+        chosen = ["--model", "popularity", "--strategy", "recent,light-user", "--periods", "5"]
         setting = ["--set", "popularity.smoothing=1", "--json", "--cache", str(tmp_path / "cache")]
         result = CliRunner().invoke(cli.main, ["replay", "roundabout", *chosen, *setting])
         assert result.exit_code == 0, result.stderr
@@ -130,8 +133,9 @@ class TestExtending:
         assert printed["config"]["models"] == [
             {"name": "popularity", "settings": {"smoothing": 1.0}}
         ]
-        assert {one["strategy"] for one in printed["results"]} == {"recent"}
-        reciprocal = [one for one in printed["results"] if one["metric"] == "MRR"]
+        assert {one["strategy"] for one in printed["results"]} == {"recent", "light-user"}
+        found = [one for one in printed["results"] if one["strategy"] == "recent"]
+        reciprocal = [one for one in found if one["metric"] == "MRR"]
         assert [one["eval_period"] for one in reciprocal] == [2, 3, 4, 5]
         assert all(0 <= one["value"] <= 100 for one in reciprocal)
         assert any(one["value"] > 0 for one in reciprocal)

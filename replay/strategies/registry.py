@@ -11,11 +11,14 @@ from storage.errors import UserError
 if TYPE_CHECKING:
     from replay.strategies.protocol import Strategy
 
+SAMPLED = "replay.strategies.sampled:Sampled"
+"""The class of every sampler's strategy."""
+
 STRATEGIES: Mapping[str, str] = {
     "individual": "replay.strategies.individual:Individual",
     "joint": "replay.strategies.joint:Joint",
     "distill-cf": "replay.strategies.distill_cf:DistillCF",
-    **dict.fromkeys(SAMPLERS, "replay.strategies.sampled:Sampled"),
+    **dict.fromkeys(SAMPLERS, SAMPLED),
 }
 """Name on the command line -> class that is the `Strategy`; a dataclass if it has settings."""
 
