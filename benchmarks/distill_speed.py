@@ -205,6 +205,10 @@ def main() -> None:
     console.print(
         f"{total:8.4f} s  all products; a step takes {steps['default'] / total:.2f} times that"
     )
+    device = jax.devices()[0]
+    console.print(f"measured on {device.device_kind} ({device.platform})")
+    if device.platform == "cpu":
+        console.print("GPU: none here; the same command uses one where JAX finds one")
     if arguments.plot:
         draw(curves, arguments.plot)
 
