@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from memory.protocol import Memory
 from models.protocol import FitOptions, FittedModel, Recipe
+from models.registry import make_recipe
 from replay.clock import Clock, Stopwatch
 from replay.keys import FitKeys, chain_key, fit_keys
 from replay.strategies.protocol import Strategy
@@ -52,7 +53,7 @@ class Chain:
         versions: Mapping[str, str],
     ) -> None:
         self.strategy = strategy
-        self.recipe = recipe
+        self.recipe = started_warm(recipe, strategy.name) if strategy.starts_warm else recipe
         self.seed = seed
         self.key = chain_key(strategy, recipe, seed, limits.max_rows)
         self._store = store
@@ -174,6 +175,22 @@ class Chain:
             if model is not None:
                 return period, model
         return None
+
+
+def started_warm(recipe: Recipe, strategy: str) -> Recipe:
+    """The same recipe, starting from the weights of the period before.
+
+    Raises:
+        UserError: the model has no weights to start from.
+    """
+    if recipe.starts_warm:
+        return recipe
+    if "warm_start" not in recipe.settings:
+        raise UserError(
+            f"strategy '{strategy}' starts from the weights of the period before, and "
+            f"{recipe.name} has none; choose another model, such as --model mvae"
+        )
+    return make_recipe(recipe.name, {**recipe.settings, "warm_start": True})
 
 
 def _allows(wanted: int | None, recorded: int | None) -> bool:

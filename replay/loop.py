@@ -89,7 +89,8 @@ def run_replay(
     versions = read_versions()
     chains = _make_chains(store, config, versions)
     num_cells = len(chains) * (num_periods - 1)
-    models = {chain.recipe.name: dict(chain.recipe.settings) for chain in chains}
+    recipes = [make_recipe(model.name, model.settings) for model in config.models]
+    models = {recipe.name: dict(recipe.settings) for recipe in recipes}
     recorded = config.to_json() | {
         "models": [{"name": name, "settings": settings} for name, settings in models.items()],
         "periods": num_periods,

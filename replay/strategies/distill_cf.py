@@ -40,6 +40,11 @@ class DistillCF:
         """As on the command line."""
         return "distill-cf"
 
+    @property
+    def starts_warm(self) -> bool:
+        """As the model is told."""
+        return False
+
     def empty_memory(self) -> Memory:
         """No summary yet."""
         policy = parse_policy(self.policy)

@@ -9,6 +9,7 @@ class Individual:
     """Fit on period t only."""
 
     name = "individual"
+    starts_warm = False
 
     def empty_memory(self) -> Memory:
         """Nothing is remembered."""

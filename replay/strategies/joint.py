@@ -9,6 +9,7 @@ class Joint:
     """Fit on all periods ≤ t."""
 
     name = "joint"
+    starts_warm = False
 
     def empty_memory(self) -> Memory:
         """The log is the memory."""

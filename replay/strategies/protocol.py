@@ -15,6 +15,11 @@ class Strategy(Protocol):
         """As on the command line, e.g. `joint`."""
         ...
 
+    @property
+    def starts_warm(self) -> bool:
+        """Whether fits start from the weights of the period before, whatever the model says."""
+        ...
+
     def empty_memory(self) -> Memory:
         """The memory before the first period."""
         ...

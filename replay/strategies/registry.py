@@ -17,6 +17,7 @@ SAMPLED = "replay.strategies.sampled:Sampled"
 STRATEGIES: Mapping[str, str] = {
     "individual": "replay.strategies.individual:Individual",
     "joint": "replay.strategies.joint:Joint",
+    "finetune": "replay.strategies.finetune:Finetune",
     "distill-cf": "replay.strategies.distill_cf:DistillCF",
     **dict.fromkeys(SAMPLERS, SAMPLED),
 }

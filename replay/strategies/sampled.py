@@ -38,6 +38,11 @@ class Sampled:
         """As on the command line."""
         return self.sampler
 
+    @property
+    def starts_warm(self) -> bool:
+        """As the model is told."""
+        return False
+
     def empty_memory(self) -> Memory:
         """No row yet."""
         policy = parse_policy(self.policy)

@@ -140,6 +140,7 @@ class Toy:
 
     size: int = 1
     name = "toy"
+    starts_warm = False
 
     def empty_memory(self) -> Memory:
         return LastRow()
