@@ -23,7 +23,7 @@ from models.kernel import kernel_diagonal, kernel_values
 from models.protocol import TrainingRows
 
 NUM_LANDMARKS = 1024
-"""m; ML-1M's 6,040 users, validation HR@100 of the summary: see benchmarks/RESULTS.md."""
+"""m; as good as all of ML-1M's 6,040 users, see benchmarks/RESULTS.md."""
 
 _JITTER = 1e-9
 """Of the mean diagonal; keeps the factorisation from failing on equal rows."""

@@ -40,9 +40,6 @@ class Task:
         width: columns with padding.
         judge: of supports.
         guide: of targets.
-        draw: makes the users that are resident from a round on.
-        rounds: how many steps the same users stay; all of them if all fit.
-        fingerprint: of everything that the result follows from.
     """
 
     settings: DistillSettings
