@@ -1,4 +1,4 @@
-"""The memory of DISTILL-CF: a summary of each period, made once and kept in the store."""
+"""The memory of DISTILL-CF: a summary after each period, made once and kept in the store."""
 
 import dataclasses
 import hashlib

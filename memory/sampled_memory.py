@@ -10,6 +10,7 @@ from scipy.sparse import csr_array, vstack
 from memory.buffer import Policy, share_budget
 from memory.protocol import Say, say_nothing
 from memory.samplers.protocol import Sample, Sampler
+from memory.samplers.thin import thin_to_mean
 from models.protocol import TrainingRows
 from stream.history import History
 from stream.seeds import derive_seed
@@ -23,11 +24,20 @@ class _Part:
         rows: `(n, num_items)`, highest priority first.
         priorities: `(n,)`.
         periods: `(n,)` int32, when each row was sampled.
+        extent: as in `Sample`, under `rolling` of all periods so far.
+        seed: of what is left out of the rows when not all are replayed.
     """
 
     rows: csr_array
     priorities: NDArray[np.float64]
     periods: NDArray[np.int32]
+    extent: tuple[int, int] | None
+    seed: int
+
+    def first(self, count: int) -> csr_array:
+        """The best rows; parts of rows are no longer on average than rows of the log."""
+        rows = self.rows[:count]
+        return rows if self.extent is None else thin_to_mean(rows, self.extent, self.seed)
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,7 @@ class SampledMemory:
         if sum(shares) == 0:
             return None
         kept = list(zip(self.parts, shares, strict=True))
-        rows = vstack([widen(part.rows[:share], num_items) for part, share in kept], format="csr")
+        rows = vstack([widen(part.first(share), num_items) for part, share in kept], format="csr")
         return TrainingRows(
             interactions=csr_array(rows, dtype=np.float32),
             weights=np.full(rows.shape[0], self.weight),
@@ -71,7 +81,7 @@ class SampledMemory:
         first = 1 if self.policy.name == "whole" else history.period
         drawn = derive_seed(seed, history.period, "sample")
         found = self.sampler(history.rows(first=first).interactions, self.budget, drawn)
-        part = _as_part(found, history.period)
+        part = _as_part(found, history.period, drawn)
         if self.policy.name == "rolling" and self.parts:
             part = _best(self.parts[-1], part, self.budget)
         keeps = {"all": 0, "recent": self.policy.periods, "rolling": 1, "whole": 1}
@@ -90,9 +100,9 @@ def widen(rows: csr_array, num_items: int) -> csr_array:
     return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))
 
 
-def _as_part(sample: Sample, period: int) -> _Part:
+def _as_part(sample: Sample, period: int, seed: int) -> _Part:
     periods = np.full(len(sample.users), period, dtype=np.int32)
-    return _Part(sample.rows, sample.priorities, periods)
+    return _Part(sample.rows, sample.priorities, periods, sample.extent, derive_seed(seed, "thin"))
 
 
 def _best(old: _Part, new: _Part, budget: int) -> _Part:
@@ -101,4 +111,9 @@ def _best(old: _Part, new: _Part, budget: int) -> _Part:
     order = np.argsort(-priorities, kind="stable")[:budget]
     rows = csr_array(vstack([widen(old.rows, new.rows.shape[1]), new.rows], format="csr"))
     periods = np.concatenate([old.periods, new.periods])
-    return _Part(rows[order], priorities[order], periods[order])
+    extent = None
+    if old.extent is not None and new.extent is not None:
+        extent = (old.extent[0] + new.extent[0], old.extent[1] + new.extent[1])
+    both = _Part(rows[order], priorities[order], periods[order], extent, new.seed)
+    # Thinned at once, so that the memory never holds more than it may replay.
+    return dataclasses.replace(both, rows=both.first(len(order)))

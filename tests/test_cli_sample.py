@@ -54,6 +54,16 @@ def test_it_says_what_it_kept_and_refuses_a_missing_folder(log, tmp_path):
     assert "create it first" in result.stderr
 
 
+def test_the_seed_decides(log, tmp_path):
+    kept = []
+    for seed in (0, 0, 1):
+        output = tmp_path / f"{len(kept)}.parquet"
+        assert run("sample", log, "--users", 7, "--seed", seed, "-o", output).exit_code == 0
+        kept.append(pq.read_table(output))
+    assert kept[0].equals(kept[1])
+    assert not kept[0].equals(kept[2])
+
+
 @pytest.mark.slow
 def test_samplers_are_strategies(log, tmp_path):
     names = ["individual", *SAMPLERS]

@@ -18,11 +18,14 @@ class Sample:
         users: `(n,)` int64, the number of each row in what was given.
         priorities: `(n,)` float64, falling. Those of two calls compare: the best of two samples
             together are a sample of both.
+        extent: users and interactions of what was given, where the rows are parts that together
+            have its mean length; `None` where they are whole.
     """
 
     rows: csr_array
     users: NDArray[np.int64]
     priorities: NDArray[np.float64]
+    extent: tuple[int, int] | None = None
 
 
 class Sampler(Protocol):

@@ -7,6 +7,6 @@ from memory.samplers.protocol import Sample, take_first
 
 
 def sample(rows: csr_array, budget: int, seed: int) -> Sample:
-    """Every user is as likely as any other, over several samples together too."""
+    """Every row is as likely as any other, over several samples together too."""
     luck = np.random.default_rng(seed).random(rows.shape[0])
     return take_first(rows, luck, budget)

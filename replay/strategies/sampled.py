@@ -19,7 +19,8 @@ class Sampled:
         sampler: a key of `memory.samplers.registry.SAMPLERS`.
         budget: B, the rows that are replayed at any t.
         policy: `all`, `recent:K`, `rolling` or `whole`, see `memory.buffer`. Under `rolling` the
-            buffer of `user-rns` is a uniform sample of all users so far.
+            buffer of `user-rns` is a uniform sample of all rows so far: a user who came back has
+            one for each period.
         memory_weight: how much a replayed row counts beside one of the new period.
     """
 

@@ -60,6 +60,50 @@ def test_a_rolling_buffer_holds_all_users_so_far_as_likely():
     assert np.abs(counts.reshape(4, 10).sum(axis=1) - 600).max() < 90
 
 
+class UnevenLog(Log):
+    """30 users a period with rows of length 1 to 40, other ones each period."""
+
+    @property
+    def interactions(self):
+        generator = np.random.default_rng(self.period)
+        lengths = generator.integers(1, 41, 30)
+        columns = np.concatenate([generator.permutation(50)[:length] for length in lengths])
+        owner = np.repeat(np.arange(30), lengths)
+        ones = np.ones(len(columns), dtype=np.float32)
+        return csr_array((ones, (owner, columns)), shape=(30, 50))
+
+
+@pytest.mark.parametrize("policy", ["all", "recent:2", "rolling"])
+@pytest.mark.parametrize("budget", [5, 20, 40])
+def test_random_interactions_stay_as_many_as_random_users_bring(policy, budget):
+    sampler = find_sampler("interaction-rns")
+    memory = SampledMemory(budget, parse_policy(policy), 1.0, sampler)
+    means = []
+    for period in range(1, 6):
+        log = UnevenLog(period)
+        memory = memory.absorb(log, 0)
+        means.append(log.interactions.nnz / 30)
+        rows = memory.replay_rows(50).interactions
+        assert (np.diff(rows.indptr) > 0).all()
+        # Each part is rounded.
+        assert rows.nnz <= rows.shape[0] * max(means) + period
+    assert rows.nnz > 0.8 * rows.shape[0] * min(means)
+    if policy == "rolling":
+        held = memory.parts[-1].rows
+        assert held.nnz <= round(held.shape[0] * np.mean(means))
+
+
+def test_parts_of_rows_stay_parts_of_rows():
+    sampler = find_sampler("interaction-rns")
+    memory = SampledMemory(20, parse_policy("rolling"), 1.0, sampler)
+    for period in range(1, 5):
+        memory = memory.absorb(UnevenLog(period), 0)
+    rows = memory.replay_rows(50)
+    real = {period: UnevenLog(period).interactions.toarray() for period in range(1, 5)}
+    for row, period in zip(rows.interactions.toarray(), rows.last_period, strict=True):
+        assert (row <= real[period]).all(axis=1).any()
+
+
 def test_nothing_is_remembered_at_first():
     assert after("all", 0).replay_rows(10) is None
 

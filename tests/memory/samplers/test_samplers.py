@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from memory.samplers import svp_cf_user
+from memory.samplers.proxy import watch_proxy
 from memory.samplers.registry import SAMPLERS, find_sampler
+from memory.samplers.svp_cf_user import mean_events
 from storage.errors import UserError
 
 CHEAP = [name for name in SAMPLERS if name != "svp-cf-user"]
@@ -47,13 +48,10 @@ def test_the_budget_is_kept_and_rows_are_parts_of_real_ones(name, rows, budget, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(6))
-def test_so_does_the_one_with_a_model(seed):
-    generator = np.random.default_rng(seed)
-    shape = (int(generator.integers(1, 12)), int(generator.integers(1, 9)))
-    rows = csr_array((generator.random(shape) < 0.4).astype(np.float32))
-    check_promises("svp-cf-user", rows, 4, seed)
-    check_promises("svp-cf-user", csr_array((3, 4), dtype=np.float32), 4, seed)
+@settings(max_examples=30, deadline=None)
+@given(logs(), st.integers(1, 14), st.integers(0, 5))
+def test_so_does_the_one_with_a_model(rows, budget, seed):
+    check_promises("svp-cf-user", rows, budget, seed)
 
 
 @pytest.mark.parametrize("name", ["user-rns", "head-user"])
@@ -90,21 +88,47 @@ def test_random_interactions_are_as_many_as_random_users_would_bring():
     assert found.rows.nnz < lengths[found.users].sum()
 
 
-def test_what_was_right_and_then_is_wrong_is_forgotten():
-    right = np.array(
-        [[1, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 1]], dtype=bool
-    )
-    assert svp_cf_user.count_forgets(right).tolist() == [2, 1, 2, 0]
+def test_equally_long_rows_come_in_a_seeded_order():
+    rows = csr_array(np.ones((8, 3), dtype=np.float32))
+    orders = {tuple(find_sampler("head-user")(rows, 8, seed).users.tolist()) for seed in range(5)}
+    assert len(orders) == 5
+
+
+def test_a_user_counts_the_mean_share_of_wrong_answers():
+    rows = csr_array(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=np.float32))
+    asked = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 0, 1, 1, 0], [1, 0, 1, 1, 0]])
+    wrong = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 0, 1, 0, 0]])
+    found = mean_events(rows, wrong.astype(bool), asked.astype(bool))
+    # User 0: 3/4 and 1/2; user 2: 3/4, wrong from the first; user 3: never, and never asked.
+    np.testing.assert_allclose(found, [0.625, 0.0, 0.75, 0.0])
 
 
 @pytest.mark.slow
-def test_users_against_the_crowd_are_forgotten_most():
+def test_the_proxy_is_asked_about_what_a_user_does_not_have():
+    generator = np.random.default_rng(3)
+    shares = np.where(np.arange(60) < 30, 0.3, 0.8)
+    rows = csr_array((generator.random((60, 40)) < shares[:, None]).astype(np.float32))
+    wrong, asked = watch_proxy(rows, 0)
+    assert wrong.shape == asked.shape == (len(asked), rows.nnz)
+    assert not (wrong & ~asked).any()
+    # A user with n of the 40 items is asked (40 - n) / 40 of the time.
+    lengths = np.repeat(np.diff(rows.indptr), np.diff(rows.indptr))
+    for chosen in (lengths <= 20, lengths > 20):
+        assert abs(asked[:, chosen].mean() - (1 - lengths[chosen] / 40).mean()) < 0.02
+    # It learns.
+    assert wrong[-1].sum() / asked[-1].sum() < 0.7 * wrong[0].sum() / asked[0].sum()
+
+
+@pytest.mark.slow
+def test_users_who_follow_no_crowd_are_the_hardest():
     generator = np.random.default_rng(0)
-    dense = np.zeros((60, 400), dtype=np.float32)
-    dense[:50, :20] = generator.random((50, 20)) < 0.7
-    dense[50:] = generator.random((10, 400)) < 0.05
-    found = svp_cf_user.mean_forgets(csr_array(dense), 0)
-    assert found[50:].mean() > 1.2 * found[:50].mean()
+    dense = np.zeros((220, 200), dtype=np.float32)
+    for user in range(200):
+        start = 50 * (user % 4)
+        dense[user, start : start + 50] = generator.random(50) < 0.6
+    dense[200:] = generator.random((20, 200)) < 0.15
+    found = find_sampler("svp-cf-user")(csr_array(dense), 20, 0)
+    assert (found.users >= 200).sum() >= 16
 
 
 def test_an_unknown_sampler_is_refused():
