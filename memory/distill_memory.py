@@ -17,7 +17,6 @@ from memory.protocol import Say, say_nothing
 from memory.resident import ResidentRows
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
-from storage.periods import fingerprint
 from storage.store import Store
 from storage.summaries import StoredSummary, SummaryRecord, find_summary, insert_summary
 from storage.versions import read_versions
@@ -92,7 +91,7 @@ class DistillMemory:
     def _key(self, history: History, seed: int) -> str:
         """Of everything that the summary follows from; no strategy, no model, no weight."""
         parts = {
-            "log": fingerprint(history.store, history.period),
+            "log": history.fingerprint,
             "settings": dataclasses.asdict(self._distillation),
             "seed": seed,
             "versions": read_versions(),
@@ -185,6 +184,7 @@ def join_rows(first: TrainingRows, second: TrainingRows) -> TrainingRows:
         weights=np.concatenate([first.weights, second.weights]),
         replayed=np.concatenate([first.replayed, second.replayed]),
         last_period=np.concatenate([first.last_period, second.last_period]),
+        teacher=first.teacher or second.teacher,
     )
 
 

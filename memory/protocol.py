@@ -1,9 +1,11 @@
 """The seam of the memories: what survives of a period once it is over."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
 
-from models.protocol import TrainingRows
+from numpy.typing import NDArray
+
+from models.protocol import FittedModel, TrainingRows
 from stream.history import History
 
 Say = Callable[[str], None]
@@ -14,12 +16,8 @@ def say_nothing(_words: str) -> None:
     """Drop a message."""
 
 
-class Memory(Protocol):
-    """What a strategy remembers of the periods before t; immutable.
-
-    A memory that costs time to make keeps its parts in the store, so that absorbing the same period
-    under the same seed again, after a resume, finds them there.
-    """
+class ReplayBuffer(Protocol):
+    """What is replayed beside the new period."""
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """The rows to train on beside period t, all marked `replayed`.
@@ -32,6 +30,15 @@ class Memory(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class Memory(ReplayBuffer, Protocol):
+    """What a strategy remembers of the periods before t; immutable.
+
+    A memory that costs time to make keeps its parts in the store, so that absorbing the same period
+    under the same seed again, after a resume, finds them there.
+    """
+
     def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "Memory":
         """The memory after period `history.period` is over.
 
@@ -40,6 +47,42 @@ class Memory(Protocol):
             seed: of the run; every random draw derives from it and the period, and from no strategy
                 or model, so that what they share is made once.
             say: told how it goes.
+        """
+        ...
+
+
+@runtime_checkable
+class TaughtMemory(ReplayBuffer, Protocol):
+    """A memory that learns from the model fitted at each period; immutable.
+
+    It depends on all models before, so it is kept with the newest of them to go on from.
+    """
+
+    def learn(
+        self, history: History, model: FittedModel, seed: int, say: Say = say_nothing
+    ) -> "TaughtMemory":
+        """The memory after period `history.period` is over.
+
+        Args:
+            history: everything up to and including the period to absorb.
+            model: fitted at that period, beside what this memory replays.
+            seed: of the chain of fits; every random draw derives from it and the period.
+            say: told how it goes.
+
+        Raises:
+            UserError: the model is of a kind that cannot teach.
+        """
+        ...
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What `restored` needs, the last model apart."""
+        ...
+
+    def restored(self, arrays: Mapping[str, NDArray[Any]]) -> "TaughtMemory":
+        """The memory of these settings that `to_arrays` came from; it can learn, not yet replay.
+
+        Raises:
+            UserError: the arrays are damaged.
         """
         ...
 

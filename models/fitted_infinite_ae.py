@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from models.gram import TileKernel, cross_kernel
+from models.gram import TileKernel, cross_kernel, normalised_gram
 from models.memory_estimate import SCORE_ROWS
 from models.protocol import Json
 from models.row_blocks import RowBlock, split_rows
@@ -73,21 +73,28 @@ class FittedInfiniteAE:
                     np.matmul(similarity.astype(np.float32, copy=False), alpha, out=part)
             yield scores
 
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
+        return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
+
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The rows, their weights and λ: the factor is made again from them."""
-        interactions = self.rows.rows
-        arrays: dict[str, NDArray[Any]] = {
-            "offsets": interactions.indptr.astype(np.int32),
-            "items": interactions.indices.astype(np.int32),
-            "values": interactions.data.astype(np.float32),
-            "weights": self.weights,
-        }
+        arrays = {**rows_to_arrays(self.rows.rows), "weights": self.weights}
         manifest: dict[str, Json] = {
             "num_items": self.num_items,
             "settings": dict(self.settings),
             "report": dict(self.report),
         }
         return arrays, manifest
+
+
+def rows_to_arrays(rows: csr_array) -> dict[str, NDArray[Any]]:
+    """The parts of a sparse matrix by the names that `InfiniteAE.restore` reads."""
+    return {
+        "offsets": rows.indptr.astype(np.int32),
+        "items": rows.indices.astype(np.int32),
+        "values": rows.data.astype(np.float32),
+    }
 
 
 def training_scores(

@@ -139,6 +139,22 @@ def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
     )
 
 
+def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
+    """Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, exactly 1 on the diagonal.
+
+    They are the inner products of the rows' representations in the kernel's feature space, scaled
+    to length 1.
+    """
+    size = len(rows)
+    below = np.zeros((size, size), dtype=kernel.dtype)
+    fill_gram(rows, kernel, below)
+    scales = 1.0 / np.sqrt(kernel.diagonal(rows).astype(np.float64))
+    gram = np.tril(below.astype(np.float64), -1) * scales[:, None] * scales
+    gram += gram.T
+    np.fill_diagonal(gram, 1.0)
+    return gram
+
+
 def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> NDArray[Any]:
     """Θ of some rows with all of others.
 

@@ -18,6 +18,7 @@ from models.fitted_infinite_ae import FittedInfiniteAE, training_scores
 from models.gram import TILE, Backend, TileKernel, fill_gram, make_tile_kernel
 from models.kernel import KernelSettings
 from models.memory_estimate import (
+    SCORE_ROWS,
     FitSizes,
     Precision,
     choose_dtype,
@@ -29,6 +30,8 @@ from models.protocol import FitOptions, Json, TrainingRows
 from models.row_blocks import RowBlock, popular_items, split_rows
 from models.row_cap import cap_rows
 from models.solver import KernelSystem, make_system
+from models.taught_infinite_ae import TaughtInfiniteAE, TaughtSystem, check_answers
+from models.teaching import ask_teacher
 from models.validation import HoldOut, hold_out, validation_score
 from storage.errors import UserError
 from stream.seeds import derive_seed
@@ -88,7 +91,7 @@ class InfiniteAE:
         """The solution is exact; there is nothing to start from."""
         return False
 
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedInfiniteAE:
+    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedInfiniteAE | TaughtInfiniteAE:
         """Choose λ by HR@100 on a hold-out of the real rows, then solve with all rows.
 
         Raises:
@@ -114,7 +117,7 @@ class InfiniteAE:
 
     def fit_judged(
         self, held: HoldOut, rows: TrainingRows, options: FitOptions
-    ) -> FittedInfiniteAE:
+    ) -> FittedInfiniteAE | TaughtInfiniteAE:
         """Choose λ on a given hold-out, then solve with `rows`.
 
         Args:
@@ -141,6 +144,8 @@ class InfiniteAE:
         if len(held.users) == 0:
             return {}
         rows = held.training
+        if rows.teacher is not None:
+            return self._sweep_taught(held, options)
         others = np.setdiff1d(np.arange(rows.num_rows), held.users)
         order = np.concatenate([others, held.users])
         interactions = rows.interactions[order]
@@ -158,9 +163,34 @@ class InfiniteAE:
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
 
+    def _sweep_taught(self, held: HoldOut, options: FitOptions) -> dict[float, float]:
+        """`sweep` for rows with a teacher: the targets are not the rows, so f(x) is computed."""
+        system = self._taught_system(held.training, min(self.regs))
+        tie_seed = derive_seed(options.seed, "ties")
+        scores: dict[float, float] = {}
+        for reg in self.regs:
+            model = system.solve(self._effective(reg), {})
+            blocks = model.score_blocks(held.contexts, SCORE_ROWS)
+            scores[reg] = validation_score(blocks, held, "HR", k=100, tie_seed=tie_seed)
+            options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
+        return scores
+
+    def _taught_system(
+        self,
+        rows: TrainingRows,
+        smallest_reg: float,
+        answers: NDArray[np.float32] | None = None,
+    ) -> TaughtSystem:
+        """The rows and their teacher's answers, asked for unless given, ready for any λ."""
+        if answers is None:
+            assert rows.teacher is not None  # noqa: S101
+            answers = ask_teacher(rows.teacher, rows.interactions[rows.replayed])
+        kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
+        return TaughtSystem.of(rows, answers, self.settings, kernel)
+
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
-    ) -> FittedInfiniteAE:
+    ) -> FittedInfiniteAE | TaughtInfiniteAE:
         """Solve again for the stored rows and λ, with the settings stored beside them.
 
         Raises:
@@ -183,14 +213,19 @@ class InfiniteAE:
             if not ((weights > 0).all() and np.isfinite(weights).all() and 0 <= reg < np.inf):
                 raise ValueError("a weight or λ is out of range")
             num_rows = interactions.shape[0]
+            answers = check_answers(arrays.get("answers"), interactions.shape)
+            num_taught = 0 if answers is None else len(answers)
             rows = TrainingRows(
                 interactions=interactions,
                 weights=weights,
-                replayed=np.zeros(num_rows, dtype=np.bool_),
+                replayed=np.arange(num_rows) >= num_rows - num_taught,
                 last_period=np.zeros(num_rows, dtype=np.int32),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"∞-AE: the stored model is damaged ({error}); fit it again") from None
+        if answers is not None:
+            system = recipe._taught_system(rows, reg, answers)
+            return system.solve(recipe._effective(reg), report)
         model = recipe._solve(rows, reg, {}, FitOptions(seed=0))
         return dataclasses.replace(model, report=report)
 
@@ -217,6 +252,7 @@ class InfiniteAE:
             0 if self.reg is not None else self.validation_users,
             self.precision,
             self._effective(smallest),
+            int(rows.replayed.sum()) if rows.teacher is not None else 0,
         )
 
     def _dtype(self, rows: TrainingRows, smallest_reg: float) -> np.dtype[Any]:
@@ -243,9 +279,12 @@ class InfiniteAE:
 
     def _solve(
         self, rows: TrainingRows, reg: float, report: Mapping[str, Json], options: FitOptions
-    ) -> FittedInfiniteAE:
+    ) -> FittedInfiniteAE | TaughtInfiniteAE:
         dtype = self._dtype(rows, reg)
         options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
+        report = {**report, "reg": reg, "rows_used": rows.num_rows, "dtype": dtype.name}
+        if rows.teacher is not None:
+            return self._taught_system(rows, reg).solve(self._effective(reg), report)
         split, system = self._system(rows.interactions, rows.weights, dtype)
         return FittedInfiniteAE(
             settings=self.settings,
@@ -254,7 +293,7 @@ class InfiniteAE:
             pieces=list(split.pieces(TILE)),
             weights=rows.weights,
             factor=system.factorise(self._effective(reg)),
-            report={**report, "reg": reg, "rows_used": rows.num_rows, "dtype": dtype.name},
+            report=report,
         )
 
 

@@ -37,6 +37,7 @@ class FitSizes:
         precision: what the recipe says.
         smallest_reg: the smallest λ that will be factorised.
         largest_weight: of a row.
+        num_taught: rows that are fitted to a teacher's answers.
     """
 
     num_rows: int
@@ -47,6 +48,7 @@ class FitSizes:
     precision: Precision
     smallest_reg: float
     largest_weight: float
+    num_taught: int = 0
 
 
 def sizes_of(
@@ -55,6 +57,7 @@ def sizes_of(
     validation_rows: int | None,
     precision: Precision,
     smallest_reg: float,
+    num_taught: int = 0,
 ) -> FitSizes:
     """The sizes of a fit on these rows."""
     return FitSizes(
@@ -66,6 +69,7 @@ def sizes_of(
         precision=precision,
         smallest_reg=smallest_reg,
         largest_weight=float(weights.max(initial=1.0)),
+        num_taught=num_taught,
     )
 
 
@@ -106,7 +110,9 @@ def estimate_bytes(sizes: FitSizes, num_rows: int) -> int:
     scores = 3 * itemsize * block * n + 3 * 4 * block * d
     tiles = 8 * itemsize * TILE**2
     choice = inverse_rows_bytes(n, judged, itemsize)
-    return itemsize * n * n + sparse + head + scores + tiles + choice
+    # A second matrix for the items that the teacher does not know, its answers, and other scores.
+    taught = itemsize * n * n + 4 * d * min(n, sizes.num_taught) + scores if sizes.num_taught else 0
+    return itemsize * n * n + sparse + head + scores + tiles + choice + taught
 
 
 def largest_fit(sizes: FitSizes, limit: int) -> int:

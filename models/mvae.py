@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.mvae_lessons import draw_lessons
 from models.mvae_model import FittedMVAE, restore_model, score_in_blocks
 from models.mvae_network import Parameters
 from models.mvae_start import fresh_weights, warm_weights
@@ -128,17 +129,20 @@ class MVAE:
         fit = _Fit(self, options, gather, self._previous(options, rows.num_items))
         choice = fit.choose_updates(held)
         parameters = fit.refit(rows, choice.updates)
+        taught = 0 if rows.teacher is None else int(rows.replayed.sum())
+        batched = rows.num_rows - taught
         report = {
             "rows_given": rows.num_rows,
             "rows_used": rows.num_rows,
             "updates": choice.updates,
             "updates_tried": choice.updates_tried,
             "max_updates": self.max_updates,
-            "epochs": choice.updates * min(1.0, self.batch_size / max(1, rows.num_rows)),
+            "epochs": choice.updates * min(1.0, self.batch_size / max(1, batched)),
             "validation_nDCG@100": choice.score,
             "validation_users": choice.num_users,
             "first_layer": "gather" if gather else "dense",
             "started_warm": fit.previous is not None,
+            "rows_taught": taught,
         }
         return FittedMVAE(parameters, rows.num_items, gather, report)
 
@@ -176,10 +180,12 @@ class MVAE:
 
     def _check_memory(self, rows: TrainingRows, gather: bool, limit: int | None) -> None:
         """Refuse a training that cannot fit, before anything is allocated."""
-        longest = np.sort(np.diff(rows.interactions.indptr))[-self.batch_size :]
+        # With a teacher an update has a batch of replayed rows beside the one of new rows.
+        batch_rows = self.batch_size * (1 if rows.teacher is None else 2)
+        longest = np.sort(np.diff(rows.interactions.indptr))[-batch_rows:]
         needed = estimate_memory(
             rows.num_items,
-            max(self.batch_size, _block_rows(rows.num_items)),
+            max(batch_rows, _block_rows(rows.num_items)),
             int(longest.sum()),
             hidden=self.hidden,
             latent=self.latent,
@@ -281,13 +287,19 @@ class _Fit:
         purpose: str,
         check: Callable[[int, Parameters], bool],
     ) -> Parameters:
+        seed = derive_seed(self.options.seed, purpose)
+        lessons = draw_lessons(rows, self.recipe.batch_size, derive_seed(seed, "lessons"))
+        first = self._first_weights(rows)
+        if lessons is not None:
+            rows = rows.take(np.flatnonzero(~rows.replayed))
         return train(
-            self._first_weights(rows),
+            first,
             rows.interactions,
             rows.weights,
             settings=self._settings,
             num_updates=num_updates,
-            seed=derive_seed(self.options.seed, purpose),
+            seed=seed,
+            lessons=lessons,
             check_every=self.recipe.check_every,
             check=check,
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from models.mvae_batches import assemble, pad_items, pad_rows
-from models.mvae_network import Parameters, score
+from models.mvae_network import Parameters, represent, score
 from models.protocol import Json
 from storage.errors import UserError
 
@@ -58,6 +58,16 @@ class FittedMVAE:
             ValueError: `contexts` has another width.
         """
         return score_in_blocks(self.parameters, contexts, self.num_items, self.gather, block_rows)
+
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """Cosines of the rows' mean latent vectors, see `models.protocol.Teacher`."""
+        batch = assemble(rows, np.arange(rows.shape[0]), pad_rows(rows.shape[0]))
+        means = np.asarray(represent(self.parameters, batch, gather=self.gather), np.float64)
+        means = means[: rows.shape[0]]
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        unit = np.divide(means, lengths, out=np.zeros_like(means), where=lengths > 0)
+        gram: NDArray[np.float64] = unit @ unit.T
+        return gram
 
     def item_arrays(self) -> dict[str, NDArray[np.float32]]:
         """All parameters by name, without the padding."""

@@ -57,6 +57,21 @@ class SparseBatch(NamedTuple):
     weights: Array
 
 
+class Lesson(NamedTuple):
+    """Replayed rows and what the model before expects of them.
+
+    Attributes:
+        batch: the rows; each weighs as much as the distillation counts beside the new rows.
+        expected: `(B, I)` ≥ 0, the teacher's probabilities times the row's sum: the row spread as
+            the teacher would; 0 on items that it does not know.
+        num_known: scalar int32, the items that the teacher knows.
+    """
+
+    batch: SparseBatch
+    expected: Array
+    num_known: Array
+
+
 @partial(jax.jit, static_argnames=("num_padded", "hidden", "latent"))
 def initialise(
     key: Array, item_bias: Array, num_items: Array, *, num_padded: int, hidden: int, latent: int
@@ -184,6 +199,17 @@ def divergence(mean: Array, log_variance: Array) -> Array:
     return 0.5 * (jnp.exp(log_variance) + mean**2 - 1.0 - log_variance).sum(axis=1)
 
 
+def _noisy_logits(
+    parameters: Parameters, batch: SparseBatch, key: Array, dropout: Array, gather: bool
+) -> tuple[Array, Array, Array]:
+    """Logits from dropped inputs and a drawn latent vector, and the mean and log-variance."""
+    dropout_key, noise_key = jax.random.split(key)
+    inputs = drop(normalise(batch), dropout_key, dropout)
+    mean, log_variance = encode(parameters, batch, inputs, gather)
+    noise = jax.random.normal(noise_key, mean.shape, dtype=jnp.float32)
+    return decode(parameters, mean + jnp.exp(0.5 * log_variance) * noise), mean, log_variance
+
+
 def negative_bound(
     parameters: Parameters,
     batch: SparseBatch,
@@ -208,15 +234,37 @@ def negative_bound(
     Returns:
         Scalar; rows that are padding add nothing, to B neither.
     """
-    dropout_key, noise_key = jax.random.split(key)
-    inputs = drop(normalise(batch), dropout_key, dropout)
-    mean, log_variance = encode(parameters, batch, inputs, gather)
-    noise = jax.random.normal(noise_key, mean.shape, dtype=jnp.float32)
-    logits = decode(parameters, mean + jnp.exp(0.5 * log_variance) * noise)
+    logits, mean, log_variance = _noisy_logits(parameters, batch, key, dropout, gather)
     rows = densify(batch, batch.values, logits.shape[1])
     losses = beta * divergence(mean, log_variance) - log_likelihood(rows, logits, num_items)
     num_rows = jnp.maximum((batch.weights > 0).sum(), 1)
     return (batch.weights * losses).sum() / num_rows
+
+
+def distillation_loss(
+    parameters: Parameters,
+    lesson: Lesson,
+    key: Array,
+    *,
+    dropout: Array,
+    gather: bool,
+) -> Array:
+    """Cross-entropy to what a teacher expects of replayed rows, Σ_u w_u (−Σ_i t_ui log p_ui) / B.
+
+    p is the softmax over the items that the teacher knows only (Mi, Lin & Faltings, RecSys 2020:
+    the new logits are cut to the old items).
+
+    Args:
+        parameters: the weights.
+        lesson: the rows and what is expected of them.
+        key: of the dropout and of the latent noise.
+        dropout: as in `negative_bound`.
+        gather: see `project`.
+    """
+    logits, _, _ = _noisy_logits(parameters, lesson.batch, key, dropout, gather)
+    losses = -log_likelihood(lesson.expected, logits, lesson.num_known)
+    num_rows = jnp.maximum((lesson.batch.weights > 0).sum(), 1)
+    return (lesson.batch.weights * losses).sum() / num_rows
 
 
 @partial(jax.jit, static_argnames=("gather",))
@@ -234,3 +282,10 @@ def score(parameters: Parameters, batch: SparseBatch, num_items: Array, *, gathe
     mean, _ = encode(parameters, batch, normalise(batch), gather)
     logits = decode(parameters, mean)
     return logits - normaliser(logits, num_items)[:, None]
+
+
+@partial(jax.jit, static_argnames=("gather",))
+def represent(parameters: Parameters, batch: SparseBatch, *, gather: bool) -> Array:
+    """Mean of q(z | x) of each row, `(B, latent)`; no dropout."""
+    mean, _ = encode(parameters, batch, normalise(batch), gather)
+    return mean

@@ -1,6 +1,6 @@
 """The training loop of MVAE: one jitted step, averaged weights, early stopping by a callback."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -22,7 +22,13 @@ from models.mvae_batches import (
     scale_weights,
     usual_entries,
 )
-from models.mvae_network import Parameters, SparseBatch, negative_bound
+from models.mvae_network import (
+    Lesson,
+    Parameters,
+    SparseBatch,
+    distillation_loss,
+    negative_bound,
+)
 from stream.seeds import derive_seed
 
 _STATE_COPIES = 5
@@ -100,6 +106,7 @@ def update(
     key: Array,
     number: Array,
     rates: Rates,
+    lesson: Lesson | None = None,
     *,
     gather: bool,
 ) -> tuple[State, Array]:
@@ -112,20 +119,28 @@ def update(
         key: of the whole training; the update's own key is folded from it.
         number: scalar int32, updates made before this one.
         rates: learning rate, dropout, averaging and β now.
+        lesson: of a teacher; its distillation loss is added.
         gather: see `mvae_network.project`.
 
     Returns:
         The next state and the loss.
     """
-    loss, gradient = jax.value_and_grad(negative_bound)(
-        state.parameters,
-        batch,
-        num_items,
-        rates.beta,
-        jax.random.fold_in(key, number),
-        dropout=rates.dropout,
-        gather=gather,
-    )
+    own = jax.random.fold_in(key, number)
+
+    beta, dropout = jnp.asarray(rates.beta), jnp.asarray(rates.dropout)
+
+    def loss_of(parameters: Parameters) -> Array:
+        loss = negative_bound(
+            parameters, batch, num_items, beta, own, dropout=dropout, gather=gather
+        )
+        if lesson is None:
+            return loss
+        # Folding in 0 or 1 gives the very keys that `negative_bound` splits its own into.
+        return loss + distillation_loss(
+            parameters, lesson, jax.random.fold_in(own, 2), dropout=dropout, gather=gather
+        )
+
+    loss, gradient = jax.value_and_grad(loss_of)(state.parameters)
     steps, moments = optax.adam(rates.learning_rate).update(
         gradient, state.moments, state.parameters
     )
@@ -144,6 +159,7 @@ def train(
     settings: TrainingSettings,
     num_updates: int,
     seed: int,
+    lessons: Iterator[Lesson] | None = None,
     check_every: int = 0,
     check: Callable[[int, Parameters], bool] = lambda _number, _parameters: True,
 ) -> Parameters:
@@ -156,6 +172,7 @@ def train(
         settings: of the updates.
         num_updates: at most so many.
         seed: of the order of the rows, the dropout and the noise.
+        lessons: one for each update, if there is a teacher.
         check_every: updates between checks; the last update is checked too; 0 for no checks.
         check: takes the updates made and the averaged weights, which it must not keep; says
             whether to go on.
@@ -181,6 +198,7 @@ def train(
             key,
             np.int32(number),
             settings.rates(number),
+            None if lessons is None else next(lessons),
             gather=settings.gather,
         )
         made = number + 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,15 @@ class TrainingRows:
         replayed: `(num_rows,)` bool, rows that come from a memory: never held out for validation.
         last_period: `(num_rows,)` int32, the period of the row's last event; a row cap keeps the
             most recent.
+        teacher: an earlier model whose answers the replayed rows are fitted to instead of to
+            themselves, over the items that it knows; all items of replayed rows are among these.
     """
 
     interactions: csr_array
     weights: NDArray[np.float64]
     replayed: NDArray[np.bool_]
     last_period: NDArray[np.int32]
+    teacher: "FittedModel | None" = None
 
     @classmethod
     def of_users(cls, rows: UserRows) -> "TrainingRows":
@@ -50,6 +53,7 @@ class TrainingRows:
             weights=self.weights[chosen],
             replayed=self.replayed[chosen],
             last_period=self.last_period[chosen],
+            teacher=self.teacher,
         )
 
     @property
@@ -114,6 +118,22 @@ class FittedModel(Protocol):
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """What `Recipe.restore` needs: named arrays and a JSON-able manifest."""
+        ...
+
+
+@runtime_checkable
+class Teacher(FittedModel, Protocol):
+    """A model that ADER can herd exemplars with; its recipe obeys `TrainingRows.teacher`."""
+
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """Inner products of the rows' representations, each scaled to length 1.
+
+        Args:
+            rows: `(n, num_items)` float32.
+
+        Returns:
+            `(n, n)`, symmetric and positive semi-definite.
+        """
         ...
 
 

@@ -5,19 +5,25 @@ The replay and the published models both fit through here, so that they agree to
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from memory.protocol import Memory
-from models.protocol import FitOptions, FittedModel, Recipe
+from numpy.typing import NDArray
+
+from memory.protocol import Memory, TaughtMemory
+from models.protocol import FitOptions, FittedModel, Json, Recipe, TrainingRows
 from models.registry import make_recipe
 from replay.clock import Clock, Stopwatch
 from replay.keys import FitKeys, chain_key, fit_keys
-from replay.strategies.protocol import Strategy
+from replay.strategies.protocol import Strategy, WarmStart
 from storage.errors import UserError
 from storage.fits import Fit, find_fit, read_model
-from storage.periods import fingerprint
 from storage.store import Store
+from stream.held_out import HeldOutUsers
 from stream.history import History
 from stream.seeds import derive_seed
+
+_MEMORY = "memory."
+"""Begins the names of a memory's arrays in the file of the model beside which it is kept."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +57,33 @@ class Chain:
         seed: int,
         limits: Limits,
         versions: Mapping[str, str],
+        held_out: HeldOutUsers | None = None,
     ) -> None:
         self.strategy = strategy
-        self.recipe = started_warm(recipe, strategy.name) if strategy.starts_warm else recipe
+        self.recipe = started_warm(recipe, strategy)
         self.seed = seed
-        self.key = chain_key(strategy, recipe, seed, limits.max_rows)
+        self.key = chain_key(strategy, recipe, seed, limits.max_rows, held_out)
         self._store = store
+        self._held_out = held_out
         self._limits = limits
         self._versions = versions
         self._fit_keys: dict[int, str] = {}
-        self._memory: Memory = strategy.empty_memory()
+        self._memory: Memory | TaughtMemory = strategy.empty_memory()
         self._absorbed = 0
         self._last: tuple[int, FittedModel] | None = None
 
+    @property
+    def follows(self) -> bool:
+        """Whether a fit needs the model of the period before, which must be kept then."""
+        return self.recipe.starts_warm or isinstance(self._memory, TaughtMemory)
+
+    def history(self, period: int) -> History:
+        """What the fit at a period may see."""
+        return History(self._store, period, self._held_out)
+
     def recorded_fit(self, period: int) -> str | None:
         """The key of the fit at `period` if the store has it made under these limits already."""
-        for earlier in range(1 if self.recipe.starts_warm else period, period + 1):
+        for earlier in range(1 if self.follows else period, period + 1):
             if earlier not in self._fit_keys:
                 key = self._find(earlier)
                 if key is None:
@@ -87,7 +104,7 @@ class Chain:
         Raises:
             UserError: the strategy finds no rows to fit on.
         """
-        previous = self._model_before(history, say) if self.recipe.starts_warm else None
+        previous = self._model_before(history, say) if self.follows else None
         memory = self._memory_before(history, watch, say)
         with watch.stage("rows"):
             rows = self.strategy.training_rows(history, memory)
@@ -99,17 +116,18 @@ class Chain:
             seed=self._derive_seed(history.period),
             memory_limit=self._limits.memory_limit,
             max_rows=self._limits.max_rows,
-            previous=previous,
+            previous=previous if self.recipe.starts_warm else None,
             progress=say,
         )
         with watch.stage("fit"):
             model = self.recipe.fit(rows, options)
-        if self.recipe.starts_warm:
+        if self.follows:
             self._last = (history.period, model)
         keys = self._keys(history.period)
         key = keys.capped if _lost_rows_to_memory(model, self._limits) else keys.whole
         self._fit_keys[history.period] = key
-        return model, Fit(key, self._limits.memory_limit, dict(model.report))
+        report = dict(model.report) | self._count_kept(history, rows, previous)
+        return model, Fit(key, self._limits.memory_limit, report)
 
     def kept_model(self, period: int) -> FittedModel | None:
         """The model of `period` from the store, if its file is kept there and sound."""
@@ -117,15 +135,35 @@ class Chain:
         kept = None if key is None else read_model(self._store, key)
         return None if kept is None else self.recipe.restore(*kept)
 
+    def to_arrays(self, model: FittedModel) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The model that was fitted last, with what the chain needs beside it to go on."""
+        arrays, manifest = model.to_arrays()
+        if isinstance(self._memory, TaughtMemory):
+            kept = self._memory.to_arrays()
+            arrays = arrays | {_MEMORY + name: values for name, values in kept.items()}
+        return arrays, manifest
+
+    def _count_kept(
+        self, history: History, rows: TrainingRows, previous: FittedModel | None
+    ) -> dict[str, Json]:
+        """What the fit needed of the past beside its own period, for the reports."""
+        own = history.rows(first=history.period).interactions
+        arrays = {} if previous is None else previous.to_arrays()[0]
+        return {
+            "kept_rows": int(rows.replayed.sum()),
+            "kept_interactions": max(0, int(rows.interactions.nnz) - int(own.nnz)),
+            "kept_model_bytes": sum(array.nbytes for array in arrays.values()),
+        }
+
     def _derive_seed(self, period: int, *purpose: str) -> int:
         return derive_seed(self.seed, period, self.strategy.name, self.recipe.name, *purpose)
 
     def _keys(self, period: int) -> FitKeys:
         """The keys that the fit at `period` can have; the one before must be known if warm."""
-        follows = self.recipe.starts_warm and period > 1
+        follows = self.follows and period > 1
         return fit_keys(
             chain=self.key,
-            log=fingerprint(self._store, period),
+            log=self.history(period).fingerprint,
             previous=self._fit_keys[period - 1] if follows else None,
             memory_limit=self._limits.memory_limit,
             versions=self._versions,
@@ -143,7 +181,7 @@ class Chain:
 
     def _memory_before(
         self, history: History, watch: Stopwatch, say: Callable[[str], None]
-    ) -> Memory:
+    ) -> Memory | TaughtMemory:
         """The memory that the fit at `history.period` may use: it has absorbed all before."""
         if self._absorbed >= history.period:
             self._memory, self._absorbed = self.strategy.empty_memory(), 0
@@ -151,46 +189,76 @@ class Chain:
             # Only the period just over belongs to this fit's time; the others are caught up with.
             late = Stopwatch(watch.clock) if period < history.period - 1 else watch
             with late.stage("memory"):
-                self._memory = self._memory.absorb(History(self._store, period), self.seed, say)
+                self._memory = self._absorb(period, say)
             self._absorbed = period
         return self._memory
+
+    def _absorb(self, period: int, say: Callable[[str], None]) -> Memory | TaughtMemory:
+        """The memory after a period."""
+        past = self.history(period)
+        if isinstance(self._memory, Memory):
+            return self._memory.absorb(past, self.seed, say)
+        assert self._last is not None  # noqa: S101 - `_model_before` came first
+        assert self._last[0] == period  # noqa: S101
+        seed = derive_seed(self.seed, self.strategy.name, self.recipe.name)
+        return self._memory.learn(past, self._last[1], seed, say)
 
     def _model_before(self, history: History, say: Callable[[str], None]) -> FittedModel | None:
         """The model of the period before; fitted again where the store does not keep it."""
         wanted = history.period - 1
         if self._last is None or self._last[0] != wanted:
-            self._last = self._nearest_model(wanted)
-            start = 0 if self._last is None else self._last[0]
-            for period in range(start + 1, wanted + 1):
-                say(f"fitting period {period} again, to start from it")
-                self.fit(History(self._store, period), Stopwatch(Clock()), say)
+            for period in range(self._go_back(wanted) + 1, wanted + 1):
+                say(f"fitting period {period} again, to go on from it")
+                self.fit(self.history(period), Stopwatch(Clock()), say)
         return None if self._last is None else self._last[1]
 
-    def _nearest_model(self, wanted: int) -> tuple[int, FittedModel] | None:
-        """The newest model at hand of the periods ≤ `wanted`."""
+    def _go_back(self, wanted: int) -> int:
+        """Take up the newest model at hand of the periods ≤ `wanted`; 0 where there is none."""
         for period in range(wanted, 0, -1):
             if self._last is not None and self._last[0] == period:
-                return self._last
-            model = self.kept_model(period)
-            if model is not None:
-                return period, model
-        return None
+                return period
+            key = self.recorded_fit(period)
+            kept = None if key is None else read_model(self._store, key)
+            if kept is not None:
+                self._take_up(period, *kept)
+                return period
+        self._last = None
+        if isinstance(self._memory, TaughtMemory):
+            self._memory, self._absorbed = self.strategy.empty_memory(), 0
+        return 0
+
+    def _take_up(
+        self, period: int, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
+    ) -> None:
+        """Go on from what `to_arrays` gave at a period."""
+        memory = self.strategy.empty_memory()
+        if isinstance(memory, TaughtMemory):
+            # It was kept as the fit saw it: before it learnt of that period.
+            own = {
+                name.removeprefix(_MEMORY): values
+                for name, values in arrays.items()
+                if name.startswith(_MEMORY)
+            }
+            self._memory, self._absorbed = memory.restored(own), period - 1
+        self._last = (period, self.recipe.restore(arrays, manifest))
 
 
-def started_warm(recipe: Recipe, strategy: str) -> Recipe:
-    """The same recipe, starting from the weights of the period before.
+def started_warm(recipe: Recipe, strategy: Strategy) -> Recipe:
+    """The same recipe, starting from the weights of the period before if the strategy wants it.
 
     Raises:
-        UserError: the model has no weights to start from.
+        UserError: the strategy needs weights, and the model has none.
     """
-    if recipe.starts_warm:
+    if strategy.starts_warm is WarmStart.AS_TOLD or recipe.starts_warm:
         return recipe
-    if "warm_start" not in recipe.settings:
+    if "warm_start" in recipe.settings:
+        return make_recipe(recipe.name, {**recipe.settings, "warm_start": True})
+    if strategy.starts_warm is WarmStart.ALWAYS:
         raise UserError(
-            f"strategy '{strategy}' starts from the weights of the period before, and "
+            f"strategy '{strategy.name}' starts from the weights of the period before, and "
             f"{recipe.name} has none; choose another model, such as --model mvae"
         )
-    return make_recipe(recipe.name, {**recipe.settings, "warm_start": True})
+    return recipe
 
 
 def _allows(wanted: int | None, recorded: int | None) -> bool:

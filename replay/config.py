@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stream.held_out import HeldOutUsers
 from stream.protocol import ProtocolSettings
 
 Json = Any
@@ -38,6 +39,9 @@ class ReplayConfig:
             models and seeds share.
         max_rows: row cap of a fit, `None` for none but the memory's.
         memory_limit: bytes a fit may allocate, `None` for no limit.
+        held_out: users whom no fit sees; with them each fit is asked about every period, and about
+            these users alone, for what it has kept and what it can guess. `None` for the next
+            period and all its users.
         source: where the log came from; recorded only.
         cut: how it was cut into periods; recorded only.
     """
@@ -50,6 +54,7 @@ class ReplayConfig:
     evaluation_seed: int = 0
     max_rows: int | None = None
     memory_limit: int | None = None
+    held_out: HeldOutUsers | None = None
     source: str | None = None
     cut: str | None = None
 

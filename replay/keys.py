@@ -14,6 +14,7 @@ from typing import Any
 from models.protocol import Recipe
 from replay.metrics.protocol import Metric
 from replay.strategies.protocol import Strategy
+from stream.held_out import HeldOutUsers
 from stream.protocol import ProtocolSettings
 
 _FORMAT = 1
@@ -56,16 +57,23 @@ def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     return {"name": recipe.name, "settings": dict(recipe.settings)}
 
 
-def chain_key(strategy: Strategy, recipe: Recipe, seed: int, max_rows: int | None) -> str:
+def chain_key(
+    strategy: Strategy,
+    recipe: Recipe,
+    seed: int,
+    max_rows: int | None,
+    held_out: HeldOutUsers | None = None,
+) -> str:
     """Names the fits of successive periods that belong together, whatever the log holds."""
-    return make_key(
-        {
-            "strategy": describe_strategy(strategy),
-            "model": describe_recipe(recipe),
-            "seed": seed,
-            "max_rows": max_rows,
-        }
-    )
+    parts = {
+        "strategy": describe_strategy(strategy),
+        "model": describe_recipe(recipe),
+        "seed": seed,
+        "max_rows": max_rows,
+    }
+    if held_out is not None:
+        parts["held_out"] = dataclasses.asdict(held_out)
+    return make_key(parts)
 
 
 def fit_keys(
@@ -93,9 +101,22 @@ def fit_keys(
 
 
 def evaluation_key(
-    *, log: str, protocol: ProtocolSettings, seed: int, versions: Mapping[str, str]
+    *,
+    log: str,
+    protocol: ProtocolSettings,
+    seed: int,
+    versions: Mapping[str, str],
+    extra: Mapping[str, Any] | None = None,
 ) -> str:
-    """The key of an evaluation; `log` is the fingerprint of the periods ≤ t + 1."""
+    """The key of an evaluation.
+
+    Args:
+        log: fingerprint of the periods up to the later of t and the one asked about.
+        protocol: how it is asked about.
+        seed: of the evaluation.
+        versions: of the code and its libraries.
+        extra: what else sets it apart from the usual question, about all users of period t + 1.
+    """
     return make_key(
         {
             "evaluation": {
@@ -103,6 +124,7 @@ def evaluation_key(
                 "protocol": dataclasses.asdict(protocol),
                 "seed": seed,
                 "versions": dict(versions),
+                **(extra or {}),
             }
         }
     )

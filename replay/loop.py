@@ -14,13 +14,14 @@ import numpy as np
 
 from models.protocol import FittedModel
 from models.registry import make_recipe
-from replay.chain import Chain, Limits
+from replay.chain import Chain
 from replay.clock import Clock, Stopwatch
 from replay.config import ReplayConfig
 from replay.evaluate import MetricResult, evaluate
-from replay.keys import cell_key, evaluation_key
+from replay.keys import cell_key
 from replay.metrics.protocol import Metric
 from replay.metrics.registry import default_metrics
+from replay.plan import count_periods, make_chains
 from replay.progress import (
     CellFinished,
     CellName,
@@ -31,10 +32,8 @@ from replay.progress import (
     StageMessage,
     ignore_events,
 )
-from replay.strategies.registry import make_strategy
-from storage.errors import UserError
+from replay.questions import Question, asked_periods, make_questions, pose
 from storage.fits import Fit, insert_fit, insert_model_file, sweep_model_files, write_model
-from storage.periods import fingerprint, list_periods
 from storage.runs import (
     Cell,
     Figure,
@@ -50,8 +49,6 @@ from storage.runs import (
 from storage.store import Store
 from storage.versions import read_versions
 from stream.evaluation import Evaluation
-from stream.history import History
-from stream.protocol import build_evaluation
 
 
 def run_replay(
@@ -79,16 +76,13 @@ def run_replay(
     Raises:
         UserError: the log has fewer than two periods, or the settings make no run.
     """
-    num_periods = len(list_periods(store))
-    if num_periods < 2:
-        raise UserError(
-            f"{store.path or 'the store'} has {num_periods} period(s), a replay needs two: ingest "
-            "another file, or cut the log into more periods"
-        )
+    num_periods = count_periods(store)
     clock = clock or Clock()
     versions = read_versions()
-    chains = _make_chains(store, config, versions)
-    num_cells = len(chains) * (num_periods - 1)
+    chains = make_chains(store, config, versions)
+    num_cells = len(chains) * sum(
+        len(asked_periods(config, period, num_periods)) for period in range(1, num_periods)
+    )
     recipes = [make_recipe(model.name, model.settings) for model in config.models]
     models = {recipe.name: dict(recipe.settings) for recipe in recipes}
     recorded = config.to_json() | {
@@ -102,6 +96,7 @@ def run_replay(
         store=store,
         config=config,
         run_id=run_id,
+        num_periods=num_periods,
         num_cells=num_cells,
         versions=versions,
         metrics=default_metrics() if metrics is None else tuple(metrics),
@@ -122,33 +117,6 @@ def run_replay(
     return run_id
 
 
-def _make_chains(store: Store, config: ReplayConfig, versions: dict[str, str]) -> list[Chain]:
-    """All strategies × models × seeds."""
-    for what, names in (
-        ("strategy", config.strategies),
-        ("model", tuple(model.name for model in config.models)),
-        ("seed", config.seeds),
-    ):
-        if not names:
-            raise UserError(f"no {what} given; name at least one")
-        if len(set(names)) < len(names):
-            raise UserError(f"a {what} is given twice; name each once")
-    limits = Limits(config.memory_limit, config.max_rows)
-    return [
-        Chain(
-            store,
-            make_strategy(strategy, config.strategy_settings.get(strategy)),
-            make_recipe(model.name, model.settings),
-            seed,
-            limits,
-            versions,
-        )
-        for strategy in config.strategies
-        for model in config.models
-        for seed in config.seeds
-    ]
-
-
 @dataclass
 class _Replay:
     """A run under way."""
@@ -156,6 +124,7 @@ class _Replay:
     store: Store
     config: ReplayConfig
     run_id: int
+    num_periods: int
     num_cells: int
     versions: dict[str, str]
     metrics: tuple[Metric, ...]
@@ -165,62 +134,74 @@ class _Replay:
     num_done: int = 0
 
     def judge_period(self, period: int, chains: Sequence[Chain]) -> None:
-        """Fit every chain at `period` and judge it on the next; what is there is only linked."""
-        asked = evaluation_key(
-            log=fingerprint(self.store, period + 1),
-            protocol=self.config.protocol,
-            seed=self.config.evaluation_seed,
-            versions=self.versions,
-        )
-        evaluation: Evaluation | None = None
+        """Fit every chain at `period` and ask it what is to be asked; what is there is linked."""
+        questions = make_questions(self.store, self.config, period, self.num_periods, self.versions)
+        evaluations: dict[str, Evaluation] = {}
         for chain in chains:
-            name = CellName(chain.strategy.name, chain.recipe.name, chain.seed, period)
-            if self._link_recorded(chain, name, asked):
+            open_ones = [one for one in questions if not self._link_recorded(chain, one)]
+            if not open_ones:
                 continue
-            self.listener(CellStarted(name, self.num_done, self.num_cells))
+            self.listener(CellStarted(_name(chain, open_ones[0]), self.num_done, self.num_cells))
             watch = Stopwatch(self.clock)
-            if evaluation is None:
-                with watch.stage("prepare"):
-                    evaluation = build_evaluation(
-                        self.store, period, self.config.protocol, self.config.evaluation_seed
-                    )
-            self._make_cell(chain, name, evaluation, asked, watch)
+            for one in open_ones:
+                if one.key not in evaluations:
+                    with watch.stage("prepare"):
+                        evaluations[one.key] = pose(self.store, self.config, one)
+            self._make_cells(chain, [(one, evaluations[one.key]) for one in open_ones], watch)
 
-    def _link_recorded(self, chain: Chain, name: CellName, asked: str) -> bool:
+    def _link_recorded(self, chain: Chain, question: Question) -> bool:
         """Make a cell that is in the store part of this run."""
-        fit_key = None if self.fresh else chain.recorded_fit(name.fit_period)
+        fit_key = None if self.fresh else chain.recorded_fit(question.fit_period)
         if fit_key is None:
             return False
-        key = cell_key(fit=fit_key, evaluation=asked, metrics=self.metrics)
+        key = cell_key(fit=fit_key, evaluation=question.key, metrics=self.metrics)
         if not has_cell(self.store, key):
             return False
         link_cell(self.store, self.run_id, key)
-        self._finish(name, None)
+        self._finish(_name(chain, question), None)
         return True
 
-    def _make_cell(
+    def _make_cells(
         self,
         chain: Chain,
-        name: CellName,
-        evaluation: Evaluation,
-        asked: str,
+        asked: Sequence[tuple[Question, Evaluation]],
         watch: Stopwatch,
     ) -> None:
         """Fit, judge, record."""
+        name = _name(chain, asked[0][0])
 
         def say(text: str) -> None:
             self.listener(StageMessage(name, text))
 
-        model, fit = chain.fit(History(self.store, name.fit_period), watch, say)
-        with watch.stage("evaluate"):
-            results = evaluate(model, evaluation, self.metrics, say)
+        model, fit = chain.fit(chain.history(name.fit_period), watch, say)
+        made = []
+        for question, evaluation in asked:
+            with watch.stage("evaluate"):
+                results = evaluate(model, evaluation, self.metrics, say)
+            made.append(self._cell(chain, fit, question, evaluation, results, watch))
+            # What one fit took belongs to the first of its cells.
+            watch = Stopwatch(self.clock)
+        self._record(chain, model, fit, made)
+        for question, recorded in zip([one for one, _ in asked], made, strict=True):
+            self._finish(_name(chain, question), recorded.cell)
+
+    def _cell(
+        self,
+        chain: Chain,
+        fit: Fit,
+        question: Question,
+        evaluation: Evaluation,
+        results: Sequence[MetricResult],
+        watch: Stopwatch,
+    ) -> "_Made":
+        """What is to be recorded of an answer."""
         cell = Cell(
-            key=cell_key(fit=fit.key, evaluation=asked, metrics=self.metrics),
+            key=cell_key(fit=fit.key, evaluation=question.key, metrics=self.metrics),
             fit_key=fit.key,
-            evaluation_key=asked,
-            strategy=name.strategy,
-            model=name.model,
-            seed=name.seed,
+            evaluation_key=question.key,
+            strategy=chain.strategy.name,
+            model=chain.recipe.name,
+            seed=chain.seed,
             fit_period=evaluation.fit_period,
             eval_period=evaluation.eval_period,
             figures=tuple(_figure(result) for result in results),
@@ -231,40 +212,51 @@ class _Replay:
             finished=self.clock.now(),
         )
         judged = JudgedUsers(
-            key=asked,
+            key=question.key,
             fit_period=evaluation.fit_period,
             eval_period=evaluation.eval_period,
             users=evaluation.users,
             counts=dataclasses.asdict(evaluation.counts),
         )
-        self._record(chain, model, fit, cell, judged, [_user_figure(result) for result in results])
-        self._finish(name, cell)
+        return _Made(cell, judged, [_user_figure(result) for result in results])
 
-    def _record(
-        self,
-        chain: Chain,
-        model: FittedModel,
-        fit: Fit,
-        cell: Cell,
-        judged: JudgedUsers,
-        user_figures: Sequence[UserFigure],
-    ) -> None:
-        """Write a cell whole or not at all, with the model where the next fit starts from it."""
+    def _record(self, chain: Chain, model: FittedModel, fit: Fit, made: Sequence["_Made"]) -> None:
+        """Write the cells of a fit whole or not at all, with the model if the next follows it."""
         path = None
-        if chain.recipe.starts_warm:
-            path = write_model(self.store, fit.key, *model.to_arrays())
+        if chain.follows:
+            path = write_model(self.store, fit.key, *chain.to_arrays(model))
         with self.store.transaction():
             insert_fit(self.store, fit)
             if path is not None:
                 insert_model_file(self.store, fit.key, "warm-start", chain.key, path)
-            insert_cell(self.store, cell, judged, user_figures)
-            insert_run_cell(self.store, self.run_id, cell.key)
+            for one in made:
+                insert_cell(self.store, one.cell, one.judged, one.user_figures)
+                insert_run_cell(self.store, self.run_id, one.cell.key)
         if path is not None:
             sweep_model_files(self.store)
 
     def _finish(self, name: CellName, cell: Cell | None) -> None:
         self.num_done += 1
         self.listener(CellFinished(name, self.num_done, self.num_cells, cell))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A cell with what is recorded beside it."""
+
+    cell: Cell
+    judged: JudgedUsers
+    user_figures: Sequence[UserFigure]
+
+
+def _name(chain: Chain, question: Question) -> CellName:
+    return CellName(
+        chain.strategy.name,
+        chain.recipe.name,
+        chain.seed,
+        question.fit_period,
+        question.eval_period,
+    )
 
 
 def _figure(result: MetricResult) -> Figure:

@@ -8,12 +8,13 @@ from storage.runs import Cell
 
 @dataclass(frozen=True)
 class CellName:
-    """Which refit is meant."""
+    """Which refit is meant, and which period it is judged on."""
 
     strategy: str
     model: str
     seed: int
     fit_period: int
+    eval_period: int
 
 
 @dataclass(frozen=True)

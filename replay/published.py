@@ -77,8 +77,8 @@ def newest_model(
     if kept is not None:
         return kept
     progress(f"fitting {recipe.name} ({strategy.name}) on the periods up to {newest}")
-    model, fit = chain.fit(History(store, newest), Stopwatch(Clock()), progress)
-    path = write_model(store, fit.key, *model.to_arrays())
+    model, fit = chain.fit(chain.history(newest), Stopwatch(Clock()), progress)
+    path = write_model(store, fit.key, *chain.to_arrays(model))
     with store.transaction():
         insert_fit(store, fit)
         insert_model_file(store, fit.key, "published", chain.key, path)

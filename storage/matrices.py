@@ -42,6 +42,12 @@ class Events:
     times: NDArray[np.int64]
     periods: NDArray[np.int32]
 
+    def take(self, places: NDArray[np.intp]) -> "Events":
+        """Only the events at these places."""
+        return Events(
+            self.users[places], self.items[places], self.times[places], self.periods[places]
+        )
+
 
 def read_rows(
     store: Store,

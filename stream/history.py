@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
-from storage.matrices import UserRows, count_known_items, read_rows
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.matrices import UserRows, count_known_items, read_events, read_rows
+from storage.periods import fingerprint
 from storage.store import Store
+from stream.held_out import HeldOutUsers
 
 
 @dataclass(frozen=True)
@@ -13,10 +18,20 @@ class History:
     Attributes:
         store: where the log lies.
         period: t, the newest period that may be seen.
+        held_out: users whose rows are not seen; the items they brought are known all the same.
     """
 
     store: Store
     period: int
+    held_out: HeldOutUsers | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that can be seen."""
+        log = fingerprint(self.store, self.period)
+        if self.held_out is None:
+            return log
+        return f"{log} without {self.held_out.share!r} of its users by seed {self.held_out.seed}"
 
     @property
     def num_items(self) -> int:
@@ -36,4 +51,15 @@ class History:
         last = self.period if last is None else last
         if last > self.period:
             raise ValueError(f"period {last} is not known at the end of period {self.period}")
-        return read_rows(self.store, first, last, num_items=self.num_items)
+        found = read_rows(self.store, first, last, num_items=self.num_items)
+        if self.held_out is None:
+            return found
+        seen = np.flatnonzero(~self.held_out.mask(found.users))
+        return UserRows(found.users[seen], found.interactions[seen], found.last_period[seen])
+
+    def last_items(self) -> NDArray[np.int32]:
+        """The item of each user's last event in period t: `(n,)`, the users as in `rows(t)`."""
+        events = read_events(self.store, self.period, self.period)
+        users, from_the_end = np.unique(events.users[::-1], return_index=True)
+        items: NDArray[np.int32] = events.items[::-1][from_the_end]
+        return items if self.held_out is None else items[~self.held_out.mask(users)]

@@ -12,6 +12,7 @@ from storage.matrices import Events, count_known_items, read_events, read_item_c
 from storage.store import Store
 from stream.assembly import assemble, binary, pair_matrix
 from stream.evaluation import Evaluation
+from stream.held_out import HeldOutUsers
 
 ProtocolName = Literal["fold-in", "returning"]
 """`fold-in`: the start of what a user does in the next period is part of the question.
@@ -46,44 +47,54 @@ class ProtocolSettings:
 
 
 def build_evaluation(
-    store: Store, fit_period: int, settings: ProtocolSettings, seed: int
+    store: Store,
+    fit_period: int,
+    settings: ProtocolSettings,
+    seed: int,
+    *,
+    eval_period: int | None = None,
+    only: HeldOutUsers | None = None,
 ) -> Evaluation:
-    """Ask about period `fit_period` + 1, the same of every strategy and model.
+    """Ask about a period, the same of every strategy and model.
 
-    The context of a user is all they did in periods ≤ t and, with `fold-in`, the first share of
-    what they do in t + 1. Users with nothing in their context are skipped, and with masking those
-    whose targets all stand in it; items unknown at t are misses as targets and dropped from
+    The context of a user is all they did in the periods before it and, with `fold-in`, the first
+    share of what they do in it. Users with nothing in their context are skipped, and with masking
+    those whose targets all stand in it; items unknown at t are misses as targets and dropped from
     contexts. All of it is counted.
 
     Args:
         store: holds the log.
-        fit_period: t.
+        fit_period: t, the last period that the model saw.
         settings: the protocol.
         seed: negatives and the order of ties derive from it and t.
+        eval_period: the period asked about, t + 1 unless told.
+        only: ask only about these users.
 
     Raises:
-        UserError: period t + 1 is not in the store.
+        UserError: the period asked about is not in the store.
     """
-    events = read_events(store, fit_period + 1, fit_period + 1)
+    asked = fit_period + 1 if eval_period is None else eval_period
+    events = read_events(store, asked, asked)
     if len(events.users) == 0:
         raise UserError(
-            f"period {fit_period + 1} is not in the store, so period {fit_period} cannot be "
-            "judged; ingest it first"
+            f"period {asked} is not in the store, so the fit at period {fit_period} cannot be "
+            "judged on it; ingest it first"
         )
+    if only is not None:
+        events = events.take(np.flatnonzero(only.mask(events.users)))
     num_items = count_known_items(store, fit_period)
-    width = max(num_items, int(events.items.max()) + 1)
+    width = max(num_items, count_known_items(store, asked))
     users, rows = np.unique(events.users, return_inverse=True)
-    history = read_rows(store, 1, fit_period, num_items=num_items, users=users).interactions
+    before = read_rows(store, 1, asked - 1, num_items=width, users=users).interactions
     is_context = _mark_context(rows, settings)
 
     shape = (len(users), width)
-    before = csr_array((history.data, history.indices, history.indptr), shape=shape)
     contexts = binary(before + _pairs(events, rows, is_context, shape))
     targets = _pairs(events, rows, ~is_context, shape)
     judged = np.flatnonzero(np.diff(contexts.indptr))
     return assemble(
         fit_period=fit_period,
-        eval_period=fit_period + 1,
+        eval_period=asked,
         num_items=num_items,
         users=users[judged],
         contexts=contexts[judged],

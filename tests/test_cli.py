@@ -247,7 +247,7 @@ class TestScreen:
     def test_a_terminal_shows_stages_bars_and_means(self, replayed, capsys):
         drawn = io.StringIO()
         console = Console(file=drawn, force_terminal=True, width=120)
-        cell = CellName("individual", "infinite-ae", 0, 2)
+        cell = CellName("individual", "infinite-ae", 0, 2, 3)
         with open_existing(replayed[0]) as store, watch_replay(store, console) as listener:
             listener(RunStarted(run_id=1, num_cells=2, num_periods=3))
             listener(CellStarted(cell, 0, 2))

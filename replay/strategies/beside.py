@@ -2,12 +2,12 @@
 
 from memory.buffer import parse_policy
 from memory.distill_memory import join_rows
-from memory.protocol import Memory
+from memory.protocol import ReplayBuffer
 from models.protocol import TrainingRows
 from stream.history import History
 
 
-def rows_beside(history: History, memory: Memory) -> TrainingRows:
+def rows_beside(history: History, memory: ReplayBuffer) -> TrainingRows:
     """The users of period t, and the rows that the memory replays."""
     rows = TrainingRows.of_users(history.rows(first=history.period))
     replayed = memory.replay_rows(rows.num_items)

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 from memory.buffer import parse_policy
 from memory.distill_memory import DistillMemory
-from memory.protocol import Memory
+from memory.protocol import Memory, ReplayBuffer
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
 from replay.strategies.beside import check_memory, rows_beside
+from replay.strategies.protocol import WarmStart
 from stream.history import History
 
 BESIDE_REAL_USERS = DistillSettings(start_scale=2.0, num_steps=50)
@@ -41,15 +42,15 @@ class DistillCF:
         return "distill-cf"
 
     @property
-    def starts_warm(self) -> bool:
+    def starts_warm(self) -> WarmStart:
         """As the model is told."""
-        return False
+        return WarmStart.AS_TOLD
 
     def empty_memory(self) -> Memory:
         """No summary yet."""
         policy = parse_policy(self.policy)
         return DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
 
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
         """The users of period t, and the replayed rows."""
         return rows_beside(history, memory)

@@ -1,10 +1,19 @@
 """The seam of the strategies."""
 
+from enum import Enum
 from typing import Protocol
 
-from memory.protocol import Memory
+from memory.protocol import Memory, ReplayBuffer, TaughtMemory
 from models.protocol import TrainingRows
 from stream.history import History
+
+
+class WarmStart(Enum):
+    """Whether fits start from the weights of the period before."""
+
+    AS_TOLD = "as the settings of the model say"
+    IF_POSSIBLE = "wherever the model has weights to start from"
+    ALWAYS = "always; a model without weights is refused"
 
 
 class Strategy(Protocol):
@@ -16,15 +25,15 @@ class Strategy(Protocol):
         ...
 
     @property
-    def starts_warm(self) -> bool:
-        """Whether fits start from the weights of the period before, whatever the model says."""
+    def starts_warm(self) -> WarmStart:
+        """Whether fits start from the weights of the period before."""
         ...
 
-    def empty_memory(self) -> Memory:
+    def empty_memory(self) -> Memory | TaughtMemory:
         """The memory before the first period."""
         ...
 
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
         """The rows to fit on at period t = `history.period`.
 
         Args:

@@ -19,12 +19,16 @@ STRATEGIES: Mapping[str, str] = {
     "joint": "replay.strategies.joint:Joint",
     "finetune": "replay.strategies.finetune:Finetune",
     "distill-cf": "replay.strategies.distill_cf:DistillCF",
+    "ader": "replay.strategies.ader:Ader",
     **dict.fromkeys(SAMPLERS, SAMPLED),
 }
 """Name on the command line -> class that is the `Strategy`; a dataclass if it has settings."""
 
 DEFAULT_STRATEGIES = ("individual", "joint", "distill-cf")
 """Replayed where none is named."""
+
+STUDY_STRATEGIES = ("individual", "joint", "ader", "distill-cf", "user-rns")
+"""The paper's comparison, and random users as the memory that any other has to beat."""
 
 
 def make_strategy(name: str, settings: Mapping[str, Any] | None = None) -> "Strategy":

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from memory.buffer import parse_policy
-from memory.protocol import Memory
+from memory.protocol import Memory, ReplayBuffer
 from memory.sampled_memory import SampledMemory
 from memory.samplers.registry import find_sampler
 from models.protocol import TrainingRows
 from replay.strategies.beside import check_memory, rows_beside
+from replay.strategies.protocol import WarmStart
 from stream.history import History
 
 
@@ -40,15 +41,15 @@ class Sampled:
         return self.sampler
 
     @property
-    def starts_warm(self) -> bool:
+    def starts_warm(self) -> WarmStart:
         """As the model is told."""
-        return False
+        return WarmStart.AS_TOLD
 
     def empty_memory(self) -> Memory:
         """No row yet."""
         policy = parse_policy(self.policy)
         return SampledMemory(self.budget, policy, self.memory_weight, find_sampler(self.sampler))
 
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
         """The users of period t, and the replayed rows."""
         return rows_beside(history, memory)

@@ -3,12 +3,15 @@
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from models import gram as gram_module
-from models.gram import TILE, cross_kernel, fill_gram, make_tile_kernel
+from models.gram import TILE, cross_kernel, fill_gram, make_tile_kernel, normalised_gram
 from models.kernel import KernelSettings, kernel_gram, kernel_matrix
 from models.row_blocks import popular_items, split_rows
+from models.stax_kernel import stax_values
 
 SETTINGS = KernelSettings(depth=2)
 NUM_ITEMS = 50
@@ -99,3 +102,41 @@ def test_no_rows(backend):
     fill_gram(none, kernel, out)
     assert kernel.diagonal(none).shape == (0,)
     assert cross_kernel(none, list(none.pieces(TILE)), kernel).shape == (0, 0)
+
+
+def normalised(dense, dtype, depth=1, backend="closed-form"):
+    rows = csr_array(dense)
+    kernel = make_tile_kernel(backend, KernelSettings(depth), dense.shape[1], np.dtype(dtype))
+    return normalised_gram(split_rows(rows, popular_items(rows)), kernel)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-4), (np.float64, 1e-8)])
+@settings(max_examples=15)
+@given(num_rows=st.integers(1, 25), depth=st.integers(1, 2), seed=st.integers(0, 1000))
+def test_a_normalised_matrix_is_one_of_inner_products(dtype, tolerance, num_rows, depth, seed):
+    generator = np.random.default_rng(seed)
+    dense = random_rows(40)[generator.integers(0, 40, num_rows)]  # with equal and empty rows
+    gram = normalised(dense, dtype, depth)
+    assert gram.dtype == np.float64
+    np.testing.assert_array_equal(gram, gram.T)
+    np.testing.assert_array_equal(np.diag(gram), 1.0)
+    values = np.linalg.eigvalsh(gram)
+    assert values[0] >= -tolerance * values[-1]
+    assert (gram > 0).all()
+    assert gram.max() <= 1 + tolerance
+
+
+@pytest.mark.parametrize("backend", ["closed-form", "neural-tangents"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 5e-4), (np.float64, 5e-8)])
+def test_a_normalised_matrix_is_neural_tangents_own(backend, dtype, tolerance):
+    dense = random_rows(30)
+    with jax.enable_x64(True):
+        theirs = stax_values(dense.astype(np.float64), None, KernelSettings(2))
+    lengths = np.sqrt(np.diag(theirs))
+    np.testing.assert_allclose(
+        normalised(dense, dtype, 2, backend), theirs / lengths[:, None] / lengths, rtol=tolerance
+    )
+
+
+def test_a_normalised_matrix_of_no_rows():
+    assert normalised(np.zeros((0, NUM_ITEMS), np.float32), np.float32).shape == (0, 0)

@@ -17,12 +17,13 @@ from killed_replay import CONFIG
 from toys import BYTES_PER_ROW, LastRow, Popularity, fill, register_toys, write_log
 
 from models.protocol import FitOptions
-from replay import chain, loop
+from replay import chain, loop, plan
 from replay.clock import Clock
 from replay.config import ModelChoice, ReplayConfig
 from replay.evaluate import evaluate
 from replay.loop import run_replay
 from replay.progress import CellFinished, CellStarted, RunFinished, RunStarted, StageMessage
+from replay.questions import pose
 from replay.strategies.joint import Joint
 from replay.strategies.registry import make_strategy
 from replay.summary import load_run, summarise
@@ -72,9 +73,8 @@ def config():
 
 def test_every_cell_is_fitted_on_t_and_judged_on_the_next(store, config):
     run_id, made = replay(store, config)
-    assert sorted(made) == sorted(
-        itertools.product(("individual", "joint"), ("popularity",), (0, 7), (1, 2, 3, 4))
-    )
+    chains = itertools.product(("individual", "joint"), ("popularity",), (0, 7))
+    assert sorted(made) == sorted((*chain, t, t + 1) for chain in chains for t in (1, 2, 3, 4))
     cells = read_cells(store, run_id)
     assert all(cell.eval_period == cell.fit_period + 1 for cell in cells)
     assert read_run(store, run_id).status == "finished"
@@ -94,7 +94,15 @@ def test_a_cell_is_what_its_parts_give_by_hand(store, config):
     evaluation = build_evaluation(store, 3, ProtocolSettings(), 0)
     results = evaluate(model, evaluation)
     assert [figure.value for figure in cell.figures] == [result.values.mean for result in results]
-    assert cell.fit_report == {"rows_given": rows.num_rows, "rows_used": rows.num_rows, "reg": 5.0}
+    own = history.rows(first=3).interactions
+    assert cell.fit_report == {
+        "rows_given": rows.num_rows,
+        "rows_used": rows.num_rows,
+        "reg": 5.0,
+        "kept_rows": 0,
+        "kept_interactions": rows.interactions.nnz - own.nnz,
+        "kept_model_bytes": 0,
+    }
     judged = read_judged_users(store, run_id)[cell.evaluation_key]
     np.testing.assert_array_equal(judged.users, evaluation.users)
     assert judged.counts == dataclasses.asdict(evaluation.counts)
@@ -103,11 +111,11 @@ def test_a_cell_is_what_its_parts_give_by_hand(store, config):
 def test_an_evaluation_is_built_once_per_period(store, config, monkeypatch):
     built = []
 
-    def build(store, period, settings, seed):
-        built.append(period)
-        return build_evaluation(store, period, settings, seed)
+    def build(store, config, question):
+        built.append(question.fit_period)
+        return pose(store, config, question)
 
-    monkeypatch.setattr(loop, "build_evaluation", build)
+    monkeypatch.setattr(loop, "pose", build)
     run_id, _ = replay(store, config)
     assert built == [1, 2, 3, 4]
     assert len(read_judged_users(store, run_id)) == 4
@@ -262,7 +270,7 @@ def test_a_strategy_with_other_settings_makes_other_cells(store, monkeypatch):
     def larger(name, settings):
         return dataclasses.replace(make_strategy(name, settings), size=2)
 
-    monkeypatch.setattr(loop, "make_strategy", larger)
+    monkeypatch.setattr(plan, "make_strategy", larger)
     assert len(replay(store, config)[1]) == 4
 
 

@@ -12,6 +12,7 @@ from memory.protocol import Memory
 from models import registry as models
 from models.protocol import FitOptions, TrainingRows
 from replay.strategies import registry as strategies
+from replay.strategies.protocol import WarmStart
 from storage.ingest import IngestSettings, ingest_log
 from storage.store import Store
 from stream.history import History
@@ -140,7 +141,7 @@ class Toy:
 
     size: int = 1
     name = "toy"
-    starts_warm = False
+    starts_warm = WarmStart.AS_TOLD
 
     def empty_memory(self) -> Memory:
         return LastRow()

@@ -63,6 +63,7 @@ def known_at(store, period):
         "users": [user_ids(store, users)],
         "fingerprint": [fingerprint(store, period)],
         "item counts": [counts],
+        "last items": [History(store, period).last_items()],
         "propensities": [propensity_weights(counts)],
         "histories": columns(read_rows(store, 1, period, num_items=num_items, users=users)),
     }
@@ -166,3 +167,24 @@ def test_the_future_changes_no_fitted_model(store_of, name, futures):
         contexts = rows.interactions[:10]
         answers.append(np.concatenate(list(model.score_blocks(contexts, 4))))
     np.testing.assert_array_equal(*answers)
+
+
+@settings(max_examples=5)
+@given(futures=st.lists(some_rows(T + 1, T + 2, 25), min_size=2, max_size=2))
+def test_nor_one_that_is_taught_by_the_model_before(store_of, futures):
+    strategy, recipe = make_strategy("ader", {"budget": 10}), make_recipe("infinite-ae")
+    answers = []
+    for future in futures:
+        with store_of([*past_of_fixed_size(), *future]) as store:
+            memory = strategy.empty_memory()
+            first = strategy.training_rows(History(store, 1), memory)
+            memory = memory.learn(History(store, 1), recipe.fit(first, FitOptions(seed=4)), 0)
+            rows = strategy.training_rows(History(store, T), memory)
+            assert rows.replayed.any()
+            model = recipe.fit(rows, FitOptions(seed=4))
+            memory = memory.learn(History(store, T), model, 0)
+        kept = memory.replay_rows(model.num_items).interactions
+        scores = np.concatenate(list(model.score_blocks(rows.interactions[:10], 4)))
+        answers.append((kept.toarray(), scores))
+    for mine, yours in zip(*answers, strict=True):
+        np.testing.assert_array_equal(mine, yours)

@@ -1,0 +1,199 @@
+"""∞-AE fitted to rows and, on replayed rows, to what an earlier model answers: ADER in closed form.
+
+With D the new rows, E the replayed ones, W the row weights and d_old the items the teacher knows,
+each column of f minimises Σ_D w (f(x) − x)² + Σ_E w (f(x) − f_old(x))² + λ'‖f‖², the norm being the
+kernel's (design note 6). The columns share a factor of K + λ'W⁻¹ over D ∪ E; the columns of items
+from d_old on are fitted on D alone, with the same λ', or the exemplars would pull every new item
+to zero.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from models.fitted_infinite_ae import rows_to_arrays
+from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
+from models.memory_estimate import SCORE_ROWS
+from models.protocol import Json, TrainingRows
+from models.row_blocks import RowBlock, popular_items, split_rows
+from models.solver import Factor, KernelSystem, make_system
+
+
+@dataclass(frozen=True)
+class TaughtInfiniteAE:
+    """A solved ∞-AE with a teacher.
+
+    Attributes:
+        settings: of the recipe.
+        kernel: Θ for the d of the rows.
+        rows: D, then E.
+        pieces: the same in tiles.
+        new_rows: D alone.
+        weights: `(n,)` W, in the order of `rows`.
+        answers: `(rows of E, d_old)`, what they are fitted to.
+        factor: of K + λ'W⁻¹ over D ∪ E.
+        new_factor: of the same over D; `None` where the teacher knows all items.
+        report: λ, what validation said, which rows were used.
+    """
+
+    settings: Mapping[str, Json]
+    kernel: TileKernel
+    rows: RowBlock
+    pieces: list[RowBlock]
+    new_rows: RowBlock
+    weights: NDArray[np.float64]
+    answers: NDArray[np.float32]
+    factor: Factor
+    new_factor: Factor | None
+    report: Mapping[str, Json]
+
+    @property
+    def num_items(self) -> int:
+        """d, on which Θ depends."""
+        return int(self.rows.rows.shape[1])
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """f(x) for each context row x.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        for start in range(0, contexts.shape[0], block_rows):
+            stop = min(start + block_rows, contexts.shape[0])
+            scores = np.empty((stop - start, self.num_items), dtype=np.float32)
+            for first in range(start, stop, SCORE_ROWS):
+                last = min(first + SCORE_ROWS, stop)
+                asked = split_rows(contexts[first:last], self.rows.head_items)
+                similarity = cross_kernel(asked, self.pieces, self.kernel)
+                scores[first - start : last - start] = self._combine(similarity)
+            yield scores
+
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
+        return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The rows, their weights, the answers and λ: the factors are made again from them."""
+        arrays = {
+            **rows_to_arrays(self.rows.rows),
+            "weights": self.weights,
+            "answers": self.answers,
+        }
+        manifest: dict[str, Json] = {
+            "num_items": self.num_items,
+            "settings": dict(self.settings),
+            "report": dict(self.report),
+        }
+        return arrays, manifest
+
+    def _combine(self, similarity: NDArray[Any]) -> NDArray[np.float32]:
+        """`(b, n)` kernel values, overwritten -> `(b, num_items)` scores."""
+        num_new, known = len(self.new_rows), self.answers.shape[1]
+        of_new_rows = similarity[:, :num_new].copy() if self.new_factor is not None else None
+        coefficients = self.factor.solve(similarity).astype(np.float32, copy=False)
+        scores = self.new_rows.combine(coefficients[:, :num_new])
+        scores[:, :known] += coefficients[:, num_new:] @ self.answers
+        if self.new_factor is not None and of_new_rows is not None:
+            fresh = self.new_rows.combine(self.new_factor.solve(of_new_rows))
+            scores[:, known:] = fresh[:, known:]
+        return scores
+
+
+@dataclass(frozen=True)
+class TaughtSystem:
+    """Rows with a teacher, ready to be solved for any λ; one solution is valid at a time on a CPU.
+
+    Attributes:
+        settings: of the recipe.
+        kernel: Θ for the d of the rows.
+        rows: D, then E.
+        new_rows: D alone.
+        weights: `(n,)` in that order.
+        answers: `(rows of E, d_old)`, what they are fitted to.
+        system: K over D ∪ E.
+        new_system: K over D; `None` where the teacher knows all items.
+    """
+
+    settings: Mapping[str, Json]
+    kernel: TileKernel
+    rows: RowBlock
+    new_rows: RowBlock
+    weights: NDArray[np.float64]
+    answers: NDArray[np.float32]
+    system: KernelSystem
+    new_system: KernelSystem | None
+
+    @classmethod
+    def of(
+        cls,
+        rows: TrainingRows,
+        answers: NDArray[np.float32],
+        settings: Mapping[str, Json],
+        kernel: TileKernel,
+    ) -> "TaughtSystem":
+        """Compute the kernel matrices.
+
+        Args:
+            rows: D and E, in any order.
+            answers: `(rows of E, d_old)` of the teacher, in the order of the replayed rows.
+            settings: of the recipe.
+            kernel: Θ for the d of the rows.
+        """
+        order = np.argsort(rows.replayed, kind="stable")
+        num_new = int(np.count_nonzero(~rows.replayed))
+        interactions, weights = rows.interactions[order], rows.weights[order]
+        head = popular_items(interactions)
+        split, new_rows = split_rows(interactions, head), split_rows(interactions[:num_new], head)
+        gram = np.empty((len(split), len(split)), dtype=kernel.dtype)
+        fill_gram(split, kernel, gram)
+        diagonal = kernel.diagonal(split)
+        new_system = None
+        if answers.shape[1] < rows.num_items:
+            part = gram[:num_new, :num_new].copy()
+            new_system = make_system(part, diagonal[:num_new], weights[:num_new])
+        system = make_system(gram, diagonal, weights)
+        return cls(settings, kernel, split, new_rows, weights, answers, system, new_system)
+
+    def solve(self, reg: float, report: Mapping[str, Json]) -> TaughtInfiniteAE:
+        """Factorise for one λ."""
+        new_factor = None
+        if self.new_system is not None:
+            # One λ' rules all columns, whatever the rows that fit them.
+            own = self.new_system.ridge(reg)
+            scale = self.system.ridge(reg) / own if own else 1.0
+            new_factor = self.new_system.factorise(reg * scale)
+        return TaughtInfiniteAE(
+            settings=self.settings,
+            kernel=self.kernel,
+            rows=self.rows,
+            pieces=list(self.rows.pieces(TILE)),
+            new_rows=self.new_rows,
+            weights=self.weights,
+            answers=self.answers,
+            factor=self.system.factorise(reg),
+            new_factor=new_factor,
+            report=report,
+        )
+
+
+def check_answers(
+    answers: NDArray[Any] | None, shape: tuple[int, int]
+) -> NDArray[np.float32] | None:
+    """A stored teacher's answers, if there are any.
+
+    Raises:
+        ValueError: they do not fit rows of that shape.
+    """
+    if answers is None:
+        return None
+    if answers.ndim != 2 or len(answers) > shape[0] or answers.shape[1] > shape[1]:
+        raise ValueError("the answers of its teacher do not fit its rows")
+    if not np.isfinite(answers).all():
+        raise ValueError("an answer of its teacher is not finite")
+    return np.asarray(answers, dtype=np.float32)

@@ -1,0 +1,115 @@
+"""What a replay consists of: its chains, and which of their cells the store lacks."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from models.registry import make_recipe
+from replay.chain import Chain, Limits
+from replay.config import ReplayConfig
+from replay.keys import cell_key
+from replay.metrics.registry import default_metrics
+from replay.questions import make_questions
+from replay.strategies.registry import make_strategy
+from storage.errors import UserError
+from storage.periods import list_periods
+from storage.runs import has_cell
+from storage.store import Store
+
+
+def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str]) -> list[Chain]:
+    """All strategies × models × seeds.
+
+    Raises:
+        UserError: one of the three is missing or given twice, or they do not go together.
+    """
+    for what, names in (
+        ("strategy", config.strategies),
+        ("model", tuple(model.name for model in config.models)),
+        ("seed", config.seeds),
+    ):
+        if not names:
+            raise UserError(f"no {what} given; name at least one")
+        if len(set(names)) < len(names):
+            raise UserError(f"a {what} is given twice; name each once")
+    limits = Limits(config.memory_limit, config.max_rows)
+    return [
+        Chain(
+            store,
+            make_strategy(strategy, config.strategy_settings.get(strategy)),
+            make_recipe(model.name, model.settings),
+            seed,
+            limits,
+            versions,
+            config.held_out,
+        )
+        for strategy in config.strategies
+        for model in config.models
+        for seed in config.seeds
+    ]
+
+
+def count_periods(store: Store) -> int:
+    """P, at least two.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    num_periods = len(list_periods(store))
+    if num_periods < 2:
+        raise UserError(
+            f"{store.path or 'the store'} has {num_periods} period(s), a replay needs two: ingest "
+            "another file, or cut the log into more periods"
+        )
+    return num_periods
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a replay that can be made apart: a strategy with a seed, for all models.
+
+    The models stay together because they share what the strategy's memory makes.
+
+    Attributes:
+        config: of the replay that is this part.
+        num_missing: its cells that the store lacks.
+    """
+
+    config: ReplayConfig
+    num_missing: int
+
+
+def missing_parts(store: Store, config: ReplayConfig, versions: Mapping[str, str]) -> list[Part]:
+    """The parts of a replay that are not whole in the store, in the order of the replay.
+
+    Raises:
+        UserError: as `make_chains` and `count_periods`.
+    """
+    num_periods, metrics = count_periods(store), default_metrics()
+    questions = [
+        one
+        for period in range(1, num_periods)
+        for one in make_questions(store, config, period, num_periods, versions)
+    ]
+    missing: dict[tuple[str, int], int] = {}
+    for chain in make_chains(store, config, versions):
+        part = chain.strategy.name, chain.seed
+        missing.setdefault(part, 0)
+        for question in questions:
+            fit = chain.recorded_fit(question.fit_period)
+            there = fit is not None and has_cell(
+                store, cell_key(fit=fit, evaluation=question.key, metrics=metrics)
+            )
+            missing[part] += not there
+    return [
+        Part(_only(config, strategy, seed), count)
+        for (strategy, seed), count in missing.items()
+        if count
+    ]
+
+
+def _only(config: ReplayConfig, strategy: str, seed: int) -> ReplayConfig:
+    settings = {name: given for name, given in config.strategy_settings.items() if name == strategy}
+    return dataclasses.replace(
+        config, strategies=(strategy,), strategy_settings=settings, seeds=(seed,)
+    )

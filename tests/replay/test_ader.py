@@ -1,0 +1,339 @@
+"""`ader` through the period loop: weights, warm start, and what a resumed run goes on from."""
+
+import numpy as np
+import pytest
+from toys import fill, write_log
+
+from memory.exemplars import ExemplarMemory
+from models.infinite_ae import InfiniteAE
+from models.mvae import MVAE, FittedMVAE
+from models.protocol import FitOptions
+from models.registry import make_recipe
+from models.taught_infinite_ae import TaughtInfiniteAE
+from replay.config import ModelChoice, ReplayConfig
+from replay.loop import run_replay
+from replay.progress import CellFinished, StageMessage
+from replay.published import newest_model, recommend_items
+from replay.strategies.ader import Ader, adaptive_weight
+from replay.strategies.individual import Individual
+from replay.strategies.protocol import WarmStart
+from replay.strategies.registry import make_strategy
+from replay.summary import load_run
+from storage.artifacts import load_arrays
+from storage.errors import UserError
+from storage.ingest import ingest_period
+from storage.runs import read_cells
+from storage.store import Store
+from stream.history import History
+
+pytestmark = pytest.mark.usefixtures("with_toys")
+
+SETTINGS = {
+    "infinite-ae": {"regs": (1.0, 20.0)},
+    "mvae": {"hidden": 8, "latent": 4, "max_updates": 4, "check_every": 2, "batch_size": 8},
+}
+VERSIONS = {"code": "toys"}
+
+
+def config_of(*models, settings=None, strategies=("ader",), **changes):
+    return ReplayConfig(
+        strategies=strategies,
+        models=tuple(ModelChoice(name, SETTINGS[name]) for name in models),
+        strategy_settings={"ader": {"budget": 10, **(settings or {})}},
+        **changes,
+    )
+
+
+def figures(store, run_id):
+    """Every user's figures, and what each fit reported, cell by cell."""
+    data = load_run(store, run_id)
+    return {
+        (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
+            one.values.tolist(),
+            cell.fit_report,
+        )
+        for cell in data.cells
+        for one in data.user_figures[cell.key]
+    }
+
+
+def reports(store, run_id, name):
+    """What each fit reported under a name, period by period."""
+    return [cell.fit_report.get(name) for cell in read_cells(store, run_id)]
+
+
+@pytest.mark.parametrize(
+    ("base", "old_items", "items", "num_exemplars", "num_rows", "weight"),
+    [
+        (1.0, 100, 400, 25, 100, 0.25),  # √(1/4 · 1/4)
+        (0.8, 100, 400, 25, 100, 0.2),
+        (0.8, 90, 90, 50, 50, 0.8),
+        (1.0, 50, 100, 200, 100, 1.0),  # more exemplars than rows
+        (2.0, 81, 100, 1, 4, 0.9),  # 2 · 0.9 · 0.5
+    ],
+)
+def test_the_adaptive_weight_by_hand(base, old_items, items, num_exemplars, num_rows, weight):
+    found = adaptive_weight(
+        base,
+        old_items=old_items,
+        items=items,
+        num_exemplars=num_exemplars,
+        num_rows=num_rows,
+    )
+    assert found == pytest.approx(weight)
+
+
+def learnt(store, periods, budget=10):
+    """The memory after some periods, taught by an ∞-AE at each."""
+    memory = ExemplarMemory(budget)
+    for period in range(1, periods + 1):
+        rows = Ader(budget).training_rows(History(store, period), memory)
+        model = InfiniteAE(reg=5.0).fit(rows, FitOptions(seed=0))
+        memory = memory.learn(History(store, period), model, 0)
+    return memory
+
+
+@pytest.mark.parametrize("base", [1.0, 0.8])
+def test_exemplars_stand_beside_the_period_and_weigh_as_their_loss_does(store, base):
+    memory = learnt(store, 3)
+    history = History(store, 4)
+    rows = Ader(10, distillation_weight=base).training_rows(history, memory)
+    own = history.rows(first=4).interactions
+    assert own.shape == (15, history.num_items)
+    num_exemplars = rows.num_rows - 15
+    assert 0 < num_exemplars <= 10
+    np.testing.assert_array_equal(rows.replayed, np.arange(rows.num_rows) >= 15)
+    np.testing.assert_array_equal(rows.interactions[:15].toarray(), own.toarray())
+    assert (rows.last_period[15:] <= 3).all()
+    assert rows.teacher is memory.teacher
+    assert rows.teacher.num_items == History(store, 3).num_items < history.num_items
+    grown = History(store, 3).num_items / history.num_items
+    strength = base * np.sqrt(grown * num_exemplars / 15)
+    np.testing.assert_array_equal(rows.weights[:15], 1.0)
+    # Σ over the exemplars beside Σ over the rows is as their mean beside the mean of the rows.
+    np.testing.assert_allclose(rows.weights[15:], strength * 15 / num_exemplars)
+    assert rows.weights[15:].sum() / rows.weights[:15].sum() == pytest.approx(strength)
+
+
+def test_the_first_period_is_that_of_individual(store):
+    history = History(store, 1)
+    ader, individual = Ader(), Individual()
+    rows = ader.training_rows(history, ader.empty_memory())
+    plain = individual.training_rows(history, individual.empty_memory())
+    np.testing.assert_array_equal(rows.interactions.toarray(), plain.interactions.toarray())
+    np.testing.assert_array_equal(rows.weights, plain.weights)
+    assert not rows.replayed.any()
+    assert rows.teacher is None
+
+
+def test_it_is_individual_at_first_and_another_later(store):
+    config = ReplayConfig(
+        strategies=("individual", "ader"), models=(ModelChoice("infinite-ae", {"reg": 5.0}),)
+    )
+    found = figures(store, run_replay(store, config))
+    same = {
+        (period, found["individual", *key] == found["ader", *key])
+        for (strategy, *key) in found
+        if strategy == "ader"
+        for period in [key[2]]
+    }
+    assert {equal for period, equal in same if period == 1} == {True}
+    assert {period for period, equal in same if not equal} == {2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("settings", "flag", "warm"),
+    [
+        ({}, {}, [False, True, True, True]),
+        ({"warm_start": False}, {}, [False] * 4),
+        ({"warm_start": False}, {"warm_start": True}, [False, True, True, True]),
+    ],
+)
+def test_it_starts_warm_unless_told(store, settings, flag, warm):
+    config = ReplayConfig(
+        strategies=("ader",),
+        models=(ModelChoice("mvae", {**SETTINGS["mvae"], **flag}),),
+        strategy_settings={"ader": {"budget": 10, **settings}},
+    )
+    run_id = run_replay(store, config)
+    assert reports(store, run_id, "started_warm") == warm
+    taught = reports(store, run_id, "rows_taught")
+    assert taught[0] == 0
+    assert all(0 < number <= 10 for number in taught[1:]), "taught all the same"
+    # The run records the model as it was asked for.
+    recorded = load_run(store, run_id).run.config["models"][0]["settings"]
+    assert recorded["warm_start"] is flag.get("warm_start", False)
+
+
+def test_a_model_without_weights_is_taught_too(store):
+    assert make_strategy("ader").starts_warm is WarmStart.IF_POSSIBLE
+    assert make_strategy("ader", {"warm_start": False}).starts_warm is WarmStart.AS_TOLD
+    run_id = run_replay(store, config_of("infinite-ae"))
+    used = reports(store, run_id, "rows_used")
+    assert used[0] == 15
+    assert all(15 < number <= 25 for number in used[1:])
+
+
+@pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
+@pytest.mark.parametrize("settings", [{}, {"warm_start": False}])
+def test_a_resumed_replay_comes_to_the_same_figures(store, model, settings):
+    config = config_of(model, settings=settings, seeds=(0, 7))
+
+    def interrupt(event):
+        if isinstance(event, CellFinished) and event.num_done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_replay(store, config, listener=interrupt)
+    events = []
+    resumed = run_replay(store, config, listener=events.append)
+    cells = [event for event in events if isinstance(event, CellFinished)]
+    assert sum(event.cell is None for event in cells) == 5
+    said = [event.text for event in events if isinstance(event, StageMessage)]
+    assert not any("again" in text for text in said), "it goes on from the kept file"
+    whole = run_replay(store, config, fresh=True)
+    assert figures(store, resumed) == figures(store, whole)
+
+
+def test_an_interrupt_within_a_fit_changes_nothing(store):
+    config = config_of("infinite-ae")
+
+    def interrupt(event):
+        if isinstance(event, StageMessage) and event.text == "herding exemplars of period 2":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_replay(store, config, listener=interrupt)
+    assert len(read_cells(store, 1)) == 2
+    resumed = run_replay(store, config)
+    assert figures(store, resumed) == figures(store, run_replay(store, config, fresh=True))
+
+
+@pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
+@pytest.mark.parametrize("lost", ["file", "damaged"])
+def test_without_its_file_it_fits_again(store, model, lost):
+    config = config_of(model)
+    wanted = figures(store, run_replay(store, config))
+    store.connection.execute("DELETE FROM cells WHERE fit_period = 4")
+    store.connection.execute("DELETE FROM fits WHERE fit_key NOT IN (SELECT fit_key FROM cells)")
+    for path in store.models_folder.iterdir():
+        path.unlink() if lost == "file" else path.write_bytes(b"{}")
+    events = []
+    run_id = run_replay(store, config, listener=events.append)
+    said = [event.text for event in events if isinstance(event, StageMessage)]
+    assert [text for text in said if "again" in text] == [
+        f"fitting period {period} again, to go on from it" for period in (1, 2, 3)
+    ]
+    assert figures(store, run_id) == wanted
+
+
+def test_cells_in_between_can_be_made_again(store):
+    config = config_of("infinite-ae")
+    wanted = figures(store, run_replay(store, config))
+    store.connection.execute("DELETE FROM cells WHERE fit_period IN (2, 4)")
+    assert figures(store, run_replay(store, config)) == wanted
+
+
+@pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
+def test_the_file_of_the_model_holds_the_exemplars_it_was_fitted_beside(store, model):
+    run_replay(store, config_of(model))
+    (path,) = store.models_folder.iterdir()
+    arrays, manifest = load_arrays(path)
+    own = {
+        name.removeprefix("memory."): values
+        for name, values in arrays.items()
+        if name.startswith("memory.")
+    }
+    memory = ExemplarMemory(10).restored(own)
+    kept = memory.exemplars
+    # The last fit was at period 4, and saw what was herded after period 3.
+    assert kept.rows.shape[1] == History(store, 3).num_items
+    assert 0 < len(kept.groups) <= 10
+    assert kept.periods.max() <= 3
+    restored = make_recipe(model).restore(arrays, manifest)
+    assert isinstance(restored, TaughtInfiniteAE if model == "infinite-ae" else FittedMVAE)
+    learnt_on = memory.learn(History(store, 4), restored, 0)
+    assert learnt_on.replay_rows(restored.num_items).teacher is restored
+
+
+@pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
+def test_the_newest_model_period_by_period_is_that_of_all_at_once(tmp_path, model):
+    recipe, strategy = make_recipe(model, SETTINGS[model]), Ader(10)
+    log = write_log(tmp_path / "log.csv", num_periods=3)
+    lines = log.read_text().splitlines()
+
+    def publish(store, said=None):
+        tell = (lambda _text: None) if said is None else said.append
+        return newest_model(store, strategy, recipe, 0, progress=tell, versions=VERSIONS)
+
+    with Store.open(tmp_path / "grown.duckdb") as grown:
+        for day in range(3):
+            path = tmp_path / f"day{day}.csv"
+            start = 1_000_000_000 + 86_400 * day
+            today = [li for li in lines[1:] if start <= int(li.split(",")[2]) < start + 86_400]
+            path.write_text("\n".join([lines[0], *today]) + "\n")
+            ingest_period(grown, path)
+            said = []
+            step_by_step = publish(grown, said)
+            assert not any("again" in text for text in said), "each goes on from the kept one"
+        kept = publish(grown, said := [])
+        assert said == []
+        assert kept is not step_by_step
+        asked = recommend_items(grown, kept, ["i1", "i2"], k=5)
+        assert asked == recommend_items(grown, step_by_step, ["i1", "i2"], k=5)
+        assert len(asked) == 5
+    with Store.open(tmp_path / "whole.duckdb") as whole:
+        at_once = publish(fill(whole, log, num_periods=3))
+        contexts = History(whole, 3).rows(first=3).interactions
+    for one in (step_by_step, kept):
+        np.testing.assert_array_equal(
+            np.concatenate(list(one.score_blocks(contexts, 64))),
+            np.concatenate(list(at_once.score_blocks(contexts, 64))),
+        )
+
+
+def test_a_model_that_cannot_teach_is_refused(store):
+    config = ReplayConfig(strategies=("ader",), models=(ModelChoice("popularity"),))
+    with pytest.raises(UserError, match="choose infinite-ae or mvae"):
+        run_replay(store, config)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("budget", 0),
+        ("distillation_weight", 0.0),
+        ("distillation_weight", -1.0),
+        ("distillation_weight", float("inf")),
+        ("policy", "all"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(setting, value):
+    with pytest.raises(UserError):
+        make_strategy("ader", {setting: value})
+
+
+def test_other_settings_make_other_cells(store):
+    config = config_of("infinite-ae")
+    first = {cell.key for cell in read_cells(store, run_replay(store, config))}
+    for settings in ({"distillation_weight": 0.5}, {"budget": 5}, {"warm_start": False}):
+        run_id = run_replay(store, config_of("infinite-ae", settings=settings))
+        assert first.isdisjoint(cell.key for cell in read_cells(store, run_id))
+
+
+def test_the_models_previous_period_is_handed_on_only_where_it_starts_warm(store, monkeypatch):
+    handed = []
+    original = MVAE.fit
+
+    def fit(self, rows, options):
+        handed.append((options.previous, rows.teacher))
+        return original(self, rows, options)
+
+    monkeypatch.setattr(MVAE, "fit", fit)
+    run_replay(store, config_of("mvae"))
+    assert handed[0] == (None, None)
+    assert all(previous is teacher is not None for previous, teacher in handed[1:])
+    handed.clear()
+    run_replay(store, config_of("mvae", settings={"warm_start": False}))
+    assert all(previous is None for previous, _ in handed)
+    assert all(teacher is not None for _, teacher in handed[1:])
