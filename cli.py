@@ -12,24 +12,22 @@ from click.shell_completion import get_completion_class
 from memory.samplers.registry import SAMPLERS
 from models.registry import MODELS
 from replay.console.parameters import (
-    CUTS,
-    PROTOCOLS,
     cache_option,
     download_options,
     file_option,
     folder_option,
     json_option,
     limit_options,
+    log_options,
     memory_options,
-    names_option,
     parse_ids,
-    parse_seeds,
     reading_options,
+    replay_options,
     settings_option,
     store_option,
 )
 from replay.console.program import Program
-from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
+from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES, STUDY_STRATEGIES
 from storage.errors import UserError
 from stream.sources.registry import SOURCES, describe_sources, open_source
 
@@ -47,40 +45,8 @@ def main(debug: bool) -> None:
 
 
 @main.command()
-@click.argument("source", required=False)
-@click.option(
-    "--periods",
-    type=click.IntRange(min=2),
-    help="Periods to cut the log into (equal-count and equal-span).  [default: 17]",
-)
-@click.option(
-    "--cut",
-    type=click.Choice(CUTS),
-    help="How to cut the log.  [default: files for a folder of period files, else equal-count]",
-)
-@names_option("--model", "models", MODELS)
-@names_option("--strategy", "strategies", STRATEGIES, DEFAULT_STRATEGIES)
-@click.option(
-    "--seed",
-    "seeds",
-    multiple=True,
-    metavar="INTEGER",
-    default=("0",),
-    callback=parse_seeds,
-    help="Seeds of the fits; repeatable or with commas.  [default: 0]",
-)
-@settings_option
-@memory_options
-@click.option("--warm-start", is_flag=True, help="Start mvae from the period before's weights.")
-@click.option(
-    "--protocol",
-    type=click.Choice(PROTOCOLS),
-    default=PROTOCOLS[0],
-    show_default=True,
-    help="What is asked about the next period (see docs/protocol.md).",
-)
-@click.option("--no-mask", is_flag=True, help="Rank the items of the context too.")
-@store_option("Where log and results are kept.  [default: SOURCE.duckdb here]", required=False)
+@log_options
+@replay_options(MODELS, STRATEGIES, DEFAULT_STRATEGIES, "0")
 @folder_option("--report", "report_folder", text="Write plots and an HTML page here.")
 @json_option
 @limit_options
@@ -88,28 +54,12 @@ def main(debug: bool) -> None:
 @reading_options
 @download_options
 def replay(
-    source: str | None,
-    periods: int | None,
-    cut: str | None,
-    models: tuple[str, ...],
-    strategies: tuple[str, ...],
-    seeds: tuple[int, ...],
-    settings: tuple[tuple[str, str, Any], ...],
-    budget: int | None,
-    memory_policy: str | None,
-    memory_weight: float | None,
-    warm_start: bool,
-    protocol: Literal["fold-in", "returning"],
-    no_mask: bool,
-    store: Path | None,
     report_folder: Path | None,
     as_json: bool,
-    memory_limit: int,
-    max_rows: int | None,
     fresh: bool,
     cache: Path | None,
     mirror: str | None,
-    **reading: Any,
+    **asked: Any,
 ) -> None:
     """Cut a log into periods, refit on each, judge on the next.
 
@@ -119,39 +69,22 @@ def replay(
     """
     from rich.console import Console
 
-    from replay.choices import choose_models, choose_strategies
-    from replay.config import ReplayConfig
+    from replay.console.asked import asked_config, asked_log
     from replay.console.live import watch_replay
     from replay.console.screen import describe_ingest, print_summary, show_bar
     from replay.loop import run_replay
-    from replay.opening import LogRequest, open_log
+    from replay.opening import open_log
     from replay.report.files import write_report
     from replay.summary import load_run, summarise
-    from stream.protocol import ProtocolSettings
 
-    of_strategies, of_models = _split_settings(settings)
-    strategies = strategies or DEFAULT_STRATEGIES
-    config = ReplayConfig(
-        strategies=strategies,
-        strategy_settings=choose_strategies(
-            strategies,
-            of_strategies,
-            budget=budget,
-            policy=memory_policy,
-            weight=memory_weight,
-        ),
-        models=choose_models(models or tuple(MODELS), of_models, warm_start=warm_start),
-        seeds=seeds,
-        protocol=ProtocolSettings(protocol=protocol, mask_context=not no_mask),
-        max_rows=max_rows,
-        memory_limit=memory_limit,
-    )
-    request = LogRequest(source, store, cut, periods, _given(reading))
+    config = asked_config(asked)
     console = Console(stderr=True)
     with ExitStack() as stack:
         with show_bar(console) as progress:
             log = stack.enter_context(
-                open_log(request, cache=cache or _cache(), mirror=mirror, progress=progress)
+                open_log(
+                    asked_log(asked), cache=cache or _cache(), mirror=mirror, progress=progress
+                )
             )
         for ingested in log.reports:
             click.echo(describe_ingest(ingested), err=True)
@@ -271,6 +204,7 @@ def recommend(
     from models.registry import make_recipe
     from replay.chain import Limits
     from replay.choices import choose_models, choose_strategies
+    from replay.console.asked import split_settings
     from replay.console.screen import show_status
     from replay.opening import open_existing
     from replay.published import context_of_items, context_of_user, newest_model
@@ -279,7 +213,7 @@ def recommend(
 
     if (user is None) == (not items):
         raise click.UsageError("give either --user or --items")
-    of_strategies, of_models = _split_settings(settings)
+    of_strategies, of_models = split_settings(settings)
     (chosen,) = choose_models((model,), of_models)
     asked = choose_strategies(
         (strategy,), of_strategies, budget=budget, policy=memory_policy, weight=memory_weight
@@ -323,6 +257,87 @@ def report(store: Path, run_id: int | None, output: Path | None, as_json: bool) 
         click.echo(json.dumps(summary.to_json(), allow_nan=False))
         return
     print_summary(summary, Console())
+    for path in written:
+        click.echo(path)
+
+
+@main.group()
+def study() -> None:
+    """Many replays at once, in parallel, and one report of them."""
+
+
+@study.command(name="continual")
+@log_options
+@replay_options(MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes at a time, of one thread each.  [default: one per core, one on a GPU]",
+)
+@click.option(
+    "--transfer/--no-transfer",
+    default=True,
+    show_default=True,
+    help="Also fit without a tenth of the users, and ask these fits about them in every period.",
+)
+@click.option(
+    "--confirm-from",
+    type=click.IntRange(min=2),
+    help="Report the evaluated periods from here on apart: those nothing was chosen on.",
+)
+@folder_option("-o", "--output", text="Write the pictures and the page here.")
+@json_option
+@limit_options
+@reading_options
+@download_options
+def study_continual(
+    workers: int | None,
+    transfer: bool,
+    confirm_from: int | None,
+    output: Path | None,
+    as_json: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **asked: Any,
+) -> None:
+    """Compare what strategies make of a log over its periods (Figure 5 of the paper).
+
+    SOURCE is as for `replay`. Every strategy is followed with every model and seed. The same
+    command again goes on where the last one stopped, and takes cells of a replay as they are.
+    """
+    from rich.console import Console
+
+    from replay.console.asked import asked_config, asked_log
+    from replay.console.crew import watch_crew
+    from replay.console.screen import describe_ingest, show_bar
+    from replay.console.study import print_study
+    from replay.machine import default_workers
+    from replay.opening import open_log
+    from replay.report.study import load_study, write_study
+    from replay.study.continual import ContinualStudy, run_continual
+
+    config = asked_config(asked)
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        with show_bar(console) as progress:
+            log = stack.enter_context(
+                open_log(
+                    asked_log(asked), cache=cache or _cache(), mirror=mirror, progress=progress
+                )
+            )
+        for ingested in log.reports:
+            click.echo(describe_ingest(ingested), err=True)
+    click.echo(f"log and results: {log.path}", err=True)
+    config = dataclasses.replace(config, source=log.source, cut=log.cut)
+    plan = ContinualStudy.of(config, transfer=transfer, num_workers=workers or default_workers())
+    with watch_crew(console) as watch:
+        runs = run_continual(log.path, plan, watch=watch)
+    found = load_study(log.path, runs, plan.transfer, confirm_from)
+    written = write_study(found, output) if output else ()
+    if as_json:
+        click.echo(json.dumps(found.to_json(), allow_nan=False))
+        return
+    print_study(found, Console())
     for path in written:
         click.echo(path)
 
@@ -598,14 +613,6 @@ def completion(shell: str) -> None:
     if complete is None:
         raise UserError(f"no completion for {shell}; choose bash, zsh or fish")
     click.echo(complete(main, {}, "perennial", "_PERENNIAL_COMPLETE").source())
-
-
-def _split_settings(
-    settings: tuple[tuple[str, str, Any], ...],
-) -> tuple[tuple[tuple[str, str, Any], ...], tuple[tuple[str, str, Any], ...]]:
-    """Those of strategies, and the others."""
-    of_strategies = tuple(one for one in settings if one[0] in STRATEGIES)
-    return of_strategies, tuple(one for one in settings if one[0] not in STRATEGIES)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the machine has."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,3 +25,14 @@ def total_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
             if text.isdigit():
                 total = min(total, int(text))
     return total
+
+
+def default_workers() -> int:
+    """Processes that share this machine well: one per core, or one where there is a GPU."""
+    import jax
+
+    # Without this the question alone would take most of the GPU's memory from the workers.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,7 @@
 """A run in numbers: results, means with standard errors, timings, paired differences."""
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -160,13 +161,22 @@ def load_run(store: Store, run_id: int | None = None, *, users: bool = True) -> 
     )
 
 
-def summarise(data: RunData, *, num_resamples: int = 1000, seed: int = 0) -> Summary:
+def from_period(data: RunData, first: int) -> RunData:
+    """Only what was judged on periods from `first` on."""
+    cells = tuple(cell for cell in data.cells if cell.eval_period >= first)
+    return dataclasses.replace(data, cells=cells)
+
+
+def summarise(
+    data: RunData, *, num_resamples: int = 1000, seed: int = 0, baselines: Sequence[str] = ()
+) -> Summary:
     """Sum a run up.
 
     Args:
         data: the run; it may be unfinished, each mean is then over the periods it has.
         num_resamples: bootstrap draws; fewer than two give no standard errors and no differences.
         seed: of the bootstrap.
+        baselines: strategies that the others are compared with; one that suits unless told.
     """
     results = tuple(_results(data.cells))
     figures = _PeriodFigures.of(results)
@@ -181,7 +191,7 @@ def summarise(data: RunData, *, num_resamples: int = 1000, seed: int = 0) -> Sum
         results=results,
         means=tuple(_means(figures, resample(figures.periods))),
         timings=tuple(_timing(cell) for cell in data.cells),
-        differences=tuple(_differences(figures, resample)) if num_resamples > 1 else (),
+        differences=tuple(_differences(figures, resample, baselines)) if num_resamples > 1 else (),
     )
 
 
@@ -263,31 +273,42 @@ def _means(figures: _PeriodFigures, samples: NDArray[np.float64]) -> list[Mean]:
 
 
 def _differences(
-    figures: _PeriodFigures, resample: Callable[[tuple[int, ...]], NDArray[np.float64]]
+    figures: _PeriodFigures,
+    resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
+    baselines: Sequence[str],
 ) -> list[Difference]:
-    """Every strategy against the baseline, model by model and metric by metric."""
+    """Every strategy against the baselines, model by model and metric by metric."""
     strategies = tuple(dict.fromkeys(group[0] for group in figures.groups))
     if len(strategies) < 2:
         return []
-    baseline = baseline_of(strategies)
-    differences = []
-    for column, (strategy, *rest) in enumerate(figures.groups):
-        against = (baseline, *rest)
-        if strategy == baseline or against not in figures.groups:
-            continue
-        pair = [column, figures.groups.index(against)]
-        periods = figures.common_periods(pair)
-        if not periods:
-            continue
-        samples = resample(periods)[:, pair]
-        if np.isnan(samples).any(axis=1).all():
-            continue
-        low, high = interval(samples[:, 0] - samples[:, 1])
-        values = figures.values[np.isin(figures.periods, periods)][:, pair]
-        mean = float(np.mean(values[:, 0] - values[:, 1]))
-        model, metric, k = figures.groups[column][1:]
-        differences.append(Difference(strategy, baseline, model, metric, k, mean, low, high))
+    differences: list[Difference] = []
+    for baseline in baselines or (baseline_of(strategies),):
+        for column, (strategy, *rest) in enumerate(figures.groups):
+            against = (baseline, *rest)
+            if strategy != baseline and against in figures.groups:
+                pair = column, figures.groups.index(against)
+                differences.extend(_difference(figures, resample, pair))
     return differences
+
+
+def _difference(
+    figures: _PeriodFigures,
+    resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
+    pair: tuple[int, int],
+) -> Iterator[Difference]:
+    """The first group against the second, if they have a period in common."""
+    columns = list(pair)
+    periods = figures.common_periods(columns)
+    if not periods:
+        return
+    samples = resample(periods)[:, columns]
+    if np.isnan(samples).any(axis=1).all():
+        return
+    low, high = interval(samples[:, 0] - samples[:, 1])
+    values = figures.values[np.isin(figures.periods, periods)][:, columns]
+    mean = float(np.mean(values[:, 0] - values[:, 1]))
+    strategy, model, metric, k = figures.groups[pair[0]]
+    yield Difference(strategy, figures.groups[pair[1]][0], model, metric, k, mean, low, high)
 
 
 def _user_series(

@@ -17,6 +17,9 @@ FORMATS = ("parquet", "csv", "tsv", "dat", "inter", "ader")
 PROTOCOLS = ("fold-in", "returning")
 """`stream.protocol.ProtocolName`, here because importing that imports DuckDB."""
 
+READING = ("user_column", "item_column", "time_column", "format", "max_reject_share")
+"""Fields of `storage.ingest.IngestSettings` that `reading_options` set."""
+
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([kmgt]?)(?:i?b)?)")
 
@@ -30,7 +33,7 @@ def names_option(
         flag: as on the command line.
         name: of the parameter.
         known: what may be named.
-        default: what the command takes if none is; for the help, all if empty.
+        default: what is taken if none is named; empty stands for all.
     """
 
     def parse(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
@@ -38,7 +41,7 @@ def names_option(
         for one in names:
             if one not in known:
                 raise click.BadParameter(f"'{one}' is unknown; choose from {', '.join(known)}")
-        return names
+        return names or tuple(default)
 
     def complete(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
         start, last = text[: text.rfind(",") + 1], text[text.rfind(",") + 1 :]
@@ -125,6 +128,70 @@ def settings_option(command: Any) -> Any:
         callback=parse_settings,
         help="A model's or a strategy's setting, e.g. mvae.latent=100; repeatable.",
     )(command)
+
+
+def log_options(command: Any) -> Any:
+    """What log is meant, how it is cut, read and fetched."""
+    for option in (
+        click.option(
+            "--cut",
+            type=click.Choice(CUTS),
+            help="How to cut the log.  [default: files for a folder of period files, else "
+            "equal-count]",
+        ),
+        click.option(
+            "--periods",
+            type=click.IntRange(min=2),
+            help="Periods to cut the log into (equal-count and equal-span).  [default: 17]",
+        ),
+        click.argument("source", required=False),
+    ):
+        command = option(command)
+    stored = "Where log and results are kept.  [default: SOURCE.duckdb here]"
+    return store_option(stored, required=False)(command)
+
+
+def replay_options(
+    models: Mapping[str, Any],
+    strategies: Mapping[str, Any],
+    default_strategies: Sequence[str],
+    default_seeds: str,
+) -> Callable[[Any], Any]:
+    """Which chains are followed through the periods, and how they are judged."""
+
+    def add(command: Any) -> Any:
+        for option in (
+            click.option("--no-mask", is_flag=True, help="Rank the items of the context too."),
+            click.option(
+                "--protocol",
+                type=click.Choice(PROTOCOLS),
+                default=PROTOCOLS[0],
+                show_default=True,
+                help="What is asked about the next period (see docs/protocol.md).",
+            ),
+            click.option(
+                "--warm-start",
+                is_flag=True,
+                help="Start mvae from the period before's weights.",
+            ),
+            memory_options,
+            settings_option,
+            click.option(
+                "--seed",
+                "seeds",
+                multiple=True,
+                metavar="INTEGER",
+                default=(default_seeds,),
+                callback=parse_seeds,
+                help=f"Seeds of the fits; repeatable or with commas.  [default: {default_seeds}]",
+            ),
+            names_option("--strategy", "strategies", strategies, default_strategies),
+            names_option("--model", "models", models),
+        ):
+            command = option(command)
+        return command
+
+    return add
 
 
 def memory_options(command: Any) -> Any:

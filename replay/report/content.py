@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from replay.summary import Mean, Summary, baseline_of
+from replay.summary import Difference, Mean, Summary, baseline_of
 
 HEADLINE: tuple[tuple[str, int | None], ...] = (
     ("HR", 10),
@@ -102,25 +102,27 @@ def means_table(summary: Summary) -> Table:
     )
 
 
-def differences_table(summary: Summary) -> Table | None:
-    """What each strategy gains over the baseline; `None` if there is nothing to compare."""
+def differences_table(summary: Summary, baseline: str | None = None) -> Table | None:
+    """What each strategy gains over a baseline; `None` if there is nothing to compare.
+
+    Args:
+        summary: of the run.
+        baseline: the one that the summary's first difference is from, unless told.
+    """
     if not summary.differences:
         return None
+    baseline = baseline or summary.differences[0].baseline
     metrics = headline_metrics(summary)
-    found = {(d.model, d.strategy, d.metric, d.k): d for d in summary.differences}
-    chains = dict.fromkeys((d.model, d.strategy) for d in summary.differences)
+    found = {
+        (d.model, d.strategy, d.metric, d.k): d
+        for d in summary.differences
+        if d.baseline == baseline
+    }
+    chains = dict.fromkeys((model, strategy) for model, strategy, _, _ in found)
     rows = []
     for model, strategy in chains:
-        entries = []
-        for metric, k in metrics:
-            one = found.get((model, strategy, metric, k))
-            if one is None:
-                entries.append(Entry("–"))
-                continue
-            low, high = (format_value(metric, end, signed=True) for end in (one.low, one.high))
-            entries.append(Entry(format_value(metric, one.mean, signed=True), f"{low} to {high}"))
+        entries = [difference_entry(found.get((model, strategy, *one))) for one in metrics]
         rows.append((Entry(model), Entry(strategy), *entries))
-    baseline = summary.differences[0].baseline
     return Table(
         title=f"Difference from {baseline}",
         columns=("model", "strategy", *(metric_label(*one) for one in metrics)),
@@ -132,22 +134,22 @@ def differences_table(summary: Summary) -> Table | None:
 
 
 def headline(summary: Summary) -> list[str]:
-    """What the run shows, in a sentence per model and strategy compared with the baseline."""
-    sentences = []
+    """What the run shows, in a sentence per model and strategy compared with a baseline."""
     first = headline_metrics(summary)[:1]
-    for one in summary.differences:
-        if first != ((one.metric, one.k),):
-            continue
-        label = metric_label(one.metric, one.k)
-        change = format_value(one.metric, abs(one.mean))
-        low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
-        if one.low > 0 or one.high < 0:
-            verb = "beats" if one.mean > 0 else "trails"
-            text = f"{one.strategy} {verb} {one.baseline} by {change} points of {label}"
-        else:
-            text = f"{one.strategy} and {one.baseline} cannot be told apart in {label}"
-        sentences.append(f"With {one.model}, {text} (95% interval {low} to {high}).")
-    return sentences
+    return [tell(one) for one in summary.differences if first == ((one.metric, one.k),)]
+
+
+def tell(one: Difference) -> str:
+    """A difference in a sentence."""
+    label = metric_label(one.metric, one.k)
+    change = format_value(one.metric, abs(one.mean))
+    low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
+    if one.low > 0 or one.high < 0:
+        verb = "beats" if one.mean > 0 else "trails"
+        text = f"{one.strategy} {verb} {one.baseline} by {change} points of {label}"
+    else:
+        text = f"{one.strategy} and {one.baseline} cannot be told apart in {label}"
+    return f"With {one.model}, {text} (95% interval {low} to {high})."
 
 
 def chain_order(summary: Summary) -> list[tuple[str, str]]:
@@ -174,6 +176,14 @@ def _seconds(summary: Summary, model: str, strategy: str) -> float:
 
 def _best(means: Iterable[Mean]) -> float | None:
     return max((mean.mean for mean in means), default=None)
+
+
+def difference_entry(one: Difference | None) -> Entry:
+    """A difference and its interval."""
+    if one is None:
+        return Entry("–")
+    low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
+    return Entry(format_value(one.metric, one.mean, signed=True), f"{low} to {high}")
 
 
 def _mean_entry(mean: Mean | None, best: float | None) -> Entry:

@@ -1,5 +1,6 @@
 """A run as one HTML file that needs nothing else: pictures inside, readable on a phone."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,11 +84,42 @@ class MetricPlots:
     plots: tuple[Plot, ...]
 
 
-def render_page(data: RunData, summary: Summary) -> str:
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that only some runs have.
+
+    Attributes:
+        title: its heading.
+        note: a paragraph under it.
+        tables: drawn in this order.
+        pictures: a caption and an SVG element of our own each.
+    """
+
+    title: str
+    note: str = ""
+    tables: tuple[Table, ...] = ()
+    pictures: tuple[tuple[str, str], ...] = ()
+
+
+def render_page(
+    data: RunData,
+    summary: Summary,
+    *,
+    title: str | None = None,
+    findings: Sequence[str] | None = None,
+    sections: Sequence[Section] = (),
+) -> str:
     """Render a run as a self-contained HTML page.
 
     Names and settings are escaped: they come from files and command lines. The pictures are our
     own and go in as they are.
+
+    Args:
+        data: the run.
+        summary: of the same run.
+        title: of the page, unless it is a replay.
+        findings: sentences at the top, unless what the differences say.
+        sections: stand between the pictures and the finer tables.
     """
     environment = Environment(
         loader=PackageLoader("replay.report", "."),
@@ -104,14 +136,15 @@ def render_page(data: RunData, summary: Summary) -> str:
         timings_table(data),
     )
     return environment.get_template("page.html.j2").render(
-        title=_title(data),
+        title=title or _title(data),
         subtitle=_subtitle(data),
         unfinished=_unfinished(data),
-        findings=headline(summary),
+        findings=headline(summary) if findings is None else findings,
         means=means_table(summary) if summary.means else None,
         plots=_plots(panels),
         bands=any(line.has_band for row in panels for panel in row for line in panel.lines),
         legend=_legend(summary),
+        sections=[_with_markup(section) for section in sections],
         tables=[table for table in extra if _has_rows(table)],
         period_tables=period_tables(summary),
         meanings=MEANINGS,
@@ -140,6 +173,15 @@ def _plots(rows: Sequence[Sequence[Panel]]) -> list[MetricPlots]:
         )
         for row, panels in enumerate(rows)
     ]
+
+
+def _with_markup(section: Section) -> Section:
+    """The pictures marked as ours."""
+    pictures = tuple(
+        (caption, Markup(svg))  # noqa: S704 - drawn here, its label escaped
+        for caption, svg in section.pictures
+    )
+    return dataclasses.replace(section, pictures=pictures)
 
 
 def _legend(summary: Summary) -> list[tuple[str, str]]:

@@ -217,7 +217,7 @@ def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
         figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )
-    return _fit_for_page(buffer.getvalue(), name, f"{panel.axis_label} of {panel.model} by period")
+    return fit_for_page(buffer.getvalue(), name, f"{panel.axis_label} of {panel.model} by period")
 
 
 def _line(label: str, style: int, values: Mapping[int, Sequence[float]]) -> Line:
@@ -253,7 +253,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     axes.margins(x=0.03, y=0.08)
 
 
-def _fit_for_page(svg: str, name: str, label: str) -> str:
+def fit_for_page(svg: str, name: str, label: str) -> str:
     """Make matplotlib's file an element of a page: its own ids, the page's font and colours."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)

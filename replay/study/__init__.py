@@ -1,0 +1,1 @@
+"""Studies: many replays at once, in parallel where there are cores, and one report of them."""
