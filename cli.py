@@ -268,6 +268,7 @@ def study() -> None:
 
 @study.command(name="continual")
 @log_options
+@click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option.")
 @replay_options(MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
 @click.option(
     "--workers",
@@ -291,6 +292,7 @@ def study() -> None:
 @reading_options
 @download_options
 def study_continual(
+    named: str | None,
     workers: int | None,
     transfer: bool,
     confirm_from: int | None,
@@ -316,6 +318,9 @@ def study_continual(
     from replay.report.study import load_study, write_study
     from replay.study.continual import ContinualStudy, run_continual
 
+    if named is not None and asked["source"] is not None:
+        raise click.UsageError("the source is given twice; leave one out")
+    asked["source"] = named or asked["source"]
     config = asked_config(asked)
     console = Console(stderr=True)
     with ExitStack() as stack:

@@ -127,7 +127,7 @@ class Chain:
         key = keys.capped if _lost_rows_to_memory(model, self._limits) else keys.whole
         self._fit_keys[history.period] = key
         report = dict(model.report) | self._count_kept(history, rows, previous)
-        return model, Fit(key, self._limits.memory_limit, report)
+        return model, Fit(key, _bytes_enough(model, self._limits), report)
 
     def kept_model(self, period: int) -> FittedModel | None:
         """The model of `period` from the store, if its file is kept there and sound."""
@@ -264,6 +264,14 @@ def started_warm(recipe: Recipe, strategy: Strategy) -> Recipe:
 def _allows(wanted: int | None, recorded: int | None) -> bool:
     """Whether a fit that lost nothing under the `recorded` limit loses nothing under `wanted`."""
     return wanted is None or (recorded is not None and wanted >= recorded)
+
+
+def _bytes_enough(model: FittedModel, limits: Limits) -> int | None:
+    """A limit under which the fit comes out the same: what it takes, or what it was allowed."""
+    needed = model.report.get("bytes_estimated")
+    if needed is None or _lost_rows_to_memory(model, limits):
+        return limits.memory_limit
+    return int(needed) if limits.memory_limit is None else min(int(needed), limits.memory_limit)
 
 
 def _lost_rows_to_memory(model: FittedModel, limits: Limits) -> bool:

@@ -77,7 +77,9 @@ def choose_strategies(
             continue
         takers = [name for name in chosen if _takes(make_strategy(name), setting)]
         if not takers:
-            raise UserError(f"none of {', '.join(names)} has a memory; leave its options out")
+            raise UserError(
+                f"none of {', '.join(names)} has a setting {setting}; leave its option out"
+            )
         for name in takers:
             chosen[name][setting] = value
     for strategy, setting, value in settings:

@@ -71,7 +71,9 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """`812 MiB`, `3.4 GiB`."""
+    """`75 KiB`, `812 MiB`, `3.4 GiB`."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} KiB"
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 

@@ -22,8 +22,8 @@ _STYLE = {**STYLE, "axes.grid": False}
 
 def value_range(matrices: Sequence[TransferMatrix]) -> tuple[float, float]:
     """One scale for several maps."""
-    low = min(float(np.nanmin(one.values)) for one in matrices)
-    high = max(float(np.nanmax(one.values)) for one in matrices)
+    known = np.concatenate([one.values[~np.isnan(one.values)] for one in matrices])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     return (low, high) if high > low else (low - 1.0, high + 1.0)
 
 

@@ -260,6 +260,7 @@ def costs_table(report: StudyReport) -> Table:
     for model, strategy in chain_order(report.summary):
         one = costs[model, strategy]
         texts = (
+            format_seconds(one.fit_seconds / max(1, one.num_refits)),
             format_seconds(one.fit_seconds),
             format_seconds(one.memory_seconds),
             f"{one.kept_rows:,}",
@@ -269,7 +270,16 @@ def costs_table(report: StudyReport) -> Table:
         rows.append((Entry(model), Entry(strategy), *map(Entry, texts)))
     return Table(
         title="Cost",
-        columns=("model", "strategy", "fits", "memory", "kept rows", "interactions", "bytes"),
+        columns=(
+            "model",
+            "strategy",
+            "a fit",
+            "fits",
+            "memory",
+            "kept rows",
+            "interactions",
+            "bytes",
+        ),
         rows=tuple(rows),
         num_labels=2,
         note="Seconds of one seed over all periods. Models share what a memory makes; its time"

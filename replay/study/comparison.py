@@ -33,6 +33,7 @@ class Cost:
     """What a strategy needs with a model, for one seed.
 
     Attributes:
+        num_refits: over the periods.
         fit_seconds: of all refits.
         memory_seconds: of making what is remembered; models share it, and it is counted with the
             one that came first.
@@ -43,6 +44,7 @@ class Cost:
 
     strategy: str
     model: str
+    num_refits: int
     fit_seconds: float
     memory_seconds: float
     kept_rows: int
@@ -87,6 +89,7 @@ def count_costs(data: RunData) -> tuple[Cost, ...]:
             Cost(
                 strategy,
                 model,
+                num_refits=len(cells) // seeds,
                 fit_seconds=sum(cell.stages.get("fit", 0.0) for cell in cells) / seeds,
                 memory_seconds=sum(cell.stages.get("memory", 0.0) for cell in cells) / seeds,
                 kept_rows=round(float(np.mean([one.get("kept_rows", 0) for one in reports]))),

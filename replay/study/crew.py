@@ -19,6 +19,9 @@ from storage.errors import UserError
 Json = Any
 """What `json.loads` gives."""
 
+COMMAND = (sys.executable, "-m", "replay.study.worker")
+"""Starts a worker; see there for what it reads and says."""
+
 MAX_TRIES = 3
 """How often a task is tried that keeps losing its worker."""
 
@@ -90,6 +93,7 @@ def run_tasks(
     folder: Path,
     collect: Callable[[Task], None],
     watch: Watch,
+    command: Sequence[str] = COMMAND,
 ) -> None:
     """Work through tasks in several processes.
 
@@ -99,6 +103,7 @@ def run_tasks(
         folder: takes what workers write to standard error.
         collect: called with each task that is done, in this process.
         watch: told what happens, in this process.
+        command: starts a worker.
 
     Raises:
         UserError: a task cannot be done, or lost its worker three times; other workers are ended.
@@ -109,7 +114,7 @@ def run_tasks(
     try:
         while waiting or at_work:
             while waiting and len(at_work) < num_workers:
-                worker = _start(*waiting.popleft(), folder, lines)
+                worker = _start(*waiting.popleft(), folder, lines, command)
                 at_work[worker.process.pid] = worker
                 watch(TaskEvent(worker.task, worker.process.pid, "begun"))
             pid, line = lines.get()
@@ -118,7 +123,7 @@ def run_tasks(
                 _heed(worker, line, watch)
                 continue
             del at_work[pid]
-            if worker.process.wait() == 0:
+            if _end(worker.process) == 0:
                 collect(worker.task)
                 watch(TaskEvent(worker.task, pid, "done"))
             else:
@@ -127,7 +132,7 @@ def run_tasks(
     finally:
         for worker in at_work.values():
             worker.process.kill()
-            worker.process.wait()
+            _end(worker.process)
 
 
 def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
@@ -141,12 +146,16 @@ def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _start(
-    task: Task, tries: int, folder: Path, lines: "queue.Queue[tuple[int, str | None]]"
+    task: Task,
+    tries: int,
+    folder: Path,
+    lines: "queue.Queue[tuple[int, str | None]]",
+    command: Sequence[str],
 ) -> _Worker:
     log = folder / f"{Path(task.request.store).stem}.log"
     with log.open("a") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "replay.study.worker"],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -160,12 +169,21 @@ def _start(
 
     def read() -> None:
         assert process.stdout is not None  # noqa: S101
-        for line in process.stdout:
-            lines.put((process.pid, line))
+        with process.stdout as said:
+            for line in said:
+                lines.put((process.pid, line))
         lines.put((process.pid, None))
 
     threading.Thread(target=read, daemon=True).start()
     return _Worker(task, process, log, tries)
+
+
+def _end(process: "subprocess.Popen[str]") -> int:
+    """Wait for a process that is ending; its exit code."""
+    assert process.stdin is not None  # noqa: S101
+    with suppress(BrokenPipeError):
+        process.stdin.close()
+    return process.wait()
 
 
 def _heed(worker: _Worker, line: str, watch: Watch) -> None:
