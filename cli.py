@@ -315,7 +315,7 @@ def study_continual(
     from replay.console.study import print_study
     from replay.machine import default_workers
     from replay.opening import open_log
-    from replay.report.study import load_study, write_study
+    from replay.report.study import check_confirm_from, load_study, write_study
     from replay.study.continual import ContinualStudy, run_continual
 
     if named is not None and asked["source"] is not None:
@@ -332,6 +332,7 @@ def study_continual(
             )
         for ingested in log.reports:
             click.echo(describe_ingest(ingested), err=True)
+        check_confirm_from(log.store, confirm_from)
     click.echo(f"log and results: {log.path}", err=True)
     config = dataclasses.replace(config, source=log.source, cut=log.cut)
     plan = ContinualStudy.of(config, transfer=transfer, num_workers=workers or default_workers())

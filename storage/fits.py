@@ -30,7 +30,8 @@ class Fit:
 
     Attributes:
         key: of everything that the fit follows from.
-        memory_limit: bytes it was allowed; `None` for no limit.
+        memory_limit: bytes within which it comes out the same; `None` where only no limit is known
+            to do.
         report: what it chose and used.
     """
 

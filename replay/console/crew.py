@@ -17,6 +17,9 @@ from rich.progress import (
 from replay.report.content import format_seconds
 from replay.study.crew import TaskEvent, Watch
 
+_SHORTEST = 0.05
+"""Seconds of a cell that is worth a line: a fit is asked many questions for transfer."""
+
 
 @contextmanager
 def watch_crew(console: Console) -> Iterator[Watch]:
@@ -73,7 +76,7 @@ def _print_line(console: Console, event: TaskEvent) -> None:
         text = f"{event.task.name}: {event.kind}"
     elif event.kind == "lost":
         text = _lost(event)
-    elif event.kind == "finished" and event.details["seconds"]:
+    elif event.kind == "finished" and (event.details["seconds"] or 0.0) >= _SHORTEST:
         cell = event.details["cell"]
         text = f"{event.task.name}: period {cell['fit_period']} {cell['model']} ("
         text += f"{format_seconds(event.details['seconds'])})"

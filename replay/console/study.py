@@ -17,7 +17,8 @@ from replay.report.tables import render_means, render_table
 def print_study(report: StudyReport, console: Console) -> None:
     """The tables of a study and what they say."""
     console.print(render_means(report.summary, console.width))
-    tables = [lead_table(report.summary), *confirmed_tables(report), ranks_table(report)]
+    lead = lead_table(report.summary)
+    tables = [*([lead] if lead.rows else []), *confirmed_tables(report), ranks_table(report)]
     if report.transfer:
         tables.append(transfer_table(report))
     tables.append(costs_table(report))

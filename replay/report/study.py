@@ -30,6 +30,7 @@ from replay.study.continual import StudyRuns
 from replay.study.transfer import Metric, TransferMatrix, chance_figures, transfer_matrices
 from replay.summary import RunData, Summary, from_period, load_run, summarise
 from storage.errors import UserError
+from storage.periods import list_periods
 from storage.runs import read_cells
 from storage.store import Store
 
@@ -107,9 +108,7 @@ def load_study(
     if confirm_from is not None:
         later = from_period(data, confirm_from)
         if not later.cells:
-            raise UserError(
-                f"no period from {confirm_from} on was evaluated; give a smaller --confirm-from"
-            )
+            raise _no_period_from(confirm_from)
         confirmed = summarise(later, baselines=strategies)
     summary = summarise(data, baselines=strategies)
     return StudyReport(
@@ -121,6 +120,20 @@ def load_study(
         count_costs(data),
         transfer,
     )
+
+
+def check_confirm_from(store: Store, confirm_from: int | None) -> None:
+    """Refuse before any work what `load_study` would refuse after it.
+
+    Raises:
+        UserError: as `load_study`.
+    """
+    if confirm_from is not None and confirm_from > len(list_periods(store)):
+        raise _no_period_from(confirm_from)
+
+
+def _no_period_from(first: int) -> UserError:
+    return UserError(f"no period from {first} on was evaluated; give a smaller --confirm-from")
 
 
 def write_study(report: StudyReport, folder: Path) -> tuple[Path, ...]:
@@ -157,15 +170,12 @@ def write_study(report: StudyReport, folder: Path) -> tuple[Path, ...]:
 def render_study(report: StudyReport) -> str:
     """The study as one self-contained HTML page."""
     source = report.data.run.config.get("source")
-    lead, ranks = lead_table(report.summary), ranks_table(report)
-    sections = [
-        Section(lead.title, tables=(lead,)),
-        *_confirmation(report),
-        Section(ranks.title, tables=(ranks,)),
-    ]
+    lead, ranks, costs = lead_table(report.summary), ranks_table(report), costs_table(report)
+    sections = [Section(lead.title, tables=(lead,))] if lead.rows else []
+    sections += _confirmation(report)
+    sections.append(Section(ranks.title, tables=(ranks,)))
     if report.transfer:
         sections.append(_transfer_section(report))
-    costs = costs_table(report)
     sections.append(Section(costs.title, tables=(costs,)))
     return render_page(
         report.data,
@@ -227,7 +237,12 @@ def ranks_table(report: StudyReport) -> Table:
     found = {(one.model, one.strategy, one.metric, one.k): one for one in report.ranks}
     best = {
         (model, metric): min(
-            one.rank for one in report.ranks if (one.model, (one.metric, one.k)) == (model, metric)
+            (
+                one.rank
+                for one in report.ranks
+                if (one.model, (one.metric, one.k)) == (model, metric)
+            ),
+            default=None,
         )
         for model in dict.fromkeys(one.model for one in report.ranks)
         for metric in metrics
@@ -240,7 +255,7 @@ def ranks_table(report: StudyReport) -> Table:
             if one is None:
                 entries.append(Entry("–"))
                 continue
-            place = f"mean: {one.of_mean:g}."
+            place = f"by mean {one.of_mean:g}"
             entries.append(Entry(f"{one.rank:.1f}", place, best=one.rank == best[model, metric]))
         rows.append((Entry(model), Entry(strategy), *entries))
     return Table(
@@ -325,7 +340,7 @@ def confirmed_tables(report: StudyReport) -> tuple[Table, ...]:
         return ()
     where = f", periods from {report.confirm_from} on"
     tables = means_table(report.confirmed), lead_table(report.confirmed)
-    return tuple(replace(table, title=table.title + where) for table in tables)
+    return tuple(replace(table, title=table.title + where) for table in tables if table.rows)
 
 
 def _confirmation(report: StudyReport) -> list[Section]:

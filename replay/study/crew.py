@@ -154,7 +154,7 @@ def _start(
 ) -> _Worker:
     log = folder / f"{Path(task.request.store).stem}.log"
     with log.open("a") as errors:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -211,9 +211,10 @@ def _next_try(worker: _Worker) -> int:
     if code == 130:
         raise KeyboardInterrupt
     if worker.tries >= MAX_TRIES:
-        last = worker.log.read_text().strip().splitlines()[-1:] or [f"exit code {code}"]
+        words = worker.log.read_text().strip().splitlines()
+        last = words[-1].strip() if words else f"exit code {code}"
         raise UserError(
-            f"{worker.task.name} lost its worker {MAX_TRIES} times ({last[0]}); what was made is "
+            f"{worker.task.name} lost its worker {MAX_TRIES} times ({last}); what was made is "
             f"kept, {worker.log} has the rest; the same command again goes on"
         )
     return worker.tries + 1

@@ -29,8 +29,9 @@ from replay.strategies.registry import make_strategy
 from replay.summary import load_run, summarise
 from storage.errors import UserError
 from storage.ingest import ingest_period
-from storage.runs import read_cells, read_judged_users, read_run
+from storage.runs import read_cells, read_judged_users, read_run, read_user_figures
 from storage.store import Store
+from stream.held_out import HeldOutUsers
 from stream.history import History
 from stream.protocol import ProtocolSettings, build_evaluation
 from stream.seeds import derive_seed
@@ -527,3 +528,162 @@ def test_limits_allow_what_lost_nothing():
     assert chain._allows(11, 10)
     assert not chain._allows(9, 10)
     assert not chain._allows(10, None)
+
+
+class TestHeldOutUsers:
+    """Fits that never saw some of the users are asked about these in every period."""
+
+    HELD_OUT = HeldOutUsers(0.4, seed=1)
+    # One chain that is alone, and one of fits that follow on one another with a memory.
+    CONFIG = dataclasses.replace(CONFIG, seeds=(0,), held_out=HELD_OUT)
+
+    @staticmethod
+    def answers(store, run_id):
+        """All that must be the same however the run came about."""
+        judged, by_user = read_judged_users(store, run_id), read_user_figures(store, run_id)
+        return {
+            (cell.strategy, cell.fit_period, cell.eval_period): (
+                cell.key,
+                cell.figures,
+                cell.fit_report,
+                judged[cell.evaluation_key].users.tolist(),
+                [one.values.tolist() for one in by_user[cell.key]],
+            )
+            for cell in read_cells(store, run_id)
+        }
+
+    @pytest.fixture
+    def fitted(self, monkeypatch):
+        """The seed, which tells chain and period, and the rows of each fit as it is made."""
+        fits = []
+        original = Popularity.fit
+
+        def fit(self, rows, options):
+            fits.append((options.seed, rows))
+            return original(self, rows, options)
+
+        monkeypatch.setattr(Popularity, "fit", fit)
+        return fits
+
+    def test_each_fit_is_asked_about_every_period(self, store):
+        run_id, made = replay(store, self.CONFIG)
+        assert made == [
+            (strategy, "popularity", 0, t, asked)
+            for t in (1, 2, 3, 4)
+            for strategy in ("individual", "toy")
+            for asked in (1, 2, 3, 4, 5)
+        ]
+        assert read_run(store, run_id).num_cells == len(read_cells(store, run_id)) == 40
+        assert read_run(store, run_id).status == "finished"
+
+    def test_they_alone_are_judged(self, store):
+        run_id, _ = replay(store, self.CONFIG)
+        judged = read_judged_users(store, run_id)
+        assert len(judged) == 20, "once for both chains"
+        for found in judged.values():
+            assert len(found.users) > 0
+            assert self.HELD_OUT.mask(found.users).all()
+
+    def test_no_fit_sees_them(self, store, fitted):
+        replay(store, dataclasses.replace(self.CONFIG, strategies=("individual",)))
+        for period, (_, rows) in enumerate(fitted, 1):
+            everyone = History(store, period).rows(first=period)
+            seen = everyone.interactions[~self.HELD_OUT.mask(everyone.users)]
+            assert 0 < seen.shape[0] < everyone.interactions.shape[0]
+            np.testing.assert_array_equal(rows.interactions.toarray(), seen.toarray())
+
+    def test_a_fit_is_made_once_for_all_its_questions(self, store, fitted):
+        run_id, _ = replay(store, self.CONFIG)
+        assert [seed for seed, _ in fitted] == [
+            derive_seed(0, t, strategy, "popularity")
+            for t in (1, 2, 3, 4)
+            for strategy in ("individual", "toy")
+        ]
+        cells = read_cells(store, run_id)
+        assert len({cell.fit_key for cell in cells}) == 8
+        timed = [(cell.eval_period, "fit" in cell.stages) for cell in cells]
+        assert timed == [(asked, asked == 1) for asked in (1, 2, 3, 4, 5)] * 8
+        _, made = replay(store, self.CONFIG)
+        assert made == []
+        assert len(fitted) == 8
+
+    def test_a_cell_is_what_its_parts_give_by_hand(self, store):
+        run_id, _ = replay(store, dataclasses.replace(self.CONFIG, models=(POPULARITY,)))
+        (cell,) = [
+            cell
+            for cell in read_cells(store, run_id)
+            if (cell.strategy, cell.fit_period, cell.eval_period) == ("individual", 3, 2)
+        ]
+        rows = make_strategy("individual").training_rows(History(store, 3, self.HELD_OUT), None)
+        options = FitOptions(seed=derive_seed(0, 3, "individual", "popularity"))
+        model = Popularity().fit(rows, options)
+        evaluation = build_evaluation(
+            store, 3, ProtocolSettings(), 0, eval_period=2, only=self.HELD_OUT
+        )
+        assert [figure.value for figure in cell.figures] == [
+            result.values.mean for result in evaluate(model, evaluation)
+        ]
+
+    def test_the_usual_run_has_nothing_in_common_with_it(self, store):
+        replay(store, self.CONFIG)
+        run_id, made = replay(store, dataclasses.replace(self.CONFIG, held_out=None))
+        assert len(made) == len(read_cells(store, run_id)) == 8
+        assert store.rows("SELECT count(*) FROM fits") == [(16,)]
+        kept = {path.name for path in store.models_folder.iterdir()}
+        assert len(kept) == 4, "neither run clears away the models of the other's chains"
+
+    @pytest.mark.parametrize(
+        ("kind", "count"),
+        [(StageMessage, 1), (StageMessage, 4), (StageMessage, 20), (CellFinished, 7)],
+    )
+    def test_one_that_broke_off_goes_on_to_the_same_figures(self, store, fitted, kind, count):
+        left = itertools.count(count, -1)
+
+        def stop(event):
+            if isinstance(event, kind) and next(left) == 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_replay(store, self.CONFIG, listener=stop)
+        assert read_run(store).status == "interrupted"
+        done = self.answers(store, 1)
+        assert len(done) % 5 == 0, "the cells of a fit are there together"
+        begun = len(fitted)
+        run_id, made = replay(store, self.CONFIG)
+        assert len(made) + len(done) == 40
+        assert len(fitted) - begun == 8 - len(done) // 5, "what is kept is not fitted again"
+        found = self.answers(store, run_id)
+        assert done.items() <= found.items()
+        again, _ = replay(store, self.CONFIG, fresh=True)
+        assert found == self.answers(store, again)
+
+    def test_questions_that_are_answered_are_not_asked_again(self, store):
+        whole, _ = replay(store, self.CONFIG)
+        wanted = self.answers(store, whole)
+        store.connection.execute("DELETE FROM cells WHERE eval_period = 3 AND fit_period > 1")
+        run_id, made = replay(store, self.CONFIG)
+        assert [(t, asked) for *_, t, asked in made] == [(2, 3), (2, 3), (3, 3), (3, 3)] + [
+            (4, 3)
+        ] * 2
+        assert self.answers(store, run_id) == wanted
+
+    def test_one_more_period_makes_only_its_cells(self, tmp_path, toy_log):
+        lines = toy_log.read_text().splitlines()
+        midnight = 1_000_000_000 + 4 * 86_400
+        late = [line for line in lines[1:] if int(line.split(",")[2]) >= midnight]
+        early, last = tmp_path / "early.csv", tmp_path / "last.csv"
+        early.write_text("\n".join(line for line in lines if line not in late) + "\n")
+        last.write_text("\n".join([lines[0], *late]) + "\n")
+        with Store.open(tmp_path / "grown.duckdb") as grown:
+            before, _ = replay(fill(grown, early, num_periods=4), self.CONFIG)
+            assert len(read_cells(grown, before)) == 2 * 3 * 4
+            ingest_period(grown, last)
+            after, made = replay(grown, self.CONFIG)
+            assert sorted({(t, asked) for *_, t, asked in made}) == [
+                *((t, 5) for t in (1, 2, 3)),
+                *((4, asked) for asked in (1, 2, 3, 4, 5)),
+            ]
+            found = self.answers(grown, after)
+        with Store.open(tmp_path / "whole.duckdb") as whole:
+            run_id, _ = replay(fill(whole, toy_log), self.CONFIG)
+            assert self.answers(whole, run_id) == found

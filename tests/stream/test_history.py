@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.vocabulary import item_ids, user_ids
+from stream.held_out import HeldOutUsers
 from stream.history import History
 
 
@@ -67,3 +68,50 @@ def test_nothing_later_can_be_read(store_of):
         assert History(store, 1).num_items == 3
         with pytest.raises(ValueError, match="period 2 is not known at the end of period 1"):
             History(store, 1).rows(first=1, last=2)
+
+
+def held_out_ids(store, held_out, count):
+    """The users of a store who are held out, in the log's own identifiers."""
+    users = np.arange(count, dtype=np.int32)
+    return {int(user) for user in user_ids(store, users[held_out.mask(users)])}
+
+
+@settings(max_examples=20)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(1, 9), st.integers(0, 9), st.integers(1, 2), st.integers(0, 9)),
+        min_size=1,
+        max_size=40,
+    ),
+    seed=st.integers(0, 50),
+)
+def test_held_out_users_are_not_seen(store_of, rows, seed):
+    rows = [(1, 10, 1, 0), (2, 11, 2, 0), *rows]
+    held_out = HeldOutUsers(0.5, seed)
+    with store_of(rows) as store:
+        whole, without = History(store, 2), History(store, 2, held_out)
+        hidden = held_out_ids(store, held_out, len({row[0] for row in rows}))
+        for first in (1, 2):
+            everyone, seen = whole.rows(first), without.rows(first)
+            assert {int(user) for user in user_ids(store, seen.users)} == {
+                row[0] for row in rows if row[2] >= first
+            } - hidden
+            places = np.searchsorted(everyone.users, seen.users)
+            np.testing.assert_array_equal(
+                seen.interactions.toarray(), everyone.interactions.toarray()[places]
+            )
+            np.testing.assert_array_equal(seen.last_period, everyone.last_period[places])
+        assert without.num_items == whole.num_items, "their items are known all the same"
+        remaining = np.isin(whole.rows(2).users, without.rows(2).users)
+        np.testing.assert_array_equal(without.last_items(), whole.last_items()[remaining])
+
+
+def test_what_is_not_seen_changes_the_fingerprint(store_of):
+    with store_of(INTERLEAVED) as store:
+        found = [
+            History(store, 2, held_out).fingerprint
+            for held_out in (None, HeldOutUsers(), HeldOutUsers(0.2), HeldOutUsers(0.1, 1))
+        ]
+        assert len(set(found)) == 4
+        assert found[1] == History(store, 2, HeldOutUsers(0.1, 0)).fingerprint
+        assert found[1] != History(store, 1, HeldOutUsers()).fingerprint

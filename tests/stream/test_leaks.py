@@ -18,6 +18,7 @@ from replay.strategies.registry import STRATEGIES, make_strategy
 from storage.matrices import count_known_items, count_known_users, read_item_counts, read_rows
 from storage.periods import fingerprint
 from storage.vocabulary import item_ids, user_ids
+from stream.held_out import HeldOutUsers
 from stream.history import History
 from stream.protocol import ProtocolSettings, build_evaluation
 
@@ -188,3 +189,31 @@ def test_nor_one_that_is_taught_by_the_model_before(store_of, futures):
         answers.append((kept.toarray(), scores))
     for mine, yours in zip(*answers, strict=True):
         np.testing.assert_array_equal(mine, yours)
+
+
+@pytest.mark.parametrize("name", NEITHER)
+@settings(max_examples=5)
+@given(seed=st.integers(0, 1000))
+def test_held_out_users_change_no_fitted_model(store_of, name, seed):
+    held_out = HeldOutUsers(0.3, seed=1)
+    # The first user meets every item at once, so that users and items keep their indices.
+    past = [*((0, 100 + item, 1, 0) for item in range(40)), *past_of_fixed_size()]
+    with store_of(past) as store:
+        users = np.arange(31, dtype=np.int32)
+        hidden = {int(user) for user in user_ids(store, users[held_out.mask(users)])} - {0}
+    assert 5 < len(hidden) < 15
+    # What a held-out user does first and last stays; of the rest some is deleted, some permuted.
+    generator = np.random.default_rng(seed)
+    theirs = [row for row in past if row[0] in hidden and 0 < row[3] < 5]
+    kept = [row for row in theirs if generator.random() < 0.5]
+    items = generator.permutation([row[1] for row in kept]).tolist()
+    changed = [
+        (user, item, period, at) for (user, _, period, at), item in zip(kept, items, strict=True)
+    ]
+    answers = []
+    for log in (past, [row for row in past if row not in theirs] + changed):
+        with store_of(log) as store:
+            rows = make_strategy(name).training_rows(History(store, T, held_out), NoMemory())
+        model = make_recipe("infinite-ae").fit(rows, FitOptions(seed=4))
+        answers.append(np.concatenate(list(model.score_blocks(rows.interactions[:10], 4))))
+    np.testing.assert_array_equal(*answers)

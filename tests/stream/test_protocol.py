@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from storage.errors import UserError
 from storage.matrices import read_events
 from storage.vocabulary import item_ids, lookup_items, lookup_users, user_ids
+from stream.held_out import HeldOutUsers
 from stream.protocol import ProtocolSettings, build_evaluation
 
 RETURNING = ProtocolSettings(protocol="returning")
@@ -244,3 +245,111 @@ def test_agrees_with_the_protocol_user_by_user(store_of, rows, protocol, mask_co
     assert counts.empty_contexts == sum(not context for context, _ in asked.values())
     assert counts.targets == sum(len(targets) for _, targets in asked.values())
     assert counts.unseen_targets == sum(len(targets - known) for _, targets in asked.values())
+
+
+class TestAnyPeriod:
+    """Fits can be asked about periods that they have lived, and about ones far ahead."""
+
+    # Two users over four periods; an item that is new in each.
+    LOG = (
+        *visits(1, [10, 11], 1),
+        *visits(2, [10, 12], 1, start=50),
+        *visits(1, [20, 12], 2),
+        *visits(2, [20, 11], 2, start=50),
+        *visits(1, [30, 40, 41, 42, 43], 3),
+        *visits(2, [30, 40], 3, start=50),
+        *visits(1, [50, 51], 4),
+        *visits(2, [44, 52], 4, start=50),
+    )
+
+    @pytest.mark.parametrize(
+        ("fit_period", "eval_period", "asked"),
+        [
+            # Earlier than the fit: only what came before it is context, all of it is known.
+            (3, 2, {1: ({10, 11, 20}, {12}), 2: ({10, 12, 20}, {11})}),
+            (3, 1, {1: ({10}, {11}), 2: ({10}, {12})}),
+            # The fit's own.
+            (
+                3,
+                3,
+                {
+                    1: ({10, 11, 12, 20, 30, 40, 41, 42}, {43}),
+                    2: ({10, 11, 12, 20, 30}, {40}),
+                },
+            ),
+            # Later: what the fit does not know is dropped from contexts and missed as a target.
+            (1, 3, {1: ({10, 11, 12}, {43}), 2: ({10, 11, 12}, {40})}),
+            (1, 4, {1: ({10, 11, 12}, {51}), 2: ({10, 11, 12}, {52})}),
+        ],
+    )
+    def test_context_is_what_came_before(self, store_of, fit_period, eval_period, asked):
+        with store_of(self.LOG) as store:
+            evaluation = build_evaluation(
+                store, fit_period, ProtocolSettings(), seed=0, eval_period=eval_period
+            )
+            assert sets_of(store, evaluation) == asked
+        assert (evaluation.fit_period, evaluation.eval_period) == (fit_period, eval_period)
+        known = {item for _, item, period, _ in self.LOG if period <= fit_period}
+        assert evaluation.num_items == len(known)
+        targets = {item for _, items in asked.values() for item in items}
+        assert evaluation.counts.unseen_targets == len(targets - known)
+
+    def test_returning_takes_none_of_the_period_itself(self, store_of):
+        with store_of(self.LOG) as store:
+            found = [
+                sets_of(store, build_evaluation(store, fit, RETURNING, seed=0, eval_period=2))
+                for fit in (1, 2, 3)
+            ]
+        # An item that the fit at 1 does not know stays a target.
+        assert found == [{1: ({10, 11}, {20, 12}), 2: ({10, 12}, {20, 11})}] * 3
+
+    def test_the_next_period_is_what_is_asked_unless_told(self, store_of):
+        with store_of(self.LOG) as store:
+            one = build_evaluation(store, 2, ProtocolSettings(), seed=3)
+            other = build_evaluation(store, 2, ProtocolSettings(), seed=3, eval_period=3)
+        assert (one.counts, one.tie_seed) == (other.counts, other.tie_seed)
+        np.testing.assert_array_equal(one.negatives, other.negatives)
+        np.testing.assert_array_equal(one.contexts.toarray(), other.contexts.toarray())
+
+    def test_counts_of_items_are_those_the_fit_knew(self, store_of):
+        with store_of(self.LOG) as store:
+            asked = build_evaluation(store, 1, ProtocolSettings(), seed=0, eval_period=4)
+        assert asked.item_counts.sum() == 4
+        assert len(asked.item_counts) == asked.targets.shape[1] == 13
+
+    def test_only_some_users_are_asked(self, store_of):
+        log = [row for user in range(1, 40) for row in visits(user, [10, user, 11], 1, user * 5)]
+        log += [row for user in range(1, 50) for row in visits(user, [11, 12, 10], 2, user * 5)]
+        held_out = HeldOutUsers(0.3, seed=2)
+        with store_of(log) as store:
+            everyone = build_evaluation(store, 1, ProtocolSettings(), seed=0)
+            some = build_evaluation(store, 1, ProtocolSettings(), seed=0, only=held_out)
+            users = np.arange(49, dtype=np.int32)
+            inside = set(users[held_out.mask(users)].tolist())
+            assert set(some.users.tolist()) == inside & set(everyone.users.tolist())
+            assert 0 < len(some.users) < len(everyone.users)
+            wanted = {
+                user: found
+                for user, found in sets_of(store, everyone).items()
+                if user in {int(one) for one in user_ids(store, some.users)}
+            }
+            assert sets_of(store, some) == wanted
+        assert some.num_items == everyone.num_items
+        np.testing.assert_array_equal(some.item_counts, everyone.item_counts)
+
+    def test_nobody_may_be_left_to_ask(self, store_of):
+        with store_of(self.LOG) as store:
+            users = np.arange(2, dtype=np.int32)
+            nobody = next(
+                found
+                for found in (HeldOutUsers(0.1, seed) for seed in range(100))
+                if not found.mask(users).any()
+            )
+            asked = build_evaluation(store, 2, ProtocolSettings(), seed=0, only=nobody)
+        assert len(asked.users) == 0
+        assert asked.contexts.shape == (0, asked.num_items)
+        assert asked.counts.targets == 0
+
+    def test_the_period_must_be_there(self, store_of):
+        with store_of(self.LOG) as store, pytest.raises(UserError, match="period 5 is not in"):
+            build_evaluation(store, 1, ProtocolSettings(), seed=0, eval_period=5)

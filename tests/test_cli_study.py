@@ -1,0 +1,219 @@
+"""`perennial study continual`, as a person calls it, on a small real file."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+import cli
+from replay.config import ReplayConfig
+from replay.console.crew import watch_crew
+from replay.study.crew import Task, TaskEvent
+from replay.study.worker import Request
+
+SMALL = (
+    *("--periods", "3", "--model", "infinite-ae", "--set", "infinite-ae.reg=5"),
+    *("--strategy", "individual,joint", "--seed", "0"),
+)
+
+
+def call(*arguments: object) -> click.testing.Result:
+    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
+
+
+def call_well(*arguments: object) -> click.testing.Result:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def assert_fails(result: click.testing.Result, words: str, exit_code: int = 1) -> None:
+    """One line on stderr, beside remarks that came before, and nothing on stdout."""
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert result.stderr.splitlines()[-1] == errors[0]
+    assert words in errors[0]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    """40 users and 25 items, one line a minute."""
+    generator = np.random.default_rng(7)
+    users, items = generator.integers(40, size=900), generator.integers(25, size=900)
+    lines = [f"u{u},{i},{60 * t}\n" for t, (u, i) in enumerate(zip(users, items, strict=True))]
+    path = tmp_path_factory.mktemp("log") / "visits.csv"
+    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def studied(log, tmp_path_factory) -> tuple[Path, click.testing.Result]:
+    """A folder with a study, and what it said."""
+    folder = tmp_path_factory.mktemp("study")
+    places = ("--store", folder / "visits.duckdb", "-o", folder / "out")
+    more = ("--workers", "2", "--confirm-from", "3", "--json")
+    return folder, call_well("study", "continual", log, *SMALL, *places, *more)
+
+
+@pytest.mark.slow
+class TestStudy:
+    def test_one_json_object_alone_on_stdout(self, studied):
+        _, result = studied
+        printed = json.loads(result.stdout, parse_constant=pytest.fail)
+        assert result.stdout.count("\n") == 1
+        assert list(printed) == [
+            *("config", "results", "means", "timings", "differences"),
+            *("ranks", "costs", "confirmation", "transfer"),
+        ]
+        assert printed["config"]["source"] == "visits"
+        assert printed["config"]["status"] == "finished"
+        asked = {(one["strategy"], one["fit_period"]) for one in printed["results"]}
+        assert asked == {(name, t) for name in ("individual", "joint") for t in (1, 2)}
+        pairs = {(one["strategy"], one["baseline"]) for one in printed["differences"]}
+        assert pairs == {("joint", "individual"), ("individual", "joint")}
+        assert printed["confirmation"]["from_period"] == 3
+        matrix = printed["transfer"][0]["matrix"]
+        assert (len(matrix), len(matrix[0])) == (2, 3)
+
+    def test_it_says_what_its_workers_do(self, studied):
+        _, result = studied
+        lines = result.stderr.splitlines()
+        for name in ("individual seed 0", "joint seed 0", "joint seed 0 transfer"):
+            assert f"{name}: begun" in lines
+            assert f"{name}: done" in lines
+        assert any(line.startswith("joint seed 0: period 1 infinite-ae (") for line in lines)
+
+    def test_it_writes_a_page_and_pictures(self, studied):
+        folder, result = studied
+        out = folder / "out"
+        page = (out / "report.html").read_text()
+        assert "Strategies over the periods of visits" in page
+        assert "What is forgotten, and what carries over" in page
+        assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
+        names = {path.name for path in (out / "plots").iterdir()}
+        assert {"hr-at-10.png", "hr-at-10.svg", "transfer-hr-at-100.png"} <= names
+        assert not (folder / "visits.duckdb.study").exists()
+
+    def test_again_it_shows_the_same_at_once(self, studied, log):
+        folder, result = studied
+        again = call_well(
+            *("study", "continual", "--source", log, *SMALL),
+            *("--store", folder / "visits.duckdb", "--workers", "1"),
+        )
+        assert "begun" not in again.stderr
+        (mean,) = [
+            one["mean"]
+            for one in json.loads(result.stdout)["means"]
+            if (one["strategy"], one["metric"], one["k"]) == ("joint", "HR", 10)
+        ]
+        assert f"{mean:.2f}" in again.stdout
+        for title in ("Mean over the", "Rank", "What is forgotten", "Cost"):
+            assert title in again.stdout
+
+    def test_a_report_of_the_store_is_about_the_next_period(self, studied):
+        folder, result = studied
+        shown = call_well("report", "--store", folder / "visits.duckdb", "--json")
+        assert json.loads(shown.stdout)["means"] == json.loads(result.stdout)["means"]
+
+
+def test_cells_of_a_replay_are_taken_as_they_are(log, here):
+    options = (*SMALL, "--store", "visits.duckdb", "--memory-limit", "1GiB")
+    replayed = json.loads(call_well("replay", log, *options, "--json").stdout)
+    result = call_well(
+        "study", "continual", log, *options, "--no-transfer", "--workers", "4", "--json"
+    )
+    assert "begun" not in result.stderr
+    printed = json.loads(result.stdout)
+    assert printed["means"] == replayed["means"]
+    assert printed["transfer"] == []
+    assert printed["confirmation"] is None
+
+
+class TestRefusals:
+    def test_what_was_not_understood(self, log, here):
+        study = ("study", "continual", log)
+        assert_fails(call(*study, "--strategy", "joint,all"), "'all' is unknown", 2)
+        assert_fails(call(*study, "--workers", "0"), "'--workers'", 2)
+        assert_fails(call(*study, "--confirm-from", "1"), "'--confirm-from'", 2)
+        assert_fails(call(*study, "--source", log), "the source is given twice", 2)
+        assert_fails(call("study", "forward"), "No such command 'forward'", 2)
+        assert list(here.iterdir()) == []
+
+    def test_no_such_source(self, here):
+        assert_fails(call("study", "continual", "nothing.csv"), "'nothing.csv' is neither a file")
+        assert list(here.iterdir()) == []
+
+    def test_periods_past_the_end_are_refused_before_any_work(self, log, here):
+        result = call("study", "continual", log, *SMALL, "--confirm-from", "4")
+        assert_fails(result, "no period from 4 on was evaluated; give a smaller --confirm-from")
+        assert "begun" not in result.stderr
+
+    def test_what_cannot_go_together(self, log, here):
+        result = call("study", "continual", log, *SMALL[:-4], "--strategy", "finetune")
+        assert_fails(result, "choose another model")
+        assert not (here / "visits.duckdb.study").exists()
+
+
+def test_help_lists_the_study():
+    assert "continual" in call_well("study", "--help").stdout
+    assert "study" in call_well("--help").stdout
+    text = call_well("study", "continual", "--help").stdout
+    for option in ("--workers", "--transfer / --no-transfer", "--confirm-from", "--output"):
+        assert option in text
+
+
+class TestScreen:
+    """What is drawn while workers are at work; nothing of it may reach stdout."""
+
+    def events(self):
+        task = Task("joint [red] seed 0", Request("a", "b", ReplayConfig()), 2)
+        cell = {"fit_period": 3, "eval_period": 4, "model": "mvae"}
+        for kind, details in (
+            ("begun", {}),
+            ("started", {"cell": cell}),
+            ("stage", {"text": "kernel [bold]of[/] 40 rows"}),
+            ("finished", {"cell": cell, "seconds": 61.0}),
+            ("lost", {}),
+            ("begun", {}),
+            ("finished", {"cell": cell, "seconds": None}),
+            ("finished", {"cell": cell, "seconds": 2.0}),
+            ("done", {}),
+        ):
+            yield TaskEvent(task, 123, kind, details)
+
+    def test_a_bar_per_task_on_a_terminal(self, capsys):
+        drawn = io.StringIO()
+        with watch_crew(Console(file=drawn, force_terminal=True, width=140)) as watch:
+            for event in self.events():
+                watch(event)
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.getvalue())
+        assert "joint [red] seed 0: its worker 123 died" in text
+        assert capsys.readouterr().out == ""
+
+    def test_lines_elsewhere(self):
+        drawn = io.StringIO()
+        with watch_crew(Console(file=drawn, width=30)) as watch:
+            for event in self.events():
+                watch(event)
+        assert drawn.getvalue().splitlines() == [
+            "joint [red] seed 0: begun",
+            "joint [red] seed 0: period 3 mvae (1 min 01 s)",
+            "joint [red] seed 0: its worker 123 died; another goes on from what it made",
+            "joint [red] seed 0: begun",
+            "joint [red] seed 0: period 3 mvae (2.0 s)",
+            "joint [red] seed 0: done",
+        ]
