@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from click.shell_completion import get_completion_class
@@ -30,6 +31,9 @@ from replay.console.program import Program
 from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES, STUDY_STRATEGIES
 from storage.errors import UserError
 from stream.sources.registry import SOURCES, describe_sources, open_source
+
+if TYPE_CHECKING:
+    from replay.opening import OpenLog
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -69,28 +73,17 @@ def replay(
     """
     from rich.console import Console
 
-    from replay.console.asked import asked_config, asked_log
+    from replay.console.asked import asked_config
     from replay.console.live import watch_replay
-    from replay.console.screen import describe_ingest, print_summary, show_bar
+    from replay.console.screen import print_summary
     from replay.loop import run_replay
-    from replay.opening import open_log
     from replay.report.files import write_report
     from replay.summary import load_run, summarise
 
     config = asked_config(asked)
-    console = Console(stderr=True)
-    with ExitStack() as stack:
-        with show_bar(console) as progress:
-            log = stack.enter_context(
-                open_log(
-                    asked_log(asked), cache=cache or _cache(), mirror=mirror, progress=progress
-                )
-            )
-        for ingested in log.reports:
-            click.echo(describe_ingest(ingested), err=True)
-        click.echo(f"log and results: {log.path}", err=True)
+    with _open_log(asked, cache, mirror) as log:
         config = dataclasses.replace(config, source=log.source, cut=log.cut)
-        with watch_replay(log.store, console) as listener:
+        with watch_replay(log.store, Console(stderr=True)) as listener:
             run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
         data = load_run(log.store, run_id)
     summary = summarise(data)
@@ -309,34 +302,23 @@ def study_continual(
     """
     from rich.console import Console
 
-    from replay.console.asked import asked_config, asked_log
+    from replay.console.asked import asked_config
     from replay.console.crew import watch_crew
-    from replay.console.screen import describe_ingest, show_bar
     from replay.console.study import print_study
     from replay.machine import default_workers
-    from replay.opening import open_log
-    from replay.report.study import check_confirm_from, load_study, write_study
+    from replay.report.study import write_study
     from replay.study.continual import ContinualStudy, run_continual
+    from replay.study.results import check_confirm_from, load_study
 
     if named is not None and asked["source"] is not None:
         raise click.UsageError("the source is given twice; leave one out")
     asked["source"] = named or asked["source"]
     config = asked_config(asked)
-    console = Console(stderr=True)
-    with ExitStack() as stack:
-        with show_bar(console) as progress:
-            log = stack.enter_context(
-                open_log(
-                    asked_log(asked), cache=cache or _cache(), mirror=mirror, progress=progress
-                )
-            )
-        for ingested in log.reports:
-            click.echo(describe_ingest(ingested), err=True)
+    with _open_log(asked, cache, mirror) as log:
         check_confirm_from(log.store, confirm_from)
-    click.echo(f"log and results: {log.path}", err=True)
     config = dataclasses.replace(config, source=log.source, cut=log.cut)
     plan = ContinualStudy.of(config, transfer=transfer, num_workers=workers or default_workers())
-    with watch_crew(console) as watch:
+    with watch_crew(Console(stderr=True)) as watch:
         runs = run_continual(log.path, plan, watch=watch)
     found = load_study(log.path, runs, plan.transfer, confirm_from)
     written = write_study(found, output) if output else ()
@@ -619,6 +601,27 @@ def completion(shell: str) -> None:
     if complete is None:
         raise UserError(f"no completion for {shell}; choose bash, zsh or fish")
     click.echo(complete(main, {}, "perennial", "_PERENNIAL_COMPLETE").source())
+
+
+@contextmanager
+def _open_log(asked: dict[str, Any], cache: Path | None, mirror: str | None) -> Iterator["OpenLog"]:
+    """The log that `log_options` ask for, in its store; says on stderr what was read and where."""
+    from rich.console import Console
+
+    from replay.console.asked import asked_log
+    from replay.console.screen import describe_ingest, show_bar
+    from replay.opening import open_log
+
+    with ExitStack() as stack:
+        with show_bar(Console(stderr=True)) as progress:
+            opening = open_log(
+                asked_log(asked), cache=cache or _cache(), mirror=mirror, progress=progress
+            )
+            log = stack.enter_context(opening)
+        for ingested in log.reports:
+            click.echo(describe_ingest(ingested), err=True)
+        click.echo(f"log and results: {log.path}", err=True)
+        yield log
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

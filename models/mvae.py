@@ -125,7 +125,7 @@ class MVAE:
             UserError: as `fit`.
         """
         gather = self._gathers(rows.interactions)
-        self._check_memory(rows, gather, options.memory_limit)
+        needed = self._check_memory(rows, gather, options.memory_limit)
         fit = _Fit(self, options, gather, self._previous(options, rows.num_items))
         choice = fit.choose_updates(held)
         parameters = fit.refit(rows, choice.updates)
@@ -143,6 +143,7 @@ class MVAE:
             "first_layer": "gather" if gather else "dense",
             "started_warm": fit.previous is not None,
             "rows_taught": taught,
+            "bytes_estimated": needed,
         }
         return FittedMVAE(parameters, rows.num_items, gather, report)
 
@@ -178,8 +179,8 @@ class MVAE:
             raise ValueError("the previous model knows more items than there are")
         return previous
 
-    def _check_memory(self, rows: TrainingRows, gather: bool, limit: int | None) -> None:
-        """Refuse a training that cannot fit, before anything is allocated."""
+    def _check_memory(self, rows: TrainingRows, gather: bool, limit: int | None) -> int:
+        """Refuse a training that cannot fit, before anything is allocated; the bytes it needs."""
         # With a teacher an update has a batch of replayed rows beside the one of new rows.
         batch_rows = self.batch_size * (1 if rows.teacher is None else 2)
         longest = np.sort(np.diff(rows.interactions.indptr))[-batch_rows:]
@@ -197,6 +198,7 @@ class MVAE:
                 f"{rows.num_items:,} items, over the memory limit of {limit / 2**30:.1f} GiB; "
                 "raise --memory-limit, or lower mvae's setting 'hidden'"
             )
+        return needed
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from rich.console import Console
 
-from replay.report.study import (
-    StudyReport,
+from replay.report.study_tables import (
     confirmed_tables,
     costs_table,
     findings,
@@ -12,6 +11,7 @@ from replay.report.study import (
     transfer_table,
 )
 from replay.report.tables import render_means, render_table
+from replay.study.results import StudyReport
 
 
 def print_study(report: StudyReport, console: Console) -> None:

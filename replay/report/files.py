@@ -1,7 +1,9 @@
 """The report of a run as files in a folder."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from replay.report.page import render_page
 from replay.report.plots import save_plots
@@ -27,14 +29,42 @@ def write_report(data: RunData, summary: Summary, folder: Path) -> tuple[Path, .
     Raises:
         UserError: the folder cannot be written.
     """
+    return write_folder(
+        folder,
+        render_page(data, summary),
+        summary.to_json(),
+        lambda plots: save_plots(summary, plots),
+    )
+
+
+def write_folder(
+    folder: Path,
+    page: str,
+    numbers: Mapping[str, Any],
+    save_pictures: Callable[[Path], tuple[Path, ...]],
+) -> tuple[Path, ...]:
+    """Write a report of any kind.
+
+    Args:
+        folder: made where absent; earlier reports in it are replaced.
+        page: as HTML.
+        numbers: what `json.dumps` takes.
+        save_pictures: writes pictures into the folder that it is given, and names them.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     try:
         plots = folder / PLOTS
         plots.mkdir(parents=True, exist_ok=True)
-        page, numbers = folder / PAGE, folder / NUMBERS
-        page.write_text(render_page(data, summary), encoding="utf-8")
-        text = json.dumps(summary.to_json(), indent=1, allow_nan=False)
-        numbers.write_text(text + "\n", encoding="utf-8")
-        return (page, numbers, *save_plots(summary, plots))
+        paths = folder / PAGE, folder / NUMBERS
+        paths[0].write_text(page, encoding="utf-8")
+        text = json.dumps(numbers, indent=1, allow_nan=False)
+        paths[1].write_text(text + "\n", encoding="utf-8")
+        return (*paths, *save_pictures(plots))
     except OSError as error:
         raise UserError(
             f"{folder}: the report cannot be written ({error.strerror}); name another folder"

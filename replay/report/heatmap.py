@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patheffects import withStroke
 
 from replay.report.content import metric_label
 from replay.report.plots import STYLE, fit_for_page
@@ -100,11 +100,17 @@ def _draw(axes: Axes, matrix: TransferMatrix, limits: tuple[float, float]) -> Ax
     )
     fits = np.arange(1, num_fits + 1)
     stairs = np.column_stack([fits - 0.5, fits + 0.5]).ravel()
-    axes.plot(np.repeat(fits + 0.5, 2), stairs, color="white", linewidth=1.5)
+    edged = [withStroke(linewidth=3.0, foreground="#1f2328")]
+    axes.plot(np.repeat(fits + 0.5, 2), stairs, color="white", linewidth=1.5, path_effects=edged)
     axes.set_xlim(0.5, num_periods + 0.5)
     axes.set_ylim(num_fits + 0.5, 0.5)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
+    axes.set_xticks(_ticks(num_periods))
+    axes.set_yticks(_ticks(num_fits))
     for spine in axes.spines.values():
         spine.set_visible(False)
     return image
+
+
+def _ticks(count: int) -> list[int]:
+    """1, and a few more as far apart."""
+    return list(range(1, count + 1, -(-count // 6)))

@@ -1,8 +1,8 @@
 """A run as one HTML file that needs nothing else: pictures inside, readable on a phone."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -92,13 +92,13 @@ class Section:
         title: its heading.
         note: a paragraph under it.
         tables: drawn in this order.
-        pictures: a caption and an SVG element of our own each.
+        pictures: heading -> what stands under it, each a caption and an SVG element of our own.
     """
 
     title: str
     note: str = ""
     tables: tuple[Table, ...] = ()
-    pictures: tuple[tuple[str, str], ...] = ()
+    pictures: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
 
 
 def render_page(
@@ -177,10 +177,13 @@ def _plots(rows: Sequence[Sequence[Panel]]) -> list[MetricPlots]:
 
 def _with_markup(section: Section) -> Section:
     """The pictures marked as ours."""
-    pictures = tuple(
-        (caption, Markup(svg))  # noqa: S704 - drawn here, its label escaped
-        for caption, svg in section.pictures
-    )
+    pictures = {
+        heading: [
+            (caption, Markup(svg))  # noqa: S704 - drawn here, its label escaped
+            for caption, svg in together
+        ]
+        for heading, together in section.pictures.items()
+    }
     return dataclasses.replace(section, pictures=pictures)
 
 

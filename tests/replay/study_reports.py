@@ -6,8 +6,8 @@ from datetime import datetime
 import numpy as np
 from test_summary import RUN, make_run
 
-from replay.report.study import TRANSFER, StudyReport
 from replay.study.comparison import count_costs, rank_strategies
+from replay.study.results import TRANSFER, StudyReport
 from replay.study.transfer import TransferMatrix
 from replay.summary import from_period, summarise
 from storage.periods import PeriodSummary

@@ -14,17 +14,16 @@ from test_report_page import EVIL, read
 from replay.console.study import print_study
 from replay.report.content import format_bytes
 from replay.report.heatmap import inline_heatmap, save_heatmaps, value_range
-from replay.report.study import (
-    check_confirm_from,
+from replay.report.study import render_study, write_study
+from replay.report.study_tables import (
     costs_table,
     findings,
     lead_table,
     ranks_table,
-    render_study,
     subject_of,
     transfer_table,
-    write_study,
 )
+from replay.study.results import check_confirm_from
 from replay.study.transfer import TransferMatrix
 from storage.errors import UserError
 from storage.store import Store
@@ -134,9 +133,10 @@ class TestTables:
         assert subject_of(make_report(strategies=("joint", "ader")).summary) == "ader"
 
     def test_findings_are_about_the_periods_set_apart(self, report):
-        found = findings(report)
+        where, *found = findings(report)
+        assert where == "On the periods from 3 on:"
         assert len(found) == 8
-        assert all(one.startswith("Periods from 3 on: with ") for one in found)
+        assert all(one.startswith("With ") for one in found)
         assert all("distill-cf" in one for one in found)
         everywhere = dataclasses.replace(report, confirmed=None, confirm_from=None)
         assert all(one.startswith("With ") for one in findings(everywhere))
