@@ -76,9 +76,15 @@ class ExemplarMemory:
         )
 
     def learn(
-        self, history: History, model: FittedModel, seed: int, say: Say = say_nothing
+        self,
+        history: History,
+        model: FittedModel,
+        seed: int,
+        say: Say = say_nothing,
+        *,
+        shared_seed: int | None = None,
     ) -> "ExemplarMemory":
-        """Herd among the users of the period and the exemplars so far.
+        """Herd among the users of the period and the exemplars so far; each model has its own.
 
         Raises:
             UserError: the model cannot say how alike rows are.

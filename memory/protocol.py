@@ -59,7 +59,13 @@ class TaughtMemory(ReplayBuffer, Protocol):
     """
 
     def learn(
-        self, history: History, model: FittedModel, seed: int, say: Say = say_nothing
+        self,
+        history: History,
+        model: FittedModel,
+        seed: int,
+        say: Say = say_nothing,
+        *,
+        shared_seed: int | None = None,
     ) -> "TaughtMemory":
         """The memory after period `history.period` is over.
 
@@ -68,6 +74,7 @@ class TaughtMemory(ReplayBuffer, Protocol):
             model: fitted at that period, beside what this memory replays.
             seed: of the chain of fits; every random draw derives from it and the period.
             say: told how it goes.
+            shared_seed: for draws that the chains of other models share; `seed` unless told.
 
         Raises:
             UserError: the model is of a kind that cannot teach.

@@ -201,7 +201,7 @@ class Chain:
         assert self._last is not None  # noqa: S101 - `_model_before` came first
         assert self._last[0] == period  # noqa: S101
         seed = derive_seed(self.seed, self.strategy.name, self.recipe.name)
-        return self._memory.learn(past, self._last[1], seed, say)
+        return self._memory.learn(past, self._last[1], seed, say, shared_seed=self.seed)
 
     def _model_before(self, history: History, say: Callable[[str], None]) -> FittedModel | None:
         """The model of the period before; fitted again where the store does not keep it."""

@@ -20,6 +20,7 @@ STRATEGIES: Mapping[str, str] = {
     "finetune": "replay.strategies.finetune:Finetune",
     "distill-cf": "replay.strategies.distill_cf:DistillCF",
     "ader": "replay.strategies.ader:Ader",
+    "distill-ader": "replay.strategies.distill_ader:DistillAder",
     **dict.fromkeys(SAMPLERS, SAMPLED),
 }
 """Name on the command line -> class that is the `Strategy`; a dataclass if it has settings."""

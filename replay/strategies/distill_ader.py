@@ -1,0 +1,50 @@
+"""`distill-ader`: DISTILL-CF's synthetic users, with the last model's answers for targets."""
+
+from dataclasses import dataclass, field
+
+from memory.buffer import parse_policy
+from memory.distill_memory import DistillMemory
+from memory.protocol import ReplayBuffer, TaughtMemory
+from memory.settings import DistillSettings
+from memory.taught_replay import TaughtReplay
+from models.protocol import TrainingRows
+from replay.strategies.beside import check_memory, rows_beside
+from replay.strategies.distill_cf import BESIDE_REAL_USERS
+from replay.strategies.protocol import WarmStart
+from stream.history import History
+
+_POLICY = "whole"
+
+
+@dataclass(frozen=True)
+class DistillAder:
+    """Summaries as contexts, ADER's distillation as targets.
+
+    Attributes:
+        budget: B, synthetic users that are replayed at any period.
+        memory_weight: how much one counts beside a user of the new period.
+        distillation: how the log so far is distilled; the budget stands for its number of synthetic
+            users. With `distill-cf`'s settings and budget, its summaries serve here too.
+    """
+
+    budget: int = 500
+    memory_weight: float = 1.0
+    distillation: DistillSettings = field(default_factory=lambda: BESIDE_REAL_USERS)
+
+    name = "distill-ader"
+    starts_warm = WarmStart.AS_TOLD
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        check_memory(self.budget, _POLICY, self.memory_weight)
+
+    def empty_memory(self) -> TaughtMemory:
+        """No summary yet."""
+        policy = parse_policy(_POLICY)
+        return TaughtReplay(
+            DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
+        )
+
+    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+        """The users of period t, and the synthetic users with their teacher."""
+        return rows_beside(history, memory)
