@@ -78,7 +78,8 @@ def choose_strategies(
         takers = [name for name in chosen if _takes(make_strategy(name), setting)]
         if not takers:
             raise UserError(
-                f"none of {', '.join(names)} has a setting {setting}; leave its option out"
+                f"none of {', '.join(names)} has a memory with the setting {setting}; leave its "
+                "option out"
             )
         for name in takers:
             chosen[name][setting] = value
