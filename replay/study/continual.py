@@ -15,7 +15,7 @@ from replay.loop import run_replay
 from replay.plan import Part, missing_parts
 from replay.progress import Listener, ignore_events
 from replay.study.crew import Task, Watch, run_tasks
-from replay.study.worker import Request
+from replay.study.worker import Request, copy_store
 from storage.merge import merge_results
 from storage.store import Store
 from storage.versions import read_versions
@@ -113,7 +113,7 @@ def run_continual(
     if parts:
         folder.mkdir()
         snapshot = folder / _SNAPSHOT
-        _copy_store(path, snapshot)
+        copy_store(path, snapshot)
         tasks = [_task(part, folder, snapshot) for part in parts]
         with Store.open(path) as store:
             run_tasks(
@@ -145,11 +145,3 @@ def _collect(store: Store, path: Path) -> None:
         merge_results(store, made)
     path.unlink()
     shutil.rmtree(path.with_name(path.name + ".models"), ignore_errors=True)
-
-
-def _copy_store(path: Path, copy: Path) -> None:
-    """Copy a store that no one has open, models and all."""
-    models = path.with_name(path.name + ".models")
-    if models.is_dir():
-        shutil.copytree(models, copy.with_name(copy.name + ".models"))
-    shutil.copyfile(path, copy)

@@ -69,13 +69,13 @@ def _work(request: Request) -> None:
 
     path = Path(request.store)
     if not path.exists():
-        _copy(Path(request.snapshot), path)
+        copy_store(Path(request.snapshot), path)
     with Store.open(path) as store:
         run_replay(store, request.config, listener=_tell_event)
 
 
-def _copy(snapshot: Path, path: Path) -> None:
-    """Make the worker's store, whole or not at all."""
+def copy_store(snapshot: Path, path: Path) -> None:
+    """Copy a store that no one has open, models and all; it is there whole or not at all."""
     models = snapshot.with_name(snapshot.name + ".models")
     if models.is_dir():
         shutil.copytree(models, path.with_name(path.name + ".models"), dirs_exist_ok=True)
