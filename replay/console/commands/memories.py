@@ -1,0 +1,106 @@
+"""`memory`: summaries in a store."""
+
+import json
+from pathlib import Path
+
+import click
+
+from replay.console.parameters import (
+    file_option,
+    json_option,
+    store_option,
+)
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+@click.group()
+def memory() -> None:
+    """What is remembered of past periods: summaries of synthetic users."""
+
+
+@memory.command(name="show")
+@store_option("The store that holds the summaries.")
+@json_option
+def show_memory(store: Path, as_json: bool) -> None:
+    """Show the summaries of a store, period by period."""
+    from rich.console import Console
+
+    from replay.console.memory import describe_devices, render_summaries
+    from replay.opening import open_existing
+    from replay.summaries import show_summaries
+
+    with open_existing(store) as opened:
+        shown = show_summaries(opened)
+    if as_json:
+        click.echo(json.dumps({"summaries": [one.to_json() for one in shown]}, allow_nan=False))
+    elif not shown:
+        click.echo("no summary yet; `perennial replay --strategy distill-cf` makes them")
+    else:
+        Console().print(render_summaries(shown))
+        click.echo(describe_devices(shown))
+
+
+@memory.command(name="export")
+@store_option("The store that holds the summaries.")
+@click.option("--period", type=click.IntRange(min=1), help="Only this period's.  [default: all]")
+@click.option("--seed", type=click.IntRange(min=0), help="Only this seed's, as `show` has it.")
+@file_option("-o", "--output", text="The Parquet file to write.")
+def export_memory(store: Path, period: int | None, seed: int | None, output: Path) -> None:
+    """Write summaries to a Parquet file, to train other models on.
+
+    Its columns are summary, period, seed, synthetic_user, item_id and weight; the synthetic users
+    of a summary are numbered in order of usefulness.
+    """
+    from replay.opening import open_existing
+    from replay.summaries import export_summaries
+
+    with open_existing(store) as opened:
+        count = export_summaries(opened, output, period=period, seed=seed)
+    click.echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
+
+
+@memory.command(name="audit")
+@store_option("The store that holds the summaries and the log.")
+@click.option("--period", type=click.IntRange(min=1), help="Whose summary.  [default: the newest]")
+@click.option("--seed", type=click.IntRange(min=0), help="The summary's, as `show` has it.")
+@click.option(
+    "--audit-seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of the draws of the audit itself.",
+)
+@file_option("--plot", text="A picture to write, such as audit.png.", required=False)
+@json_option
+def audit_memory(
+    store: Path,
+    period: int | None,
+    seed: int | None,
+    audit_seed: int,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Tell how far a summary hides the users it was made of.
+
+    Compares each synthetic user with the nearest real one, and tries to tell users the summary was
+    made of from users it was not made of.
+    """
+    from rich.console import Console
+
+    from replay.auditing import audit_summary
+    from replay.console.audit import print_audit
+    from replay.console.memory import show_distillation
+    from replay.opening import open_existing
+    from replay.report.audit_plot import save_audit_plot
+    from replay.summaries import choose_summaries
+
+    with open_existing(store) as opened, show_distillation(Console(stderr=True)) as listener:
+        record = choose_summaries(opened, period, seed)[-1]
+        found = audit_summary(opened, record, audit_seed, listener)
+    if plot is not None:
+        save_audit_plot(found, plot)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), allow_nan=False))
+    else:
+        print_audit(found, Console())

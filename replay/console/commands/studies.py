@@ -1,0 +1,99 @@
+"""`study`: many replays at once."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from models.registry import MODELS
+from replay.console.asked_log import open_asked_log
+from replay.console.parameters import (
+    download_options,
+    folder_option,
+    json_option,
+    limit_options,
+    log_options,
+    reading_options,
+    replay_options,
+)
+from replay.strategies.registry import STRATEGIES, STUDY_STRATEGIES
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+@click.group()
+def study() -> None:
+    """Many replays at once, in parallel, and one report of them."""
+
+
+@study.command(name="continual")
+@log_options
+@click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option.")
+@replay_options(MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes at a time, of one thread each.  [default: one per core, one on a GPU]",
+)
+@click.option(
+    "--transfer/--no-transfer",
+    default=True,
+    show_default=True,
+    help="Also fit without a tenth of the users, and ask these fits about them in every period.",
+)
+@click.option(
+    "--confirm-from",
+    type=click.IntRange(min=2),
+    help="Report the evaluated periods from here on apart: those nothing was chosen on.",
+)
+@folder_option("-o", "--output", text="Write the pictures and the page here.")
+@json_option
+@limit_options
+@reading_options
+@download_options
+def study_continual(
+    named: str | None,
+    workers: int | None,
+    transfer: bool,
+    confirm_from: int | None,
+    output: Path | None,
+    as_json: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **asked: Any,
+) -> None:
+    """Compare what strategies make of a log over its periods (Figure 5 of the paper).
+
+    SOURCE is as for `replay`. Every strategy is followed with every model and seed. The same
+    command again goes on where the last one stopped, and takes cells of a replay as they are.
+    """
+    from rich.console import Console
+
+    from replay.console.asked import asked_config
+    from replay.console.crew import watch_crew
+    from replay.console.study import print_study
+    from replay.machine import default_workers
+    from replay.report.study import write_study
+    from replay.study.continual import ContinualStudy, run_continual
+    from replay.study.results import check_confirm_from, load_study
+
+    if named is not None and asked["source"] is not None:
+        raise click.UsageError("the source is given twice; leave one out")
+    asked["source"] = named or asked["source"]
+    config = asked_config(asked)
+    with open_asked_log(asked, cache, mirror) as log:
+        check_confirm_from(log.store, confirm_from)
+    config = dataclasses.replace(config, source=log.source, cut=log.cut)
+    plan = ContinualStudy.of(config, transfer=transfer, num_workers=workers or default_workers())
+    with watch_crew(Console(stderr=True)) as watch:
+        runs = run_continual(log.path, plan, watch=watch)
+    found = load_study(log.path, runs, plan.transfer, confirm_from)
+    written = write_study(found, output) if output else ()
+    if as_json:
+        click.echo(json.dumps(found.to_json(), allow_nan=False))
+        return
+    print_study(found, Console())
+    for path in written:
+        click.echo(path)
