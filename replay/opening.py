@@ -104,6 +104,15 @@ def open_existing(path: Path) -> Store:
     return Store.open(path)
 
 
+def open_for_reading(path: Path) -> Store:
+    """Open a store that is there, to look only: other readers may do so at the same time.
+
+    Raises:
+        UserError: it is not there, no store, or of an older schema.
+    """
+    return Store.open(path, read_only=True)
+
+
 @contextmanager
 def open_for_writing(path: Path) -> Iterator[Store]:
     """Open a store; one that is new and stays empty leaves no file."""

@@ -78,7 +78,7 @@ def append_log(store: Store, log: OrderedLog, ingest: int, source: str) -> tuple
         UserError: the identifiers do not go with those of the store.
     """
     last, first_row = store.rows(
-        "SELECT coalesce(max(period), 0), coalesce(max(first_row + interactions), 0) FROM periods"
+        "SELECT coalesce(max(period), 0), coalesce(max(first_row + kept), 0) FROM periods"
     )[0]
     numbers = np.arange(last + 1, last + len(log.edges), dtype=np.int32)
     appearances = run_all(
@@ -226,6 +226,7 @@ def _summarise(log: OrderedLog, users: _Indexed, items: _Indexed) -> dict[str, A
         "last_time": log.times[ends - 1],
         "has_clock": np.full(len(starts), log.has_clock),
         "interactions": ends - starts,
+        "kept": ends - starts,
         "users": users.distinct,
         "items": items.distinct,
         "new_users": [len(ids) for ids in users.new_ids],

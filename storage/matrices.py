@@ -145,8 +145,8 @@ class _Periods:
 
 def _find_periods(store: Store, first: int, last: int) -> _Periods:
     rows = store.rows(
-        """SELECT period, first_row, first_row + interactions FROM periods
-        WHERE period BETWEEN ? AND ? ORDER BY period""",
+        """SELECT period, first_row, first_row + kept FROM periods
+        WHERE period BETWEEN ? AND ? AND kept > 0 ORDER BY period""",
         [first, last],
     )
     numbers = np.array([row[0] for row in rows], np.int32)

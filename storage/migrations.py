@@ -65,8 +65,8 @@ _LOG_SCHEMA = sql(
         interactions BIGINT NOT NULL, users INTEGER NOT NULL, items INTEGER NOT NULL,
         new_users INTEGER NOT NULL, new_items INTEGER NOT NULL, content_hash VARCHAR NOT NULL)""",
     # No key here: an index on the one big table slows every load and must fit in memory. Rows lie
-    # in log order, and none is ever taken out: `rowid` is the place of an event, and a period is
-    # the `interactions` rows from `first_row` on.
+    # in log order, and none is taken out without writing the file anew: `rowid` is the place of an
+    # event, and a period is the `interactions` rows from `first_row` on.
     """CREATE TABLE interactions (
         user_index INTEGER NOT NULL, item_index INTEGER NOT NULL, time BIGINT NOT NULL)""",
     # For people who look into the file; times are µs, or lines where the period has no clock.
@@ -119,10 +119,31 @@ _SUMMARIES_SCHEMA = sql(
         weight FLOAT NOT NULL)""",
 )
 
+_LIVE_SCHEMA = sql(
+    # A period whose events were dropped stays in the ledger; `kept` of its events are there.
+    "ALTER TABLE periods ADD COLUMN kept BIGINT",
+    "UPDATE periods SET kept = interactions",
+    "DROP VIEW events",
+    """CREATE VIEW events AS
+        SELECT period, users.id AS user_id, items.id AS item_id, time
+        FROM (SELECT rowid AS place, * FROM interactions) AS places
+        ASOF JOIN (SELECT period, first_row FROM periods WHERE kept > 0) AS held
+        ON place >= first_row
+        JOIN users USING (user_index) JOIN items USING (item_index)
+        ORDER BY place""",
+    # One row, where a model is kept current: what `init` fixed, and the run it is judged in.
+    "CREATE TABLE live (config VARCHAR NOT NULL, run_id INTEGER NOT NULL)",
+    """CREATE TABLE publications (
+        period INTEGER PRIMARY KEY, fit_key VARCHAR NOT NULL, stages VARCHAR NOT NULL,
+        published TIMESTAMP NOT NULL)""",
+    "CREATE TABLE titles (item_id VARCHAR PRIMARY KEY, title VARCHAR NOT NULL)",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "log, vocabularies and ledger", _LOG_SCHEMA),
     Migration(2, "runs, cells and fits", _RUNS_SCHEMA),
     Migration(3, "summaries", _SUMMARIES_SCHEMA),
+    Migration(4, "live operation", _LIVE_SCHEMA),
 )
 
 

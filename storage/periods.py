@@ -22,6 +22,7 @@ class PeriodSummary:
         new_users: users that no earlier period has.
         new_items: items that no earlier period has.
         content_hash: SHA-256 of its events and new identifiers, order included.
+        kept: how many of its events are still in the store: all, or none once they were dropped.
     """
 
     period: int
@@ -35,13 +36,14 @@ class PeriodSummary:
     new_users: int
     new_items: int
     content_hash: str
+    kept: int
 
 
 def list_periods(store: Store) -> tuple[PeriodSummary, ...]:
     """All periods of a store, oldest first."""
     rows = store.rows(
         """SELECT period, source, first_time, last_time, has_clock, interactions, users, items,
-        new_users, new_items, content_hash FROM periods ORDER BY period"""
+        new_users, new_items, content_hash, kept FROM periods ORDER BY period"""
     )
     return tuple(PeriodSummary(*row) for row in rows)
 
@@ -57,3 +59,9 @@ def fingerprint(store: Store, last: int) -> str:
         if summary.period <= last:
             digest.update(f"{summary.period}:{summary.content_hash}\n".encode())
     return digest.hexdigest()
+
+
+def first_held_period(store: Store) -> int:
+    """The oldest period whose events are still in the store; 1 where none was dropped."""
+    (dropped,) = store.rows("SELECT coalesce(max(period), 0) FROM periods WHERE kept = 0")
+    return int(dropped[0]) + 1

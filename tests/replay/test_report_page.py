@@ -70,7 +70,7 @@ def data():
         for period in (2, 3)
     }
     config = {"source": "ml.parquet", "seeds": [0, 1], "periods": 3, "models": []}
-    period = PeriodSummary(1, "ml.parquet", 0, 10**6, True, 1234, 5, 6, 7, 8, "")
+    period = PeriodSummary(1, "ml.parquet", 0, 10**6, True, 1234, 5, 6, 7, 8, "", 1234)
     run = make_run(values, dataclasses.replace(RUN, config=config))
     return dataclasses.replace(run, periods=(period,))
 

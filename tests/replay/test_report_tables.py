@@ -12,7 +12,7 @@ from replay.summary import summarise
 from storage.periods import PeriodSummary
 
 PERIOD = PeriodSummary(
-    1, "a.csv", 978_300_760_000_000, 978_387_160_000_000, True, 1234, 5, 6, 7, 8, ""
+    1, "a.csv", 978_300_760_000_000, 978_387_160_000_000, True, 1234, 5, 6, 7, 8, "", 1234
 )
 AUC = ("AUC", None)
 

@@ -47,9 +47,10 @@ def test_summaries(store: Store, write: Write) -> None:
         new_users=2,
         new_items=2,
         content_hash=first.content_hash,
+        kept=4,
     )
     assert second == PeriodSummary(
-        2, "period_2.txt", 1, 2, False, 2, 2, 1, 1, 1, second.content_hash
+        2, "period_2.txt", 1, 2, False, 2, 2, 1, 1, 1, second.content_hash, 2
     )
     assert len({first.content_hash, second.content_hash, fingerprint(store, 2)}) == 3
 
