@@ -49,9 +49,7 @@ def make_report(
     run = dataclasses.replace(RUN, config=config, versions={"perennial": "0.1.0", "jax": "0"})
     data = make_run(values, dataclasses.replace(run, started=datetime(2025, 1, 1, 2, 3)))
     periods = tuple(
-        PeriodSummary(
-            number, "ml.csv", 10**15 * number, 10**15 * number + 1, True, *[50] * 5, "", 50
-        )
+        PeriodSummary(n, "ml.csv", 10**15 * n, 10**15 * n + 1, True, *[50] * 5, "", 50)
         for n in range(1, num_periods + 1)
     )
     cells = tuple(
