@@ -9,9 +9,11 @@ from typing import Any
 
 from storage.errors import UserError
 from storage.ingest import IngestReport
+from storage.live import read_live
+from storage.lock import lock_path
 from storage.periods import list_periods
 from storage.progress import Progress, ignore_progress
-from storage.store import Store
+from storage.store import Store, remove_file
 from stream.cuts import make_cut
 from stream.hold import hold_log
 from stream.sources.registry import SOURCES, open_source
@@ -31,6 +33,7 @@ class LogRequest:
         cut: name of the cut; `None` for the one that suits the source.
         num_periods: for the cuts that take it; `None` for 17.
         reading: fields of `IngestSettings` that differ from the source's own.
+        wait: seconds to wait for another writer of the store to end.
     """
 
     source: str | None = None
@@ -38,6 +41,7 @@ class LogRequest:
     cut: str | None = None
     num_periods: int | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
+    wait: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,27 +85,31 @@ def open_log(
     """
     name = _source_to_load(request)
     if name is None and request.store is not None:
-        with Store.open(request.store) as store:
+        with Store.open(request.store, wait=request.wait) as store:
             yield OpenLog(store, request.store, str(request.store), None, ())
         return
     log = open_source(name or DEFAULT_SOURCE, cache=cache, mirror=mirror, progress=progress)
     log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **request.reading))
     cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
     path = request.store or Path(f"{log.name}.duckdb")
-    with open_for_writing(path) as store:
+    with open_for_writing(path, request.wait) as store:
         reports = hold_log(store, log, cut, progress)
         yield OpenLog(store, path, log.name, cut.name, reports)
 
 
-def open_existing(path: Path) -> Store:
+def open_existing(path: Path, wait: float = 0.0) -> Store:
     """Open a store that is there, upgrading an older one.
+
+    Args:
+        path: its file.
+        wait: seconds to wait for another writer to end.
 
     Raises:
         UserError: it is not there, or no store.
     """
     if not path.exists():
         raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
-    return Store.open(path)
+    return Store.open(path, wait=wait)
 
 
 def open_for_reading(path: Path) -> Store:
@@ -114,18 +122,19 @@ def open_for_reading(path: Path) -> Store:
 
 
 @contextmanager
-def open_for_writing(path: Path) -> Iterator[Store]:
-    """Open a store; one that is new and stays empty leaves no file."""
+def open_for_writing(path: Path, wait: float = 0.0) -> Iterator[Store]:
+    """Open a store, waiting so many seconds for another writer; an empty new one leaves no file."""
     is_new, is_empty = not path.exists(), True
     try:
-        with Store.open(path) as store:
+        with Store.open(path, wait=wait) as store:
             try:
                 yield store
             finally:
-                is_empty = not list_periods(store)
+                is_empty = not list_periods(store) and read_live(store) is None
     finally:
         if is_new and is_empty:
-            path.unlink(missing_ok=True)
+            remove_file(path)
+            lock_path(path).unlink(missing_ok=True)
 
 
 def _source_to_load(request: LogRequest) -> str | None:
@@ -134,7 +143,7 @@ def _source_to_load(request: LogRequest) -> str | None:
         return request.source
     if request.store is None or not request.store.exists():
         return DEFAULT_SOURCE
-    with Store.open(request.store) as store:
+    with Store.open(request.store, wait=request.wait) as store:
         if not list_periods(store):
             return DEFAULT_SOURCE
     if request.cut or request.num_periods or request.reading:

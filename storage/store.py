@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ import duckdb
 import pyarrow as pa
 
 from storage.errors import UserError
+from storage.lock import WriterLock
 from storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
+from storage.snapshot import copy_file, remove_snapshot, snapshot_path, sync_folder
 
 # Nothing is fetched at run time: what DuckDB's wheel does not carry is not used.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -20,6 +23,11 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "preserve_insertion_order": "true",
 }
+
+_READER_PATIENCE = 20.0
+"""Seconds that a writer waits for readers to close the file; none keeps it open for long."""
+
+_REWRITE_SUFFIX = ".rewrite"
 
 
 class Store:
@@ -32,19 +40,26 @@ class Store:
     """
 
     def __init__(
-        self, path: Path | None, connection: duckdb.DuckDBPyConnection, models_folder: Path
+        self,
+        path: Path | None,
+        connection: duckdb.DuckDBPyConnection,
+        models_folder: Path,
+        lock: WriterLock | None = None,
     ) -> None:
         self.path = path
         self.connection = connection
         self.models_folder = models_folder
+        self._lock = lock
 
     @classmethod
-    def open(cls, path: Path | str, *, read_only: bool = False) -> Self:
+    def open(cls, path: Path | str, *, read_only: bool = False, wait: float = 0.0) -> Self:
         """Open a store, creating or upgrading it where needed.
 
         Args:
             path: the file, or ":memory:".
-            read_only: change nothing; several processes may then read at once.
+            read_only: change nothing; several processes may then read at once. While a writer has
+                the file its snapshot is read, if there is one.
+            wait: seconds to wait for another writer to end.
 
         Raises:
             UserError: the file is locked, unreadable, no store, or from a newer program.
@@ -55,8 +70,15 @@ class Store:
             store = cls(None, connection, folder)
         else:
             path = Path(path)
-            connection = _connect(path, read_only)
-            store = cls(path, connection, path.with_name(path.name + ".models"))
+            _check_place(path, read_only)
+            lock = None if read_only else _lock(path, wait)
+            try:
+                connection = _connect_reader(path) if lock is None else _connect_writer(path)
+            except BaseException:
+                if lock is not None:
+                    lock.release(remove=True)
+                raise
+            store = cls(path, connection, path.with_name(path.name + ".models"), lock)
         try:
             connection.execute("SET TimeZone = 'UTC'")
             if read_only:
@@ -76,6 +98,49 @@ class Store:
         self.connection.close()
         if self.path is None:
             shutil.rmtree(self.models_folder, ignore_errors=True)
+        elif self._lock is not None:
+            remove_snapshot(self.path)
+            self._lock.release(remove=not self.path.exists())
+            self._lock = None
+
+    def write_snapshot(self) -> None:
+        """Show readers the store as it is now, outside a transaction; none for one in memory.
+
+        Raises:
+            UserError: the copy cannot be written.
+        """
+        if self.path is None:
+            return
+        # Then the file holds everything, and is not written to before the next transaction.
+        self.connection.execute("CHECKPOINT")
+        copy_file(self.path, snapshot_path(self.path))
+
+    def replace_file(self, new: Path) -> None:
+        """Put another store's file in the place of this one, whose content is gone for good.
+
+        Args:
+            new: a closed store in the same folder, without a write-ahead log.
+
+        Raises:
+            UserError: the file cannot be replaced; everything is as before.
+        """
+        if self.path is None:
+            raise ValueError("a store in memory has no file to replace")
+        self.connection.execute("CHECKPOINT")
+        self.connection.close()
+        try:
+            # DuckDB would play an old log on top of the new file.
+            for log in (self.path, new):
+                if log.with_name(log.name + ".wal").exists():
+                    raise UserError(f"{log}: its write-ahead log did not close; try again")
+            remove_snapshot(self.path)
+            new.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be replaced ({error.strerror})") from error
+        finally:
+            self.connection = _connect_writer(self.path)
+            self.connection.execute("SET TimeZone = 'UTC'")
 
     def __enter__(self) -> Self:
         return self
@@ -152,24 +217,70 @@ class Store:
             raise
 
 
-def _connect(path: Path, read_only: bool) -> duckdb.DuckDBPyConnection:
+def rewrite_path(path: Path) -> Path:
+    """Where a store is written anew before it takes the place of the old one."""
+    return path.with_name(path.name + _REWRITE_SUFFIX)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a store's file and its write-ahead log."""
+    for left in (path, path.with_name(path.name + ".wal")):
+        left.unlink(missing_ok=True)
+
+
+def _check_place(path: Path, read_only: bool) -> None:
     if read_only and not path.exists():
         raise UserError(f"{path}: no such store; make one with `perennial ingest`")
     if not path.parent.is_dir():
         raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file for the store")
+
+
+def _lock(path: Path, wait: float) -> WriterLock:
+    """Become the writer, and remove what a killed one left half done."""
+    lock = WriterLock(path)
+    lock.acquire(wait)
+    remove_snapshot(path)
+    remove_file(rewrite_path(path))
+    return lock
+
+
+def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + _READER_PATIENCE
+    while True:
+        try:
+            return _connect(path, read_only=False)
+        except duckdb.Error as error:
+            # Whoever has it is a reader: this process holds the lock of writers.
+            if not _is_locked(error) or time.monotonic() > deadline:
+                raise UserError(f"{path}: {_explain(error)}") from error
+        time.sleep(0.05)
+
+
+def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
     try:
-        # Absolute: DuckDB gives some names, like "md:log", a meaning of their own.
-        return duckdb.connect(str(path.absolute()), read_only=read_only, config=_CONFIG)
+        return _connect(path, read_only=True)
     except duckdb.Error as error:
+        if _is_locked(error) and snapshot_path(path).exists():
+            with suppress(duckdb.Error):
+                return _connect(snapshot_path(path), read_only=True)
         raise UserError(f"{path}: {_explain(error)}") from error
+
+
+def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    # Absolute: DuckDB gives some names, like "md:log", a meaning of their own.
+    return duckdb.connect(str(path.absolute()), read_only=read_only, config=_CONFIG)
+
+
+def _is_locked(error: duckdb.Error) -> bool:
+    return "Could not set lock" in str(error)
 
 
 def _explain(error: duckdb.Error) -> str:
     text = " ".join(str(error).split())
-    if "Could not set lock" in text:
-        return "another process has the store open for writing; wait until it ends"
+    if _is_locked(error):
+        return "another process has the store open; wait until it ends"
     if "different configuration" in text:
         return "open in this process already, once for reading and once for writing; close one"
     if "not a valid DuckDB database" in text:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from replay.config import ReplayConfig
 from replay.progress import CellFinished, CellStarted, Event, StageMessage
 from storage.errors import UserError
+from storage.snapshot import copy_file
 
 REFUSED = 2
 """Exit code of a task that the user must change something for; it is not tried again."""
@@ -79,9 +80,7 @@ def copy_store(snapshot: Path, path: Path) -> None:
     models = snapshot.with_name(snapshot.name + ".models")
     if models.is_dir():
         shutil.copytree(models, path.with_name(path.name + ".models"), dirs_exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    shutil.copyfile(snapshot, part)
-    part.replace(path)
+    copy_file(snapshot, path)
 
 
 def _end_with_input() -> None:

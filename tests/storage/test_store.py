@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -9,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from storage.errors import UserError
-from storage.store import Store
+from storage.store import Store, rewrite_path
 
 
 def test_a_new_store_is_there_when_opened_again(tmp_path: Path) -> None:
@@ -128,11 +130,12 @@ def test_reading_beside_writing_in_one_process_is_refused(tmp_path: Path) -> Non
         Store.open(path, read_only=True)
 
 
-def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "log.duckdb"
+@contextmanager
+def another_writer(path: Path, then: str = "pass") -> Iterator[None]:
+    """A process that has the store open for writing and has run `then`."""
     code = (
         "import sys; from storage.store import Store; store = Store.open(sys.argv[1]); "
-        "print('open', flush=True); sys.stdin.read()"
+        f"{then}; print('open', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -141,11 +144,91 @@ def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == b"open\n"
-        with pytest.raises(UserError, match="another process has the store open"):
-            Store.open(path)
+        yield
     finally:
         process.communicate()
+
+
+def test_a_second_writer_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    with another_writer(path):
+        for wait in (0.0, 0.1):
+            with pytest.raises(UserError, match=r"log\.duckdb: another process is writing"):
+                Store.open(path, wait=wait)
+        with pytest.raises(UserError, match="another process has the store open"):
+            Store.open(path, read_only=True)
     Store.open(path).close()
+
+
+def test_a_second_writer_may_wait(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    code = (
+        "import sys, time; from storage.store import Store; store = Store.open(sys.argv[1]); "
+        "print('open', flush=True); time.sleep(1); store.close(); time.sleep(1)"
+    )
+    writer = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
+    )
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == b"open\n"
+    Store.open(path, wait=30).close()
+    writer.communicate()
+    assert writer.returncode == 0
+
+
+def test_readers_see_the_snapshot_beside_a_writer(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    insert = "store.connection.execute(\"INSERT INTO users VALUES ({}, 'a', 1)\")"
+    steps = f"{insert.format(0)}; store.write_snapshot(); {insert.format(1)}"
+    with another_writer(path, steps), Store.open(path, read_only=True) as store:
+        assert store.path == path
+        assert store.rows("SELECT user_index FROM users") == [(0,)]
+    with Store.open(path, read_only=True) as store:
+        assert store.rows("SELECT user_index FROM users ORDER BY 1") == [(0,), (1,)]
+
+
+def test_a_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    for left in ("snapshot", "snapshot.part", "rewrite", "rewrite.wal"):
+        (tmp_path / f"log.duckdb.{left}").write_text("old")
+    with Store.open(path) as store:
+        assert {one.name for one in tmp_path.iterdir()} <= {"log.duckdb", "log.duckdb.lock"}
+        store.write_snapshot()
+    assert {one.name for one in tmp_path.iterdir()} == {"log.duckdb", "log.duckdb.lock"}
+
+
+def test_a_writer_waits_for_readers(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    code = (
+        "import sys, time; from storage.store import Store; "
+        "store = Store.open(sys.argv[1], read_only=True); print('open', flush=True); time.sleep(1)"
+    )
+    reader = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == b"open\n"
+    Store.open(path).close()
+    reader.communicate()
+    assert reader.returncode == 0
+
+
+def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    with Store.open(path) as store:
+        store.rows("INSERT INTO users VALUES (0, 'sentinel-in-the-old-file', 1)")
+        with Store.open(rewrite_path(path)) as other:
+            other.rows("INSERT INTO users VALUES (0, 'new', 1)")
+        store.replace_file(rewrite_path(path))
+        assert store.rows("SELECT id FROM users") == [("new",)]
+        store.rows("INSERT INTO users VALUES (1, 'newer', 1)")
+    with Store.open(path, read_only=True) as store:
+        assert len(store.rows("SELECT id FROM users")) == 2
+    for left in tmp_path.iterdir():
+        assert b"sentinel" not in left.read_bytes()
 
 
 @pytest.mark.parametrize(
