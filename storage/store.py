@@ -111,9 +111,12 @@ class Store:
         """
         if self.path is None:
             return
-        # Then the file holds everything, and is not written to before the next transaction.
-        self.connection.execute("CHECKPOINT")
-        copy_file(self.path, snapshot_path(self.path))
+        # Closed: on POSIX a process that closes any handle of a file loses its locks on it.
+        self.connection.close()
+        try:
+            copy_file(self.path, snapshot_path(self.path))
+        finally:
+            self._reconnect(self.path)
 
     def replace_file(self, new: Path) -> None:
         """Put another store's file in the place of this one, whose content is gone for good.
@@ -139,8 +142,11 @@ class Store:
         except OSError as error:
             raise UserError(f"{self.path}: cannot be replaced ({error.strerror})") from error
         finally:
-            self.connection = _connect_writer(self.path)
-            self.connection.execute("SET TimeZone = 'UTC'")
+            self._reconnect(self.path)
+
+    def _reconnect(self, path: Path) -> None:
+        self.connection = _connect_writer(path)
+        self.connection.execute("SET TimeZone = 'UTC'")
 
     def __enter__(self) -> Self:
         return self
