@@ -23,6 +23,14 @@ class Policy:
     name: str
     periods: int = 0
 
+    @property
+    def reach(self) -> int | None:
+        """How many of the last periods the buffer follows from, `None` for all.
+
+        Under `whole` the last one's summary stands for all, and is made of the log alone.
+        """
+        return {"recent": self.periods, "whole": 1}.get(self.name)
+
 
 def parse_policy(text: str) -> Policy:
     """`all`, `recent:K`, `rolling` or `whole`.

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,8 +18,15 @@ from memory.protocol import Say, say_nothing
 from memory.resident import ResidentRows
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
+from storage.periods import first_held_period
 from storage.store import Store
-from storage.summaries import StoredSummary, SummaryRecord, find_summary, insert_summary
+from storage.summaries import (
+    StoredSummary,
+    SummaryRecord,
+    find_summary,
+    insert_summary,
+    list_summaries,
+)
 from storage.versions import read_versions
 from stream.history import History
 from stream.seeds import derive_seed
@@ -72,10 +80,24 @@ class DistillMemory:
             last_period=periods.astype(np.int32),
         )
 
+    @property
+    def reach(self) -> int | None:
+        """As the policy has it."""
+        return self.policy.reach
+
     def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "DistillMemory":
-        """Distil period `history.period`, or find its summary in the store."""
-        key = self._key(history, seed)
+        """Distil period `history.period`, or find its summary in the store.
+
+        Where the store no longer holds the period, a summary that other code made of it will do,
+        and without any the period is forgotten.
+        """
+        key = self._key(history, seed, read_versions())
         found = find_summary(history.store, key)
+        if found is None and history.period < first_held_period(history.store):
+            found = self._made_by_others(history, seed)
+            if found is None:
+                say(f"nothing is remembered of period {history.period}: its log is gone")
+                return self
         if found is None:
             found = self._distil(history, seed, key, say)
             insert_summary(history.store, found)
@@ -88,13 +110,21 @@ class DistillMemory:
     def _distillation(self) -> DistillSettings:
         return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
 
-    def _key(self, history: History, seed: int) -> str:
+    def _made_by_others(self, history: History, seed: int) -> StoredSummary | None:
+        """The newest summary that differs from the one wanted only in the code that made it."""
+        for record in reversed(list_summaries(history.store)):
+            alike = (record.period, record.seed) == (history.period, seed)
+            if alike and record.key == self._key(history, seed, record.versions):
+                return find_summary(history.store, record.key)
+        return None
+
+    def _key(self, history: History, seed: int, versions: Mapping[str, str]) -> str:
         """Of everything that the summary follows from; no strategy, no model, no weight."""
         parts = {
             "log": history.fingerprint,
             "settings": dataclasses.asdict(self._distillation),
             "seed": seed,
-            "versions": read_versions(),
+            "versions": dict(versions),
             "first": self._first_period(history.period),
             "before": [summary.record.key for summary in self._before],
         }

@@ -39,6 +39,11 @@ class Memory(ReplayBuffer, Protocol):
     under the same seed again, after a resume, finds them there.
     """
 
+    @property
+    def reach(self) -> int | None:
+        """How many of the last periods must be absorbed for the memory to be whole; `None`: all."""
+        ...
+
     def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "Memory":
         """The memory after period `history.period` is over.
 
@@ -100,6 +105,11 @@ class NoMemory:
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """Nothing to replay."""
         return None
+
+    @property
+    def reach(self) -> int | None:
+        """None at all."""
+        return 0
 
     def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "NoMemory":
         """Nothing is kept."""

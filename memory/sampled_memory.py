@@ -72,6 +72,11 @@ class SampledMemory:
             last_period=np.concatenate([part.periods[:share] for part, share in kept]),
         )
 
+    @property
+    def reach(self) -> int | None:
+        """As the policy has it."""
+        return self.policy.reach
+
     def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "SampledMemory":
         """Sample the period, under `whole` the log so far.
 

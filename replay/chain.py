@@ -17,6 +17,7 @@ from replay.keys import FitKeys, chain_key, fit_keys
 from replay.strategies.protocol import Strategy, WarmStart
 from storage.errors import UserError
 from storage.fits import Fit, find_fit, read_model
+from storage.periods import first_held_period
 from storage.store import Store
 from stream.held_out import HeldOutUsers
 from stream.history import History
@@ -83,13 +84,16 @@ class Chain:
 
     def recorded_fit(self, period: int) -> str | None:
         """The key of the fit at `period` if the store has it made under these limits already."""
-        for earlier in range(1 if self.follows else period, period + 1):
-            if earlier not in self._fit_keys:
-                key = self._find(earlier)
-                if key is None:
-                    return None
-                self._fit_keys[earlier] = key
+        for unknown in range(self._first_unknown(period), period + 1):
+            key = self._find(unknown)
+            if key is None:
+                return None
+            self._fit_keys[unknown] = key
         return self._fit_keys[period]
+
+    def recall(self, period: int, fit_key: str) -> None:
+        """Take a fit that was made at a period for this chain's, though other code made it."""
+        self._fit_keys[period] = fit_key
 
     def fit(
         self, history: History, watch: Stopwatch, say: Callable[[str], None]
@@ -158,13 +162,22 @@ class Chain:
     def _derive_seed(self, period: int, *purpose: str) -> int:
         return derive_seed(self.seed, period, self.strategy.name, self.recipe.name, *purpose)
 
+    def _first_unknown(self, period: int) -> int:
+        """The first of the periods ≤ `period` whose fit must be looked for to know that one's."""
+        if period in self._fit_keys:
+            return period + 1
+        if not self.follows:
+            return period
+        known = [earlier for earlier in self._fit_keys if earlier < period]
+        return max(known) + 1 if known else min(period, first_held_period(self._store))
+
     def _keys(self, period: int) -> FitKeys:
-        """The keys that the fit at `period` can have; the one before must be known if warm."""
-        follows = self.follows and period > 1
+        """The keys that the fit at `period` can have; if warm, the one before must be known."""
         return fit_keys(
             chain=self.key,
             log=self.history(period).fingerprint,
-            previous=self._fit_keys[period - 1] if follows else None,
+            # None where the chain begins: at the oldest period that the log still holds.
+            previous=self._fit_keys.get(period - 1) if self.follows else None,
             memory_limit=self._limits.memory_limit,
             versions=self._versions,
         )
@@ -185,13 +198,21 @@ class Chain:
         """The memory that the fit at `history.period` may use: it has absorbed all before."""
         if self._absorbed >= history.period:
             self._memory, self._absorbed = self.strategy.empty_memory(), 0
-        for period in range(self._absorbed + 1, history.period):
+        for period in range(self._first_to_absorb(history.period), history.period):
             # Only the period just over belongs to this fit's time; the others are caught up with.
             late = Stopwatch(watch.clock) if period < history.period - 1 else watch
             with late.stage("memory"):
                 self._memory = self._absorb(period, say)
             self._absorbed = period
         return self._memory
+
+    def _first_to_absorb(self, period: int) -> int:
+        """Where the memory goes on to be ready for the fit at `period`."""
+        if isinstance(self._memory, Memory):
+            reach = self._memory.reach
+            return max(self._absorbed + 1, 1 if reach is None else period - reach)
+        # It learns from the model of a period, which only the last one is at hand of.
+        return self._absorbed + 1 if self._last is not None else period
 
     def _absorb(self, period: int, say: Callable[[str], None]) -> Memory | TaughtMemory:
         """The memory after a period."""
@@ -207,7 +228,8 @@ class Chain:
         """The model of the period before; fitted again where the store does not keep it."""
         wanted = history.period - 1
         if self._last is None or self._last[0] != wanted:
-            for period in range(self._go_back(wanted) + 1, wanted + 1):
+            begin = max(self._go_back(wanted) + 1, min(first_held_period(self._store), wanted + 1))
+            for period in range(begin, wanted + 1):
                 say(f"fitting period {period} again, to go on from it")
                 self.fit(self.history(period), Stopwatch(Clock()), say)
         return None if self._last is None else self._last[1]

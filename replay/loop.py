@@ -5,20 +5,17 @@ one exists at a time. A cell is recorded in one transaction; whatever ends the p
 call again goes on from the cells that are there and comes to the same figures.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-import numpy as np
-
 from models.protocol import FittedModel
 from models.registry import make_recipe
+from replay.cells import CellMaker, MadeCell, insert_made
 from replay.chain import Chain
 from replay.clock import Clock, Stopwatch
 from replay.config import ReplayConfig
-from replay.evaluate import MetricResult, evaluate
-from replay.keys import cell_key
+from replay.evaluate import evaluate
 from replay.metrics.protocol import Metric
 from replay.metrics.registry import default_metrics
 from replay.plan import count_periods, make_chains
@@ -36,13 +33,8 @@ from replay.questions import Question, asked_periods, make_questions, pose
 from storage.fits import Fit, insert_fit, insert_model_file, sweep_model_files, write_model
 from storage.runs import (
     Cell,
-    Figure,
-    JudgedUsers,
-    UserFigure,
     end_run,
     has_cell,
-    insert_cell,
-    insert_run_cell,
     link_cell,
     start_run,
 )
@@ -98,10 +90,12 @@ def run_replay(
         run_id=run_id,
         num_periods=num_periods,
         num_cells=num_cells,
-        versions=versions,
-        metrics=default_metrics() if metrics is None else tuple(metrics),
+        maker=CellMaker(
+            metrics=default_metrics() if metrics is None else tuple(metrics),
+            versions=versions,
+            clock=clock,
+        ),
         listener=listener,
-        clock=clock,
         fresh=fresh,
     )
     try:
@@ -126,23 +120,23 @@ class _Replay:
     run_id: int
     num_periods: int
     num_cells: int
-    versions: dict[str, str]
-    metrics: tuple[Metric, ...]
+    maker: CellMaker
     listener: Listener
-    clock: Clock
     fresh: bool
     num_done: int = 0
 
     def judge_period(self, period: int, chains: Sequence[Chain]) -> None:
         """Fit every chain at `period` and ask it what is to be asked; what is there is linked."""
-        questions = make_questions(self.store, self.config, period, self.num_periods, self.versions)
+        questions = make_questions(
+            self.store, self.config, period, self.num_periods, self.maker.versions
+        )
         evaluations: dict[str, Evaluation] = {}
         for chain in chains:
             open_ones = [one for one in questions if not self._link_recorded(chain, one)]
             if not open_ones:
                 continue
             self.listener(CellStarted(_name(chain, open_ones[0]), self.num_done, self.num_cells))
-            watch = Stopwatch(self.clock)
+            watch = Stopwatch(self.maker.clock)
             for one in open_ones:
                 if one.key not in evaluations:
                     with watch.stage("prepare"):
@@ -154,7 +148,7 @@ class _Replay:
         fit_key = None if self.fresh else chain.recorded_fit(question.fit_period)
         if fit_key is None:
             return False
-        key = cell_key(fit=fit_key, evaluation=question.key, metrics=self.metrics)
+        key = self.maker.key(fit_key, question)
         if not has_cell(self.store, key):
             return False
         link_cell(self.store, self.run_id, key)
@@ -177,50 +171,15 @@ class _Replay:
         made = []
         for question, evaluation in asked:
             with watch.stage("evaluate"):
-                results = evaluate(model, evaluation, self.metrics, say)
-            made.append(self._cell(chain, fit, question, evaluation, results, watch))
+                results = evaluate(model, evaluation, self.maker.metrics, say)
+            made.append(self.maker.make(chain, fit, question, evaluation, results, watch.stages))
             # What one fit took belongs to the first of its cells.
-            watch = Stopwatch(self.clock)
+            watch = Stopwatch(self.maker.clock)
         self._record(chain, model, fit, made)
         for question, recorded in zip([one for one, _ in asked], made, strict=True):
             self._finish(_name(chain, question), recorded.cell)
 
-    def _cell(
-        self,
-        chain: Chain,
-        fit: Fit,
-        question: Question,
-        evaluation: Evaluation,
-        results: Sequence[MetricResult],
-        watch: Stopwatch,
-    ) -> "_Made":
-        """What is to be recorded of an answer."""
-        cell = Cell(
-            key=cell_key(fit=fit.key, evaluation=question.key, metrics=self.metrics),
-            fit_key=fit.key,
-            evaluation_key=question.key,
-            strategy=chain.strategy.name,
-            model=chain.recipe.name,
-            seed=chain.seed,
-            fit_period=evaluation.fit_period,
-            eval_period=evaluation.eval_period,
-            figures=tuple(_figure(result) for result in results),
-            fit_report=fit.report,
-            stages=dict(watch.stages),
-            peak_rss_bytes=self.clock.peak_rss_bytes(),
-            versions=self.versions,
-            finished=self.clock.now(),
-        )
-        judged = JudgedUsers(
-            key=question.key,
-            fit_period=evaluation.fit_period,
-            eval_period=evaluation.eval_period,
-            users=evaluation.users,
-            counts=dataclasses.asdict(evaluation.counts),
-        )
-        return _Made(cell, judged, [_user_figure(result) for result in results])
-
-    def _record(self, chain: Chain, model: FittedModel, fit: Fit, made: Sequence["_Made"]) -> None:
+    def _record(self, chain: Chain, model: FittedModel, fit: Fit, made: Sequence[MadeCell]) -> None:
         """Write the cells of a fit whole or not at all, with the model if the next follows it."""
         path = None
         if chain.follows:
@@ -230,23 +189,13 @@ class _Replay:
             if path is not None:
                 insert_model_file(self.store, fit.key, "warm-start", chain.key, path)
             for one in made:
-                insert_cell(self.store, one.cell, one.judged, one.user_figures)
-                insert_run_cell(self.store, self.run_id, one.cell.key)
+                insert_made(self.store, self.run_id, one)
         if path is not None:
             sweep_model_files(self.store)
 
     def _finish(self, name: CellName, cell: Cell | None) -> None:
         self.num_done += 1
         self.listener(CellFinished(name, self.num_done, self.num_cells, cell))
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A cell with what is recorded beside it."""
-
-    cell: Cell
-    judged: JudgedUsers
-    user_figures: Sequence[UserFigure]
 
 
 def _name(chain: Chain, question: Question) -> CellName:
@@ -256,23 +205,4 @@ def _name(chain: Chain, question: Question) -> CellName:
         chain.seed,
         question.fit_period,
         question.eval_period,
-    )
-
-
-def _figure(result: MetricResult) -> Figure:
-    """A period's figure."""
-    mean = result.values.mean
-    value = None if np.isnan(mean) else mean
-    return Figure(result.metric, result.k, value, len(result.values.values))
-
-
-def _user_figure(result: MetricResult) -> UserFigure:
-    """The figure user by user; equal weights are left out."""
-    weights = result.values.weights
-    alike = len(weights) == 0 or bool(np.all(weights == 1.0))
-    return UserFigure(
-        result.metric,
-        result.k,
-        result.values.values.astype(np.float32),
-        None if alike else weights.astype(np.float32),
     )

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.errors import UserError
 from storage.matrices import UserRows, count_known_items, read_events, read_rows
-from storage.periods import fingerprint
+from storage.periods import fingerprint, first_held_period
 from storage.store import Store
 from stream.held_out import HeldOutUsers
 
@@ -47,10 +48,18 @@ class History:
 
         Raises:
             ValueError: the range reaches past t.
+            UserError: the store no longer holds the events of the range.
         """
         last = self.period if last is None else last
         if last > self.period:
             raise ValueError(f"period {last} is not known at the end of period {self.period}")
+        held = first_held_period(self.store)
+        if first < held:
+            raise UserError(
+                f"period {first} is needed, but the store holds interactions only from period "
+                f"{held} on; choose a strategy that needs no more, such as distill-cf with "
+                "--memory-policy rolling"
+            )
         found = read_rows(self.store, first, last, num_items=self.num_items)
         if self.held_out is None:
             return found

@@ -32,6 +32,7 @@ class Ader:
     warm_start: bool = True
 
     name = "ader"
+    needs_log = False
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""

@@ -33,6 +33,7 @@ class DistillAder:
 
     name = "distill-ader"
     starts_warm = WarmStart.AS_TOLD
+    needs_log = True
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""

@@ -46,6 +46,11 @@ class DistillCF:
         """As the model is told."""
         return WarmStart.AS_TOLD
 
+    @property
+    def needs_log(self) -> bool:
+        """Only `whole` distils more than a period with what is remembered."""
+        return parse_policy(self.policy).name == "whole"
+
     def empty_memory(self) -> Memory:
         """No summary yet."""
         policy = parse_policy(self.policy)

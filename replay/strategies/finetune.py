@@ -11,6 +11,7 @@ class Finetune:
 
     name = "finetune"
     starts_warm = WarmStart.ALWAYS
+    needs_log = False
 
     def empty_memory(self) -> Memory:
         """Nothing is remembered beside the weights."""

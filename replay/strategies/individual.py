@@ -11,6 +11,7 @@ class Individual:
 
     name = "individual"
     starts_warm = WarmStart.AS_TOLD
+    needs_log = False
 
     def empty_memory(self) -> Memory:
         """Nothing is remembered."""

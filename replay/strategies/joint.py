@@ -11,6 +11,7 @@ class Joint:
 
     name = "joint"
     starts_warm = WarmStart.AS_TOLD
+    needs_log = True
 
     def empty_memory(self) -> Memory:
         """The log is the memory."""

@@ -29,6 +29,11 @@ class Strategy(Protocol):
         """Whether fits start from the weights of the period before."""
         ...
 
+    @property
+    def needs_log(self) -> bool:
+        """Whether a fit, or its memory made again, reads periods that were absorbed already."""
+        ...
+
     def empty_memory(self) -> Memory | TaughtMemory:
         """The memory before the first period."""
         ...

@@ -45,6 +45,11 @@ class Sampled:
         """As the model is told."""
         return WarmStart.AS_TOLD
 
+    @property
+    def needs_log(self) -> bool:
+        """The rows are drawn again from the log after a resume."""
+        return True
+
     def empty_memory(self) -> Memory:
         """No row yet."""
         policy = parse_policy(self.policy)

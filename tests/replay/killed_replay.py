@@ -5,7 +5,7 @@ import signal
 import sys
 
 from models import registry as models
-from replay import loop
+from replay import cells, loop
 from replay.config import ModelChoice, ReplayConfig
 from replay.progress import CellFinished, CellStarted, StageMessage
 from replay.strategies import registry as strategies
@@ -40,8 +40,9 @@ class Countdown:
 
 
 def replace(name, point, countdown):
-    """Kill before or after a step that `replay.loop` calls."""
-    step = getattr(loop, name)
+    """Kill before or after a step that `replay.loop` or `replay.cells` calls."""
+    module = loop if hasattr(loop, name) else cells
+    step = getattr(module, name)
 
     def wrapped(*args, **kwargs):
         if point.startswith("before"):
@@ -51,7 +52,7 @@ def replace(name, point, countdown):
             countdown()
         return result
 
-    setattr(loop, name, wrapped)
+    setattr(module, name, wrapped)
 
 
 def main(store_path, point, count):

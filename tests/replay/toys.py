@@ -114,6 +114,7 @@ class LastRow:
 
     items: tuple[int, ...] = ()
     absorbed: tuple[int, ...] = ()
+    reach = None
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         if not self.items:
@@ -142,6 +143,7 @@ class Toy:
     size: int = 1
     name = "toy"
     starts_warm = WarmStart.AS_TOLD
+    needs_log = False
 
     def empty_memory(self) -> Memory:
         return LastRow()
