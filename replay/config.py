@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from stream.held_out import HeldOutUsers
 from stream.protocol import ProtocolSettings
 
@@ -61,3 +63,8 @@ class ReplayConfig:
     def to_json(self) -> dict[str, Json]:
         """The settings as they are recorded and reported."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, recorded: Mapping[str, Json]) -> "ReplayConfig":
+        """The inverse of `to_json`, also after a journey through text."""
+        return TypeAdapter(cls).validate_python(recorded)

@@ -10,7 +10,6 @@ from typing import Any
 from storage.errors import UserError
 from storage.ingest import IngestReport
 from storage.live import read_live
-from storage.lock import lock_path
 from storage.periods import list_periods
 from storage.progress import Progress, ignore_progress
 from storage.store import Store, remove_file
@@ -134,7 +133,6 @@ def open_for_writing(path: Path, wait: float = 0.0) -> Iterator[Store]:
     finally:
         if is_new and is_empty:
             remove_file(path)
-            lock_path(path).unlink(missing_ok=True)
 
 
 def _source_to_load(request: LogRequest) -> str | None:

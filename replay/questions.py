@@ -6,7 +6,7 @@ from typing import Any
 
 from replay.config import ReplayConfig
 from replay.keys import evaluation_key
-from storage.periods import fingerprint
+from storage.periods import fingerprint, first_held_period
 from storage.store import Store
 from stream.evaluation import Evaluation
 from stream.protocol import build_evaluation
@@ -41,10 +41,14 @@ def make_questions(
 ) -> tuple[Question, ...]:
     """The questions to the fits at a period, in order of the periods asked about."""
     extra: dict[str, Any] = {}
+    held = first_held_period(store)
+    if held > 1:
+        # Contexts have only what the store still holds.
+        extra["held_from"] = held
     questions = []
     for eval_period in asked_periods(config, fit_period, num_periods):
         if config.held_out is not None:
-            extra = {
+            extra |= {
                 "fit_period": fit_period,
                 "eval_period": eval_period,
                 "only": [config.held_out.share, config.held_out.seed],

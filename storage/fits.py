@@ -80,6 +80,13 @@ def insert_model_file(store: Store, fit_key: str, purpose: Purpose, chain: str, 
     )
 
 
+def find_model_file(store: Store, fit_key: str) -> Path | None:
+    """Where the model of a fit is kept; `None` if it is not, or the file is lost."""
+    files = store.rows("SELECT file FROM model_files WHERE fit_key = ? LIMIT 1", [fit_key])
+    path = store.models_folder / files[0][0] if files else None
+    return path if path is not None and path.exists() else None
+
+
 def read_model(
     store: Store, fit_key: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Json]] | None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,16 @@ from storage.append import OrderedLog, append_log, record_files, record_ingest
 from storage.columns import ColumnChoice
 from storage.errors import UserError
 from storage.formats import FORMATS
+from storage.late import find_collision, merge_late
 from storage.matrices import read_events
 from storage.order import LogRows, hash_identifiers, order_log
 from storage.progress import Progress, ignore_progress
 from storage.rejects import Rejects, total_counts
 from storage.staging import stage_log
 from storage.store import Store
+
+Late = Literal["refuse", "merge"]
+"""What is done with a file of a time that the store has a period of already."""
 
 Cut = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 """Sorted times (µs) -> increasing boundaries; a row lies in period 1 + (boundaries ≤ its time)."""
@@ -85,6 +90,7 @@ def ingest_period(
     path: Path | str,
     settings: IngestSettings = DEFAULT_SETTINGS,
     progress: Progress = ignore_progress,
+    late: Late = "refuse",
 ) -> IngestReport:
     """Make a file the next period.
 
@@ -93,11 +99,13 @@ def ingest_period(
         path: the file.
         settings: how to read it.
         progress: told what is being done.
+        late: `merge` puts events that are older than the newest period, or overlap it, among those
+            of their own periods; the store is written anew then.
 
     Raises:
         UserError: the file cannot be read or is refused; the store is as before.
     """
-    return _ingest(store, [path], None, settings, progress)
+    return _ingest(store, [path], None, settings, progress, late)
 
 
 def ingest_log(
@@ -129,6 +137,7 @@ def _ingest(
     cut: Cut | None,
     settings: IngestSettings,
     progress: Progress,
+    late: Late = "refuse",
 ) -> IngestReport:
     files = tuple(Path(path) for path in paths)
     _check(files, settings)
@@ -136,22 +145,43 @@ def _ingest(
     if (report := _find_again(store, files, hashes, settings, cut)) is not None:
         return report
     ready = _prepare(store, files, cut, settings, progress)
+    collision = find_collision(store, ready.log)
+    if collision is not None and late == "refuse":
+        raise UserError(
+            f"{files[0]}: {collision}; nothing was taken. Ingest files in the order of time, or "
+            "put it among the others with --late merge"
+        )
     progress("writing events", 0, None)
-    with store.transaction():
-        ingest = store.rows("SELECT coalesce(max(ingest), 0) + 1 FROM ingests")[0][0]
-        source = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
-        periods = append_log(store, ready.log, ingest, source)
+    ingest = store.rows("SELECT coalesce(max(ingest), 0) + 1 FROM ingests")[0][0]
+
+    def enter(target: Store, merged: int) -> None:
         key = _content_hash(hashes, settings, ready.boundaries)
-        counts = (ready.num_lines, ready.merged, sum(map(len, ready.rejects)))
-        record_ingest(store, ingest, key, json.dumps(asdict(settings)), ready.boundaries, counts)
-        record_files(store, ingest, files, hashes, ready.rejects)
+        counts = (ready.num_lines, merged, sum(map(len, ready.rejects)))
+        record_ingest(target, ingest, key, json.dumps(asdict(settings)), ready.boundaries, counts)
+        record_files(target, ingest, files, hashes, ready.rejects)
+
+    num_events, equal = len(ready.log.times), 0
+    if collision is None:
+        source = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
+        with store.transaction():
+            periods = append_log(store, ready.log, ingest, source)
+            enter(store, ready.merged)
+    else:
+        taken = merge_late(
+            store,
+            ready.log,
+            settings.tie_seed,
+            files[0].name,
+            lambda new, equal: enter(new, ready.merged + equal),
+        )
+        periods, equal = taken.periods, taken.equal
     return IngestReport(
         paths=files,
         already_ingested=False,
         lines=ready.num_lines,
-        interactions=len(ready.log.times),
-        merged=ready.merged,
-        rejected=counts[2],
+        interactions=num_events - equal,
+        merged=ready.merged + equal,
+        rejected=sum(map(len, ready.rejects)),
         reject_reasons=total_counts(ready.rejects),
         periods=periods,
     )

@@ -22,7 +22,7 @@ from storage.store import Store
 Json = Any
 """What `json.dumps` takes."""
 
-RunStatus = Literal["running", "finished", "interrupted"]
+RunStatus = Literal["running", "finished", "interrupted", "live"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Run:
 
     Attributes:
         run_id: 1, 2, ... in the order they started.
-        status: `running` also for a run that was killed, until the next one starts.
+        status: `running` also for a run that was killed, until the next one starts; `live` for one
+            that grows with every period.
         config: its settings as they are reported.
         versions: of Perennial and the libraries that the figures depend on.
         num_cells: cells it has when it is finished.
@@ -137,12 +138,41 @@ def start_run(
     """Enter a new run and return its number; runs left `running` by a killed process are closed."""
     with store.transaction():
         store.connection.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'")
-        ((run_id,),) = store.rows("SELECT coalesce(max(run_id), 0) + 1 FROM runs")
-        store.connection.execute(
-            "INSERT INTO runs VALUES (?, 'running', ?, ?, ?, ?, NULL)",
-            [run_id, json.dumps(config), json.dumps(versions), num_cells, started],
-        )
+        return insert_run(store, config, versions, num_cells, started, "running")
+
+
+def insert_run(
+    store: Store,
+    config: Mapping[str, Json],
+    versions: Mapping[str, str],
+    num_cells: int,
+    started: datetime,
+    status: RunStatus,
+) -> int:
+    """Enter a run and return its number; for use inside a transaction."""
+    ((run_id,),) = store.rows("SELECT coalesce(max(run_id), 0) + 1 FROM runs")
+    store.connection.execute(
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL)",
+        [run_id, status, json.dumps(config), json.dumps(versions), num_cells, started],
+    )
     return int(run_id)
+
+
+def count_cells(store: Store, run_id: int) -> None:
+    """Note that a live run has as many cells as it has; for use inside a transaction."""
+    store.connection.execute(
+        """UPDATE runs SET num_cells = (SELECT count(*) FROM run_cells WHERE run_cells.run_id = ?)
+        WHERE run_id = ?""",
+        [run_id, run_id],
+    )
+
+
+def judged_periods(store: Store, run_id: int) -> frozenset[int]:
+    """The periods that a run has cells about."""
+    rows = store.rows(
+        "SELECT eval_period FROM cells JOIN run_cells USING (cell_key) WHERE run_id = ?", [run_id]
+    )
+    return frozenset(period for (period,) in rows)
 
 
 def end_run(store: Store, run_id: int, status: RunStatus, ended: datetime) -> None:
@@ -294,7 +324,7 @@ def read_judged_users(store: Store, run_id: int) -> dict[str, JudgedUsers]:
             counts=json.loads(row["counts"]),
         )
         for row, users in zip(
-            table.drop_columns(["users"]).to_pylist(), _lists(table, "users"), strict=True
+            table.drop_columns(["users"]).to_pylist(), lists_of(table, "users"), strict=True
         )
     }
 
@@ -309,8 +339,8 @@ def read_user_figures(store: Store, run_id: int) -> dict[str, tuple[UserFigure, 
     figures: dict[str, tuple[UserFigure, ...]] = {}
     for row, values, weights in zip(
         table.select(["cell_key", "metric", "k"]).to_pylist(),
-        _lists(table, "user_values"),
-        _lists(table, "user_weights"),
+        lists_of(table, "user_values"),
+        lists_of(table, "user_weights"),
         strict=True,
     ):
         figure = UserFigure(row["metric"], row["k"], values, weights)
@@ -327,8 +357,8 @@ def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]
             "metric": [figure.metric for figure in cell.figures],
             "k": pa.array([figure.k for figure in cell.figures], pa.int32()),
             "value": pa.array([figure.value for figure in cell.figures], pa.float64()),
-            "user_values": _list_column([figure.values for figure in user_figures]),
-            "user_weights": _list_column([figure.weights for figure in user_figures]),
+            "user_values": list_column([figure.values for figure in user_figures], pa.float32()),
+            "user_weights": list_column([figure.weights for figure in user_figures], pa.float32()),
         }
     )
     store.insert("figures", rows)
@@ -349,17 +379,19 @@ def _insert_judged(store: Store, judged: JudgedUsers) -> None:
     store.insert("evaluations", rows)
 
 
-def _list_column(arrays: Sequence[NDArray[np.float32] | None]) -> pa.ListArray:
-    """One float32 list per row; a null for each `None`."""
+def list_column(
+    arrays: Sequence[NDArray[np.float32] | NDArray[np.int32] | None], kind: pa.DataType
+) -> pa.ListArray:
+    """One list per row, of values of a kind; a null for each `None`."""
     lengths = [0 if array is None else len(array) for array in arrays]
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     parts = [array for array in arrays if array is not None]
-    values = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    missing = pa.array([array is None for array in arrays])
-    return pa.ListArray.from_arrays(offsets, pa.array(values, pa.float32()), mask=missing)
+    values = np.concatenate(parts) if parts else np.empty(0)
+    missing = pa.array([array is None for array in arrays], pa.bool_())
+    return pa.ListArray.from_arrays(offsets, pa.array(values, kind), mask=missing)
 
 
-def _lists(table: pa.Table, column: str) -> list[Any]:
+def lists_of(table: pa.Table, column: str) -> list[Any]:
     """The lists of a column as NumPy arrays, `None` for a null."""
     return [
         row.values.to_numpy(zero_copy_only=False) if row.is_valid else None

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from storage.errors import UserError
-from storage.lock import WriterLock
+from storage.lock import WriterLock, lock_path
 from storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
 from storage.snapshot import copy_file, remove_snapshot, snapshot_path, sync_folder
 
@@ -26,6 +26,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 _READER_PATIENCE = 20.0
 """Seconds that a writer waits for readers to close the file; none keeps it open for long."""
+
+_DISK_WORDS = ("Could not write", "No space left", "Disk quota", "Read-only file system")
 
 _REWRITE_SUFFIX = ".rewrite"
 
@@ -76,7 +78,7 @@ class Store:
                 connection = _connect_reader(path) if lock is None else _connect_writer(path)
             except BaseException:
                 if lock is not None:
-                    lock.release(remove=True)
+                    lock.release(remove=not path.exists())
                 raise
             store = cls(path, connection, path.with_name(path.name + ".models"), lock)
         try:
@@ -88,8 +90,9 @@ class Store:
         except UserError as error:
             store.close()
             raise UserError(f"{path}: {error}") from None
-        except BaseException:
+        except BaseException as error:
             store.close()
+            _raise_fault(store.path, error)
             raise
         return store
 
@@ -157,7 +160,11 @@ class Store:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        finally:
+            # In whatever query DuckDB met it: a block is read, and its checksum looked at, late.
+            _raise_fault(self.path, error)
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a small result; a result left half-read would block the connection."""
@@ -215,11 +222,7 @@ class Store:
             # A failed COMMIT has rolled back already.
             with suppress(duckdb.Error):
                 self.connection.execute("ROLLBACK")
-            if isinstance(error, duckdb.IOException):
-                words = " ".join(str(error).split())[:200]
-                raise UserError(
-                    f"{self.path}: cannot be written ({words}); nothing was changed"
-                ) from error
+            _raise_fault(self.path, error)
             raise
 
 
@@ -229,8 +232,8 @@ def rewrite_path(path: Path) -> Path:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a store's file and its write-ahead log."""
-    for left in (path, path.with_name(path.name + ".wal")):
+    """Remove a store's file, its write-ahead log and its lock."""
+    for left in (path, path.with_name(path.name + ".wal"), lock_path(path)):
         left.unlink(missing_ok=True)
 
 
@@ -283,6 +286,28 @@ def _is_locked(error: duckdb.Error) -> bool:
     return "Could not set lock" in str(error)
 
 
+def _raise_fault(path: Path | None, error: BaseException | None) -> None:
+    """Raise in one line what is the fault of the file or the disk, and not of the program.
+
+    DuckDB has no class for such errors, only words; and after the first one it says of everything
+    that is cleaned up, inside a transaction, that this is aborted.
+    """
+    first = error
+    while isinstance(first, duckdb.Error):
+        if isinstance(first, _FAULTS) or any(words in str(first) for words in _FAULT_WORDS):
+            raise UserError(f"{path}: {_explain(first)}") from error
+        first = first.__context__
+
+
+_FAULTS = (
+    duckdb.IOException,
+    duckdb.FatalException,
+    duckdb.InternalException,
+    duckdb.SerializationException,
+)
+_FAULT_WORDS = ("Corrupt", "Could not write file", "Could not read", "No space left")
+
+
 def _explain(error: duckdb.Error) -> str:
     text = " ".join(str(error).split())
     if _is_locked(error):
@@ -291,9 +316,14 @@ def _explain(error: duckdb.Error) -> str:
         return "open in this process already, once for reading and once for writing; close one"
     if "not a valid DuckDB database" in text:
         return "not a DuckDB file; name another file for the store"
-    if "Corrupt database" in text:
+    if any(words in text for words in _DISK_WORDS):
+        return (
+            f"cannot be written ({text[:200]}); what was finished before is kept: make room or "
+            "mend the disk, and give the same command again"
+        )
+    if isinstance(error, _FAULTS[1:]) or "Corrupt" in text:
         return f"the file is damaged ({text[:200]}); put a copy in its place"
-    return f"cannot be opened as a store ({text[:200]}); check the path and its permissions"
+    return f"cannot be opened or read as a store ({text[:200]}); check the path and its permissions"
 
 
 def _check_current(connection: duckdb.DuckDBPyConnection) -> None:

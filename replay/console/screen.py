@@ -1,6 +1,6 @@
 """What commands show besides a running replay."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -43,8 +43,7 @@ def show_status(console: Console) -> Iterator[Callable[[str], None]]:
 def describe_ingest(report: IngestReport) -> str:
     """An ingestion in one line."""
     names = ", ".join(path.name for path in report.paths)
-    first, last = report.periods[0], report.periods[-1]
-    where = f"period {first}" if first == last else f"periods {first} to {last}"
+    where = _name_periods(report.periods)
     if report.already_ingested:
         return f"{names}: already in the store as {where}; nothing changed"
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.reject_reasons.items())
@@ -55,6 +54,13 @@ def describe_ingest(report: IngestReport) -> str:
     )
 
 
+def _name_periods(periods: Sequence[int]) -> str:
+    if not periods:
+        return "part of earlier periods"
+    first, last = periods[0], periods[-1]
+    return f"period {first}" if first == last else f"periods {first} to {last}"
+
+
 def print_summary(summary: Summary, console: Console) -> None:
     """The tables of a run and what they say."""
     console.print(render_means(summary, console.width))
@@ -62,7 +68,7 @@ def print_summary(summary: Summary, console: Console) -> None:
     if differences is not None:
         console.print()
         console.print(differences)
-    if summary.config["status"] != "finished":
+    if summary.config["status"] not in ("finished", "live"):
         console.print("The run is not finished: means are over the periods that are there.")
     for sentence in headline(summary):
         console.print(sentence, markup=False, highlight=False)

@@ -216,7 +216,7 @@ def _subtitle(data: RunData) -> str:
 
 def _unfinished(data: RunData) -> str:
     """A warning about a run that did not come to its end; empty for one that did."""
-    if data.run.status == "finished":
+    if data.run.status in ("finished", "live"):
         return ""
     return (
         f"This run is not finished: {len(data.cells)} of {data.run.num_cells} refits are here."

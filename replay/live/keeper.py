@@ -1,0 +1,194 @@
+"""Test, then train: judge the published model on a new period, remember, refit, publish.
+
+Each step is committed for itself, so whatever ends the process, the same call goes on from the
+last one; and each goes through the chain and the cells of the replay, so that the periods one by
+one give the same summaries, models and figures, to the bit, as a replay of them all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from models.protocol import FittedModel
+from replay.cells import CellMaker, MadeCell, insert_made
+from replay.chain import Chain
+from replay.clock import Clock, Stopwatch
+from replay.config import ReplayConfig
+from replay.evaluate import evaluate
+from replay.live.fixing import require_live
+from replay.metrics.registry import default_metrics
+from replay.plan import make_chains
+from replay.progress import CellName, Listener, StageMessage, ignore_events
+from replay.questions import Question, make_questions, pose
+from storage.fits import (
+    Fit,
+    find_fit,
+    find_model_file,
+    insert_fit,
+    insert_model_file,
+    read_model,
+    sweep_model_files,
+    write_model,
+)
+from storage.live import (
+    LiveRecord,
+    Publication,
+    insert_publication,
+    list_publications,
+    newest_publication,
+)
+from storage.periods import list_periods
+from storage.runs import (
+    Cell,
+    count_cells,
+    has_cell,
+    insert_run_cell,
+    judged_periods,
+)
+from storage.store import Store
+from storage.versions import read_versions
+
+
+@dataclass(frozen=True)
+class PeriodDone:
+    """A period that the model has caught up with.
+
+    Attributes:
+        period: its number.
+        judged: the figures of the model before it, if they were made now.
+        publication: of the model that has seen it; `None` where later periods make it needless.
+    """
+
+    period: int
+    judged: Cell | None
+    publication: Publication | None
+
+
+@dataclass
+class Keeper:
+    """Keeps the model of a store current.
+
+    Attributes:
+        store: open for writing, with a live configuration.
+        listener: told how it goes.
+        clock: tells when, and how long.
+    """
+
+    store: Store
+    listener: Listener = ignore_events
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` where nothing is fixed."""
+        self.record: LiveRecord = require_live(self.store)
+        self.config = ReplayConfig.from_json(self.record.config)
+        versions = read_versions()
+        self._maker = CellMaker(tuple(default_metrics()), versions, self.clock)
+        (self.chain,) = make_chains(self.store, self.config, versions)
+        self._published: tuple[int, FittedModel] | None = None
+        for publication in list_publications(self.store):
+            self.chain.recall(publication.period, publication.fit_key)
+
+    def catch_up(self) -> Iterator[PeriodDone]:
+        """Judge, remember, refit and publish for every period since the last publication."""
+        sweep_model_files(self.store)
+        periods = [one.period for one in list_periods(self.store)]
+        last = newest_publication(self.store)
+        for period in periods:
+            if last is not None and period <= last.period:
+                continue
+            judged = None if period == 1 or self._is_judged(period) else self._judge(period)
+            publication = None
+            if period == periods[-1] or not self._is_judged(period + 1):
+                publication = self._publish(period)
+            yield PeriodDone(period, judged, publication)
+
+    def _question(self, period: int) -> Question:
+        """What the model before a period is asked about it."""
+        (question,) = make_questions(
+            self.store, self.config, period - 1, period, self._maker.versions
+        )
+        return question
+
+    def _is_judged(self, period: int) -> bool:
+        """Whether the run tells of a period; what a replay in this store told is taken over."""
+        if period in judged_periods(self.store, self.record.run_id):
+            return True
+        fit_key = self.chain.recorded_fit(period - 1)
+        if fit_key is None:
+            return False
+        key = self._maker.key(fit_key, self._question(period))
+        if not has_cell(self.store, key):
+            return False
+        with self.store.transaction():
+            insert_run_cell(self.store, self.record.run_id, key)
+            count_cells(self.store, self.record.run_id)
+        return True
+
+    def _judge(self, period: int) -> Cell | None:
+        """Ask the model of the period before; `None` where that one was dropped from the log."""
+        model, fit, stages = self._model_of(period - 1)
+        watch = Stopwatch(self.clock, dict(stages))
+        question = self._question(period)
+        with watch.stage("prepare"):
+            evaluation = pose(self.store, self.config, question)
+        with watch.stage("evaluate"):
+            results = evaluate(
+                model, evaluation, self._maker.metrics, lambda text: self._say(period, text)
+            )
+        made: MadeCell = self._maker.make(
+            self.chain, fit, question, evaluation, results, watch.stages
+        )
+        with self.store.transaction():
+            insert_fit(self.store, fit)
+            insert_made(self.store, self.record.run_id, made)
+            count_cells(self.store, self.record.run_id)
+        return made.cell
+
+    def _model_of(self, period: int) -> tuple[FittedModel, Fit, dict[str, float]]:
+        """The model that was published at a period, its fit and the seconds that it took."""
+        for publication in list_publications(self.store):
+            if publication.period != period:
+                continue
+            fit = find_fit(self.store, publication.fit_key)
+            if fit is None:
+                continue
+            stages = dict(publication.stages)
+            if self._published is not None and self._published[0] == period:
+                return self._published[1], fit, stages
+            kept = read_model(self.store, publication.fit_key)
+            if kept is not None:
+                return self.chain.recipe.restore(*kept), fit, stages
+        # Its file is lost or damaged: it can be made again.
+        watch = Stopwatch(self.clock)
+        model, fit = self._fit(self.chain, period, watch)
+        return model, fit, watch.stages
+
+    def _fit(self, chain: Chain, period: int, watch: Stopwatch) -> tuple[FittedModel, Fit]:
+        return chain.fit(chain.history(period), watch, lambda text: self._say(period, text))
+
+    def _publish(self, period: int) -> Publication:
+        """Refit beside the memory and let the new model answer."""
+        watch = Stopwatch(self.clock)
+        fit_key = self.chain.recorded_fit(period)
+        fit = None if fit_key is None else find_fit(self.store, fit_key)
+        path = None if fit_key is None else find_model_file(self.store, fit_key)
+        if fit is None or path is None or self.chain.kept_model(period) is None:
+            model, fit = self._fit(self.chain, period, watch)
+            path = write_model(self.store, fit.key, *self.chain.to_arrays(model))
+            self._published = (period, model)
+        publication = Publication(period, fit.key, watch.stages, self.clock.now())
+        with self.store.transaction():
+            insert_fit(self.store, fit)
+            for purpose in ("published", "warm-start") if self.chain.follows else ("published",):
+                insert_model_file(self.store, fit.key, purpose, self.chain.key, path)
+            insert_publication(self.store, publication)
+        # Readers change over before the file of the model before is swept away.
+        self.store.write_snapshot()
+        sweep_model_files(self.store)
+        return publication
+
+    def _say(self, period: int, text: str) -> None:
+        name = CellName(
+            self.chain.strategy.name, self.chain.recipe.name, self.chain.seed, period, period + 1
+        )
+        self.listener(StageMessage(name, text))
