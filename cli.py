@@ -3,12 +3,16 @@
 import click
 from click.shell_completion import get_completion_class
 
-from replay.console.commands.log import ingest, periods
+from replay.console.commands.live import forget, ingest, init, update, watch
+from replay.console.commands.log import periods
 from replay.console.commands.memories import memory
 from replay.console.commands.named_sources import datasets
 from replay.console.commands.recommending import recommend
 from replay.console.commands.replaying import replay, report
+from replay.console.commands.serving import serve
+from replay.console.commands.status import status
 from replay.console.commands.studies import study
+from replay.console.commands.titles import titles
 from replay.console.commands.whole_log import distill_source, sample_log
 from replay.console.program import Program
 from storage.errors import UserError
@@ -40,9 +44,16 @@ def completion(shell: str) -> None:
 
 for _command in (
     replay,
+    init,
     ingest,
+    update,
+    status,
+    watch,
+    forget,
     periods,
+    titles,
     recommend,
+    serve,
     report,
     study,
     memory,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.explaining import Explanation, compare, weigh
 from models.gram import TileKernel, cross_kernel, normalised_gram
 from models.memory_estimate import SCORE_ROWS
 from models.protocol import Json
@@ -27,6 +28,7 @@ class FittedInfiniteAE:
         weights: `(n,)` W.
         factor: of K + λ'W⁻¹.
         report: λ, what validation said, which rows were used.
+        replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
     """
 
     settings: Mapping[str, Json]
@@ -36,6 +38,7 @@ class FittedInfiniteAE:
     weights: NDArray[np.float64]
     factor: Factor
     report: Mapping[str, Json]
+    replayed: NDArray[np.bool_] | None = None
 
     @property
     def num_items(self) -> int:
@@ -77,6 +80,13 @@ class FittedInfiniteAE:
         """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
         return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
 
+    def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
+        """What each row adds to f(x), see `models.explaining.Explains`."""
+        theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
+        (coefficients,) = self.factor.solve(theta)
+        added = weigh(coefficients, self.rows.rows, items)
+        return Explanation(added, similarity, self.rows.rows, self.replayed)
+
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The rows, their weights and λ: the factor is made again from them."""
         arrays = {**rows_to_arrays(self.rows.rows), "weights": self.weights}
@@ -85,6 +95,9 @@ class FittedInfiniteAE:
             "settings": dict(self.settings),
             "report": dict(self.report),
         }
+        # Not an array: what a model's arrays take is a figure of the reports.
+        if self.replayed is not None:
+            manifest["replayed"] = np.flatnonzero(self.replayed).tolist()
         return arrays, manifest
 
 
@@ -95,6 +108,24 @@ def rows_to_arrays(rows: csr_array) -> dict[str, NDArray[Any]]:
         "items": rows.indices.astype(np.int32),
         "values": rows.data.astype(np.float32),
     }
+
+
+def replayed_from_manifest(manifest: Mapping[str, Json], num_rows: int) -> NDArray[np.bool_] | None:
+    """Which rows came from a memory, `(num_rows,)`; `None` where the file does not tell.
+
+    Raises:
+        ValueError: it names rows that are not there.
+        TypeError: it names something else.
+    """
+    numbers = manifest.get("replayed")
+    if numbers is None:
+        return None
+    chosen = np.array(numbers, dtype=np.int64)
+    if chosen.ndim != 1 or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < num_rows):
+        raise ValueError("a replayed row is not there")
+    replayed = np.zeros(num_rows, dtype=np.bool_)
+    replayed[chosen] = True
+    return replayed
 
 
 def training_scores(

@@ -20,6 +20,10 @@ TILE = 1024
 """Rows and columns of a tile. One shape, so that the kernel is compiled once whatever the sizes."""
 
 
+SHORT = 16
+"""Rows of the other compiled shape: someone who asks alone would wait for a whole tile."""
+
+
 class TileKernel(Protocol):
     """Θ between blocks of at most `TILE` rows."""
 
@@ -52,13 +56,15 @@ class ClosedFormKernel:
     dtype: np.dtype[Any]
 
     def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
-        """`(l, r)` from the inner products; edge tiles are padded to the one compiled shape."""
+        """`(l, r)` from the inner products; edge tiles are padded to a compiled shape."""
         rows, columns = len(left), len(right)
+        # Elementwise, so both shapes give the same values to the bit.
+        height = SHORT if rows <= SHORT else TILE
         inner = left.inner(right).astype(self.dtype, copy=False)
         left_squares, right_squares = left.squares, right.squares
-        if (rows, columns) != (TILE, TILE):
-            inner = np.pad(inner, ((0, TILE - rows), (0, TILE - columns)))
-            left_squares = np.pad(left_squares, (0, TILE - rows))
+        if (rows, columns) != (height, TILE):
+            inner = np.pad(inner, ((0, height - rows), (0, TILE - columns)))
+            left_squares = np.pad(left_squares, (0, height - rows))
             right_squares = np.pad(right_squares, (0, TILE - columns))
         with jax.enable_x64(self.dtype == np.float64):
             theta = kernel_values(
@@ -173,5 +179,11 @@ def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> N
         target = out[top * TILE : (top + 1) * TILE, side * TILE : (side + 1) * TILE]
         target[:] = kernel.tile(tops[top], right[side])
 
-    run_all([partial(fill, top, side) for top in range(len(tops)) for side in range(len(right))])
+    calls = [partial(fill, top, side) for top in range(len(tops)) for side in range(len(right))]
+    if len(left) <= SHORT:
+        # Less work than it is to start the threads.
+        for call in calls:
+            call()
+    else:
+        run_all(calls)
     return out

@@ -14,7 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from models.fitted_infinite_ae import FittedInfiniteAE, training_scores
+from models.fitted_infinite_ae import (
+    FittedInfiniteAE,
+    replayed_from_manifest,
+    training_scores,
+)
 from models.gram import TILE, Backend, TileKernel, fill_gram, make_tile_kernel
 from models.kernel import KernelSettings
 from models.memory_estimate import (
@@ -215,6 +219,7 @@ class InfiniteAE:
             num_rows = interactions.shape[0]
             answers = check_answers(arrays.get("answers"), interactions.shape)
             num_taught = 0 if answers is None else len(answers)
+            replayed = replayed_from_manifest(manifest, num_rows)
             rows = TrainingRows(
                 interactions=interactions,
                 weights=weights,
@@ -227,7 +232,8 @@ class InfiniteAE:
             system = recipe._taught_system(rows, reg, answers)
             return system.solve(recipe._effective(reg), report)
         model = recipe._solve(rows, reg, {}, FitOptions(seed=0))
-        return dataclasses.replace(model, report=report)
+        assert isinstance(model, FittedInfiniteAE)  # noqa: S101 - it has no teacher
+        return dataclasses.replace(model, report=report, replayed=replayed)
 
     def _cap(
         self, rows: TrainingRows, sizes: FitSizes, options: FitOptions
@@ -294,6 +300,7 @@ class InfiniteAE:
             weights=rows.weights,
             factor=system.factorise(self._effective(reg)),
             report=report,
+            replayed=rows.replayed,
         )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.explaining import Explanation, compare, weigh
 from models.fitted_infinite_ae import rows_to_arrays
 from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
 from models.memory_estimate import SCORE_ROWS
@@ -77,6 +78,23 @@ class TaughtInfiniteAE:
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
         return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
+
+    def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
+        """What each row adds to f(x), see `models.explaining.Explains`."""
+        theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
+        num_new, known = len(self.new_rows), self.answers.shape[1]
+        of_new_rows = theta[:, :num_new].copy()
+        (coefficients,) = self.factor.solve(theta)
+        added = np.zeros((len(items), len(self.rows)))
+        old = items < known
+        new_rows = self.new_rows.rows
+        added[old, :num_new] = weigh(coefficients[:num_new], new_rows, items[old])
+        added[old, num_new:] = weigh(coefficients[num_new:], self.answers, items[old])
+        if self.new_factor is not None:
+            (fresh,) = self.new_factor.solve(of_new_rows)
+            added[~old, :num_new] = weigh(fresh, new_rows, items[~old])
+        replayed = np.arange(len(self.rows)) >= num_new
+        return Explanation(added, similarity, self.rows.rows, replayed)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The rows, their weights, the answers and λ: the factors are made again from them."""

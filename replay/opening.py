@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from storage.errors import UserError
+from storage.errors import OlderSchema, UserError
 from storage.ingest import IngestReport
 from storage.live import read_live
 from storage.periods import list_periods
@@ -84,7 +84,7 @@ def open_log(
     """
     name = _source_to_load(request)
     if name is None and request.store is not None:
-        with Store.open(request.store, wait=request.wait) as store:
+        with open_to_serve_readers(request.store, request.wait) as store:
             yield OpenLog(store, request.store, str(request.store), None, ())
         return
     log = open_source(name or DEFAULT_SOURCE, cache=cache, mirror=mirror, progress=progress)
@@ -112,21 +112,44 @@ def open_existing(path: Path, wait: float = 0.0) -> Store:
 
 
 def open_for_reading(path: Path) -> Store:
-    """Open a store that is there, to look only: other readers may do so at the same time.
+    """Open a store that is there, to look only: others may do so too, also beside a writer.
 
     Raises:
-        UserError: it is not there, no store, or of an older schema.
+        UserError: it is not there, or no store.
     """
-    return Store.open(path, read_only=True)
+    if not path.exists():
+        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
+    try:
+        return Store.open(path, read_only=True)
+    except OlderSchema:
+        Store.open(path).close()
+        return Store.open(path, read_only=True)
+
+
+@contextmanager
+def open_to_serve_readers(path: Path, wait: float = 0.0) -> Iterator[Store]:
+    """Open a store that is there for a longer work; meanwhile readers see it as it is now.
+
+    Raises:
+        UserError: it is not there, or no store.
+    """
+    with open_existing(path, wait) as store:
+        store.write_snapshot()
+        yield store
 
 
 @contextmanager
 def open_for_writing(path: Path, wait: float = 0.0) -> Iterator[Store]:
-    """Open a store, waiting so many seconds for another writer; an empty new one leaves no file."""
+    """Open a store, waiting so many seconds for another writer; readers see it as it is now.
+
+    One that is new and stays empty leaves no file.
+    """
     is_new, is_empty = not path.exists(), True
     try:
         with Store.open(path, wait=wait) as store:
             try:
+                if not is_new:
+                    store.write_snapshot()
                 yield store
             finally:
                 is_empty = not list_periods(store) and read_live(store) is None

@@ -12,7 +12,7 @@ from replay.metrics.registry import default_metrics
 from replay.questions import make_questions
 from replay.strategies.registry import make_strategy
 from storage.errors import UserError
-from storage.periods import list_periods
+from storage.periods import first_held_period, list_periods
 from storage.runs import has_cell
 from storage.store import Store
 
@@ -53,8 +53,14 @@ def count_periods(store: Store) -> int:
     """P, at least two.
 
     Raises:
-        UserError: there are fewer.
+        UserError: there are fewer, or the interactions of some were dropped.
     """
+    held = first_held_period(store)
+    if held > 1:
+        raise UserError(
+            f"{store.path or 'the store'} holds interactions only from period {held} on, and a "
+            "replay begins with the first; `perennial report` shows what was measured live"
+        )
     num_periods = len(list_periods(store))
     if num_periods < 2:
         raise UserError(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.columns import Column
+from storage.columns import Column, printable
 from storage.errors import UserError
 from storage.parallel import find_range
 from storage.rejects import Fault
@@ -71,7 +71,8 @@ def parse_times(column: Column, connection: duckdb.DuckDBPyConnection) -> Times:
         return _from_floats(column)
     if pa.types.is_integer(kind):
         return _from_integers(column)
-    raise UserError(f"a column of type {kind} cannot hold times; name another column")
+    name = printable(str(kind), 80)
+    raise UserError(f"a column of type {name} cannot hold times; name another column")
 
 
 def ticks_per_second(values: NDArray[np.int64] | NDArray[np.float64]) -> int:

@@ -74,10 +74,18 @@ def find_columns(names: Sequence[str], choice: ColumnChoice) -> Columns:
             )
     for name in {names[place] for place in (user, item, time) if place is not None}:
         if list(names).count(name) > 1:
-            raise UserError(f"several columns are called {name!r}: rename all but one of them")
+            raise UserError(
+                f"several columns are called '{printable(name, 40)}': rename all but one of them"
+            )
     if user is None or item is None or user == item or time in (user, item):
         raise UserError("user, item and time must be different columns; name others")
     return Columns(user, item, time)
+
+
+def printable(text: str, limit: int) -> str:
+    """The beginning of a text from a file, fit for one line on a screen."""
+    signs = (sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:limit])
+    return "".join(signs)[:limit]
 
 
 def looks_like_header(names: Sequence[str]) -> bool:
@@ -100,5 +108,5 @@ def _plain(name: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(name[:40] for name in names[:20])
+    shown = ", ".join(printable(name, 40) for name in names[:20])
     return f"{shown}, ..." if len(names) > 20 else shown

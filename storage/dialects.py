@@ -12,8 +12,20 @@ from storage.text import BOM, Dialect
 HEAD_BYTES = 1 << 16
 _SAMPLE_LINES = 100
 
-_ISO_DATE = re.compile(r"\s*\d{4}-\d{1,2}-\d{1,2}")
-_NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*")
+_OTHER_KINDS = {
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet; unpack it, or save it as CSV",
+    b"PAR1": "a Parquet file; name the format parquet",
+    b"\x1f\x8b": "packed twice; unpack it once",
+    b"\x28\xb5\x2f\xfd": "packed with zstd; unpack it",
+    b"\xfd7zXZ\0": "packed with xz; unpack it",
+    b"BZh": "packed with bzip2; unpack it",
+    b"\xff\xfe": "written in UTF-16; save it as UTF-8",
+    b"\xfe\xff": "written in UTF-16; save it as UTF-8",
+}
+
+# In ASCII, as Unicode knows spaces that `float` does not.
+_ISO_DATE = re.compile(r"\s*\d{4}-\d{1,2}-\d{1,2}", re.ASCII)
+_NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
 # A smaller number in a column without a name is a rating rather than a time after 1973.
 _LEAST_TIME = 1e8
 
@@ -32,16 +44,19 @@ def understand(head: bytes, choice: ColumnChoice, text_format: str) -> tuple[Dia
     Raises:
         UserError: the columns cannot be found.
     """
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError("written in UTF-16; save it as UTF-8")
+    _check_kind(head)
     lines = head.removeprefix(BOM).decode("utf-8", "replace").split("\n")
     blank = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
     if blank == len(lines):
         raise UserError("no interactions in it")
-    lines = [line.rstrip("\r") for line in lines[blank : blank + _SAMPLE_LINES]]
+    if blank == len(lines) - 1 and len(head) >= HEAD_BYTES:
+        raise UserError(f"the first line is longer than {HEAD_BYTES} bytes; is it a text file?")
+    lines = [line.removesuffix("\r") for line in lines[blank : blank + _SAMPLE_LINES]]
+    if "\r" in lines[0]:
+        raise UserError("a carriage return inside the first line; end lines with newlines")
     delimiter = _find_delimiter(lines[0], text_format)
     quoting = text_format in ("csv", "tsv") and delimiter != "::"
-    rows = [_split(line, delimiter, quoting) for line in lines]
+    rows = [_split(line, delimiter, quoting) for line in lines if "\r" not in line]
     names = [name.strip() for name in rows[0]]
     if text_format == "inter":
         names = [name.split(":")[0] for name in names]
@@ -52,6 +67,15 @@ def understand(head: bytes, choice: ColumnChoice, text_format: str) -> tuple[Dia
     if choice.given:
         return dialect, find_columns([str(place + 1) for place in range(len(names))], choice)
     return dialect, _guess_columns([row for row in rows if len(row) == len(names)])
+
+
+def _check_kind(head: bytes) -> None:
+    """Tell what a file is that is no text in UTF-8."""
+    for magic, words in _OTHER_KINDS.items():
+        if head.startswith(magic):
+            raise UserError(words)
+    if len(head) >= 16 and not (head[0:16:2].strip(b"\0") and head[1:16:2].strip(b"\0")):
+        raise UserError("written in UTF-16; save it as UTF-8")
 
 
 def _find_delimiter(line: str, text_format: str) -> str:

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with 1.
     """
+
+
+class OlderSchema(UserError):  # noqa: N818 - a UserError by another name
+    """The store was written by an older program; opening it for writing upgrades it."""

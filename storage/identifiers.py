@@ -9,16 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.columns import Column
+from storage.columns import Column, printable
 from storage.errors import UserError
 from storage.parallel import find_range, over_blocks
-from storage.rejects import Fault
+from storage.rejects import LONGEST_ID, Fault
 
 # What stands for no value in text files. Files with types say null, and what they say is taken.
 _NULL_WORDS = pa.array(["", "\\N", "NULL", "null"])
 _NAN_WORDS = pa.array(["NaN", "nan", "NAN"])
-# Only what an integer would be written back as: "007" and "+7" are strings.
-_INTEGER = r"^(?:0|-?[1-9][0-9]*)$"
+# Only what an integer would be written back as: "007" and "+7" are strings. So is what has more
+# digits than the integers of any file with types; Python itself makes no integers of thousands.
+_INTEGER = r"^(?:0|-?[1-9][0-9]{0,37})$"
 # Past it a float no longer tells neighbouring integers apart.
 _LAST_EXACT_FLOAT = 2.0**53
 
@@ -66,18 +67,19 @@ class ColumnFaults:
     missing: Fault
     nan: Fault
     fraction: Fault
+    long: Fault
 
 
-USER_FAULTS = ColumnFaults(Fault.NO_USER, Fault.NAN_USER, Fault.FRACTION_USER)
-ITEM_FAULTS = ColumnFaults(Fault.NO_ITEM, Fault.NAN_ITEM, Fault.FRACTION_ITEM)
+USER_FAULTS = ColumnFaults(Fault.NO_USER, Fault.NAN_USER, Fault.FRACTION_USER, Fault.LONG_USER)
+ITEM_FAULTS = ColumnFaults(Fault.NO_ITEM, Fault.NAN_ITEM, Fault.FRACTION_ITEM, Fault.LONG_ITEM)
 
 
 def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
     """Give each distinct identifier of a column a code.
 
     Args:
-        column: `(n,)` integers, whole floats, strings, or bytes that are UTF-8. An array is used
-            up: its memory becomes that of the codes.
+        column: `(n,)` integers, whole floats, strings, bytes that are UTF-8, or dictionaries of
+            either of these. An array is used up: its memory becomes that of the codes.
         faults: what its bad values are called.
         typed: whether the column's type is the file's own.
 
@@ -93,9 +95,11 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
         return _encode_integers(values, bad if column.null_count else None)
     if pa.types.is_floating(kind):
         return _encode_floats(column, faults)
-    if pa.types.is_string(kind) or pa.types.is_binary(kind):
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_string(values) or pa.types.is_binary(values):
         return _encode_text(column, faults, typed)
-    raise UserError(f"a column of type {kind} cannot hold identifiers; name another column")
+    name = printable(str(kind), 80)
+    raise UserError(f"a column of type {name} cannot hold identifiers; name another column")
 
 
 def merge(columns: Sequence[Encoded], kind: IdentifierKind) -> Encoded:
@@ -187,14 +191,18 @@ def _encode_by_hashing(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.A
     encoded = pc.dictionary_encode(column).unify_dictionaries()
     if not encoded.num_chunks:
         return np.zeros(0, np.int32), pa.array([], column.type)
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    # The code of a null means nothing.
+    indices = [pc.fill_null(chunk.indices, 0) for chunk in encoded.chunks]
+    codes = np.concatenate([part.to_numpy() for part in indices])
     return codes.astype(np.int32, copy=False), encoded.chunk(0).dictionary
 
 
 def _encode_text(column: pa.ChunkedArray, faults: ColumnFaults, typed: bool) -> Encoded:
+    codes, raw = _encode_by_hashing(column)
     # As bytes: a Parquet file may call a column text that is not.
-    filled = pc.fill_null(column.cast(pa.binary()), b"")
-    codes, raw = _encode_by_hashing(filled)
+    raw = raw.cast(pa.binary())
+    long = pc.greater(pc.binary_length(raw), LONGEST_ID)
+    raw = pc.if_else(long, b"", raw)
     is_utf8, ids = _decode(raw)
     fault_of = np.where(is_utf8, Fault.NONE, Fault.BAD_UTF8).astype(np.uint8)
     trimmed = pc.utf8_trim_whitespace(ids)
@@ -204,9 +212,13 @@ def _encode_text(column: pa.ChunkedArray, faults: ColumnFaults, typed: bool) -> 
         missing = pc.is_in(trimmed, _NULL_WORDS)
         fault_of[_as_mask(pc.is_in(trimmed, _NAN_WORDS))] = faults.nan
     fault_of[_as_mask(missing) & is_utf8] = faults.missing
+    fault_of[_as_mask(long)] = faults.long
     good = ids.filter(pa.array(fault_of == 0))
     digits = not typed and pc.all(pc.match_substring_regex(good, _INTEGER)).as_py() is not False
     row_faults = fault_of[codes] if fault_of.any() else None
+    if column.null_count:
+        row_faults = np.zeros(len(codes), np.uint8) if row_faults is None else row_faults
+        row_faults[_nulls(column)] = faults.missing
     return Encoded(codes, ids, DIGITS if digits else STRINGS, row_faults)
 
 

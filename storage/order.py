@@ -12,6 +12,7 @@ _UNITS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000)
 _KEY_BITS = 64
 # With fewer bits of the hash beside the time, too many rows would need a second look.
 _ENOUGH_HASH_BITS = 8
+_HASHED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,12 @@ def hash_identifiers(ids: pa.StringArray, seed: int) -> NDArray[np.uint64]:
 
     def fill(start: int, stop: int) -> None:
         edges = offsets[start : stop + 1]
+        if edges[-1] - edges[0] > _HASHED_AT_ONCE and stop - start > 1:
+            # Each byte takes dozens while it is hashed.
+            middle = (start + stop) // 2
+            fill(start, middle)
+            fill(middle, stop)
+            return
         lengths = np.diff(edges)
         places = np.arange(edges[-1] - edges[0]) - np.repeat(edges[:-1] - edges[0], lengths)
         numbers = (places.astype(np.uint64) << np.uint64(8)) + data[edges[0] : edges[-1]]

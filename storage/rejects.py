@@ -9,6 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+LONGEST_ID = 1 << 16
+"""Bytes of an identifier; no key of a real log comes near it, and many of MBs would fill memory."""
+
 
 class Fault(IntEnum):
     """What is wrong with a line; where several things are, the first that was found."""
@@ -27,6 +30,9 @@ class Fault(IntEnum):
     NAN_TIME = 11
     BAD_TIME = 12
     TIME_RANGE = 13
+    BAD_RETURN = 14
+    LONG_USER = 15
+    LONG_ITEM = 16
 
     @property
     def reason(self) -> str:
@@ -49,6 +55,9 @@ _REASONS = {
     Fault.NAN_TIME: "time is NaN",
     Fault.BAD_TIME: "unparsable time",
     Fault.TIME_RANGE: "time out of range",
+    Fault.BAD_RETURN: "carriage return inside the line",
+    Fault.LONG_USER: f"user is longer than {LONGEST_ID} bytes",
+    Fault.LONG_ITEM: f"item is longer than {LONGEST_ID} bytes",
 }
 
 

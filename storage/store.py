@@ -12,7 +12,8 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from storage.errors import UserError
+from storage.errors import OlderSchema, UserError
+from storage.faults import check_length, explain, is_locked, raise_fault
 from storage.lock import WriterLock, lock_path
 from storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
 from storage.snapshot import copy_file, remove_snapshot, snapshot_path, sync_folder
@@ -26,8 +27,6 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 
 _READER_PATIENCE = 20.0
 """Seconds that a writer waits for readers to close the file; none keeps it open for long."""
-
-_DISK_WORDS = ("Could not write", "No space left", "Disk quota", "Read-only file system")
 
 _REWRITE_SUFFIX = ".rewrite"
 
@@ -89,10 +88,10 @@ class Store:
                 migrate(connection)
         except UserError as error:
             store.close()
-            raise UserError(f"{path}: {error}") from None
+            raise type(error)(f"{path}: {error}") from None
         except BaseException as error:
             store.close()
-            _raise_fault(store.path, error)
+            raise_fault(store.path, error)
             raise
         return store
 
@@ -109,8 +108,7 @@ class Store:
     def write_snapshot(self) -> None:
         """Show readers the store as it is now, outside a transaction; none for one in memory.
 
-        Raises:
-            UserError: the copy cannot be written.
+        Where there is no room for a copy readers are told to wait, as beside any writer.
         """
         if self.path is None:
             return
@@ -118,6 +116,8 @@ class Store:
         self.connection.close()
         try:
             copy_file(self.path, snapshot_path(self.path))
+        except UserError:
+            remove_snapshot(self.path)
         finally:
             self._reconnect(self.path)
 
@@ -164,7 +164,7 @@ class Store:
             self.close()
         finally:
             # In whatever query DuckDB met it: a block is read, and its checksum looked at, late.
-            _raise_fault(self.path, error)
+            raise_fault(self.path, error)
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a small result; a result left half-read would block the connection."""
@@ -222,7 +222,7 @@ class Store:
             # A failed COMMIT has rolled back already.
             with suppress(duckdb.Error):
                 self.connection.execute("ROLLBACK")
-            _raise_fault(self.path, error)
+            raise_fault(self.path, error)
             raise
 
 
@@ -262,8 +262,8 @@ def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
             return _connect(path, read_only=False)
         except duckdb.Error as error:
             # Whoever has it is a reader: this process holds the lock of writers.
-            if not _is_locked(error) or time.monotonic() > deadline:
-                raise UserError(f"{path}: {_explain(error)}") from error
+            if not is_locked(error) or time.monotonic() > deadline:
+                raise UserError(f"{path}: {explain(error)}") from error
         time.sleep(0.05)
 
 
@@ -271,65 +271,27 @@ def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         return _connect(path, read_only=True)
     except duckdb.Error as error:
-        if _is_locked(error) and snapshot_path(path).exists():
+        if is_locked(error) and snapshot_path(path).exists():
             with suppress(duckdb.Error):
                 return _connect(snapshot_path(path), read_only=True)
-        raise UserError(f"{path}: {_explain(error)}") from error
+        raise UserError(f"{path}: {explain(error)}") from error
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     # Absolute: DuckDB gives some names, like "md:log", a meaning of their own.
-    return duckdb.connect(str(path.absolute()), read_only=read_only, config=_CONFIG)
-
-
-def _is_locked(error: duckdb.Error) -> bool:
-    return "Could not set lock" in str(error)
-
-
-def _raise_fault(path: Path | None, error: BaseException | None) -> None:
-    """Raise in one line what is the fault of the file or the disk, and not of the program.
-
-    DuckDB has no class for such errors, only words; and after the first one it says of everything
-    that is cleaned up, inside a transaction, that this is aborted.
-    """
-    first = error
-    while isinstance(first, duckdb.Error):
-        if isinstance(first, _FAULTS) or any(words in str(first) for words in _FAULT_WORDS):
-            raise UserError(f"{path}: {_explain(first)}") from error
-        first = first.__context__
-
-
-_FAULTS = (
-    duckdb.IOException,
-    duckdb.FatalException,
-    duckdb.InternalException,
-    duckdb.SerializationException,
-)
-_FAULT_WORDS = ("Corrupt", "Could not write file", "Could not read", "No space left")
-
-
-def _explain(error: duckdb.Error) -> str:
-    text = " ".join(str(error).split())
-    if _is_locked(error):
-        return "another process has the store open; wait until it ends"
-    if "different configuration" in text:
-        return "open in this process already, once for reading and once for writing; close one"
-    if "not a valid DuckDB database" in text:
-        return "not a DuckDB file; name another file for the store"
-    if any(words in text for words in _DISK_WORDS):
-        return (
-            f"cannot be written ({text[:200]}); what was finished before is kept: make room or "
-            "mend the disk, and give the same command again"
-        )
-    if isinstance(error, _FAULTS[1:]) or "Corrupt" in text:
-        return f"the file is damaged ({text[:200]}); put a copy in its place"
-    return f"cannot be opened or read as a store ({text[:200]}); check the path and its permissions"
+    connection = duckdb.connect(str(path.absolute()), read_only=read_only, config=_CONFIG)
+    try:
+        check_length(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _check_current(connection: duckdb.DuckDBPyConnection) -> None:
     version = schema_version(connection)
     check_not_newer(version)
     if version < len(MIGRATIONS):
-        raise UserError(
+        raise OlderSchema(
             f"the store has the older schema {version}; open it once for writing to upgrade it"
         )

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from storage.budget import Budget
 from storage.errors import UserError
 from storage.rejects import Fault, Rejects
 
 BLOCK_BYTES = 1 << 24
+_MANY_LINES = 1 << 20
 _NEWLINE, _RETURN, _QUOTE, _TAB, _SPACE = b'\n\r"\t '
 # A unit separator stands for a delimiter of two bytes while a block is parsed.
 _STAND_IN = b"\x1f"
@@ -63,6 +65,7 @@ def read_text(
     wanted: tuple[int, ...],
     after_block: Callable[[], None] = lambda: None,
     block_bytes: int = BLOCK_BYTES,
+    budget: Budget | None = None,
 ) -> TextRows:
     """Read the wanted columns of a text file; memory is O(wanted values + one block).
 
@@ -72,20 +75,24 @@ def read_text(
         wanted: places of columns, from 0.
         after_block: called now and then.
         block_bytes: how much is read at once.
+        budget: for the rows and the bad lines; without one they may take what they need.
 
     Raises:
-        UserError: a line is longer than a block.
+        UserError: a line is longer than a block, or the budget is used up.
     """
     chunks: list[list[pa.Array]] = [[] for _ in wanted]
     lines, rejects = [], []
     first_line = 1
-    for block in _blocks(stream, block_bytes):
+    for block in _few_lines(_blocks(stream, block_bytes)):
         columns, numbers, bad = _read_block(block, dialect, wanted, first_line)
         first_line += block.count(b"\n")
         lines.append(numbers)
         rejects.append(bad)
         for chunk, column in zip(chunks, columns, strict=True):
             chunk.extend(column.chunks)
+        if budget is not None:
+            held = (*columns, numbers, bad.lines, bad.faults)
+            budget.take(sum(part.nbytes for part in held))
         after_block()
     all_lines = np.concatenate([np.zeros(0, np.int64), *lines])
     all_rejects = Rejects.join(rejects)
@@ -116,6 +123,21 @@ def _blocks(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
         yield rest + b"\n"
 
 
+def _few_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut blocks of very short lines once more: a line takes dozens of bytes while it is read."""
+    for block in blocks:
+        if block.count(b"\n") <= _MANY_LINES:
+            yield block
+            continue
+        start = 0
+        while start < len(block):
+            # A long line among the short ones is a part of its own.
+            stop = block.rfind(b"\n", start, start + _MANY_LINES) + 1
+            stop = stop or block.find(b"\n", start) + 1
+            yield block[start:stop]
+            start = stop
+
+
 @dataclass(frozen=True)
 class _Lines:
     """Where the lines of a block lie: `data[starts[k]:ends[k]]`, the newline left out."""
@@ -143,6 +165,7 @@ def _read_block(
     _mark_bad_utf8(block, faults)
     delimiter = dialect.delimiter if len(dialect.delimiter) == 1 else _STAND_IN
     if len(dialect.delimiter) > 1:
+        _mark_lines_with(delimiter[0], block, faults)
         block = block.replace(dialect.delimiter, delimiter)
     data = np.frombuffer(block, np.uint8)
     if delimiter == b" ":
@@ -169,6 +192,9 @@ def _parse(
     if not num_rows:
         return [pa.chunked_array([], pa.string()) for _ in wanted]
     names = [str(place) for place in range(dialect.num_columns)]
+    if data[: len(BOM)].tobytes() == BOM:
+        # Arrow drops a mark at the beginning, and here it belongs to an identifier.
+        data = np.concatenate([np.frombuffer(BOM, np.uint8), data])
     table = pa.csv.read_csv(
         pa.py_buffer(data),
         read_options=pa.csv.ReadOptions(column_names=names, block_size=len(data) + 1),
@@ -184,6 +210,14 @@ def _parse(
     if table.num_rows != num_rows:
         raise RuntimeError("the parser and the line scan disagree on the rows of a block")
     return list(table.columns)
+
+
+def _mark_lines_with(stand_in: int, block: bytes, faults: NDArray[np.uint8]) -> None:
+    """Mark the lines that hold the byte which is to stand for their delimiter."""
+    if stand_in in block:
+        data = np.frombuffer(block, np.uint8)
+        line = np.searchsorted(np.flatnonzero(data == _NEWLINE), np.flatnonzero(data == stand_in))
+        faults[line[faults[line] == Fault.NONE]] = Fault.WRONG_COLUMNS
 
 
 def _mark_bad_utf8(block: bytes, faults: NDArray[np.uint8]) -> None:
@@ -232,12 +266,19 @@ def _squeeze_blanks(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _mark_bad_shape(
     lines: _Lines, delimiter: int, dialect: Dialect, faults: NDArray[np.uint8]
 ) -> None:
-    """Mark lines with misplaced quotes, and lines with too few or too many fields."""
+    """Mark lines with misplaced quotes or returns, and those with too few or too many fields."""
     separates = lines.data == delimiter
+    returns = np.flatnonzero(lines.data == _RETURN)
+    returns = returns[lines.data[returns + 1] != _NEWLINE]
     if dialect.quoting and (quotes := np.flatnonzero(lines.data == _QUOTE)).size:
         bad = _find_bad_quotes(lines, quotes, delimiter)
         faults[bad & (faults == Fault.NONE)] = Fault.BAD_QUOTES
-        separates &= ~_enclosed(lines, quotes)
+        enclosed = _enclosed(lines, quotes)
+        separates &= ~enclosed
+        returns = returns[~enclosed[returns]]
+    # To the parser a return ends a line, unless quotes enclose it.
+    broken = np.searchsorted(lines.ends, returns)
+    faults[broken[faults[broken] == Fault.NONE]] = Fault.BAD_RETURN
     separates[lines.ends] = True
     ends_of_lines = np.flatnonzero(lines.data[np.flatnonzero(separates)] == _NEWLINE)
     fields = np.diff(ends_of_lines, prepend=-1)

@@ -57,6 +57,12 @@ def item_ids(store: Store, indices: ArrayLike) -> list[str] | list[int]:
     return _identifiers(store, ITEMS, indices)
 
 
+def all_ids(store: Store, vocabulary: Vocabulary) -> list[str] | list[int]:
+    """Every identifier of a vocabulary, in the order of the dense indices, as it went in."""
+    found = store.table(f"SELECT id FROM {vocabulary.table} ORDER BY {vocabulary.index}")
+    return _as_they_went_in(store, vocabulary, found["id"].to_pylist())
+
+
 def read_kind(store: Store, vocabulary: Vocabulary) -> IdentifierKind | None:
     """What the identifiers of a vocabulary are; None while it is empty."""
     rows = store.rows(
@@ -129,6 +135,12 @@ def _identifiers(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> li
     texts: list[str] = found["id"].to_pylist()
     if len(texts) != len(wanted):
         raise IndexError(f"one of these indices stands for none of the {vocabulary.table}")
+    return _as_they_went_in(store, vocabulary, texts)
+
+
+def _as_they_went_in(
+    store: Store, vocabulary: Vocabulary, texts: list[str]
+) -> list[str] | list[int]:
     kind = read_kind(store, vocabulary)
     if kind is not None and kind.kind == "integer":
         return [int(text) for text in texts]

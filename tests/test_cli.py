@@ -43,11 +43,12 @@ RESULT_FIELDS = [
 QUICK = ("--periods", "3", "--model", "infinite-ae", "--strategy", "individual")
 
 
-def write_log(path: Path, *, seed: int = 7, num_lines: int = 1200) -> Path:
-    """A log of 40 users and 25 items, one line a minute."""
+def write_log(path: Path, *, seed: int = 7, num_lines: int = 1200, begin: int = 0) -> Path:
+    """A log of 40 users and 25 items, one line a minute from minute `begin` on."""
     rng = np.random.default_rng(seed)
     users, items = rng.integers(40, size=num_lines), rng.integers(25, size=num_lines)
-    lines = [f"u{u},{i},{60 * t}\n" for t, (u, i) in enumerate(zip(users, items, strict=True))]
+    pairs = enumerate(zip(users, items, strict=True), start=begin)
+    lines = [f"u{u},{i},{60 * t}\n" for t, (u, i) in pairs]
     path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
     return path
 
@@ -82,7 +83,11 @@ def walk(command: click.Command, path: str) -> list[tuple[str, click.Command]]:
 
 
 COMMANDS = walk(cli.main, "perennial")
-LEAVES = [(path, one) for path, one in COMMANDS if not isinstance(one, click.Group)]
+LEAVES = [
+    (path, one)
+    for path, one in COMMANDS
+    if not isinstance(one, click.Group) or one.invoke_without_command
+]
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +240,8 @@ class TestReplay:
         folder = tmp_path / "months"
         folder.mkdir()
         for number in (1, 2, 10):
-            write_log(folder / f"m{number}.csv", seed=number, num_lines=300 + number)
+            begin = 1000 * number
+            write_log(folder / f"m{number}.csv", seed=number, num_lines=300 + number, begin=begin)
         result = call_well("replay", folder, *QUICK[2:], "--json")
         assert json.loads(result.stdout)["config"]["periods"] == 3
         assert (here / "months.duckdb").is_file()
@@ -378,7 +384,7 @@ class TestIngest:
 
     def test_files_become_periods_in_their_order(self, here):
         for number in (1, 2):
-            write_log(here / f"{number}.csv", seed=number, num_lines=100)
+            write_log(here / f"{number}.csv", seed=number, num_lines=100, begin=100 * number)
         call_well("ingest", "1.csv", "2.csv", "--store", "s.duckdb")
         periods = json.loads(call_well("periods", "--store", "s.duckdb", "--json").stdout)[
             "periods"

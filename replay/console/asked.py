@@ -18,7 +18,12 @@ def asked_log(options: Mapping[str, Any]) -> LogRequest:
     """The log that `log_options` ask for."""
     reading = {name: options[name] for name in READING if options[name] is not None}
     return LogRequest(
-        options["source"], options["store"], options["cut"], options["periods"], reading
+        options["source"],
+        options["store"],
+        options["cut"],
+        options["periods"],
+        reading,
+        options.get("wait", 0.0),
     )
 
 

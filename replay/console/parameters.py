@@ -106,10 +106,10 @@ def store_option(text: str, *, required: bool = True) -> Callable[[Any], Any]:
     return click.option("--store", type=file, required=required, metavar="FILE", help=text)
 
 
-def folder_option(*names: str, text: str) -> Callable[[Any], Any]:
+def folder_option(*names: str, text: str, required: bool = False) -> Callable[[Any], Any]:
     """An option that names a folder, which need not exist."""
     folder = click.Path(path_type=Path, file_okay=False)
-    return click.option(*names, type=folder, metavar="DIR", help=text)
+    return click.option(*names, type=folder, required=required, metavar="DIR", help=text)
 
 
 def file_option(*names: str, text: str, required: bool = True) -> Callable[[Any], Any]:
@@ -131,7 +131,13 @@ def settings_option(command: Any) -> Any:
 
 
 def log_options(command: Any) -> Any:
-    """What log is meant, how it is cut, read and fetched."""
+    """What log is meant, how it is cut, and where it is kept."""
+    stored = "Where log and results are kept.  [default: SOURCE.duckdb here]"
+    return store_option(stored, required=False)(wait_option(cut_options(command)))
+
+
+def cut_options(command: Any) -> Any:
+    """What log is meant, and how it is cut."""
     for option in (
         click.option(
             "--cut",
@@ -147,8 +153,7 @@ def log_options(command: Any) -> Any:
         click.argument("source", required=False),
     ):
         command = option(command)
-    stored = "Where log and results are kept.  [default: SOURCE.duckdb here]"
-    return store_option(stored, required=False)(command)
+    return command
 
 
 def replay_options(
@@ -216,6 +221,16 @@ def memory_options(command: Any) -> Any:
     ):
         command = option(command)
     return command
+
+
+def wait_option(command: Any) -> Any:
+    """`--wait`, as seconds."""
+    return click.option(
+        "--wait",
+        is_flag=True,
+        callback=lambda _context, _parameter, given: float("inf") if given else 0.0,
+        help="Wait for another process that writes to the store to end.",
+    )(command)
 
 
 def limit_options(command: Any) -> Any:

@@ -1,5 +1,6 @@
 """How commands fail: with one line on stderr, and a traceback only where it is asked for."""
 
+import errno
 import os
 import sys
 import traceback
@@ -8,6 +9,12 @@ from typing import Any
 import click
 
 from storage.errors import UserError
+
+_MACHINE_FAULTS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+)
+"""What no program can do anything about: full, read-only, forbidden or broken disks."""
 
 INTERRUPTED = 130
 """The exit code that shells give to what Ctrl-C ended."""
@@ -76,6 +83,9 @@ def _is_interruption(error: Exception) -> bool:
 def _explain(error: Exception) -> str:
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in _MACHINE_FAULTS:
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}; mend that, and give the same command again"
     return (
         f"{type(error).__name__}: {error}; that should not happen, "
         "`perennial --debug` and the same command show where it does"

@@ -100,7 +100,8 @@ class Keeper:
             publication = None
             if period == periods[-1] or not self._is_judged(period + 1):
                 publication = self._publish(period)
-            yield PeriodDone(period, judged, publication)
+            if judged is not None or publication is not None:
+                yield PeriodDone(period, judged, publication)
 
     def _question(self, period: int) -> Question:
         """What the model before a period is asked about it."""
@@ -124,8 +125,8 @@ class Keeper:
             count_cells(self.store, self.record.run_id)
         return True
 
-    def _judge(self, period: int) -> Cell | None:
-        """Ask the model of the period before; `None` where that one was dropped from the log."""
+    def _judge(self, period: int) -> Cell:
+        """Ask the model of the period before, and record the figures."""
         model, fit, stages = self._model_of(period - 1)
         watch = Stopwatch(self.clock, dict(stages))
         question = self._question(period)

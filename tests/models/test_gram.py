@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from models import gram as gram_module
-from models.gram import TILE, cross_kernel, fill_gram, make_tile_kernel, normalised_gram
+from models.gram import SHORT, TILE, cross_kernel, fill_gram, make_tile_kernel, normalised_gram
 from models.kernel import KernelSettings, kernel_gram, kernel_matrix
 from models.row_blocks import popular_items, split_rows
 from models.stax_kernel import stax_values
@@ -140,3 +140,19 @@ def test_a_normalised_matrix_is_neural_tangents_own(backend, dtype, tolerance):
 
 def test_a_normalised_matrix_of_no_rows():
     assert normalised(np.zeros((0, NUM_ITEMS), np.float32), np.float32).shape == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("real", [False, True])
+def test_a_few_rows_give_what_they_give_among_many(dtype, real):
+    """Short blocks have a compiled shape of their own; no figure may depend on which."""
+    dense = random_rows(2 * SHORT + 40, real)
+    rows = csr_array(dense)
+    head = popular_items(rows)
+    kernel = make_tile_kernel("closed-form", SETTINGS, NUM_ITEMS, np.dtype(dtype))
+    whole = split_rows(rows, head)
+    pieces = list(whole.pieces(TILE))
+    together = cross_kernel(whole, pieces, kernel)
+    for start, stop in ((0, 1), (3, 3 + SHORT), (SHORT, 2 * SHORT + 1)):
+        part = split_rows(rows[start:stop], head)
+        np.testing.assert_array_equal(cross_kernel(part, pieces, kernel), together[start:stop])

@@ -54,13 +54,13 @@ def test_a_file_becomes_the_next_period(store: Store, write: Write) -> None:
     one = write("one.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\n")
     report = ingest_period(store, one)
     assert report == IngestReport((one,), False, 3, 3, 0, 0, {}, (1,))
-    two = write("two.csv", HEADER + "w,a,15\nu,c,40\n")
+    two = write("two.csv", HEADER + "w,a,35\nu,c,40\n")
     assert ingest_period(store, str(two)).periods == (2,)
     assert events_of(store) == [
         (1, "v", "b", 10_000_000),
         (1, "u", "b", 20_000_000),
         (1, "u", "a", 30_000_000),
-        (2, "w", "a", 15_000_000),
+        (2, "w", "a", 35_000_000),
         (2, "u", "c", 40_000_000),
     ]
     events = read_events(store, 1, 2)
@@ -123,7 +123,7 @@ def test_equal_rows_are_merged_and_counted(store: Store, write: Write) -> None:
     rows = "u,a,10\n" * 3 + "u,a,11\nu,b,10\nv,a,10\nv,a,10\n"
     report = ingest_period(store, write("log.csv", HEADER + rows))
     assert (report.lines, report.interactions, report.merged) == (7, 4, 3)
-    again = ingest_period(store, write("next.csv", HEADER + "u,a,10\n"))
+    again = ingest_period(store, write("next.csv", HEADER + "u,a,11\n"))
     assert (again.interactions, again.merged) == (1, 0)
 
 
@@ -245,7 +245,7 @@ def test_the_same_content_again_changes_nothing(store: Store, write: Write) -> N
     content = HEADER + "u,a,10\nu,a,10\nv,b,20\n,b,20\n"
     loose = IngestSettings(max_reject_share=0.5)
     first = ingest_period(store, write("log.csv", content), loose)
-    ingest_period(store, write("other.csv", HEADER + "w,b,5\n"))
+    ingest_period(store, write("other.csv", HEADER + "w,b,25\n"))
     before = dump(store)
     copy = write("copy.csv", content)
     again = ingest_period(store, copy, IngestSettings(max_reject_share=0.25))

@@ -132,7 +132,7 @@ def test_late_files_are_refused_unless_told(tmp_path: Path) -> None:
         assert again.already_ingested
         assert again.periods == ()
         assert ingest_period(store, at_the_edge).periods == (3,)
-        assert [one.source for one in list_periods(store)][0] == "log-1.csv and o.csv"
+        assert list_periods(store)[0].source == "log-1.csv and o.csv"
 
 
 def test_equal_late_events_are_there_once(tmp_path: Path) -> None:

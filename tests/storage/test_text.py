@@ -161,3 +161,13 @@ def test_bad_utf8_is_found_like_pythons_decoder_finds_it(lines: list[bytes]) -> 
     # A sequence that a line end cuts off is bad at the line end, which still belongs to its line.
     bad_lines = set(line_of_byte[find_bad_utf8(data)].tolist()) if lines else set()
     assert bad_lines == {number for number, line in enumerate(lines) if is_bad(line)}
+
+
+def test_blocks_of_many_short_lines_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"a,b,c\n1,2\n\n\n\n" * 5 + b"x" * 50 + b",y,z\n\n\n" + b"a,b,c\n" * 3
+    whole = read(content)
+    monkeypatch.setattr("storage.text._MANY_LINES", 12)
+    parts = read(content)
+    assert rows_of(parts) == rows_of(whole)
+    assert parts.lines.tolist() == whole.lines.tolist()
+    assert rejects_of(parts) == rejects_of(whole)

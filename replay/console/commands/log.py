@@ -1,4 +1,4 @@
-"""`ingest` and `periods`: what goes into the log of a store."""
+"""`periods`: what is in the log of a store."""
 
 import dataclasses
 import json
@@ -7,8 +7,11 @@ from typing import Any
 
 import click
 
-from replay.console.asked_log import given
+from replay.console.asked_log import default_cache
 from replay.console.parameters import (
+    cut_options,
+    download_options,
+    folder_option,
     json_option,
     reading_options,
     store_option,
@@ -17,45 +20,80 @@ from replay.console.parameters import (
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
 
-@click.command()
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
-)
-@store_option("Made where absent.")
-@reading_options
-def ingest(files: tuple[Path, ...], store: Path, **reading: Any) -> None:
-    """Make each FILE the next period of the log in --store.
-
-    Reads Parquet, CSV, TSV (gzip too), MovieLens .dat, RecBole .inter and ADER's period_N.txt. A
-    file goes in whole or not at all; one that is there already changes nothing.
-    """
-    from rich.console import Console
-
-    from replay.console.screen import describe_ingest, show_bar
-    from replay.opening import open_for_writing
-    from storage.ingest import IngestSettings, ingest_period
-
-    settings = IngestSettings(**given(reading))
-    with open_for_writing(store) as opened, show_bar(Console(stderr=True)) as progress:
-        for path in files:
-            click.echo(describe_ingest(ingest_period(opened, path, settings, progress)))
-
-
-@click.command()
-@store_option("The store to look into.")
+@click.group(invoke_without_command=True)
+@store_option("The store to look into.", required=False)
 @json_option
-def periods(store: Path, as_json: bool) -> None:
+@click.pass_context
+def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     """Show what is in a store, period by period."""
+    if context.invoked_subcommand is not None:
+        if store is not None or as_json:
+            raise click.UsageError(f"give options after {context.invoked_subcommand}", context)
+        return
+    if store is None:
+        raise click.UsageError("Missing option '--store'.", context)
+
     from rich.console import Console
 
-    from replay.opening import open_existing
+    from replay.opening import open_for_reading
     from replay.report.tables import render_periods
     from storage.periods import list_periods
 
-    with open_existing(store) as opened:
+    with open_for_reading(store) as opened:
         found = list_periods(opened)
     if as_json:
         click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in found]}))
     else:
         console = Console()
         console.print(render_periods(found, console.width))
+
+
+@periods.command(name="export")
+@cut_options
+@store_option("The store to export from, in place of SOURCE.", required=False)
+@click.option(
+    "--period",
+    "numbers",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Only this one; repeatable.  [default: all]",
+)
+@folder_option("-o", "--output", text="Where the files go; made where absent.", required=True)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace or remove every period-*.parquet in the folder, whatever it is.",
+)
+@reading_options
+@download_options
+def export_periods(
+    numbers: tuple[int, ...],
+    output: Path,
+    force: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **asked: Any,
+) -> None:
+    """Write one Parquet file per period, which `ingest` takes back.
+
+    The periods are those of --store, or those that SOURCE (as for `replay`) is cut into. The files
+    are called period-0001.parquet and so on, in the order of time.
+    """
+    if (asked["source"] is None) == (asked["store"] is None):
+        raise click.UsageError("give either SOURCE or --store", click.get_current_context())
+
+    from rich.console import Console
+
+    from replay.console.asked import asked_log
+    from replay.console.screen import show_bar
+    from replay.exporting import open_to_export
+    from storage.export import export_periods as write_periods
+
+    with show_bar(Console(stderr=True)) as progress:
+        opening = open_to_export(
+            asked_log(asked), cache=cache or default_cache(), mirror=mirror, progress=progress
+        )
+        with opening as store:
+            written = write_periods(store, output, numbers, force=force, progress=progress)
+    for one in written:
+        click.echo(f"{one.path}: {one.interactions:,} interactions")

@@ -27,10 +27,10 @@ def show_memory(store: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from replay.console.memory import describe_devices, render_summaries
-    from replay.opening import open_existing
+    from replay.opening import open_for_reading
     from replay.summaries import show_summaries
 
-    with open_existing(store) as opened:
+    with open_for_reading(store) as opened:
         shown = show_summaries(opened)
     if as_json:
         click.echo(json.dumps({"summaries": [one.to_json() for one in shown]}, allow_nan=False))
@@ -52,10 +52,10 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: Pat
     Its columns are summary, period, seed, synthetic_user, item_id and weight; the synthetic users
     of a summary are numbered in order of usefulness.
     """
-    from replay.opening import open_existing
+    from replay.opening import open_for_reading
     from replay.summaries import export_summaries
 
-    with open_existing(store) as opened:
+    with open_for_reading(store) as opened:
         count = export_summaries(opened, output, period=period, seed=seed)
     click.echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
 

@@ -1,14 +1,15 @@
 """`recommend`."""
 
-import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from models.registry import MODELS
 from replay.console.parameters import (
+    file_option,
     json_option,
     limit_options,
     memory_options,
@@ -18,7 +19,18 @@ from replay.console.parameters import (
 )
 from replay.strategies.registry import STRATEGIES
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from replay.service.answering import Answers
+
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+_FITTING = (
+    *("model", "strategy", "seed", "settings", "budget", "memory_policy", "memory_weight"),
+    *("memory_limit", "max_rows"),
+)
+"""Parameters that say what to fit: whoever gives one does not want the published model."""
 
 
 @click.command()
@@ -27,52 +39,122 @@ from replay.strategies.registry import STRATEGIES
 @click.option(
     "--items", metavar="A,B,C", callback=parse_ids, help="What someone unknown likes, by item."
 )
+@click.option(
+    "--users-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Many users, one a line; their recommendations go to -o.",
+)
+@file_option("-o", "--output", text="The Parquet file to write for --users-file.", required=False)
 @click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@click.option("--exclude", metavar="A,B", callback=parse_ids, help="Items to leave out.")
+@click.option(
+    "--exclude-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Items to leave out, one a line.",
+)
+@click.option("--keep-seen", is_flag=True, help="Recommend also what they have had.")
+@click.option("--why", is_flag=True, help="Say which training rows speak for each item.")
 @click.option(
     "--model",
     type=click.Choice(tuple(MODELS)),
     default="infinite-ae",
-    show_default=True,
-    help="Which model to ask.",
+    help="Which model to fit.  [default: the live one, else infinite-ae]",
 )
 @click.option(
     "--strategy",
     type=click.Choice(tuple(STRATEGIES)),
     default="joint",
-    show_default=True,
-    help="What the model is fitted on.",
+    help="What the model is fitted on.  [default: the live one, else joint]",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
-    help="Of the fit.",
+    help="Of the fit.  [default: the live one, else 0]",
 )
 @settings_option
 @memory_options
 @limit_options
 @json_option
+@click.pass_context
 def recommend(
+    context: click.Context,
+    /,
     store: Path,
     user: str | None,
     items: tuple[str, ...] | None,
+    users_file: Path | None,
+    output: Path | None,
     k: int,
-    model: str,
-    strategy: str,
-    seed: int,
-    settings: tuple[tuple[str, str, Any], ...],
-    budget: int | None,
-    memory_policy: str | None,
-    memory_weight: float | None,
-    memory_limit: int,
-    max_rows: int | None,
+    exclude: tuple[str, ...] | None,
+    exclude_file: Path | None,
+    keep_seen: bool,
+    why: bool,
     as_json: bool,
+    **fitting: Any,
 ) -> None:
     """Recommend to a user, or to someone who likes some items.
 
-    The model is fitted on the newest period the first time, and kept in the store.
+    Where `perennial init` fixed a live model, the published one answers and nothing is fitted. With
+    an option that says what to fit, and where nothing is live, the model is fitted on the newest
+    period the first time, and kept in the store.
     """
+    if [user is None, not items, users_file is None].count(False) != 1:
+        raise click.UsageError("give either --user or --items, or many with --users-file", context)
+    if (users_file is None) != (output is None):
+        raise click.UsageError("--users-file and -o go together", context)
+    if users_file is not None and why:
+        raise click.UsageError("--why goes with --user or --items", context)
+
+    from replay.console.answers import answers_to_json, describe_answers
+    from replay.service.answering import Question
+    from replay.service.batch import read_names
+
+    users = (user,) if user is not None else read_names(users_file) if users_file else ()
+    excluded = (exclude or ()) + (read_names(exclude_file) if exclude_file else ())
+    question = Question(user, items or (), k, excluded, not keep_seen, why)
+    asked_to_fit = any(
+        context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _FITTING
+    )
+    live = None if asked_to_fit else _live_answers(store, users)
+    answers = live or _fitted_answers(store, users, None if users_file else question, fitting)
+    if output is not None:
+        _answer_all(answers, users, question, output, as_json)
+        return
+    found = answers.answer(question)
+    if as_json:
+        told = answers_to_json(found, answers, published=live is not None, why=why)
+        click.echo(json.dumps(told, allow_nan=False))
+        return
+    for line in describe_answers(found, answers.period):
+        click.echo(line)
+
+
+def _live_answers(store: Path, users: "Sequence[str]") -> "Answers | None":
+    """The published model of a live store, which is read only."""
+    from contextlib import ExitStack, suppress
+
+    from replay.opening import open_for_reading
+    from replay.service.answering import Answers
+    from storage.errors import UserError
+    from storage.live import read_live
+
+    with ExitStack() as stack:
+        opened = None
+        # What cannot be read is told by whoever opens it next, and an older store is upgraded.
+        with suppress(UserError):
+            opened = stack.enter_context(open_for_reading(store))
+        if opened is None or read_live(opened) is None:
+            return None
+        return Answers.load(opened, users)
+
+
+def _fitted_answers(
+    store: Path, users: "Sequence[str]", question: Any, fitting: dict[str, Any]
+) -> "Answers":
+    """A model that is fitted now, or was the last time."""
     from rich.console import Console
 
     from models.registry import make_recipe
@@ -81,29 +163,56 @@ def recommend(
     from replay.console.asked import split_settings
     from replay.console.screen import show_status
     from replay.opening import open_existing
-    from replay.published import context_of_items, context_of_user, newest_model
-    from replay.published import recommend as recommend_to
+    from replay.published import newest_model
+    from replay.service.answering import Answers
+    from replay.service.known import Known
     from replay.strategies.registry import make_strategy
 
-    if (user is None) == (not items):
-        raise click.UsageError("give either --user or --items")
-    of_strategies, of_models = split_settings(settings)
-    (chosen,) = choose_models((model,), of_models)
+    of_strategies, of_models = split_settings(fitting["settings"])
+    (chosen,) = choose_models((fitting["model"],), of_models)
     asked = choose_strategies(
-        (strategy,), of_strategies, budget=budget, policy=memory_policy, weight=memory_weight
+        (fitting["strategy"],),
+        of_strategies,
+        budget=fitting["budget"],
+        policy=fitting["memory_policy"],
+        weight=fitting["memory_weight"],
     )
     recipe = make_recipe(chosen.name, chosen.settings)
-    chosen_strategy = make_strategy(strategy, asked.get(strategy))
-    limits = Limits(memory_limit, max_rows)
+    strategy = make_strategy(fitting["strategy"], asked.get(fitting["strategy"]))
+    limits = Limits(fitting["memory_limit"], fitting["max_rows"])
     with open_existing(store) as opened:
-        # Before the fit, so that a slip of the pen costs no time.
-        known = context_of_items(opened, items) if items else context_of_user(opened, user or "")
+        known = Known.load(opened, users)
+        if question is not None:
+            # Before the fit, so that a slip of the pen costs no time.
+            known.context(question.user, question.items)
         with show_status(Console(stderr=True)) as say:
-            fitted = newest_model(opened, chosen_strategy, recipe, seed, limits, say)
-        found = recommend_to(opened, fitted, known, k=k)
+            model = newest_model(opened, strategy, recipe, fitting["seed"], limits, say)
+        return Answers.of_model(opened, model, strategy.name, recipe.name, known)
+
+
+def _answer_all(
+    answers: "Answers", users: "Sequence[str]", question: Any, output: Path, as_json: bool
+) -> None:
+    """Recommend to many, into a file."""
+    from rich.console import Console
+
+    from replay.console.screen import show_bar
+    from replay.service.batch import recommend_to_file
+
+    with show_bar(Console(stderr=True)) as progress:
+        report = recommend_to_file(
+            answers,
+            users,
+            output,
+            k=question.k,
+            exclude=question.exclude,
+            exclude_seen=question.exclude_seen,
+            progress=progress,
+        )
+    if report.unknown:
+        of_them = "user is" if report.unknown == 1 else "users are"
+        click.echo(f"{report.unknown:,} {of_them} not in the store, and left out", err=True)
     if as_json:
-        rows = [dataclasses.asdict(one) for one in found]
-        click.echo(json.dumps({"recommendations": rows}))
+        click.echo(json.dumps({"output": str(output), **report.to_json()}))
         return
-    for place, one in enumerate(found, start=1):
-        click.echo(f"{place:>3}  {one.item}")
+    click.echo(f"{output}: {report.rows:,} recommendations for {report.users:,} users")

@@ -82,11 +82,11 @@ def report(store: Path, run_id: int | None, output: Path | None, as_json: bool) 
     from rich.console import Console
 
     from replay.console.screen import print_summary
-    from replay.opening import open_existing
+    from replay.opening import open_for_reading
     from replay.report.files import write_report
     from replay.summary import load_run, summarise
 
-    with open_existing(store) as opened:
+    with open_for_reading(store) as opened:
         data = load_run(opened, run_id)
     summary = summarise(data)
     written = write_report(data, summary, output) if output else ()

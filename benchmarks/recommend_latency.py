@@ -1,0 +1,207 @@
+"""How long an answer of the published model takes, beside dense scores and a full sort.
+
+A seeded synthetic store in a temporary folder: a catalogue of 40,000 items and a published ∞-AE of
+2,500 rows. Known users and baskets are asked one at a time; then many users in one batch. The
+reference holds α densely, computes the kernel from dense rows, and sorts all scores; both do the
+same questions in the same process, and their rankings are compared.
+
+    uv run --extra dev python -m benchmarks.recommend_latency
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from replay.clock import Clock, Stopwatch
+from replay.config import ModelChoice, ReplayConfig
+from replay.plan import make_chains
+from replay.service.answering import Answers, Question
+from storage.fits import insert_fit, insert_model_file, write_model
+from storage.ingest import ingest_period
+from storage.live import LiveRecord, Publication, insert_publication, write_live
+from storage.runs import start_run
+from storage.store import Store
+
+REG = 5.0
+
+
+def write_periods(folder: Path, num_items: int, num_rows: int, seed: int) -> list[Path]:
+    """Period 1 brings all items, period 2 the rows of the model."""
+    rng = np.random.default_rng(seed)
+    popularity = 1.0 / np.arange(1, num_items + 1) ** 0.8
+    popularity /= popularity.sum()
+
+    def draw(users: range) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        lengths = np.clip(rng.lognormal(3.5, 1.0, len(users)).astype(int), 5, 1000)
+        owners = np.repeat(np.array(users), lengths)
+        return owners, rng.choice(num_items, size=len(owners), p=popularity)
+
+    first = draw(range(num_rows, 2 * num_rows))
+    # Everything is met once, so that the catalogue has the size that is asked for.
+    everything = np.full(num_items, num_rows), np.arange(num_items)
+    periods = [
+        tuple(np.concatenate(parts) for parts in zip(first, everything, strict=True)),
+        draw(range(num_rows)),
+    ]
+    paths = []
+    for number, (users, items) in enumerate(periods, start=1):
+        times = np.arange(len(users)) + 10_000_000 * number
+        path = folder / f"{number}.parquet"
+        pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": times}), path)
+        paths.append(path)
+    return paths
+
+
+def publish(store: Store) -> None:
+    """Fit the newest period's users and make that the model that answers."""
+    config = ReplayConfig(
+        strategies=("individual",), models=(ModelChoice("infinite-ae", {"reg": REG}),)
+    )
+    (chain,) = make_chains(store, config, {"code": "benchmark"})
+    model, fit = chain.fit(chain.history(2), Stopwatch(Clock()), lambda _text: None)
+    path = write_model(store, fit.key, *chain.to_arrays(model))
+    run = start_run(store, config.to_json(), {}, 0, Clock().now())
+    with store.transaction():
+        write_live(store, LiveRecord(config.to_json(), run))
+        insert_fit(store, fit)
+        insert_model_file(store, fit.key, "published", chain.key, path)
+        insert_publication(store, Publication(2, fit.key, {}, Clock().now()))
+
+
+class DenseReference:
+    """The same model as one writes it down: dense rows, dense α, a full sort."""
+
+    def __init__(self, answers: Answers) -> None:
+        model: Any = answers.model
+        self.rows = model.rows.rows.toarray()
+        self.squares = (self.rows**2).sum(axis=1)
+        gram = self.kernel(self.rows @ self.rows.T, self.squares[:, None], self.squares)
+        np.fill_diagonal(gram, 2 * (2 * self.squares / self.rows.shape[1] + 0.01) + 0.01)
+        gram += REG * np.trace(gram) / len(gram) * np.eye(len(gram), dtype=gram.dtype)
+        self.alpha = np.linalg.solve(gram.astype(np.float64), self.rows).astype(np.float32)
+
+    def kernel(self, inner: Any, left: Any, right: Any) -> NDArray[np.float32]:
+        """Θ at depth 1 (design note 2)."""
+        d = np.float32(self.rows.shape[1])
+        sigma, norm = 2 * inner / d + 0.01, np.sqrt((2 * left / d + 0.01) * (2 * right / d + 0.01))
+        angle = np.arccos(np.clip(sigma / norm, -1, 1))
+        first = norm * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / np.pi + 0.01
+        theta: NDArray[np.float32] = first + sigma * (np.pi - angle) / np.pi
+        return theta
+
+    def answer(self, items: NDArray[np.int32], k: int) -> NDArray[np.intp]:
+        """The best items that are not in the context."""
+        context = np.zeros(self.rows.shape[1], np.float32)
+        context[items] = 1
+        theta = self.kernel(self.rows @ context, self.squares, (context**2).sum())
+        scores = theta @ self.alpha
+        scores[items] = -np.inf
+        return np.argsort(-scores)[:k]
+
+
+def time_each(ask: Callable[[Any], Any], questions: list[Any]) -> NDArray[np.float64]:
+    """Milliseconds per question, the first few apart: they compile."""
+    for question in questions[:5]:
+        ask(question)
+    times = []
+    for question in questions:
+        start = time.perf_counter()
+        ask(question)
+        times.append(1000 * (time.perf_counter() - start))
+    return np.array(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", type=int, default=40_000)
+    parser.add_argument("--rows", type=int, default=2_500)
+    parser.add_argument("--questions", type=int, default=200, help="of each kind")
+    parser.add_argument("--batch", type=int, default=2_000, help="users answered at once")
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.duckdb"
+        with Store.open(path) as store:
+            files = write_periods(Path(folder), arguments.items, arguments.rows, arguments.seed)
+            for file in files:
+                ingest_period(store, file)
+            publish(store)
+        start = time.perf_counter()
+        with Store.open(path, read_only=True) as store:
+            answers = Answers.load(store)
+        print(f"{answers.num_items:,} items, {arguments.rows:,} rows; {len(_cores())} core(s)")
+        print(f"loading: {time.perf_counter() - start:.2f} s")
+        measure(answers, arguments)
+
+
+def _cores() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
+
+
+def measure(answers: Answers, arguments: argparse.Namespace) -> None:
+    """Ask, and print milliseconds and ratios."""
+    rng = np.random.default_rng(arguments.seed + 1)
+    k, number = arguments.k, arguments.questions
+    users = rng.choice(2 * arguments.rows, size=number, replace=False).tolist()
+    names = [str(answers.known.item_ids[place]) for place in range(answers.num_items)]
+    baskets = [
+        tuple(names[place] for place in rng.choice(2_000, size=5, replace=False))
+        for _ in range(number)
+    ]
+    asked = {
+        "known users": [Question(user=user, k=k) for user in users],
+        "baskets of 5": [Question(items=basket, k=k) for basket in baskets],
+        "baskets, why": [Question(items=basket, k=k, why=True) for basket in baskets],
+    }
+    contexts = {
+        "known users": [
+            answers.known.histories[[row]].indices for row in answers.known.rows_of(users)
+        ],
+        "baskets of 5": [answers.known.basket(basket).indices for basket in baskets],
+    }
+    contexts["baskets, why"] = contexts["baskets of 5"]
+    reference = DenseReference(answers)
+    check_agreement(answers, reference, asked["baskets of 5"], contexts["baskets of 5"])
+    for kind, questions in asked.items():
+        ours = time_each(answers.answer, questions)
+        dense = time_each(lambda items: reference.answer(items, k), contexts[kind])
+        print(
+            f"{kind}: median {np.median(ours):.1f} ms, p99 {np.percentile(ours, 99):.1f} ms; "
+            f"dense median {np.median(dense):.1f} ms, p99 {np.percentile(dense, 99):.1f} ms; "
+            f"ours / dense {np.median(ours) / np.median(dense):.2f}"
+        )
+    batch = rng.choice(2 * arguments.rows, size=min(arguments.batch, 2 * arguments.rows)).tolist()
+    start = time.perf_counter()
+    for _block in answers.rank_users(batch, k):
+        pass
+    rate = len(batch) / (time.perf_counter() - start)
+    print(f"batch of {len(batch):,}: {rate:,.0f} users/s")
+
+
+def check_agreement(
+    answers: Answers, reference: DenseReference, questions: list[Question], contexts: list[Any]
+) -> None:
+    """Say how often both name the same items; near ties may fall either way in float32."""
+    same = [
+        len(
+            {one.item for one in answers.answer(question)}
+            & {answers.known.item_ids[i] for i in reference.answer(context, question.k)}
+        )
+        / question.k
+        for question, context in zip(questions[:20], contexts[:20], strict=True)
+    ]
+    print(f"same items among the best {questions[0].k}: {np.mean(same):.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""`init`, `ingest`, `update`, `watch` and `forget`: a model that is kept current."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from models.registry import MODELS
+from replay.console.asked_log import given
+from replay.console.parameters import (
+    PROTOCOLS,
+    json_option,
+    limit_options,
+    memory_options,
+    reading_options,
+    settings_option,
+    store_option,
+    wait_option,
+)
+from replay.strategies.registry import STRATEGIES
+from storage.errors import UserError
+
+if TYPE_CHECKING:
+    from replay.live.ingesting import LiveRequest, Step
+    from storage.erase import Erased
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+def _forget_log_option(command: Any) -> Any:
+    return click.option(
+        "--forget-log-after",
+        type=click.IntRange(min=1),
+        metavar="K",
+        help="Keep the interactions of the newest K periods only; the memory remembers the rest.",
+    )(command)
+
+
+def _late_option(command: Any) -> Any:
+    return click.option(
+        "--late",
+        type=click.Choice(("refuse", "merge")),
+        default="refuse",
+        show_default=True,
+        help="What to do with a file that is older than the newest period, or overlaps it.",
+    )(command)
+
+
+@click.command()
+@store_option("Made where absent.")
+@click.option(
+    "--model",
+    type=click.Choice(tuple(MODELS)),
+    default="infinite-ae",
+    show_default=True,
+    help="Which model answers.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(tuple(STRATEGIES)),
+    default="distill-cf",
+    show_default=True,
+    help="What it is refitted on.",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
+)
+@settings_option
+@memory_options
+@click.option("--warm-start", is_flag=True, help="Start mvae from the period before's weights.")
+@click.option(
+    "--protocol",
+    type=click.Choice(PROTOCOLS),
+    default=PROTOCOLS[0],
+    show_default=True,
+    help="What is asked about the next period (see docs/protocol.md).",
+)
+@click.option("--no-mask", is_flag=True, help="Rank the items of the context too.")
+@limit_options
+@click.option("--replace", is_flag=True, help="Begin anew where something else is fixed.")
+@wait_option
+def init(
+    store: Path, model: str, strategy: str, seed: int, replace: bool, wait: float, **asked: Any
+) -> None:
+    """Fix which model is kept current in a store, and how.
+
+    From then on `perennial ingest` judges the published model on each new period, refits it beside
+    the memory, and publishes it. The same command again changes nothing.
+    """
+    from replay.console.asked import asked_config
+    from replay.live.fixing import describe, fix_live
+    from replay.opening import open_for_writing
+    from storage.periods import list_periods
+
+    config = asked_config(
+        {**asked, "models": (model,), "strategies": (strategy,), "seeds": (seed,)}
+    )
+    with open_for_writing(store, wait) as opened:
+        record = fix_live(opened, config, replace=replace)
+        held = len(list_periods(opened))
+    click.echo(f"{store}: live with {describe(record)}")
+    what = "perennial update" if held else "perennial ingest FILE..."
+    click.echo(f"next: {what} --store {store}")
+
+
+@click.command()
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
+)
+@store_option("Made where absent.")
+@click.option("--no-train", is_flag=True, help="Only take the files; `update` catches up.")
+@_late_option
+@_forget_log_option
+@reading_options
+@wait_option
+@json_option
+def ingest(
+    files: tuple[Path, ...],
+    store: Path,
+    no_train: bool,
+    late: Literal["refuse", "merge"],
+    forget_log_after: int | None,
+    wait: float,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Make each FILE the next period of the log in --store, in the order of their times.
+
+    Reads Parquet, CSV, TSV (gzip too), MovieLens .dat, RecBole .inter and ADER's period_N.txt. A
+    file goes in whole or not at all; one that is there already changes nothing. Where `perennial
+    init` fixed a live model it is judged on each new period, refitted and published.
+    """
+    request = _request(given(reading), late, not no_train, forget_log_after)
+    _take(store, files, request, wait, as_json)
+
+
+@click.command()
+@store_option("The store to bring up to date.")
+@_forget_log_option
+@wait_option
+@json_option
+def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool) -> None:
+    """Judge, refit and publish for the periods that have come since the last publication.
+
+    After `perennial ingest --no-train`, or where something was interrupted.
+    """
+    from rich.console import Console
+
+    from replay.console.live_steps import show_stages
+    from replay.live.fixing import require_live
+    from replay.live.ingesting import LiveRequest, bring_up_to_date, check_forgetting
+    from replay.opening import open_to_serve_readers
+
+    with open_to_serve_readers(store, wait) as opened:
+        require_live(opened)
+        check_forgetting(opened, LiveRequest(forget_log_after=forget_log_after))
+        with show_stages(Console(stderr=True)) as listener:
+            count = _tell(bring_up_to_date(opened, forget_log_after, listener), as_json)
+    if not count and not as_json:
+        click.echo("up to date")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@store_option("Made where absent.")
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Seconds that a file must have stayed as it is.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.05),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks into the folder.",
+)
+@click.option("--once", is_flag=True, help="Take what is there, then end.")
+@_late_option
+@_forget_log_option
+@reading_options
+@json_option
+def watch(
+    folder: Path,
+    store: Path,
+    settle: float,
+    every: float,
+    once: bool,
+    late: Literal["refuse", "merge"],
+    forget_log_after: int | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Do as `ingest` for each file that appears in FOLDER, until interrupted.
+
+    A file that is refused is told of and left alone until it changes. Names that begin with a dot,
+    or end as unfinished files do, are not looked at; write elsewhere and rename.
+    """
+    import time
+
+    from replay.live.watching import Folder
+
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; create it first")
+    request = _request(given(reading), late, True, forget_log_after)
+    looked = Folder(folder, 0.0 if once else settle)
+    failed = False
+    while True:
+        for path in looked.look():
+            try:
+                _take(store, (path,), request, float("inf"), as_json)
+            except UserError as error:
+                failed = True
+                click.echo(f"error: {error}", err=True)
+        if once:
+            break
+        time.sleep(every)
+    if failed:
+        raise UserError("some files were refused; they are named above")
+
+
+@click.command()
+@store_option("The store to forget in.")
+@click.option("--user", "users", metavar="ID", multiple=True, required=True, help="Repeatable.")
+@wait_option
+@json_option
+def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> None:
+    """Take a user out of the store, and out of all that was made of them.
+
+    Their interactions go, summaries that stand for them are distilled anew, the live model is
+    refitted, figures about them leave the runs, and the file is written anew so that no byte of
+    them is left in it. A summary whose log is gone already cannot be made again: it is deleted,
+    and that is told. An interrupted call is finished by the same again, or by `update`.
+    """
+    from rich.console import Console
+
+    from replay.console.live_steps import show_stages
+    from replay.live.forgetting import forget_users
+    from replay.opening import open_to_serve_readers
+
+    with (
+        open_to_serve_readers(store, wait) as opened,
+        show_stages(Console(stderr=True)) as listener,
+    ):
+        _tell(forget_users(opened, users, listener), as_json)
+
+
+def _request(
+    reading: dict[str, Any],
+    late: Literal["refuse", "merge"],
+    train: bool,
+    forget_log_after: int | None,
+) -> "LiveRequest":
+    from replay.live.ingesting import LiveRequest
+    from storage.ingest import IngestSettings
+
+    return LiveRequest(IngestSettings(**reading), late, train, forget_log_after)
+
+
+def _take(
+    store: Path, files: tuple[Path, ...], request: "LiveRequest", wait: float, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    from replay.console.live_steps import show_files
+    from replay.live.ingesting import take_files
+    from replay.opening import open_for_writing
+
+    with (
+        open_for_writing(store, wait) as opened,
+        show_files(Console(stderr=True)) as (progress, listener),
+    ):
+        _tell(take_files(opened, files, request, progress=progress, listener=listener), as_json)
+
+
+def _tell(steps: "Iterable[Step | Erased]", as_json: bool) -> int:
+    """Print each step as it is done, or all as one JSON object; how many there were."""
+    from replay.console.live_steps import describe_step, step_to_json
+
+    told = []
+    for step in steps:
+        if not as_json:
+            click.echo(describe_step(step))
+        told.append(step)
+    if as_json:
+        click.echo(json.dumps({"steps": [step_to_json(step) for step in told]}, allow_nan=False))
+    return len(told)

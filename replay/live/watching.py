@@ -1,0 +1,57 @@
+"""Files that appear in a folder, each given once it is whole: once it stays as it is."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
+"""Ends of names under which programs write what they rename when it is whole."""
+
+_Look = tuple[int, int]
+"""Size and time of modification."""
+
+
+@dataclass
+class Folder:
+    """A folder that is looked into again and again.
+
+    Attributes:
+        path: the folder; what lies in its folders is not looked at.
+        settle: seconds that a file must have stayed as it is.
+        seconds: a clock that only runs forward.
+    """
+
+    path: Path
+    settle: float
+    seconds: Callable[[], float] = time.monotonic
+    _seen: dict[Path, tuple[_Look, float]] = field(default_factory=dict)
+    _taken: dict[Path, _Look] = field(default_factory=dict)
+
+    def look(self) -> tuple[Path, ...]:
+        """The files that are whole and were not given before as they are now, by name."""
+        now, whole = self.seconds(), []
+        present = dict(self._looks())
+        self._seen = {path: seen for path, seen in self._seen.items() if path in present}
+        for path, look in present.items():
+            if self._taken.get(path) == look:
+                continue
+            first, since = self._seen.get(path, (None, now))
+            if first != look:
+                since = now
+            self._seen[path] = (look, since)
+            if now - since >= self.settle:
+                whole.append(path)
+                self._taken[path] = look
+        return tuple(sorted(whole))
+
+    def _looks(self) -> Iterator[tuple[Path, _Look]]:
+        for path in self.path.iterdir():
+            if path.name.startswith(".") or path.suffix.lower() in _UNFINISHED:
+                continue
+            try:
+                found = path.stat()
+            except OSError:
+                continue  # It went while it was looked at.
+            if path.is_file():
+                yield path, (found.st_size, found.st_mtime_ns)

@@ -1,0 +1,1 @@
+"""The published model over HTTP, and what answers for it."""

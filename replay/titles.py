@@ -1,0 +1,78 @@
+"""Titles from a file into the store, and what became of them."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from storage.store import Store
+from storage.titles import write_titles
+from storage.titles_file import read_titles_file
+from storage.vocabulary import lookup_items
+
+
+@dataclass(frozen=True)
+class EnteredTitles:
+    """What a file of titles changed.
+
+    Attributes:
+        titles: items that the file names.
+        unknown: of these, items that the store has not met yet; their titles wait.
+        repeated: rows whose item had a title already, which the later one replaced.
+        empty: rows without an item or a title, left out.
+        cut: titles that were too long.
+        in_store: titles in the store now.
+    """
+
+    titles: int
+    unknown: int
+    repeated: int
+    empty: int
+    cut: int
+    in_store: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """In one line."""
+        remarks = [
+            f"{count:,} {what}"
+            for count, what in (
+                (self.unknown, "of items that the store has not met yet"),
+                (self.empty, "rows without an item or a title left out"),
+                (self.repeated, "rows replaced an earlier one of the same item"),
+                (self.cut, "cut short"),
+            )
+            if count
+        ]
+        return f"{self.titles:,} titles" + "".join(f"; {remark}" for remark in remarks)
+
+
+def enter_titles(
+    store: Store, path: Path, item_column: str | None = None, title_column: str | None = None
+) -> EnteredTitles:
+    """Read a file and enter its titles in one transaction, replacing those of the same items.
+
+    Args:
+        store: open for writing.
+        path: as for `storage.titles_file.read_titles_file`.
+        item_column: guessed if not told.
+        title_column: likewise.
+
+    Raises:
+        UserError: the file cannot be read; nothing has changed.
+    """
+    found = read_titles_file(path, item_column, title_column)
+    known = lookup_items(store, list(found.titles))
+    in_store = write_titles(store, found.titles)
+    return EnteredTitles(
+        titles=len(found.titles),
+        unknown=int(np.count_nonzero(known < 0)),
+        repeated=found.repeated,
+        empty=found.empty,
+        cut=found.cut,
+        in_store=in_store,
+    )

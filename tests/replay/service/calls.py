@@ -1,0 +1,97 @@
+"""The application in this process: how it is put together for a test, and called."""
+
+import asyncio
+from datetime import datetime
+
+import httpx
+
+from replay.service.answering import Answer
+from replay.service.http import Service, create_app
+from replay.service.limits import ServiceLimits, WorkQueue
+from replay.service.metrics import ServiceMetrics
+from replay.service.swap import CurrentModel
+
+TOKEN = "t" * 20
+
+STATUS = {
+    "store": "live.duckdb",
+    "strategy": "individual",
+    "model": "infinite-ae",
+    "seed": 0,
+    "config": {},
+    "periods": 2,
+    "newest_period": 2,
+    "published_period": 2,
+    "published": "2026-01-02T03:04:05+00:00",
+    "periods_behind": 0,
+    "held_from": 1,
+    "metrics": [
+        {
+            "metric": "HR",
+            "k": 10,
+            "label": "HR@10",
+            "values": [{"period": 2, "value": 31.5}],
+            "mean": 31.5,
+        }
+    ],
+    "memory": [{"period": 1, "rows": 5, "entries": 40, "bytes": 480}],
+    "log": {"interactions": 360, "kept": 360, "users": 30, "items": 24},
+    "model_bytes": 20_000,
+    "store_bytes": 4_000_000,
+}
+
+
+class FixedStatus:
+    """Reads nothing."""
+
+    def __init__(self, status=None):
+        self._status = status
+
+    def read(self):
+        return STATUS if self._status is None else self._status
+
+
+class FakeAnswers:
+    """Answers with what the test says."""
+
+    period, published, fit_key = 7, datetime(2026, 1, 2, 3, 4, 5), "0123456789abcdef" * 2
+    strategy, model_name, num_items, num_users = "individual", "infinite-ae", 3, 2
+
+    def __init__(self, answer=None):
+        self._answer = answer or (lambda _question: (Answer("i1", 0.5, None),))
+
+    def answer(self, question):
+        return self._answer(question)
+
+
+def make_service(answers=None, *, scorings=2, waiting=8, status=None):
+    return Service(
+        CurrentModel(answers),
+        ServiceMetrics(),
+        FixedStatus() if status is None else status,
+        WorkQueue("scoring", scorings, waiting),
+    )
+
+
+def make_app(answers=None, limits=None, *, token=None, hosts=None, service=None):
+    return create_app(
+        service or make_service(answers), limits or ServiceLimits(), token=token, hosts=hosts
+    )
+
+
+def call(app, method, path, **given):
+    """One request."""
+    return calls(app, [(method, path, given)])[0]
+
+
+def calls(app, requests):
+    """Several requests at the same time."""
+
+    async def all_of_them():
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await asyncio.gather(
+                *(client.request(method, path, **given) for method, path, given in requests)
+            )
+
+    return asyncio.run(all_of_them())

@@ -1,0 +1,73 @@
+"""The OpenAPI document says what is so: requests made from it, good and bad, find no difference."""
+
+import dataclasses
+
+import pytest
+import schemathesis
+from calls import TOKEN, FakeAnswers, make_app, make_service
+from schemathesis.engine import events, from_schema
+
+from replay.live_status import read_status
+from replay.service.statuses import StatusReader
+from replay.service.store_file import StoreFile
+
+pytestmark = pytest.mark.slow
+SETTINGS = {
+    "seed": 11,
+    "generation": {"max-examples": 20},
+    "operations": [
+        {
+            "include-method": "GET",
+            "include-path": "/recommend",
+            # No schema can say that exactly one of two parameters is given.
+            "checks": {
+                "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422", "429"]}
+            },
+        }
+    ],
+}
+KNOWN = {"auth": {"openapi": {"HTTPBearer": {"bearer": TOKEN}}}}
+
+
+class Obliging(FakeAnswers):
+    """The real model; two of three askers count as someone it knows, whatever they are called."""
+
+    def __init__(self, answers):
+        super().__init__()
+        self._answers = answers
+
+    def answer(self, question):
+        asker = question.user or question.items[0]
+        if len(asker) % 3:
+            question = dataclasses.replace(question, user="u3", items=())
+        return self._answers.answer(question)
+
+
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "with a token"])
+def test_the_service_is_as_it_is_documented(answers, published_file, token):
+    status = StatusReader(StoreFile(published_file), lambda store: read_status(store).to_json())
+    service = make_service(Obliging(answers), status=status)
+    app = make_app(service=service, token=token)
+    config = schemathesis.Config.from_dict(SETTINGS | (KNOWN if token else {}))
+    given = {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=config, **given)
+    checks, failures, errors, asked = 0, [], [], set()
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            errors.append(str(event))
+        if isinstance(event, events.ScenarioFinished):
+            for case in event.recorder.checks.values():
+                checks += len(case)
+                failures += [
+                    (event.recorder.label, one.name, one.failure_info.code_sample)
+                    for one in case
+                    if one.failure_info is not None
+                ]
+            asked.add(event.recorder.label)
+    assert errors == []
+    assert failures == []
+    assert {"POST /recommend", "GET /recommend", "GET /health", "GET /status"} <= asked
+    assert checks > 200
+    counted = service.metrics.render().decode()
+    for status in (200, 404, 415, 422):
+        assert f'perennial_requests_total{{route="/recommend",status="{status}"}}' in counted

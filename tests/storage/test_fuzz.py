@@ -1,0 +1,190 @@
+"""No file brings about anything but a whole period, or a refusal in one line that changes nothing.
+
+The files and the check are those of `benchmarks.fuzz_ingest`, which has ten thousand of them.
+"""
+
+import gzip
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.fuzz import hostile_parquet, hostile_text
+from benchmarks.fuzz.case import FuzzCase
+from benchmarks.fuzz.check import Judge, judge_reading
+from benchmarks.fuzz.files import make_case
+from benchmarks.fuzz.footers import column_chunks, read_footer, read_struct, with_footer
+from benchmarks.fuzz.hostile import HOSTILE, hostile
+from benchmarks.fuzz.parquet import write_parquet
+from storage.budget import Budget, free_bytes
+from storage.errors import UserError
+from storage.ingest import IngestSettings, ingest_period
+from storage.store import Store
+from storage.vocabulary import item_ids, user_ids
+
+Write = Callable[[str, str | bytes], Path]
+
+HEADER = "user_id,item_id,timestamp\n"
+MIB = 1 << 20
+BATCHES = 5
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+    with Judge(tmp_path_factory.mktemp("fuzz")) as made:
+        yield made
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bombs are smaller, and go off on a machine that has 60 MiB."""
+    monkeypatch.setattr("storage.formats.Budget", partial(Budget, lambda: 60 * MIB))
+    monkeypatch.setattr(hostile_text, "BOMB_BYTES", 30_000_000)
+    monkeypatch.setattr(hostile_parquet, "LONG_TEXTS", 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.usefixtures("little_memory")
+def test_named_cases(judge: Judge, name: str) -> None:
+    case = hostile(name)
+    if "over and over" in name:
+        # Only with more memory does it get as far as to be taken.
+        case = FuzzCase(case.name, case.content, case.origin, case.settings)
+    outcome = judge.judge(case)
+    assert outcome.verdict != "finding", outcome.words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_a_sample_of_the_campaign(judge: Judge, batch: int) -> None:
+    first = len(HOSTILE) + 25 * batch
+    for number in range(first, first + 25):
+        case = make_case(7, number)
+        outcome = judge.judge(case)
+        assert outcome.verdict != "finding", f"{number} {case.name}: {outcome.words}"
+
+
+def test_the_same_seed_makes_the_same_file() -> None:
+    number = len(HOSTILE) + 3
+    assert make_case(0, number) == make_case(0, number)
+    assert make_case(0, number) != make_case(1, number)
+
+
+SIGNS = (
+    "\n", "\r", "\r\n", '"', '""', ",", "::", ";", "\t", " ", "|", "\0", "\x1f", "\x85", "\u2028",
+    "nan", "user_id", "item_id", "timestamp", "1000000000", "NULL", "-1", "\ufeff", "u:token",
+)  # fmt: skip
+PIECES = st.sampled_from(SIGNS) | st.text(st.characters(codec="utf-8"), max_size=4)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "dat", "inter", "ader.txt", "csv.gz"])
+@given(pieces=st.lists(PIECES, max_size=40), headed=st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_text_is_read_or_refused(
+    tmp_path: Path, store: Store, suffix: str, pieces: list[str], headed: bool
+) -> None:
+    text = (HEADER if headed else "") + "".join(pieces)
+    content = gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode()
+    case = FuzzCase(f"log.{suffix}", content, "drawn", IngestSettings(max_reject_share=1.0))
+    judge_reading(case, tmp_path / case.name, store.connection)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
+@given(content=st.binary(max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_bytes_are_read_or_refused(
+    tmp_path: Path, store: Store, suffix: str, content: bytes
+) -> None:
+    judge_reading(FuzzCase(f"log.{suffix}", content, "drawn"), tmp_path / suffix, store.connection)
+
+
+def test_a_return_inside_a_line_spoils_that_line_only(store: Store, write: Write) -> None:
+    path = write("log.csv", HEADER + 'u\r,a,1\n\ru,a,1\n"v\rw",b,2\r\nx,c,3\n')
+    report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
+    assert report.reject_reasons == {"carriage return inside the line": 2}
+    assert user_ids(store, [0, 1]) == ["v\rw", "x"]
+
+
+def test_a_mark_that_begins_an_identifier_stays(store: Store, write: Write) -> None:
+    ingest_period(store, write("log.csv", HEADER + "\ufeffu,a,1\n\ufeffv,a,2\n"))
+    assert user_ids(store, [0, 1]) == ["\ufeffu", "\ufeffv"]
+
+
+def test_what_stands_for_a_delimiter_is_no_value(store: Store, write: Write) -> None:
+    path = write("log.dat", "1::2::3::1000000000\n1\x1f2::3::1000000000\n")
+    report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
+    assert report.reject_reasons == {"wrong number of columns": 1}
+
+
+def test_spaces_that_few_know_do_no_harm_around_a_time(store: Store, write: Write) -> None:
+    path = write("log.csv", "1,2,\x1f1000000000\n1,3,1000000000\n2,3,1000000001\n")
+    assert ingest_period(store, path).interactions == 3
+
+
+def test_integers_that_no_type_holds_are_strings(store: Store, write: Write) -> None:
+    ingest_period(store, write("log.csv", HEADER + f"{'9' * 5000},{2**100},1\n"))
+    assert user_ids(store, [0]) == ["9" * 5000]
+    assert item_ids(store, [0]) == [2**100]
+
+
+def test_identifiers_that_are_whole_files_are_bad(store: Store, write: Write) -> None:
+    path = write("log.csv", HEADER + f"u,{'x' * 65_536},1\n{'y' * 65_537},a,2\n")
+    report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
+    assert report.reject_reasons == {"user is longer than 65536 bytes": 1}
+
+
+def test_parquet_of_fewer_rows_than_it_says(store: Store, tmp_path: Path) -> None:
+    content = write_parquet({"user_id": pa.array(range(9)), "item_id": pa.array(range(9))})
+    footer = read_footer(content)
+    footer[3].value = footer[4][0][3].value = 10
+    (tmp_path / "log.parquet").write_bytes(with_footer(content, footer))
+    with pytest.raises(UserError, match=r"log\.parquet: it holds fewer rows than"):
+        ingest_period(store, tmp_path / "log.parquet")
+
+
+def test_codes_outside_a_dictionary_are_found(store: Store, tmp_path: Path) -> None:
+    ids = pa.array(["a", "b", "c", "c"] * 4)
+    content = write_parquet({"user_id": ids, "item_id": ids}, compression="none")
+    place = next(column_chunks(read_footer(content)))[9].value
+    header, start = read_struct(content, place)
+    end = start + header[3].value
+    (tmp_path / "log.parquet").write_bytes(content[: end - 1] + b"\xff" + content[end:])
+    with pytest.raises(UserError, match="codes that stand for no value"):
+        ingest_period(store, tmp_path / "log.parquet")
+
+
+def test_the_same_long_text_in_every_row_is_kept_once(store: Store, tmp_path: Path) -> None:
+    long = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1] * 50_000, pa.int32()), ["x" * 50_000, "y"]
+    )
+    times = pa.array(range(100_000))
+    path = tmp_path / "log.parquet"
+    path.write_bytes(write_parquet({"user_id": long, "item_id": times, "timestamp": times}))
+    assert path.stat().st_size < 2 * MIB
+    assert ingest_period(store, path).interactions == 100_000
+    assert user_ids(store, [0, 1]) == ["x" * 50_000, "y"]
+
+
+def test_a_budget_is_half_of_what_is_free() -> None:
+    budget = Budget(lambda: 3 << 30)
+    budget.take(1 << 30)
+    with pytest.raises(UserError, match=r"more than half of the 3\.0 GiB of memory"):
+        budget.take(1 << 30)
+
+
+def test_a_container_may_have_less_memory_than_the_machine(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path) > MIB
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert free_bytes(tmp_path) > MIB
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert free_bytes(tmp_path) == 4000
+    (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 300\n")
+    assert free_bytes(tmp_path) == 4300
+    (tmp_path / "memory.current").write_text("9000\n")
+    assert free_bytes(tmp_path) == 0

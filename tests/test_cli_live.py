@@ -1,0 +1,217 @@
+"""`init`, `ingest`, `update`, `watch` and `forget` as a person runs them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import cli
+
+ROOT = Path(cli.__file__).resolve().parent
+QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Three period files."""
+    found = []
+    for period in range(3):
+        lines = [
+            f"u{user},i{(user * 3 + item * (period + 1)) % 11},{1000 * period + 10 * item + user}\n"
+            for user in range(8)
+            for item in range(4)
+        ]
+        found.append(tmp_path / f"day-{period + 1}.csv")
+        found[-1].write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    return found
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Where a live store is."""
+    path = tmp_path / "live.duckdb"
+    assert run("init", "--store", path, *QUICK).exit_code == 0
+    return path
+
+
+def test_init_says_what_comes_next(tmp_path: Path, files: list[Path]) -> None:
+    path = tmp_path / "live.duckdb"
+    done = run("init", "--store", path, *QUICK)
+    assert done.exit_code == 0, done.stderr
+    assert "live with individual, infinite-ae and seed 0" in done.stdout
+    assert "next: perennial ingest FILE..." in done.stdout
+    assert run("init", "--store", path, *QUICK).exit_code == 0
+    other = run("init", "--store", path, "--strategy", "joint")
+    assert other.exit_code == 1
+    assert "--replace begins anew" in other.stderr
+    held = tmp_path / "held.duckdb"
+    assert run("ingest", files[0], "--store", held).exit_code == 0
+    assert "next: perennial update" in run("init", "--store", held, *QUICK).stdout
+
+
+def test_each_file_is_judged_and_learnt(store: Path, files: list[Path]) -> None:
+    done = run("ingest", *files, "--store", store)
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        name for number, path in enumerate(files, 1) for name in (path.name, f"period {number}")
+    ]
+    assert "the model of period 1 judged on it: HR@10" in lines[3]
+    assert "refitted and published" in lines[5]
+    again = run("ingest", *files, "--store", store)
+    assert again.exit_code == 0
+    assert again.stdout.count("nothing changed") == 3
+    report = run("report", "--store", store)
+    assert report.exit_code == 0
+    assert "not finished" not in report.stdout
+
+
+def test_a_program_reads_json(store: Path, files: list[Path]) -> None:
+    done = run("ingest", *files[:2], "--store", store, "--json")
+    steps = json.loads(done.stdout)["steps"]
+    assert [step["step"] for step in steps] == ["ingested", "caught up"] * 2
+    assert steps[1]["judged"] is None
+    assert {one["metric"] for one in steps[3]["judged"]} >= {"HR", "nDCG", "PSP", "AUC"}
+    assert steps[3]["published"]["fit_key"]
+    erased = json.loads(run("forget", "--user", "u1", "--store", store, "--json").stdout)["steps"]
+    assert erased[0]["step"] == "erased"
+    assert "u1" not in json.dumps(erased)
+
+
+def test_update_catches_up(store: Path, files: list[Path]) -> None:
+    taken = run("ingest", *files, "--store", store, "--no-train")
+    assert "period" in taken.stdout
+    assert "published" not in taken.stdout
+    done = run("update", "--store", store)
+    assert done.stdout.count("refitted and published") == 3
+    assert run("update", "--store", store).stdout == "up to date\n"
+
+
+def test_without_a_live_model_files_are_only_taken(tmp_path: Path, files: list[Path]) -> None:
+    path = tmp_path / "plain.duckdb"
+    assert "published" not in run("ingest", *files, "--store", path).stdout
+    failed = run("update", "--store", path)
+    assert failed.exit_code == 1
+    assert "perennial init" in failed.stderr
+    refused = run("ingest", files[0], "--store", path, "--forget-log-after", "1")
+    assert refused.exit_code == 1
+    assert "perennial init" in refused.stderr
+
+
+def test_old_interactions_go(store: Path, files: list[Path]) -> None:
+    done = run("ingest", *files, "--store", store, "--forget-log-after", "1")
+    assert done.exit_code == 0, done.stderr
+    assert "interactions up to period 2 dropped" in done.stdout
+    failed = run("replay", "--store", store, *QUICK)
+    assert failed.exit_code == 1
+    assert "only from period 3 on" in failed.stderr
+
+
+def test_late_files_are_refused_or_merged(store: Path, files: list[Path], tmp_path: Path) -> None:
+    assert run("ingest", *files, "--store", store).exit_code == 0
+    late = tmp_path / "late.csv"
+    late.write_text("user_id,item_id,timestamp\nlate,i1,1005\nlate,i2,1006\n")
+    refused = run("ingest", late, "--store", store)
+    assert refused.exit_code == 1
+    assert "older than period 3" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    merged = run("ingest", late, "--store", store, "--late", "merge")
+    assert merged.exit_code == 0, merged.stderr
+    assert "late.csv: period 2, 2 interactions" in merged.stdout
+    assert "period 3: refitted and published" in merged.stdout
+    assert "part of earlier periods" in run("ingest", late, "--store", store).stdout
+
+
+def test_forget_reads_well(store: Path, files: list[Path]) -> None:
+    assert run("ingest", *files, "--store", store).exit_code == 0
+    done = run("forget", "--user", "u3", "--store", store)
+    assert done.exit_code == 0, done.stderr
+    assert "user erased: 12 interactions from period 1 on" in done.stdout
+    assert "period 3: refitted and published" in done.stdout
+    unknown = run("forget", "--user", "u3", "--store", store)
+    assert unknown.exit_code == 1
+    assert "user 'u3' is not in" in unknown.stderr
+
+
+def test_watch_takes_what_is_there_once(store: Path, files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    for path in files:
+        path.rename(folder / path.name)
+    (folder / "bad.csv").write_text("nothing\nto see\n")
+    done = run("watch", folder, "--store", store, "--once")
+    assert done.exit_code == 1
+    assert done.stdout.count("refitted and published") == 3
+    assert "bad.csv" in done.stderr
+    assert "error: " in done.stderr
+    assert run("watch", tmp_path / "none", "--store", store, "--once").exit_code == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "incoming"
+    folder.mkdir()
+    command = [sys.executable, str(ROOT / "cli.py"), "watch", str(folder), "--store", str(store)]
+    with subprocess.Popen(  # noqa: S603
+        [*command, "--settle", "0.2", "--every", "0.1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for path in files[:2]:
+            path.rename(folder / path.name)
+            assert path.name in process.stdout.readline()
+            assert "published" in process.stdout.readline()
+        # Others may read, and write, while nothing comes.
+        assert run("periods", "--store", store).exit_code == 0
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert process.returncode == 130
+
+
+@pytest.mark.slow
+def test_a_second_writer_is_told_at_once_and_readers_work(
+    store: Path, files: list[Path], tmp_path: Path
+) -> None:
+    assert run("ingest", files[0], "--store", store).exit_code == 0
+    code = (
+        "import sys; from replay.opening import open_for_writing\n"
+        "with open_for_writing(__import__('pathlib').Path(sys.argv[1])):\n"
+        "    print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        began = time.monotonic()
+        for command in (["ingest", files[1]], ["update"], ["forget", "--user", "u1"]):
+            refused = run(*command, "--store", store)
+            assert refused.exit_code == 1
+            assert "another process is writing" in refused.stderr
+        assert time.monotonic() - began < 20
+        for command in (["status"], ["recommend", "--user", "u1", "--k", "2"]):
+            read = run(*command, "--store", store)
+            assert read.exit_code == 0, read.stderr
+        command = [sys.executable, str(ROOT / "cli.py"), "ingest", str(files[1])]
+        with subprocess.Popen(  # noqa: S603
+            [*command, "--store", str(store), "--wait"], stdout=subprocess.PIPE, text=True
+        ) as waiting:
+            time.sleep(1)
+            assert waiting.poll() is None
+            writer.communicate()
+            assert waiting.stdout is not None
+            assert "period 2" in waiting.stdout.readline()
+            waiting.communicate(timeout=60)
+            assert waiting.returncode == 0

@@ -1,0 +1,224 @@
+"""`recommend`, `titles` and `status` on a live store, as a person calls them."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import cli
+from storage.store import Store
+
+
+def call(*arguments: object) -> click.testing.Result:
+    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
+
+
+def call_well(*arguments: object) -> click.testing.Result:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def assert_fails(result: click.testing.Result, words: str, exit_code: int = 1) -> None:
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert re.search(words, result.stderr), result.stderr
+
+
+def write_day(path: Path, day: int) -> Path:
+    rng = np.random.default_rng(day)
+    users, items = rng.integers(30, size=400), rng.integers(25, size=400)
+    start = 86_400 * day
+    lines = [
+        f"u{user},{item},{start + 60 * minute}\n"
+        for minute, (user, item) in enumerate(zip(users, items, strict=True))
+    ]
+    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory) -> Path:
+    """A live store with two published periods and some titles; none of the tests changes it."""
+    folder = tmp_path_factory.mktemp("live")
+    store = folder / "live.duckdb"
+    settings = ("--set", "infinite-ae.reg=1")
+    call_well("init", "--store", store, "--strategy", "individual", *settings)
+    days = [write_day(folder / f"{day}.csv", day) for day in (1, 2)]
+    call_well("ingest", *days, "--store", store)
+    (folder / "titles.csv").write_text(
+        "item,title\n" + "".join(f"{i},Thing {i}\n" for i in range(9))
+    )
+    told = call_well("titles", folder / "titles.csv", "--store", store)
+    assert told.stdout == "titles.csv: 9 titles\n"
+    return store
+
+
+@pytest.fixture
+def unwritten(live, monkeypatch):
+    """Opening the store for writing, or fitting, fails the test."""
+    original = Store.open
+
+    def open_to_read(path, *, read_only=False, wait=0.0):
+        assert read_only
+        return original(path, read_only=True)
+
+    def fit(*_: object) -> None:
+        raise AssertionError("fitted")
+
+    monkeypatch.setattr(Store, "open", open_to_read)
+    monkeypatch.setattr("models.infinite_ae.InfiniteAE.fit", fit)
+    return live
+
+
+def ask(store: Path, *arguments: object) -> dict:
+    return json.loads(call_well("recommend", "--store", store, *arguments, "--json").stdout)
+
+
+class TestRecommend:
+    @pytest.mark.parametrize("whom", [("--user", "u7"), ("--items", "3,11")])
+    def test_the_published_model_answers(self, unwritten, whom):
+        told = ask(unwritten, *whom, "--k", 5)
+        assert list(told) == ["period", "published", "model", "strategy", "recommendations"]
+        assert (told["period"], told["model"], told["strategy"]) == (2, "infinite-ae", "individual")
+        assert told["published"].endswith("+00:00")
+        found = told["recommendations"]
+        assert [list(one) for one in found] == [["item", "score", "title"]] * 5
+        for one in found:
+            assert one["title"] == (f"Thing {one['item']}" if one["item"] < 9 else None)
+        lines = call_well("recommend", "--store", unwritten, *whom, "--k", 5).stdout.splitlines()
+        assert [line.split()[:2] for line in lines] == [
+            [str(place), str(one["item"])] for place, one in enumerate(found, start=1)
+        ]
+        assert [("Thing" in line) for line in lines] == [one["item"] < 9 for one in found]
+
+    def test_items_are_left_out(self, unwritten, tmp_path):
+        everything = [
+            one["item"] for one in ask(unwritten, "--items", 3, "--k", 99)["recommendations"]
+        ]
+        assert 3 not in everything
+        (tmp_path / "sold-out.txt").write_text(f"{everything[1]}\n\nno such item\n")
+        told = ask(
+            *(unwritten, "--items", 3, "--k", 99, "--exclude", everything[0]),
+            *("--exclude-file", tmp_path / "sold-out.txt"),
+        )
+        assert [one["item"] for one in told["recommendations"]] == everything[2:]
+        kept = ask(unwritten, "--items", 3, "--k", 99, "--keep-seen")["recommendations"]
+        assert {one["item"] for one in kept} == {*everything, 3}
+
+    def test_why(self, unwritten):
+        told = ask(unwritten, "--user", "u7", "--k", 2, "--why")["recommendations"]
+        for one in told:
+            assert 1 <= len(one["reasons"]) <= 3
+            assert one["reasons"][0]["kind"] == "newest"
+        text = call_well(
+            "recommend", "--store", unwritten, "--user", "u7", "--k", 2, "--why"
+        ).stdout
+        assert len(text.splitlines()) == 2 + sum(len(one["reasons"]) for one in told)
+        assert "by a user of period 2, similarity 0." in text
+        assert "; both have " in text
+        assert not re.search(r"\bu\d", text + json.dumps(told)), "nobody else is named"
+
+    def test_many_users_into_a_file(self, unwritten, tmp_path):
+        (tmp_path / "users.txt").write_text("u1\nu2\nstranger\nu1\n")
+        arguments = ("recommend", "--store", unwritten, "--users-file", tmp_path / "users.txt")
+        output = tmp_path / "recs.parquet"
+        result = call_well(*arguments, "-o", output, "--k", 4)
+        assert result.stdout == f"{output}: 8 recommendations for 2 users\n"
+        assert result.stderr == "1 user is not in the store, and left out\n"
+        table = pq.read_table(output)
+        alone = ask(unwritten, "--user", "u2", "--k", 4)["recommendations"]
+        assert table["item_id"].to_pylist()[4:] == [one["item"] for one in alone]
+        told = json.loads(call_well(*arguments, "-o", output, "--k", 4, "--json").stdout)
+        assert told == {"output": str(output), "users": 2, "unknown": 1, "rows": 8}
+
+    def test_what_makes_no_sense(self, unwritten, tmp_path):
+        arguments = ("recommend", "--store", unwritten)
+        (tmp_path / "users.txt").write_text("x\ny\n")
+        users = ("--users-file", tmp_path / "users.txt", "-o", tmp_path / "recs.parquet")
+        assert_fails(call(*arguments), "either --user or --items", 2)
+        assert_fails(call(*arguments, "--user", "u1", *users), "either --user or --items", 2)
+        assert_fails(call(*arguments, *users[:2]), "--users-file and -o go together", 2)
+        assert_fails(call(*arguments, "--user", "u1", *users[2:]), "go together", 2)
+        assert_fails(call(*arguments, *users, "--why"), "--why goes with", 2)
+        assert_fails(call(*arguments, *users), "none of the 2 users is in")
+        assert_fails(call(*arguments, "--user", "x"), "user 'x' is not in")
+        assert_fails(call(*arguments, "--items", "3,x,y"), "unknown items x, y")
+        gone = ("--exclude-file", tmp_path / "gone.txt")
+        assert_fails(call(*arguments, "--user", "u1", *gone), r"gone\.txt: cannot be read")
+        assert not (tmp_path / "recs.parquet").exists()
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            ("--seed", "0"),
+            ("--strategy", "individual"),
+            ("--model", "infinite-ae"),
+            ("--set", "infinite-ae.reg=2"),
+            ("--max-rows", "12"),
+        ],
+    )
+    def test_who_says_what_to_fit_has_it_fitted(self, live, tmp_path, option):
+        store = tmp_path / "own.duckdb"
+        shutil.copy(live, store)
+        told = ask(store, "--user", "u7", *option, "--exclude", 4, "--why")
+        assert list(told) == ["recommendations"]
+        assert 4 not in {one["item"] for one in told["recommendations"]}
+        assert told["recommendations"][0]["reasons"]
+
+    def test_a_store_that_is_not_live_is_fitted(self, tmp_path):
+        store = tmp_path / "s.duckdb"
+        call_well("ingest", write_day(tmp_path / "1.csv", 1), "--store", store)
+        assert list(ask(store, "--user", "u7")) == ["recommendations"]
+        assert_fails(call("recommend", "--store", store, "--user", "x"), "user 'x' is not in")
+
+    def test_a_live_store_with_nothing_published(self, tmp_path):
+        store = tmp_path / "s.duckdb"
+        call_well("init", "--store", store)
+        assert_fails(call("recommend", "--store", store, "--user", "x"), "no published model yet")
+
+
+class TestTitles:
+    def test_json_and_columns(self, live, tmp_path):
+        store = tmp_path / "own.duckdb"
+        shutil.copy(live, store)
+        (tmp_path / "t.tsv").write_text("a\tb\n3\tThree\n77\tSeven\n")
+        arguments = ("titles", tmp_path / "t.tsv", "--store", store)
+        assert_fails(call(*arguments), r"t\.tsv: no item column among: a, b; name it")
+        told = call_well(*arguments, "--item-column", "a", "--title-column", "b", "--json").stdout
+        assert json.loads(told) == {
+            **{"titles": 2, "unknown": 1, "repeated": 0, "empty": 0, "cut": 0},
+            "in_store": 10,
+        }
+        assert_fails(call(*arguments[:2], "--store", tmp_path / "no.duckdb"), "no such store")
+
+
+class TestStatus:
+    def test_a_live_store(self, unwritten):
+        told = json.loads(call_well("status", "--store", unwritten, "--json").stdout)
+        assert (told["published_period"], told["periods_behind"]) == (2, 0)
+        text = call_well("status", "--store", unwritten).stdout
+        assert "infinite-ae, individual, seed 0" in text
+        assert "up to date" in text
+        assert "HR@10" in text
+
+    def test_behind(self, live, tmp_path):
+        store = tmp_path / "own.duckdb"
+        shutil.copy(live, store)
+        call_well("ingest", write_day(tmp_path / "3.csv", 3), "--store", store, "--no-train")
+        assert "1 period behind" in call_well("status", "--store", store).stdout
+
+    def test_a_store_that_is_not_live(self, tmp_path):
+        store = tmp_path / "s.duckdb"
+        call_well("ingest", write_day(tmp_path / "1.csv", 1), "--store", store)
+        assert (
+            "choose a model with `perennial init`" in call_well("status", "--store", store).stdout
+        )
+        assert_fails(call("status", "--store", tmp_path / "no.duckdb"), "no such store")
