@@ -13,7 +13,6 @@ BOMB_BYTES = 1_200_000_000
 """What a bomb expands to."""
 _HEAD = b"user_id,item_id,timestamp\n"
 _LINES = b"".join(b"%d,%d,%d\n" % (n % 7, n % 11, 10**9 + n) for n in range(60))
-_ANY_SHARE = IngestSettings(max_reject_share=1.0)
 
 
 def _bomb(line: bytes, head: bytes = _HEAD) -> bytes:
