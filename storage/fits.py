@@ -19,7 +19,8 @@ from storage.store import Store
 Json = Any
 """What `json.dumps` takes."""
 
-Purpose = Literal["warm-start", "published"]
+Purpose = Literal["warm-start", "published", "live"]
+"""To go on from, to answer on demand, or to answer as the newest publication of a live store."""
 
 _PREFIX = "fit-"
 

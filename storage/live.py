@@ -56,6 +56,7 @@ def write_live(store: Store, record: LiveRecord) -> None:
     """Fix it, in place of what was fixed before; for use inside a transaction."""
     store.connection.execute("DELETE FROM live")
     store.connection.execute("DELETE FROM publications")
+    store.connection.execute("DELETE FROM model_files WHERE purpose = 'live'")
     store.connection.execute(
         "INSERT INTO live VALUES (?, ?)", [json.dumps(dict(record.config)), record.run_id]
     )

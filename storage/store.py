@@ -25,8 +25,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "preserve_insertion_order": "true",
 }
 
-_READER_PATIENCE = 20.0
-"""Seconds that a writer waits for readers to close the file; none keeps it open for long."""
+_READER_PATIENCE = 120.0
+"""Seconds that a writer waits for readers to close the file; the longest restores a model."""
 
 _REWRITE_SUFFIX = ".rewrite"
 

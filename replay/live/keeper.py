@@ -93,8 +93,12 @@ class Keeper:
         sweep_model_files(self.store)
         periods = [one.period for one in list_periods(self.store)]
         last = newest_publication(self.store)
+        done = 0 if last is None else last.period
+        if last is not None and done == periods[-1] and not read_model(self.store, last.fit_key):
+            # Its file is lost, so that it does not answer: it is published again.
+            done -= 1
         for period in periods:
-            if last is not None and period <= last.period:
+            if period <= done:
                 continue
             judged = None if period == 1 or self._is_judged(period) else self._judge(period)
             publication = None
@@ -180,7 +184,7 @@ class Keeper:
         publication = Publication(period, fit.key, watch.stages, self.clock.now())
         with self.store.transaction():
             insert_fit(self.store, fit)
-            for purpose in ("published", "warm-start") if self.chain.follows else ("published",):
+            for purpose in ("live", "warm-start") if self.chain.follows else ("live",):
                 insert_model_file(self.store, fit.key, purpose, self.chain.key, path)
             insert_publication(self.store, publication)
         # Readers change over before the file of the model before is swept away.

@@ -132,7 +132,9 @@ def recommend(
         click.echo(line)
 
 
-def _live_answers(store: Path, users: "Sequence[str]") -> "Answers | None":
+def _live_answers(
+    store: Path, users: "Sequence[str]", *, last_try: bool = False
+) -> "Answers | None":
     """The published model of a live store, which is read only."""
     from contextlib import ExitStack, suppress
 
@@ -148,7 +150,13 @@ def _live_answers(store: Path, users: "Sequence[str]") -> "Answers | None":
             opened = stack.enter_context(open_for_reading(store))
         if opened is None or read_live(opened) is None:
             return None
-        return Answers.load(opened, users)
+        try:
+            return Answers.load(opened, users)
+        except UserError:
+            if last_try:
+                raise
+    # A writer that published meanwhile has swept the model away; the new one is there by now.
+    return _live_answers(store, users, last_try=True)
 
 
 def _fitted_answers(

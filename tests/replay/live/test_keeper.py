@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from toys import fill
 
+from models.registry import make_recipe
 from replay.clock import Clock, Stopwatch
 from replay.config import ModelChoice, ReplayConfig
 from replay.live.fixing import fix_live
@@ -17,6 +18,8 @@ from replay.live.keeper import Keeper
 from replay.loop import run_replay
 from replay.plan import make_chains
 from replay.progress import CellFinished
+from replay.published import newest_model
+from replay.strategies.registry import make_strategy
 from storage.erase import Erased
 from storage.errors import UserError
 from storage.export import export_periods
@@ -165,6 +168,14 @@ def test_a_lost_model_file_is_made_again(live, period_files):
     shutil.rmtree(store.models_folder)
     list(take_files(store, [period_files[2]], LiveRequest()))
     assert judged_periods(store, read_live(store).run_id) == {2, 3}
+
+
+def test_a_model_fitted_on_demand_takes_nobodys_place(live, period_files):
+    store = live(CHAINS["individual"])
+    list(take_files(store, period_files[:2], LiveRequest()))
+    list(take_files(store, [period_files[2]], LiveRequest(train=False)))
+    newest_model(store, make_strategy("individual"), make_recipe(AE.name, AE.settings), 0)
+    assert read_model(store, newest_publication(store).fit_key) is not None
 
 
 @pytest.mark.parametrize(
