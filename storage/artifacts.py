@@ -71,6 +71,12 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return arrays, manifest
 
 
+def sweep_unfinished(folder: Path) -> None:
+    """Remove what writers that were killed had not renamed yet; nobody may be writing."""
+    for left in folder.glob(f".*{SUFFIX}.*"):
+        left.unlink(missing_ok=True)
+
+
 def _plain(key: str, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise ValueError(f"array {key!r} holds {array.dtype}, not numbers")

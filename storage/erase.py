@@ -1,6 +1,9 @@
-"""Taking a user out of the store, and out of all that was made of them."""
+"""Taking users out of the store, and out of all that was made of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from storage.errors import UserError
 from storage.periods import first_held_period
@@ -31,29 +34,43 @@ class Erased:
 
 
 def erase_user(store: Store, user: str) -> Erased:
-    """Write the store anew without a user.
+    """As `erase_users`, for one."""
+    return erase_users(store, [user])[0]
+
+
+def erase_users(store: Store, users: Sequence[str]) -> tuple[Erased, ...]:
+    """Write the store anew without some users: it is without all of them, or as before.
 
     Models and summaries that saw them are deleted, figures about them are taken out of the runs.
 
+    Returns:
+        What went with each; what went with an earlier one does not count again.
+
     Raises:
-        UserError: nobody has this identifier, nobody else is there, or the new file cannot be
-            written; everything is as before.
+        UserError: nobody has one of the identifiers, nobody else is there, or the new file cannot
+            be written; everything is as before.
     """
-    index = int(lookup_users(store, [user])[0])
-    if index < 0:
-        raise UserError(f"user '{user}' is not in {store.path}; check the identifier")
+    users = list(dict.fromkeys(users))
+    indices = lookup_users(store, users)
+    for user, index in zip(users, indices, strict=True):
+        if index < 0:
+            raise UserError(f"user '{user}' is not in {store.path}; check the identifier")
     words = read_words(store, USERS)
-    first = int(words.first_periods[index])
-    held = first_held_period(store)
-    void = [one for one in list_summaries(store) if one.period >= first]
-    removed = 0
+    firsts = words.first_periods[indices]
+    removed = np.zeros(len(words.first_periods), np.int64)
 
     def edit(_period: int, events: PeriodEvents) -> PeriodEvents:
-        nonlocal removed
-        others = events.users != index
-        removed += int((~others).sum())
-        return events.take(others)
+        theirs = np.isin(events.users, indices)
+        removed[:] += np.bincount(events.users[theirs], minlength=len(removed))
+        return events.take(~theirs)
 
-    rewrite_log(store, words, read_words(store, ITEMS), edit, first, gone=index)
-    lost = sorted({one.period for one in void if one.period < held})
-    return Erased(user, first, removed, len(void), tuple(lost))
+    held = first_held_period(store)
+    summaries = [one.period for one in list_summaries(store)]
+    rewrite_log(store, words, read_words(store, ITEMS), edit, int(firsts.min()), gone=indices)
+    erased = []
+    for user, index, first in zip(users, indices, firsts.tolist(), strict=True):
+        void = [period for period in summaries if period >= first]
+        summaries = [period for period in summaries if period < first]
+        lost = tuple(sorted({period for period in void if period < held}))
+        erased.append(Erased(user, first, int(removed[index]), len(void), lost))
+    return tuple(erased)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from storage.artifacts import load_arrays, save_arrays
+from storage.artifacts import load_arrays, save_arrays, sweep_unfinished
 from storage.errors import UserError
 from storage.store import Store
 
@@ -103,8 +103,8 @@ def sweep_model_files(store: Store) -> None:
     """Delete the files of fits that no row names: replaced ones, and what killed runs left."""
     if not store.models_folder.is_dir():
         return
+    sweep_unfinished(store.models_folder)
     kept = {name for (name,) in store.rows("SELECT file FROM model_files")}
-    for pattern in (f"{_PREFIX}*", f".{_PREFIX}*"):
-        for path in store.models_folder.glob(pattern):
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
+    for path in store.models_folder.glob(f"{_PREFIX}*"):
+        if path.name not in kept:
+            path.unlink(missing_ok=True)

@@ -116,7 +116,7 @@ def rewrite_log(
     edit: Edit,
     first_changed: int,
     *,
-    gone: int | None = None,
+    gone: NDArray[np.int32] | None = None,
     sources: Callable[[int, str], str] = lambda _period, source: source,
     finish: Callable[[Store], None] = lambda _new: None,
 ) -> None:
@@ -128,7 +128,7 @@ def rewrite_log(
         items: its items, likewise.
         edit: what the events of a period become; called for each that is still held, in order.
         first_changed: the first period that becomes another.
-        gone: index of a user who leaves the vocabulary too.
+        gone: indices of users who leave the vocabulary too.
         sources: the name of a period's file, from its number and the name so far.
         finish: what else goes into the new store, inside the transaction.
 
@@ -138,7 +138,8 @@ def rewrite_log(
     """
     with _new_file(store) as new:
         new.insert("identifier_kinds", store.table("SELECT * FROM identifier_kinds ORDER BY rowid"))
-        _copy_dropped(store, new, first_changed, gone)
+        leaving = np.empty(0, np.int32) if gone is None else gone
+        _copy_dropped(store, new, leaving, users.first_periods[leaving])
         emptied = _append_held(store, new, users, items, edit, sources)
         if not new.rows("SELECT 1 FROM periods LIMIT 1"):
             raise UserError(f"{store.path}: nobody else is in it; delete the store instead")
@@ -175,9 +176,8 @@ def sweep_derived_files(store: Store) -> None:
         return
     sweep_model_files(store)
     try:
-        for pattern in ("distill-*", ".distill-*"):
-            for left in store.models_folder.glob(pattern):
-                left.unlink(missing_ok=True)
+        for left in store.models_folder.glob("distill-*"):
+            left.unlink(missing_ok=True)
         study = store.path.with_name(store.path.name + ".study")
         if study.is_dir():
             shutil.rmtree(study)
@@ -185,7 +185,9 @@ def sweep_derived_files(store: Store) -> None:
         raise UserError(f"{error.filename}: cannot be removed ({error.strerror})") from error
 
 
-def _copy_dropped(store: Store, new: Store, first_changed: int, gone: int | None) -> None:
+def _copy_dropped(
+    store: Store, new: Store, gone: NDArray[np.int32], first_periods: NDArray[np.int32]
+) -> None:
     """The periods without events, and who was first seen in them: they are first in the order."""
     held = first_held_period(store)
     for vocabulary in (USERS, ITEMS):
@@ -194,16 +196,17 @@ def _copy_dropped(store: Store, new: Store, first_changed: int, gone: int | None
             ORDER BY {vocabulary.index}""",
             [held],
         )
-        if vocabulary is USERS and gone is not None:
-            rows = rows.filter(pc.not_equal(rows["user_index"], gone))
+        if vocabulary is USERS:
+            left = pc.is_in(rows["user_index"], value_set=pa.array(gone, pa.int32()))
+            rows = rows.filter(pc.invert(left))
         place = rows.schema.get_field_index(vocabulary.index)
         indices = pa.array(np.arange(rows.num_rows, dtype=np.int32))
         new.insert(vocabulary.table, rows.set_column(place, vocabulary.index, indices))
     periods = store.table("SELECT * FROM periods WHERE period < ? ORDER BY period", [held])
-    changed = [
-        row | _without_someone(row) if gone is not None and row["period"] == first_changed else row
-        for row in periods.to_pylist()
-    ]
+    changed = periods.to_pylist()
+    for row in changed:
+        for _ in range(np.count_nonzero(first_periods == row["period"])):
+            row.update(_without_someone(row))
     new.insert("periods", pa.Table.from_pylist(changed, schema=periods.schema))
 
 

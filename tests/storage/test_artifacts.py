@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from storage.artifacts import load_arrays, save_arrays
+from storage.artifacts import load_arrays, save_arrays, sweep_unfinished
 from storage.errors import UserError
 
 DTYPES = st.sampled_from(
@@ -103,3 +103,11 @@ def test_names_stay_in_the_folder(tmp_path: Path, name: str) -> None:
 def test_objects_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not numbers"):
         save_arrays(tmp_path, "m", {"x": np.array([object()])}, {})
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    kept = save_arrays(tmp_path, "model", {"a": np.ones(2)}, {})
+    (tmp_path / f".{kept.name}.4711").write_bytes(b"half")
+    sweep_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [kept]
+    sweep_unfinished(tmp_path / "none")

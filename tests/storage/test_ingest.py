@@ -404,7 +404,11 @@ def test_a_crash_leaves_nothing_or_everything(tmp_path: Path, write: Write, tabl
     # Enough rows for DuckDB to write some of them to the file before the commit.
     size = 300_000
     log = pa.table(
-        {"user_id": np.arange(size) % 999, "item_id": np.arange(size), "timestamp": np.arange(size)}
+        {
+            "user_id": np.arange(size) % 999,
+            "item_id": np.arange(size),
+            "timestamp": 1 + np.arange(size),
+        }
     )
     pq.write_table(log, tmp_path / "log.parquet")
     path = tmp_path / "store.duckdb"

@@ -1,0 +1,109 @@
+"""Commands in forked children: given, killed at a point, or given up after a while."""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cli
+from benchmarks.crash.points import Watch, watch_process
+
+PATIENCE = 180.0
+"""Seconds for one child, after which it counts as stuck."""
+
+Json = Any
+"""What `json.dumps` takes."""
+
+
+def give(command: tuple[str, ...], words: Path) -> tuple[int, str]:
+    """Give a command in this process; its exit code and what it said on stderr."""
+    with words.open("w") as stream:
+        before, sys.stderr = sys.stderr, stream
+        try:
+            cli.main(list(command), prog_name="perennial")
+            code = 0
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        finally:
+            sys.stderr = before
+    return code, words.read_text().strip()
+
+
+def give_and_kill(
+    command: tuple[str, ...], point: int, delay: float, work: Path
+) -> tuple[bool, str]:
+    """Give a command in a child that is killed at a point, at once or so many seconds later.
+
+    Returns:
+        Whether it was, and what it said otherwise.
+    """
+    ear, bell = os.pipe()
+    store = Path(command[command.index("--store") + 1])
+    pid = os.fork()
+    if pid == 0:
+        _leave_parent(work / "told")
+        os.close(ear)
+        watch = Watch(store, point, bell, at_once=delay == 0)
+        with suppress(BaseException):
+            watch_process(watch)
+            give(command, work / "words")
+            watch.wait_for_death()
+        os._exit(0)
+    os.close(bell)
+    reached = bool(select.select([ear], [], [], PATIENCE)[0] and os.read(ear, 1))
+    if reached and delay:
+        time.sleep(delay)
+        os.kill(pid, signal.SIGKILL)
+    os.close(ear)
+    status = _wait(pid)
+    words = (work / "words").read_text() if (work / "words").exists() else ""
+    return reached and os.WTERMSIG(status) == signal.SIGKILL, words[-600:]
+
+
+def in_child(task: Callable[[], Json], answer: Path) -> Json:
+    """Do something in a child of its own.
+
+    Raises:
+        RuntimeError: it fails, is killed by a signal, or never ends.
+    """
+    pid = os.fork()
+    if pid == 0:
+        _leave_parent(answer.with_name("told-then"))
+        code = 1
+        try:
+            answer.write_text(json.dumps(task()))
+            code = 0
+        except BaseException:
+            answer.write_text(traceback.format_exc())
+        finally:
+            os._exit(code)
+    status = _wait(pid)
+    if status != 0:
+        how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else answer.read_text()
+        raise RuntimeError(f"going on fails: {how[-900:]}")
+    return json.loads(answer.read_text())
+
+
+def _leave_parent(told: Path) -> None:
+    """What a child prints is no answer to a job."""
+    handle = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+
+
+def _wait(pid: int) -> int:
+    """Until a child has ended; one that never does is killed."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status
+        time.sleep(0.002)
+    os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
