@@ -28,6 +28,9 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 _READER_PATIENCE = 120.0
 """Seconds that a writer waits for readers to close the file; the longest restores a model."""
 
+_WRITER_PATIENCE = 2.0
+"""Seconds that a reader tries to find the file free, or its snapshot there, beside a writer."""
+
 _REWRITE_SUFFIX = ".rewrite"
 
 
@@ -115,9 +118,7 @@ class Store:
         # Closed: on POSIX a process that closes any handle of a file loses its locks on it.
         self.connection.close()
         try:
-            copy_file(self.path, snapshot_path(self.path))
-        except UserError:
-            remove_snapshot(self.path)
+            self._copy_for_readers(self.path)
         finally:
             self._reconnect(self.path)
 
@@ -139,13 +140,21 @@ class Store:
             for log in (self.path, new):
                 if log.with_name(log.name + ".wal").exists():
                     raise UserError(f"{log}: its write-ahead log did not close; try again")
-            remove_snapshot(self.path)
             new.replace(self.path)
             sync_folder(self.path.parent)
+            self._copy_for_readers(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be replaced ({error.strerror})") from error
         finally:
             self._reconnect(self.path)
+
+    @staticmethod
+    def _copy_for_readers(path: Path) -> None:
+        """Put a copy of the closed file in the place of the last one, if there is room for it."""
+        try:
+            copy_file(path, snapshot_path(path))
+        except UserError:
+            remove_snapshot(path)
 
     def _reconnect(self, path: Path) -> None:
         self.connection = _connect_writer(path)
@@ -268,13 +277,34 @@ def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open the file or, beside a writer, its snapshot; each may be replaced at any moment."""
+    deadline = time.monotonic() + _WRITER_PATIENCE
+    fault: Exception = FileNotFoundError(path)
+    while True:
+        for place in (path, snapshot_path(path)):
+            inode = _inode(place)
+            try:
+                if inode is not None:
+                    return _connect(place, read_only=True)
+            except (duckdb.Error, UserError, OSError) as error:
+                locked = isinstance(error, duckdb.Error) and is_locked(error)
+                if not locked and _inode(place) == inode:
+                    if isinstance(error, duckdb.Error):
+                        raise UserError(f"{path}: {explain(error)}") from error
+                    raise
+                fault = error
+        if time.monotonic() > deadline:
+            words = explain(fault) if isinstance(fault, duckdb.Error) else str(fault)
+            raise UserError(f"{path}: {words}") from fault
+        time.sleep(0.05)
+
+
+def _inode(path: Path) -> int | None:
+    """Which file stands at a place now; `None` where none does."""
     try:
-        return _connect(path, read_only=True)
-    except duckdb.Error as error:
-        if is_locked(error) and snapshot_path(path).exists():
-            with suppress(duckdb.Error):
-                return _connect(snapshot_path(path), read_only=True)
-        raise UserError(f"{path}: {explain(error)}") from error
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

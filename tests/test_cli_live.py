@@ -169,15 +169,19 @@ def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_pat
         text=True,
     ) as process:
         assert process.stdout is not None
-        for path in files[:2]:
-            path.rename(folder / path.name)
-            assert path.name in process.stdout.readline()
-            assert "published" in process.stdout.readline()
-        # Others may read, and write, while nothing comes.
-        assert run("periods", "--store", store).exit_code == 0
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-        assert process.returncode == 130
+        try:
+            for path in files[:2]:
+                path.rename(folder / path.name)
+                assert path.name in process.stdout.readline()
+                assert "published" in process.stdout.readline()
+                # Others may read at any moment.
+                read = run("periods", "--store", store)
+                assert read.exit_code == 0, read.stderr
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+            assert process.returncode == 130
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow

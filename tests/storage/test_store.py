@@ -188,6 +188,38 @@ def test_readers_see_the_snapshot_beside_a_writer(tmp_path: Path) -> None:
         assert store.rows("SELECT user_index FROM users ORDER BY 1") == [(0,), (1,)]
 
 
+@pytest.mark.slow
+def test_readers_see_a_whole_store_while_files_change(tmp_path: Path) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    code = """
+import sys
+from pathlib import Path
+from storage.store import Store, rewrite_path
+path = Path(sys.argv[1])
+print("open", flush=True)
+for number in range(12):
+    with Store.open(path) as store:
+        store.write_snapshot()
+        store.rows("INSERT INTO users SELECT range, repeat('x', 99), 1 FROM range(20000)")
+        store.write_snapshot()
+        with Store.open(rewrite_path(path)):
+            pass
+        store.replace_file(rewrite_path(path))
+"""
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        seen = set()
+        while writer.poll() is None:
+            with Store.open(path, read_only=True) as store:
+                seen.add(store.rows("SELECT count(*) FROM users")[0][0])
+        assert writer.returncode == 0
+    assert seen <= {0, 20000}
+
+
 def test_a_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
