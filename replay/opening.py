@@ -2,17 +2,19 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import duckdb
 
 from storage.errors import OlderSchema, UserError
 from storage.ingest import IngestReport
 from storage.live import read_live
 from storage.periods import list_periods
 from storage.progress import Progress, ignore_progress
-from storage.store import Store, remove_file
+from storage.store import Store
 from stream.cuts import make_cut
 from stream.hold import hold_log
 from stream.sources.registry import SOURCES, open_source
@@ -144,18 +146,17 @@ def open_for_writing(path: Path, wait: float = 0.0) -> Iterator[Store]:
 
     One that is new and stays empty leaves no file.
     """
-    is_new, is_empty = not path.exists(), True
-    try:
-        with Store.open(path, wait=wait) as store:
-            try:
-                if not is_new:
-                    store.write_snapshot()
-                yield store
-            finally:
-                is_empty = not list_periods(store) and read_live(store) is None
-    finally:
-        if is_new and is_empty:
-            remove_file(path)
+    is_new = not path.exists()
+    with Store.open(path, wait=wait) as store:
+        try:
+            if list_periods(store):
+                store.write_snapshot()
+            yield store
+        finally:
+            if is_new:
+                # Asked while the lock is held: another process may be waiting to fill it.
+                with suppress(duckdb.Error):
+                    store.discard = not list_periods(store) and read_live(store) is None
 
 
 def _source_to_load(request: LogRequest) -> str | None:

@@ -54,7 +54,10 @@ def erase_users(store: Store, users: Sequence[str]) -> tuple[Erased, ...]:
     indices = lookup_users(store, users)
     for user, index in zip(users, indices, strict=True):
         if index < 0:
-            raise UserError(f"user '{user}' is not in {store.path}; check the identifier")
+            raise UserError(
+                f"user '{user}' is not in {store.path}; check the identifier, or finish a `forget` "
+                "that was interrupted with `perennial update`"
+            )
     words = read_words(store, USERS)
     firsts = words.first_periods[indices]
     removed = np.zeros(len(words.first_periods), np.int64)

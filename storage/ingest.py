@@ -300,8 +300,11 @@ def _find_again(
             return _first_report(store, files, ingest)
     path = next(path for path, value in zip(files, hashes, strict=True) if (value, ingest) in held)
     periods = store.rows("SELECT min(period), max(period) FROM periods WHERE ingest = ?", [ingest])
+    where = "as part of earlier periods"
+    if periods[0][0] is not None:
+        where = f"periods {periods[0][0]} to {periods[0][1]}"
     raise UserError(
-        f"{path}: its content is in the store already (periods {periods[0][0]} to {periods[0][1]}),"
+        f"{path}: its content is in the store already ({where}),"
         " read with other settings, another cut or other files; use another store"
     )
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,10 +161,23 @@ def _new_file(store: Store) -> Iterator[Store]:
     try:
         with Store.open(path) as new, new.transaction():
             yield new
+        _marker(store.path).touch()
         store.replace_file(path)
     finally:
         remove_file(path)
-    sweep_derived_files(store)
+    finish_rewriting(store)
+
+
+def finish_rewriting(store: Store) -> None:
+    """Remove what was made of the old file, if a rewriting was killed before it came to that."""
+    if store.path is not None and _marker(store.path).exists():
+        sweep_derived_files(store)
+        _marker(store.path).unlink()
+
+
+def _marker(path: Path) -> Path:
+    """An empty file that is there from before the rename until nothing of the old file is left."""
+    return path.with_name(path.name + ".rewriting")
 
 
 def sweep_derived_files(store: Store) -> None:

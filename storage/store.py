@@ -40,6 +40,7 @@ class Store:
     Attributes:
         path: the DuckDB file; None in memory.
         connection: for queries; `transaction` for changes.
+        discard: whether `close` removes the file, which holds nothing.
         models_folder: where the files of fitted models lie, `<store>.models` beside the store.
     """
 
@@ -53,6 +54,7 @@ class Store:
         self.path = path
         self.connection = connection
         self.models_folder = models_folder
+        self.discard = False
         self._lock = lock
 
     @classmethod
@@ -105,6 +107,8 @@ class Store:
             shutil.rmtree(self.models_folder, ignore_errors=True)
         elif self._lock is not None:
             remove_snapshot(self.path)
+            if self.discard:
+                remove_file(self.path)
             self._lock.release(remove=not self.path.exists())
             self._lock = None
 
@@ -140,6 +144,8 @@ class Store:
             for log in (self.path, new):
                 if log.with_name(log.name + ".wal").exists():
                     raise UserError(f"{log}: its write-ahead log did not close; try again")
+            # Whoever is gone from the new file must not stay in a copy of the old one.
+            remove_snapshot(self.path)
             new.replace(self.path)
             sync_folder(self.path.parent)
             self._copy_for_readers(self.path)
@@ -241,9 +247,15 @@ def rewrite_path(path: Path) -> Path:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a store's file, its write-ahead log and its lock."""
+    """Remove a store's file, its write-ahead log, what DuckDB spilled, and its lock."""
+    remove_spilled(path)
     for left in (path, path.with_name(path.name + ".wal"), lock_path(path)):
         left.unlink(missing_ok=True)
+
+
+def remove_spilled(path: Path) -> None:
+    """Remove what DuckDB wrote of a store beside it for want of memory, and a kill left there."""
+    shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
 
 
 def _check_place(path: Path, read_only: bool) -> None:
@@ -260,6 +272,7 @@ def _lock(path: Path, wait: float) -> WriterLock:
     lock = WriterLock(path)
     lock.acquire(wait)
     remove_snapshot(path)
+    remove_spilled(path)
     remove_file(rewrite_path(path))
     return lock
 

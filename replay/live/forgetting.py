@@ -6,7 +6,7 @@ from replay.live.keeper import Keeper, PeriodDone
 from replay.progress import Listener, ignore_events
 from storage.erase import Erased, erase_users
 from storage.live import read_live
-from storage.rewrite import sweep_derived_files
+from storage.rewrite import finish_rewriting
 from storage.store import Store
 
 
@@ -26,7 +26,7 @@ def forget_users(
         UserError: nobody has one of the identifiers; nothing has changed.
     """
     # What a killed call may have left of someone who is out of the log already.
-    sweep_derived_files(store)
+    finish_rewriting(store)
     yield from erase_users(store, users)
     if read_live(store) is not None:
         yield from Keeper(store, listener).catch_up()

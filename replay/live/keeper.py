@@ -36,7 +36,8 @@ from storage.live import (
     list_publications,
     newest_publication,
 )
-from storage.periods import list_periods
+from storage.periods import first_held_period, list_periods
+from storage.rewrite import finish_rewriting
 from storage.runs import (
     Cell,
     count_cells,
@@ -90,6 +91,7 @@ class Keeper:
 
     def catch_up(self) -> Iterator[PeriodDone]:
         """Judge, remember, refit and publish for every period since the last publication."""
+        finish_rewriting(self.store)
         sweep_model_files(self.store)
         periods = [one.period for one in list_periods(self.store)]
         last = newest_publication(self.store)
@@ -97,15 +99,23 @@ class Keeper:
         if last is not None and done == periods[-1] and not read_model(self.store, last.fit_key):
             # Its file is lost, so that it does not answer: it is published again.
             done -= 1
+        # Nothing can be fitted or asked of a period whose interactions were dropped.
+        held = first_held_period(self.store)
         for period in periods:
-            if period <= done:
+            if period <= done or period < held:
                 continue
-            judged = None if period == 1 or self._is_judged(period) else self._judge(period)
+            asked = self._is_there(period - 1, held) and not self._is_judged(period)
+            judged = self._judge(period) if asked else None
             publication = None
             if period == periods[-1] or not self._is_judged(period + 1):
                 publication = self._publish(period)
             if judged is not None or publication is not None:
                 yield PeriodDone(period, judged, publication)
+
+    def _is_there(self, period: int, held: int) -> bool:
+        """Whether there is a model of a period, or one can be made again."""
+        published = any(one.period == period for one in list_publications(self.store))
+        return period > 0 and (period >= held or published)
 
     def _question(self, period: int) -> Question:
         """What the model before a period is asked about it."""

@@ -1,5 +1,6 @@
 """Files that appear in a folder, each given once it is whole: once it stays as it is."""
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,7 @@ class Folder:
             if now - since >= self.settle:
                 whole.append(path)
                 self._taken[path] = look
-        return tuple(sorted(whole))
+        return tuple(sorted(whole, key=_natural))
 
     def _looks(self) -> Iterator[tuple[Path, _Look]]:
         for path in self.path.iterdir():
@@ -55,3 +56,9 @@ class Folder:
                 continue  # It went while it was looked at.
             if path.is_file():
                 yield path, (found.st_size, found.st_mtime_ns)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts names with numbers as people do: day-2 before day-10."""
+    parts = re.findall(r"\d+|\D+", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

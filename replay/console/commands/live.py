@@ -281,11 +281,14 @@ def _tell(steps: "Iterable[Step | Erased]", as_json: bool) -> int:
     """Print each step as it is done, or all as one JSON object; how many there were."""
     from replay.console.live_steps import describe_step, step_to_json
 
-    told = []
-    for step in steps:
-        if not as_json:
-            click.echo(describe_step(step))
-        told.append(step)
-    if as_json:
-        click.echo(json.dumps({"steps": [step_to_json(step) for step in told]}, allow_nan=False))
+    told: list[dict[str, Any]] = []
+    try:
+        for step in steps:
+            told.append(step_to_json(step))
+            if not as_json:
+                click.echo(describe_step(step))
+    finally:
+        # What was done before a mistake was met is done.
+        if as_json:
+            click.echo(json.dumps({"steps": told}, allow_nan=False))
     return len(told)

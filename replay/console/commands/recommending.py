@@ -136,19 +136,13 @@ def _live_answers(
     store: Path, users: "Sequence[str]", *, last_try: bool = False
 ) -> "Answers | None":
     """The published model of a live store, which is read only."""
-    from contextlib import ExitStack, suppress
-
     from replay.opening import open_for_reading
     from replay.service.answering import Answers
     from storage.errors import UserError
     from storage.live import read_live
 
-    with ExitStack() as stack:
-        opened = None
-        # What cannot be read is told by whoever opens it next, and an older store is upgraded.
-        with suppress(UserError):
-            opened = stack.enter_context(open_for_reading(store))
-        if opened is None or read_live(opened) is None:
+    with open_for_reading(store) as opened:
+        if read_live(opened) is None:
             return None
         try:
             return Answers.load(opened, users)

@@ -247,6 +247,15 @@ class TestForgettingTheLog:
             with pytest.raises(UserError, match="do not go together"):
                 list(take_files(store, period_files[:1], request))
 
+    def test_another_configuration_begins_with_what_is_held(self, live, period_files):
+        store = live(CHAINS["individual"])
+        list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))
+        fix_live(store, dataclasses.replace(CHAINS["individual"], seeds=(1,)), replace=True)
+        (done,) = bring_up_to_date(store, None)
+        assert (done.period, done.judged) == (4, None)
+        list(take_files(store, [period_files[4]], LiveRequest(forget_log_after=1)))
+        assert judged_periods(store, read_live(store).run_id) == {5}
+
     def test_other_strategies_say_what_they_miss(self, live, period_files):
         store = live(CHAINS["individual"])
         list(take_files(store, period_files, LiveRequest(forget_log_after=2)))

@@ -62,3 +62,10 @@ def test_a_file_that_goes_is_forgotten(tmp_path: Path) -> None:
     assert folder.look() == ()
     clock.now = 11.0
     assert folder.look() == (tmp_path / "a.csv",)
+
+
+def test_numbers_in_names_sort_as_numbers(tmp_path: Path) -> None:
+    for name in ("day-10.csv", "day-2.csv", "day-1.csv", "a1b2.csv", "a1b10.csv"):
+        touch(tmp_path / name, "x")
+    given = [path.name for path in Folder(tmp_path, 0.0, Hand()).look()]
+    assert given == ["a1b2.csv", "a1b10.csv", "day-1.csv", "day-2.csv", "day-10.csv"]
