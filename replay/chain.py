@@ -203,7 +203,8 @@ class Chain:
             late = Stopwatch(watch.clock) if period < history.period - 1 else watch
             with late.stage("memory"):
                 self._memory = self._absorb(period, say)
-            self._absorbed = period
+        # Also where it had nothing to learn from: it will not learn of those periods any more.
+        self._absorbed = history.period - 1
         return self._memory
 
     def _first_to_absorb(self, period: int) -> int:

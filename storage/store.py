@@ -79,6 +79,8 @@ class Store:
             _check_place(path, read_only)
             lock = None if read_only else _lock(path, wait)
             try:
+                if lock is not None and not path.exists():
+                    _make_file(path)
                 connection = _connect_reader(path) if lock is None else _connect_writer(path)
             except BaseException:
                 if lock is not None:
@@ -273,8 +275,26 @@ def _lock(path: Path, wait: float) -> WriterLock:
     lock.acquire(wait)
     remove_snapshot(path)
     remove_spilled(path)
-    remove_file(rewrite_path(path))
+    for half_done in (rewrite_path(path), rewrite_path(rewrite_path(path))):
+        remove_file(half_done)
     return lock
+
+
+def _make_file(path: Path) -> None:
+    """Make an empty file at once: of one that was killed while it is made nobody can read the rest.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    new = rewrite_path(path)
+    try:
+        _connect(new, read_only=False).close()
+        new.replace(path)
+        sync_folder(path.parent)
+    except duckdb.Error as error:
+        raise UserError(f"{path}: {explain(error)}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made ({error.strerror})") from error
 
 
 def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
@@ -295,13 +315,14 @@ def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
     fault: Exception = FileNotFoundError(path)
     while True:
         for place in (path, snapshot_path(path)):
-            inode = _inode(place)
+            seen = _identity(place)
             try:
-                if inode is not None:
+                if seen is not None:
                     return _connect(place, read_only=True)
             except (duckdb.Error, UserError, OSError) as error:
                 locked = isinstance(error, duckdb.Error) and is_locked(error)
-                if not locked and _inode(place) == inode:
+                gone = locked or isinstance(error, FileNotFoundError)
+                if not gone and _identity(place) == seen:
                     if isinstance(error, duckdb.Error):
                         raise UserError(f"{path}: {explain(error)}") from error
                     raise
@@ -312,12 +333,14 @@ def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
         time.sleep(0.05)
 
 
-def _inode(path: Path) -> int | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     """Which file stands at a place now; `None` where none does."""
     try:
-        return path.stat().st_ino
+        found = path.stat()
     except FileNotFoundError:
         return None
+    # A file that is removed leaves its number to the next one.
+    return found.st_ino, found.st_ctime_ns
 
 
 def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

@@ -84,8 +84,9 @@ def read_titles_file(
 def clean_title(text: str) -> str:
     """One line without control characters, at most `MAX_TITLE` characters and a sign of the cut."""
     # Before the costly part: no more than this can be left of it.
-    line = " ".join(text[: 20 * MAX_TITLE].split())
-    plain = "".join(sign for sign in line if sign.isprintable() or sign in _JOINERS).strip()
+    signs = (" " if sign.isspace() else sign for sign in text[: 20 * MAX_TITLE])
+    kept = "".join(sign for sign in signs if sign.isprintable() or sign in _JOINERS)
+    plain = " ".join(kept.split())
     return plain if len(plain) <= MAX_TITLE else plain[: MAX_TITLE - 1].rstrip() + "…"
 
 

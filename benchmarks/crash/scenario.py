@@ -62,7 +62,7 @@ SCENARIOS = {
                 *("--set", "mvae.hidden=6", "--set", "mvae.latent=3"),
                 *("--set", "mvae.max_updates=10", "--set", "mvae.check_every=5"),
             ),
-            drops=False,
+            drops=True,
         ),
     )
 }

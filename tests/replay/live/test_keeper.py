@@ -361,6 +361,21 @@ class TestForgettingAUser:
         list(take_files(store, [extra_file(tmp_path)], LiveRequest(forget_log_after=1)))
         assert [(one.first_period, one.period) for one in list_summaries(store)] == [(4, 4)]
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["finetune", "ader", "ader-mvae"])
+    def test_what_followed_the_dropped_log_begins_anew(self, name, live, tmp_path):
+        sentinel = "sentinel-7c1e"
+        files = sentinel_files(tmp_path, sentinel)
+        store = live(CHAINS[name])
+        list(take_files(store, files, LiveRequest(forget_log_after=2)))
+        list(forget_users(store, [sentinel]))
+        assert newest_publication(store).period == 4
+        assert list(bring_up_to_date(store, 2)) == []
+        extra = extra_file(tmp_path)
+        *_, done, dropped = take_files(store, [extra], LiveRequest(forget_log_after=2))
+        assert done.judged is not None
+        assert (done.publication.period, dropped.last) == (5, 3)
+
     def test_nobody_is_named_at_once(self, live, period_files):
         store = live(CHAINS["individual"])
         list(take_files(store, period_files[:2], LiveRequest()))
