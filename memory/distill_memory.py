@@ -107,7 +107,8 @@ class DistillMemory:
         return dataclasses.replace(self, summaries=kept)
 
     @cached_property
-    def _distillation(self) -> DistillSettings:
+    def distillation(self) -> DistillSettings:
+        """The settings with B in them, as they are recorded."""
         return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
 
     def _made_by_others(self, history: History, seed: int) -> StoredSummary | None:
@@ -122,7 +123,7 @@ class DistillMemory:
         """Of everything that the summary follows from; no strategy, no model, no weight."""
         parts = {
             "log": history.fingerprint,
-            "settings": dataclasses.asdict(self._distillation),
+            "settings": dataclasses.asdict(self.distillation),
             "seed": seed,
             "versions": dict(versions),
             "first": self._first_period(history.period),
@@ -150,7 +151,7 @@ class DistillMemory:
         checkpoint = _checkpoint(history.store, key)
         summary = distill(
             rows,
-            self._distillation,
+            self.distillation,
             derive_seed(seed, history.period, "memory"),
             checkpoint=checkpoint,
             listener=_Spoken(history.period, say),
@@ -163,7 +164,7 @@ class DistillMemory:
             first_period=first,
             period=history.period,
             seed=seed,
-            settings=dataclasses.asdict(self._distillation),
+            settings=dataclasses.asdict(self.distillation),
             report=summary.report,
             versions=read_versions(),
             num_rows=summary.num_rows,

@@ -1,17 +1,14 @@
 """From a log that someone names, or a store, to periods that can be exported."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from replay.opening import DEFAULT_PERIODS, DEFAULT_SOURCE, LogRequest, open_for_reading
+from replay.opening import LogRequest, find_log, open_for_reading
 from storage.errors import UserError
 from storage.progress import Progress, ignore_progress
 from storage.store import Store
-from stream.cuts import make_cut
 from stream.hold import hold_log
-from stream.sources.registry import open_source
 
 
 @contextmanager
@@ -42,11 +39,7 @@ def open_to_export(
         with open_for_reading(request.store) as store:
             yield store
         return
-    log = open_source(
-        request.source or DEFAULT_SOURCE, cache=cache, mirror=mirror, progress=progress
-    )
-    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **request.reading))
-    cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
+    log, cut = find_log(request, request.source, cache=cache, mirror=mirror, progress=progress)
     with Store.open(":memory:") as store:
         hold_log(store, log, cut, progress)
         yield store

@@ -199,15 +199,14 @@ def _memory(store: Store, config: ReplayConfig) -> tuple[MemoryStatus, ...]:
     summaries = memory.rows if isinstance(memory, TaughtReplay) else memory
     if not isinstance(summaries, DistillMemory):
         return ()
-    settings = dataclasses.replace(summaries.settings, num_synthetic_users=summaries.budget)
     # As it is recorded: through text, tuples are lists.
-    wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
+    wanted = json.loads(json.dumps(dataclasses.asdict(summaries.distillation)))
     found = {
         record.period: MemoryStatus(
             period=record.period,
             rows=record.num_rows,
             entries=record.num_entries,
-            bytes=12 * record.num_entries,
+            bytes=record.stored_bytes,
         )
         for record in list_summaries(store)
         if record.seed == config.seeds[0] and record.settings == wanted

@@ -15,8 +15,9 @@ from storage.live import read_live
 from storage.periods import list_periods
 from storage.progress import Progress, ignore_progress
 from storage.store import Store
-from stream.cuts import make_cut
+from stream.cuts import Cut, make_cut
 from stream.hold import hold_log
+from stream.sources.protocol import LogFiles
 from stream.sources.registry import SOURCES, open_source
 
 DEFAULT_SOURCE = next(iter(SOURCES))
@@ -89,13 +90,36 @@ def open_log(
         with open_to_serve_readers(request.store, request.wait) as store:
             yield OpenLog(store, request.store, str(request.store), None, ())
         return
-    log = open_source(name or DEFAULT_SOURCE, cache=cache, mirror=mirror, progress=progress)
-    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **request.reading))
-    cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
+    log, cut = find_log(request, name, cache=cache, mirror=mirror, progress=progress)
     path = request.store or Path(f"{log.name}.duckdb")
     with open_for_writing(path, request.wait) as store:
         reports = hold_log(store, log, cut, progress)
         yield OpenLog(store, path, log.name, cut.name, reports)
+
+
+def find_log(
+    request: LogRequest,
+    source: str | None,
+    *,
+    cache: Path,
+    mirror: str | None,
+    progress: Progress,
+) -> tuple[LogFiles, Cut]:
+    """The files of a source, read as it is asked for, and how to cut them.
+
+    Args:
+        request: how to read and cut.
+        source: its name; the embedded stream if `None`.
+        cache: folder for downloads and generated logs.
+        mirror: address to download from.
+        progress: told what is being done.
+
+    Raises:
+        UserError: no such source, or no such cut.
+    """
+    log = open_source(source or DEFAULT_SOURCE, cache=cache, mirror=mirror, progress=progress)
+    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **request.reading))
+    return log, make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
 
 
 def open_existing(path: Path, wait: float = 0.0) -> Store:
@@ -108,8 +132,7 @@ def open_existing(path: Path, wait: float = 0.0) -> Store:
     Raises:
         UserError: it is not there, or no store.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
+    _check_there(path)
     return Store.open(path, wait=wait)
 
 
@@ -119,8 +142,7 @@ def open_for_reading(path: Path) -> Store:
     Raises:
         UserError: it is not there, or no store.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
+    _check_there(path)
     try:
         return Store.open(path, read_only=True)
     except OlderSchema:
@@ -157,6 +179,11 @@ def open_for_writing(path: Path, wait: float = 0.0) -> Iterator[Store]:
                 # Asked while the lock is held: another process may be waiting to fill it.
                 with suppress(duckdb.Error):
                     store.discard = not list_periods(store) and read_live(store) is None
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
 
 
 def _source_to_load(request: LogRequest) -> str | None:

@@ -42,12 +42,10 @@ class Shown:
     Attributes:
         record: what is stored of it.
         items: the most weighted items, heaviest first.
-        stored_bytes: of its entries in memory: row, item and weight.
     """
 
     record: SummaryRecord
     items: tuple[Weighted, ...]
-    stored_bytes: int
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -65,7 +63,7 @@ class Shown:
             "report": dict(record.report),
             "versions": dict(record.versions),
             "created": record.created.isoformat(),
-            "stored_bytes": self.stored_bytes,
+            "stored_bytes": record.stored_bytes,
             "most_weighted": [{"item": one.item, "weight": one.weight} for one in self.items],
         }
 
@@ -81,7 +79,7 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[Shown, ...]:
         names: Sequence[str | int] = item_ids(store, order)
         named = zip(names, weights[order].tolist(), strict=True)
         items = tuple(Weighted(item, weight) for item, weight in named)
-        shown.append(Shown(record, items, 12 * record.num_entries))
+        shown.append(Shown(record, items))
     return tuple(shown)
 
 

@@ -33,11 +33,6 @@ class Erased:
     lost_periods: tuple[int, ...]
 
 
-def erase_user(store: Store, user: str) -> Erased:
-    """As `erase_users`, for one."""
-    return erase_users(store, [user])[0]
-
-
 def erase_users(store: Store, users: Sequence[str]) -> tuple[Erased, ...]:
     """Write the store anew without some users: it is without all of them, or as before.
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage.append import OrderedLog
@@ -13,7 +12,7 @@ from storage.errors import UserError
 from storage.identifiers import Encoded, join_kinds
 from storage.order import LogRows, hash_identifiers, order_log
 from storage.periods import PeriodSummary, list_periods
-from storage.rewrite import PeriodEvents, Words, read_words, rewrite_log
+from storage.rewrite import PeriodEvents, Words, find_places, read_words, rewrite_log
 from storage.store import Store
 from storage.vocabulary import ITEMS, USERS, Vocabulary
 
@@ -116,10 +115,8 @@ def merge_late(
 def _join(words: Words, late: Encoded, vocabulary: Vocabulary) -> tuple[Words, NDArray[np.int32]]:
     """A vocabulary with what comes late, and the late codes as places in it."""
     kind = join_kinds(words.kind, late.kind, f"the file's {vocabulary.table}")
-    places = pc.index_in(late.ids, value_set=words.ids).to_numpy(zero_copy_only=False)
-    known = ~np.isnan(places) if places.dtype.kind == "f" else np.ones(len(places), np.bool_)
-    place_of = np.empty(len(late.ids), np.int32)
-    place_of[known] = places[known]
-    place_of[~known] = len(words.ids) + np.arange(np.count_nonzero(~known))
-    ids = pa.concat_arrays([words.ids, late.ids.filter(pa.array(~known))])
+    place_of = find_places(late.ids, words.ids).copy()
+    is_new = place_of < 0
+    place_of[is_new] = len(words.ids) + np.arange(np.count_nonzero(is_new))
+    ids = pa.concat_arrays([words.ids, late.ids.filter(pa.array(is_new))])
     return Words(ids, kind, words.first_periods), place_of[late.codes]

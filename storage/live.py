@@ -68,6 +68,11 @@ def list_publications(store: Store) -> tuple[Publication, ...]:
     return tuple(Publication(row[0], row[1], json.loads(row[2]), row[3]) for row in rows)
 
 
+def find_publication(store: Store, period: int) -> Publication | None:
+    """What was published at a period; `None` where nothing was."""
+    return next((one for one in list_publications(store) if one.period == period), None)
+
+
 def newest_publication(store: Store) -> Publication | None:
     """The one that answers; `None` before the first."""
     published = list_publications(store)

@@ -4,6 +4,7 @@ What follows from a changed period is void: summaries and models go, to be made 
 as what was measured then, without those of users who are gone.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,17 +16,19 @@ from storage.runs import list_column, lists_of
 from storage.store import Store
 
 _UNCHANGED = ("ingests", "ingested_files", "rejects", "runs", "fits", "live", "titles")
-_RECORDS = (
-    *_UNCHANGED,
-    "publications",
-    "model_files",
-    "summaries",
-    "summary_entries",
-    "evaluations",
-    "cells",
-    "figures",
-    "run_cells",
-)
+_BEFORE = {
+    "publications": "SELECT * FROM publications WHERE period < $1 ORDER BY rowid",
+    "summaries": "SELECT * FROM summaries WHERE period < $1 ORDER BY rowid",
+    "summary_entries": """SELECT e.* FROM summary_entries e JOIN summaries USING (summary_key)
+        WHERE period < $1 ORDER BY e.rowid""",
+    "model_files": """SELECT * FROM model_files WHERE fit_key IN (
+            SELECT fit_key FROM cells WHERE fit_period < $1
+            UNION SELECT fit_key FROM publications WHERE period < $1) ORDER BY rowid""",
+}
+"""Table -> the rows of it that follow from periods before one."""
+
+RECORDS = (*_UNCHANGED, *_BEFORE, "evaluations", "cells", "figures", "run_cells")
+"""Everything but the log itself."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +47,22 @@ class Renumbering:
     first_lost: int | None = None
 
 
-def copy_all_records(old: Store, new: Store) -> None:
-    """Copy everything but the log itself, for use inside a transaction of `new`."""
-    for table in _RECORDS:
+def copy_tables(old: Store, new: Store, tables: Sequence[str]) -> None:
+    """Copy tables as they are, for use inside a transaction of `new`."""
+    for table in tables:
         new.insert(table, old.table(f"SELECT * FROM {table} ORDER BY rowid"))
+
+
+def with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    """A table with other values in one of its columns."""
+    return table.set_column(table.schema.get_field_index(name), name, column)
 
 
 def copy_records(old: Store, new: Store, change: Renumbering) -> None:
     """Copy what still holds, for use inside a transaction of `new`."""
-    for table in _UNCHANGED:
-        new.insert(table, old.table(f"SELECT * FROM {table} ORDER BY rowid"))
-    first = change.first_changed
-    for query in (
-        "publications: SELECT * FROM publications WHERE period < ? ORDER BY rowid",
-        "summaries: SELECT * FROM summaries WHERE period < ? ORDER BY rowid",
-        """summary_entries: SELECT e.* FROM summary_entries e JOIN summaries USING (summary_key)
-        WHERE period < ? ORDER BY e.rowid""",
-        """model_files: SELECT * FROM model_files WHERE fit_key IN (
-            SELECT fit_key FROM cells WHERE fit_period < $1
-            UNION SELECT fit_key FROM publications WHERE period < $1) ORDER BY rowid""",
-    ):
-        table, _, text = query.partition(": ")
-        new.insert(table, old.table(text, [first]))
+    copy_tables(old, new, _UNCHANGED)
+    for table, query in _BEFORE.items():
+        new.insert(table, old.table(query, [change.first_changed]))
     _copy_figures(old, new, change)
 
 
@@ -84,8 +81,7 @@ def _copy_figures(old: Store, new: Store, change: Renumbering) -> None:
     renamed = [change.users[users] for users in lists_of(judged, "users")]
     kept = [users >= 0 for users in renamed]
     present = [users[mask] for users, mask in zip(renamed, kept, strict=True)]
-    place = judged.schema.get_field_index("users")
-    new.insert("evaluations", judged.set_column(place, "users", list_column(present, pa.int32())))
+    new.insert("evaluations", with_column(judged, "users", list_column(present, pa.int32())))
     masks = dict(zip(judged["evaluation_key"].to_pylist(), kept, strict=True))
     _copy_values(old, new, cells, masks)
 
@@ -123,7 +119,7 @@ def _copy_values(
         ("user_values", list_column(values, pa.float32())),
         ("user_weights", list_column(weights, pa.float32())),
     ):
-        figures = figures.set_column(figures.schema.get_field_index(name), name, column)
+        figures = with_column(figures, name, column)
     new.insert("figures", figures)
 
 

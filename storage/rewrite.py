@@ -25,7 +25,7 @@ from storage.fits import sweep_model_files
 from storage.identifiers import STRINGS, Encoded, IdentifierKind
 from storage.matrices import read_events
 from storage.periods import first_held_period
-from storage.records import Renumbering, copy_all_records, copy_records
+from storage.records import RECORDS, Renumbering, copy_records, copy_tables, with_column
 from storage.store import Store, remove_file, rewrite_path
 from storage.vocabulary import ITEMS, USERS, Vocabulary, read_kind
 
@@ -78,6 +78,14 @@ def read_words(store: Store, vocabulary: Vocabulary) -> Words:
     return Words(ids, STRINGS if kind is None else kind, found["first_period"].to_numpy())
 
 
+def find_places(ids: pa.StringArray, among: pa.StringArray) -> NDArray[np.int32]:
+    """Where identifiers stand among others: `(n,)`, −1 for those that do not."""
+    places: NDArray[np.int32] = (
+        pc.index_in(ids, value_set=among).fill_null(-1).to_numpy(zero_copy_only=False)
+    )
+    return places
+
+
 def drop_events(store: Store, last: int) -> None:
     """Let go of the events of the periods ≤ `last`; all else stays, the periods in the ledger too.
 
@@ -85,16 +93,13 @@ def drop_events(store: Store, last: int) -> None:
         UserError: the new file cannot be written; everything is as before.
     """
     with _new_file(store) as new:
-        copy_all_records(store, new)
-        for table in ("identifier_kinds", "users", "items"):
-            new.insert(table, store.table(f"SELECT * FROM {table} ORDER BY rowid"))
+        copy_tables(store, new, (*RECORDS, "identifier_kinds", "users", "items"))
         periods = store.table("SELECT * FROM periods ORDER BY period")
         numbers = periods["period"].to_numpy()
         kept = np.where(numbers <= last, 0, periods["kept"].to_numpy())
         first_rows = np.cumsum(kept) - kept
         for name, values in (("kept", kept), ("first_row", first_rows)):
-            place = periods.schema.get_field_index(name)
-            periods = periods.set_column(place, name, pa.array(values, pa.int64()))
+            periods = with_column(periods, name, pa.array(values, pa.int64()))
         new.insert("periods", periods)
         for number in numbers[kept > 0].tolist():
             events = read_events(store, number, number)
@@ -138,7 +143,7 @@ def rewrite_log(
             before.
     """
     with _new_file(store) as new:
-        new.insert("identifier_kinds", store.table("SELECT * FROM identifier_kinds ORDER BY rowid"))
+        copy_tables(store, new, ("identifier_kinds",))
         leaving = np.empty(0, np.int32) if gone is None else gone
         _copy_dropped(store, new, leaving, users.first_periods[leaving])
         emptied = _append_held(store, new, users, items, edit, sources)
@@ -146,8 +151,7 @@ def rewrite_log(
             raise UserError(f"{store.path}: nobody else is in it; delete the store instead")
         found = new.table("SELECT id FROM users ORDER BY user_index")["id"].combine_chunks()
         there = users.ids[: len(users.first_periods)]
-        renamed = pc.index_in(there, value_set=found).fill_null(-1).to_numpy(zero_copy_only=False)
-        copy_records(store, new, Renumbering(renamed.astype(np.int32), first_changed, emptied))
+        copy_records(store, new, Renumbering(find_places(there, found), first_changed, emptied))
         finish(new)
 
 
@@ -213,9 +217,8 @@ def _copy_dropped(
         if vocabulary is USERS:
             left = pc.is_in(rows["user_index"], value_set=pa.array(gone, pa.int32()))
             rows = rows.filter(pc.invert(left))
-        place = rows.schema.get_field_index(vocabulary.index)
         indices = pa.array(np.arange(rows.num_rows, dtype=np.int32))
-        new.insert(vocabulary.table, rows.set_column(place, vocabulary.index, indices))
+        new.insert(vocabulary.table, with_column(rows, vocabulary.index, indices))
     periods = store.table("SELECT * FROM periods WHERE period < ? ORDER BY period", [held])
     changed = periods.to_pylist()
     for row in changed:

@@ -53,6 +53,11 @@ class SummaryRecord:
         cells = self.num_rows * self.num_items
         return self.num_entries / cells if cells else 0.0
 
+    @property
+    def stored_bytes(self) -> int:
+        """Of its entries in memory: row, item and weight."""
+        return 12 * self.num_entries
+
 
 @dataclass(frozen=True)
 class StoredSummary:

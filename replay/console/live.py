@@ -26,7 +26,7 @@ from replay.progress import (
     RunStarted,
     StageMessage,
 )
-from replay.report.content import format_seconds, format_value, metric_label
+from replay.report.content import format_figures, format_seconds
 from replay.report.tables import render_means
 from replay.summary import load_run, summarise
 from storage.store import Store
@@ -105,11 +105,6 @@ def _print_line(console: Console, event: Event) -> None:
     if event.cell is None:
         text += "there already"
     else:
-        known = [figure for figure in event.cell.figures if figure.value is not None][:4]
-        text += ", ".join(
-            f"{metric_label(figure.metric, figure.k)} {format_value(figure.metric, figure.value)}"
-            for figure in known
-            if figure.value is not None
-        )
+        text += format_figures(event.cell.figures)
         text += f" ({format_seconds(sum(event.cell.stages.values()))})"
     console.print(text, markup=False, highlight=False, soft_wrap=True)

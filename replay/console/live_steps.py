@@ -11,7 +11,7 @@ from replay.console.screen import describe_ingest, show_status
 from replay.live.ingesting import Dropped, Step
 from replay.live.keeper import PeriodDone
 from replay.progress import Event, Listener, StageMessage
-from replay.report.content import format_seconds, format_value, metric_label
+from replay.report.content import format_figures, format_seconds
 from storage.erase import Erased
 from storage.ingest import IngestReport
 from storage.progress import Progress as Report
@@ -74,13 +74,7 @@ def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
 def _describe_period(done: PeriodDone) -> str:
     parts = []
     if done.judged is not None:
-        known = [figure for figure in done.judged.figures if figure.value is not None][:4]
-        figures = ", ".join(
-            f"{metric_label(figure.metric, figure.k)} {format_value(figure.metric, figure.value)}"
-            for figure in known
-            if figure.value is not None
-        )
-        figures = figures or "nobody could be asked"
+        figures = format_figures(done.judged.figures) or "nobody could be asked"
         parts.append(f"the model of period {done.judged.fit_period} judged on it: {figures}")
     if done.publication is not None:
         seconds = sum(done.publication.stages.values())

@@ -91,7 +91,7 @@ def describe_devices(shown: tuple[Shown, ...]) -> str:
     """Where the summaries were made, and what that took there and takes now."""
     devices = sorted({str(one.record.report.get("device", "unknown")) for one in shown})
     most = max(one.record.report.get("device_bytes", 0) for one in shown)
-    stored = sum(one.stored_bytes for one in shown)
+    stored = sum(one.record.stored_bytes for one in shown)
     return (
         f"made on {', '.join(devices)} with up to {most / 2**20:.0f} MiB there; "
         f"{stored / 2**20:.1f} MiB stored"

@@ -166,19 +166,8 @@ def replay_options(
 
     def add(command: Any) -> Any:
         for option in (
-            click.option("--no-mask", is_flag=True, help="Rank the items of the context too."),
-            click.option(
-                "--protocol",
-                type=click.Choice(PROTOCOLS),
-                default=PROTOCOLS[0],
-                show_default=True,
-                help="What is asked about the next period (see docs/protocol.md).",
-            ),
-            click.option(
-                "--warm-start",
-                is_flag=True,
-                help="Start mvae from the period before's weights.",
-            ),
+            protocol_options,
+            warm_start_option,
             memory_options,
             settings_option,
             click.option(
@@ -197,6 +186,34 @@ def replay_options(
         return command
 
     return add
+
+
+def protocol_options(command: Any) -> Any:
+    """How the next period is asked about."""
+    command = click.option("--no-mask", is_flag=True, help="Rank the items of the context too.")(
+        command
+    )
+    return click.option(
+        "--protocol",
+        type=click.Choice(PROTOCOLS),
+        default=PROTOCOLS[0],
+        show_default=True,
+        help="What is asked about the next period (see docs/protocol.md).",
+    )(command)
+
+
+def warm_start_option(command: Any) -> Any:
+    """`--warm-start`."""
+    return click.option(
+        "--warm-start", is_flag=True, help="Start mvae from the period before's weights."
+    )(command)
+
+
+def seed_option(command: Any) -> Any:
+    """`--seed`, of one piece of work."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
+    )(command)
 
 
 def memory_options(command: Any) -> Any:

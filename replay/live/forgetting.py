@@ -15,7 +15,8 @@ def forget_users(
 ) -> Iterator[Erased | PeriodDone]:
     """Erase users, all at once, then distil and refit what the live model needs.
 
-    What was interrupted is finished by the same call where nobody is gone yet, or by any `update`.
+    Once they are out of the log, what was interrupted is finished by any `update`; before that
+    nothing has changed, and the same call begins again.
 
     Args:
         store: open for writing, with a file.
@@ -30,4 +31,3 @@ def forget_users(
     yield from erase_users(store, users)
     if read_live(store) is not None:
         yield from Keeper(store, listener).catch_up()
-    store.write_snapshot()

@@ -101,10 +101,9 @@ def bring_up_to_date(
     """
     yield from Keeper(store, listener).catch_up()
     if forget_log_after is not None:
-        last = list_periods(store)[-1].period - forget_log_after if list_periods(store) else 0
+        last = len(list_periods(store)) - forget_log_after
         if last >= first_held_period(store):
             drop_events(store, last)
-            store.write_snapshot()
             yield Dropped(last)
 
 

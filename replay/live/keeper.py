@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from models.protocol import FittedModel
 from replay.cells import CellMaker, MadeCell, insert_made
-from replay.chain import Chain
 from replay.clock import Clock, Stopwatch
 from replay.config import ReplayConfig
 from replay.evaluate import evaluate
@@ -32,6 +31,7 @@ from storage.fits import (
 from storage.live import (
     LiveRecord,
     Publication,
+    find_publication,
     insert_publication,
     list_publications,
     newest_publication,
@@ -114,7 +114,7 @@ class Keeper:
 
     def _is_there(self, period: int, held: int) -> bool:
         """Whether there is a model of a period, or one can be made again."""
-        published = any(one.period == period for one in list_publications(self.store))
+        published = find_publication(self.store, period) is not None
         return period > 0 and (period >= held or published)
 
     def _question(self, period: int) -> Question:
@@ -161,12 +161,9 @@ class Keeper:
 
     def _model_of(self, period: int) -> tuple[FittedModel, Fit, dict[str, float]]:
         """The model that was published at a period, its fit and the seconds that it took."""
-        for publication in list_publications(self.store):
-            if publication.period != period:
-                continue
-            fit = find_fit(self.store, publication.fit_key)
-            if fit is None:
-                continue
+        publication = find_publication(self.store, period)
+        fit = None if publication is None else find_fit(self.store, publication.fit_key)
+        if publication is not None and fit is not None:
             stages = dict(publication.stages)
             if self._published is not None and self._published[0] == period:
                 return self._published[1], fit, stages
@@ -175,11 +172,12 @@ class Keeper:
                 return self.chain.recipe.restore(*kept), fit, stages
         # Its file is lost or damaged: it can be made again.
         watch = Stopwatch(self.clock)
-        model, fit = self._fit(self.chain, period, watch)
+        model, fit = self._fit(period, watch)
         return model, fit, watch.stages
 
-    def _fit(self, chain: Chain, period: int, watch: Stopwatch) -> tuple[FittedModel, Fit]:
-        return chain.fit(chain.history(period), watch, lambda text: self._say(period, text))
+    def _fit(self, period: int, watch: Stopwatch) -> tuple[FittedModel, Fit]:
+        history = self.chain.history(period)
+        return self.chain.fit(history, watch, lambda text: self._say(period, text))
 
     def _publish(self, period: int) -> Publication:
         """Refit beside the memory and let the new model answer."""
@@ -187,8 +185,8 @@ class Keeper:
         fit_key = self.chain.recorded_fit(period)
         fit = None if fit_key is None else find_fit(self.store, fit_key)
         path = None if fit_key is None else find_model_file(self.store, fit_key)
-        if fit is None or path is None or self.chain.kept_model(period) is None:
-            model, fit = self._fit(self.chain, period, watch)
+        if fit is None or path is None or read_model(self.store, fit.key) is None:
+            model, fit = self._fit(period, watch)
             path = write_model(self.store, fit.key, *self.chain.to_arrays(model))
             self._published = (period, model)
         publication = Publication(period, fit.key, watch.stages, self.clock.now())

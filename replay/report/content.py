@@ -1,9 +1,10 @@
 """What the reports say, as plain tables; the terminal and the page each draw them in their way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from replay.summary import Difference, Mean, Summary, baseline_of
+from storage.runs import Figure
 
 HEADLINE: tuple[tuple[str, int | None], ...] = (
     ("HR", 10),
@@ -58,6 +59,15 @@ def format_value(metric: str, value: float, *, signed: bool = False) -> str:
     """Areas under the curve are shares, with four digits; the rest is per cent, with two."""
     digits = 4 if metric.startswith("AUC") else 2
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+
+
+def format_figures(figures: Sequence[Figure], most: int = 4) -> str:
+    """`HR@10 9.26, nDCG@10 8.79`: the first few that have a value."""
+    known = [(figure, figure.value) for figure in figures if figure.value is not None]
+    return ", ".join(
+        f"{metric_label(figure.metric, figure.k)} {format_value(figure.metric, value)}"
+        for figure, value in known[:most]
+    )
 
 
 def format_seconds(seconds: float) -> str:

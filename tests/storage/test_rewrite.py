@@ -7,7 +7,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from storage.erase import erase_user
+from storage.erase import erase_users
 from storage.errors import UserError
 from storage.ingest import ingest_period
 from storage.matrices import count_known_items, read_events, read_rows
@@ -80,10 +80,10 @@ def test_without_a_user_it_is_the_store_that_never_had_them(
         before = facts_of(store)
         if all(one[0] != user for events in log for one in events) or not others:
             with pytest.raises(UserError):
-                erase_user(store, user)
+                erase_users(store, [user])
             assert facts_of(store) == before
             return
-        erased = erase_user(store, user)
+        (erased,) = erase_users(store, [user])
     gone = {(number, one) for number, events in enumerate(log) for one in events if one[0] == user}
     assert erased.interactions == len(gone)
     assert facts(path) == facts(ingest(folder, "other", others))
@@ -189,7 +189,7 @@ def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path: Path) -> Non
     with Store.open(path) as store:
         drop_events(store, 2)
         prints = [fingerprint(store, period) for period in (1, 2, 3)]
-        erased = erase_user(store, "w")
+        (erased,) = erase_users(store, ["w"])
         assert (erased.first_period, erased.interactions) == (2, 1)
         after = [fingerprint(store, period) for period in (1, 2, 3)]
         assert after[0] == prints[0]
@@ -212,7 +212,7 @@ def test_nothing_of_a_user_is_left_in_the_folder(tmp_path: Path) -> None:
         file.unlink()
     with Store.open(path) as store:
         store.write_snapshot()
-        erase_user(store, sentinel)
+        erase_users(store, [sentinel])
         store.write_snapshot()
     for file in tmp_path.rglob("*"):
         assert sentinel.encode() not in file.read_bytes()

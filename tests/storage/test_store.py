@@ -149,6 +149,19 @@ def another_writer(path: Path, then: str = "pass") -> Iterator[None]:
         process.communicate()
 
 
+@contextmanager
+def working_beside(code: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has said "open" and then ends by itself, well."""
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        yield process
+        process.communicate()
+        assert process.returncode == 0
+
+
 def test_a_second_writer_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "log.duckdb"
     with another_writer(path):
@@ -167,14 +180,8 @@ def test_a_second_writer_may_wait(tmp_path: Path) -> None:
         "import sys, time; from storage.store import Store; store = Store.open(sys.argv[1]); "
         "print('open', flush=True); time.sleep(1); store.close(); time.sleep(1)"
     )
-    writer = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
-    )
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == b"open\n"
-    Store.open(path, wait=30).close()
-    writer.communicate()
-    assert writer.returncode == 0
+    with working_beside(code, path):
+        Store.open(path, wait=30).close()
 
 
 def test_readers_see_the_snapshot_beside_a_writer(tmp_path: Path) -> None:
@@ -207,28 +214,59 @@ for number in range(12):
             pass
         store.replace_file(rewrite_path(path))
 """
-    with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
-    ) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"open\n"
-        seen = set()
+    seen = set()
+    with working_beside(code, path) as writer:
         while writer.poll() is None:
             with Store.open(path, read_only=True) as store:
                 seen.add(store.rows("SELECT count(*) FROM users")[0][0])
-        assert writer.returncode == 0
     assert seen <= {0, 20000}
 
 
 def test_a_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
-    for left in ("snapshot", "snapshot.part", "rewrite", "rewrite.wal"):
+    for left in ("snapshot", "snapshot.part", "rewrite", "rewrite.wal", "rewrite.rewrite"):
         (tmp_path / f"log.duckdb.{left}").write_text("old")
     with Store.open(path) as store:
         assert {one.name for one in tmp_path.iterdir()} <= {"log.duckdb", "log.duckdb.lock"}
         store.write_snapshot()
     assert {one.name for one in tmp_path.iterdir()} == {"log.duckdb", "log.duckdb.lock"}
+
+
+@pytest.mark.parametrize("size", [0, 4096])
+def test_a_new_store_is_there_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    path = tmp_path / "log.duckdb"
+
+    def die(name: str, **_: object) -> None:
+        Path(name).write_bytes(bytes(size))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(duckdb, "connect", die)
+        with pytest.raises(KeyboardInterrupt):
+            Store.open(path)
+    assert not path.exists()
+    Store.open(path).close()
+    assert {one.name for one in tmp_path.iterdir()} == {"log.duckdb", "log.duckdb.lock"}
+
+
+def test_a_snapshot_that_goes_while_it_is_opened_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log.duckdb"
+    Store.open(path).close()
+    fates = iter([FileNotFoundError(path), None])
+
+    def look(_path: Path, _connection: duckdb.DuckDBPyConnection) -> None:
+        fate = next(fates)
+        if fate is not None:
+            raise fate
+
+    monkeypatch.setattr("storage.store.check_length", look)
+    Store.open(path, read_only=True).close()
+    assert list(fates) == []
 
 
 def test_a_writer_waits_for_readers(tmp_path: Path) -> None:
@@ -238,14 +276,8 @@ def test_a_writer_waits_for_readers(tmp_path: Path) -> None:
         "import sys, time; from storage.store import Store; "
         "store = Store.open(sys.argv[1], read_only=True); print('open', flush=True); time.sleep(1)"
     )
-    reader = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
-    )
-    assert reader.stdout is not None
-    assert reader.stdout.readline() == b"open\n"
-    Store.open(path).close()
-    reader.communicate()
-    assert reader.returncode == 0
+    with working_beside(code, path):
+        Store.open(path).close()
 
 
 def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:

@@ -10,14 +10,16 @@ import click
 from models.registry import MODELS
 from replay.console.asked_log import given
 from replay.console.parameters import (
-    PROTOCOLS,
     json_option,
     limit_options,
     memory_options,
+    protocol_options,
     reading_options,
+    seed_option,
     settings_option,
     store_option,
     wait_option,
+    warm_start_option,
 )
 from replay.strategies.registry import STRATEGIES
 from storage.errors import UserError
@@ -64,20 +66,11 @@ def _late_option(command: Any) -> Any:
     show_default=True,
     help="What it is refitted on.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
-)
+@seed_option
 @settings_option
 @memory_options
-@click.option("--warm-start", is_flag=True, help="Start mvae from the period before's weights.")
-@click.option(
-    "--protocol",
-    type=click.Choice(PROTOCOLS),
-    default=PROTOCOLS[0],
-    show_default=True,
-    help="What is asked about the next period (see docs/protocol.md).",
-)
-@click.option("--no-mask", is_flag=True, help="Rank the items of the context too.")
+@warm_start_option
+@protocol_options
 @limit_options
 @click.option("--replace", is_flag=True, help="Begin anew where something else is fixed.")
 @wait_option
@@ -234,7 +227,8 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
     Their interactions go, summaries that stand for them are distilled anew, the live model is
     refitted, figures about them leave the runs, and the file is written anew so that no byte of
     them is left in it. A summary whose log is gone already cannot be made again: it is deleted,
-    and that is told. An interrupted call is finished by the same again, or by `update`.
+    and that is told. An interrupted call is finished by `update`, or by the same again where
+    nothing had changed yet.
     """
     from rich.console import Console
 

@@ -13,6 +13,7 @@ from replay.console.parameters import (
     file_option,
     json_option,
     reading_options,
+    seed_option,
 )
 from stream.sources.registry import open_source
 
@@ -29,9 +30,7 @@ from stream.sources.registry import open_source
     show_default=True,
     help="Synthetic users to make.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
-)
+@seed_option
 @click.option(
     "--method",
     type=click.Choice(("sparse", "paper")),
@@ -114,9 +113,7 @@ def distill_source(
     show_default=True,
     help="Users to keep at most.",
 )
-@click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
-)
+@seed_option
 @reading_options
 @json_option
 @download_options
