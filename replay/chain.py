@@ -127,7 +127,7 @@ class Chain:
             model = self.recipe.fit(rows, options)
         if self.follows:
             self._last = (history.period, model)
-        keys = self._keys(history.period)
+        keys = self._keys(history.period, begins=previous is None)
         key = keys.capped if _lost_rows_to_memory(model, self._limits) else keys.whole
         self._fit_keys[history.period] = key
         report = dict(model.report) | self._count_kept(history, rows, previous)
@@ -171,13 +171,18 @@ class Chain:
         known = [earlier for earlier in self._fit_keys if earlier < period]
         return max(known) + 1 if known else min(period, first_held_period(self._store))
 
-    def _keys(self, period: int) -> FitKeys:
-        """The keys that the fit at `period` can have; if warm, the one before must be known."""
+    def _keys(self, period: int, *, begins: bool = False) -> FitKeys:
+        """The keys that the fit at `period` can have; if warm, the one before must be known.
+
+        Args:
+            period: of the fit.
+            begins: the chain begins there, since the model of the period before is gone for good.
+        """
         return fit_keys(
             chain=self.key,
             log=self.history(period).fingerprint,
             # None where the chain begins: at the oldest period that the log still holds.
-            previous=self._fit_keys.get(period - 1) if self.follows else None,
+            previous=self._fit_keys.get(period - 1) if self.follows and not begins else None,
             memory_limit=self._limits.memory_limit,
             versions=self._versions,
         )

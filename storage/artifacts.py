@@ -12,7 +12,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from storage.errors import UserError
+from storage.errors import StoreFault, UserError
 from storage.snapshot import sync_folder
 
 SUFFIX = ".safetensors"
@@ -34,7 +34,7 @@ def save_arrays(
 
     Raises:
         ValueError: the name has a folder in it, or an array holds something else than numbers.
-        UserError: the file cannot be written.
+        StoreFault: the file cannot be written.
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"{name!r} is no plain file name")
@@ -46,7 +46,7 @@ def save_arrays(
         folder.mkdir(parents=True, exist_ok=True)
         _write_synced(path, data)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); check the disk") from error
+        raise StoreFault(f"{path}: cannot be written ({error.strerror}); check the disk") from error
     return path
 
 

@@ -8,5 +8,9 @@ class UserError(Exception):
     """
 
 
+class StoreFault(UserError):  # noqa: N818 - a UserError by another name
+    """The store or its disk does not take what it is asked to; at another time it may."""
+
+
 class OlderSchema(UserError):  # noqa: N818 - a UserError by another name
     """The store was written by an older program; opening it for writing upgrades it."""

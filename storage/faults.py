@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from storage.errors import UserError
+from storage.errors import StoreFault
 
 # Those that a sound program and a sound file never meet.
 _DAMAGE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
@@ -30,14 +30,14 @@ def raise_fault(path: Path | None, error: BaseException | None) -> None:
         error: what was raised, perhaps while another error was handled.
 
     Raises:
-        UserError: the file is damaged, or the disk takes no more.
+        StoreFault: the file is damaged, or the disk takes no more.
     """
     first = error
     while isinstance(first, duckdb.Error):
         if isinstance(first, (duckdb.IOException, *_DAMAGE)) or any(
             words in str(first) for words in _DAMAGE_WORDS + _DISK_WORDS
         ):
-            raise UserError(f"{path}: {explain(first)}") from error
+            raise StoreFault(f"{path}: {explain(first)}") from error
         first = first.__context__
 
 
@@ -49,7 +49,7 @@ def check_length(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     few blocks shows only where one of them is read.
 
     Raises:
-        UserError: it is too short.
+        StoreFault: it is too short.
     """
     needed = connection.execute(
         """SELECT block_size * used_blocks FROM pragma_database_size()
@@ -57,7 +57,7 @@ def check_length(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()[0][0]
     missing = _HEADER_BYTES + needed - path.stat().st_size
     if missing > 0:
-        raise UserError(
+        raise StoreFault(
             f"{path}: the file is damaged (at least {missing:,} bytes are missing at its end); "
             "put a copy in its place"
         )

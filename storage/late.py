@@ -1,6 +1,6 @@
 """Events that come late: of a time that the store has a period of already."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,8 @@ def merge_late(
 ) -> Merged:
     """Put events among those of the periods that they belong to, and write the store anew.
 
-    A period lasts until the next one begins; the first one takes all that is older.
+    A period lasts until the next one begins; the first one takes all that is older, the newest one
+    what is a little newer.
 
     Args:
         store: open for writing, with a file.
@@ -66,10 +67,11 @@ def merge_late(
             how many events were there already.
 
     Raises:
-        UserError: a period that they belong to is no longer held, or the new file cannot be
-            written; everything is as before.
+        UserError: a period that they belong to is no longer held, some period has no times, most
+            of them are no late ones, or the new file cannot be written; everything is as before.
     """
     summaries = list_periods(store)
+    _check_late(summaries, log, name)
     begins = np.array([one.first_time for one in summaries[1:]], np.int64)
     periods = np.searchsorted(begins, log.times, side="right") + 1
     first = int(periods[0])
@@ -110,6 +112,26 @@ def merge_late(
         finish=lambda new: finish(new, equal),
     )
     return Merged(tuple(sorted(touched)), equal)
+
+
+def _check_late(periods: Sequence[PeriodSummary], log: OrderedLog, name: str) -> None:
+    """See that events can be put among those of the periods, and belong there.
+
+    Raises:
+        UserError: they do not.
+    """
+    for one in periods:
+        if not one.has_clock:
+            raise UserError(
+                f"{name}: cannot be merged, since period {one.period} was taken without times"
+            )
+    newest = periods[-1]
+    newer = int(np.count_nonzero(log.times > newest.last_time))
+    if 2 * newer > len(log.times):
+        raise UserError(
+            f"{name}: {newer:,} of its {len(log.times):,} interactions are newer than period "
+            f"{newest.period}, the newest; put them in a file of their own, which is the next one"
+        )
 
 
 def _join(words: Words, late: Encoded, vocabulary: Vocabulary) -> tuple[Words, NDArray[np.int32]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from storage.errors import UserError
+from storage.errors import StoreFault
 
 SUFFIX = ".lock"
 
@@ -27,17 +27,17 @@ class WriterLock:
             wait: seconds to wait for another writer to end; 0 not at all, infinity for ever.
 
         Raises:
-            UserError: another process has it, or the folder cannot be written.
+            StoreFault: another process has it, or the folder cannot be written.
         """
         try:
             self._lock.acquire(timeout=-1 if wait == float("inf") else wait)
         except Timeout:
-            raise UserError(
+            raise StoreFault(
                 f"{self._path}: another process is writing to the store; try again when it has "
                 "ended, or let this command --wait for it"
             ) from None
         except OSError as error:
-            raise UserError(
+            raise StoreFault(
                 f"{lock_path(self._path)}: cannot be written ({error.strerror}); check the folder "
                 "and its permissions"
             ) from error

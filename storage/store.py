@@ -12,7 +12,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from storage.errors import OlderSchema, UserError
+from storage.errors import OlderSchema, StoreFault, UserError
 from storage.faults import check_length, explain, is_locked, raise_fault
 from storage.lock import WriterLock, lock_path
 from storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
@@ -145,14 +145,14 @@ class Store:
             # DuckDB would play an old log on top of the new file.
             for log in (self.path, new):
                 if log.with_name(log.name + ".wal").exists():
-                    raise UserError(f"{log}: its write-ahead log did not close; try again")
+                    raise StoreFault(f"{log}: its write-ahead log did not close; try again")
             # Whoever is gone from the new file must not stay in a copy of the old one.
             remove_snapshot(self.path)
             new.replace(self.path)
             sync_folder(self.path.parent)
             self._copy_for_readers(self.path)
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be replaced ({error.strerror})") from error
+            raise StoreFault(f"{self.path}: cannot be replaced ({error.strerror})") from error
         finally:
             self._reconnect(self.path)
 
@@ -292,9 +292,9 @@ def _make_file(path: Path) -> None:
         new.replace(path)
         sync_folder(path.parent)
     except duckdb.Error as error:
-        raise UserError(f"{path}: {explain(error)}") from error
+        raise StoreFault(f"{path}: {explain(error)}") from error
     except OSError as error:
-        raise UserError(f"{path}: cannot be made ({error.strerror})") from error
+        raise StoreFault(f"{path}: cannot be made ({error.strerror})") from error
 
 
 def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
@@ -305,7 +305,7 @@ def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
         except duckdb.Error as error:
             # Whoever has it is a reader: this process holds the lock of writers.
             if not is_locked(error) or time.monotonic() > deadline:
-                raise UserError(f"{path}: {explain(error)}") from error
+                raise StoreFault(f"{path}: {explain(error)}") from error
         time.sleep(0.05)
 
 
@@ -324,12 +324,12 @@ def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
                 gone = locked or isinstance(error, FileNotFoundError)
                 if not gone and _identity(place) == seen:
                     if isinstance(error, duckdb.Error):
-                        raise UserError(f"{path}: {explain(error)}") from error
+                        raise StoreFault(f"{path}: {explain(error)}") from error
                     raise
                 fault = error
         if time.monotonic() > deadline:
             words = explain(fault) if isinstance(fault, duckdb.Error) else str(fault)
-            raise UserError(f"{path}: {words}") from fault
+            raise StoreFault(f"{path}: {words}") from fault
         time.sleep(0.05)
 
 

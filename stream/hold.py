@@ -11,7 +11,7 @@ import numpy as np
 from storage.errors import UserError
 from storage.ingest import IngestReport
 from storage.matrices import read_events
-from storage.periods import list_periods
+from storage.periods import first_held_period, list_periods
 from storage.progress import Progress, ignore_progress
 from storage.store import Store
 from stream.cuts import Cut
@@ -48,6 +48,12 @@ def _is_held(store: Store, log: LogFiles, cut: Cut, progress: Progress) -> bool:
     Raises:
         UserError: something else is.
     """
+    first = first_held_period(store)
+    if first > 1:
+        raise UserError(
+            f"{store.path} holds interactions only from period {first} on, and '{log.name}' begins "
+            "earlier; name another --store"
+        )
     held = [
         file_hash
         for (file_hash,) in store.rows(
@@ -70,8 +76,8 @@ def _is_held(store: Store, log: LogFiles, cut: Cut, progress: Progress) -> bool:
         is_cut_so = is_whole and _is_cut_so(store, cut)
     if not is_cut_so or not _is_read_so(store, log):
         raise UserError(
-            f"{store.path} holds '{log.name}' cut or read in another way; name another --store, or "
-            "give no SOURCE to replay what it holds"
+            f"{store.path} holds '{log.name}' cut or read in another way, or changed since; name "
+            "another --store, or give no SOURCE to replay what it holds"
         )
     return is_whole
 

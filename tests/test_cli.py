@@ -20,7 +20,7 @@ from rich.console import Console
 
 import cli
 from replay.console import parameters
-from replay.console.live import watch_replay
+from replay.console.replay_screen import watch_replay
 from replay.console.screen import show_bar, show_status
 from replay.opening import open_existing
 from replay.progress import (

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import cli
+from storage.errors import StoreFault
 
 ROOT = Path(cli.__file__).resolve().parent
 QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
@@ -154,6 +155,28 @@ def test_watch_takes_what_is_there_once(store: Path, files: list[Path], tmp_path
     assert "bad.csv" in done.stderr
     assert "error: " in done.stderr
     assert run("watch", tmp_path / "none", "--store", store, "--once").exit_code == 1
+
+
+def test_watch_tries_again_what_the_store_did_not_take(
+    store: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def take(_store: Path, paths: tuple[Path, ...], *_: object) -> None:
+        asked.append(paths[0].name)
+        if len(asked) <= 2:
+            raise StoreFault("the disk is full")
+
+    def sleep(_seconds: float) -> None:
+        if len(asked) >= 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("replay.console.commands.live._take", take)
+    monkeypatch.setattr("time.sleep", sleep)
+    done = run("watch", files[0].parent, "--store", store, "--settle", "0")
+    # The later files wait for the first.
+    assert asked[:5] == ["day-1.csv", "day-1.csv", "day-1.csv", "day-2.csv", "day-3.csv"]
+    assert done.stderr.count("the disk is full") == 1
 
 
 @pytest.mark.slow

@@ -58,7 +58,11 @@ def _name_periods(periods: Sequence[int]) -> str:
     if not periods:
         return "part of earlier periods"
     first, last = periods[0], periods[-1]
-    return f"period {first}" if first == last else f"periods {first} to {last}"
+    if first == last:
+        return f"period {first}"
+    if len(periods) == last - first + 1:
+        return f"periods {first} to {last}"
+    return f"periods {', '.join(str(one) for one in periods[:-1])} and {last}"
 
 
 def print_summary(summary: Summary, console: Console) -> None:

@@ -7,6 +7,7 @@ from replay.config import ReplayConfig
 from replay.plan import make_chains
 from storage.errors import UserError
 from storage.live import LiveRecord, read_live, write_live
+from storage.periods import first_held_period
 from storage.runs import insert_run
 from storage.store import Store
 from storage.versions import read_versions
@@ -26,8 +27,8 @@ def fix_live(
         clock: tells when.
 
     Raises:
-        UserError: more than one of the three, settings that make no model, or something else is
-            fixed already.
+        UserError: more than one of the three, settings that make no model, something else is fixed
+            already, or the strategy needs a log that was dropped.
     """
     for what, number in (
         ("strategy", len(config.strategies)),
@@ -37,15 +38,22 @@ def fix_live(
         if number != 1:
             raise UserError(f"a live store has one {what}, not {number}; name one")
     versions = read_versions()
-    make_chains(store, config, versions)
+    (chain,) = make_chains(store, config, versions)
     recorded = json.loads(json.dumps(config.to_json()))
-    held = read_live(store)
-    if held is not None and held.config == recorded:
-        return held
-    if held is not None and not replace:
+    fixed = read_live(store)
+    if fixed is not None and fixed.config == recorded:
+        return fixed
+    if fixed is not None and not replace:
         raise UserError(
-            f"{store.path or 'the store'} is live with {describe(held)} already; "
+            f"{store.path or 'the store'} is live with {describe(fixed)} already; "
             "--replace begins anew with other settings"
+        )
+    held_from = first_held_period(store)
+    if held_from > 1 and chain.strategy.needs_log:
+        raise UserError(
+            f"strategy '{chain.strategy.name}' needs the whole log, as it is set, and the store "
+            f"holds interactions only from period {held_from} on; choose one that does without, "
+            "such as --strategy distill-cf --memory-policy rolling"
         )
     now = (clock or Clock()).now()
     with store.transaction():

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,11 @@ class Folder:
                 whole.append(path)
                 self._taken[path] = look
         return tuple(sorted(whole, key=_natural))
+
+    def give_again(self, paths: Iterable[Path]) -> None:
+        """Give files once more at the next look, though they stay as they are."""
+        for path in paths:
+            self._taken.pop(path, None)
 
     def _looks(self) -> Iterator[tuple[Path, _Look]]:
         for path in self.path.iterdir():

@@ -1,7 +1,7 @@
 """Questions to the published model, and its answers: everything in memory, nothing is fitted."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -168,6 +168,13 @@ class Answers:
                 store, find_fit(store, published.fit_key), published.period
             ),
         )
+
+    def of_those_in(self, store: Store) -> "Answers | None":
+        """The same for all but users that the store has no more; `None` where it has them all."""
+        known = self.known.of_those_in(store)
+        if len(known.user_rows) == len(self.known.user_rows):
+            return None
+        return replace(self, known=known)
 
     @classmethod
     def of_model(

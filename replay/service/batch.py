@@ -85,7 +85,7 @@ def recommend_to_file(
     known = [user for user in users if user in answers.known.user_rows]
     if not known:
         raise UnknownName(
-            f"none of the {len(users):,} users is in {answers.known.where}; check the identifiers",
+            f"none of the {len(users):,} users is in the store; check the identifiers",
             users,
         )
     item_ids = pa.array(answers.known.item_ids)

@@ -1,7 +1,7 @@
 """What a store knows of users and items, held in memory so that the store can be closed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ class Known:
     """The names, titles and histories of a store.
 
     Attributes:
-        where: the store, for messages.
         num_users: of the store.
         user_ids: the users that can be asked about, as they went in.
         user_rows: identifier, as text -> row of `histories`.
@@ -43,7 +42,6 @@ class Known:
         titles: identifier, as text -> title, of those that have one.
     """
 
-    where: str
     num_users: int
     user_ids: Sequence[str | int]
     user_rows: Mapping[str, int]
@@ -63,10 +61,12 @@ class Known:
         Raises:
             UserError: the log is empty.
         """
-        where = str(store.path or "the store")
         periods = list_periods(store)
         if not periods:
-            raise UserError(f"{where} holds no interactions; put some in with `perennial ingest`")
+            raise UserError(
+                f"{store.path or 'the store'} holds no interactions; put some in with "
+                "`perennial ingest`"
+            )
         last = periods[-1].period
         num_users = sum(period.new_users for period in periods)
         num_items = count_known_items(store, last)
@@ -85,7 +85,6 @@ class Known:
             ).interactions
         item_ids: Sequence[str | int] = all_ids(store, ITEMS)
         return cls(
-            where=where,
             num_users=num_users,
             user_ids=user_ids,
             user_rows={str(user): row for row, user in enumerate(user_ids)},
@@ -113,9 +112,9 @@ class Known:
         if unknown:
             named = _few([repr(name[:80]) for name in unknown])
             raise UnknownName(
-                f"users {named} are not in {self.where}; check the identifiers"
+                f"users {named} are not in the store; check the identifiers"
                 if len(unknown) > 1
-                else f"user {named} is not in {self.where}; check the identifier, or ask by items "
+                else f"user {named} is not in the store; check the identifier, or ask by items "
                 "that they like",
                 unknown,
             )
@@ -131,7 +130,7 @@ class Known:
         if unknown:
             raise UnknownName(
                 f"unknown item{'s' if len(unknown) > 1 else ''} {_few(unknown)}: not in "
-                f"{self.where}; check the identifiers, or leave them out",
+                "the store; check the identifiers, or leave them out",
                 unknown,
             )
         return self.marked(items)
@@ -142,6 +141,12 @@ class Known:
         columns = np.array(sorted(places), np.int32)
         ones, ends = np.ones(len(columns), np.float32), np.array([0, len(columns)], np.int32)
         return csr_array((ones, columns, ends), shape=(1, len(self.item_ids)))
+
+    def of_those_in(self, store: Store) -> "Known":
+        """The same without users that the store has no more."""
+        there = {str(user) for user in all_ids(store, USERS)}
+        rows = {user: row for user, row in self.user_rows.items() if user in there}
+        return replace(self, user_rows=rows)
 
     def title(self, item: str | int) -> str | None:
         """What people call an item, if that is known."""

@@ -90,12 +90,18 @@ class Watcher:
         return True
 
     def _read(self) -> Answers | None:
-        """The newest publication's model, unless it is the one that answers already."""
+        """The newest publication's model, unless it is the one that answers already.
+
+        Where nothing is published any more it is the one that answers, without users who are gone.
+        """
         with self._file.reading() as store:
             newest, now = newest_publication(store), self._current.answers
             # Neither alone will do: `perennial forget` publishes a period again, under another key,
             # and the same fit may be published anew.
-            if newest is None or (now is not None and _same(now, newest)):
+            if newest is None:
+                # Someone was erased, and the model without them is still being made.
+                return None if now is None else now.of_those_in(store)
+            if now is not None and _same(now, newest):
                 return None
             return self._load(store)
 

@@ -135,6 +135,33 @@ def test_late_files_are_refused_unless_told(tmp_path: Path) -> None:
         assert list_periods(store)[0].source == "log-1.csv and o.csv"
 
 
+def test_what_is_no_late_file_is_not_merged(tmp_path: Path) -> None:
+    log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
+    path = ingest(tmp_path, "log", log)
+    before = facts(path)
+    newer, longer = tmp_path / "n.csv", tmp_path / "l.csv"
+    newer.write_text("user,item,time\nz,z,35\nz,y,50\nz,x,60\n")
+    longer.write_text("user,item,time\nz,z,35\nz,y,50\n")
+    words = r"n\.csv: 2 of its 3 .* newer than period 2"
+    with Store.open(path) as store, pytest.raises(UserError, match=words):
+        ingest_period(store, newer, late="merge")
+    assert facts(path) == before
+    with Store.open(path) as store:
+        assert ingest_period(store, longer, late="merge").periods == (2,)
+
+
+def test_nothing_is_merged_among_events_without_times(tmp_path: Path) -> None:
+    late = tmp_path / "late.csv"
+    late.write_text("user,item,time\nz,z,11\n")
+    plain = tmp_path / "plain.csv"
+    plain.write_text("user,item\nu,a\n")
+    log: Log = [[("u", "a", 10), ("v", "b", 20)]]
+    with Store.open(ingest(tmp_path, "log", log)) as store:
+        ingest_period(store, plain)
+        with pytest.raises(UserError, match=r"late\.csv: cannot be merged.* period 2 .*without"):
+            ingest_period(store, late, late="merge")
+
+
 def test_equal_late_events_are_there_once(tmp_path: Path) -> None:
     path = ingest(tmp_path, "log", [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30)]])
     late = tmp_path / "late.csv"

@@ -22,7 +22,7 @@ from replay.console.parameters import (
     warm_start_option,
 )
 from replay.strategies.registry import STRATEGIES
-from storage.errors import UserError
+from storage.errors import StoreFault, UserError
 
 if TYPE_CHECKING:
     from replay.live.ingesting import LiveRequest, Step
@@ -190,8 +190,9 @@ def watch(
 ) -> None:
     """Do as `ingest` for each file that appears in FOLDER, until interrupted.
 
-    A file that is refused is told of and left alone until it changes. Names that begin with a dot,
-    or end as unfinished files do, are not looked at; write elsewhere and rename.
+    A file that is refused is told of and left alone until it changes; where it is the store that
+    takes nothing, its disk being full for instance, it is tried again. Names that begin with a
+    dot, or end as unfinished files do, are not looked at; write elsewhere and rename.
     """
     import time
 
@@ -201,11 +202,21 @@ def watch(
         raise UserError(f"{folder}: no such folder; create it first")
     request = _request(given(reading), late, True, forget_log_after)
     looked = Folder(folder, 0.0 if once else settle)
-    failed = False
+    failed, fault = False, ""
     while True:
-        for path in looked.look():
+        whole = looked.look()
+        for place, path in enumerate(whole):
             try:
                 _take(store, (path,), request, float("inf"), as_json)
+                fault = ""
+            except StoreFault as error:
+                failed = True
+                # The files are well: they are taken once the store is, still in their order.
+                looked.give_again(whole[place:])
+                if str(error) != fault:
+                    fault = str(error)
+                    click.echo(f"error: {fault}", err=True)
+                break
             except UserError as error:
                 failed = True
                 click.echo(f"error: {error}", err=True)
@@ -213,7 +224,7 @@ def watch(
             break
         time.sleep(every)
     if failed:
-        raise UserError("some files were refused; they are named above")
+        raise UserError("some files were not taken; the reasons are above")
 
 
 @click.command()

@@ -50,7 +50,7 @@ def replay(
     from rich.console import Console
 
     from replay.console.asked import asked_config
-    from replay.console.live import watch_replay
+    from replay.console.replay_screen import watch_replay
     from replay.console.screen import print_summary
     from replay.loop import run_replay
     from replay.report.files import write_report

@@ -247,6 +247,27 @@ class TestForgettingTheLog:
             with pytest.raises(UserError, match="do not go together"):
                 list(take_files(store, period_files[:1], request))
 
+    def test_a_strategy_that_needs_what_is_gone_is_not_fixed(self, live, period_files):
+        store = live(CHAINS["individual"])
+        list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))
+        for name in ("joint", "whole"):
+            with pytest.raises(UserError, match=r"needs the whole log.*only from period 4"):
+                fix_live(store, CHAINS[name], replace=True)
+
+    def test_a_chain_that_begins_anew_is_called_so(self, live, period_files):
+        store = live(CHAINS["finetune"])
+        request = LiveRequest(forget_log_after=1)
+        list(take_files(store, period_files[:3], request))
+        warm = newest_publication(store).fit_key
+        for path in store.models_folder.iterdir():
+            path.unlink()
+        list(take_files(store, [period_files[3]], LiveRequest(train=False)))
+        list(bring_up_to_date(store, None))
+        # A chain that knows nothing of what was published, and begins where the log does now.
+        (chain,) = make_chains(store, CHAINS["finetune"], read_versions())
+        assert chain.recorded_fit(3) not in (None, warm)
+        assert chain.recorded_fit(4) == newest_publication(store).fit_key
+
     def test_another_configuration_begins_with_what_is_held(self, live, period_files):
         store = live(CHAINS["individual"])
         list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))

@@ -42,6 +42,16 @@ def test_a_file_is_given_once_it_stays_as_it_is(tmp_path: Path) -> None:
     assert folder.look() == (tmp_path / "b.csv",)
 
 
+def test_a_file_that_could_not_be_taken_is_given_again(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, 0.0, Hand())
+    for name in ("a.csv", "b.csv", "c.csv"):
+        touch(tmp_path / name, "x")
+    whole = folder.look()
+    folder.give_again(whole[1:])
+    assert folder.look() == whole[1:]
+    assert folder.look() == ()
+
+
 def test_what_is_not_finished_is_not_looked_at(tmp_path: Path) -> None:
     for name in (".hidden.csv", "a.csv.part", "b.tmp", "c.PARTIAL", "z.csv", "a.csv"):
         touch(tmp_path / name, "x")

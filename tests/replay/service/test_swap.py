@@ -15,8 +15,9 @@ from replay.service.metrics import ServiceMetrics
 from replay.service.statuses import StatusReader
 from replay.service.store_file import StoreFile
 from replay.service.swap import CurrentModel, Watcher
+from storage.erase import erase_users
 from storage.errors import UserError
-from storage.live import Publication, insert_publication
+from storage.live import Publication, insert_publication, newest_publication
 from storage.snapshot import snapshot_path
 from storage.store import Store
 
@@ -68,6 +69,20 @@ def wait_for(condition):
 
 
 class TestLooking:
+    def test_who_is_erased_is_unknown_at_once(self, path):
+        publish_period(path, 1)
+        watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
+        assert watcher.look()
+        users = list(watcher._current.answers.known.user_rows)
+        with Store.open(path) as store:
+            list(erase_users(store, users[:1]))
+            assert newest_publication(store) is None
+        assert watcher.look()
+        assert list(watcher._current.answers.known.user_rows) == users[1:]
+        with Store.open(path) as store:
+            store.write_snapshot()
+        assert not watcher.look()
+
     def test_nothing_published_is_no_model(self, watcher, loads):
         assert not watcher.look()
         assert watcher._current.answers is None
