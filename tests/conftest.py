@@ -1,10 +1,14 @@
 """Fixtures that all tests share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# What test files share, such as `command_line`.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # A busy machine must not fail a test: no time limit per example anywhere.
 settings.register_profile("perennial", deadline=None)

@@ -15,7 +15,7 @@ from typing import get_args
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import assert_fails, call, call_well
 from rich.console import Console
 
 import cli
@@ -51,27 +51,6 @@ def write_log(path: Path, *, seed: int = 7, num_lines: int = 1200, begin: int = 
     lines = [f"u{u},{i},{60 * t}\n" for t, (u, i) in pairs]
     path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
     return path
-
-
-def call(*arguments: object) -> click.testing.Result:
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
-
-
-def call_well(*arguments: object) -> click.testing.Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def assert_fails(result: click.testing.Result, words: str, exit_code: int = 1) -> None:
-    """One line on stderr, beside remarks that came before, and nothing on stdout."""
-    assert result.exit_code == exit_code, result.output
-    assert result.stdout == ""
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert result.stderr.splitlines()[-1] == errors[0]
-    assert "Traceback" not in result.stderr
-    assert words in errors[0]
 
 
 def walk(command: click.Command, path: str) -> list[tuple[str, click.Command]]:

@@ -8,17 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from command_line import call
 
 import cli
 from storage.errors import StoreFault
 
 ROOT = Path(cli.__file__).resolve().parent
 QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
 
 
 @pytest.fixture
@@ -40,27 +36,27 @@ def files(tmp_path: Path) -> list[Path]:
 def store(tmp_path: Path) -> Path:
     """Where a live store is."""
     path = tmp_path / "live.duckdb"
-    assert run("init", "--store", path, *QUICK).exit_code == 0
+    assert call("init", "--store", path, *QUICK).exit_code == 0
     return path
 
 
 def test_init_says_what_comes_next(tmp_path: Path, files: list[Path]) -> None:
     path = tmp_path / "live.duckdb"
-    done = run("init", "--store", path, *QUICK)
+    done = call("init", "--store", path, *QUICK)
     assert done.exit_code == 0, done.stderr
     assert "live with individual, infinite-ae and seed 0" in done.stdout
     assert "next: perennial ingest FILE..." in done.stdout
-    assert run("init", "--store", path, *QUICK).exit_code == 0
-    other = run("init", "--store", path, "--strategy", "joint")
+    assert call("init", "--store", path, *QUICK).exit_code == 0
+    other = call("init", "--store", path, "--strategy", "joint")
     assert other.exit_code == 1
     assert "--replace begins anew" in other.stderr
     held = tmp_path / "held.duckdb"
-    assert run("ingest", files[0], "--store", held).exit_code == 0
-    assert "next: perennial update" in run("init", "--store", held, *QUICK).stdout
+    assert call("ingest", files[0], "--store", held).exit_code == 0
+    assert "next: perennial update" in call("init", "--store", held, *QUICK).stdout
 
 
 def test_each_file_is_judged_and_learnt(store: Path, files: list[Path]) -> None:
-    done = run("ingest", *files, "--store", store)
+    done = call("ingest", *files, "--store", store)
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == [
@@ -68,77 +64,77 @@ def test_each_file_is_judged_and_learnt(store: Path, files: list[Path]) -> None:
     ]
     assert "the model of period 1 judged on it: HR@10" in lines[3]
     assert "refitted and published" in lines[5]
-    again = run("ingest", *files, "--store", store)
+    again = call("ingest", *files, "--store", store)
     assert again.exit_code == 0
     assert again.stdout.count("nothing changed") == 3
-    report = run("report", "--store", store)
+    report = call("report", "--store", store)
     assert report.exit_code == 0
     assert "not finished" not in report.stdout
 
 
 def test_a_program_reads_json(store: Path, files: list[Path]) -> None:
-    done = run("ingest", *files[:2], "--store", store, "--json")
+    done = call("ingest", *files[:2], "--store", store, "--json")
     steps = json.loads(done.stdout)["steps"]
     assert [step["step"] for step in steps] == ["ingested", "caught up"] * 2
     assert steps[1]["judged"] is None
     assert {one["metric"] for one in steps[3]["judged"]} >= {"HR", "nDCG", "PSP", "AUC"}
     assert steps[3]["published"]["fit_key"]
-    erased = json.loads(run("forget", "--user", "u1", "--store", store, "--json").stdout)["steps"]
+    erased = json.loads(call("forget", "--user", "u1", "--store", store, "--json").stdout)["steps"]
     assert erased[0]["step"] == "erased"
     assert "u1" not in json.dumps(erased)
 
 
 def test_update_catches_up(store: Path, files: list[Path]) -> None:
-    taken = run("ingest", *files, "--store", store, "--no-train")
+    taken = call("ingest", *files, "--store", store, "--no-train")
     assert "period" in taken.stdout
     assert "published" not in taken.stdout
-    done = run("update", "--store", store)
+    done = call("update", "--store", store)
     assert done.stdout.count("refitted and published") == 3
-    assert run("update", "--store", store).stdout == "up to date\n"
+    assert call("update", "--store", store).stdout == "up to date\n"
 
 
 def test_without_a_live_model_files_are_only_taken(tmp_path: Path, files: list[Path]) -> None:
     path = tmp_path / "plain.duckdb"
-    assert "published" not in run("ingest", *files, "--store", path).stdout
-    failed = run("update", "--store", path)
+    assert "published" not in call("ingest", *files, "--store", path).stdout
+    failed = call("update", "--store", path)
     assert failed.exit_code == 1
     assert "perennial init" in failed.stderr
-    refused = run("ingest", files[0], "--store", path, "--forget-log-after", "1")
+    refused = call("ingest", files[0], "--store", path, "--forget-log-after", "1")
     assert refused.exit_code == 1
     assert "perennial init" in refused.stderr
 
 
 def test_old_interactions_go(store: Path, files: list[Path]) -> None:
-    done = run("ingest", *files, "--store", store, "--forget-log-after", "1")
+    done = call("ingest", *files, "--store", store, "--forget-log-after", "1")
     assert done.exit_code == 0, done.stderr
     assert "interactions up to period 2 dropped" in done.stdout
-    failed = run("replay", "--store", store, *QUICK)
+    failed = call("replay", "--store", store, *QUICK)
     assert failed.exit_code == 1
     assert "only from period 3 on" in failed.stderr
 
 
 def test_late_files_are_refused_or_merged(store: Path, files: list[Path], tmp_path: Path) -> None:
-    assert run("ingest", *files, "--store", store).exit_code == 0
+    assert call("ingest", *files, "--store", store).exit_code == 0
     late = tmp_path / "late.csv"
     late.write_text("user_id,item_id,timestamp\nlate,i1,1005\nlate,i2,1006\n")
-    refused = run("ingest", late, "--store", store)
+    refused = call("ingest", late, "--store", store)
     assert refused.exit_code == 1
     assert "older than period 3" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    merged = run("ingest", late, "--store", store, "--late", "merge")
+    merged = call("ingest", late, "--store", store, "--late", "merge")
     assert merged.exit_code == 0, merged.stderr
     assert "late.csv: period 2, 2 interactions" in merged.stdout
     assert "period 3: refitted and published" in merged.stdout
-    assert "part of earlier periods" in run("ingest", late, "--store", store).stdout
+    assert "part of earlier periods" in call("ingest", late, "--store", store).stdout
 
 
 def test_forget_reads_well(store: Path, files: list[Path]) -> None:
-    assert run("ingest", *files, "--store", store).exit_code == 0
-    done = run("forget", "--user", "u3", "--store", store)
+    assert call("ingest", *files, "--store", store).exit_code == 0
+    done = call("forget", "--user", "u3", "--store", store)
     assert done.exit_code == 0, done.stderr
     assert "user erased: 12 interactions from period 1 on" in done.stdout
     assert "period 3: refitted and published" in done.stdout
-    unknown = run("forget", "--user", "u3", "--store", store)
+    unknown = call("forget", "--user", "u3", "--store", store)
     assert unknown.exit_code == 1
     assert "user 'u3' is not in" in unknown.stderr
 
@@ -149,12 +145,12 @@ def test_watch_takes_what_is_there_once(store: Path, files: list[Path], tmp_path
     for path in files:
         path.rename(folder / path.name)
     (folder / "bad.csv").write_text("nothing\nto see\n")
-    done = run("watch", folder, "--store", store, "--once")
+    done = call("watch", folder, "--store", store, "--once")
     assert done.exit_code == 1
     assert done.stdout.count("refitted and published") == 3
     assert "bad.csv" in done.stderr
     assert "error: " in done.stderr
-    assert run("watch", tmp_path / "none", "--store", store, "--once").exit_code == 1
+    assert call("watch", tmp_path / "none", "--store", store, "--once").exit_code == 1
 
 
 def test_watch_tries_again_what_the_store_did_not_take(
@@ -173,7 +169,7 @@ def test_watch_tries_again_what_the_store_did_not_take(
 
     monkeypatch.setattr("replay.console.commands.live._take", take)
     monkeypatch.setattr("time.sleep", sleep)
-    done = run("watch", files[0].parent, "--store", store, "--settle", "0")
+    done = call("watch", files[0].parent, "--store", store, "--settle", "0")
     # The later files wait for the first.
     assert asked[:5] == ["day-1.csv", "day-1.csv", "day-1.csv", "day-2.csv", "day-3.csv"]
     assert done.stderr.count("the disk is full") == 1
@@ -198,7 +194,7 @@ def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_pat
                 assert path.name in process.stdout.readline()
                 assert "published" in process.stdout.readline()
                 # Others may read at any moment.
-                read = run("periods", "--store", store)
+                read = call("periods", "--store", store)
                 assert read.exit_code == 0, read.stderr
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
@@ -211,7 +207,7 @@ def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_pat
 def test_a_second_writer_is_told_at_once_and_readers_work(
     store: Path, files: list[Path], tmp_path: Path
 ) -> None:
-    assert run("ingest", files[0], "--store", store).exit_code == 0
+    assert call("ingest", files[0], "--store", store).exit_code == 0
     code = (
         "import sys; from replay.opening import open_for_writing\n"
         "with open_for_writing(__import__('pathlib').Path(sys.argv[1])):\n"
@@ -224,12 +220,12 @@ def test_a_second_writer_is_told_at_once_and_readers_work(
         assert writer.stdout.readline() == b"open\n"
         began = time.monotonic()
         for command in (["ingest", files[1]], ["update"], ["forget", "--user", "u1"]):
-            refused = run(*command, "--store", store)
+            refused = call(*command, "--store", store)
             assert refused.exit_code == 1
             assert "another process is writing" in refused.stderr
         assert time.monotonic() - began < 20
         for command in (["status"], ["recommend", "--user", "u1", "--k", "2"]):
-            read = run(*command, "--store", store)
+            read = call(*command, "--store", store)
             assert read.exit_code == 0, read.stderr
         command = [sys.executable, str(ROOT / "cli.py"), "ingest", str(files[1])]
         with subprocess.Popen(  # noqa: S603

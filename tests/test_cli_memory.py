@@ -6,17 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
-
-import cli
+from command_line import call
 
 FAST = (
     'distill-cf.distillation={"num_steps": 4, "validate_every": 2, "max_items": 6, "regs": [1.0]}'
 )
-
-
-def run(*arguments):
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +34,7 @@ def log(tmp_path_factory):
 def replayed(log, tmp_path_factory):
     """A store after a replay with both models."""
     store = tmp_path_factory.mktemp("store") / "s.duckdb"
-    result = run(
+    result = call(
         "replay",
         log,
         *("--store", store, "--periods", 4, "--strategy", "individual,distill-cf"),
@@ -71,7 +65,7 @@ class TestReplay:
 
     def test_a_summary_is_made_once_for_both_models(self, replayed):
         store, _ = replayed
-        shown = json.loads(run("memory", "show", "--store", store, "--json").stdout)["summaries"]
+        shown = json.loads(call("memory", "show", "--store", store, "--json").stdout)["summaries"]
         assert [one["period"] for one in shown] == [1, 2]
         assert all(one["synthetic_users"] <= 10 for one in shown)
         assert all(one["non_zeros"] <= 6 * one["synthetic_users"] for one in shown)
@@ -79,33 +73,33 @@ class TestReplay:
 
     def test_the_same_replay_again_makes_nothing(self, replayed, log):
         store, printed = replayed
-        again = run(
+        again = call(
             "replay",
             log,
             *("--store", store, "--periods", 4, "--strategy", "individual,distill-cf"),
             *("--set", FAST, "--budget", 10, "--set", "mvae.max_updates=5", "--json"),
         )
         assert json.loads(again.stdout)["means"] == printed["means"]
-        shown = json.loads(run("memory", "show", "--store", store, "--json").stdout)["summaries"]
+        shown = json.loads(call("memory", "show", "--store", store, "--json").stdout)["summaries"]
         assert len(shown) == 2
 
     def test_recommend_uses_it(self, replayed):
         store, _ = replayed
         options = ("--strategy", "distill-cf", "--set", FAST, "--budget", 10, "--json")
-        result = run("recommend", "--store", store, "--user", "u3", "--k", 3, *options)
+        result = call("recommend", "--store", store, "--user", "u3", "--k", 3, *options)
         assert result.exit_code == 0, result.stderr
         assert len(json.loads(result.stdout)["recommendations"]) == 3
 
     def test_show_names_items_and_device(self, replayed):
         store, _ = replayed
-        result = run("memory", "show", "--store", store)
+        result = call("memory", "show", "--store", store)
         assert "item " in result.stdout
         assert "cpu" in result.stdout.lower() or "cuda" in result.stdout.lower()
 
     def test_export_has_the_identifiers(self, replayed, tmp_path):
         store, _ = replayed
         path = tmp_path / "memory.parquet"
-        result = run("memory", "export", "--store", store, "--period", 2, "-o", path)
+        result = call("memory", "export", "--store", store, "--period", 2, "-o", path)
         assert result.exit_code == 0, result.stderr
         table = pq.read_table(path).to_pydict()
         assert set(table) == {"summary", "period", "seed", "synthetic_user", "item_id", "weight"}
@@ -118,9 +112,9 @@ class TestReplay:
         options = ("--model", "infinite-ae", "--set", FAST, "--budget", 10, "--json")
         chosen = ("--strategy", "distill-cf", "--memory-policy", policy, "--memory-weight", 3)
         store = tmp_path / "s.duckdb"
-        result = run("replay", log, "--store", store, "--periods", 4, *chosen, *options)
+        result = call("replay", log, "--store", store, "--periods", 4, *chosen, *options)
         assert result.exit_code == 0, result.stderr
-        shown = json.loads(run("memory", "show", "--store", store, "--json").stdout)["summaries"]
+        shown = json.loads(call("memory", "show", "--store", store, "--json").stdout)["summaries"]
         firsts = [one["first_period"] for one in shown]
         assert firsts == ([1, 1] if policy == "rolling" else [1, 2])
 
@@ -129,7 +123,7 @@ class TestReplay:
 def test_distill_writes_a_whole_log(log, tmp_path):
     path = tmp_path / "summary.parquet"
     options = ("--users", 12, "--max-items", 5, "--steps", 4, "--json")
-    result = run("distill", log, "-o", path, *options)
+    result = call("distill", log, "-o", path, *options)
     assert result.exit_code == 0, result.stderr
     table = pq.read_table(path)
     assert table.column_names == ["synthetic_user", "item_id", "weight"]
@@ -151,21 +145,21 @@ class TestMistakes:
         ],
     )
     def test_a_wrong_setting_is_one_line(self, log, tmp_path, options, line):
-        result = run("replay", log, "--store", tmp_path / "s.duckdb", *options)
+        result = call("replay", log, "--store", tmp_path / "s.duckdb", *options)
         assert result.exit_code == 1
         assert line in result.stderr
         assert not (tmp_path / "s.duckdb").exists()
 
     def test_nothing_to_export_is_said(self, log, tmp_path):
         store = tmp_path / "s.duckdb"
-        assert run("ingest", log, "--store", store).exit_code == 0
-        result = run("memory", "export", "--store", store, "-o", tmp_path / "m.parquet")
+        assert call("ingest", log, "--store", store).exit_code == 0
+        result = call("memory", "export", "--store", store, "-o", tmp_path / "m.parquet")
         assert result.exit_code == 1
         assert "no such summary" in result.stderr
         assert not (tmp_path / "m.parquet").exists()
 
     def test_a_folder_that_is_not_there_is_said_before_the_work(self, log, tmp_path):
-        result = run("distill", log, "-o", tmp_path / "nowhere" / "s.parquet")
+        result = call("distill", log, "-o", tmp_path / "nowhere" / "s.parquet")
         assert result.exit_code == 1
         assert "does not exist" in result.stderr
 
@@ -175,7 +169,7 @@ class TestAudit:
     def test_it_tells_figures_and_draws_them(self, replayed, tmp_path):
         store, _ = replayed
         plot = tmp_path / "audit.png"
-        result = run("memory", "audit", "--store", store, "--period", 2, "--plot", plot)
+        result = call("memory", "audit", "--store", store, "--period", 2, "--plot", plot)
         assert result.exit_code == 0, result.stderr
         assert "periods 1–2" in result.stdout
         assert "no figure here is a promise" in " ".join(result.stdout.split())
@@ -183,7 +177,7 @@ class TestAudit:
 
     def test_json_has_all_of_it_and_the_seed_decides(self, replayed):
         store, _ = replayed
-        texts = [run("memory", "audit", "--store", store, "--json").stdout for _ in range(2)]
+        texts = [call("memory", "audit", "--store", store, "--json").stdout for _ in range(2)]
         assert texts[0] == texts[1]
         found = json.loads(texts[0])
         assert found["period"] == 3
@@ -195,13 +189,13 @@ class TestAudit:
 
     def test_without_such_a_summary_it_says_so(self, replayed):
         store, _ = replayed
-        result = run("memory", "audit", "--store", store, "--period", 9)
+        result = call("memory", "audit", "--store", store, "--period", 9)
         assert result.exit_code != 0
         assert "no such summary" in result.stderr
 
     def test_a_plot_of_an_unknown_kind_is_refused(self, replayed, tmp_path):
         store, _ = replayed
-        result = run("memory", "audit", "--store", store, "--plot", tmp_path / "audit.xyz")
+        result = call("memory", "audit", "--store", store, "--plot", tmp_path / "audit.xyz")
         assert result.exit_code != 0
         assert "cannot be written" in result.stderr
         assert "Traceback" not in result.stderr

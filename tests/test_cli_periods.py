@@ -3,36 +3,14 @@
 import json
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import assert_fails, call, call_well
 
-import cli
 from storage.ingest import ingest_log
 from storage.periods import fingerprint, list_periods
 from storage.store import Store
 from stream.cuts import make_cut
-
-
-def call(*arguments: object) -> click.testing.Result:
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
-
-
-def call_well(*arguments: object) -> click.testing.Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def fails(words: str, *arguments: object, exit_code: int = 1) -> None:
-    """One line on stderr and nothing on stdout."""
-    result = call(*arguments)
-    assert result.exit_code == exit_code, result.output
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ")
-    assert result.stderr.count("\n") == 1
-    assert words in result.stderr
 
 
 def last_fingerprint(path: Path) -> str:
@@ -85,7 +63,7 @@ class TestExport:
         mine = here / "out" / "period-0001.parquet"
         mine.write_text("mine")
         export = ("periods", "export", "log.csv", "--periods", 2, "-o", "out")
-        fails("out/period-0001.parquet: is there and no export", *export)
+        assert_fails(call(*export), "out/period-0001.parquet: is there and no export")
         assert mine.read_text() == "mine"
         call_well(*export, "--force")
         call_well(*export)
@@ -94,16 +72,21 @@ class TestExport:
     def test_refusals(self, here):
         out = ("-o", "out")
         export = ("periods", "export")
-        fails("either SOURCE or --store", *export, *out, exit_code=2)
-        fails("either SOURCE or --store", *export, "log.csv", "--store", "s", *out, exit_code=2)
-        fails("'--output'", *export, "log.csv", exit_code=2)
-        fails("s.duckdb: no such store", *export, "--store", "s.duckdb", *out)
-        fails("no 3", *export, "no 3", *out)
-        fails(
-            "the log: there is no period 3", *export, "log.csv", "--periods", 2, "--period", 3, *out
+        assert_fails(call(*export, *out), "either SOURCE or --store", exit_code=2)
+        assert_fails(
+            call(*export, "log.csv", "--store", "s", *out), "either SOURCE or --store", exit_code=2
+        )
+        assert_fails(call(*export, "log.csv"), "'--output'", exit_code=2)
+        assert_fails(call(*export, "--store", "s.duckdb", *out), "s.duckdb: no such store")
+        assert_fails(call(*export, "no 3", *out), "no 3")
+        assert_fails(
+            call(*export, "log.csv", "--periods", 2, "--period", 3, *out),
+            "the log: there is no period 3",
         )
         ingest_files(here / "s.duckdb", here / "log.csv")
-        fails("cut and read already", *export, "--store", "s.duckdb", "--periods", 3, *out)
+        assert_fails(
+            call(*export, "--store", "s.duckdb", "--periods", 3, *out), "cut and read already"
+        )
         assert not (here / "out").exists()
 
 
@@ -117,6 +100,8 @@ class TestPeriods:
         assert period["interactions"] == period["kept"] > 300
 
     def test_options_belong_to_the_command_that_takes_them(self, here):
-        fails("Missing option '--store'", "periods", exit_code=2)
-        fails("give options after export", *("periods", "--store", "s", "export"), exit_code=2)
+        assert_fails(call("periods"), "Missing option '--store'", exit_code=2)
+        assert_fails(
+            call(*("periods", "--store", "s", "export")), "give options after export", exit_code=2
+        )
         assert not list(here.glob("s*"))

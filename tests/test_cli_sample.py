@@ -6,14 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from command_line import call
 
-import cli
 from memory.samplers.registry import SAMPLERS
-
-
-def run(*arguments):
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +28,7 @@ def log(tmp_path_factory):
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_sample_is_a_part_of_the_log(log, tmp_path, sampler):
     output = tmp_path / "sample.parquet"
-    result = run("sample", log, "--sampler", sampler, "--users", 7, "-o", output, "--json")
+    result = call("sample", log, "--sampler", sampler, "--users", 7, "-o", output, "--json")
     assert result.exit_code == 0, result.stderr
     told = json.loads(result.stdout)
     table = pq.read_table(output)
@@ -47,9 +42,9 @@ def test_a_sample_is_a_part_of_the_log(log, tmp_path, sampler):
 
 
 def test_it_says_what_it_kept_and_refuses_a_missing_folder(log, tmp_path):
-    result = run("sample", log, "--users", 1000, "-o", tmp_path / "all.parquet")
+    result = call("sample", log, "--users", 1000, "-o", tmp_path / "all.parquet")
     assert "60 of 60 users" in result.stdout
-    result = run("sample", log, "-o", tmp_path / "nowhere" / "all.parquet")
+    result = call("sample", log, "-o", tmp_path / "nowhere" / "all.parquet")
     assert result.exit_code != 0
     assert "create it first" in result.stderr
 
@@ -58,7 +53,7 @@ def test_the_seed_decides(log, tmp_path):
     kept = []
     for seed in (0, 0, 1):
         output = tmp_path / f"{len(kept)}.parquet"
-        assert run("sample", log, "--users", 7, "--seed", seed, "-o", output).exit_code == 0
+        assert call("sample", log, "--users", 7, "--seed", seed, "-o", output).exit_code == 0
         kept.append(pq.read_table(output))
     assert kept[0].equals(kept[1])
     assert not kept[0].equals(kept[2])
@@ -69,10 +64,10 @@ def test_samplers_are_strategies(log, tmp_path):
     names = ["individual", *SAMPLERS]
     options = ("--periods", 4, "--strategy", ",".join(names), "--model", "infinite-ae")
     command = ("replay", log, "--store", tmp_path / "s.duckdb", *options, "--budget", 5, "--json")
-    result = run(*command)
+    result = call(*command)
     assert result.exit_code == 0, result.stderr
     printed = json.loads(result.stdout)
     assert {one["strategy"] for one in printed["results"]} == set(names)
-    again = run(*command, "--fresh")
+    again = call(*command, "--fresh")
     assert again.exit_code == 0, again.stderr
     assert json.loads(again.stdout)["results"] == printed["results"]

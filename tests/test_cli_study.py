@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from command_line import assert_fails, call, call_well
 from rich.console import Console
 
-import cli
 from replay.config import ReplayConfig
 from replay.console.crew import watch_crew
 from replay.study.crew import Task, TaskEvent
@@ -21,26 +20,6 @@ SMALL = (
     *("--periods", "3", "--model", "infinite-ae", "--set", "infinite-ae.reg=5"),
     *("--strategy", "individual,joint", "--seed", "0"),
 )
-
-
-def call(*arguments: object) -> click.testing.Result:
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
-
-
-def call_well(*arguments: object) -> click.testing.Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def assert_fails(result: click.testing.Result, words: str, exit_code: int = 1) -> None:
-    """One line on stderr, beside remarks that came before, and nothing on stdout."""
-    assert result.exit_code == exit_code, result.output
-    assert result.stdout == ""
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert result.stderr.splitlines()[-1] == errors[0]
-    assert words in errors[0]
 
 
 @pytest.fixture(scope="module")
