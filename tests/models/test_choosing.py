@@ -12,6 +12,7 @@ from models.choosing import (
     Trial,
     cap_and_hold_out,
     choose,
+    choose_and_solve,
     cross,
     fit_on_hold_out,
     judge,
@@ -104,3 +105,80 @@ def test_patience_ends_after_looks_without_a_better_score():
     assert patience.see(3, 2.0) is False
     assert patience.ended
     assert (patience.best, patience.best_step) == (3.0, 1)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A model that scores its items by a list."""
+
+    scores: Any
+    report: Any = None
+
+    @property
+    def num_items(self):
+        return len(self.scores)
+
+    def score_blocks(self, contexts, block_rows):
+        for start in range(0, contexts.shape[0], block_rows):
+            rows = min(block_rows, contexts.shape[0] - start)
+            yield np.broadcast_to(self.scores, (rows, len(self.scores)))
+
+
+class TestClosedForms:
+    @pytest.fixture
+    def prepared(self):
+        return []
+
+    @pytest.fixture
+    def prepare(self, prepared):
+        """Scores of the first or the last items; notes what was prepared and solved."""
+
+        def prepare(rows):
+            prepared.append(rows)
+            falling = -np.arange(rows.num_items, dtype=np.float32)
+            return lambda candidate: Constant(candidate["sign"] * falling)
+
+        return prepare
+
+    @pytest.fixture
+    def wide(self):
+        """Everybody has some of the first items of many."""
+        matrix = csr_array((np.random.default_rng(1).random((30, 20)) < 0.5).astype(np.float32))
+        matrix.resize((30, 300))
+        periods = np.ones(30, np.int32)
+        return TrainingRows.of_users(
+            UserRows(users=np.arange(30, dtype=np.int32), interactions=matrix, last_period=periods)
+        )
+
+    def test_the_best_is_solved_again_on_all_rows(self, wide, prepare, prepared):
+        kept, held = cap_and_hold_out(wide, FitOptions(0), None)
+        said = []
+        options = FitOptions(0, progress=said.append)
+        grid = cross({"sign": (-1, 1)})
+        trials, model = choose_and_solve(grid, held, kept, options, prepare)
+        assert [(one.candidate["sign"], one.score) for one in trials] == [(1, 100.0), (-1, 0.0)]
+        assert prepared == [held.training, kept]
+        assert model.scores[0] > model.scores[-1]
+        assert said[1] == "sign 1: validation HR@100 100.00"
+
+    def test_it_is_kept_where_the_rows_are_those_it_was_tried_on(self, wide, prepare, prepared):
+        _, held = cap_and_hold_out(wide, FitOptions(0), None)
+        grid = cross({"sign": (1, -1)})
+        trials, model = choose_and_solve(grid, held, held.training, FitOptions(0), prepare)
+        assert prepared == [held.training]
+        assert trials[0].candidate["sign"] == 1
+        assert model.scores[0] > model.scores[-1]
+
+    def test_a_single_candidate_is_not_tried(self, wide, prepare, prepared):
+        kept, held = cap_and_hold_out(wide, FitOptions(0), None)
+        grid = cross({"sign": (-1,)})
+        trials, _ = choose_and_solve(grid, held, kept, FitOptions(0), prepare)
+        assert trials == (Trial({"sign": -1}, None),)
+        assert prepared == [kept]
+
+    def test_the_first_is_taken_where_nobody_is_judged(self, wide, prepare, prepared):
+        nobody = HoldOut(wide, np.zeros(0, np.int64), wide.interactions[:0])
+        grid = cross({"sign": (-1, 1)})
+        trials, _ = choose_and_solve(grid, nobody, wide, FitOptions(0), prepare)
+        assert trials == (Trial({"sign": -1}, None),)
+        assert prepared == [wide]
