@@ -17,7 +17,7 @@ from rich.table import Table
 
 from memory.distill_memory import join_rows
 from models.protocol import FitOptions, TrainingRows
-from models.registry import MODELS, make_recipe
+from models.registry import DEFAULT_MODELS, MODELS, make_recipe
 from replay.bootstrap import PeriodSeries, Series, interval, resample_means
 from replay.evaluate import evaluate
 from replay.opening import LogRequest, open_log
@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("log", help="as for `perennial replay`")
     parser.add_argument("--store", type=Path, required=True, help="takes the log")
-    parser.add_argument("--model", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--model", nargs="+", default=DEFAULT_MODELS, choices=list(MODELS))
     parser.add_argument("--seed", type=int, nargs="+", default=[0])
     parser.add_argument("--periods", type=int, default=17)
     parser.add_argument("--confirm-from", type=int, default=8, help="evaluated period")

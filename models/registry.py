@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 MODELS: Mapping[str, str] = {
     "infinite-ae": "models.infinite_ae:InfiniteAE",
     "mvae": "models.mvae:MVAE",
+    "ease": "models.ease:Ease",
+    "bias": "models.bias:Bias",
+    "pop": "models.pop:Pop",
 }
 """Name on the command line -> frozen dataclass that is the model's `Recipe`."""
+
+DEFAULT_MODELS = ("infinite-ae", "mvae")
+"""Replayed where none is named; the others are what these are compared with."""
 
 
 def make_recipe(name: str, settings: Mapping[str, Any] | None = None) -> "Recipe":

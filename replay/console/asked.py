@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.registry import MODELS
 from replay.choices import choose_models, choose_strategies
 from replay.config import ReplayConfig
 from replay.console.parameters import READING
@@ -43,9 +42,7 @@ def asked_config(options: Mapping[str, Any]) -> ReplayConfig:
             policy=options["memory_policy"],
             weight=options["memory_weight"],
         ),
-        models=choose_models(
-            options["models"] or tuple(MODELS), of_models, warm_start=options["warm_start"]
-        ),
+        models=choose_models(options["models"], of_models, warm_start=options["warm_start"]),
         seeds=options["seeds"],
         protocol=ProtocolSettings(
             protocol=options["protocol"], mask_context=not options["no_mask"]

@@ -158,6 +158,7 @@ def cut_options(command: Any) -> Any:
 
 def replay_options(
     models: Mapping[str, Any],
+    default_models: Sequence[str],
     strategies: Mapping[str, Any],
     default_strategies: Sequence[str],
     default_seeds: str,
@@ -180,7 +181,7 @@ def replay_options(
                 help=f"Seeds of the fits; repeatable or with commas.  [default: {default_seeds}]",
             ),
             names_option("--strategy", "strategies", strategies, default_strategies),
-            names_option("--model", "models", models),
+            names_option("--model", "models", models, default_models),
         ):
             command = option(command)
         return command

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from models.registry import MODELS
+from models.registry import DEFAULT_MODELS, MODELS
 from replay.console.asked_log import open_asked_log
 from replay.console.parameters import (
     download_options,
@@ -26,7 +26,7 @@ from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
 
 @click.command()
 @log_options
-@replay_options(MODELS, STRATEGIES, DEFAULT_STRATEGIES, "0")
+@replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, DEFAULT_STRATEGIES, "0")
 @folder_option("--report", "report_folder", text="Write plots and an HTML page here.")
 @json_option
 @limit_options

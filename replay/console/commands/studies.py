@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from models.registry import MODELS
+from models.registry import DEFAULT_MODELS, MODELS
 from replay.console.asked_log import open_asked_log
 from replay.console.parameters import (
     download_options,
@@ -31,7 +31,7 @@ def study() -> None:
 @study.command(name="continual")
 @log_options
 @click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option.")
-@replay_options(MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
+@replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
 @click.option(
     "--workers",
     type=click.IntRange(min=1),

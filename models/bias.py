@@ -1,0 +1,212 @@
+"""Bias-only: a score is the mean, the bias of the user and the bias of the item.
+
+The regularised biases that rating prediction starts from (Koren, KDD 2008, Eq. 1; `BiasModel` of
+lenskit, `BaselineOnly` of surprise), with all cells of the 0/1 matrix where these have the ratings.
+With x in [0, 1] a cell counts as an interaction of weight x and as none of weight 1 − x:
+
+    Σ_u w_u Σ_i [x_ui (1 − ŷ_ui)² + ω (1 − x_ui) ŷ_ui²] + γ Σ_i b_i² + γ Σ_u w_u c_u²
+
+is least for ŷ_ui = μ + b_i + c_u. μ is the mean of all cells so weighted.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import LinearOperator, cg
+
+from models.choosing import Candidate, choose_and_solve, cross, fit_on_hold_out, report_choice
+from models.protocol import FitOptions, Json, TrainingRows
+from models.validation import HoldOut
+from storage.errors import UserError
+
+_MOST_STEPS = 200
+_ACCURACY = 1e-12
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FittedBias:
+    """Biases of the items, and what those of a user follow from.
+
+    Attributes:
+        mean: μ.
+        item_bias: `(num_items,)` b.
+        unobserved: ω.
+        damping: γ.
+        report: what was chosen, which rows were used.
+    """
+
+    mean: float
+    item_bias: Vector
+    unobserved: float
+    damping: float
+    report: Mapping[str, Json]
+
+    @property
+    def num_items(self) -> int:
+        """Items that have a bias."""
+        return len(self.item_bias)
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """μ + b_i + c_u, with c_u of the context: nobody has to be known.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        items = self.mean + self.item_bias
+        for start in range(0, contexts.shape[0], block_rows):
+            block = _Cells(contexts[start : start + block_rows], self.unobserved)
+            users = (block.row_sums - block.weigh_columns(items)) / (block.filled + self.damping)
+            yield (items + users[:, None]).astype(np.float32)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The biases of the items; μ, ω and γ in the manifest, where JSON keeps every bit."""
+        return {"item_bias": self.item_bias}, {
+            "mean": self.mean,
+            "unobserved": self.unobserved,
+            "damping": self.damping,
+            "report": dict(self.report),
+        }
+
+
+@dataclass(frozen=True)
+class Bias:
+    """The recipe of the bias-only model.
+
+    With ω = 1 the items are in the order of popularity whatever γ is; with a smaller one, items
+    that users of few interactions choose rise.
+
+    Attributes:
+        unobserved: the grid of ω, how much a cell without an interaction counts beside one with,
+            of which validation chooses by HR@100; the first where it cannot tell.
+        dampings: the grid of γ, likewise; so many cells at the mean are added to each bias.
+        validation_users: judge on at most so many rows, a seeded sample; `None` means all.
+    """
+
+    name: ClassVar[str] = "bias"
+    starts_warm: ClassVar[bool] = False
+
+    unobserved: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
+    dampings: tuple[float, ...] = (5.0, 25.0, 100.0)
+    validation_users: int | None = 2000
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if not self.unobserved or not all(0 < weight <= 1 for weight in self.unobserved):
+            raise ValueError("unobserved must name at least one weight, each in (0, 1]")
+        if not self.dampings or not all(0 < damping < np.inf for damping in self.dampings):
+            raise ValueError("dampings must name at least one damping, each above 0")
+        if self.validation_users is not None and self.validation_users < 1:
+            raise ValueError("validation_users must be at least 1")
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """The fields as they are recorded with a run."""
+        return dataclasses.asdict(self)
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedBias:
+        """Choose ω and γ by HR@100 on a hold-out of the real rows, then solve with all rows."""
+        model = fit_on_hold_out(self, rows, options, self.validation_users)
+        assert isinstance(model, FittedBias)  # noqa: S101 - `fit_judged` gives no other
+        return model
+
+    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedBias:
+        """Choose ω and γ on a given hold-out, then solve with `rows`; see `ChoosingRecipe`."""
+        grid = cross({"unobserved": self.unobserved, "damping": self.dampings})
+        trials, model = choose_and_solve(grid, held, rows, options, _Biases)
+        return dataclasses.replace(model, report=report_choice(trials, held, rows))
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
+    ) -> FittedBias:
+        """Make the model again that `FittedBias.to_arrays` came from.
+
+        Raises:
+            UserError: what was stored is not such a model.
+        """
+        try:
+            item_bias = np.asarray(arrays["item_bias"], dtype=np.float64)
+            mean, unobserved, damping = (
+                float(manifest[key]) for key in ("mean", "unobserved", "damping")
+            )
+            if item_bias.ndim != 1 or not np.isfinite([*item_bias, mean]).all():
+                raise ValueError("the biases are no list of numbers")
+            if not (0 < unobserved <= 1 and 0 < damping < np.inf):
+                raise ValueError("a setting is out of range")
+            return FittedBias(mean, item_bias, unobserved, damping, dict(manifest["report"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"bias: the stored model is damaged ({error}); fit it again") from None
+
+
+class _Cells:
+    """All cells of a matrix with their weights a = x + ω(1 − x), never made dense.
+
+    Attributes:
+        row_sums: `(n,)` Σ_i x_ui.
+        filled: `(n,)` Σ_i a_ui.
+    """
+
+    def __init__(self, rows: csr_array, unobserved: float) -> None:
+        self._rows = rows.astype(np.float64)
+        self._unobserved = unobserved
+        self.row_sums: Vector = self._rows.sum(axis=1)
+        self.filled = self.weigh_columns(np.ones(rows.shape[1]))
+
+    def weigh_columns(self, values: Vector) -> Vector:
+        """`(num_items,)` v ↦ `(n,)` Σ_i a_ui v_i."""
+        return self._blend(values, self._rows @ values)
+
+    def weigh_rows(self, values: Vector) -> Vector:
+        """`(n,)` v ↦ `(num_items,)` Σ_u a_ui v_u."""
+        return self._blend(values, self._rows.T @ values)
+
+    def _blend(self, values: Vector, observed: Vector) -> Vector:
+        blended: Vector = self._unobserved * values.sum() + (1 - self._unobserved) * observed
+        return blended
+
+
+class _Biases:
+    """Some rows, ready for any ω and γ."""
+
+    def __init__(self, rows: TrainingRows) -> None:
+        self._rows = rows
+
+    def __call__(self, candidate: Candidate) -> FittedBias:
+        """Solve the normal equations, the biases of the users eliminated.
+
+        What is left for the items is their diagonal less a part that is the same for almost all of
+        them, so conjugate gradients take a few steps, each as cheap as two products with X.
+        """
+        unobserved, damping = candidate["unobserved"], candidate["damping"]
+        cells, weights = _Cells(self._rows.interactions, unobserved), self._rows.weights
+        item_sums: Vector = self._rows.interactions.T.astype(np.float64) @ weights
+        item_filled = cells.weigh_rows(weights)
+        mean = float(item_sums.sum() / item_filled.sum())
+        shares = weights / (cells.filled + damping)
+        users = shares * (cells.row_sums - mean * cells.filled)
+        right = item_sums - mean * item_filled - cells.weigh_rows(users)
+        diagonal = item_filled + damping
+        shape = (len(diagonal), len(diagonal))
+
+        def apply(bias: Vector) -> Vector:
+            through_users = cells.weigh_rows(shares * cells.weigh_columns(bias))
+            product: Vector = diagonal * bias - through_users
+            return product
+
+        # ML-1M takes nine steps at most, so the bound on them is only there to end.
+        item_bias, _ = cg(
+            LinearOperator(shape, matvec=apply, dtype=np.float64),
+            right,
+            rtol=_ACCURACY,
+            maxiter=_MOST_STEPS,
+            M=LinearOperator(shape, matvec=lambda left: left / diagonal, dtype=np.float64),
+        )
+        return FittedBias(mean, item_bias, unobserved, damping, {})

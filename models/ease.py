@@ -1,0 +1,226 @@
+"""EASE: a ridge regression of items on items without a diagonal (Steck, WWW 2019).
+
+B minimises ‖W^½(X − XB)‖² + λ‖B‖² with a diagonal of zeros. With P = (XᵀWX + λI)⁻¹ it is
+B_ij = −P_ij / P_jj off the diagonal (Eq. 8 there), and a context x is scored xB.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.sparse import csr_array
+
+from models.choosing import Candidate, choose_and_solve, fit_on_hold_out, report_choice
+from models.protocol import FitOptions, Json, TrainingRows
+from models.validation import HoldOut
+from storage.errors import UserError
+
+_TILE = 512
+_BLOCK_BYTES = 48 << 20
+"""Scores of a validation block, a masked copy and the ranking's own."""
+
+
+@dataclass(frozen=True)
+class FittedEase:
+    """P, from which B is a division away.
+
+    P is symmetric and B is not, so P takes half of B's place in a file.
+
+    Attributes:
+        inverse: `(num_items, num_items)` float32, P with zeros on its diagonal.
+        diagonal: `(num_items,)` float32, what stood there; positive.
+        report: λ, what validation said, which rows were used.
+    """
+
+    inverse: NDArray[np.float32]
+    diagonal: NDArray[np.float32]
+    report: Mapping[str, Json]
+
+    @property
+    def num_items(self) -> int:
+        """Items of the regression."""
+        return len(self.diagonal)
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """Score contexts x as xB; 0 for an item that no row has.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        scale = -1 / self.diagonal
+        for start in range(0, contexts.shape[0], block_rows):
+            block = contexts[start : start + block_rows].astype(np.float32, copy=False)
+            scores: NDArray[np.float32] = block @ self.inverse
+            scores *= scale
+            yield scores
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The upper triangle of P row by row: 2d² bytes for d items.
+
+        It is as large as what any file must hold that spares `restore` a factorisation, which takes
+        d³ operations where reading takes d². Rows of X and λ would be smaller where items are many.
+        """
+        # The diagonal of each row's part is the zero of `inverse`.
+        upper = [row[number:] for number, row in enumerate(self.inverse)]
+        arrays = {"upper": np.concatenate(upper), "diagonal": self.diagonal}
+        return arrays, {"report": dict(self.report)}
+
+
+@dataclass(frozen=True)
+class Ease:
+    """The recipe of EASE.
+
+    Attributes:
+        regs: the grid of λ, of which validation chooses by HR@100; a single one is taken as it is.
+        validation_users: judge λ on at most so many rows, a seeded sample; `None` means all.
+    """
+
+    name: ClassVar[str] = "ease"
+    starts_warm: ClassVar[bool] = False
+
+    regs: tuple[float, ...] = (
+        *(1.0, 10.0, 30.0, 100.0, 200.0, 400.0),
+        *(700.0, 1000.0, 2000.0, 5000.0, 10000.0),
+    )
+    validation_users: int | None = 2000
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if not self.regs or not all(0 < reg < np.inf for reg in self.regs):
+            raise ValueError("regs must name at least one λ, each above 0")
+        if self.validation_users is not None and self.validation_users < 1:
+            raise ValueError("validation_users must be at least 1")
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """The fields as they are recorded with a run."""
+        return dataclasses.asdict(self)
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedEase:
+        """Choose λ by HR@100 on a hold-out of the real rows, then solve with all rows.
+
+        Raises:
+            UserError: the matrices do not fit `options.memory_limit`, or one is singular.
+        """
+        model = fit_on_hold_out(self, rows, options, self.validation_users)
+        assert isinstance(model, FittedEase)  # noqa: S101 - `fit_judged` gives no other
+        return model
+
+    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedEase:
+        """Choose λ on a given hold-out, then solve with `rows`; see `ChoosingRecipe`.
+
+        Raises:
+            UserError: as `fit`.
+        """
+        needed = _check_memory(rows, options.memory_limit)
+        trials, model = choose_and_solve(self._candidates(), held, rows, options, _ItemGram)
+        report = {
+            **report_choice(trials, held, rows),
+            "reg": trials[0].candidate["reg"],
+            "bytes_estimated": needed,
+        }
+        return dataclasses.replace(model, report=report)
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
+    ) -> FittedEase:
+        """Make the model again that `FittedEase.to_arrays` came from.
+
+        Raises:
+            UserError: what was stored is not such a model.
+        """
+        try:
+            diagonal = np.asarray(arrays["diagonal"], dtype=np.float32)
+            upper = np.asarray(arrays["upper"], dtype=np.float32)
+            num_items = len(diagonal)
+            if upper.shape != (num_items * (num_items + 1) // 2,) or diagonal.ndim != 1:
+                raise ValueError("the triangle and the diagonal do not belong together")
+            if not (np.isfinite(upper).all() and (diagonal > 0).all()):
+                raise ValueError("a number is out of range")
+            report = dict(manifest["report"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"ease: the stored model is damaged ({error}); fit it again") from None
+        inverse = np.empty((num_items, num_items), dtype=np.float32)
+        start = 0
+        for number, row in enumerate(inverse):
+            stop = start + num_items - number
+            row[number:] = upper[start:stop]
+            start = stop
+        _mirror(inverse)
+        return FittedEase(inverse, diagonal, report)
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        """The grid with its middle first, which is taken where nobody can be judged.
+
+        Then from the largest: of equally good ones it is the better one.
+        """
+        falling = sorted(self.regs, reverse=True)
+        middle = falling.pop((len(falling) - 1) // 2)
+        return tuple({"reg": reg} for reg in (middle, *falling))
+
+
+class _ItemGram:
+    """XᵀWX of some rows, ready for any λ."""
+
+    def __init__(self, rows: TrainingRows) -> None:
+        matrix = rows.interactions.astype(np.float64)
+        by_item = (matrix * rows.weights[:, None]).T.tocsr()
+        self._gram = np.empty((rows.num_items, rows.num_items))
+        # In tiles: as a sparse matrix the whole product would take twice its place.
+        for start in range(0, rows.num_items, _TILE):
+            stop = start + _TILE
+            self._gram[start:stop] = (by_item[start:stop] @ matrix).toarray()
+
+    def __call__(self, candidate: Candidate) -> FittedEase:
+        """Invert by Cholesky, which is half the work of a general inverse.
+
+        In float64: the largest eigenvalue is up to the sum of X's squares, 10⁵ times a small λ and
+        more, and single precision would lose most of its digits to that.
+        """
+        reg = candidate["reg"]
+        # LAPACK's columns are rows of ours: its lower triangle is our upper one.
+        matrix = self._gram.copy()
+        matrix[np.diag_indices_from(matrix)] += reg
+        _, info = lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
+        if info == 0:
+            _, info = lapack.dpotri(matrix.T, lower=1, overwrite_c=1)
+        if info:
+            raise UserError(f"ease: the item matrix with λ = {reg:g} is singular; take a larger λ")
+        inverse = matrix.astype(np.float32)
+        diagonal = inverse.diagonal().copy()
+        _mirror(inverse)
+        np.fill_diagonal(inverse, 0)
+        return FittedEase(inverse, diagonal, {})
+
+
+def _mirror(matrix: NDArray[np.float32]) -> None:
+    """Write the upper triangle of a square matrix over its lower one."""
+    for start in range(0, len(matrix), _TILE):
+        stop = start + _TILE
+        tile = np.triu(matrix[start:stop, start:stop])
+        matrix[start:stop, start:stop] = tile + np.triu(tile, 1).T
+        matrix[stop:, start:stop] = matrix[start:stop, stop:].T
+
+
+def _check_memory(rows: TrainingRows, limit: int | None) -> int:
+    """Refuse a fit that cannot fit, before anything is allocated; the bytes it needs.
+
+    XᵀWX and its inverse are float64, P of the best λ so far and of the one at hand float32.
+    """
+    num_items = rows.num_items
+    sparse = 12 * 5 * int(rows.interactions.nnz)
+    scores = min(_BLOCK_BYTES, 12 * rows.num_rows * num_items)
+    needed = 24 * num_items**2 + 24 * _TILE * num_items + sparse + scores
+    if limit is not None and needed > limit:
+        raise UserError(
+            f"ease needs {needed / 2**20:,.0f} MiB for matrices of {num_items:,} × {num_items:,} "
+            f"items, over the memory limit of {limit / 2**20:,.0f} MiB; raise --memory-limit, or "
+            "choose a model that needs no such matrix, such as --model mvae"
+        )
+    return needed

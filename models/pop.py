@@ -1,0 +1,94 @@
+"""PopRec: recommend what most users have, the same to everyone."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from models.protocol import FitOptions, Json, TrainingRows
+from models.row_cap import cap_rows
+from models.validation import HoldOut
+from storage.errors import UserError
+from stream.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class FittedPop:
+    """A count per item.
+
+    Attributes:
+        counts: `(num_items,)` float32, the weight of the rows that have the item.
+        report: how many rows were counted.
+    """
+
+    counts: NDArray[np.float32]
+    report: Mapping[str, Json]
+
+    @property
+    def num_items(self) -> int:
+        """Items that were counted."""
+        return len(self.counts)
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """The counts for each context, as a read-only view.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        for start in range(0, contexts.shape[0], block_rows):
+            rows = min(block_rows, contexts.shape[0] - start)
+            yield np.broadcast_to(self.counts, (rows, self.num_items))
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The counts."""
+        return {"counts": self.counts}, {"report": dict(self.report)}
+
+
+@dataclass(frozen=True)
+class Pop:
+    """The recipe of PopRec, which has no settings."""
+
+    name: ClassVar[str] = "pop"
+    starts_warm: ClassVar[bool] = False
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """None."""
+        return {}
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedPop:
+        """Count the newest rows that the cap lets through."""
+        kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
+        model = self._count(kept)
+        return dataclasses.replace(model, report={**model.report, "rows_given": rows.num_rows})
+
+    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedPop:
+        """Count `rows`; there is nothing to choose."""
+        return self._count(rows)
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
+    ) -> FittedPop:
+        """Make the model again that `FittedPop.to_arrays` came from.
+
+        Raises:
+            UserError: what was stored is not such a model.
+        """
+        try:
+            counts = np.asarray(arrays["counts"], dtype=np.float32)
+            if counts.ndim != 1 or not np.isfinite(counts).all():
+                raise ValueError("the counts are no list of numbers")
+            return FittedPop(counts, dict(manifest["report"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"pop: the stored model is damaged ({error}); fit it again") from None
+
+    def _count(self, rows: TrainingRows) -> FittedPop:
+        # Summed in double precision: weights may be small and rows many.
+        counts = rows.interactions.T.astype(np.float64) @ rows.weights
+        return FittedPop(counts.astype(np.float32), {"rows_used": rows.num_rows})
