@@ -2,17 +2,15 @@
 
 ∞-AE is fitted on all users, on random users and on distilled ones, and judged on the test
 interactions (design note 5: train and validation are context and mask). λ is chosen on the
-validation interactions each time. `EASE` fitted on the same rows shows whether a summary serves a
+validation interactions each time. EASE fitted on the same rows shows whether a summary serves a
 model it was not made with.
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array
@@ -20,8 +18,9 @@ from scipy.sparse import csr_array
 from benchmarks.paper_split import DATA, SHOWN, Figure
 from memory.distill import distill_judged
 from memory.settings import DistillSettings
+from models.ease import Ease
 from models.infinite_ae import InfiniteAE
-from models.protocol import FitOptions, TrainingRows
+from models.protocol import FitOptions, FittedModel, Recipe, TrainingRows
 from models.validation import HoldOut, validation_score
 from replay.evaluate import evaluate
 from stream.paper_split import PaperSplit, read_paper_split
@@ -45,81 +44,37 @@ ALL_USERS_REG = {"ml-1m": 5.0, "magazine": 20.0}
 """λ of ∞-AE on all users, as `benchmarks.paper_split` chooses it by validation."""
 
 
-@dataclass(frozen=True)
-class Ease:
-    """EASE: a ridge regression of items on items without a diagonal (Steck, WWW 2019)."""
-
-    weights: NDArray[np.float32]
-
-    @classmethod
-    def fit(cls, rows: csr_array, reg: float) -> "Ease":
-        """In closed form."""
-        gram = np.asarray((rows.T @ rows).toarray(), dtype=np.float64)
-        gram[np.diag_indices_from(gram)] += reg
-        inverse = np.linalg.inv(gram)
-        weights = -inverse / inverse.diagonal()[None, :]
-        np.fill_diagonal(weights, 0)
-        return cls(weights.astype(np.float32))
-
-    @property
-    def num_items(self) -> int:
-        """Items it knows."""
-        return len(self.weights)
-
-    @property
-    def report(self) -> dict[str, object]:
-        """Nothing to tell."""
-        return {}
-
-    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Contexts times weights."""
-        for start in range(0, contexts.shape[0], block_rows):
-            yield np.asarray(contexts[start : start + block_rows] @ self.weights)
-
-    def to_arrays(self) -> tuple[dict[str, NDArray[np.float32]], dict[str, object]]:
-        """The weights."""
-        return {"weights": self.weights}, {}
-
-
 Figures = dict[Figure, float]
 
 
-def judge_infinite_ae(split: PaperSplit, rows: csr_array, reg: float) -> Figures:
-    """Test figures of ∞-AE fitted on some rows."""
+def judge_on(split: PaperSplit, rows: csr_array, recipe: Recipe) -> Figures:
+    """Test figures of a model fitted on some rows."""
+    model = fit_on(rows, recipe)
+    return {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}
+
+
+def fit_on(rows: csr_array, recipe: Recipe) -> FittedModel:
+    """Fit on rows of weight 1, none of which may be held out."""
     training = TrainingRows(
         rows,
         np.ones(rows.shape[0]),
         np.ones(rows.shape[0], dtype=np.bool_),
         np.ones(rows.shape[0], dtype=np.int32),
     )
-    model = InfiniteAE(reg=reg).fit(training, FitOptions(seed=0))
-    return {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}
+    return recipe.fit(training, FitOptions(seed=0))
 
 
-def judge_ease(split: PaperSplit, held: HoldOut, rows: csr_array, regs: list[float]) -> Figures:
-    """Test figures of EASE, its λ by validation."""
+def choose_recipe(held: HoldOut, rows: csr_array, recipes: Sequence[Recipe]) -> Recipe:
+    """The best for the validation users, each fitted on some rows.
 
-    def score(reg: float) -> float:
-        blocks = Ease.fit(rows, reg).score_blocks(held.contexts, 1024)
+    They are no rows of the users, so what a recipe chooses itself on a hold-out is not asked.
+    """
+
+    def score(recipe: Recipe) -> float:
+        blocks = fit_on(rows, recipe).score_blocks(held.contexts, 1024)
         return validation_score(blocks, held, "HR")
 
-    model = Ease.fit(rows, max(regs, key=score))
-    return {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}
-
-
-def best_reg(held: HoldOut, rows: csr_array, regs: tuple[float, ...]) -> float:
-    """λ of ∞-AE fitted on some rows, by the validation users."""
-    scores = {}
-    for reg in regs:
-        training = TrainingRows(
-            rows,
-            np.ones(rows.shape[0]),
-            np.ones(rows.shape[0], dtype=np.bool_),
-            np.ones(rows.shape[0], dtype=np.int32),
-        )
-        model = InfiniteAE(reg=reg).fit(training, FitOptions(seed=0))
-        scores[reg] = validation_score(model.score_blocks(held.contexts, 1024), held, "HR")
-    return max(scores, key=lambda reg: scores[reg])
+    return max(recipes, key=score)
 
 
 def tabulate(found: dict[str, list[Figures]]) -> Table:
@@ -167,14 +122,15 @@ def main() -> None:
         held = HoldOut(rows, asked.users.astype(np.int64), asked.targets[:, : rows.num_items])
         if arguments.all_users:
             reg = ALL_USERS_REG[arguments.split]
-            add(ALL_USERS, seed, judge_infinite_ae(split, rows.interactions, reg))
+            add(ALL_USERS, seed, judge_on(split, rows.interactions, InfiniteAE(reg=reg)))
             if arguments.ease:
-                regs = [200.0, 700.0, 1000.0, 2000.0]
-                add(ALL_USERS_EASE, seed, judge_ease(split, held, rows.interactions, regs))
+                model = Ease().fit_judged(held, rows, FitOptions(seed=0))
+                figures = {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}
+                add(ALL_USERS_EASE, seed, figures)
             drawn = np.random.default_rng(seed).choice(rows.num_rows, 500, replace=False)
             few = rows.interactions[drawn]
-            reg = best_reg(held, few, (0.3, 1.0, 5.0, 20.0))
-            add("500 random users", seed, judge_infinite_ae(split, few, reg))
+            kernels = [InfiniteAE(reg=reg) for reg in (0.3, 1.0, 5.0, 20.0)]
+            add("500 random users", seed, judge_on(split, few, choose_recipe(held, few, kernels)))
         for name in arguments.only:
             summary = distill_judged(held, SETTINGS[name], seed)
             report = summary.report
@@ -184,10 +140,12 @@ def main() -> None:
                 f"λ {report['reg']:g},",
                 f"{report['seconds']:.0f} s",
             )
-            add(name, seed, judge_infinite_ae(split, summary.rows, report["reg"]), *rest)
+            recipe = InfiniteAE(reg=report["reg"])
+            add(name, seed, judge_on(split, summary.rows, recipe), *rest)
             if arguments.ease:
-                regs = [0.1, 1.0, 5.0, 20.0]
-                add(f"{name}, EASE", seed, judge_ease(split, held, summary.rows, regs))
+                grid = [Ease(regs=(reg,)) for reg in (0.1, 1.0, 5.0, 20.0)]
+                chosen = choose_recipe(held, summary.rows, grid)
+                add(f"{name}, EASE", seed, judge_on(split, summary.rows, chosen))
     console.print(tabulate(found))
 
 
