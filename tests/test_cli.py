@@ -146,7 +146,7 @@ class TestHelp:
     def test_completion_knows_the_models(self):
         names = cli.replay.make_context("replay", []).command
         (option,) = [one for one in names.params if one.name == "models"]
-        items = option.shell_complete(click.Context(names), "infinite-ae,m")
+        items = option.shell_complete(click.Context(names), "infinite-ae,mv")
         assert [item.value for item in items] == ["infinite-ae,mvae"]
 
 
