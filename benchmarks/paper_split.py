@@ -14,68 +14,30 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models.protocol import FitOptions, FittedModel, TrainingRows
+from models.choosing import ChoosingRecipe
+from models.protocol import FitOptions
 from models.registry import MODELS, make_recipe
-from models.validation import HoldOut
 from replay.evaluate import evaluate
+from replay.study.paper.figures import PAPER, RERUN, SHOWN, Figure
+from replay.study.paper.lesson import judged_by_split
 from stream.paper_split import PaperSplit, read_paper_split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
-Figure = tuple[str, int | None]
-"""A metric and its cut-off."""
+SPLITS: Mapping[str, str] = {"ml-1m": "ml-1m", "magazine": "amazon-magazine"}
+"""File of a split, by the first word of its name -> data set of the paper."""
 
 
-def _printed(hr: float, ndcg: float, long_ndcg: float, psp: float) -> Mapping[Figure, float]:
-    """A row of the paper's Table 1."""
-    return {("HR", 10): hr, ("nDCG", 10): ndcg, ("nDCG", 100): long_ndcg, ("PSP", 10): psp}
-
-
-PUBLISHED: Mapping[tuple[str, str], Mapping[Figure, float]] = {
-    # The authors' code run on this very split, λ = 5 by validation.
-    ("ml-1m", "infinite-ae"): {
-        ("HR", 10): 31.91,
-        ("HR", 100): 60.91,
-        ("nDCG", 10): 33.39,
-        ("nDCG", 100): 43.33,
-        ("PSP", 10): 3.29,
-        ("AUC", None): 0.9457,
-    },
-    # The paper's table.
-    ("ml-1m", "mvae"): {("HR", 10): 21.70, ("nDCG", 10): 22.14},
-    ("ml-1m", "ease"): _printed(28.54, 29.88, 40.16, 3.06),
-    ("ml-1m", "mf"): _printed(24.63, 25.65, 35.62, 2.41),
-    ("ml-1m", "bias"): _printed(12.93, 13.74, 19.13, 1.07),
-    ("ml-1m", "pop"): _printed(13.07, 13.84, 19.49, 1.10),
-    ("magazine", "infinite-ae"): {("HR", 10): 27.09, ("nDCG", 10): 23.06},
-    ("magazine", "ease"): _printed(26.31, 22.84, 28.27, 12.96),
-    ("magazine", "mf"): _printed(18.36, 13.10, 21.76, 9.24),
-    ("magazine", "bias"): _printed(14.36, 8.33, 19.31, 6.73),
-    ("magazine", "pop"): _printed(14.35, 8.42, 19.38, 6.85),
-}
-
-SHOWN: tuple[Figure, ...] = (
-    ("HR", 10),
-    ("HR", 100),
-    ("nDCG", 10),
-    ("nDCG", 100),
-    ("PSP", 10),
-    ("AUC", None),
-)
-
-
-class JudgedRecipe(Protocol):
-    """A recipe that can choose on a hold-out that it is given."""
-
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedModel:
-        """Choose on `held`, fit on `rows`."""
-        ...
+def published(split: str, model: str) -> Mapping[Figure, float]:
+    """The authors' code run on this very split where that was done, else the paper's table."""
+    paper = SPLITS[split]
+    return RERUN.get((paper, model)) or PAPER[paper].get(model, {})
 
 
 @dataclass(frozen=True)
@@ -88,14 +50,12 @@ class Result:
     chosen: str
 
 
-def judge(recipe: JudgedRecipe, split: PaperSplit, seed: int, console: Console) -> Result:
+def judge(recipe: ChoosingRecipe, split: PaperSplit, seed: int, console: Console) -> Result:
     """Fit on train, test on train and validation."""
-    rows = TrainingRows.of_users(split.train)
-    judged = split.validation
-    held = HoldOut(rows, judged.users.astype(np.int64), judged.targets[:, : rows.num_items])
+    held = judged_by_split(split)
     options = FitOptions(seed=seed, progress=lambda text: console.print(f"  {text}", style="dim"))
     started = time.perf_counter()
-    model = recipe.fit_judged(held, rows, options)
+    model = recipe.fit_judged(held, held.training, options)
     fitted = time.perf_counter()
     figures = {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}
     told = {key: model.report[key] for key in ("reg", "updates", "epochs") if key in model.report}
@@ -109,7 +69,7 @@ def judge(recipe: JudgedRecipe, split: PaperSplit, seed: int, console: Console) 
 
 
 def show(
-    console: Console, title: str, results: Mapping[int, Result], published: Mapping[Figure, float]
+    console: Console, title: str, results: Mapping[int, Result], theirs: Mapping[Figure, float]
 ) -> None:
     """Print ours, seed by seed, with the published figures below and the gap of the mean."""
     table = Table(title=title)
@@ -130,9 +90,9 @@ def show(
         for figure in SHOWN
     }
     table.add_row("mean", *cells(mean))
-    table.add_row("published", *cells(published))
+    table.add_row("published", *cells(theirs))
     gaps = [
-        f"{100 * (mean[figure] / published[figure] - 1):+.2f}%" if figure in published else ""
+        f"{100 * (mean[figure] / theirs[figure] - 1):+.2f}%" if figure in theirs else ""
         for figure in SHOWN
     ]
     table.add_row("gap", *gaps)
@@ -177,8 +137,8 @@ def main() -> None:
                     seed=seed,
                     keep_repeats=arguments.keep_repeats,
                 )
-                results[seed] = judge(cast(JudgedRecipe, recipe), split, seed, console)
-            show(console, f"{model} on {name}", results, PUBLISHED.get((name, model), {}))
+                results[seed] = judge(cast(ChoosingRecipe, recipe), split, seed, console)
+            show(console, f"{model} on {name}", results, published(name, model))
 
 
 def _format(figure: Figure, value: float | None) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.choosing import judge
 from models.fitted_infinite_ae import (
     FittedInfiniteAE,
     replayed_from_manifest,
@@ -150,6 +151,8 @@ class InfiniteAE:
         rows = held.training
         if rows.teacher is not None:
             return self._sweep_taught(held, options)
+        if held.apart is not None:
+            return self._sweep_apart(held, options)
         others = np.setdiff1d(np.arange(rows.num_rows), held.users)
         order = np.concatenate([others, held.users])
         interactions = rows.interactions[order]
@@ -176,6 +179,15 @@ class InfiniteAE:
             model = system.solve(self._effective(reg), {})
             blocks = model.score_blocks(held.contexts, SCORE_ROWS)
             scores[reg] = validation_score(blocks, held, "HR", k=100, tie_seed=tie_seed)
+            options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
+        return scores
+
+    def _sweep_apart(self, held: HoldOut, options: FitOptions) -> dict[float, float]:
+        """`sweep` for judged rows that are no training rows; these are few, as in a summary."""
+        scores: dict[float, float] = {}
+        for reg in self.regs:
+            model = self._solve(held.training, reg, {}, options)
+            scores[reg] = judge(model.score_blocks(held.contexts, SCORE_ROWS), held, options)
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
 

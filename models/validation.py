@@ -23,16 +23,19 @@ class HoldOut:
         training: the rows that were given, in the same order, without what is held out.
         users: `(v,)` int64, numbers of the rows that are judged, ascending.
         targets: `(v, num_items)` float32 binary, what was taken from each of them; none is empty.
+        apart: `(v, num_items)` float32 binary, the contexts where those who are judged are no
+            training rows, as with a summary of them; `users` then numbers the rows they come from.
     """
 
     training: TrainingRows
     users: NDArray[np.int64]
     targets: csr_array
+    apart: csr_array | None = None
 
     @property
     def contexts(self) -> csr_array:
         """`(v, num_items)` what is left of each judged row: what a model scores and masks."""
-        return self.training.interactions[self.users]
+        return self.training.interactions[self.users] if self.apart is None else self.apart
 
 
 def hold_out(

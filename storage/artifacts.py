@@ -44,7 +44,7 @@ def save_arrays(
     path = folder / f"{name}{SUFFIX}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_synced(path, data)
+        write_synced(path, data)
     except OSError as error:
         raise StoreFault(f"{path}: cannot be written ({error.strerror}); check the disk") from error
     return path
@@ -71,6 +71,25 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return arrays, manifest
 
 
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, synced, replacing what was there.
+
+    Raises:
+        OSError: the disk refuses it; what was there stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
 def sweep_unfinished(folder: Path) -> None:
     """Remove what writers that were killed had not renamed yet; nobody may be writing."""
     for left in folder.glob(f".*{SUFFIX}.*"):
@@ -91,17 +110,3 @@ def _checksum(arrays: Mapping[str, NDArray[Any]], manifest: str) -> str:
         digest.update(f"\x1f{key}\x1f{array.dtype.str}\x1f{array.shape}\x1f".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +13,12 @@ from storage.errors import UserError
 from storage.matrices import UserRows
 from stream.assembly import assemble, binary, pair_matrix
 from stream.evaluation import Evaluation
+from stream.random_split import PART_NAMES
+
+_COLUMNS = ("user_id", "item_id", "split")
+
+PARTS = PART_NAMES[:3]
+"""What `split` holds in the rows that are used."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,7 @@ def read_paper_split(
     item_ids, columns = np.unique(items, return_inverse=True)
     shape = (len(user_ids), len(item_ids))
     matrices = {
-        name: pair_matrix(rows[parts == name], columns[parts == name], shape)
-        for name in ("train", "validation", "test")
+        name: pair_matrix(rows[parts == name], columns[parts == name], shape) for name in PARTS
     }
     for name, matrix in matrices.items():
         if matrix.nnz == 0:
@@ -91,12 +97,28 @@ def read_paper_split(
     )
 
 
-def _read(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]:
+def has_split(path: Path) -> bool:
+    """Whether a file is Parquet and has a column `split`."""
+    try:
+        return _COLUMNS[2] in pq.read_schema(path).names
+    except (OSError, ValueError):
+        return False
+
+
+def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.str_]]:
     """Users, items and parts of the rows that are used."""
     try:
-        table = pq.read_table(path, columns=["user_id", "item_id", "split"])
+        missing = [name for name in _COLUMNS if name not in pq.read_schema(path).names]
+        if missing:
+            raise UserError(
+                f"{path}: cannot be read as a split log: it has no column {', '.join(missing)}"
+            )
+        table = pq.read_table(path, columns=list(_COLUMNS))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: cannot be read as a split log: {error}") from None
+    empty = [name for name in _COLUMNS if table[name].null_count]
+    if empty:
+        raise UserError(f"{path}: cannot be read as a split log: {empty[0]} has empty cells")
     parts = table["split"].to_numpy().astype(str)
-    used = np.isin(parts, ("train", "validation", "test"))
+    used = np.isin(parts, PARTS)
     return table["user_id"].to_numpy()[used], table["item_id"].to_numpy()[used], parts[used]

@@ -34,7 +34,7 @@ ALL_PHASES = frozenset({*PHASES.values(), ELSEWHERE})
 
 _FUNCTIONS = (
     "shutil.copyfile",
-    "storage.artifacts._write_synced",
+    "storage.artifacts.write_synced",
     "memory.distill.save_progress",
     "memory.distill_memory._Spoken.step",
     "models.infinite_ae.InfiniteAE.fit",

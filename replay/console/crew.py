@@ -22,14 +22,15 @@ _SHORTEST = 0.05
 
 
 @contextmanager
-def watch_crew(console: Console) -> Iterator[Watch]:
+def watch_crew(console: Console, num_tasks: int = 0) -> Iterator[Watch]:
     """A bar for each task at work on a terminal; elsewhere a line per task and refit.
 
     Args:
         console: writes to stderr, so that results keep stdout for themselves.
+        num_tasks: tells how many of so many are done; 0 for tasks that are few and long.
     """
     if not console.is_terminal:
-        yield lambda event: _print_line(console, event)
+        yield _Lines(console, num_tasks)
         return
     with Progress(
         TextColumn("{task.description}", markup=False),
@@ -41,15 +42,16 @@ def watch_crew(console: Console) -> Iterator[Watch]:
         console=console,
         transient=True,
     ) as bars:
-        yield _Bars(bars)
+        yield _Bars(bars, num_tasks)
 
 
 class _Bars:
-    """One bar per task."""
+    """One bar per task, and one of all where they are many."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: Progress, num_tasks: int) -> None:
         self._bars = bars
         self._of: dict[str, TaskID] = {}
+        self._all = bars.add_task("all", total=num_tasks, doing="") if num_tasks else None
 
     def __call__(self, event: TaskEvent) -> None:
         name = event.task.name
@@ -67,21 +69,35 @@ class _Bars:
             self._bars.console.print(_lost(event), markup=False)
         elif event.kind == "done":
             self._bars.remove_task(bar)
+            if self._all is not None:
+                self._bars.advance(self._all)
 
 
-def _print_line(console: Console, event: TaskEvent) -> None:
+class _Lines:
     """For logs."""
-    text = None
-    if event.kind in ("begun", "done"):
-        text = f"{event.task.name}: {event.kind}"
-    elif event.kind == "lost":
-        text = _lost(event)
-    elif event.kind == "finished" and (event.details["seconds"] or 0.0) >= _SHORTEST:
-        cell = event.details["cell"]
-        text = f"{event.task.name}: period {cell['fit_period']} {cell['model']} ("
-        text += f"{format_seconds(event.details['seconds'])})"
-    if text is not None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def __init__(self, console: Console, num_tasks: int) -> None:
+        self._console, self._num_tasks, self._num_done = console, num_tasks, 0
+
+    def __call__(self, event: TaskEvent) -> None:
+        text = self._describe(event)
+        if text is not None:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _describe(self, event: TaskEvent) -> str | None:
+        name = event.task.name
+        if event.kind == "begun":
+            return f"{name}: begun"
+        if event.kind == "done":
+            self._num_done += 1
+            count = f" ({self._num_done} of {self._num_tasks})" if self._num_tasks else ""
+            return f"{name}: done{count}"
+        if event.kind == "lost":
+            return _lost(event)
+        if event.kind == "finished" and (event.details["seconds"] or 0.0) >= _SHORTEST:
+            cell, seconds = event.details["cell"], format_seconds(event.details["seconds"])
+            return f"{name}: period {cell['fit_period']} {cell['model']} ({seconds})"
+        return None
 
 
 def _lost(event: TaskEvent) -> str:

@@ -68,6 +68,15 @@ def parse_seeds(_ctx: click.Context, _param: click.Parameter, texts: Sequence[st
     return tuple(map(int, parts))
 
 
+def parse_counts(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
+    """`25,50` and `100` -> (25, 50, 100)."""
+    parts = _split(texts)
+    for part in parts:
+        if not part.isdecimal() or int(part) < 1:
+            raise click.BadParameter(f"'{part}' is no number; give some from 1 on, such as 25,100")
+    return tuple(map(int, parts))
+
+
 def parse_settings(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
     """`model.setting=value` -> (model, setting, value); JSON where it can be read so, else text."""
     settings = []
@@ -265,6 +274,15 @@ def limit_options(command: Any) -> Any:
         show_default=True,
         callback=parse_memory,
         help="What a fit may take: 8GiB, 500MiB, or a share of the machine's memory.",
+    )(command)
+
+
+def workers_option(command: Any) -> Any:
+    """`--workers`."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Processes at a time, of one thread each.  [default: one per core, one on a GPU]",
     )(command)
 
 

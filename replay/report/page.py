@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -93,12 +94,16 @@ class Section:
         note: a paragraph under it.
         tables: drawn in this order.
         pictures: heading -> what stands under it, each a caption and an SVG element of our own.
+        legend: of the pictures, names and signs; their colours follow from the order.
+        links: words and relative addresses of other pages of the report.
     """
 
     title: str
     note: str = ""
     tables: tuple[Table, ...] = ()
     pictures: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    legend: Sequence[tuple[str, str]] = ()
+    links: Sequence[tuple[str, str]] = ()
 
 
 def render_page(
@@ -121,12 +126,6 @@ def render_page(
         findings: sentences at the top, unless what the differences say.
         sections: stand between the pictures and the finer tables.
     """
-    environment = Environment(
-        loader=PackageLoader("replay.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
     panels = [make_panels(summary, *one) for one in headline_metrics(summary)]
     extra = (
         differences_table(summary),
@@ -135,24 +134,80 @@ def render_page(
         periods_table(data.periods),
         timings_table(data),
     )
-    return environment.get_template("page.html.j2").render(
+    return _render(
         title=title or _title(data),
         subtitle=_subtitle(data),
         unfinished=_unfinished(data),
         findings=headline(summary) if findings is None else findings,
         means=means_table(summary) if summary.means else None,
+        empty="Nothing could be judged: no user of a later period had enough to ask about.",
         plots=_plots(panels),
         bands=any(line.has_band for row in panels for panel in row for line in panel.lines),
         legend=_legend(summary),
-        sections=[_with_markup(section) for section in sections],
+        sections=sections,
         tables=[table for table in extra if _has_rows(table)],
         period_tables=period_tables(summary),
         meanings=MEANINGS,
         settings=settings_rows(summary.config),
-        colours=COLOURS,
         version=data.run.versions.get("perennial", ""),
         started=_minute(data.run.started),
         ended=_minute(data.run.ended) if data.run.ended else "",
+    )
+
+
+def render_sections(
+    title: str,
+    subtitle: str,
+    *,
+    sections: Sequence[Section],
+    version: str,
+    findings: Sequence[str] = (),
+    meanings: Sequence[tuple[str, str]] = (),
+    settings: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Render a page that is no replay's, of the same make; see `render_page`.
+
+    Args:
+        title: of the page.
+        subtitle: a line below it.
+        sections: all that it has.
+        version: of Perennial.
+        findings: sentences at the top.
+        meanings: words and what they mean.
+        settings: names and values.
+    """
+    return _render(
+        title=title,
+        subtitle=subtitle,
+        findings=findings,
+        sections=sections,
+        meanings=meanings,
+        settings=settings,
+        version=version,
+    )
+
+
+_NOTHING: Mapping[str, Any] = {
+    **dict.fromkeys(("unfinished", "empty", "started", "ended"), ""),
+    **dict.fromkeys(("plots", "legend", "tables", "period_tables"), ()),
+    "means": None,
+    "bands": False,
+}
+"""What a page has of the parts that it is not given."""
+
+
+def _render(sections: Sequence[Section], **parts: Any) -> str:
+    """Fill in the template."""
+    environment = Environment(
+        loader=PackageLoader("replay.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        **{**_NOTHING, **parts},
+        sections=[_with_markup(section) for section in sections],
+        colours=COLOURS,
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: each metric over the periods, a line per strategy, a panel per model."""
+"""Pictures of lines: each metric over the periods or another axis, a panel per model."""
 
 import io
 import re
@@ -71,19 +71,19 @@ STYLE: Any = {
 
 @dataclass(frozen=True)
 class Line:
-    """A strategy over the periods.
+    """A strategy over the periods, or whatever else the axis has.
 
     Attributes:
         style: index of its colour and marker.
-        periods: the evaluated periods, ascending.
-        mean: over the seeds.
+        periods: the evaluated periods, ascending; empty for what holds all along the axis.
+        mean: over the seeds, one for each period.
         low: the lowest seed; the same as `mean` with one seed.
         high: the highest seed.
     """
 
     label: str
     style: int
-    periods: Sequence[int]
+    periods: Sequence[float]
     mean: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
@@ -96,12 +96,21 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric of one model."""
+    """One metric of one model.
+
+    Attributes:
+        along: what the axis has from left to right.
+        ticks: where it is labelled; empty for whole numbers as they fit.
+        log: whether it is logarithmic.
+    """
 
     model: str
     metric: str
     k: int | None
     lines: tuple[Line, ...]
+    along: str = "evaluated period"
+    ticks: tuple[float, ...] = ()
+    log: bool = False
 
     @property
     def axis_label(self) -> str:
@@ -143,21 +152,28 @@ def save_plots(summary: Summary, folder: Path) -> tuple[Path, ...]:
     Returns:
         The files written.
     """
-    written = []
+    written: tuple[Path, ...] = ()
     for metric, k in headline_metrics(summary):
         panels = make_panels(summary, metric, k)
-        if not panels:
-            continue
-        stem = metric_label(metric, k).lower().replace("@", "-at-")
-        with rc_context(STYLE):
-            figure = draw_metric(panels)
-            for suffix in ("png", "svg"):
-                path = folder / f"{stem}.{suffix}"
-                metadata = {"Date": None} if suffix == "svg" else {}
-                figure.savefig(
-                    path, dpi=160, metadata=metadata, facecolor="white", bbox_inches="tight"
-                )
-                written.append(path)
+        if panels:
+            with rc_context(STYLE):
+                written += save_figure(draw_metric(panels), folder, file_stem(metric, k))
+    return written
+
+
+def file_stem(metric: str, k: int | None) -> str:
+    """`hr-at-10`: what files of a metric are called."""
+    return metric_label(metric, k).lower().replace("@", "-at-")
+
+
+def save_figure(figure: Figure, folder: Path, stem: str) -> tuple[Path, ...]:
+    """Write a figure as PNG and as SVG, the same bytes each time."""
+    written = []
+    for suffix in ("png", "svg"):
+        path = folder / f"{stem}.{suffix}"
+        metadata = {"Date": None} if suffix == "svg" else {}
+        figure.savefig(path, dpi=160, metadata=metadata, facecolor="white", bbox_inches="tight")
+        written.append(path)
     return tuple(written)
 
 
@@ -168,7 +184,7 @@ def draw_metric(panels: Sequence[Panel]) -> Figure:
     for axes, panel in zip(grid[0], panels, strict=True):
         _draw_panel(axes, panel)
         axes.set_title(panel.model, pad=10)
-        axes.set_xlabel("evaluated period")
+        axes.set_xlabel(panel.along)
     grid[0][0].set_ylabel(panels[0].axis_label)
     styles = {line.label: line for panel in panels for line in panel.lines}
     handles = {
@@ -212,12 +228,13 @@ def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
         axes = figure.subplots()
         _draw_panel(axes, panel)
         axes.set_ylim(limits)
-        axes.set_xlabel("evaluated period")
+        axes.set_xlabel(panel.along)
         buffer = io.StringIO()
         figure.savefig(
             buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )
-    return fit_for_page(buffer.getvalue(), name, f"{panel.axis_label} of {panel.model} by period")
+    along = "period" if panel.along == Panel.along else panel.along
+    return fit_for_page(buffer.getvalue(), name, f"{panel.axis_label} of {panel.model} by {along}")
 
 
 def _line(label: str, style: int, values: Mapping[int, Sequence[float]]) -> Line:
@@ -234,23 +251,44 @@ def _line(label: str, style: int, values: Mapping[int, Sequence[float]]) -> Line
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
     """Lines, markers and bands; later strategies do not hide earlier ones' markers."""
+    if panel.log:
+        axes.set_xscale("log")
     for line in panel.lines:
-        colour = COLOURS[line.style % len(COLOURS)][0]
-        if line.has_band:
-            axes.fill_between(
-                line.periods, line.low, line.high, color=colour, alpha=_BAND_ALPHA, linewidth=0
-            )
-        axes.plot(
-            line.periods,
-            line.mean,
-            color=colour,
-            marker=MARKERS[line.style % len(MARKERS)],
-            markeredgewidth=0,
-            label=line.label,
-        )
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1))
+        if line.periods:
+            _draw_line(axes, line)
+        else:
+            _draw_across(axes, line)
+    if panel.ticks:
+        axes.set_xticks(panel.ticks, [f"{tick:,g}" for tick in panel.ticks])
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.margins(x=0.03, y=0.08)
+
+
+def _draw_line(axes: Axes, line: Line) -> None:
+    colour = COLOURS[line.style % len(COLOURS)][0]
+    if line.has_band:
+        axes.fill_between(
+            line.periods, line.low, line.high, color=colour, alpha=_BAND_ALPHA, linewidth=0
+        )
+    axes.plot(
+        line.periods,
+        line.mean,
+        color=colour,
+        marker=MARKERS[line.style % len(MARKERS)],
+        markeredgewidth=0,
+        label=line.label,
+    )
+
+
+def _draw_across(axes: Axes, line: Line) -> None:
+    """What holds all along the axis: dashed, without markers."""
+    colour = COLOURS[line.style % len(COLOURS)][0]
+    if line.has_band:
+        axes.axhspan(line.low[0], line.high[0], color=colour, alpha=_BAND_ALPHA, linewidth=0)
+    axes.axhline(line.mean[0], color=colour, linestyle="--", linewidth=1.5, label=line.label)
 
 
 def fit_for_page(svg: str, name: str, label: str) -> str:

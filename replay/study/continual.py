@@ -120,7 +120,7 @@ def run_continual(
                 tasks,
                 study.num_workers,
                 folder,
-                lambda task: _collect(store, Path(task.request.store)),
+                lambda task: _collect(store, _own_store(folder, task.name)),
                 watch,
             )
         shutil.rmtree(folder)
@@ -135,8 +135,13 @@ def _task(part: Part, folder: Path, snapshot: Path) -> Task:
     name = f"{config.strategies[0]} seed {config.seeds[0]}"
     if config.held_out is not None:
         name += " transfer"
-    own = folder / f"{name.replace(' ', '-')}{_SUFFIX}"
+    own = _own_store(folder, name)
     return Task(name, Request(str(snapshot), str(own), config), part.num_missing)
+
+
+def _own_store(folder: Path, name: str) -> Path:
+    """The store in which the worker of a task works."""
+    return folder / f"{name.replace(' ', '-')}{_SUFFIX}"
 
 
 def _collect(store: Store, path: Path) -> None:

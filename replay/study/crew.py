@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from replay.study.worker import REFUSED, Request
+from replay.study.serving import REFUSED
 from storage.errors import UserError
 
 Json = Any
@@ -36,12 +36,20 @@ _ONE_THREAD = {
 _XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false"
 
 
+class Request(Protocol):
+    """What a worker is to do."""
+
+    def to_line(self) -> str:
+        """One line of JSON."""
+        ...
+
+
 @dataclass(frozen=True)
 class Task:
     """A part of a study that runs by itself.
 
     Attributes:
-        name: for people.
+        name: for people; no two tasks of a study have the same.
         request: what the worker is told.
         num_cells: that it has to make.
     """
@@ -98,7 +106,7 @@ def run_tasks(
     """Work through tasks in several processes.
 
     Args:
-        tasks: taken in this order; when one is taken up again, it goes on from its own store.
+        tasks: taken in this order; one that is taken up again goes on from what it had made.
         num_workers: processes at a time.
         folder: takes what workers write to standard error.
         collect: called with each task that is done, in this process.
@@ -152,7 +160,7 @@ def _start(
     lines: "queue.Queue[tuple[int, str | None]]",
     command: Sequence[str],
 ) -> _Worker:
-    log = folder / f"{Path(task.request.store).stem}.log"
+    log = folder / f"{task.name.replace(' ', '-')}.log"
     with log.open("a") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command,

@@ -1,29 +1,21 @@
 """One task of a study in a process of its own: `python -m replay.study.worker`, asked by a line.
 
 The process works in a store of its own, a copy of the log, so that the study's store has one
-writer. It reads its request from standard input, tells events on standard output, a JSON object a
-line, and ends when standard input does: a worker does not outlive who started it.
+writer.
 """
 
 import json
-import os
 import shutil
 import sys
-import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
 from replay.config import ReplayConfig
 from replay.progress import CellFinished, CellStarted, Event, StageMessage
-from storage.errors import UserError
+from replay.study.serving import serve, tell
 from storage.snapshot import copy_file
-
-REFUSED = 2
-"""Exit code of a task that the user must change something for; it is not tried again."""
 
 
 @dataclass(frozen=True)
@@ -52,22 +44,14 @@ class Request:
 
 def main() -> int:
     """Serve one request; returns the exit code."""
-    request = Request.from_line(sys.stdin.readline())
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    try:
-        _work(request)
-    except UserError as error:
-        _tell({"event": "refused", "text": str(error)})
-        return REFUSED
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return serve(_work)
 
 
-def _work(request: Request) -> None:
+def _work(line: str) -> None:
     from replay.loop import run_replay
     from storage.store import Store
 
+    request = Request.from_line(line)
     path = Path(request.store)
     if not path.exists():
         copy_store(Path(request.snapshot), path)
@@ -83,24 +67,14 @@ def copy_store(snapshot: Path, path: Path) -> None:
     copy_file(snapshot, path)
 
 
-def _end_with_input() -> None:
-    """Leave at once when who started this process is gone; what is committed stays."""
-    sys.stdin.read()
-    os._exit(1)
-
-
 def _tell_event(event: Event) -> None:
     if isinstance(event, CellStarted):
-        _tell({"event": "started", "cell": asdict(event.cell)})
+        tell({"event": "started", "cell": asdict(event.cell)})
     elif isinstance(event, StageMessage):
-        _tell({"event": "stage", "text": event.text})
+        tell({"event": "stage", "text": event.text})
     elif isinstance(event, CellFinished):
         seconds = None if event.cell is None else sum(event.cell.stages.values())
-        _tell({"event": "finished", "cell": asdict(event.name), "seconds": seconds})
-
-
-def _tell(event: Mapping[str, Any]) -> None:
-    print(json.dumps(event), flush=True)  # noqa: T201 - the protocol with who started us
+        tell({"event": "finished", "cell": asdict(event.name), "seconds": seconds})
 
 
 if __name__ == "__main__":

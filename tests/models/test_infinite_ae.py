@@ -411,3 +411,15 @@ def test_the_ml_1m_split_scores_as_the_authors_code_does(shared_data):
     }
     for metric, value in authors.items():
         assert found[metric] == pytest.approx(value, rel=0.005), metric
+
+
+def test_judged_apart_is_judged_alike():
+    """The contexts of training rows, given as if they were others', choose the same λ."""
+    rows = training_rows(dense_rows(60))
+    held = hold_out(rows, seed=0)
+    apart = replace(held, apart=held.contexts)
+    recipe, options = InfiniteAE(regs=(1.0, 20.0)), FitOptions(seed=0)
+    expected, found = recipe.sweep(held, options), recipe.sweep(apart, options)
+    assert found == pytest.approx(expected)
+    model = recipe.fit_judged(apart, apart.training, options)
+    assert model.report["reg"] == max(expected, key=lambda reg: (expected[reg], reg))

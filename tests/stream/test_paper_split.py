@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import UserError
-from stream.paper_split import read_paper_split
+from stream.paper_split import has_split, read_paper_split
 
 
 def write(path, rows):
@@ -71,11 +71,25 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "b.parquet")
     with pytest.raises(UserError, match="cannot be read as a split log"):
         read_paper_split(tmp_path / "b.parquet")
+    with pytest.raises(UserError, match="it has no column item_id, split"):
+        read_paper_split(tmp_path / "b.parquet")
+    holes = pa.table({"user_id": [1, None], "item_id": [1, 2], "split": ["train", "test"]})
+    pq.write_table(holes, tmp_path / "d.parquet")
+    with pytest.raises(UserError, match="user_id has empty cells"):
+        read_paper_split(tmp_path / "d.parquet")
     (tmp_path / "c.parquet").write_text("no parquet")
     with pytest.raises(UserError, match="cannot be read as a split log"):
         read_paper_split(tmp_path / "c.parquet")
     with pytest.raises(UserError, match="cannot be read as a split log"):
         read_paper_split(tmp_path / "absent.parquet")
+
+
+def test_knows_a_file_that_has_a_split(small, tmp_path):
+    assert has_split(small)
+    pq.write_table(pa.table({"user_id": [1]}), tmp_path / "b.parquet")
+    (tmp_path / "c.csv").write_text("user_id,item_id,split\n")
+    for other in ("b.parquet", "c.csv", "absent.parquet"):
+        assert not has_split(tmp_path / other)
 
 
 @pytest.mark.slow

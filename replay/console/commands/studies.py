@@ -1,4 +1,4 @@
-"""`study`: many replays at once."""
+"""`study`: many fits at once."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ import click
 
 from models.registry import DEFAULT_MODELS, MODELS
 from replay.console.asked_log import open_asked_log
+from replay.console.commands.paper_studies import COMMANDS
 from replay.console.parameters import (
     download_options,
     folder_option,
@@ -17,6 +18,7 @@ from replay.console.parameters import (
     log_options,
     reading_options,
     replay_options,
+    workers_option,
 )
 from replay.strategies.registry import STRATEGIES, STUDY_STRATEGIES
 
@@ -25,18 +27,18 @@ from replay.strategies.registry import STRATEGIES, STUDY_STRATEGIES
 
 @click.group()
 def study() -> None:
-    """Many replays at once, in parallel, and one report of them."""
+    """Many fits at once, in parallel, and one report of them."""
+
+
+for _command in COMMANDS:
+    study.add_command(_command)
 
 
 @study.command(name="continual")
 @log_options
 @click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option.")
 @replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    help="Processes at a time, of one thread each.  [default: one per core, one on a GPU]",
-)
+@workers_option
 @click.option(
     "--transfer/--no-transfer",
     default=True,

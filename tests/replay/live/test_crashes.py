@@ -50,7 +50,7 @@ def test_every_phase_is_hit(campaign):
     for label in (
         "before COMMIT",
         "after COMMIT",
-        "after _write_synced",
+        "after write_synced",
         "before the rename to live.duckdb",
         "after the rename to live.duckdb.snapshot",
         "after copyfile",

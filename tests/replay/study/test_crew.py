@@ -14,7 +14,8 @@ from toys import fill, write_log
 from replay.config import ModelChoice, ReplayConfig
 from replay.study import crew
 from replay.study.crew import COMMAND, Task, run_tasks, worker_environment
-from replay.study.worker import REFUSED, Request
+from replay.study.serving import REFUSED
+from replay.study.worker import Request
 from storage.errors import UserError
 from storage.store import Store
 

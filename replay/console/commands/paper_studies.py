@@ -1,0 +1,162 @@
+"""`study table1` and the other studies on the paper's random split, made from their registry."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from models.registry import MODELS
+from replay.console.asked_log import default_cache, given
+from replay.console.parameters import (
+    READING,
+    download_options,
+    file_option,
+    folder_option,
+    json_option,
+    names_option,
+    parse_counts,
+    parse_seeds,
+    reading_options,
+    settings_option,
+    workers_option,
+)
+from replay.study.paper.figures import PAPER
+from replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, Entry
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+def make_command(name: str, entry: Entry) -> click.Command:
+    """The command of a study."""
+
+    def call(**options: Any) -> None:
+        _study(name, options)
+
+    call.__doc__ = entry.help
+    command: Any = call
+    for option in (
+        download_options,
+        reading_options,
+        json_option,
+        folder_option(
+            "-o",
+            "--output",
+            text="Keep cells here, and write page, table and pictures.  [default: studies]",
+        ),
+        workers_option,
+        settings_option,
+        *_choices(entry),
+        *_LOG_OPTIONS,
+        click.argument("source", required=False),
+    ):
+        command = option(command)
+    return click.command(name=name)(command)
+
+
+def _choices(entry: Entry) -> tuple[Callable[[Any], Any], ...]:
+    """Which cells there are, in reversed order."""
+    seeds, users = (",".join(map(str, numbers)) for numbers in (entry.seeds, entry.users))
+    return (
+        click.option(
+            "--seed",
+            "seeds",
+            multiple=True,
+            metavar="INTEGER",
+            default=(seeds,),
+            callback=parse_seeds,
+            help=f"Seeds of all draws; repeatable or with commas.  [default: {seeds}]",
+        ),
+        click.option(
+            "--users",
+            multiple=True,
+            metavar="INTEGER",
+            default=(users,),
+            callback=parse_counts,
+            help=f"Users that are kept or made; repeatable or with commas.  [default: {users}]",
+        ),
+        names_option("--sampler", "samplers", ROW_MAKERS, entry.samplers or tuple(ROW_MAKERS)),
+        names_option("--model", "models", MODELS, entry.default_models),
+    )
+
+
+_LOG_OPTIONS = (
+    click.option(
+        "--keep-repeats",
+        is_flag=True,
+        help="Count test items that stand in the context as misses, as the paper's authors do.",
+    ),
+    click.option(
+        "--split-seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Of the split of a log that has none.",
+    ),
+    click.option(
+        "--paper",
+        type=click.Choice(tuple(PAPER)),
+        help="Whose published figures stand beside ours.  [default: told by the source's name]",
+    ),
+    file_option(
+        "--split",
+        text="A Parquet file with the columns user_id, item_id and split, taken as it is.",
+        required=False,
+    ),
+    click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option."),
+)
+
+
+def _study(name: str, options: dict[str, Any]) -> None:
+    """Open the split, make the cells, report."""
+    from rich.console import Console
+
+    from replay.console.crew import watch_crew
+    from replay.console.paper_study import asked_study, print_paper_study
+    from replay.console.screen import show_bar
+    from replay.machine import default_workers
+    from replay.report.paper import write_paper_study
+    from replay.study.paper.cell import Ground
+    from replay.study.paper.found import Found, describe_study
+    from replay.study.paper.opening import SplitRequest, open_split
+    from replay.study.paper.registry import find_study
+    from replay.study.paper.running import count_tasks, run_cells
+    from storage.versions import read_versions
+
+    if options["named"] is not None and options["source"] is not None:
+        raise click.UsageError("the source is given twice; leave one out")
+    study, output = find_study(name), options["output"] or Path("studies")
+    request = SplitRequest(
+        source=options["named"] or options["source"],
+        split=options["split"],
+        paper=options["paper"],
+        seed=options["split_seed"],
+        reading=given({field: options[field] for field in READING}),
+    )
+    errors = Console(stderr=True)
+    with show_bar(errors) as progress:
+        cache = options["cache"] or default_cache()
+        split = open_split(
+            request, output, cache=cache, mirror=options["mirror"], progress=progress
+        )
+    asked = asked_study(options, split.num_users, lambda text: click.echo(text, err=True))
+    num_workers = options["workers"] or default_workers()
+    ground = Ground(
+        str(split.path), split.content, str(output), options["keep_repeats"], read_versions()
+    )
+    cells = study.cells(asked)
+    with watch_crew(errors, count_tasks(ground, cells)) as watch:
+        records = run_cells(ground, cells, num_workers, watch)
+    found = Found.of(name, study, split, describe_study(split, asked, ground), records)
+    written = write_paper_study(found, output)
+    if options["as_json"]:
+        click.echo(json.dumps(found.to_json(), allow_nan=False))
+        return
+    print_paper_study(found, Console())
+    for path in written:
+        click.echo(path)
+
+
+COMMANDS = tuple(make_command(name, entry) for name, entry in PAPER_STUDIES.items())
+"""The studies' commands, for the group that lists them."""

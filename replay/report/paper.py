@@ -1,0 +1,225 @@
+"""A study on the paper's split as a page, numbers, a table and pictures, and an index of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import rc_context
+
+from replay.report.content import Table, metric_label
+from replay.report.details import settings_rows
+from replay.report.dots import DOT_STYLE, OURS, PUBLISHED, Dot, DotPanel, draw_dots, inline_dots
+from replay.report.files import PAGE, write_folder
+from replay.report.page import MEANINGS, Section, render_sections
+from replay.report.paper_tables import (
+    choices_table,
+    costs_table,
+    figures_table,
+    published_table,
+)
+from replay.report.plots import (
+    MARKER_SIGNS,
+    STYLE,
+    Line,
+    Panel,
+    draw_metric,
+    file_stem,
+    inline_svg,
+    save_figure,
+    value_range,
+)
+from replay.study.paper.figures import SHOWN, Figure
+from replay.study.paper.found import Found
+from replay.study.paper.protocol import Axis
+from replay.study.paper.registry import PAPER_STUDIES, find_study
+from replay.study.paper.results import Group
+from replay.summaries import write_table
+from storage.errors import UserError
+
+TABLE = "table.parquet"
+INDEX = "index.html"
+
+_MEANINGS = (
+    *(one for one in MEANINGS if one[0] != "±"),
+    ("±", "Standard error over the seeds: how much the mean would vary with other draws."),
+    (
+        "user_stderr",
+        "In the files: how much a figure would vary with other test users of the same kind.",
+    ),
+)
+
+
+def write_paper_study(found: Found, folder: Path) -> tuple[Path, ...]:
+    """Write the page, the numbers and pictures of a study into its own folder, and the index.
+
+    Args:
+        found: the study.
+        folder: of all studies; this one's is in it, and what an earlier run wrote is replaced.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        UserError: a folder cannot be written.
+    """
+    own = folder / found.name
+    written = write_folder(
+        own, render_paper_study(found), found.to_json(), lambda plots: _save(found, plots)
+    )
+    write_table(found.to_table(), own / TABLE)
+    return (*written, own / TABLE, _write_index(folder, found))
+
+
+def render_paper_study(found: Found) -> str:
+    """The study as one self-contained HTML page."""
+    others = (published_table(found), choices_table(found), costs_table(found))
+    sections = (
+        Section("What was asked", found.study.about),
+        _table_section(figures_table(found)),
+        _pictures(found),
+        *(_table_section(table) for table in others if table is not None),
+    )
+    return render_sections(
+        f"{found.study.title} on {found.split.source}",
+        _subtitle(found),
+        findings=found.study.tell(found.groups),
+        sections=sections,
+        meanings=_MEANINGS,
+        settings=settings_rows(found.config),
+        version=found.records[0].versions.get("perennial", "") if found.records else "",
+    )
+
+
+def make_axis_panels(groups: Sequence[Group], axis: Axis, figure: Figure) -> tuple[Panel, ...]:
+    """A panel per model, a line per sampler; each has the same style in every panel."""
+    styles = style_order(groups, axis)
+    ticks = sorted({place for one in groups if (place := axis.place(one)) is not None})
+    panels = []
+    for model in dict.fromkeys(group.model for group in groups):
+        mine = [one for one in groups if one.model == model and figure in one.estimates]
+        lines = [
+            _line([one for one in mine if axis.line(one) == label], label, number, axis, figure)
+            for number, label in enumerate(styles)
+            if any(axis.line(one) == label for one in mine)
+        ]
+        panels.append(Panel(model, *figure, tuple(lines), axis.label, tuple(ticks), log=axis.log))
+    return tuple(panels)
+
+
+def style_order(groups: Sequence[Group], axis: Axis) -> tuple[str, ...]:
+    """The lines in the order that gives them their colours and markers."""
+    return tuple(dict.fromkeys(axis.line(group) for group in groups))
+
+
+def make_dot_panel(found: Found, figure: Figure) -> DotPanel:
+    """A dot per group."""
+    dots = []
+    for group in found.groups:
+        mean = group.mean(figure)
+        if mean is not None:
+            low, high = _range(group, figure)
+            label = group.model if group.users is None else f"{group.model}, {group.rows_name}"
+            dots.append(Dot(label, mean, low, high, found.published(group, figure)))
+    return DotPanel(*figure, tuple(dots))
+
+
+def _table_section(table: Table) -> Section:
+    return Section(table.title, tables=(table,))
+
+
+def _pictures(found: Found) -> Section:
+    if found.study.axis is None:
+        panels = [make_dot_panel(found, figure) for figure in SHOWN]
+        pictures = {
+            "": [
+                (metric_label(panel.metric, panel.k), inline_dots(panel, f"dots-{number}"))
+                for number, panel in enumerate(panels)
+                if panel.dots
+            ]
+        }
+        legend = [OURS, PUBLISHED] if found.has_published else []
+        return Section("In pictures", pictures=pictures, legend=legend)
+    drawn: dict[str, list[tuple[str, str]]] = {}
+    for number, figure in enumerate(SHOWN):
+        lines = make_axis_panels(found.groups, found.study.axis, figure)
+        lines = tuple(panel for panel in lines if panel.lines)
+        for place, panel in enumerate(lines):
+            svg = inline_svg(panel, f"plot-{number}-{place}", value_range(lines))
+            drawn.setdefault(metric_label(*figure), []).append((panel.model, svg))
+    labels = style_order(found.groups, found.study.axis)
+    signs = [MARKER_SIGNS[number % len(MARKER_SIGNS)] for number in range(len(labels))]
+    return Section(
+        "In pictures",
+        "Lines are means over the seeds, bands reach from the lowest seed to the highest; all users"
+        " are dashed where the axis says nothing about them.",
+        pictures=drawn,
+        legend=list(zip(labels, signs, strict=True)),
+    )
+
+
+def _save(found: Found, plots: Path) -> tuple[Path, ...]:
+    """Every picture as PNG and SVG."""
+    written: tuple[Path, ...] = ()
+    if found.study.axis is None:
+        panels = [panel for one in SHOWN if (panel := make_dot_panel(found, one)).dots]
+        with rc_context(DOT_STYLE):
+            return save_figure(draw_dots(panels), plots, found.name) if panels else ()
+    with rc_context(STYLE):
+        for figure in SHOWN:
+            panels_of = make_axis_panels(found.groups, found.study.axis, figure)
+            if all(panel.lines for panel in panels_of):
+                written += save_figure(draw_metric(panels_of), plots, file_stem(*figure))
+    return written
+
+
+def _line(groups: Sequence[Group], label: str, style: int, axis: Axis, figure: Figure) -> Line:
+    places = [axis.place(group) for group in groups]
+    along = [place for place in places if place is not None]
+    ranges = [_range(group, figure) for group in groups]
+    means = [group.estimates[figure].mean for group in groups]
+    return Line(
+        label, style, along, means, [low for low, _ in ranges], [high for _, high in ranges]
+    )
+
+
+def _range(group: Group, figure: Figure) -> tuple[float, float]:
+    """The lowest and the highest seed."""
+    values = [
+        one.mean
+        for record in group.records
+        for one in record.values
+        if (one.metric, one.k) == figure and one.mean is not None
+    ]
+    return min(values), max(values)
+
+
+def _subtitle(found: Found) -> str:
+    split = found.split
+    train, validation, test = split.num_interactions
+    return (
+        f"{split.num_users:,} users, {split.num_items:,} items; {train:,} interactions in train,"
+        f" {validation:,} in validation, {test:,} in test: {split.origin}."
+    )
+
+
+def _write_index(folder: Path, found: Found) -> Path:
+    """The page that links the studies of a folder."""
+    links = [
+        (find_study(name).title, f"{name}/{PAGE}")
+        for name in PAPER_STUDIES
+        if (folder / name / PAGE).is_file()
+    ]
+    version = found.records[0].versions.get("perennial", "") if found.records else ""
+    page = render_sections(
+        "The paper's studies",
+        "Each study is a page of its own.",
+        sections=[Section("Studies", links=links)],
+        version=version,
+    )
+    path = folder / INDEX
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written ({error.strerror}); name another folder"
+        ) from error
+    return path

@@ -1,0 +1,164 @@
+"""The tables of a study on the paper's split."""
+
+from collections.abc import Sequence
+
+from replay.report.content import (
+    Entry,
+    Table,
+    format_bytes,
+    format_seconds,
+    format_value,
+    metric_label,
+)
+from replay.study.paper.figures import SHOWN, Figure, difference_percent
+from replay.study.paper.found import Found
+from replay.study.paper.record import Record
+from replay.study.paper.results import Estimate, Group, choice_of
+
+
+def figures_table(found: Found) -> Table:
+    """The six figures of each group; below each the standard error over the seeds."""
+    best = {figure: _best(found.groups, figure) for figure in SHOWN}
+    rows = tuple(
+        (*_labels(found, group), *(_entry(group, figure, best[figure]) for figure in SHOWN))
+        for group in found.groups
+    )
+    seeds = len(found.groups[0].records) if found.groups else 0
+    note = "Test users; best in bold."
+    if seeds > 1:
+        note += f" Mean of {seeds} seeds ± its standard error, were other seeds drawn."
+    return Table(
+        title="Figures",
+        columns=(*_columns(found), *(metric_label(*figure) for figure in SHOWN)),
+        rows=rows,
+        num_labels=2,
+        note=note,
+    )
+
+
+def published_table(found: Found) -> Table | None:
+    """Ours beside the paper's; `None` where it has none."""
+    if not found.has_published:
+        return None
+    figures = [
+        figure
+        for figure in SHOWN
+        if any(found.published(group, figure) is not None for group in found.groups)
+    ]
+    rows = []
+    for group in found.groups:
+        entries = [_beside(found, group, figure) for figure in figures]
+        if any(entry.detail for entry in entries):
+            rows.append((*_labels(found, group), *entries))
+    return Table(
+        title="Beside the paper's figures",
+        columns=(*_columns(found), *(metric_label(*figure) for figure in figures)),
+        rows=tuple(rows),
+        num_labels=2,
+        note="How far our figures are from the paper's, in per cent of these.",
+    )
+
+
+def costs_table(found: Found) -> Table:
+    """Seconds and memory of a cell."""
+    rows = []
+    for group in found.groups:
+        made = group.mean_seconds("rows")
+        texts = (
+            _extent([record.num_rows for record in group.records]),
+            _extent([record.num_interactions for record in group.records]),
+            format_seconds(made) if group.users is not None else "–",
+            format_seconds(group.mean_seconds("fit")),
+            format_seconds(group.mean_seconds("test")),
+            format_bytes(group.peak_bytes),
+        )
+        rows.append((*_labels(found, group), *map(Entry, texts)))
+    return Table(
+        title="Time and memory",
+        columns=(
+            *_columns(found),
+            "rows",
+            "interactions",
+            "distil or sample",
+            "fit",
+            "test",
+            "peak",
+        ),
+        rows=tuple(rows),
+        num_labels=2,
+        note="Seconds of a seed, in a process of one thread; the fit includes the choice of"
+        " settings. Peak: the largest size of a process that made the rows, or fitted and tested.",
+    )
+
+
+def choices_table(found: Found) -> Table:
+    """What each model chose, seed by seed."""
+    rows = []
+    for group in found.groups:
+        for record in group.records:
+            labels = (*_labels(found, group), Entry(str(record.seed)))
+            rows.append((*labels, Entry(_validation(record)), Entry(_choice(record))))
+    return Table(
+        title="What was chosen",
+        columns=(*_columns(found), "seed", "validation", "chosen"),
+        rows=tuple(rows),
+        num_labels=3,
+        note="By HR@100 on the validation interactions, or nDCG@100 for mvae. All trials stand in"
+        " report.json, with each cell.",
+    )
+
+
+def _columns(found: Found) -> tuple[str, str]:
+    """Headings of the labels; the page has the last one large."""
+    return ("trained on", "model") if found.study.axis is None else ("model", "trained on")
+
+
+def _labels(found: Found, group: Group) -> tuple[Entry, Entry]:
+    model, rows = Entry(group.model), Entry(group.rows_name)
+    return (rows, model) if found.study.axis is None else (model, rows)
+
+
+def _best(groups: Sequence[Group], figure: Figure) -> float | None:
+    return max((mean for one in groups if (mean := one.mean(figure)) is not None), default=None)
+
+
+def _entry(group: Group, figure: Figure, best: float | None) -> Entry:
+    one: Estimate | None = group.estimates.get(figure)
+    if one is None:
+        return Entry("–")
+    detail = "" if one.stderr is None else f"± {format_value(figure[0], one.stderr)}"
+    return Entry(format_value(figure[0], one.mean), detail, best=one.mean == best)
+
+
+def _beside(found: Found, group: Group, figure: Figure) -> Entry:
+    ours, theirs = group.mean(figure), found.published(group, figure)
+    if ours is None or theirs is None:
+        return Entry("–")
+    difference = f"{difference_percent(ours, theirs):+.1f}%".replace("-", "−")
+    return Entry(difference, f"of {format_value(figure[0], theirs)}")
+
+
+def _validation(record: Record) -> str:
+    choice = choice_of(record)
+    # ∞-AE tells the score of each λ instead.
+    scores = record.fit_report.get("validation")
+    if isinstance(scores, dict) and scores:
+        return f"{max(scores.values()):.2f}"
+    for name in ("validation_HR@100", "validation_nDCG@100"):
+        if choice.get(name) is not None:
+            return f"{choice[name]:.2f}"
+    return "–"
+
+
+def _choice(record: Record) -> str:
+    told = {name: v for name, v in choice_of(record).items() if not name.startswith("validation")}
+    texts = [
+        f"{'λ' if name == 'reg' else name} {f'{value:.4g}' if isinstance(value, float) else value}"
+        for name, value in told.items()
+    ]
+    return ", ".join(texts) or "nothing"
+
+
+def _extent(values: Sequence[int]) -> str:
+    """`500`, or `448 to 500`."""
+    return " to ".join(dict.fromkeys(f"{value:,}" for value in (min(values), max(values))))

@@ -1,0 +1,132 @@
+"""Rows that are made of a split once, synthetic or sampled, and kept for every model and study."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from memory.distill import distill_judged
+from memory.samplers.registry import find_sampler
+from models.fitted_infinite_ae import rows_to_arrays
+from models.validation import HoldOut
+from replay.clock import Clock, Stopwatch
+from replay.study.paper.cell import DISTILL, Ground, Rows
+from replay.study.paper.lesson import judged_by_split
+from storage.artifacts import SUFFIX, load_arrays, save_arrays
+from storage.errors import UserError
+from stream.paper_split import read_paper_split
+from stream.seeds import derive_seed
+
+Json = Any
+"""What `json.dumps` takes."""
+
+FOLDER = "rows"
+"""Where the files lie in a study's folder."""
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Rows from their file.
+
+    Attributes:
+        rows: `(n, num_items)` float32, values in (0, 1].
+        seconds: that making them took.
+        peak_bytes: largest size of the process that made them.
+        report: how they were made.
+    """
+
+    rows: csr_array
+    seconds: float
+    peak_bytes: int
+    report: Mapping[str, Json]
+
+
+def rows_path(ground: Ground, rows: Rows, seed: int) -> Path:
+    """The file of rows that are made."""
+    return Path(ground.folder) / FOLDER / f"{ground.rows_key(rows, seed)}{SUFFIX}"
+
+
+def make_rows(
+    ground: Ground,
+    rows: Rows,
+    seed: int,
+    say: Callable[[str], None],
+    clock: Clock | None = None,
+) -> Path:
+    """Distil or sample, and write the file whole or not at all.
+
+    Args:
+        ground: of the study.
+        rows: which.
+        seed: every draw derives from it.
+        say: called with a few words as it goes on.
+        clock: tells the time and the memory.
+
+    Raises:
+        UserError: the split cannot be read, or the file cannot be written.
+    """
+    clock = clock or Clock()
+    held = judged_by_split(read_paper_split(Path(ground.split)))
+    watch = Stopwatch(clock)
+    with watch.stage("rows"):
+        made, report = _make(held, rows, derive_seed(seed, "paper rows", rows.sampler), say)
+    manifest = {
+        "num_items": int(made.shape[1]),
+        "rows": rows.describe(),
+        "seed": seed,
+        "seconds": watch.stages["rows"],
+        "peak_bytes": clock.peak_rss_bytes(),
+        "report": report,
+    }
+    path = rows_path(ground, rows, seed)
+    return save_arrays(path.parent, path.name.removesuffix(SUFFIX), rows_to_arrays(made), manifest)
+
+
+def read_kept_rows(path: Path) -> KeptRows:
+    """Read what `make_rows` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    arrays, manifest = load_arrays(path)
+    try:
+        shape = (len(arrays["offsets"]) - 1, int(manifest["num_items"]))
+        parts = (arrays["values"], arrays["items"], arrays["offsets"])
+        rows = csr_array(parts, shape=shape)
+        rows.check_format(full_check=True)
+        return KeptRows(rows, manifest["seconds"], manifest["peak_bytes"], manifest["report"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path}: does not hold rows ({error}); delete it") from None
+
+
+class _Listener:
+    """Passes the steps of a distillation on in words."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._steps = say, 0
+
+    def started(self, num_steps: int) -> None:
+        """At most so many steps."""
+        self._steps = num_steps
+
+    def step(self, step: int, loss: float | None, validation: float | None) -> None:
+        """One step further."""
+        if validation is not None:
+            self._say(f"distilling, step {step} of {self._steps}, HR@100 {validation:.2f}")
+
+
+def _make(
+    held: HoldOut, rows: Rows, seed: int, say: Callable[[str], None]
+) -> tuple[csr_array, dict[str, Json]]:
+    """The rows, and how they came about."""
+    if rows.sampler == DISTILL:
+        summary = distill_judged(held, rows.distillation(), seed, listener=_Listener(say))
+        # What lies in memory says nothing about the rows.
+        return summary.rows, {k: v for k, v in summary.report.items() if k != "seconds"}
+    assert rows.users is not None  # noqa: S101 - a sampler is asked for so many
+    say(f"sampling {rows.users:,} users")
+    sample = find_sampler(rows.sampler)(held.training.interactions, rows.users, seed)
+    return sample.rows.astype(np.float32), {"interactions": int(sample.rows.nnz)}

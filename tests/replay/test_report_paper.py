@@ -1,0 +1,150 @@
+"""The pages of the paper's studies: all is there, nothing from elsewhere, no name trusted."""
+
+import dataclasses
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pyarrow.parquet as pq
+import pytest
+from browser import Browser, find_browser
+from paper_toys import make_found, make_record
+from test_report_page import EVIL, read
+
+from replay.report.paper import render_paper_study, write_paper_study
+from replay.report.paper_tables import (
+    choices_table,
+    costs_table,
+    figures_table,
+    published_table,
+)
+from replay.study.paper.registry import find_study
+from storage.errors import UserError
+
+MODELS = ("infinite-ae", "mvae", "ease")
+
+
+def make_table1(**given):
+    records = [make_record(model=model, seed=seed) for model in MODELS for seed in (0, 1)]
+    records += [make_record("distill-cf", 500, "infinite-ae", seed=seed) for seed in (0, 1)]
+    return make_found("table1", find_study("table1"), records, **given)
+
+
+STUDIES = {"table1": make_table1}
+
+
+@pytest.fixture(params=STUDIES)
+def found(request):
+    return STUDIES[request.param]()
+
+
+def texts(table):
+    return [[entry.text for entry in row] for row in table.rows]
+
+
+class TestPage:
+    def test_it_needs_nothing_else_and_its_pictures_are_whole(self, found):
+        page = render_paper_study(found)
+        reader = read(page)
+        assert reader.loads == []
+        assert len(set(reader.ids)) == len(reader.ids)
+        without_names = re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
+        assert not re.search(r"https?:|@import|url\((?!#)|src=", without_names)
+        svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+        assert len(svgs) >= 6
+        for svg in svgs:
+            ElementTree.fromstring(svg)  # noqa: S314  # our own
+
+    def test_it_says_what_was_found(self, found):
+        words = " ".join(read(render_paper_study(found)).words)
+        for text in (
+            f"{found.study.title} on ml-1m",
+            "What was asked",
+            "Figures",
+            "In pictures",
+            "What was chosen",
+            "Time and memory",
+            "Settings",
+            *found.study.tell(found.groups),
+        ):
+            assert text in words
+
+    def test_names_are_never_trusted(self, found):
+        records = [
+            dataclasses.replace(one, model=dataclasses.replace(one.model, name="<b>&"))
+            for one in found.records
+        ]
+        evil = make_found(found.name, found.study, records, paper=None, source=EVIL)
+        page = render_paper_study(evil)
+        assert "<script" not in page
+        assert "<b>" not in page
+        assert EVIL in "".join(read(page).words)
+
+    def test_it_is_written_with_numbers_table_pictures_and_an_index(self, found, tmp_path):
+        written = write_paper_study(found, tmp_path)
+        own = tmp_path / found.name
+        assert written[0] == own / "report.html"
+        assert all(path.is_file() for path in written)
+        assert {path.suffix for path in (own / "plots").iterdir()} == {".png", ".svg"}
+        assert json.loads((own / "report.json").read_text())["study"] == found.name
+        table = pq.read_table(own / "table.parquet")
+        assert table.to_pylist() == found.rows()
+        index = (tmp_path / "index.html").read_text()
+        assert read(index).loads == [("a", "href", f"{found.name}/report.html")]
+        before = [path.read_bytes() for path in written if path.suffix in (".svg", ".html")]
+        write_paper_study(found, tmp_path)
+        assert before == [path.read_bytes() for path in written if path.suffix in (".svg", ".html")]
+
+    def test_a_folder_that_cannot_be_written_is_told_of(self, found, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(UserError, match="cannot be written"):
+            write_paper_study(found, tmp_path / "file")
+
+
+class TestTable1:
+    def test_a_row_per_group_best_in_bold(self):
+        table = figures_table(make_table1())
+        assert [row[:2] for row in texts(table)] == [
+            ["all users", "infinite-ae"],
+            ["all users", "mvae"],
+            ["all users", "ease"],
+            ["distill-cf 500", "infinite-ae"],
+        ]
+        assert texts(table)[0][2:] == ["10.50", "50.50", "9.50", "20.50", "2.50", "0.9000"]
+        assert table.rows[0][2].detail == "± 0.50"
+        assert table.rows[0][2].best
+
+    def test_the_paper_stands_beside_it(self):
+        table = published_table(make_table1())
+        assert table.columns[2:] == ("HR@10", "nDCG@10", "nDCG@100", "PSP@10")
+        # 10.5 / 21.70 is 0.48387.
+        assert table.rows[1][2].text == "−51.6%"
+        assert table.rows[1][2].detail == "of 21.70"
+        assert published_table(make_table1(paper=None)) is None
+
+    def test_what_was_chosen_and_what_it_took(self):
+        found = make_table1()
+        rows = texts(choices_table(found))
+        assert len(rows) == 8
+        assert rows[0][2:] == ["0", "50.00", "λ 5"]
+        costs = texts(costs_table(found))
+        assert costs[0][2:] == ["1,000", "5,000", "–", "2.5 s", "1.0 s", "1.0 GiB"]
+        assert costs[3][2:] == ["500", "5,000", "1 min 00 s", "2.5 s", "1.0 s", "2.0 GiB"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_browser() is None, reason="no chromium on the path")
+def test_the_pages_in_a_browser(tmp_path):
+    pages = [write_paper_study(make(), tmp_path)[0] for make in STUDIES.values()]
+    ask = (
+        "window.innerWidth - document.documentElement.scrollWidth",
+        "[...document.querySelectorAll('svg')].filter(one => one.getBoundingClientRect().height"
+        " < 50 || one.getBoundingClientRect().right > window.innerWidth).length",
+    )
+    with Browser(find_browser()) as browser:
+        for page in (*pages, tmp_path / "index.html"):
+            for width, scale, dark in ((1280, 1, False), (390, 3, True)):
+                seen = browser.look(page.as_uri(), width, 844, scale=scale, dark=dark, ask=ask)
+                assert (seen.errors, seen.requests) == ([], [])
+                assert seen.values[0] >= 0, "the page is wider than the window"
+                assert seen.values[1] == 0

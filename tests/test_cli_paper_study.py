@@ -1,0 +1,143 @@
+"""The studies on the paper's split, as a person calls them, on a small file."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+import cli
+
+sys.path.insert(0, str(Path(__file__).parent / "replay"))
+
+from paper_toys import write_split
+
+FAST = (
+    *("--model", "infinite-ae", "--set", "infinite-ae.reg=5", "--seed", "0", "--users", "16"),
+    *("--set", "distill-cf.num_steps=2", "--set", "distill-cf.validate_every=1"),
+)
+
+
+def call(*arguments: object) -> click.testing.Result:
+    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
+
+
+def call_well(*arguments: object) -> click.testing.Result:
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def assert_fails(result: click.testing.Result, words: str, exit_code: int = 1) -> None:
+    """One line on stderr, beside remarks that came before, and nothing on stdout."""
+    assert result.exit_code == exit_code, result.output
+    assert result.stdout == ""
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert words in errors[0]
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory) -> Path:
+    return write_split(tmp_path_factory.mktemp("split") / "split.parquet")
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    """40 users and 25 items, one line a minute, and a user with two items."""
+    generator = np.random.default_rng(7)
+    users, items = generator.integers(40, size=900), generator.integers(25, size=900)
+    lines = [f"u{u},i{i},{60 * t}\n" for t, (u, i) in enumerate(zip(users, items, strict=True))]
+    lines += ["few,i1,1\n", "few,i2,2\n"]
+    path = tmp_path_factory.mktemp("log") / "visits.csv"
+    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    return path
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+class TestTable1:
+    def test_a_split_as_it_stands(self, split, here):
+        options = ("--split", split, "--paper", "ml-1m", "-o", "out", "--workers", "2")
+        result = call_well("study", "table1", *options, *FAST, "--json")
+        printed = json.loads(result.stdout, parse_constant=pytest.fail)
+        assert list(printed) == ["study", "config", "table", "cells"]
+        assert printed["config"]["num_users"] == 40
+        assert [cell["sampler"] for cell in printed["cells"]] == ["all-users", "distill-cf"]
+        assert {one["metric"] for one in printed["table"]} == {"HR", "nDCG", "PSP", "AUC"}
+        whole = next(one for one in printed["table"] if (one["metric"], one["k"]) == ("HR", 10))
+        assert whole["difference_percent"] == pytest.approx(100 * (whole["mean"] / 31.51 - 1))
+        assert "all-users infinite-ae seed 0: done (" in result.stderr
+        assert (here / "out" / "index.html").is_file()
+        again = call_well("study", "table1", *options, *FAST)
+        assert "begun" not in again.stderr
+        for words in ("Figures", "Beside the paper", "What was chosen", "Time and memory"):
+            assert words in again.stdout
+
+    def test_a_log_without_a_split(self, log, here):
+        result = call_well("study", "table1", "--source", log, "-o", "out", *FAST, "--json")
+        config = json.loads(result.stdout)["config"]
+        assert (config["source"], config["num_users"], config["paper"]) == ("visits", 40, None)
+        made = pq.read_table(here / "out" / "splits" / "visits-0.parquet").to_pylist()
+        assert {row["user_id"] for row in made} == {f"u{number}" for number in range(40)}
+        assert {row["split"] for row in made} == {"train", "validation", "test"}
+        pairs = {(row["user_id"], row["item_id"]) for row in made}
+        assert len(pairs) == len(made)
+        lines = log.read_text().splitlines()[1:]
+        given = {tuple(line.split(",")[:2]) for line in lines}
+        assert pairs == {pair for pair in given if pair[0] != "few"}
+
+
+class TestRefusals:
+    def test_what_was_not_understood(self, split, here):
+        study = ("study", "table1", "--split", split)
+        assert_fails(call(*study, "--model", "nonsense"), "'nonsense' is unknown", 2)
+        assert_fails(call(*study, "--sampler", "nonsense"), "'nonsense' is unknown", 2)
+        assert_fails(call(*study, "--workers", "0"), "'--workers'", 2)
+        assert_fails(call(*study, "--users", "0"), "'0' is no number", 2)
+        assert_fails(call(*study, "--seed", "x"), "'x' is no seed", 2)
+        assert_fails(call(*study, "--paper", "netflix"), "'--paper'", 2)
+        assert_fails(call("study", "table1", "a", "--source", "b"), "the source is given twice", 2)
+        assert list(here.iterdir()) == []
+
+    def test_files_that_are_no_split(self, log, here):
+        study = ("study", "table1")
+        assert_fails(call(*study, "--split", "absent.parquet"), "cannot be read as a split log")
+        assert_fails(call(*study, "--split", log), "cannot be read as a split log")
+        assert_fails(call(*study, "nothing.csv"), "'nothing.csv' is neither a file")
+        short = here / "short.csv"
+        short.write_text("user_id,item_id,timestamp\na,x,1\na,y,2\na,z,3\n")
+        assert_fails(call(*study, short), "no user of the log has 6 different items")
+        part = write_split(here / "part.parquet")
+        table = pq.read_table(part)
+        pq.write_table(table.filter([one != "test" for one in table["split"].to_pylist()]), part)
+        assert_fails(call(*study, part), "no row's split is 'test'")
+
+    def test_settings_that_fit_nothing(self, split, here):
+        study = ("study", "table1", "--split", split, "--model", "infinite-ae")
+        assert_fails(call(*study, "--set", "mvae.latent=3"), "for a model that does not run")
+        assert_fails(call(*study, "--set", "distill-cf.nonsense=3"), "has no setting 'nonsense'")
+
+
+def test_more_users_than_there_are_is_said(split, here, monkeypatch):
+    monkeypatch.setattr("replay.study.paper.running.run_cells", lambda *_: 1 / 0)
+    result = call("study", "table1", "--split", split, "--users", "16,500,900", *FAST[:4])
+    assert "--users 500, 900: the split has 40 users, so that many are taken instead" in (
+        result.stderr
+    )
+
+
+def test_help_lists_the_studies():
+    text = call_well("study", "--help").stdout
+    assert "table1" in text
+    assert "continual" in text
+    assert "--split-seed" in call_well("study", "table1", "--help").stdout
