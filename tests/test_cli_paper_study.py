@@ -97,6 +97,25 @@ class TestTable1:
         assert pairs == {pair for pair in given if pair[0] != "few"}
 
 
+@pytest.mark.slow
+def test_rows_are_shared_by_studies_with_the_same_output(split, here):
+    common = ("--split", split, "-o", "out", "--sampler", "user-rns", "--users", "8,16")
+    seeds = ("--seed", "0")
+    first = call_well("study", "sample-efficiency", *common, *seeds, "--set", "infinite-ae.reg=5")
+    assert "user-rns 8 seed 0: done" in first.stderr
+    mvae = ("--model", "mvae", "--set", "mvae.max_updates=2", "--set", "mvae.hidden=4")
+    second = call_well("study", "transfer", *common, *seeds, *mvae)
+    begun = [line for line in second.stderr.splitlines() if line.endswith(": begun")]
+    assert sorted(begun) == [
+        "all-users mvae seed 0: begun",
+        "user-rns 16 mvae seed 0: begun",
+        "user-rns 8 mvae seed 0: begun",
+    ]
+    index = (here / "out" / "index.html").read_text()
+    assert "sample-efficiency/report.html" in index
+    assert "transfer/report.html" in index
+
+
 class TestRefusals:
     def test_what_was_not_understood(self, split, here):
         study = ("study", "table1", "--split", split)
@@ -138,6 +157,6 @@ def test_more_users_than_there_are_is_said(split, here, monkeypatch):
 
 def test_help_lists_the_studies():
     text = call_well("study", "--help").stdout
-    assert "table1" in text
-    assert "continual" in text
+    for name in ("continual", "table1", "sample-efficiency", "transfer"):
+        assert name in text
     assert "--split-seed" in call_well("study", "table1", "--help").stdout

@@ -12,6 +12,7 @@ from replay.report.paper_tables import (
     costs_table,
     figures_table,
     published_table,
+    shares_table,
 )
 from replay.report.tables import render_table
 from replay.study.paper.cell import DISTILL
@@ -52,10 +53,10 @@ def asked_study(options: Mapping[str, Any], num_users: int, say: Callable[[str],
 
 def print_paper_study(found: Found, console: Console) -> None:
     """The tables of a study and what they say."""
-    beside = published_table(found)
-    tables = [figures_table(found), *([] if beside is None else [beside])]
-    for table in (*tables, choices_table(found), costs_table(found)):
-        console.print(render_table(table, console.width))
-        console.print()
+    for make in (figures_table, published_table, shares_table, choices_table, costs_table):
+        table = make(found)
+        if table is not None:
+            console.print(render_table(table, console.width))
+            console.print()
     for sentence in found.study.tell(found.groups):
         console.print(sentence, markup=False, highlight=False)

@@ -15,6 +15,7 @@ from replay.report.paper_tables import (
     costs_table,
     figures_table,
     published_table,
+    shares_table,
 )
 from replay.report.plots import (
     MARKER_SIGNS,
@@ -71,7 +72,7 @@ def write_paper_study(found: Found, folder: Path) -> tuple[Path, ...]:
 
 def render_paper_study(found: Found) -> str:
     """The study as one self-contained HTML page."""
-    others = (published_table(found), choices_table(found), costs_table(found))
+    others = [make(found) for make in (published_table, shares_table, choices_table, costs_table)]
     sections = (
         Section("What was asked", found.study.about),
         _table_section(figures_table(found)),
@@ -145,15 +146,22 @@ def _pictures(found: Found) -> Section:
         for place, panel in enumerate(lines):
             svg = inline_svg(panel, f"plot-{number}-{place}", value_range(lines))
             drawn.setdefault(metric_label(*figure), []).append((panel.model, svg))
-    labels = style_order(found.groups, found.study.axis)
-    signs = [MARKER_SIGNS[number % len(MARKER_SIGNS)] for number in range(len(labels))]
     return Section(
         "In pictures",
         "Lines are means over the seeds, bands reach from the lowest seed to the highest; all users"
         " are dashed where the axis says nothing about them.",
         pictures=drawn,
-        legend=list(zip(labels, signs, strict=True)),
+        legend=_legend(found.groups, found.study.axis),
     )
+
+
+def _legend(groups: Sequence[Group], axis: Axis) -> list[tuple[str, str]]:
+    """The lines with their markers; a dash for one that holds all along the axis."""
+    across = {axis.line(group) for group in groups if axis.place(group) is None}
+    return [
+        (label, "╌╌" if label in across else MARKER_SIGNS[number % len(MARKER_SIGNS)])
+        for number, label in enumerate(style_order(groups, axis))
+    ]
 
 
 def _save(found: Found, plots: Path) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from replay.study.paper.figures import SHOWN, Figure, difference_percent
 from replay.study.paper.found import Found
 from replay.study.paper.record import Record
 from replay.study.paper.results import Estimate, Group, choice_of
+from replay.study.paper.telling import share_of_whole
 
 
 def figures_table(found: Found) -> Table:
@@ -56,6 +57,33 @@ def published_table(found: Found) -> Table | None:
         rows=tuple(rows),
         num_labels=2,
         note="How far our figures are from the paper's, in per cent of these.",
+    )
+
+
+def shares_table(found: Found) -> Table | None:
+    """HR@10 along the axis in per cent of the model's on all users; `None` without an axis."""
+    axis = found.study.axis
+    if axis is None:
+        return None
+    groups = found.groups
+    places = sorted({place for one in groups if (place := axis.place(one)) is not None})
+    rows = []
+    for model, line in dict.fromkeys((one.model, axis.line(one)) for one in groups):
+        mine = {
+            axis.place(one): share_of_whole(one, groups)
+            for one in groups
+            if (one.model, axis.line(one)) == (model, line)
+        }
+        if any(place in mine for place in places):
+            shares = [mine.get(place) for place in places]
+            entries = [Entry("–" if one is None else f"{one:.1f}%") for one in shares]
+            rows.append((Entry(model), Entry(line), *entries))
+    return Table(
+        title="In relation to all users",
+        columns=("model", "trained on", *(axis.name(place) for place in places)),
+        rows=tuple(rows),
+        num_labels=2,
+        note="HR@10 in per cent of the same model's on all users.",
     )
 
 

@@ -11,12 +11,13 @@ from browser import Browser, find_browser
 from paper_toys import make_found, make_record
 from test_report_page import EVIL, read
 
-from replay.report.paper import render_paper_study, write_paper_study
+from replay.report.paper import make_axis_panels, render_paper_study, write_paper_study
 from replay.report.paper_tables import (
     choices_table,
     costs_table,
     figures_table,
     published_table,
+    shares_table,
 )
 from replay.study.paper.registry import find_study
 from storage.errors import UserError
@@ -30,7 +31,24 @@ def make_table1(**given):
     return make_found("table1", find_study("table1"), records, **given)
 
 
-STUDIES = {"table1": make_table1}
+def make_few(name="sample-efficiency", models=("infinite-ae",)):
+    """Rows of two samplers, the synthetic ones better the more they are."""
+    records = [make_record(model=model, seed=seed) for model in models for seed in (0, 1)]
+    records += [
+        make_record(sampler, users, model, seed, HR=HR)
+        for model in models
+        for sampler, figures in (("distill-cf", (8.0, 9.8)), ("user-rns", (5.0, 8.0)))
+        for users, HR in zip((25, 500), figures, strict=True)
+        for seed in (0, 1)
+    ]
+    return make_found(name, find_study(name), records)
+
+
+STUDIES = {
+    "table1": make_table1,
+    "sample-efficiency": make_few,
+    "transfer": lambda: make_few("transfer", ("ease", "mvae")),
+}
 
 
 @pytest.fixture(params=STUDIES)
@@ -130,6 +148,38 @@ class TestTable1:
         costs = texts(costs_table(found))
         assert costs[0][2:] == ["1,000", "5,000", "–", "2.5 s", "1.0 s", "1.0 GiB"]
         assert costs[3][2:] == ["500", "5,000", "1 min 00 s", "2.5 s", "1.0 s", "2.0 GiB"]
+
+
+class TestFewRows:
+    def test_shares_are_of_all_users(self):
+        table = shares_table(make_few())
+        assert table.columns == ("model", "trained on", "25", "500")
+        # (8.0 + 9.0) / 2 of (10.0 + 11.0) / 2 is 80.952%.
+        assert texts(table) == [
+            ["infinite-ae", "distill-cf", "81.0%", "98.1%"],
+            ["infinite-ae", "user-rns", "52.4%", "81.0%"],
+        ]
+        assert shares_table(make_table1()) is None
+
+    def test_it_says_from_how_many_users_on_it_is_enough(self):
+        (sentence,) = find_study("sample-efficiency").tell(make_few().groups)
+        assert sentence == (
+            "95% of what infinite-ae has in HR@10 on all users takes 500 users of distill-cf; not"
+            " even 500 of user-rns (81.0%)."
+        )
+
+    def test_a_panel_per_model_and_a_line_per_sampler(self):
+        found = make_few("transfer", ("ease", "mvae"))
+        panels = make_axis_panels(found.groups, found.study.axis, ("HR", 10))
+        assert [panel.model for panel in panels] == ["ease", "mvae"]
+        assert panels[0].log
+        assert panels[0].ticks == (25, 500)
+        whole, distilled, sampled = panels[1].lines
+        assert (whole.label, whole.periods, whole.mean) == ("all users", [], [10.5])
+        assert (distilled.label, distilled.periods) == ("distill-cf", [25, 500])
+        assert distilled.mean == pytest.approx([8.5, 10.3])
+        assert (sampled.low, sampled.high) == ([5.0, 8.0], [6.0, 9.0])
+        assert len({line.style for line in panels[0].lines}) == 3
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ def make_command(name: str, entry: Entry) -> click.Command:
         workers_option,
         settings_option,
         *_choices(entry),
+        *((_PAPER_OPTION,) if entry.beside_paper else ()),
         *_LOG_OPTIONS,
         click.argument("source", required=False),
     ):
@@ -81,6 +82,12 @@ def _choices(entry: Entry) -> tuple[Callable[[Any], Any], ...]:
     )
 
 
+_PAPER_OPTION = click.option(
+    "--paper",
+    type=click.Choice(tuple(PAPER)),
+    help="Whose published figures stand beside ours.  [default: told by the source's name]",
+)
+
 _LOG_OPTIONS = (
     click.option(
         "--keep-repeats",
@@ -93,11 +100,6 @@ _LOG_OPTIONS = (
         default=0,
         show_default=True,
         help="Of the split of a log that has none.",
-    ),
-    click.option(
-        "--paper",
-        type=click.Choice(tuple(PAPER)),
-        help="Whose published figures stand beside ours.  [default: told by the source's name]",
     ),
     file_option(
         "--split",
@@ -130,7 +132,7 @@ def _study(name: str, options: dict[str, Any]) -> None:
     request = SplitRequest(
         source=options["named"] or options["source"],
         split=options["split"],
-        paper=options["paper"],
+        paper=options.get("paper"),
         seed=options["split_seed"],
         reading=given({field: options[field] for field in READING}),
     )

@@ -81,12 +81,14 @@ class Axis:
         label: below the axis.
         place: of a group; `None` where it holds all along the axis, as all users do.
         line: which line a group belongs to.
+        name: of a place, heading its column.
         log: whether the axis is logarithmic.
     """
 
     label: str
     place: Callable[[Group], float | None]
     line: Callable[[Group], str]
+    name: Callable[[float], str]
     log: bool = False
 
 

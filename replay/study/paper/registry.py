@@ -18,6 +18,9 @@ ROW_MAKERS: Mapping[str, str] = {"distill-cf": "memory.distill:distill_judged", 
 """What makes few rows of many: name on the command line -> where it is."""
 
 
+_NUMBERS = (25, 50, 100, 200, 500, 1000)
+
+
 @dataclass(frozen=True)
 class Entry:
     """A study, as the command line needs it.
@@ -29,6 +32,7 @@ class Entry:
         samplers: asked for rows unless told; empty for all.
         users: rows of each sampler unless told.
         seeds: unless told.
+        beside_paper: whether it has a table that the paper has too.
     """
 
     target: str
@@ -37,6 +41,7 @@ class Entry:
     samplers: tuple[str, ...] = ("distill-cf",)
     users: tuple[int, ...] = (500,)
     seeds: tuple[int, ...] = (0, 1, 2)
+    beside_paper: bool = False
 
     @property
     def default_models(self) -> tuple[str, ...]:
@@ -50,6 +55,23 @@ PAPER_STUDIES: Mapping[str, Entry] = {
         "Compare the models on a random split of a log (Table 1 of the paper).\n\n"
         "Every model is fitted on all users, and ∞-AE on 500 synthetic users too. Where the paper"
         " has figures for the data set they stand beside ours.",
+        beside_paper=True,
+    ),
+    "sample-efficiency": Entry(
+        "replay.study.paper.studies.sample_efficiency:STUDY",
+        "Ask how many users ∞-AE needs, by how they are chosen or made (Figure 1).\n\n"
+        "Synthetic users, and real ones by each sampler, from few to many; all users beside them.",
+        models=("infinite-ae",),
+        samplers=(),
+        users=_NUMBERS,
+    ),
+    "transfer": Entry(
+        "replay.study.paper.studies.transfer:STUDY",
+        "Fit models that were not distilled for on the same rows (Figure 2).\n\n"
+        "Rows are shared with `sample-efficiency` where the output folder is the same.",
+        models=("ease", "mvae"),
+        samplers=(),
+        users=_NUMBERS,
     ),
 }
 """Name on the command line -> the study."""

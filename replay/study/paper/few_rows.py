@@ -1,0 +1,54 @@
+"""What studies share that ask how many users are enough."""
+
+from collections.abc import Sequence
+
+from replay.study.paper.cell import Cell
+from replay.study.paper.protocol import Asked, Axis
+from replay.study.paper.results import Group
+from replay.study.paper.telling import share_of_whole
+
+ENOUGH = 95.0
+"""Per cent of what all users give at which few of them count as enough."""
+
+BY_USERS = Axis(
+    label="users, log scale",
+    place=lambda group: group.users,
+    line=lambda group: "all users" if group.users is None else group.sampler,
+    name=lambda users: f"{users:,.0f}",
+    log=True,
+)
+
+
+def cells(asked: Asked) -> tuple[Cell, ...]:
+    """Every model on all users, and on every number of them by every sampler."""
+    return asked.cross((*asked.whole(), *asked.few()))
+
+
+def tell(groups: Sequence[Group]) -> list[str]:
+    """From how many users on each sampler is as good as all users, nearly."""
+    return [
+        sentence
+        for model in dict.fromkeys(group.model for group in groups)
+        if (sentence := _tell_model(model, groups))
+    ]
+
+
+def _tell_model(model: str, groups: Sequence[Group]) -> str:
+    few = [group for group in groups if group.model == model and group.users is not None]
+    parts = []
+    for sampler in dict.fromkeys(group.sampler for group in few):
+        mine = [group for group in few if group.sampler == sampler]
+        shares = {group.users: share_of_whole(group, groups) for group in mine}
+        known = {users: share for users, share in shares.items() if users and share is not None}
+        if not known:
+            continue
+        enough = [users for users, share in known.items() if share >= ENOUGH]
+        most = max(known)
+        parts.append(
+            f"{min(enough):,} users of {sampler}"
+            if enough
+            else f"not even {most:,} of {sampler} ({known[most]:.1f}%)"
+        )
+    if not parts:
+        return ""
+    return f"{ENOUGH:.0f}% of what {model} has in HR@10 on all users takes {'; '.join(parts)}."
