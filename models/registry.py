@@ -17,6 +17,7 @@ MODELS: Mapping[str, str] = {
     "infinite-ae": "models.infinite_ae:InfiniteAE",
     "mvae": "models.mvae:MVAE",
     "ease": "models.ease:Ease",
+    "lightgcn": "models.lightgcn:LightGCN",
     "mf": "models.mf:MF",
     "bias": "models.bias:Bias",
     "pop": "models.pop:Pop",
