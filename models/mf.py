@@ -145,6 +145,8 @@ class _Choice:
         recipe = self._recipe
         first, *others = recipe.dimensions
         grid = cross({"dimension": (first,), "unobserved": recipe.unobserved, "reg": recipe.regs})
+        if len(grid) == 1 and not others:
+            return (Trial(grid[0], None),)
         trials = choose(grid, self._held, self._attempt)
         wider = [{**trials[0].candidate, "dimension": dimension} for dimension in others]
         if not wider or not len(self._held.users):

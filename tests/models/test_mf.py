@@ -210,6 +210,14 @@ def test_the_chosen_model_is_used_again_where_the_rows_are_the_same():
     assert np.array_equal(model.items, anew.items)
 
 
+def test_a_single_candidate_is_taken_without_a_trial():
+    said: list[str] = []
+    recipe = replace(SMALL, dimensions=(4,), unobserved=(0.1,), regs=(0.01,))
+    report = recipe.fit(_rows(_planted()), FitOptions(1, progress=said.append)).report
+    assert sum("4 sweeps" in line for line in said) == 1
+    assert report["validation_HR@100"] is None
+
+
 def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedMF, tmp_path: Path):
     path = save_arrays(tmp_path, "model", *fitted.to_arrays())
     restored = SMALL.restore(*load_arrays(path))
