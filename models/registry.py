@@ -19,6 +19,7 @@ MODELS: Mapping[str, str] = {
     "ease": "models.ease:Ease",
     "lightgcn": "models.lightgcn:LightGCN",
     "mf": "models.mf:MF",
+    "neumf": "models.neumf:NeuMF",
     "bias": "models.bias:Bias",
     "pop": "models.pop:Pop",
 }
