@@ -189,8 +189,9 @@ class _Choice:
             if score > self._score:
                 self._score, self.best = score, parameters
             options.progress(
-                f"neumf: learning rate {candidate['learning_rate']:g}, {updates} updates, validation "
-                f"HR@100 {score:.2f}, best {patience.best:.2f} after {patience.best_step}"
+                f"neumf: learning rate {candidate['learning_rate']:g}, {updates} updates, "
+                f"validation HR@100 {score:.2f}, "
+                f"best {patience.best:.2f} after {patience.best_step}"
             )
             return not patience.ended
 
