@@ -33,6 +33,7 @@ from replay.progress import (
 )
 from storage.formats import FORMATS
 from stream.cuts import CUTS
+from stream.noise import NoiseKind
 from stream.protocol import ProtocolName
 
 ROOT = Path(cli.__file__).resolve().parent
@@ -136,6 +137,7 @@ class TestHelp:
         assert parameters.CUTS == CUTS
         assert tuple(FORMATS) == parameters.FORMATS
         assert get_args(ProtocolName) == parameters.PROTOCOLS
+        assert get_args(NoiseKind) == parameters.NOISE_KINDS
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_completion_prints_a_script(self, shell):

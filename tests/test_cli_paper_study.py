@@ -98,6 +98,20 @@ class TestTable1:
 
 
 @pytest.mark.slow
+def test_noise_over_its_levels(split, here):
+    options = ("--split", split, "--sampler", "user-rns", "--noise", "50", "-o", "out")
+    result = call_well("study", "noise", *options, *FAST, "--json")
+    printed = json.loads(result.stdout)
+    assert printed["config"]["noise"] == [0.0, 50.0]
+    cells = [(cell["sampler"], cell["noise"]) for cell in printed["cells"]]
+    assert cells == [
+        *(("all-users", 0.0), ("all-users", 50.0)),
+        *(("user-rns", 0.0), ("user-rns", 50.0)),
+    ]
+    assert (here / "out" / "noise" / "plots" / "hr-at-10.svg").is_file()
+
+
+@pytest.mark.slow
 def test_rows_are_shared_by_studies_with_the_same_output(split, here):
     common = ("--split", split, "-o", "out", "--sampler", "user-rns", "--users", "8,16")
     seeds = ("--seed", "0")
@@ -125,6 +139,9 @@ class TestRefusals:
         assert_fails(call(*study, "--users", "0"), "'0' is no number", 2)
         assert_fails(call(*study, "--seed", "x"), "'x' is no seed", 2)
         assert_fails(call(*study, "--paper", "netflix"), "'--paper'", 2)
+        for percent in ("101", "-1", "many"):
+            noise = ("study", "noise", "--split", split, "--noise", percent)
+            assert_fails(call(*noise), f"'{percent}' is no per cent", 2)
         assert_fails(call("study", "table1", "a", "--source", "b"), "the source is given twice", 2)
         assert list(here.iterdir()) == []
 
@@ -157,6 +174,6 @@ def test_more_users_than_there_are_is_said(split, here, monkeypatch):
 
 def test_help_lists_the_studies():
     text = call_well("study", "--help").stdout
-    for name in ("continual", "table1", "sample-efficiency", "transfer"):
+    for name in ("continual", "table1", "sample-efficiency", "transfer", "noise"):
         assert name in text
     assert "--split-seed" in call_well("study", "table1", "--help").stdout

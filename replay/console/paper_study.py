@@ -18,6 +18,7 @@ from replay.report.tables import render_table
 from replay.study.paper.cell import DISTILL
 from replay.study.paper.found import Found
 from replay.study.paper.protocol import Asked
+from stream.noise import Noise
 
 
 def asked_study(options: Mapping[str, Any], num_users: int, say: Callable[[str], None]) -> Asked:
@@ -48,6 +49,10 @@ def asked_study(options: Mapping[str, Any], num_users: int, say: Callable[[str],
         users=users,
         seeds=tuple(dict.fromkeys(options["seeds"])),
         distillation=distillation,
+        noises=tuple(
+            Noise(percent, options.get("noise_kind", "swap"))
+            for percent in sorted({*options.get("noises", ()), 0.0})
+        ),
     )
 
 

@@ -17,6 +17,9 @@ FORMATS = ("parquet", "csv", "tsv", "dat", "inter", "ader")
 PROTOCOLS = ("fold-in", "returning")
 """`stream.protocol.ProtocolName`, here because importing that imports DuckDB."""
 
+NOISE_KINDS = ("swap", "flip")
+"""`stream.noise.NoiseKind`, here because importing that imports NumPy."""
+
 READING = ("user_column", "item_column", "time_column", "format", "max_reject_share")
 """Fields of `storage.ingest.IngestSettings` that `reading_options` set."""
 
@@ -75,6 +78,15 @@ def parse_counts(_ctx: click.Context, _param: click.Parameter, texts: Sequence[s
         if not part.isdecimal() or int(part) < 1:
             raise click.BadParameter(f"'{part}' is no number; give some from 1 on, such as 25,100")
     return tuple(map(int, parts))
+
+
+def parse_percents(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:
+    """`0,2.5` and `10` -> (0.0, 2.5, 10.0)."""
+    parts = _split(texts)
+    for part in parts:
+        if not re.fullmatch(r"\d+(\.\d+)?", part) or float(part) > 100:
+            raise click.BadParameter(f"'{part}' is no per cent; give some between 0 and 100")
+    return tuple(map(float, parts))
 
 
 def parse_settings(_ctx: click.Context, _param: click.Parameter, texts: Sequence[str]) -> Any:

@@ -83,7 +83,8 @@ def shares_table(found: Found) -> Table | None:
         columns=("model", "trained on", *(axis.name(place) for place in places)),
         rows=tuple(rows),
         num_labels=2,
-        note="HR@10 in per cent of the same model's on all users.",
+        note="HR@10 in per cent of the same model's on all users"
+        + (" without noise." if any(one.noise for one in groups) else "."),
     )
 
 
@@ -142,7 +143,7 @@ def _columns(found: Found) -> tuple[str, str]:
 
 
 def _labels(found: Found, group: Group) -> tuple[Entry, Entry]:
-    model, rows = Entry(group.model), Entry(group.rows_name)
+    model, rows = Entry(group.model), Entry(group.name)
     return (rows, model) if found.study.axis is None else (model, rows)
 
 

@@ -45,6 +45,7 @@ def make_record(sampler="all-users", users=None, model="mvae", seed=0, **changes
     if "HR" in changes:
         figures["HR", 10] = changes.pop("HR")
     given: dict[str, Any] = {
+        "noise": 0.0,
         "key": f"{sampler}-{users}-{model}-{seed}",
         "num_rows": 1000 if users is None else users,
         "num_interactions": 5000,

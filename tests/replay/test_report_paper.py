@@ -44,7 +44,23 @@ def make_few(name="sample-efficiency", models=("infinite-ae",)):
     return make_found(name, find_study(name), records)
 
 
+def make_noise():
+    """All users and synthetic ones at two noises."""
+    records = [
+        make_record(sampler, users, model, seed, HR=HR, noise=noise)
+        for model in ("ease", "infinite-ae")
+        for sampler, users, figures in (
+            ("all-users", None, (10.0, 6.0)),
+            ("distill-cf", 500, (9.0, 8.0)),
+        )
+        for noise, HR in zip((0.0, 50.0), figures, strict=True)
+        for seed in (0, 1)
+    ]
+    return make_found("noise", find_study("noise"), records)
+
+
 STUDIES = {
+    "noise": make_noise,
     "table1": make_table1,
     "sample-efficiency": make_few,
     "transfer": lambda: make_few("transfer", ("ease", "mvae")),
@@ -180,6 +196,35 @@ class TestFewRows:
         assert distilled.mean == pytest.approx([8.5, 10.3])
         assert (sampled.low, sampled.high) == ([5.0, 8.0], [6.0, 9.0])
         assert len({line.style for line in panels[0].lines}) == 3
+
+
+class TestNoise:
+    def test_shares_are_of_all_users_without_noise(self):
+        table = shares_table(make_noise())
+        assert table.columns == ("model", "trained on", "0%", "50%")
+        # 9.5, 6.5 and 8.5 of 10.5.
+        assert texts(table)[:2] == [
+            ["ease", "all users", "100.0%", "61.9%"],
+            ["ease", "distill-cf 500", "90.5%", "81.0%"],
+        ]
+
+    def test_it_says_what_noise_costs(self):
+        first, second = find_study("noise").tell(make_noise().groups)
+        # 6.5 / 10.5 and 8.5 / 9.5.
+        assert first == (
+            "50% noise changes the HR@10 of ease by −38.1% on all users, −10.5% on distill-cf 500."
+        )
+        assert "infinite-ae" in second
+
+    def test_all_users_are_a_line_over_the_noise(self):
+        found = make_noise()
+        panel, _ = make_axis_panels(found.groups, found.study.axis, ("HR", 10))
+        assert [line.periods for line in panel.lines] == [[0.0, 50.0], [0.0, 50.0]]
+        assert not panel.log
+
+    def test_noise_stands_with_the_rows(self):
+        names = [row[1].text for row in figures_table(make_noise()).rows]
+        assert names[:2] == ["all users", "all users, 50% noise"]
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import click
 from models.registry import MODELS
 from replay.console.asked_log import default_cache, given
 from replay.console.parameters import (
+    NOISE_KINDS,
     READING,
     download_options,
     file_option,
@@ -17,6 +18,7 @@ from replay.console.parameters import (
     json_option,
     names_option,
     parse_counts,
+    parse_percents,
     parse_seeds,
     reading_options,
     settings_option,
@@ -47,6 +49,7 @@ def make_command(name: str, entry: Entry) -> click.Command:
         ),
         workers_option,
         settings_option,
+        *_noise_options(entry),
         *_choices(entry),
         *((_PAPER_OPTION,) if entry.beside_paper else ()),
         *_LOG_OPTIONS,
@@ -79,6 +82,31 @@ def _choices(entry: Entry) -> tuple[Callable[[Any], Any], ...]:
         ),
         names_option("--sampler", "samplers", ROW_MAKERS, entry.samplers or tuple(ROW_MAKERS)),
         names_option("--model", "models", MODELS, entry.default_models),
+    )
+
+
+def _noise_options(entry: Entry) -> tuple[Callable[[Any], Any], ...]:
+    """How much noise, for the studies that have any."""
+    if not entry.noises:
+        return ()
+    percents = ",".join(map(str, entry.noises))
+    return (
+        click.option(
+            "--noise-kind",
+            type=click.Choice(NOISE_KINDS),
+            default=NOISE_KINDS[0],
+            show_default=True,
+            help="Swap a part of each user's items for others, or flip a part of all items.",
+        ),
+        click.option(
+            "--noise",
+            "noises",
+            multiple=True,
+            metavar="PERCENT",
+            default=(percents,),
+            callback=parse_percents,
+            help=f"Per cent of noise; repeatable or with commas.  [default: {percents}]",
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from models.registry import make_recipe
 from models.settings import build
 from replay.config import ModelChoice
 from replay.keys import describe_recipe, make_key
+from stream.noise import Noise
 
 Json = Any
 """What `json.dumps` takes."""
@@ -29,11 +30,13 @@ class Rows:
         sampler: `all-users`, `distill-cf` or a key of `memory.samplers.registry.SAMPLERS`.
         users: how many rows are kept; `None` for all.
         settings: fields of `DistillSettings` that differ from its defaults.
+        noise: in train, before anything is kept or made of it.
     """
 
     sampler: str = ALL_USERS
     users: int | None = None
     settings: Mapping[str, Json] = field(default_factory=dict)
+    noise: Noise = field(default_factory=Noise)
 
     @property
     def is_made(self) -> bool:
@@ -43,7 +46,9 @@ class Rows:
     @property
     def name(self) -> str:
         """For people: `distill-cf 500`."""
-        return self.sampler if self.users is None else f"{self.sampler} {self.users}"
+        name = self.sampler if self.users is None else f"{self.sampler} {self.users}"
+        percent = self.noise.percent
+        return f"{name} noise {percent:g}%" if percent else name
 
     def distillation(self) -> DistillSettings:
         """The settings of DISTILL-CF.
@@ -59,6 +64,8 @@ class Rows:
     def describe(self) -> dict[str, Json]:
         """All that they follow from, but for the split and the seed."""
         described: dict[str, Json] = {"sampler": self.sampler, "users": self.users}
+        if self.noise.percent:
+            described["noise"] = dataclasses.asdict(self.noise)
         if self.sampler == DISTILL:
             described["settings"] = dataclasses.asdict(self.distillation())
         return described

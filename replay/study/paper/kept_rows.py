@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from memory.distill import distill_judged
 from memory.samplers.registry import find_sampler
-from models.fitted_infinite_ae import rows_to_arrays
 from models.validation import HoldOut
 from replay.clock import Clock, Stopwatch
 from replay.study.paper.cell import DISTILL, Ground, Rows
@@ -69,7 +67,7 @@ def make_rows(
         UserError: the split cannot be read, or the file cannot be written.
     """
     clock = clock or Clock()
-    held = judged_by_split(read_paper_split(Path(ground.split)))
+    held = judged_by_split(read_paper_split(Path(ground.split)), rows.noise, seed)
     watch = Stopwatch(clock)
     with watch.stage("rows"):
         made, report = _make(held, rows, derive_seed(seed, "paper rows", rows.sampler), say)
@@ -82,7 +80,12 @@ def make_rows(
         "report": report,
     }
     path = rows_path(ground, rows, seed)
-    return save_arrays(path.parent, path.name.removesuffix(SUFFIX), rows_to_arrays(made), manifest)
+    arrays = {
+        "offsets": made.indptr.astype(np.int32),
+        "items": made.indices.astype(np.int32),
+        "values": made.data.astype(np.float32),
+    }
+    return save_arrays(path.parent, path.name.removesuffix(SUFFIX), arrays, manifest)
 
 
 def read_kept_rows(path: Path) -> KeptRows:
@@ -123,6 +126,9 @@ def _make(
 ) -> tuple[csr_array, dict[str, Json]]:
     """The rows, and how they came about."""
     if rows.sampler == DISTILL:
+        # Most samplers do without JAX, which takes longer to import than they to draw.
+        from memory.distill import distill_judged
+
         summary = distill_judged(held, rows.distillation(), seed, listener=_Listener(say))
         # What lies in memory says nothing about the rows.
         return summary.rows, {k: v for k, v in summary.report.items() if k != "seconds"}

@@ -50,6 +50,7 @@ def make_cell(
         key=ground.cell_key(cell),
         sampler=cell.rows.sampler,
         users=cell.rows.users,
+        noise=cell.rows.noise.percent,
         num_rows=held.training.num_rows,
         num_interactions=int(held.training.interactions.nnz),
         model=cell.model,
@@ -70,7 +71,7 @@ def make_cell(
 
 def _lesson(ground: Ground, cell: Cell, split: PaperSplit) -> tuple[HoldOut, KeptRows | None]:
     """What the model is given, and where its rows came from a file, what is known of them."""
-    held = judged_by_split(split)
+    held = judged_by_split(split, cell.rows.noise, cell.seed)
     if not cell.rows.is_made:
         return held, None
     kept = read_kept_rows(rows_path(ground, cell.rows, cell.seed))

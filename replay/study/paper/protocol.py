@@ -1,13 +1,14 @@
 """The seam of the studies on the paper's split: which cells, and how they are shown."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from models.registry import make_recipe
 from replay.config import ModelChoice
 from replay.study.paper.cell import DISTILL, Cell, Rows
 from replay.study.paper.results import Group
+from stream.noise import Noise
 
 Json = Any
 """What `json.dumps` takes."""
@@ -30,6 +31,7 @@ class Asked:
         users: how many rows each makes, ascending.
         seeds: each cell is made with each.
         distillation: fields of `DistillSettings` that differ from its defaults.
+        noises: in train, ascending and of one kind.
     """
 
     models: tuple[ModelChoice, ...]
@@ -37,6 +39,7 @@ class Asked:
     users: tuple[int, ...] = ()
     seeds: tuple[int, ...] = (0,)
     distillation: Mapping[str, Json] = field(default_factory=dict)
+    noises: tuple[Noise, ...] = (Noise(),)
 
     def whole(self) -> tuple[Rows, ...]:
         """All users."""
@@ -49,6 +52,10 @@ class Asked:
             for sampler in self.samplers
             for users in self.users
         )
+
+    def noisy(self, rows: Sequence[Rows]) -> tuple[Rows, ...]:
+        """The same rows at each noise."""
+        return tuple(replace(one, noise=noise) for one in rows for noise in self.noises)
 
     def cross(
         self, rows: Sequence[Rows], models: Sequence[ModelChoice] | None = None

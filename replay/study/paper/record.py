@@ -58,6 +58,7 @@ class Record:
         key: of everything that it follows from.
         sampler: of its rows.
         users: rows that were asked for; `None` for all.
+        noise: in train, per cent.
         num_rows: that the model was fitted on.
         num_interactions: entries of these rows.
         model: name and settings.
@@ -76,6 +77,7 @@ class Record:
     key: str
     sampler: str
     users: int | None
+    noise: float
     num_rows: int
     num_interactions: int
     model: ModelChoice

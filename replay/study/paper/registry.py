@@ -32,6 +32,7 @@ class Entry:
         samplers: asked for rows unless told; empty for all.
         users: rows of each sampler unless told.
         seeds: unless told.
+        noises: per cent of noise unless told; empty for a study without noise.
         beside_paper: whether it has a table that the paper has too.
     """
 
@@ -41,6 +42,7 @@ class Entry:
     samplers: tuple[str, ...] = ("distill-cf",)
     users: tuple[int, ...] = (500,)
     seeds: tuple[int, ...] = (0, 1, 2)
+    noises: tuple[int, ...] = ()
     beside_paper: bool = False
 
     @property
@@ -72,6 +74,14 @@ PAPER_STUDIES: Mapping[str, Entry] = {
         models=("ease", "mvae"),
         samplers=(),
         users=_NUMBERS,
+    ),
+    "noise": Entry(
+        "replay.study.paper.studies.noise:STUDY",
+        "Put noise into the training data, and see what it costs (Figures 3 and 4).\n\n"
+        "Users are kept or made of the noisy data, and models fitted on them; the test is clean.",
+        models=("ease", "infinite-ae"),
+        samplers=(),
+        noises=(0, 10, 20, 30, 40, 50),
     ),
 }
 """Name on the command line -> the study."""

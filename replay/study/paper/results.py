@@ -62,6 +62,11 @@ class Group:
         return self.records[0].users
 
     @property
+    def noise(self) -> float:
+        """In train, per cent."""
+        return self.records[0].noise
+
+    @property
     def model(self) -> str:
         """Name of the model."""
         return self.records[0].model.name
@@ -70,6 +75,11 @@ class Group:
     def rows_name(self) -> str:
         """For people: `distill-cf 500`."""
         return "all users" if self.users is None else f"{self.sampler} {self.users:,}"
+
+    @property
+    def name(self) -> str:
+        """The same with its noise: `distill-cf 500, 20% noise`."""
+        return f"{self.rows_name}, {self.noise:g}% noise" if self.noise else self.rows_name
 
     def mean_seconds(self, stage: str) -> float:
         """Seconds of a stage, averaged over the seeds."""
@@ -96,7 +106,7 @@ def group_records(records: Sequence[Record]) -> tuple[Group, ...]:
     found: dict[str, list[Record]] = {}
     for record in records:
         alike = replace(record, seed=0).to_json()
-        name = str([alike[part] for part in ("sampler", "users", "model")])
+        name = str([alike[part] for part in ("sampler", "users", "noise", "model")])
         found.setdefault(name, []).append(record)
     return tuple(Group(tuple(together), _estimate(together)) for together in found.values())
 

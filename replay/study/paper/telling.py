@@ -11,14 +11,13 @@ HEADLINE: Figure = ("HR", 10)
 
 
 def whole_of(group: Group, groups: Sequence[Group]) -> Group | None:
-    """The same model on all users."""
-    return next(
-        (one for one in groups if (one.model, one.sampler) == (group.model, ALL_USERS)), None
-    )
+    """The same model on all users, without noise."""
+    wanted = (group.model, ALL_USERS, 0.0)
+    return next((one for one in groups if (one.model, one.sampler, one.noise) == wanted), None)
 
 
 def share_of_whole(group: Group, groups: Sequence[Group]) -> float | None:
-    """HR@10 in per cent of the same model's on all users."""
+    """HR@10 in per cent of the same model's on all users without noise."""
     whole = whole_of(group, groups)
     ours, theirs = group.mean(HEADLINE), None if whole is None else whole.mean(HEADLINE)
     return 100.0 * ours / theirs if ours is not None and theirs else None

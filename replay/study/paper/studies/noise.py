@@ -1,0 +1,50 @@
+"""The paper's Figures 3 and 4: models on rows that were kept or made of a noisy log."""
+
+from collections.abc import Sequence
+
+from replay.study.paper.cell import Cell
+from replay.study.paper.protocol import Asked, Axis, PaperStudy
+from replay.study.paper.results import Group
+from replay.study.paper.telling import HEADLINE
+
+
+def cells(asked: Asked) -> tuple[Cell, ...]:
+    """Every model on all users and on the rows of every sampler, at each noise."""
+    return asked.cross(asked.noisy((*asked.whole(), *asked.few())))
+
+
+def tell(groups: Sequence[Group]) -> list[str]:
+    """What the highest noise costs each model on each kind of rows."""
+    most = max((group.noise for group in groups), default=0.0)
+    sentences = []
+    for model in dict.fromkeys(group.model for group in groups):
+        parts = []
+        for name in dict.fromkeys(group.rows_name for group in groups if group.model == model):
+            mine = {
+                group.noise: group.mean(HEADLINE)
+                for group in groups
+                if (group.model, group.rows_name) == (model, name)
+            }
+            clean, noisy = mine.get(0.0), mine.get(most)
+            if most and clean and noisy is not None:
+                change = f"{100 * (noisy / clean - 1):+.1f}%".replace("-", "−")
+                parts.append(f"{change} on {name}")
+        if parts:
+            sentences.append(f"{most:g}% noise changes the HR@10 of {model} by {', '.join(parts)}.")
+    return sentences
+
+
+STUDY = PaperStudy(
+    title="Noise",
+    about="A part of what users did is replaced by what they did not, in train alone. Rows are kept"
+    " or made of that, models are fitted and choose on it, and they are asked about the test as it"
+    " was, with contexts as they were.",
+    cells=cells,
+    tell=tell,
+    axis=Axis(
+        label="noise (%)",
+        place=lambda group: group.noise,
+        line=lambda group: group.rows_name,
+        name=lambda percent: f"{percent:g}%",
+    ),
+)

@@ -1,0 +1,83 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from paper_toys import make_ground, write_split
+
+from replay.config import ModelChoice
+from replay.study.paper.cell import Cell, Rows
+from replay.study.paper.kept_rows import make_rows, read_kept_rows
+from replay.study.paper.lesson import judged_apart, judged_by_split
+from replay.study.paper.making import make_cell
+from stream.noise import Noise
+from stream.paper_split import read_paper_split
+
+HALF = Noise(50.0)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write_split(tmp_path_factory.mktemp("split") / "split.parquet")
+
+
+@pytest.fixture(scope="module")
+def split(path):
+    return read_paper_split(path)
+
+
+def test_without_noise_it_is_the_split(split):
+    for noise in (None, Noise()):
+        held = judged_by_split(split, noise)
+        assert held.training.interactions is split.train.interactions
+        np.testing.assert_array_equal(held.users, split.validation.users)
+        assert (held.contexts != split.validation.contexts).nnz == 0
+        assert (held.targets != split.validation.targets).nnz == 0
+
+
+def test_noise_is_in_what_learns_and_in_no_answer(split):
+    held = judged_by_split(split, HALF, seed=1)
+    clean, noisy = split.train.interactions, held.training.interactions
+    assert (noisy != clean).nnz > 0
+    assert noisy.sum() == clean.sum()
+    assert held.targets.multiply(held.contexts).nnz == 0
+    assert (np.diff(held.targets.indptr) > 0).all()
+    targets = split.validation.targets[np.isin(split.validation.users, held.users)]
+    assert (held.targets > targets).nnz == 0
+    assert (judged_by_split(split, HALF, seed=2).training.interactions != noisy).nnz > 0
+
+
+def test_others_judge_rows_that_are_made(split):
+    held = judged_by_split(split)
+    few = split.train.interactions[:5]
+    apart = judged_apart(held, few, synthetic=True)
+    assert apart.training.num_rows == 5
+    assert apart.training.replayed.all()
+    assert apart.contexts is not None
+    assert (apart.contexts != held.contexts).nnz == 0
+    assert not judged_apart(held, few, synthetic=False).training.replayed.any()
+
+
+def test_a_cell_learns_from_noise_and_is_asked_without(path, tmp_path):
+    ground = make_ground(path, tmp_path)
+    model = ModelChoice("infinite-ae", {"reg": 5.0})
+    clean = make_cell(ground, Cell(Rows(), model, 0), lambda _: None)
+    cell = Cell(Rows(noise=Noise(100.0)), model, 0)
+    noisy = make_cell(ground, cell, lambda _: None)
+    assert (noisy.noise, noisy.num_interactions) == (100.0, clean.num_interactions)
+    assert noisy.test_users == clean.test_users
+    assert noisy.values != clean.values
+    assert noisy.key != clean.key
+
+
+def test_rows_are_kept_of_the_noisy_log(path, tmp_path):
+    ground = make_ground(path, tmp_path)
+    whole = Rows("user-rns", 40, noise=HALF)
+    kept = read_kept_rows(make_rows(ground, whole, 0, lambda _: None))
+    noisy = judged_by_split(read_paper_split(path), HALF, 0).training.interactions
+    found = sorted(map(tuple, kept.rows.toarray().tolist()))
+    assert found == sorted(map(tuple, noisy.toarray().tolist()))
+    keys = {
+        ground.rows_key(dataclasses.replace(whole, noise=one), 0)
+        for one in (HALF, Noise(20.0), Noise(50.0, "flip"), Noise())
+    }
+    assert len(keys) == 4
