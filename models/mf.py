@@ -14,7 +14,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.choosing import Candidate, Trial, choose, cross, fit_on_hold_out, judge, report_choice
+from models.choosing import (
+    Candidate,
+    Trial,
+    choose,
+    cross,
+    fit_on_hold_out,
+    judge_model,
+    report_choice,
+)
 from models.mf_model import FittedMF, restore_model
 from models.mf_solving import BLOCK_FLOATS, Objective, block_floats, first_items, sweep
 from models.protocol import FitOptions, Json, TrainingRows
@@ -157,8 +165,7 @@ class _Choice:
     def _attempt(self, candidate: Candidate) -> Trial:
         held, options = self._held, self._options
         model = self._recipe._factorise(held.training, candidate, options)
-        block_rows = max(1, _BLOCK_SCORES // max(1, model.num_items))
-        score = judge(model.score_blocks(held.contexts, block_rows), held, options)
+        score = judge_model(model, held, options)
         options.progress(f"mf: {_tell(candidate)}: validation HR@100 {score:.2f}")
         if score > self._score:
             self._score, self.best = score, model
