@@ -107,7 +107,8 @@ class InfiniteAE:
         if self.reg is None:
             seed = derive_seed(options.seed, "validation")
             held = hold_out(kept, seed, max_users=self.validation_users)
-            model = self.fit_judged(held, kept, options)
+            # The rows were capped to fit.
+            model = self.fit_judged(held, kept, dataclasses.replace(options, memory_limit=None))
         else:
             model = self._solve(kept, self.reg, {}, options)
         return dataclasses.replace(
@@ -128,8 +129,12 @@ class InfiniteAE:
         Args:
             held: what to fit on while choosing, and who is judged by what.
             rows: what to solve with at last; `held.training` for a split that is fixed.
-            options: the seed and the progress; the rows are not capped.
+            options: the seed, the progress and the memory limit; the rows are not capped.
+
+        Raises:
+            UserError: the rows do not fit the memory limit.
         """
+        self._check_memory(rows, options.memory_limit)
         validation = self.sweep(held, options)
         report: dict[str, Json] = {
             "validation": {f"{tried:g}": score for tried, score in validation.items()},
@@ -261,6 +266,15 @@ class InfiniteAE:
         if why is not None:
             options.progress(f"∞-AE: the newest {cap:,} of {rows.num_rows:,} rows ({why})")
         return cap_rows(rows, cap, derive_seed(options.seed, "row cap")), why
+
+    def _check_memory(self, rows: TrainingRows, limit: int | None) -> None:
+        """Refuse a fit of all rows that cannot be held."""
+        needed = estimate_bytes(self._sizes(rows), rows.num_rows)
+        if limit is not None and needed > limit:
+            raise UserError(
+                f"∞-AE needs {needed / 2**30:.1f} GiB for {rows.num_rows:,} rows, over the memory "
+                f"limit of {limit / 2**30:.1f} GiB; raise --memory-limit, or take fewer rows"
+            )
 
     def _sizes(self, rows: TrainingRows) -> FitSizes:
         smallest = self.reg if self.reg is not None else min(self.regs)

@@ -279,6 +279,11 @@ def limit_options(command: Any) -> Any:
         type=click.IntRange(min=1),
         help="Fit on at most so many users, the most recent, drawn by seed.",
     )(command)
+    return memory_limit_option(command)
+
+
+def memory_limit_option(command: Any) -> Any:
+    """`--memory-limit`, as bytes."""
     return click.option(
         "--memory-limit",
         metavar="SIZE",

@@ -140,12 +140,16 @@ def _pictures(found: Found) -> Section:
         legend = [OURS, PUBLISHED] if found.has_published else []
         return Section("In pictures", pictures=pictures, legend=legend)
     drawn: dict[str, list[tuple[str, str]]] = {}
+    models = {group.model for group in found.groups}
     for number, figure in enumerate(SHOWN):
         lines = make_axis_panels(found.groups, found.study.axis, figure)
         lines = tuple(panel for panel in lines if panel.lines)
         for place, panel in enumerate(lines):
             svg = inline_svg(panel, f"plot-{number}-{place}", value_range(lines))
-            drawn.setdefault(metric_label(*figure), []).append((panel.model, svg))
+            label = metric_label(*figure)
+            # With one model the metrics stand beside one another.
+            heading, caption = (label, panel.model) if len(models) > 1 else ("", label)
+            drawn.setdefault(heading, []).append((caption, svg))
     return Section(
         "In pictures",
         "Lines are means over the seeds, bands reach from the lowest seed to the highest; all users"

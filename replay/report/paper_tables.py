@@ -121,19 +121,22 @@ def costs_table(found: Found) -> Table:
 
 
 def choices_table(found: Found) -> Table:
-    """What each model chose, seed by seed."""
-    rows = []
-    for group in found.groups:
-        for record in group.records:
-            labels = (*_labels(found, group), Entry(str(record.seed)))
-            rows.append((*labels, Entry(_validation(record)), Entry(_choice(record))))
+    """What each model chose."""
+    rows = tuple(
+        (
+            *_labels(found, group),
+            Entry(_range([_validation(record) for record in group.records])),
+            Entry(" | ".join(dict.fromkeys(_choice(record) for record in group.records))),
+        )
+        for group in found.groups
+    )
     return Table(
         title="What was chosen",
-        columns=(*_columns(found), "seed", "validation", "chosen"),
-        rows=tuple(rows),
-        num_labels=3,
-        note="By HR@100 on the validation interactions, or nDCG@100 for mvae. All trials stand in"
-        " report.json, with each cell.",
+        columns=(*_columns(found), "validation", "chosen"),
+        rows=rows,
+        num_labels=2,
+        note="By HR@100 on the validation interactions, or nDCG@100 for mvae. Where the seeds chose"
+        " differently, each choice once. All trials stand in report.json, with each cell.",
     )
 
 
@@ -167,16 +170,23 @@ def _beside(found: Found, group: Group, figure: Figure) -> Entry:
     return Entry(difference, f"of {format_value(figure[0], theirs)}")
 
 
-def _validation(record: Record) -> str:
-    choice = choice_of(record)
+def _validation(record: Record) -> float | None:
+    """The best score."""
     # ∞-AE tells the score of each λ instead.
     scores = record.fit_report.get("validation")
     if isinstance(scores, dict) and scores:
-        return f"{max(scores.values()):.2f}"
+        return float(max(scores.values()))
+    choice = choice_of(record)
     for name in ("validation_HR@100", "validation_nDCG@100"):
         if choice.get(name) is not None:
-            return f"{choice[name]:.2f}"
-    return "–"
+            return float(choice[name])
+    return None
+
+
+def _range(values: Sequence[float | None]) -> str:
+    """`57.51`, or `56.02 to 57.51`."""
+    known = sorted(value for value in values if value is not None)
+    return " to ".join(dict.fromkeys(f"{value:.2f}" for value in known[:1] + known[-1:])) or "–"
 
 
 def _choice(record: Record) -> str:

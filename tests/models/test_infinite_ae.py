@@ -423,3 +423,9 @@ def test_judged_apart_is_judged_alike():
     assert found == pytest.approx(expected)
     model = recipe.fit_judged(apart, apart.training, options)
     assert model.report["reg"] == max(expected, key=lambda reg: (expected[reg], reg))
+
+
+def test_judged_rows_that_do_not_fit_are_refused():
+    held = hold_out(training_rows(dense_rows(60)), seed=0)
+    with pytest.raises(UserError, match=r"∞-AE needs .* for 60 rows, over the memory limit"):
+        InfiniteAE().fit_judged(held, held.training, FitOptions(seed=0, memory_limit=1000))

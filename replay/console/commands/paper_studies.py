@@ -16,6 +16,7 @@ from replay.console.parameters import (
     file_option,
     folder_option,
     json_option,
+    memory_limit_option,
     names_option,
     parse_counts,
     parse_percents,
@@ -41,6 +42,7 @@ def make_command(name: str, entry: Entry) -> click.Command:
     for option in (
         download_options,
         reading_options,
+        memory_limit_option,
         json_option,
         folder_option(
             "-o",
@@ -177,7 +179,7 @@ def _study(name: str, options: dict[str, Any]) -> None:
     )
     cells = study.cells(asked)
     with watch_crew(errors, count_tasks(ground, cells)) as watch:
-        records = run_cells(ground, cells, num_workers, watch)
+        records = run_cells(ground, cells, num_workers, watch, options["memory_limit"])
     found = Found.of(name, study, split, describe_study(split, asked, ground), records)
     written = write_paper_study(found, output)
     if options["as_json"]:

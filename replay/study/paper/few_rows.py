@@ -35,20 +35,18 @@ def tell(groups: Sequence[Group]) -> list[str]:
 
 def _tell_model(model: str, groups: Sequence[Group]) -> str:
     few = [group for group in groups if group.model == model and group.users is not None]
-    parts = []
+    reached, missed = [], []
     for sampler in dict.fromkeys(group.sampler for group in few):
         mine = [group for group in few if group.sampler == sampler]
         shares = {group.users: share_of_whole(group, groups) for group in mine}
         known = {users: share for users, share in shares.items() if users and share is not None}
-        if not known:
-            continue
         enough = [users for users, share in known.items() if share >= ENOUGH]
-        most = max(known)
-        parts.append(
-            f"{min(enough):,} users of {sampler}"
-            if enough
-            else f"not even {most:,} of {sampler} ({known[most]:.1f}%)"
-        )
-    if not parts:
+        if enough:
+            reached.append(f"{min(enough):,} of {sampler}")
+        elif known:
+            missed.append(f"{max(known):,} of {sampler} ({known[max(known)]:.1f}%)")
+    if not reached and not missed:
         return ""
-    return f"{ENOUGH:.0f}% of what {model} has in HR@10 on all users takes {'; '.join(parts)}."
+    parts = [f"with {', '.join(reached)}"] if reached else []
+    parts += [f"not with {', '.join(missed)}"] if missed else []
+    return f"{model} has {ENOUGH:.0f}% of its HR@10 on all users {', '.join(parts)}."

@@ -65,6 +65,7 @@ def make_rows(
 
     Raises:
         UserError: the split cannot be read, or the file cannot be written.
+        KeyboardInterrupt: Ctrl-C; nothing is kept.
     """
     clock = clock or Clock()
     held = judged_by_split(read_paper_split(Path(ground.split)), rows.noise, seed)
@@ -130,7 +131,9 @@ def _make(
         from memory.distill import distill_judged
 
         summary = distill_judged(held, rows.distillation(), seed, listener=_Listener(say))
-        # What lies in memory says nothing about the rows.
+        if summary.report["interrupted"]:
+            # It gives what it has; kept under this key, that would pass for the whole.
+            raise KeyboardInterrupt
         return summary.rows, {k: v for k, v in summary.report.items() if k != "seconds"}
     assert rows.users is not None  # noqa: S101 - a sampler is asked for so many
     say(f"sampling {rows.users:,} users")

@@ -23,7 +23,12 @@ METRICS = ("HR", "nDCG", "PSP", "AUC")
 
 
 def make_cell(
-    ground: Ground, cell: Cell, say: Callable[[str], None], clock: Clock | None = None
+    ground: Ground,
+    cell: Cell,
+    say: Callable[[str], None],
+    *,
+    memory_limit: int | None = None,
+    clock: Clock | None = None,
 ) -> Record:
     """Fit on the rows of a cell, test, and write its file.
 
@@ -31,6 +36,7 @@ def make_cell(
         ground: of the study.
         cell: which; rows that are made must lie in their file.
         say: called with a few words as it goes on.
+        memory_limit: bytes that the fit may take; `None` for no limit.
         clock: tells the time and the memory.
 
     Raises:
@@ -40,7 +46,8 @@ def make_cell(
     split = read_paper_split(Path(ground.split), seed=cell.seed, keep_repeats=ground.keep_repeats)
     held, kept = _lesson(ground, cell, split)
     recipe = cast(ChoosingRecipe, make_recipe(cell.model.name, cell.model.settings))
-    options = FitOptions(seed=derive_seed(cell.seed, "paper fit", cell.model.name), progress=say)
+    seed = derive_seed(cell.seed, "paper fit", cell.model.name)
+    options = FitOptions(seed=seed, memory_limit=memory_limit, progress=say)
     with watch.stage("fit"):
         model = recipe.fit_judged(held, held.training, options)
     with watch.stage("test"):

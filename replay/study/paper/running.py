@@ -24,7 +24,11 @@ _LOGS = "logs"
 
 
 def run_cells(
-    ground: Ground, cells: Sequence[Cell], num_workers: int, watch: Watch
+    ground: Ground,
+    cells: Sequence[Cell],
+    num_workers: int,
+    watch: Watch,
+    memory_limit: int | None = None,
 ) -> tuple[Record, ...]:
     """Make the cells that are not there; the same call again makes none.
 
@@ -36,6 +40,7 @@ def run_cells(
         cells: of the study, no two alike.
         num_workers: processes at a time.
         watch: told what the workers do.
+        memory_limit: bytes that the workers share; a fit that needs more is refused.
 
     Returns:
         A record for each cell, in their order.
@@ -46,7 +51,8 @@ def run_cells(
     folder = Path(ground.folder)
     with _alone(folder):
         _sweep(folder)
-        for tasks in plan_tasks(ground, cells):
+        shared = None if memory_limit is None else memory_limit // num_workers
+        for tasks in plan_tasks(ground, cells, shared):
             if tasks:
                 logs = folder / _LOGS
                 logs.mkdir(exist_ok=True)
@@ -60,7 +66,9 @@ def count_tasks(ground: Ground, cells: Sequence[Cell]) -> int:
     return sum(map(len, plan_tasks(ground, cells)))
 
 
-def plan_tasks(ground: Ground, cells: Sequence[Cell]) -> tuple[list[Task], list[Task]]:
+def plan_tasks(
+    ground: Ground, cells: Sequence[Cell], memory_limit: int | None = None
+) -> tuple[list[Task], list[Task]]:
     """What is missing: first rows and the cells that need none, then the cells that need them.
 
     Rows come first of all, as they take longest, and are made once for all cells that share them.
@@ -74,7 +82,8 @@ def plan_tasks(ground: Ground, cells: Sequence[Cell]) -> tuple[list[Task], list[
             request = Request(ground, cell.rows, cell.seed, None)
             rows[path] = Task(f"{cell.rows.name} seed {cell.seed}", request, 1)
     tasks = [
-        Task(cell.name, Request(ground, cell.rows, cell.seed, cell.model), 1) for cell in missing
+        Task(cell.name, Request(ground, cell.rows, cell.seed, cell.model, memory_limit), 1)
+        for cell in missing
     ]
     at_once = [task for task, cell in zip(tasks, missing, strict=True) if not cell.rows.is_made]
     later = [task for task, cell in zip(tasks, missing, strict=True) if cell.rows.is_made]

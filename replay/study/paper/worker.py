@@ -21,12 +21,14 @@ class Request:
         rows: of the cell, or to be made.
         seed: of all draws.
         model: of the cell; `None` where the rows themselves are to be made.
+        memory_limit: bytes that a fit may take; it is refused if it needs more.
     """
 
     ground: Ground
     rows: Rows
     seed: int
     model: ModelChoice | None
+    memory_limit: int | None = None
 
     def to_line(self) -> str:
         """One line of JSON."""
@@ -51,7 +53,8 @@ def _work(line: str) -> None:
     if request.model is None:
         make_rows(request.ground, request.rows, request.seed, _say)
     else:
-        make_cell(request.ground, Cell(request.rows, request.model, request.seed), _say)
+        cell = Cell(request.rows, request.model, request.seed)
+        make_cell(request.ground, cell, _say, memory_limit=request.memory_limit)
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from paper_toys import FAST, make_ground, write_split
+from scipy.sparse import csr_array
 
+from memory.summary import Summary
 from replay.config import ModelChoice
 from replay.study.paper.cell import Cell, Rows
 from replay.study.paper.kept_rows import make_rows, read_kept_rows, rows_path
@@ -138,6 +140,23 @@ def test_synthetic_users_come_with_how_they_were_made(ground):
     record = make_cell(ground, Cell(rows, MODEL, 0), lambda _: None)
     assert record.rows_report == dict(kept.report)
     assert record.seconds["rows"] == kept.seconds > 0
+
+
+def test_a_distillation_that_was_interrupted_is_not_kept(ground, monkeypatch):
+    cut_short = Summary(csr_array(np.eye(3, 30, dtype=np.float32)), {"interrupted": True})
+    monkeypatch.setattr("memory.distill.distill_judged", lambda *_, **__: cut_short)
+    rows = Rows("distill-cf", 20)
+    with pytest.raises(KeyboardInterrupt):
+        make_rows(ground, rows, 0, lambda _: None)
+    assert not rows_path(ground, rows, 0).exists()
+
+
+def test_workers_share_the_memory(ground):
+    (task,), _ = plan_tasks(ground, CELLS[:1], 1000)
+    assert task.request.memory_limit == 1000
+    with pytest.raises(UserError, match="over the memory limit"):
+        make_cell(ground, CELLS[0], lambda _: None, memory_limit=1000)
+    assert count_tasks(ground, CELLS[:1]) == 1
 
 
 def test_two_studies_do_not_share_a_folder(ground):
