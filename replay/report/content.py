@@ -41,6 +41,7 @@ class Table:
         columns: headings.
         rows: entries, one per column.
         num_labels: leading columns that are words; the others are numbers.
+        long_labels: whether words rather than numbers give way on a narrow terminal.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Table:
     rows: tuple[tuple[Entry, ...], ...]
     num_labels: int = 1
     note: str = ""
+    long_labels: bool = False
 
 
 def metric_label(metric: str, k: int | None) -> str:

@@ -34,6 +34,7 @@ def figures_table(found: Found) -> Table:
         rows=rows,
         num_labels=2,
         note=note,
+        long_labels=True,
     )
 
 
@@ -94,8 +95,8 @@ def costs_table(found: Found) -> Table:
     for group in found.groups:
         made = group.mean_seconds("rows")
         texts = (
-            _extent([record.num_rows for record in group.records]),
-            _extent([record.num_interactions for record in group.records]),
+            _mean([record.num_rows for record in group.records]),
+            _mean([record.num_interactions for record in group.records]),
             format_seconds(made) if group.users is not None else "–",
             format_seconds(group.mean_seconds("fit")),
             format_seconds(group.mean_seconds("test")),
@@ -108,15 +109,17 @@ def costs_table(found: Found) -> Table:
             *_columns(found),
             "rows",
             "interactions",
-            "distil or sample",
+            "made in",
             "fit",
             "test",
             "peak",
         ),
         rows=tuple(rows),
         num_labels=2,
-        note="Seconds of a seed, in a process of one thread; the fit includes the choice of"
-        " settings. Peak: the largest size of a process that made the rows, or fitted and tested.",
+        note="Of a seed, in a process of one thread. Made in: distilling or sampling the rows. The"
+        " fit includes the choice of settings. Peak: the largest size of a process that made the"
+        " rows, or fitted and tested.",
+        long_labels=True,
     )
 
 
@@ -190,7 +193,12 @@ def _range(values: Sequence[float | None]) -> str:
 
 
 def _choice(record: Record) -> str:
-    told = {name: v for name, v in choice_of(record).items() if not name.startswith("validation")}
+    told = {
+        name: value
+        for name, value in choice_of(record).items()
+        # A closed form takes no steps.
+        if not name.startswith("validation") and (name, value) != ("steps", 0)
+    }
     texts = [
         f"{'λ' if name == 'reg' else name} {f'{value:.4g}' if isinstance(value, float) else value}"
         for name, value in told.items()
@@ -198,6 +206,6 @@ def _choice(record: Record) -> str:
     return ", ".join(texts) or "nothing"
 
 
-def _extent(values: Sequence[int]) -> str:
-    """`500`, or `448 to 500`."""
-    return " to ".join(dict.fromkeys(f"{value:,}" for value in (min(values), max(values))))
+def _mean(values: Sequence[int]) -> str:
+    """Over the seeds."""
+    return f"{sum(values) / len(values):,.0f}"

@@ -67,7 +67,7 @@ def render_table(table: Table, width: int = 80) -> RichTable:
         drawn.add_column(
             Text(column),
             justify="left" if number < table.num_labels else "right",
-            no_wrap=number < table.num_labels,
+            no_wrap=(number < table.num_labels) is not table.long_labels,
             overflow="ellipsis",
         )
     longest = max((len(entry.detail) for row in table.rows for entry in row), default=0)

@@ -1,6 +1,7 @@
 """The pages of the paper's studies: all is there, nothing from elsewhere, no name trusted."""
 
 import dataclasses
+import io
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from browser import Browser, find_browser
 from paper_toys import make_found, make_record
+from rich.console import Console
 from test_report_page import EVIL, read
 
 from replay.report.paper import make_axis_panels, render_paper_study, write_paper_study
@@ -19,6 +21,7 @@ from replay.report.paper_tables import (
     published_table,
     shares_table,
 )
+from replay.report.tables import render_table
 from replay.study.paper.registry import find_study
 from storage.errors import UserError
 
@@ -226,6 +229,14 @@ class TestNoise:
         panel, _ = make_axis_panels(found.groups, found.study.axis, ("HR", 10))
         assert [line.periods for line in panel.lines] == [[0.0, 50.0], [0.0, 50.0]]
         assert not panel.log
+
+    def test_no_figure_is_cut_short_on_a_narrow_terminal(self):
+        drawn = io.StringIO()
+        console = Console(file=drawn, width=80)
+        for make in (figures_table, costs_table):
+            console.print(render_table(make(make_noise()), 80))
+        assert "…" not in drawn.getvalue()
+        assert "distill-cf" in drawn.getvalue()
 
     def test_noise_stands_with_the_rows(self):
         names = [row[1].text for row in figures_table(make_noise()).rows]

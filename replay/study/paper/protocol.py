@@ -15,8 +15,8 @@ Json = Any
 
 FEW_ROWS: Mapping[str, Mapping[str, Json]] = {
     # On few rows the best λ is smaller than the models' own grids for whole logs reach.
-    "infinite-ae": {"regs": (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0)},
-    "ease": {"regs": (0.1, 1.0, 5.0, 20.0, 100.0, 500.0, 2000.0)},
+    "infinite-ae": {"regs": (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0, 200.0)},
+    "ease": {"regs": (0.1, 1.0, 5.0, 20.0, 100.0, 500.0, 2000.0, 10000.0)},
 }
 """Model -> settings for rows that were sampled or distilled, unless others are given."""
 
