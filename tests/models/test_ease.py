@@ -72,6 +72,17 @@ def test_each_column_is_a_ridge_regression_on_the_other_items(reg, soft):
     np.testing.assert_allclose(scores_of(model, asked), asked @ expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("reg", [0.1, 2.0, 500.0])
+def test_few_rows_come_to_the_same(reg):
+    dense, weights = dense_rows(5, num_items=30, soft=True), np.linspace(0.2, 3, 5)
+    few = Ease(regs=(reg,)).fit(training_rows(dense, weights), FitOptions(seed=0))
+    np.testing.assert_allclose(item_weights(few), by_columns(dense, weights, reg), atol=1e-5)
+    # Rows without an item change nothing but the way to it.
+    padded, longer = np.pad(dense, ((0, 40), (0, 0))), np.pad(weights, (0, 40), constant_values=1)
+    many = Ease(regs=(reg,)).fit(training_rows(padded, longer), FitOptions(seed=0))
+    np.testing.assert_allclose(item_weights(few), item_weights(many), atol=1e-6)
+
+
 def test_descent_on_the_objective_ends_there():
     dense = dense_rows(12, num_items=5).astype(np.float64)
     off_diagonal = ~np.eye(5, dtype=bool)
