@@ -41,6 +41,7 @@ class Table:
         columns: headings.
         rows: entries, one per column.
         num_labels: leading columns that are words; the others are numbers.
+        num_remarks: last columns that are words after all, and may be long.
         long_labels: whether words rather than numbers give way on a narrow terminal.
     """
 
@@ -48,8 +49,13 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     num_labels: int = 1
+    num_remarks: int = 0
     note: str = ""
     long_labels: bool = False
+
+    def is_number(self, column: int) -> bool:
+        """Whether a column, counted from 0, holds numbers."""
+        return self.num_labels <= column < len(self.columns) - self.num_remarks
 
 
 def metric_label(metric: str, k: int | None) -> str:

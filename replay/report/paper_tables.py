@@ -138,6 +138,7 @@ def choices_table(found: Found) -> Table:
         columns=(*_columns(found), "validation", "chosen"),
         rows=rows,
         num_labels=2,
+        num_remarks=1,
         note="By HR@100 on the validation interactions, or nDCG@100 for mvae. Where the seeds chose"
         " differently, each choice once. All trials stand in report.json, with each cell.",
     )

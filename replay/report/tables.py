@@ -66,7 +66,7 @@ def render_table(table: Table, width: int = 80) -> RichTable:
     for number, column in enumerate(table.columns):
         drawn.add_column(
             Text(column),
-            justify="left" if number < table.num_labels else "right",
+            justify="right" if table.is_number(number) else "left",
             no_wrap=(number < table.num_labels) is not table.long_labels,
             overflow="ellipsis",
         )
