@@ -19,7 +19,7 @@ Candidate = Mapping[str, Json]
 
 Model = TypeVar("Model", bound=FittedModel)
 
-_BLOCK_SCORES = 1 << 22
+BLOCK_SCORES = 1 << 22
 
 
 class ChoosingRecipe(Protocol):
@@ -103,7 +103,17 @@ def choose(
     if len(held.users) == 0:
         return (Trial(candidates[0], None),)
     trials = [attempt(candidate) for candidate in candidates]
+    return best_first(trials)
+
+
+def best_first(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """In the order of their scores; of equal ones the earlier comes first."""
     return tuple(sorted(trials, key=lambda trial: -(trial.score or 0.0)))
+
+
+def describe(candidate: Candidate) -> str:
+    """For people: `layers 3, temperature 0.15`."""
+    return ", ".join(f"{name} {value:g}" for name, value in candidate.items())
 
 
 def judge(score_blocks: Iterable[NDArray[np.float32]], held: HoldOut, options: FitOptions) -> float:
@@ -114,7 +124,7 @@ def judge(score_blocks: Iterable[NDArray[np.float32]], held: HoldOut, options: F
 
 def judge_model(model: FittedModel, held: HoldOut, options: FitOptions) -> float:
     """HR@100 in per cent of a model on the judged rows, at most 16 MiB of scores at a time."""
-    block_rows = max(1, _BLOCK_SCORES // max(1, model.num_items))
+    block_rows = max(1, BLOCK_SCORES // max(1, model.num_items))
     return judge(model.score_blocks(held.contexts, block_rows), held, options)
 
 
@@ -157,8 +167,7 @@ def _try_solved(
         assert solve is not None  # noqa: S101 - nothing is tried where nobody is judged
         model = solve(candidate)
         score = judge_model(model, held, options)
-        tried = ", ".join(f"{name} {value:g}" for name, value in candidate.items())
-        options.progress(f"{tried}: validation HR@100 {score:.2f}")
+        options.progress(f"{describe(candidate)}: validation HR@100 {score:.2f}")
         if keep and (best is None or score > best[0]):
             best = score, model
         return Trial(candidate, score)

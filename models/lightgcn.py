@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -11,24 +12,24 @@ from numpy.typing import NDArray
 
 from models.choosing import (
     Candidate,
-    Patience,
     Trial,
     choose,
     cross,
+    describe,
     fit_on_hold_out,
-    judge,
+    judge_model,
     report_choice,
 )
+from models.early_stopping import Look, Search
 from models.lightgcn_graph import Graph, Propagated, make_graph
 from models.lightgcn_loss import Loss
 from models.lightgcn_model import FittedLightGCN, make_model, restore_model
 from models.lightgcn_training import TrainingSettings, estimate_memory, train
 from models.protocol import FitOptions, Json, TrainingRows
+from models.settings import require
 from models.validation import HoldOut
 from storage.errors import UserError
 from stream.seeds import derive_seed
-
-_BLOCK_SCORES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,18 @@ class LightGCN:
         """Refuse settings that mean nothing."""
         counts = ("dim", "max_updates", "check_every", "patience", "batch_rows", "batch_items")
         for setting in counts:
-            _require(getattr(self, setting) >= 1, f"{setting} must be at least 1")
-        _require(
+            require(getattr(self, setting) >= 1, f"{setting} must be at least 1")
+        require(
             self.validation_users is None or self.validation_users >= 1,
             "validation_users must be at least 1",
         )
-        _require(bool(self.layers) and min(self.layers) >= 1, "layers must name numbers from 1 on")
-        _require(
+        require(bool(self.layers) and min(self.layers) >= 1, "layers must name numbers from 1 on")
+        require(
             bool(self.temperatures) and all(0 < one < np.inf for one in self.temperatures),
             "temperatures must name numbers above 0",
         )
-        _require(self.learning_rate > 0, "learning_rate must be above 0")
-        _require(self.l2 >= 0, "l2 must not be negative")
+        require(self.learning_rate > 0, "learning_rate must be above 0")
+        require(self.l2 >= 0, "l2 must not be negative")
 
     @property
     def settings(self) -> Mapping[str, Json]:
@@ -118,10 +119,24 @@ class LightGCN:
             UserError: as `fit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
-        search = _Search(self, held, options)
-        trials = choose(self._candidates, held, search.attempt)
-        model = search.best if rows is held.training else None
-        if model is None:
+        graph = make_graph(held.training.interactions)
+
+        def score(propagated: Propagated) -> float:
+            return judge_model(self._model(graph, propagated), held, options)
+
+        search = Search(self.patience, score, options)
+
+        def attempt(candidate: Candidate) -> Trial:
+            tried = f"lightgcn, {describe(candidate)}:"
+            train = partial(
+                self._train, graph, held.training, candidate, self.max_updates, options.seed
+            )
+            return search.attempt(candidate, tried, train)
+
+        trials = choose(self._candidates, held, attempt)
+        if search.best is not None and rows is held.training:
+            model = self._model(graph, search.best)
+        else:
             model = self._refit(trials[0], rows, options)
         report = {
             "rows_given": rows.num_rows,
@@ -165,14 +180,31 @@ class LightGCN:
         # Where nobody is judged there is nothing to learn the number of updates from.
         updates = best.steps or max(1, self.max_updates // 4)
         options.progress(f"lightgcn: refit, {updates} updates")
-        propagated = train(
+        return self._model(graph, self._train(graph, rows, best.candidate, updates, options.seed))
+
+    def _train(
+        self,
+        graph: Graph,
+        rows: TrainingRows,
+        candidate: Candidate,
+        num_updates: int,
+        seed: int,
+        look: Look[Propagated] | None = None,
+    ) -> Propagated:
+        """Train from fresh embeddings."""
+        return train(
             graph,
             rows.interactions,
             rows.weights,
-            settings=self.training_settings(best.candidate),
-            num_updates=updates,
-            seed=derive_seed(options.seed, "training"),
+            settings=self.training_settings(candidate),
+            num_updates=num_updates,
+            seed=derive_seed(seed, "training"),
+            check_every=self.check_every if look else 0,
+            check=look or (lambda _updates, _propagated: True),
         )
+
+    def _model(self, graph: Graph, propagated: Propagated) -> FittedLightGCN:
+        """What scores with some representations; its report is still to be told."""
         return make_model(graph, propagated, self.loss == "softmax", {})
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
@@ -193,62 +225,3 @@ class LightGCN:
                 "--max-rows or lightgcn's setting 'dim'"
             )
         return needed
-
-
-@dataclass
-class _Search:
-    """The trials on one hold-out, and the model of the best so far.
-
-    Attributes:
-        recipe: the settings.
-        held: what to train on and who is judged.
-        options: the seed and the progress.
-        best: the best model of all looks at all trials.
-    """
-
-    recipe: LightGCN
-    held: HoldOut
-    options: FitOptions
-    best: FittedLightGCN | None = None
-    _best_score: float = -np.inf
-    _graph: Graph = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._graph = make_graph(self.held.training.interactions)
-
-    def attempt(self, candidate: Candidate) -> Trial:
-        """Train with a candidate until HR@100 on what is held out no longer grows."""
-        recipe, training = self.recipe, self.held.training
-        patience = Patience(recipe.patience)
-        tried = ", ".join(f"{name} {value}" for name, value in candidate.items())
-
-        def look(updates: int, propagated: Propagated) -> bool:
-            model = make_model(self._graph, propagated, recipe.loss == "softmax", {})
-            block_rows = max(1, _BLOCK_SCORES // max(1, model.num_items))
-            blocks = model.score_blocks(self.held.contexts, block_rows)
-            score = judge(blocks, self.held, self.options)
-            patience.see(updates, score)
-            if score > self._best_score:
-                self.best, self._best_score = model, score
-            self.options.progress(
-                f"lightgcn, {tried}: {updates} updates, validation HR@100 {score:.2f}, "
-                f"best {patience.best:.2f} after {patience.best_step}"
-            )
-            return not patience.ended
-
-        train(
-            self._graph,
-            training.interactions,
-            training.weights,
-            settings=recipe.training_settings(candidate),
-            num_updates=recipe.max_updates,
-            seed=derive_seed(self.options.seed, "training"),
-            check_every=recipe.check_every,
-            check=look,
-        )
-        return Trial(candidate, patience.best, patience.best_step)
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)

@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.choosing import (
+    BLOCK_SCORES,
     Candidate,
     Trial,
+    best_first,
     choose,
     cross,
+    describe,
     fit_on_hold_out,
     judge_model,
     report_choice,
@@ -30,8 +33,6 @@ from models.validation import HoldOut
 from storage.errors import UserError
 from storage.parallel import count_cores
 from stream.seeds import derive_seed
-
-_BLOCK_SCORES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class MF:
         seed = derive_seed(options.seed, "vectors")
         items = first_items(rows.num_items, candidate["dimension"], seed)
         sweeps = sweep(rows.interactions, rows.weights, items, objective)
-        options.progress(f"mf: {self.sweeps} sweeps with {_tell(candidate)}")
+        options.progress(f"mf: {self.sweeps} sweeps with {describe(candidate)}")
         for _users, items in islice(sweeps, self.sweeps):
             solved = np.asarray(items, np.float32)
         return FittedMF(solved, objective, {})
@@ -160,20 +161,16 @@ class _Choice:
         if not wider or not len(self._held.users):
             return trials
         trials = (*trials, *choose(wider, self._held, self._attempt))
-        return tuple(sorted(trials, key=lambda trial: -(trial.score or 0.0)))
+        return best_first(trials)
 
     def _attempt(self, candidate: Candidate) -> Trial:
         held, options = self._held, self._options
         model = self._recipe._factorise(held.training, candidate, options)
         score = judge_model(model, held, options)
-        options.progress(f"mf: {_tell(candidate)}: validation HR@100 {score:.2f}")
+        options.progress(f"mf: {describe(candidate)}: validation HR@100 {score:.2f}")
         if score > self._score:
             self._score, self.best = score, model
         return Trial(candidate, score, self._recipe.sweeps)
-
-
-def _tell(candidate: Candidate) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in candidate.items())
 
 
 def estimate_bytes(rows: TrainingRows, width: int) -> int:
@@ -186,5 +183,5 @@ def estimate_bytes(rows: TrainingRows, width: int) -> int:
     entries = (2 * 8 + 3 * 8) * rows.interactions.nnz
     # Gathered and scaled vectors and the matrices in their pieces, in each thread.
     block = 4 * 4 * count_cores() * max(BLOCK_FLOATS, block_floats(longest, width))
-    scores = 2 * 4 * max(_BLOCK_SCORES, rows.num_items)
+    scores = 2 * 4 * max(BLOCK_SCORES, rows.num_items)
     return int(vectors + entries + block + scores)

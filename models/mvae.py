@@ -16,6 +16,7 @@ from models.mvae_start import fresh_weights, warm_weights
 from models.mvae_training import TrainingSettings, estimate_memory, train
 from models.protocol import FitOptions, FittedModel, Json, TrainingRows
 from models.row_cap import cap_rows
+from models.settings import require
 from models.validation import HoldOut, hold_out, validation_score
 from storage.errors import UserError
 from stream.seeds import derive_seed
@@ -71,14 +72,14 @@ class MVAE:
 
     def __post_init__(self) -> None:
         for field in ("hidden", "latent", "batch_size", "max_updates", "check_every", "patience"):
-            _require(getattr(self, field) >= 1, f"{field} must be at least 1")
-        _require(self.validation_users >= 1, "validation_users must be at least 1")
-        _require(self.learning_rate > 0, "learning_rate must be above 0")
-        _require(self.beta >= 0, "beta must not be negative")
-        _require(0 <= self.dropout < 1, "dropout must be in [0, 1)")
-        _require(0 <= self.averaging < 1, "averaging must be in [0, 1)")
-        _require(0 <= self.anneal_share <= 1, "anneal_share must be in [0, 1]")
-        _require(0 < self.validation_share < 1, "validation_share must be in (0, 1)")
+            require(getattr(self, field) >= 1, f"{field} must be at least 1")
+        require(self.validation_users >= 1, "validation_users must be at least 1")
+        require(self.learning_rate > 0, "learning_rate must be above 0")
+        require(self.beta >= 0, "beta must not be negative")
+        require(0 <= self.dropout < 1, "dropout must be in [0, 1)")
+        require(0 <= self.averaging < 1, "averaging must be in [0, 1)")
+        require(0 <= self.anneal_share <= 1, "anneal_share must be in [0, 1]")
+        require(0 < self.validation_share < 1, "validation_share must be in (0, 1)")
 
     @property
     def settings(self) -> Mapping[str, Json]:
@@ -318,8 +319,3 @@ class _Fit:
 def _block_rows(num_items: int) -> int:
     """Rows that are scored at a time, a power of two whose scores take at most 16 MiB."""
     return 1 << (max(1, _BLOCK_SCORES // max(1, num_items)).bit_length() - 1)
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)

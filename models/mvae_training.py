@@ -8,11 +8,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.averaged_adam import State, start, step
 from models.mvae_batches import (
     assemble,
     draw_row_numbers,
@@ -80,27 +80,9 @@ class Rates(NamedTuple):
     beta: np.float32
 
 
-class State(NamedTuple):
-    """What an update turns into the next: the weights, Adam's moments, the averaged weights."""
-
-    parameters: Parameters
-    moments: optax.OptState
-    average: Parameters
-
-
-@jax.jit
-def start(parameters: Parameters) -> State:
-    """The state before the first update; `parameters` are copied."""
-    return State(
-        parameters=jax.tree.map(jnp.copy, parameters),
-        moments=optax.adam(0.0).init(parameters),
-        average=jax.tree.map(jnp.copy, parameters),
-    )
-
-
 @partial(jax.jit, static_argnames=("gather",), donate_argnames=("state",))
 def update(
-    state: State,
+    state: State[Parameters],
     batch: SparseBatch,
     num_items: Array,
     key: Array,
@@ -109,7 +91,7 @@ def update(
     lesson: Lesson | None = None,
     *,
     gather: bool,
-) -> tuple[State, Array]:
+) -> tuple[State[Parameters], Array]:
     """One step of Adam on the negative bound, and of the running average of the weights.
 
     Args:
@@ -141,14 +123,10 @@ def update(
         )
 
     loss, gradient = jax.value_and_grad(loss_of)(state.parameters)
-    steps, moments = optax.adam(rates.learning_rate).update(
-        gradient, state.moments, state.parameters
+    moved = step(
+        state, gradient, number, learning_rate=rates.learning_rate, averaging=rates.averaging
     )
-    parameters = optax.apply_updates(state.parameters, steps)
-    # The first weights are far off: the average forgets them faster than its later pace.
-    pace = jnp.maximum(1.0 - rates.averaging, 9.0 / (10.0 + number.astype(jnp.float32)))
-    average = optax.incremental_update(parameters, state.average, pace)
-    return State(parameters, moments, average), loss
+    return moved, loss
 
 
 def train(
@@ -181,7 +159,7 @@ def train(
         The averaged weights after the last update made.
     """
     num_rows, num_items = matrix.shape
-    state: State = start(parameters)
+    state: State[Parameters] = start(parameters)
     del parameters  # the caller's last reference may be this one
     if num_rows == 0:
         return state.average

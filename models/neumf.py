@@ -13,8 +13,9 @@ on ML-1M (56.2 against 56.1) and is better on Magazine, test nDCG@10 22.1 agains
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,6 @@ from numpy.typing import NDArray
 
 from models.choosing import (
     Candidate,
-    Patience,
     Trial,
     choose,
     cross,
@@ -30,10 +30,12 @@ from models.choosing import (
     judge,
     report_choice,
 )
+from models.early_stopping import Look, Search
 from models.neumf_model import FittedNeuMF, restore_model, score_rows
 from models.neumf_network import Parameters
 from models.neumf_training import TrainingSettings, estimate_memory, fresh_weights, train
 from models.protocol import FitOptions, Json, TrainingRows
+from models.settings import require
 from models.validation import HoldOut
 from storage.errors import UserError
 from stream.seeds import derive_seed
@@ -80,15 +82,15 @@ class NeuMF:
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
         for field in ("factors", "embedding", "batch_size", "num_candidates", "max_updates"):
-            _require(getattr(self, field) >= 1, f"{field} must be at least 1")
+            require(getattr(self, field) >= 1, f"{field} must be at least 1")
         for field in ("check_every", "patience", "validation_users"):
-            _require(getattr(self, field) >= 1, f"{field} must be at least 1")
-        _require(self.hidden >= 2, "hidden must be at least 2")
-        _require(0 < self.dropout < 1, "dropout must be in (0, 1)")
-        _require(self.negatives > 0, "negatives must be above 0")
-        _require(len(self.learning_rates) > 0, "learning_rates must name at least one")
-        _require(all(rate > 0 for rate in self.learning_rates), "learning_rates must be above 0")
-        _require(0 <= self.averaging < 1, "averaging must be in [0, 1)")
+            require(getattr(self, field) >= 1, f"{field} must be at least 1")
+        require(self.hidden >= 2, "hidden must be at least 2")
+        require(0 < self.dropout < 1, "dropout must be in (0, 1)")
+        require(self.negatives > 0, "negatives must be above 0")
+        require(len(self.learning_rates) > 0, "learning_rates must name at least one")
+        require(all(rate > 0 for rate in self.learning_rates), "learning_rates must be above 0")
+        require(0 <= self.averaging < 1, "averaging must be in [0, 1)")
 
     @property
     def settings(self) -> Mapping[str, Json]:
@@ -112,15 +114,27 @@ class NeuMF:
             UserError: as `fit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
-        choice = _Choice(self, _sample(held, self.validation_users, options.seed), options)
-        trials = choose(cross({"learning_rate": self.learning_rates}), choice.held, choice.attempt)
-        parameters = choice.best
+        judged = _sample(held, self.validation_users, options.seed)
+
+        def score(parameters: Parameters) -> float:
+            model = FittedNeuMF(parameters, held.training.num_items, {})
+            return judge(model.score_blocks(judged.contexts, 1024), judged, options)
+
+        search = Search(self.patience, score, options)
+
+        def attempt(candidate: Candidate) -> Trial:
+            tried = f"neumf: learning rate {candidate['learning_rate']:g},"
+            train = partial(self._train, held.training, candidate, self.max_updates, options.seed)
+            return search.attempt(candidate, tried, train)
+
+        trials = choose(cross({"learning_rate": self.learning_rates}), judged, attempt)
+        parameters = search.best
         if parameters is None or rows is not held.training:
             # Where nobody could be asked, a quarter of the most is a guess.
             updates = trials[0].steps or max(1, self.max_updates // 4)
             options.progress(f"neumf: refit with {updates} updates")
-            parameters = choice.train(rows, trials[0].candidate, updates)
-        report = {**report_choice(trials, choice.held, rows), "bytes_estimated": needed}
+            parameters = self._train(rows, trials[0].candidate, updates, options.seed)
+        report = {**report_choice(trials, judged, rows), "bytes_estimated": needed}
         return FittedNeuMF(parameters, rows.num_items, report)
 
     def restore(
@@ -144,6 +158,33 @@ class NeuMF:
             averaging=self.averaging,
         )
 
+    def _train(
+        self,
+        rows: TrainingRows,
+        candidate: Candidate,
+        num_updates: int,
+        seed: int,
+        look: Look[Parameters] | None = None,
+    ) -> Parameters:
+        """Train from fresh weights."""
+        fresh = fresh_weights(
+            rows,
+            self.negatives,
+            factors=self.factors,
+            embedding=self.embedding,
+            hidden=self.hidden,
+            seed=derive_seed(seed, "weights"),
+        )
+        return train(
+            fresh,
+            rows,
+            settings=self.training_settings(candidate["learning_rate"]),
+            num_updates=num_updates,
+            seed=derive_seed(seed, "training"),
+            check_every=self.check_every if look else 0,
+            check=look or (lambda _updates, _parameters: True),
+        )
+
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
         """Refuse a training that cannot fit, before anything is allocated; the bytes it needs."""
         needed = estimate_memory(
@@ -163,78 +204,10 @@ class NeuMF:
         return needed
 
 
-class _Choice:
-    """The trials of one fit.
-
-    Attributes:
-        held: who is judged.
-        best: the weights of the best look of all trials.
-    """
-
-    def __init__(self, recipe: NeuMF, held: HoldOut, options: FitOptions) -> None:
-        self.held = held
-        self.best: Parameters | None = None
-        self._recipe, self._options = recipe, options
-        self._score = -np.inf
-
-    def attempt(self, candidate: Candidate) -> Trial:
-        """Train until HR@100 no longer grows."""
-        recipe, held, options = self._recipe, self.held, self._options
-        patience = Patience(recipe.patience)
-
-        def look(updates: int, parameters: Parameters) -> bool:
-            model = FittedNeuMF(parameters, held.training.num_items, {})
-            score = judge(model.score_blocks(held.contexts, 1024), held, options)
-            patience.see(updates, score)
-            if score > self._score:
-                self._score, self.best = score, parameters
-            options.progress(
-                f"neumf: learning rate {candidate['learning_rate']:g}, {updates} updates, "
-                f"validation HR@100 {score:.2f}, "
-                f"best {patience.best:.2f} after {patience.best_step}"
-            )
-            return not patience.ended
-
-        self.train(held.training, candidate, recipe.max_updates, look)
-        return Trial(candidate, patience.best, patience.best_step)
-
-    def train(
-        self,
-        rows: TrainingRows,
-        candidate: Candidate,
-        num_updates: int,
-        look: Callable[[int, Parameters], bool] | None = None,
-    ) -> Parameters:
-        """Train from fresh weights."""
-        recipe, seed = self._recipe, self._options.seed
-        fresh = fresh_weights(
-            rows,
-            recipe.negatives,
-            factors=recipe.factors,
-            embedding=recipe.embedding,
-            hidden=recipe.hidden,
-            seed=derive_seed(seed, "weights"),
-        )
-        return train(
-            fresh,
-            rows,
-            settings=recipe.training_settings(candidate["learning_rate"]),
-            num_updates=num_updates,
-            seed=derive_seed(seed, "training"),
-            check_every=recipe.check_every if look else 0,
-            check=look or (lambda _updates, _parameters: True),
-        )
-
-
 def _sample(held: HoldOut, size: int, seed: int) -> HoldOut:
     """At most `size` of those who are judged, the same ones at every look."""
     if len(held.users) <= size:
         return held
     generator = np.random.default_rng(derive_seed(seed, "judged"))
     chosen = np.sort(generator.choice(len(held.users), size, replace=False))
-    return HoldOut(held.training, held.users[chosen], held.targets[chosen])
-
-
-def _require(holds: bool, message: str) -> None:
-    if not holds:
-        raise ValueError(message)
+    return held.take(chosen)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.averaged_adam import State, start, step
 from models.mvae_batches import (
     assemble,
     draw_row_numbers,
@@ -63,33 +63,15 @@ class Rates(NamedTuple):
     num_items: np.float32
 
 
-class State(NamedTuple):
-    """What an update turns into the next: the weights, Adam's moments, the averaged weights."""
-
-    parameters: Parameters
-    moments: optax.OptState
-    average: Parameters
-
-
-@jax.jit
-def start(parameters: Parameters) -> State:
-    """The state before the first update; `parameters` are copied."""
-    return State(
-        parameters=jax.tree.map(jnp.copy, parameters),
-        moments=optax.adam(0.0).init(parameters),
-        average=jax.tree.map(jnp.copy, parameters),
-    )
-
-
 @partial(jax.jit, donate_argnames=("state",))
 def update(
-    state: State,
+    state: State[Parameters],
     batch: SparseBatch,
     candidates: Candidates,
     key: Array,
     number: Array,
     rates: Rates,
-) -> tuple[State, Array]:
+) -> tuple[State[Parameters], Array]:
     """One step of Adam on the log loss, and of the running average of the weights.
 
     Args:
@@ -116,14 +98,10 @@ def update(
         )
 
     loss, gradient = jax.value_and_grad(loss_of)(state.parameters)
-    steps, moments = optax.adam(rates.learning_rate).update(
-        gradient, state.moments, state.parameters
+    moved = step(
+        state, gradient, number, learning_rate=rates.learning_rate, averaging=rates.averaging
     )
-    parameters = optax.apply_updates(state.parameters, steps)
-    # The first weights are far off: the average forgets them faster than its later pace.
-    pace = jnp.maximum(1.0 - rates.averaging, 9.0 / (10.0 + number.astype(jnp.float32)))
-    average = optax.incremental_update(parameters, state.average, pace)
-    return State(parameters, moments, average), loss
+    return moved, loss
 
 
 def train(
@@ -150,7 +128,7 @@ def train(
     Returns:
         The averaged weights after the last update made.
     """
-    state: State = start(parameters)
+    state: State[Parameters] = start(parameters)
     if rows.num_rows == 0 or rows.num_items == 0:
         return state.average
     scaled = scale_weights(rows.weights)

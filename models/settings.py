@@ -7,6 +7,12 @@ from typing import Any
 from storage.errors import UserError
 
 
+def require(holds: bool, message: str) -> None:
+    """Raise `ValueError` with a message unless something holds."""
+    if not holds:
+        raise ValueError(message)
+
+
 def build(kind: str, name: str, target: type[Any], settings: Mapping[str, Any]) -> Any:
     """Make a `target` with some of its fields set.
 

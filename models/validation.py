@@ -37,6 +37,15 @@ class HoldOut:
         """`(v, num_items)` what is left of each judged row: what a model scores and masks."""
         return self.training.interactions[self.users] if self.apart is None else self.apart
 
+    def take(self, chosen: NDArray[np.int64]) -> "HoldOut":
+        """Judge only those at these places, `(c,)` ascending."""
+        return replace(
+            self,
+            users=self.users[chosen],
+            targets=self.targets[chosen],
+            apart=None if self.apart is None else self.apart[chosen],
+        )
+
 
 def hold_out(
     rows: TrainingRows, seed: int, share: float = 0.1, max_users: int | None = None

@@ -54,6 +54,19 @@ def _planted(num_rows: int = 160, num_items: int = 50, seed: int = 0) -> csr_arr
     return csr_array((member & (generator.random(member.shape) < 0.5)).astype(np.float32))
 
 
+def test_who_is_judged_apart_from_the_rows_is_asked_with_their_own_contexts():
+    # More are judged than there are rows, as with a summary, and not all of them are looked at.
+    people = hold_out(_rows(_planted()), seed=3)
+    apart = replace(people, training=_rows(_planted(num_rows=20, seed=5)), apart=people.contexts)
+    recipe = replace(SMALL, validation_users=40)
+    model = recipe.fit_judged(apart, apart.training, FitOptions(seed=1))
+    assert model.report["validation_users"] == 40
+    chosen = np.arange(0, len(apart.users), 3)
+    some = apart.take(chosen)
+    np.testing.assert_array_equal(some.contexts.toarray(), people.contexts[chosen].toarray())
+    np.testing.assert_array_equal(some.targets.toarray(), people.targets[chosen].toarray())
+
+
 def _weights(matrix: csr_array) -> Parameters:
     drawn = fresh_weights(_rows(matrix), 4.0, factors=8, embedding=4, hidden=6, seed=3)
     # Zero biases would hide a mistake in them.
