@@ -2,44 +2,25 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
+import model_rows
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_rows import rows_of_dense
 from scipy.sparse import csr_array
 
 from models.bias import Bias
-from models.protocol import FitOptions, TrainingRows
+from models.protocol import FitOptions
 from models.registry import make_recipe
 from models.validation import hold_out
 from storage.errors import UserError
 
+scores_of = partial(model_rows.scores_of, block_rows=4)
+dense_rows = partial(model_rows.dense_rows, most=0.8)
 FIXED = Bias(unobserved=(0.2,), dampings=(3.0,))
-
-
-def dense_rows(num_rows, num_items=8, seed=0, soft=False):
-    generator = np.random.default_rng(seed)
-    popularity = np.linspace(0.8, 0.1, num_items)
-    dense = (generator.random((num_rows, num_items)) < popularity).astype(np.float32)
-    dense[:, -1] = 0
-    return dense * generator.random(dense.shape).astype(np.float32) if soft else dense
-
-
-def training_rows(dense, weights=None):
-    num_rows = len(dense)
-    return TrainingRows(
-        interactions=csr_array(np.asarray(dense, dtype=np.float32)),
-        weights=np.ones(num_rows) if weights is None else np.asarray(weights, dtype=np.float64),
-        replayed=np.zeros(num_rows, dtype=bool),
-        last_period=np.ones(num_rows, dtype=np.int32),
-    )
-
-
-def scores_of(model, contexts, block_rows=4):
-    blocks = list(model.score_blocks(csr_array(np.asarray(contexts, np.float32)), block_rows))
-    assert all(len(block) <= block_rows and block.dtype == np.float32 for block in blocks)
-    return np.concatenate(blocks)
 
 
 def by_least_squares(dense, weights, unobserved, damping):
@@ -67,7 +48,7 @@ def by_least_squares(dense, weights, unobserved, damping):
 def test_scores_of_the_training_rows_minimise_the_objective(unobserved, soft):
     dense, weights = dense_rows(15, soft=soft), np.random.default_rng(1).uniform(0.2, 3, 15)
     recipe = Bias(unobserved=(unobserved,), dampings=(3.0,))
-    model = recipe.fit(training_rows(dense, weights), FitOptions(seed=0))
+    model = recipe.fit(rows_of_dense(dense, weights), FitOptions(seed=0))
     expected = by_least_squares(dense, weights, unobserved, 3.0)
     np.testing.assert_allclose(scores_of(model, dense), expected, atol=1e-6)
 
@@ -75,7 +56,7 @@ def test_scores_of_the_training_rows_minimise_the_objective(unobserved, soft):
 def test_by_hand_where_all_cells_count_alike():
     # μ = 4/8; b = (N − 4μ)/(4 + 1); c = (n − 2μ)/(2 + 1).
     dense = np.array([[1, 0], [1, 1], [1, 0], [0, 0]])
-    model = Bias(unobserved=(1.0,), dampings=(1.0,)).fit(training_rows(dense), FitOptions(seed=0))
+    model = Bias(unobserved=(1.0,), dampings=(1.0,)).fit(rows_of_dense(dense), FitOptions(seed=0))
     assert model.mean == 0.5
     np.testing.assert_allclose(model.item_bias, [1 / 5, -1 / 5], atol=1e-12)
     asked = scores_of(model, [[0, 0], [0, 1], [1, 1]])
@@ -84,7 +65,7 @@ def test_by_hand_where_all_cells_count_alike():
 
 
 def test_what_validation_chose_is_the_model_and_told():
-    rows = training_rows(dense_rows(60, num_items=130))
+    rows = rows_of_dense(dense_rows(60, num_items=130))
     said = []
     recipe = make_recipe("bias", {"unobserved": [1.0, 0.05], "dampings": [2.0, 9.0]})
     model = recipe.fit(rows, FitOptions(seed=0, progress=said.append))
@@ -99,7 +80,7 @@ def test_what_validation_chose_is_the_model_and_told():
 
 
 def test_the_hold_out_itself_is_fitted_once():
-    held = hold_out(training_rows(dense_rows(30)), seed=0)
+    held = hold_out(rows_of_dense(dense_rows(30)), seed=0)
     model = Bias().fit_judged(held, held.training, FitOptions(seed=0))
     assert model.report["validation_users"] == len(held.users)
     again = replace(Bias(), unobserved=(model.unobserved,), dampings=(model.damping,))
@@ -115,8 +96,8 @@ def test_the_hold_out_itself_is_fitted_once():
 )
 def test_weights_repeat_rows_in_any_order(seed, order, copies):
     dense = dense_rows(9, seed=seed, soft=True)
-    weighted = FIXED.fit(training_rows(dense[order], np.array(copies)[order]), FitOptions(seed=0))
-    repeated = FIXED.fit(training_rows(np.repeat(dense, copies, axis=0)), FitOptions(seed=0))
+    weighted = FIXED.fit(rows_of_dense(dense[order], np.array(copies)[order]), FitOptions(seed=0))
+    repeated = FIXED.fit(rows_of_dense(np.repeat(dense, copies, axis=0)), FitOptions(seed=0))
     np.testing.assert_allclose(scores_of(weighted, dense), scores_of(repeated, dense), atol=1e-6)
 
 
@@ -124,16 +105,16 @@ def test_weights_repeat_rows_in_any_order(seed, order, copies):
 @given(seed=st.integers(0, 99), block_rows=st.integers(1, 9))
 def test_a_restored_model_is_the_same_to_the_bit(seed, block_rows):
     dense = dense_rows(7, seed=seed)
-    model = FIXED.fit(training_rows(dense), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense), FitOptions(seed=0))
     arrays, manifest = model.to_arrays()
     restored = Bias().restore(arrays, json.loads(json.dumps(manifest)))
-    scores = scores_of(restored, dense, block_rows)
+    scores = scores_of(restored, dense, block_rows=block_rows)
     assert scores.tobytes() == scores_of(model, dense).tobytes()
     assert restored.report == model.report
 
 
 def test_damage_is_told():
-    arrays, manifest = FIXED.fit(training_rows(dense_rows(5)), FitOptions(seed=0)).to_arrays()
+    arrays, manifest = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0)).to_arrays()
     for broken in ({}, {"item_bias": np.full(8, np.inf)}, {"item_bias": np.ones((2, 2))}):
         with pytest.raises(UserError, match="damaged"):
             FIXED.restore(broken, manifest)
@@ -152,6 +133,6 @@ def test_settings_that_mean_nothing_are_refused(setting):
 
 
 def test_contexts_of_another_width_are_refused():
-    model = FIXED.fit(training_rows(dense_rows(5)), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0))
     with pytest.raises(ValueError, match="3 items, model of 8"):
         next(model.score_blocks(csr_array((1, 3), dtype=np.float32), 1))

@@ -2,45 +2,26 @@
 
 import json
 import tracemalloc
+from functools import partial
 
+import model_rows
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_rows import rows_of_dense
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
 from models.ease import Ease
-from models.protocol import FitOptions, TrainingRows
+from models.protocol import FitOptions
 from models.registry import make_recipe
 from models.validation import HoldOut, hold_out
 from storage.errors import UserError
 
+scores_of = partial(model_rows.scores_of, block_rows=4)
+dense_rows = partial(model_rows.dense_rows, most=0.7)
 FIXED = Ease(regs=(2.0,))
-
-
-def dense_rows(num_rows, num_items=8, seed=0, soft=False):
-    generator = np.random.default_rng(seed)
-    popularity = np.linspace(0.7, 0.1, num_items)
-    dense = (generator.random((num_rows, num_items)) < popularity).astype(np.float32)
-    dense[:, -1] = 0
-    return dense * generator.random(dense.shape).astype(np.float32) if soft else dense
-
-
-def training_rows(dense, weights=None):
-    num_rows = len(dense)
-    return TrainingRows(
-        interactions=csr_array(np.asarray(dense, dtype=np.float32)),
-        weights=np.ones(num_rows) if weights is None else np.asarray(weights, dtype=np.float64),
-        replayed=np.zeros(num_rows, dtype=bool),
-        last_period=np.ones(num_rows, dtype=np.int32),
-    )
-
-
-def scores_of(model, contexts, block_rows=4):
-    blocks = list(model.score_blocks(csr_array(np.asarray(contexts, np.float32)), block_rows))
-    assert all(len(block) <= block_rows and block.dtype == np.float32 for block in blocks)
-    return np.concatenate(blocks)
 
 
 def item_weights(model):
@@ -65,7 +46,7 @@ def by_columns(dense, weights, reg):
 @pytest.mark.parametrize("reg", [0.1, 2.0, 500.0])
 def test_each_column_is_a_ridge_regression_on_the_other_items(reg, soft):
     dense, weights = dense_rows(20, soft=soft), np.random.default_rng(1).uniform(0.2, 3, 20)
-    model = Ease(regs=(reg,)).fit(training_rows(dense, weights), FitOptions(seed=0))
+    model = Ease(regs=(reg,)).fit(rows_of_dense(dense, weights), FitOptions(seed=0))
     expected = by_columns(dense, weights, reg)
     np.testing.assert_allclose(item_weights(model), expected, atol=1e-6)
     asked = dense_rows(9, seed=2, soft=soft)
@@ -75,11 +56,11 @@ def test_each_column_is_a_ridge_regression_on_the_other_items(reg, soft):
 @pytest.mark.parametrize("reg", [0.1, 2.0, 500.0])
 def test_few_rows_come_to_the_same(reg):
     dense, weights = dense_rows(5, num_items=30, soft=True), np.linspace(0.2, 3, 5)
-    few = Ease(regs=(reg,)).fit(training_rows(dense, weights), FitOptions(seed=0))
+    few = Ease(regs=(reg,)).fit(rows_of_dense(dense, weights), FitOptions(seed=0))
     np.testing.assert_allclose(item_weights(few), by_columns(dense, weights, reg), atol=1e-5)
     # Rows without an item change nothing but the way to it.
     padded, longer = np.pad(dense, ((0, 40), (0, 0))), np.pad(weights, (0, 40), constant_values=1)
-    many = Ease(regs=(reg,)).fit(training_rows(padded, longer), FitOptions(seed=0))
+    many = Ease(regs=(reg,)).fit(rows_of_dense(padded, longer), FitOptions(seed=0))
     np.testing.assert_allclose(item_weights(few), item_weights(many), atol=1e-6)
 
 
@@ -95,12 +76,12 @@ def test_descent_on_the_objective_ends_there():
         return (rest**2).sum() + 2.0 * (matrix**2).sum(), slope[off_diagonal]
 
     found = minimize(objective, np.zeros(20), jac=True, method="BFGS", options={"gtol": 1e-9})
-    model = FIXED.fit(training_rows(dense), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense), FitOptions(seed=0))
     np.testing.assert_allclose(item_weights(model)[off_diagonal], found.x, atol=1e-5)
 
 
 def test_the_diagonal_is_zero_and_items_that_nobody_has_score_zero():
-    model = FIXED.fit(training_rows(dense_rows(20)), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense_rows(20)), FitOptions(seed=0))
     weights = item_weights(model)
     assert (weights.diagonal() == 0).all()
     assert (weights[:, -1] == 0).all()
@@ -109,7 +90,7 @@ def test_the_diagonal_is_zero_and_items_that_nobody_has_score_zero():
 
 def test_tiles_make_no_difference():
     dense = dense_rows(60, num_items=530, seed=3)
-    model = FIXED.fit(training_rows(dense), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense), FitOptions(seed=0))
     gram = dense.T.astype(np.float64) @ dense + 2.0 * np.eye(530)
     inverse = np.linalg.inv(gram)
     expected = -inverse / inverse.diagonal()
@@ -118,7 +99,7 @@ def test_tiles_make_no_difference():
 
 
 def test_what_validation_chose_is_the_model_and_told():
-    rows = training_rows(dense_rows(60, num_items=130))
+    rows = rows_of_dense(dense_rows(60, num_items=130))
     said = []
     recipe = make_recipe("ease", {"regs": [1, 30, 1000]})
     report = recipe.fit(rows, FitOptions(seed=0, progress=said.append)).report
@@ -130,18 +111,18 @@ def test_what_validation_chose_is_the_model_and_told():
 
 
 def test_the_largest_of_equals_and_the_middle_where_nobody_is_judged():
-    rows = training_rows(np.ones((4, 3)))
+    rows = rows_of_dense(np.ones((4, 3)))
     recipe = Ease(regs=(1.0, 10.0, 100.0))
     nobody = HoldOut(rows, np.zeros(0, np.int64), rows.interactions[:0])
     assert recipe.fit_judged(nobody, rows, FitOptions(seed=0)).report["reg"] == 10.0
     # Fewer than a hundred items: every ranking hits everything.
-    held = hold_out(training_rows(dense_rows(20)), seed=0)
+    held = hold_out(rows_of_dense(dense_rows(20)), seed=0)
     trials = recipe.fit_judged(held, held.training, FitOptions(seed=0)).report["trials"]
     assert [one["reg"] for one in trials] == [10.0, 100.0, 1.0]
 
 
 def test_the_hold_out_itself_is_fitted_once():
-    held = hold_out(training_rows(dense_rows(40, num_items=130)), seed=0)
+    held = hold_out(rows_of_dense(dense_rows(40, num_items=130)), seed=0)
     model = Ease(regs=(1.0, 50.0)).fit_judged(held, held.training, FitOptions(seed=0))
     single = Ease(regs=(model.report["reg"],)).fit_judged(held, held.training, FitOptions(seed=0))
     assert np.array_equal(model.inverse, single.inverse)
@@ -155,8 +136,8 @@ def test_the_hold_out_itself_is_fitted_once():
 )
 def test_weights_repeat_rows_in_any_order(seed, order, copies):
     dense = dense_rows(9, seed=seed, soft=True)
-    weighted = FIXED.fit(training_rows(dense[order], np.array(copies)[order]), FitOptions(seed=0))
-    repeated = FIXED.fit(training_rows(np.repeat(dense, copies, axis=0)), FitOptions(seed=0))
+    weighted = FIXED.fit(rows_of_dense(dense[order], np.array(copies)[order]), FitOptions(seed=0))
+    repeated = FIXED.fit(rows_of_dense(np.repeat(dense, copies, axis=0)), FitOptions(seed=0))
     np.testing.assert_allclose(item_weights(weighted), item_weights(repeated), atol=1e-6)
 
 
@@ -164,7 +145,7 @@ def test_weights_repeat_rows_in_any_order(seed, order, copies):
 @given(seed=st.integers(0, 99), num_items=st.integers(1, 30))
 def test_a_restored_model_is_the_same_to_the_bit(seed, num_items):
     dense = dense_rows(7, num_items, seed)
-    model = FIXED.fit(training_rows(dense), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense), FitOptions(seed=0))
     arrays, manifest = model.to_arrays()
     assert arrays["upper"].shape == (num_items * (num_items + 1) // 2,)
     restored = Ease().restore(arrays, json.loads(json.dumps(manifest)))
@@ -173,7 +154,7 @@ def test_a_restored_model_is_the_same_to_the_bit(seed, num_items):
 
 
 def test_damage_is_told():
-    model = FIXED.fit(training_rows(dense_rows(5)), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0))
     arrays, manifest = model.to_arrays()
     for broken in (
         {},
@@ -186,14 +167,14 @@ def test_damage_is_told():
 
 
 def test_matrices_over_the_memory_limit_are_refused_in_one_line():
-    rows = training_rows(dense_rows(5, num_items=2000))
+    rows = rows_of_dense(dense_rows(5, num_items=2000))
     with pytest.raises(UserError, match=r"2,000 × 2,000 items.*raise --memory-limit") as refused:
         Ease().fit(rows, FitOptions(seed=0, memory_limit=50_000_000))
     assert "\n" not in str(refused.value)
 
 
 def test_the_estimate_holds_and_is_no_exaggeration():
-    held = hold_out(training_rows(dense_rows(100, num_items=800)), seed=0)
+    held = hold_out(rows_of_dense(dense_rows(100, num_items=800)), seed=0)
     tracemalloc.start()
     model = Ease(regs=(5.0, 50.0)).fit_judged(held, held.training, FitOptions(seed=0))
     peak = tracemalloc.get_traced_memory()[1]
@@ -208,6 +189,6 @@ def test_settings_that_mean_nothing_are_refused(setting):
 
 
 def test_contexts_of_another_width_are_refused():
-    model = FIXED.fit(training_rows(dense_rows(5)), FitOptions(seed=0))
+    model = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0))
     with pytest.raises(ValueError, match="3 items, model of 8"):
         next(model.score_blocks(csr_array((1, 3), dtype=np.float32), 1))

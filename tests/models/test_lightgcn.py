@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_rows import planted, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from models.choosing import cap_and_hold_out
@@ -17,7 +18,7 @@ from models.lightgcn_loss import weigh_entries
 from models.lightgcn_model import FittedLightGCN, make_model
 from models.lightgcn_training import TrainingSettings, draw_updates, gradients
 from models.mvae_training import make_key
-from models.protocol import FitOptions, TrainingRows
+from models.protocol import FitOptions
 from models.registry import make_recipe
 from models.validation import HoldOut
 from storage.artifacts import load_arrays, save_arrays
@@ -26,32 +27,13 @@ from storage.errors import UserError
 SMALL = LightGCN(layers=(1, 2), temperatures=(0.2,), dim=8, max_updates=40, check_every=5)
 
 
-def _rows(matrix: csr_array, **changes: object) -> TrainingRows:
-    num_rows = matrix.shape[0]
-    rows = TrainingRows(
-        interactions=matrix,
-        weights=np.ones(num_rows),
-        replayed=np.zeros(num_rows, dtype=np.bool_),
-        last_period=np.ones(num_rows, dtype=np.int32),
-    )
-    return replace(rows, **changes)
-
-
 def _planted(num_rows: int = 160, num_items: int = 200, seed: int = 0) -> csr_array:
-    """Rows that take half of the items of one of five blocks, one block being far the largest."""
-    generator = np.random.default_rng(seed)
-    blocks = generator.choice(5, size=num_rows, p=[0.4, 0.15, 0.15, 0.15, 0.15])
-    member = blocks[:, None] == np.arange(num_items)[None, :] % 5
-    return csr_array((member & (generator.random(member.shape) < 0.5)).astype(np.float32))
-
-
-def _scores(model: FittedLightGCN, contexts: csr_array, block_rows: int = 1000) -> np.ndarray:
-    return np.concatenate(list(model.score_blocks(contexts, block_rows)))
+    return planted(num_rows, num_items, seed)
 
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedLightGCN:
-    return SMALL.fit(_rows(_planted()), FitOptions(seed=1))
+    return SMALL.fit(rows_of(_planted()), FitOptions(seed=1))
 
 
 def _column(*values: float) -> np.ndarray:
@@ -162,16 +144,16 @@ def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedLightGCN
         asked = np.minimum(5, hidden.sum(axis=1))
         return float(hits[asked > 0].sum() / asked.sum())
 
-    learnt, popular = share_hit(_scores(fitted, contexts)), share_hit(popularity)
+    learnt, popular = share_hit(scores_of(fitted, contexts)), share_hit(popularity)
     assert learnt > popular + 0.15
 
 
 def test_bpr_learns_too():
-    rows = _rows(_planted())
+    rows = rows_of(_planted())
     model = replace(SMALL, loss="bpr").fit(rows, FitOptions(seed=1))
     assert set(model.report["chosen"]) == {"layers"}
     assert model.report["validation_HR@100"] > 0
-    scores, has = _scores(model, rows.interactions), rows.interactions.toarray() > 0
+    scores, has = scores_of(model, rows.interactions), rows.interactions.toarray() > 0
     assert scores[has].mean() > scores[~has].mean() + 3 * scores[~has].std() / np.sqrt(has.sum())
 
 
@@ -186,7 +168,7 @@ def test_a_training_row_is_folded_in_as_it_was_in_training():
 
 
 def test_a_seed_gives_the_same_model_to_the_bit(fitted: FittedLightGCN):
-    rows = _rows(_planted())
+    rows = rows_of(_planted())
     again, other = (SMALL.fit(rows, FitOptions(seed=seed)) for seed in (1, 2))
     assert np.array_equal(fitted.sources, again.sources)
     assert np.array_equal(fitted.targets, again.targets)
@@ -198,8 +180,8 @@ def test_empty_contexts_and_isolated_items_are_finite():
     matrix = _planted().toarray()
     matrix[:, 7] = 0
     matrix[3] = 0
-    model = SMALL.fit(_rows(csr_array(matrix)), FitOptions(seed=1))
-    scores = _scores(model, csr_array(np.vstack([np.zeros(200), matrix[:4]]).astype(np.float32)))
+    model = SMALL.fit(rows_of(csr_array(matrix)), FitOptions(seed=1))
+    scores = scores_of(model, csr_array(np.vstack([np.zeros(200), matrix[:4]]).astype(np.float32)))
     assert np.isfinite(scores).all()
     assert not scores[0].any()
     assert np.array_equal(model.sources[7], np.zeros(8))
@@ -207,10 +189,10 @@ def test_empty_contexts_and_isolated_items_are_finite():
 
 @pytest.mark.parametrize("matrix", [_planted(1), csr_array((4, 6), dtype=np.float32)])
 def test_rows_that_judge_nothing_are_fitted(matrix: csr_array):
-    held = HoldOut(_rows(matrix), np.zeros(0, np.int64), matrix[:0])
+    held = HoldOut(rows_of(matrix), np.zeros(0, np.int64), matrix[:0])
     model = SMALL.fit_judged(held, held.training, FitOptions(seed=0))
     assert model.report["validation_HR@100"] is None
-    assert np.isfinite(_scores(model, matrix)).all()
+    assert np.isfinite(scores_of(model, matrix)).all()
 
 
 def test_a_heavy_row_counts_as_copies_of_it_in_the_loss():
@@ -251,7 +233,7 @@ def test_updates_on_some_rows_and_items_estimate_the_whole_gradient():
 
 def test_few_rows_and_items_per_update_learn_as_well():
     recipe = replace(SMALL, layers=(1,), batch_rows=40, batch_items=100, max_updates=60)
-    rows = _rows(_planted())
+    rows = rows_of(_planted())
     some, all_of_it = (
         one.fit(rows, FitOptions(seed=1)) for one in (recipe, replace(SMALL, layers=(1,)))
     )
@@ -269,7 +251,7 @@ def test_the_report_says_what_was_chosen(fitted: FittedLightGCN):
 
 
 def test_the_best_trial_is_the_model_where_the_split_is_fixed():
-    _, held = cap_and_hold_out(_rows(_planted()), FitOptions(seed=3), None)
+    _, held = cap_and_hold_out(rows_of(_planted()), FitOptions(seed=3), None)
     said: list[str] = []
     options = FitOptions(seed=3, progress=said.append)
     kept = SMALL.fit_judged(held, held.training, options)
@@ -285,7 +267,7 @@ def test_it_survives_a_round_trip_to_the_bit(fitted: FittedLightGCN, tmp_path: P
     assert {values.dtype for values in arrays.values()} == {np.dtype(np.float32)}
     restored = SMALL.restore(*load_arrays(save_arrays(tmp_path, "model", arrays, manifest)))
     contexts = _planted(seed=4)
-    assert np.array_equal(_scores(restored, contexts), _scores(fitted, contexts))
+    assert np.array_equal(scores_of(restored, contexts), scores_of(fitted, contexts))
     assert restored.report == fitted.report
 
 
@@ -303,14 +285,14 @@ def test_blocks_come_in_order(fitted: FittedLightGCN):
     blocks = list(fitted.score_blocks(contexts, 64))
     assert [block.shape for block in blocks] == [(64, 200), (64, 200), (32, 200)]
     assert all(block.dtype == np.float32 for block in blocks)
-    np.testing.assert_allclose(np.concatenate(blocks), _scores(fitted, contexts), atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(blocks), scores_of(fitted, contexts), atol=1e-5)
     with pytest.raises(ValueError, match="201 items"):
         next(fitted.score_blocks(csr_array((2, 201), dtype=np.float32), 2))
 
 
 def test_too_little_memory_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"lightgcn needs .* over the memory limit") as refused:
-        SMALL.fit(_rows(_planted()), FitOptions(seed=0, memory_limit=1 << 20))
+        SMALL.fit(rows_of(_planted()), FitOptions(seed=0, memory_limit=1 << 20))
     assert "\n" not in str(refused.value)
 
 

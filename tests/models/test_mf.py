@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_rows import planted, rows_of, scores_of
 from scipy.optimize import minimize
 from scipy.sparse import csr_array, vstack
 
@@ -14,7 +15,7 @@ from models import mf_blocks
 from models.mf import MF
 from models.mf_model import FittedMF
 from models.mf_solving import Objective, first_items, solve_rows, sweep
-from models.protocol import FitOptions, TrainingRows
+from models.protocol import FitOptions
 from models.registry import make_recipe
 from models.validation import hold_out
 from storage.artifacts import load_arrays, save_arrays
@@ -24,33 +25,10 @@ SMALL = MF(dimensions=(4, 6), unobserved=(0.1, 0.3), regs=(0.01, 0.1), sweeps=4)
 OBJECTIVE = Objective(unobserved=0.2, reg=0.05, exponent=0.7)
 
 
-def _rows(matrix: csr_array, **changes: object) -> TrainingRows:
-    num_rows = matrix.shape[0]
-    rows = TrainingRows(
-        interactions=matrix,
-        weights=np.ones(num_rows),
-        replayed=np.zeros(num_rows, dtype=np.bool_),
-        last_period=np.ones(num_rows, dtype=np.int32),
-    )
-    return replace(rows, **changes)
-
-
 def _soft(num_rows: int = 9, num_items: int = 7, seed: int = 0) -> csr_array:
     generator = np.random.default_rng(seed)
     values = generator.random((num_rows, num_items)) * (generator.random((num_rows, 1)) < 0.9)
     return csr_array(np.where(values > 0.4, values, 0.0).astype(np.float32))
-
-
-def _planted(num_rows: int = 160, num_items: int = 50, seed: int = 0) -> csr_array:
-    """Rows that take half of the items of one of five blocks, one block being far the largest."""
-    generator = np.random.default_rng(seed)
-    blocks = generator.choice(5, size=num_rows, p=[0.4, 0.15, 0.15, 0.15, 0.15])
-    member = blocks[:, None] == np.arange(num_items)[None, :] % 5
-    return csr_array((member & (generator.random(member.shape) < 0.5)).astype(np.float32))
-
-
-def _scores(model: FittedMF, contexts: csr_array, block_rows: int = 1000) -> np.ndarray:
-    return np.concatenate(list(model.score_blocks(contexts, block_rows)))
 
 
 def _loss(matrix: csr_array, weights: np.ndarray, users: np.ndarray, items: np.ndarray) -> float:
@@ -65,7 +43,7 @@ def _loss(matrix: csr_array, weights: np.ndarray, users: np.ndarray, items: np.n
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedMF:
-    return SMALL.fit(_rows(_planted()), FitOptions(seed=1))
+    return SMALL.fit(rows_of(planted()), FitOptions(seed=1))
 
 
 @pytest.mark.parametrize("width", [2, 5, 12])
@@ -124,13 +102,13 @@ def test_a_weight_is_a_repetition():
 
 
 def test_a_training_row_is_folded_in_to_its_own_vector():
-    matrix = _planted()
+    matrix = planted()
     items = first_items(50, 6, seed=1)
     *_, (_, items) = islice(sweep(matrix, np.ones(160), items, OBJECTIVE), 3)
     users = solve_rows(matrix, items, np.ones(50), OBJECTIVE)
     model = FittedMF(items, OBJECTIVE, {})
     np.testing.assert_allclose(model.fold_in(matrix[20:30]), users[20:30], rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(_scores(model, matrix), users @ items.T, atol=1e-5)
+    np.testing.assert_allclose(scores_of(model, matrix), users @ items.T, atol=1e-5)
 
 
 def test_short_and_long_rows_are_solved_alike():
@@ -167,12 +145,12 @@ def test_tiles_give_the_plain_products_and_solutions():
 
 
 def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMF):
-    fresh = _planted(seed=9)
+    fresh = planted(seed=9)
     contexts = fresh.copy()
     contexts.data[np.random.default_rng(2).random(contexts.nnz) < 0.3] = 0
     contexts.eliminate_zeros()
     hidden = (fresh - contexts).toarray() > 0
-    popularity = np.tile(np.asarray(_planted().sum(axis=0)), (160, 1))
+    popularity = np.tile(np.asarray(planted().sum(axis=0)), (160, 1))
 
     def share_hit(scores: np.ndarray) -> float:
         masked = np.where(contexts.toarray() > 0, -np.inf, scores)
@@ -180,11 +158,11 @@ def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMF):
         hits = np.take_along_axis(hidden, best, axis=1).sum(axis=1)
         return float(hits.sum() / np.minimum(5, hidden.sum(axis=1)).sum())
 
-    assert share_hit(_scores(fitted, contexts)) > share_hit(popularity) + 0.15
+    assert share_hit(scores_of(fitted, contexts)) > share_hit(popularity) + 0.15
 
 
 def test_a_fit_is_the_same_to_the_bit_for_a_seed(fitted: FittedMF):
-    again, other = (SMALL.fit(_rows(_planted()), FitOptions(seed=seed)) for seed in (1, 2))
+    again, other = (SMALL.fit(rows_of(planted()), FitOptions(seed=seed)) for seed in (1, 2))
     assert np.array_equal(fitted.items, again.items)
     assert not np.array_equal(fitted.items, other.items)
     assert fitted.report == again.report
@@ -202,7 +180,7 @@ def test_the_report_has_the_grid_and_the_choice(fitted: FittedMF):
 
 
 def test_the_chosen_model_is_used_again_where_the_rows_are_the_same():
-    held = hold_out(_rows(_planted()), seed=3)
+    held = hold_out(rows_of(planted()), seed=3)
     said: list[str] = []
     model = SMALL.fit_judged(held, held.training, FitOptions(1, progress=said.append))
     assert sum("4 sweeps" in line for line in said) == 5
@@ -213,7 +191,7 @@ def test_the_chosen_model_is_used_again_where_the_rows_are_the_same():
 def test_a_single_candidate_is_taken_without_a_trial():
     said: list[str] = []
     recipe = replace(SMALL, dimensions=(4,), unobserved=(0.1,), regs=(0.01,))
-    report = recipe.fit(_rows(_planted()), FitOptions(1, progress=said.append)).report
+    report = recipe.fit(rows_of(planted()), FitOptions(1, progress=said.append)).report
     assert sum("4 sweeps" in line for line in said) == 1
     assert report["validation_HR@100"] is None
 
@@ -221,7 +199,7 @@ def test_a_single_candidate_is_taken_without_a_trial():
 def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedMF, tmp_path: Path):
     path = save_arrays(tmp_path, "model", *fitted.to_arrays())
     restored = SMALL.restore(*load_arrays(path))
-    assert np.array_equal(_scores(restored, _planted(3)), _scores(fitted, _planted(3)))
+    assert np.array_equal(scores_of(restored, planted(3)), scores_of(fitted, planted(3)))
     assert restored.report == fitted.report
 
 
@@ -249,9 +227,9 @@ def test_a_damaged_model_is_refused(fitted: FittedMF, damage):
     ids=["no rows", "empty rows", "one row", "one item"],
 )
 def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
-    model = SMALL.fit(_rows(csr_array(matrix.astype(np.float32))), FitOptions(seed=1))
+    model = SMALL.fit(rows_of(csr_array(matrix.astype(np.float32))), FitOptions(seed=1))
     asked = csr_array(np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32))
-    scores = _scores(model, asked)
+    scores = scores_of(model, asked)
     assert scores.shape == asked.shape
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
@@ -259,19 +237,19 @@ def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
 
 
 def test_replayed_rows_are_never_judged_and_the_row_cap_is_applied():
-    rows = _rows(_planted(), replayed=np.arange(160) >= 20)
+    rows = rows_of(planted(), replayed=np.arange(160) >= 20)
     assert SMALL.fit(rows, FitOptions(seed=1)).report["validation_users"] <= 20
-    report = SMALL.fit(_rows(_planted()), FitOptions(seed=1, max_rows=100)).report
+    report = SMALL.fit(rows_of(planted()), FitOptions(seed=1, max_rows=100)).report
     assert (report["rows_given"], report["rows_used"]) == (160, 100)
-    nobody = SMALL.fit(_rows(_planted(), replayed=np.ones(160, np.bool_)), FitOptions(seed=1))
+    nobody = SMALL.fit(rows_of(planted(), replayed=np.ones(160, np.bool_)), FitOptions(seed=1))
     assert nobody.report["chosen"] == {"dimension": 4, "unobserved": 0.1, "reg": 0.01}
     assert nobody.report["validation_HR@100"] is None
 
 
 def test_over_the_memory_limit_nothing_is_fitted():
     with pytest.raises(UserError, match=r"mf needs .* 50 items, over the memory limit"):
-        SMALL.fit(_rows(_planted()), FitOptions(seed=1, memory_limit=10_000))
-    SMALL.fit(_rows(_planted()), FitOptions(seed=1, memory_limit=1 << 30))
+        SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=10_000))
+    SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=1 << 30))
 
 
 def test_contexts_of_another_width_are_refused(fitted: FittedMF):

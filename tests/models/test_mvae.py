@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from model_rows import planted, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from models.mvae import MVAE, FittedMVAE
-from models.protocol import FitOptions, TrainingRows
+from models.protocol import FitOptions
 from models.registry import make_recipe
 from models.validation import hold_out
 from storage.artifacts import load_arrays, save_arrays
@@ -26,41 +27,18 @@ SMALL = MVAE(
 )
 
 
-def _rows(matrix: csr_array, **changes: object) -> TrainingRows:
-    num_rows = matrix.shape[0]
-    rows = TrainingRows(
-        interactions=matrix,
-        weights=np.ones(num_rows),
-        replayed=np.zeros(num_rows, dtype=np.bool_),
-        last_period=np.ones(num_rows, dtype=np.int32),
-    )
-    return replace(rows, **changes)
-
-
-def _planted(num_rows: int = 160, num_items: int = 50, seed: int = 0) -> csr_array:
-    """Rows that take half of the items of one of five blocks, one block being far the largest."""
-    generator = np.random.default_rng(seed)
-    blocks = generator.choice(5, size=num_rows, p=[0.4, 0.15, 0.15, 0.15, 0.15])
-    member = blocks[:, None] == np.arange(num_items)[None, :] % 5
-    return csr_array((member & (generator.random(member.shape) < 0.5)).astype(np.float32))
-
-
 @pytest.fixture(scope="module")
 def fitted() -> FittedMVAE:
-    return SMALL.fit(_rows(_planted()), FitOptions(seed=1))
-
-
-def _scores(model: FittedMVAE, contexts: csr_array, block_rows: int = 1000) -> np.ndarray:
-    return np.concatenate(list(model.score_blocks(contexts, block_rows)))
+    return SMALL.fit(rows_of(planted()), FitOptions(seed=1))
 
 
 def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMVAE):
-    fresh = _planted(seed=9)
+    fresh = planted(seed=9)
     contexts = fresh.copy()
     contexts.data[np.random.default_rng(2).random(contexts.nnz) < 0.3] = 0
     contexts.eliminate_zeros()
     hidden = (fresh - contexts).toarray() > 0
-    popularity = np.tile(np.asarray(_planted().sum(axis=0)), (160, 1))
+    popularity = np.tile(np.asarray(planted().sum(axis=0)), (160, 1))
 
     def share_hit(scores: np.ndarray) -> float:
         masked = np.where(contexts.toarray() > 0, -np.inf, scores)
@@ -69,16 +47,16 @@ def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMVAE):
         asked = np.minimum(5, hidden.sum(axis=1))
         return float(hits[asked > 0].sum() / asked.sum())
 
-    learnt, popular = share_hit(_scores(fitted, contexts)), share_hit(popularity)
+    learnt, popular = share_hit(scores_of(fitted, contexts)), share_hit(popularity)
     assert learnt > popular + 0.15
 
 
 def test_a_fit_is_the_same_to_the_bit_for_a_seed(fitted: FittedMVAE):
-    rows = _rows(_planted())
+    rows = rows_of(planted())
     again, other = (SMALL.fit(rows, FitOptions(seed=seed)) for seed in (1, 2))
-    scores = _scores(fitted, rows.interactions)
-    assert np.array_equal(scores, _scores(again, rows.interactions))
-    assert not np.array_equal(scores, _scores(other, rows.interactions))
+    scores = scores_of(fitted, rows.interactions)
+    assert np.array_equal(scores, scores_of(again, rows.interactions))
+    assert not np.array_equal(scores, scores_of(other, rows.interactions))
     assert fitted.report == again.report
 
 
@@ -96,22 +74,22 @@ def test_the_report_says_what_was_chosen(fitted: FittedMVAE):
 def test_early_stopping_refits_for_as_long_as_validation_gained():
     # A learning rate this high is at its best after a few updates.
     recipe = replace(SMALL, learning_rate=0.3, averaging=0.0, check_every=2)
-    report = recipe.fit(_rows(_planted()), FitOptions(seed=1)).report
+    report = recipe.fit(rows_of(planted()), FitOptions(seed=1)).report
     assert report["updates_tried"] == report["updates"] + 4 < 60
 
 
 def test_blocks_come_in_order_and_do_not_change_the_scores(fitted: FittedMVAE):
-    contexts = _planted(seed=3)
+    contexts = planted(seed=3)
     blocks = list(fitted.score_blocks(contexts, 64))
     assert [block.shape for block in blocks] == [(64, 50), (64, 50), (32, 50)]
     assert all(block.dtype == np.float32 for block in blocks)
     np.testing.assert_allclose(
-        np.concatenate(blocks), _scores(fitted, contexts), rtol=1e-5, atol=1e-5
+        np.concatenate(blocks), scores_of(fitted, contexts), rtol=1e-5, atol=1e-5
     )
 
 
 def test_scores_are_log_probabilities_of_the_known_items(fitted: FittedMVAE):
-    scores = _scores(fitted, _planted(seed=3))
+    scores = scores_of(fitted, planted(seed=3))
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, rtol=1e-4)
 
 
@@ -121,17 +99,17 @@ def test_contexts_of_another_width_are_refused(fitted: FittedMVAE):
 
 
 def test_only_the_direction_of_a_real_valued_row_matters(fitted: FittedMVAE):
-    contexts = _planted(seed=3)
+    contexts = planted(seed=3)
     np.testing.assert_allclose(
-        _scores(fitted, contexts * np.float32(0.25)), _scores(fitted, contexts), atol=1e-5
+        scores_of(fitted, contexts * np.float32(0.25)), scores_of(fitted, contexts), atol=1e-5
     )
 
 
 def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedMVAE, tmp_path: Path):
     path = save_arrays(tmp_path, "model", *fitted.to_arrays())
     restored = SMALL.restore(*load_arrays(path))
-    contexts = _planted(seed=3)
-    assert np.array_equal(_scores(restored, contexts), _scores(fitted, contexts))
+    contexts = planted(seed=3)
+    assert np.array_equal(scores_of(restored, contexts), scores_of(fitted, contexts))
     assert restored.report == fitted.report
     assert restored.num_items == 50
 
@@ -155,17 +133,17 @@ def test_a_damaged_model_is_refused(fitted: FittedMVAE, damage):
 
 
 def test_gathering_learns_what_the_dense_product_learns(fitted: FittedMVAE):
-    rows = _rows(_planted())
+    rows = rows_of(planted())
     gathered = replace(SMALL, first_layer="gather").fit(rows, FitOptions(seed=1))
     assert gathered.report["first_layer"] == "gather"
-    difference = _scores(gathered, rows.interactions) - _scores(fitted, rows.interactions)
+    difference = scores_of(gathered, rows.interactions) - scores_of(fitted, rows.interactions)
     assert np.abs(difference).max() < 0.05
 
 
 def test_sparse_data_is_gathered_unless_told():
     matrix = csr_array(np.eye(128, dtype=np.float32))
     one_update = replace(SMALL, max_updates=1)
-    assert one_update.fit(_rows(matrix), FitOptions(seed=1)).report["first_layer"] == "gather"
+    assert one_update.fit(rows_of(matrix), FitOptions(seed=1)).report["first_layer"] == "gather"
 
 
 @pytest.mark.parametrize(
@@ -181,20 +159,20 @@ def test_sparse_data_is_gathered_unless_told():
 )
 def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
     interactions = csr_array(matrix.astype(np.float32))
-    model = SMALL.fit(_rows(interactions), FitOptions(seed=1))
+    model = SMALL.fit(rows_of(interactions), FitOptions(seed=1))
     asked = csr_array(np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32))
-    scores = _scores(model, asked)
+    scores = scores_of(model, asked)
     assert scores.shape == asked.shape
     assert np.isfinite(scores).all()
 
 
 def test_replayed_rows_are_trained_on_but_never_judged():
-    matrix = _planted()
-    rows = _rows(matrix, replayed=np.arange(160) >= 20)
+    matrix = planted()
+    rows = rows_of(matrix, replayed=np.arange(160) >= 20)
     report = SMALL.fit(rows, FitOptions(seed=1)).report
     assert report["validation_users"] <= 20
     assert report["rows_used"] == 160
-    only_replayed = SMALL.fit(_rows(matrix, replayed=np.ones(160, dtype=np.bool_)), FitOptions(1))
+    only_replayed = SMALL.fit(rows_of(matrix, replayed=np.ones(160, dtype=np.bool_)), FitOptions(1))
     assert only_replayed.report["validation_nDCG@100"] is None
     # Nobody to ask: as long as β takes to be annealed.
     assert only_replayed.report["updates"] == 12
@@ -206,41 +184,43 @@ def test_heavy_rows_pull_the_scores_to_themselves():
     scores = []
     for weight in (1.0, 9.0):
         weights = np.repeat([1.0, weight], 80)
-        model = SMALL.fit(_rows(matrix, weights=weights), FitOptions(seed=1))
-        scores.append(_scores(model, nobody)[0])
+        model = SMALL.fit(rows_of(matrix, weights=weights), FitOptions(seed=1))
+        scores.append(scores_of(model, nobody)[0])
     gain = scores[1] - scores[0]
     assert gain[25:].mean() > gain[:25].mean() + 0.2
 
 
 def test_the_row_cap_is_applied_and_reported():
-    report = SMALL.fit(_rows(_planted()), FitOptions(seed=1, max_rows=100)).report
+    report = SMALL.fit(rows_of(planted()), FitOptions(seed=1, max_rows=100)).report
     assert (report["rows_given"], report["rows_used"]) == (160, 100)
 
 
 def test_over_the_memory_limit_nothing_is_trained():
     with pytest.raises(UserError, match=r"mvae needs .* 50 items, over the memory limit"):
-        SMALL.fit(_rows(_planted()), FitOptions(seed=1, memory_limit=10_000))
-    SMALL.fit(_rows(_planted()), FitOptions(seed=1, memory_limit=1 << 30))
+        SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=10_000))
+    SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=1 << 30))
 
 
 def test_progress_is_told_at_every_look():
     said: list[str] = []
-    SMALL.fit(_rows(_planted()), FitOptions(seed=1, progress=said.append))
+    SMALL.fit(rows_of(planted()), FitOptions(seed=1, progress=said.append))
     assert sum("validation" in line for line in said) >= 3
     assert any("refit" in line for line in said)
 
 
 def test_a_warm_start_goes_on_from_the_previous_model(fitted: FittedMVAE):
-    grown = csr_array((_planted(seed=4).data, *_grown(_planted(seed=4))), shape=(160, 55))
+    grown = csr_array((planted(seed=4).data, *_grown(planted(seed=4))), shape=(160, 55))
     recipe = replace(SMALL, warm_start=True, learning_rate=1e-6, averaging=0.0, max_updates=2)
     assert recipe.starts_warm
     assert not SMALL.starts_warm
-    model = recipe.fit(_rows(grown), FitOptions(seed=1, previous=fitted))
+    model = recipe.fit(rows_of(grown), FitOptions(seed=1, previous=fitted))
     assert model.report["started_warm"] is True
     kept, known = model.item_arrays(), fitted.item_arrays()
     np.testing.assert_allclose(kept["encoder_items"][:50], known["encoder_items"], atol=1e-5)
     np.testing.assert_allclose(kept["decoder_weights"], known["decoder_weights"], atol=1e-5)
-    fresh = replace(recipe, warm_start=False).fit(_rows(grown), FitOptions(seed=1, previous=fitted))
+    fresh = replace(recipe, warm_start=False).fit(
+        rows_of(grown), FitOptions(seed=1, previous=fitted)
+    )
     assert fresh.report["started_warm"] is False
     assert np.abs(fresh.item_arrays()["encoder_items"][:50] - known["encoder_items"]).max() > 0.1
 
@@ -250,13 +230,13 @@ def _grown(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_warm_start_without_a_previous_model_is_a_fresh_one(fitted: FittedMVAE):
-    rows = _rows(_planted())
+    rows = rows_of(planted())
     warm = replace(SMALL, warm_start=True).fit(rows, FitOptions(seed=1))
-    assert np.array_equal(_scores(warm, rows.interactions), _scores(fitted, rows.interactions))
+    assert np.array_equal(scores_of(warm, rows.interactions), scores_of(fitted, rows.interactions))
 
 
 def test_a_warm_start_from_something_else_is_refused(fitted: FittedMVAE):
-    rows = _rows(_planted())
+    rows = rows_of(planted())
     other = replace(SMALL, warm_start=True, hidden=25)
     with pytest.raises(UserError, match="hidden=24"):
         other.fit(rows, FitOptions(seed=1, previous=fitted))
@@ -265,7 +245,7 @@ def test_a_warm_start_from_something_else_is_refused(fitted: FittedMVAE):
 
 
 def test_a_given_hold_out_is_what_the_choice_is_made_on():
-    rows = _rows(_planted())
+    rows = rows_of(planted())
     held = hold_out(rows, seed=3, share=0.2)
     model = SMALL.fit_judged(held, held.training, FitOptions(seed=1))
     assert model.report["validation_users"] == len(held.users)

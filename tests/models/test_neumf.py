@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from model_rows import planted, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from models.mvae_batches import assemble, scale_weights
@@ -16,7 +17,7 @@ from models.neumf import NeuMF
 from models.neumf_model import FittedNeuMF
 from models.neumf_network import Candidates, Parameters, log_loss, score
 from models.neumf_training import Rates, draw_candidates, fresh_weights, start, train, update
-from models.protocol import FitOptions, TrainingRows
+from models.protocol import FitOptions
 from models.registry import make_recipe
 from models.validation import hold_out
 from storage.artifacts import load_arrays, save_arrays
@@ -35,29 +36,10 @@ SMALL = NeuMF(
 )
 
 
-def _rows(matrix: csr_array, **changes: object) -> TrainingRows:
-    num_rows = matrix.shape[0]
-    rows = TrainingRows(
-        interactions=matrix,
-        weights=np.ones(num_rows),
-        replayed=np.zeros(num_rows, dtype=np.bool_),
-        last_period=np.ones(num_rows, dtype=np.int32),
-    )
-    return replace(rows, **changes)
-
-
-def _planted(num_rows: int = 160, num_items: int = 50, seed: int = 0) -> csr_array:
-    """Rows that take half of the items of one of five blocks, one block being far the largest."""
-    generator = np.random.default_rng(seed)
-    blocks = generator.choice(5, size=num_rows, p=[0.4, 0.15, 0.15, 0.15, 0.15])
-    member = blocks[:, None] == np.arange(num_items)[None, :] % 5
-    return csr_array((member & (generator.random(member.shape) < 0.5)).astype(np.float32))
-
-
 def test_who_is_judged_apart_from_the_rows_is_asked_with_their_own_contexts():
     # More are judged than there are rows, as with a summary, and not all of them are looked at.
-    people = hold_out(_rows(_planted()), seed=3)
-    apart = replace(people, training=_rows(_planted(num_rows=20, seed=5)), apart=people.contexts)
+    people = hold_out(rows_of(planted()), seed=3)
+    apart = replace(people, training=rows_of(planted(num_rows=20, seed=5)), apart=people.contexts)
     recipe = replace(SMALL, validation_users=40)
     model = recipe.fit_judged(apart, apart.training, FitOptions(seed=1))
     assert model.report["validation_users"] == 40
@@ -68,7 +50,7 @@ def test_who_is_judged_apart_from_the_rows_is_asked_with_their_own_contexts():
 
 
 def _weights(matrix: csr_array) -> Parameters:
-    drawn = fresh_weights(_rows(matrix), 4.0, factors=8, embedding=4, hidden=6, seed=3)
+    drawn = fresh_weights(rows_of(matrix), 4.0, factors=8, embedding=4, hidden=6, seed=3)
     # Zero biases would hide a mistake in them.
     generator = np.random.default_rng(0)
     shifts = {
@@ -95,10 +77,6 @@ def _plain_scores(parameters: Parameters, rows: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _scores(model: FittedNeuMF, contexts: csr_array, block_rows: int = 1000) -> np.ndarray:
-    return np.concatenate(list(model.score_blocks(contexts, block_rows)))
-
-
 def _share_hit(contexts: csr_array, hidden: np.ndarray, scores: np.ndarray) -> float:
     masked = np.where(contexts.toarray() > 0, -np.inf, scores)
     best = np.argsort(-masked, axis=1)[:, :5]
@@ -108,21 +86,21 @@ def _share_hit(contexts: csr_array, hidden: np.ndarray, scores: np.ndarray) -> f
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedNeuMF:
-    return SMALL.fit(_rows(_planted()), FitOptions(seed=1))
+    return SMALL.fit(rows_of(planted()), FitOptions(seed=1))
 
 
 def test_scores_are_those_of_the_plain_formula():
-    rows = np.random.default_rng(1).random((5, 50)) * (_planted(5, seed=2).toarray() > 0)
+    rows = np.random.default_rng(1).random((5, 50)) * (planted(5, seed=2).toarray() > 0)
     rows[3] = 0
-    model = FittedNeuMF(_weights(_planted()), 50, {})
+    model = FittedNeuMF(_weights(planted()), 50, {})
     contexts = csr_array(rows.astype(np.float32))
     np.testing.assert_allclose(
-        _scores(model, contexts), _plain_scores(model.parameters, rows), rtol=1e-4, atol=1e-4
+        scores_of(model, contexts), _plain_scores(model.parameters, rows), rtol=1e-4, atol=1e-4
     )
 
 
 def test_the_loss_is_that_of_the_plain_formula():
-    matrix, dropout, absence = _planted(6), 0.4, 0.2
+    matrix, dropout, absence = planted(6), 0.4, 0.2
     parameters, weights = _weights(matrix), np.array([1, 2, 1, 1, 0.5, 0.5])
     batch = assemble(matrix, np.arange(6), 8, scale_weights(weights))
     candidates = draw_candidates(batch, 50, 20, np.random.default_rng(0))
@@ -148,7 +126,7 @@ def test_the_loss_is_that_of_the_plain_formula():
 
 
 def test_updates_lower_the_loss():
-    matrix = _planted(64)
+    matrix = planted(64)
     batch = assemble(matrix, np.arange(64), 64, scale_weights(np.ones(64)))
     candidates = draw_candidates(batch, 50, 64, np.random.default_rng(0))
     numbers = (0.01, 0.5, 0.9, 0.5, 50.0)
@@ -161,10 +139,10 @@ def test_updates_lower_the_loss():
 
 
 def test_padding_of_items_stays_as_it_was():
-    matrix = _planted()
+    matrix = planted()
     trained = train(
         _weights(matrix),
-        _rows(matrix),
+        rows_of(matrix),
         settings=SMALL.training_settings(0.01),
         num_updates=5,
         seed=1,
@@ -175,7 +153,7 @@ def test_padding_of_items_stays_as_it_was():
 
 
 def test_candidates_are_distinct_and_all_items_where_they_are_few():
-    batch = assemble(_planted(6), np.arange(6), 8)
+    batch = assemble(planted(6), np.arange(6), 8)
     some = draw_candidates(batch, 50, 20, np.random.default_rng(0))
     assert len(set(np.asarray(some.items).tolist())) == 20
     where, items = np.asarray(some.places), np.asarray(batch.items)
@@ -188,29 +166,29 @@ def test_candidates_are_distinct_and_all_items_where_they_are_few():
 
 
 def test_planted_blocks_are_learnt_for_users_that_are_new(fitted: FittedNeuMF):
-    fresh = _planted(seed=9)
+    fresh = planted(seed=9)
     contexts = fresh.copy()
     contexts.data[np.random.default_rng(2).random(contexts.nnz) < 0.3] = 0
     contexts.eliminate_zeros()
     hidden = (fresh - contexts).toarray() > 0
-    popularity = np.tile(np.asarray(_planted().sum(axis=0)), (160, 1))
-    learnt = _share_hit(contexts, hidden, _scores(fitted, contexts))
+    popularity = np.tile(np.asarray(planted().sum(axis=0)), (160, 1))
+    learnt = _share_hit(contexts, hidden, scores_of(fitted, contexts))
     assert learnt > _share_hit(contexts, hidden, popularity) + 0.15
 
 
 def test_nobody_is_recommended_what_is_popular(fitted: FittedNeuMF):
-    (scores,) = _scores(fitted, csr_array((1, 50), dtype=np.float32))
+    (scores,) = scores_of(fitted, csr_array((1, 50), dtype=np.float32))
     assert np.isfinite(scores).all()
-    counts = np.asarray(_planted().sum(axis=0))
+    counts = np.asarray(planted().sum(axis=0))
     assert np.corrcoef(scores, np.log(counts))[0, 1] > 0.5
 
 
 def test_a_fit_is_the_same_to_the_bit_for_a_seed(fitted: FittedNeuMF):
-    rows = _rows(_planted())
+    rows = rows_of(planted())
     again, other = (SMALL.fit(rows, FitOptions(seed=seed)) for seed in (1, 2))
-    scores = _scores(fitted, rows.interactions)
-    assert np.array_equal(scores, _scores(again, rows.interactions))
-    assert not np.array_equal(scores, _scores(other, rows.interactions))
+    scores = scores_of(fitted, rows.interactions)
+    assert np.array_equal(scores, scores_of(again, rows.interactions))
+    assert not np.array_equal(scores, scores_of(other, rows.interactions))
     assert fitted.report == again.report
 
 
@@ -224,27 +202,27 @@ def test_the_report_has_the_grid_and_the_choice(fitted: FittedNeuMF):
 
 
 def test_the_chosen_model_is_used_again_where_the_rows_are_the_same():
-    held = hold_out(_rows(_planted()), seed=3)
+    held = hold_out(rows_of(planted()), seed=3)
     said: list[str] = []
     model = SMALL.fit_judged(held, held.training, FitOptions(1, progress=said.append))
     assert not any("refit" in line for line in said)
     anew = SMALL.fit_judged(held, replace(held.training), FitOptions(1, progress=said.append))
     assert "refit" in said[-1]
-    assert np.array_equal(_scores(model, held.contexts), _scores(anew, held.contexts))
+    assert np.array_equal(scores_of(model, held.contexts), scores_of(anew, held.contexts))
 
 
 def test_blocks_come_in_order_and_do_not_change_the_scores(fitted: FittedNeuMF):
-    contexts = _planted(seed=3)
+    contexts = planted(seed=3)
     blocks = list(fitted.score_blocks(contexts, 64))
     assert [block.shape for block in blocks] == [(64, 50), (64, 50), (32, 50)]
     assert all(block.dtype == np.float32 for block in blocks)
-    np.testing.assert_allclose(np.concatenate(blocks), _scores(fitted, contexts), atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(blocks), scores_of(fitted, contexts), atol=1e-5)
 
 
 def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedNeuMF, tmp_path: Path):
     path = save_arrays(tmp_path, "model", *fitted.to_arrays())
     restored = SMALL.restore(*load_arrays(path))
-    assert np.array_equal(_scores(restored, _planted(3)), _scores(fitted, _planted(3)))
+    assert np.array_equal(scores_of(restored, planted(3)), scores_of(fitted, planted(3)))
     assert restored.report == fitted.report
 
 
@@ -273,20 +251,20 @@ def test_a_damaged_model_is_refused(fitted: FittedNeuMF, damage):
 )
 def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
     recipe = replace(SMALL, max_updates=8, check_every=4)
-    model = recipe.fit(_rows(csr_array(matrix.astype(np.float32))), FitOptions(seed=1))
+    model = recipe.fit(rows_of(csr_array(matrix.astype(np.float32))), FitOptions(seed=1))
     asked = csr_array(np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32))
-    scores = _scores(model, asked)
+    scores = scores_of(model, asked)
     assert scores.shape == asked.shape
     assert np.isfinite(scores).all()
 
 
 def test_replayed_rows_are_never_judged_and_the_row_cap_is_applied():
     recipe = replace(SMALL, max_updates=8, check_every=4)
-    rows = _rows(_planted(), replayed=np.arange(160) >= 20)
+    rows = rows_of(planted(), replayed=np.arange(160) >= 20)
     assert recipe.fit(rows, FitOptions(seed=1)).report["validation_users"] <= 20
-    report = recipe.fit(_rows(_planted()), FitOptions(seed=1, max_rows=100)).report
+    report = recipe.fit(rows_of(planted()), FitOptions(seed=1, max_rows=100)).report
     assert (report["rows_given"], report["rows_used"]) == (160, 100)
-    nobody = recipe.fit(_rows(_planted(), replayed=np.ones(160, np.bool_)), FitOptions(seed=1))
+    nobody = recipe.fit(rows_of(planted(), replayed=np.ones(160, np.bool_)), FitOptions(seed=1))
     assert nobody.report["validation_HR@100"] is None
 
 
@@ -296,15 +274,15 @@ def test_heavy_rows_pull_the_scores_to_themselves():
     scores = []
     for weight in (1.0, 9.0):
         weights = np.repeat([1.0, weight], 80)
-        model = SMALL.fit(_rows(matrix, weights=weights), FitOptions(seed=1))
-        scores.append(_scores(model, nobody)[0])
+        model = SMALL.fit(rows_of(matrix, weights=weights), FitOptions(seed=1))
+        scores.append(scores_of(model, nobody)[0])
     gain = scores[1] - scores[0]
     assert gain[25:].mean() > gain[:25].mean() + 0.2
 
 
 def test_over_the_memory_limit_nothing_is_trained():
     with pytest.raises(UserError, match=r"neumf needs .* 50 items, over the memory limit"):
-        SMALL.fit(_rows(_planted()), FitOptions(seed=1, memory_limit=10_000))
+        SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=10_000))
 
 
 def test_contexts_of_another_width_are_refused(fitted: FittedNeuMF):
@@ -314,7 +292,7 @@ def test_contexts_of_another_width_are_refused(fitted: FittedNeuMF):
 
 def test_other_periods_of_a_like_size_compile_nothing_new(fitted: FittedNeuMF):
     before = (update._cache_size(), score._cache_size())
-    SMALL.fit(_rows(_planted(150, 45, seed=6)), FitOptions(seed=1))
+    SMALL.fit(rows_of(planted(150, 45, seed=6)), FitOptions(seed=1))
     assert (update._cache_size(), score._cache_size()) == before
 
 

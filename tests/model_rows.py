@@ -1,0 +1,61 @@
+"""Rows that models are tested on, and what a model says of contexts."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from models.protocol import FittedModel, TrainingRows
+
+
+def rows_of(matrix: csr_array, **changes: object) -> TrainingRows:
+    """Users of one period, each with weight 1, but for some fields."""
+    num_rows = matrix.shape[0]
+    rows = TrainingRows(
+        interactions=matrix,
+        weights=np.ones(num_rows),
+        replayed=np.zeros(num_rows, dtype=np.bool_),
+        last_period=np.ones(num_rows, dtype=np.int32),
+    )
+    return replace(rows, **changes)
+
+
+def rows_of_dense(
+    dense: NDArray[np.float32] | Sequence[Sequence[float]],
+    weights: Sequence[float] | None = None,
+    **changes: object,
+) -> TrainingRows:
+    """The same of a dense matrix, with weights."""
+    rows = rows_of(csr_array(np.asarray(dense, dtype=np.float32)), **changes)
+    return rows if weights is None else replace(rows, weights=np.asarray(weights, dtype=np.float64))
+
+
+def dense_rows(
+    num_rows: int, num_items: int = 8, seed: int = 0, *, soft: bool = False, most: float = 0.8
+) -> NDArray[np.float32]:
+    """Items from a popular one, which a share of `most` has, to one that nobody has."""
+    generator = np.random.default_rng(seed)
+    popularity = np.linspace(most, 0.1, num_items)
+    dense = (generator.random((num_rows, num_items)) < popularity).astype(np.float32)
+    dense[:, -1] = 0
+    return dense * generator.random(dense.shape).astype(np.float32) if soft else dense
+
+
+def planted(num_rows: int = 160, num_items: int = 50, seed: int = 0) -> csr_array:
+    """Rows that take half of the items of one of five blocks, one block being far the largest."""
+    generator = np.random.default_rng(seed)
+    blocks = generator.choice(5, size=num_rows, p=[0.4, 0.15, 0.15, 0.15, 0.15])
+    member = blocks[:, None] == np.arange(num_items)[None, :] % 5
+    return csr_array((member & (generator.random(member.shape) < 0.5)).astype(np.float32))
+
+
+def scores_of(
+    model: FittedModel, contexts: csr_array | NDArray[np.float32], block_rows: int = 1000
+) -> NDArray[np.float32]:
+    """All scores, from blocks that are as they should be."""
+    rows = contexts if isinstance(contexts, csr_array) else csr_array(np.asarray(contexts, "f4"))
+    blocks = list(model.score_blocks(rows, block_rows))
+    assert all(len(block) <= block_rows and block.dtype == np.float32 for block in blocks)
+    return np.concatenate(blocks)
