@@ -18,6 +18,7 @@ from memory.parametrisation import PARAMETRISATIONS
 from memory.settings import DistillSettings
 from memory.summary import Summary
 from memory.task import RESIDENT_CELLS, Task, padded_width
+from models.mesh import device_mesh, put_on_each
 from models.protocol import TrainingRows
 from models.validation import HoldOut, hold_out
 from stream.seeds import derive_seed
@@ -110,7 +111,7 @@ def distill_judged(
         "users_used": num_rows,
         "items_used": len(task.items),
         "interactions_used": int(held.training.interactions.nnz),
-        "device": str(jax.devices()[0]),
+        "device": ", ".join(map(str, jax.local_devices())),
         "device_bytes": task.device_bytes,
     }
     return Summary(rows, report)
@@ -118,16 +119,17 @@ def distill_judged(
 
 def _run(task: Task, checkpoint: Path | None, listener: DistillListener) -> tuple[Best, int, bool]:
     """Make the steps; the best support, how many steps were made, whether they were cut short."""
-    settings = task.settings
+    settings, mesh = task.settings, device_mesh()
     state, best, step, worse = _begin(task, checkpoint)
+    state = put_on_each(state, mesh)
     listener.started(settings.num_steps)
-    users, loss = task.users(step), None
+    users, loss = put_on_each(task.users(step), mesh), None
     try:
         if best is None:
             best = _judge(task, state, 0, None)
             listener.step(0, None, best.validation)
         while step < settings.num_steps and worse < settings.patience:
-            state, loss = outer_step(state, users, settings)
+            state, loss = outer_step(state, users, settings, mesh)
             step += 1
             if step % settings.validate_every and step < settings.num_steps:
                 listener.step(step, None, None)
@@ -139,7 +141,7 @@ def _run(task: Task, checkpoint: Path | None, listener: DistillListener) -> tupl
             if checkpoint is not None:
                 save_progress(checkpoint, task.fingerprint(), state, best, step, worse)
             if not task.all_fit:
-                users = task.users(step)
+                users = put_on_each(task.users(step), mesh)
     except KeyboardInterrupt:
         if best is None:
             raise

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh
 
 from memory.objective import reconstruction_loss, sparsity_penalty, support_predictions
 from memory.parametrisation import PARAMETRISATIONS
 from memory.settings import DistillSettings
+from models.mesh import batch_sharding
 
 
 class Users(NamedTuple):
@@ -53,14 +55,18 @@ def start_state(parameters: Array, settings: DistillSettings, key: Array) -> Sta
     return State(parameters, optimiser.init(parameters), key)
 
 
-@partial(jax.jit, static_argnames="settings", donate_argnums=0)
-def outer_step(state: State, users: Users, settings: DistillSettings) -> tuple[State, Array]:
+@partial(jax.jit, static_argnames=("settings", "mesh"), donate_argnums=0)
+def outer_step(
+    state: State, users: Users, settings: DistillSettings, mesh: Mesh | None = None
+) -> tuple[State, Array]:
     """Draw a batch of real users, and move the support down the outer loss.
 
     Args:
         state: is consumed.
         users: whom to draw from.
         settings: hashable, so that each setting compiles once.
+        mesh: devices that share the batch out; each has the support whole, and their gradients
+            are added up.
 
     Returns:
         The state after the step, and the loss before it, `()` float32 on the device.
@@ -71,6 +77,11 @@ def outer_step(state: State, users: Users, settings: DistillSettings) -> tuple[S
     drawn = jax.random.permutation(batch_key, users.rows.shape[0])[:size]
     contexts, targets = users.rows[drawn], users.targets[drawn]
     weights = users.weights[drawn]
+    if mesh is not None:
+        shared_out = batch_sharding(mesh, size)
+        contexts, targets, weights = jax.lax.with_sharding_constraint(  # type: ignore[no-untyped-call]
+            (contexts, targets, weights), shared_out
+        )
     reg = jnp.asarray(settings.inner_reg, jnp.float32)
 
     def outer_loss(parameters: Array) -> Array:

@@ -11,9 +11,10 @@ from scipy.sparse import csr_array
 from models.explaining import Explanation, compare, weigh
 from models.gram import TileKernel, cross_kernel, normalised_gram
 from models.memory_estimate import SCORE_ROWS
+from models.mesh_rows import MeshRows
 from models.protocol import Json
 from models.row_blocks import RowBlock, split_rows
-from models.solver import Factor, KernelSystem
+from models.solver import DeviceFactor, Factor, KernelSystem
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class FittedInfiniteAE:
         factor: of K + λ'W⁻¹.
         report: λ, what validation said, which rows were used.
         replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
+        placed: X on the devices where there are some beside a CPU; the factor is then a device's.
     """
 
     settings: Mapping[str, Json]
@@ -39,6 +41,7 @@ class FittedInfiniteAE:
     factor: Factor
     report: Mapping[str, Json]
     replayed: NDArray[np.bool_] | None = None
+    placed: MeshRows | None = None
 
     @property
     def num_items(self) -> int:
@@ -58,7 +61,7 @@ class FittedInfiniteAE:
             raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
         n, m, d = len(self.rows), contexts.shape[0], self.num_items
         alpha = None
-        if d <= n and n * d + m * d < n * m:
+        if self.placed is None and d <= n and n * d + m * d < n * m:
             dense = self.rows.rows.T.toarray().astype(self.kernel.dtype, copy=False)
             alpha = self.factor.solve(dense).T.astype(np.float32, copy=False)
         for start in range(0, m, block_rows):
@@ -67,6 +70,11 @@ class FittedInfiniteAE:
             # A wide block may be few scores but many kernel values.
             for first in range(start, stop, SCORE_ROWS):
                 last = min(first + SCORE_ROWS, stop)
+                if self.placed is not None:
+                    scores[first - start : last - start] = self._score_on_devices(
+                        self.placed, contexts[first:last]
+                    )
+                    continue
                 asked = split_rows(contexts[first:last], self.rows.head_items)
                 similarity = cross_kernel(asked, self.pieces, self.kernel)
                 part = scores[first - start : last - start]
@@ -75,6 +83,12 @@ class FittedInfiniteAE:
                 else:
                     np.matmul(similarity.astype(np.float32, copy=False), alpha, out=part)
             yield scores
+
+    def _score_on_devices(self, placed: MeshRows, contexts: csr_array) -> NDArray[np.float32]:
+        """f(x) of at most `SCORE_ROWS` contexts, which the devices share out."""
+        assert isinstance(self.factor, DeviceFactor)  # noqa: S101
+        coefficients = self.factor.solve_shared_out(placed.cross(contexts))
+        return placed.combine(coefficients)[: contexts.shape[0]]
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
@@ -129,7 +143,11 @@ def replayed_from_manifest(manifest: Mapping[str, Json], num_rows: int) -> NDArr
 
 
 def training_scores(
-    rows: RowBlock, system: KernelSystem, reg: float, weights: NDArray[np.float64], first: int
+    rows: RowBlock | MeshRows,
+    system: KernelSystem,
+    reg: float,
+    weights: NDArray[np.float64],
+    first: int,
 ) -> Iterator[NDArray[np.float32]]:
     """Score training rows as contexts, without a product with K.
 

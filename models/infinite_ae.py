@@ -31,10 +31,12 @@ from models.memory_estimate import (
     largest_fit,
     sizes_of,
 )
+from models.mesh import device_mesh
+from models.mesh_rows import MeshRows
 from models.protocol import FitOptions, Json, TrainingRows
 from models.row_blocks import RowBlock, popular_items, split_rows
 from models.row_cap import cap_rows
-from models.solver import KernelSystem, make_system
+from models.solver import DeviceSystem, KernelSystem, make_system
 from models.taught_infinite_ae import TaughtInfiniteAE, TaughtSystem, check_answers
 from models.teaching import ask_teacher
 from models.validation import HoldOut, hold_out, validation_score
@@ -162,14 +164,14 @@ class InfiniteAE:
         order = np.concatenate([others, held.users])
         interactions = rows.interactions[order]
         options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
-        split, system = self._system(
+        split, placed, system = self._system(
             interactions, rows.weights[order], self._dtype(rows, min(self.regs))
         )
         tie_seed = derive_seed(options.seed, "ties")
         scores: dict[float, float] = {}
         for reg in self.regs:
             blocks = training_scores(
-                split, system, self._effective(reg), rows.weights[order], len(others)
+                placed or split, system, self._effective(reg), rows.weights[order], len(others)
             )
             scores[reg] = validation_score(blocks, held, "HR", k=100, tie_seed=tie_seed)
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
@@ -296,18 +298,28 @@ class InfiniteAE:
         return reg if reg > 0 else self.jitter
 
     def _kernel(self, num_items: int, dtype: np.dtype[Any]) -> TileKernel:
-        settings = KernelSettings(self.depth, self.weight_variance, self.bias_variance)
-        return make_tile_kernel(self.backend, settings, num_items, dtype)
+        return make_tile_kernel(self.backend, self._network, num_items, dtype)
+
+    @property
+    def _network(self) -> KernelSettings:
+        return KernelSettings(self.depth, self.weight_variance, self.bias_variance)
 
     def _system(
         self, interactions: csr_array, weights: NDArray[np.float64], dtype: np.dtype[Any]
-    ) -> tuple[RowBlock, KernelSystem]:
-        """The rows split into head and tail, and their kernel matrix ready for any λ."""
+    ) -> tuple[RowBlock, MeshRows | None, KernelSystem]:
+        """The rows split into head and tail, and their kernel matrix ready for any λ.
+
+        Where `models.mesh.device_mesh` names devices the rows are placed on them too.
+        """
         kernel = self._kernel(interactions.shape[1], dtype)
         split = split_rows(interactions, popular_items(interactions))
+        mesh = device_mesh()
+        if mesh is not None and self.backend == "closed-form":
+            placed = MeshRows.place(interactions, mesh, self._network, dtype)
+            return split, placed, DeviceSystem(placed.gram(), placed.diagonal(), weights)
         gram = np.empty((len(split), len(split)), dtype=dtype)
         fill_gram(split, kernel, gram)
-        return split, make_system(gram, kernel.diagonal(split), weights)
+        return split, None, make_system(gram, kernel.diagonal(split), weights)
 
     def _solve(
         self, rows: TrainingRows, reg: float, report: Mapping[str, Json], options: FitOptions
@@ -317,7 +329,7 @@ class InfiniteAE:
         report = {**report, "reg": reg, "rows_used": rows.num_rows, "dtype": dtype.name}
         if rows.teacher is not None:
             return self._taught_system(rows, reg).solve(self._effective(reg), report)
-        split, system = self._system(rows.interactions, rows.weights, dtype)
+        split, placed, system = self._system(rows.interactions, rows.weights, dtype)
         return FittedInfiniteAE(
             settings=self.settings,
             kernel=self._kernel(rows.num_items, dtype),
@@ -327,6 +339,7 @@ class InfiniteAE:
             factor=system.factorise(self._effective(reg)),
             report=report,
             replayed=rows.replayed,
+            placed=placed,
         )
 
 

@@ -9,6 +9,7 @@ there. On an accelerator it is JAX's, on the device.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import jax
@@ -16,9 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve
+from jax.sharding import Mesh
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
+from models.mesh import ON_EACH, SHARED_OUT, mesh_of, put_on_each
 from storage.errors import UserError
 
 _COPY_TILE = 512
@@ -187,17 +190,31 @@ class LapackFactor:
 
 
 class DeviceSystem:
-    """The system on JAX's default device."""
+    """The system on JAX's devices.
+
+    A Cholesky factorisation is not shared out by XLA, so each device of a mesh has the whole matrix
+    and makes the same factor: what is solved afterwards is shared out, and nothing is exchanged.
+
+    Args:
+        gram: `(n, n)` on the host, K below the diagonal; or `(p, p)` on the devices of a mesh, K
+            whole and then a part of the identity.
+        diagonal: `(n,)` of K.
+        weights: `(n,)` > 0, W.
+    """
 
     def __init__(
-        self, gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
+        self, gram: NDArray[Any] | Array, diagonal: NDArray[Any], weights: NDArray[np.float64]
     ) -> None:
         self._diagonal = diagonal
         self._weights = weights
         self._double = gram.dtype == np.float64
+        self._kernel: Array
         with jax.enable_x64(self._double):
-            below = jnp.tril(jnp.asarray(gram), -1)
-            self._kernel: Array = below + below.T + jnp.diag(jnp.asarray(diagonal))
+            if isinstance(gram, Array):
+                self._kernel = put_on_each(gram, mesh_of(gram))
+            else:
+                below = jnp.tril(jnp.asarray(gram), -1)
+                self._kernel = below + below.T + jnp.diag(jnp.asarray(diagonal))
 
     def ridge(self, reg: float) -> float:
         """λ'."""
@@ -205,37 +222,74 @@ class DeviceSystem:
 
     def factorise(self, reg: float) -> "DeviceFactor":
         """Factorise on the device."""
-        dtype = self._kernel.dtype
+        dtype = np.dtype(self._kernel.dtype)
+        added = np.zeros(len(self._kernel), dtype=dtype)
+        added[: len(self._weights)] = self.ridge(reg) / self._weights
         with jax.enable_x64(self._double):
-            added = jnp.asarray(self.ridge(reg) / self._weights, dtype)
-            triangle = jnp.linalg.cholesky(self._kernel + jnp.diag(added))
-            if not bool(jnp.isfinite(triangle).all()):
-                raise _not_definite(reg, np.dtype(dtype))
-        return DeviceFactor(triangle)
+            triangle, finite = _cholesky(self._kernel, added)
+            if not bool(finite):
+                raise _not_definite(reg, dtype)
+        return DeviceFactor(triangle, len(self._weights))
 
     def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
         """Rows of the inverse, block by block."""
         factor = self.factorise(reg)
         num_rows = len(self._weights)
         for start in range(first, num_rows, block_rows):
-            stop = min(start + block_rows, num_rows)
-            unit = np.zeros((stop - start, num_rows), dtype=self._diagonal.dtype)
-            unit[:, start:stop] = np.eye(stop - start)
-            yield factor.solve(unit)
+            count = min(block_rows, num_rows - start)
+            # The last block is as tall as the others, or it would be compiled for.
+            unit = np.zeros((min(block_rows, num_rows - first), num_rows), self._diagonal.dtype)
+            unit[np.arange(count), start + np.arange(count)] = 1
+            yield factor.solve(unit)[:count]
 
 
 @dataclass(frozen=True)
 class DeviceFactor:
-    """A Cholesky factor on a device.
+    """A Cholesky factor on the devices.
 
     Attributes:
-        triangle: `(n, n)` L.
+        triangle: `(p, p)` L, on each device of a mesh.
+        num_rows: n ≤ p; the others are padding.
     """
 
     triangle: Array
+    num_rows: int
 
     def solve(self, right: NDArray[Any]) -> NDArray[Any]:
         """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹."""
+        wide = np.pad(right, ((0, 0), (0, len(self.triangle) - self.num_rows)))
         with jax.enable_x64(self.triangle.dtype == jnp.float64):
-            solution = cho_solve((self.triangle, True), jnp.asarray(right).T)
-            return np.asarray(solution.T)
+            solution: NDArray[Any] = np.asarray(_solve(self.triangle, wide))
+        return solution[:, : self.num_rows]
+
+    def solve_shared_out(self, right: Array) -> Array:
+        """`(c, p)` B ↦ B (K + λ'W⁻¹)⁻¹, shared out by c before and after."""
+        with jax.enable_x64(self.triangle.dtype == jnp.float64):
+            solution: Array = _solve_shared_out(self.triangle, right, mesh_of(right))
+        return solution
+
+
+@jax.jit
+def _cholesky(kernel: Array, added: NDArray[Any]) -> tuple[Array, Array]:
+    """The factor with something added to the diagonal, and whether it is finite."""
+    triangle = jnp.linalg.cholesky(kernel + jnp.diag(added))
+    return triangle, jnp.isfinite(triangle).all()
+
+
+@jax.jit
+def _solve(triangle: Array, right: Array) -> Array:
+    solution: Array = cho_solve((triangle, True), right.T).T
+    return solution
+
+
+@partial(jax.jit, static_argnames="mesh")
+def _solve_shared_out(triangle: Array, right: Array, mesh: Mesh) -> Array:
+    run = jax.shard_map(
+        _solve,
+        mesh=mesh,
+        in_specs=(ON_EACH, SHARED_OUT),
+        out_specs=SHARED_OUT,
+        check_vma=False,
+    )
+    solution: Array = run(triangle, right)
+    return solution
