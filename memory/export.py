@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from memory.largest import keep_largest
 from memory.objective import NETWORK
 from memory.settings import Export
+from models.blas_threads import threads_for
 from models.kernel import kernel_diagonal, kernel_values
 
 
@@ -65,6 +66,7 @@ def order_by_usefulness(rows: csr_array) -> NDArray[np.int64]:
     squares = inner.diagonal().copy()
     gram = np.array(kernel_values(inner, squares, squares, rows.shape[1], NETWORK), np.float64)
     np.fill_diagonal(gram, np.asarray(kernel_diagonal(squares, rows.shape[1], NETWORK)))
-    _, pivots, _, _ = lapack.dpstrf(gram)
+    with threads_for(len(gram)):
+        _, pivots, _, _ = lapack.dpstrf(gram)
     order: NDArray[np.int64] = pivots.astype(np.int64) - 1
     return order

@@ -19,6 +19,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import csr_array
 
 from memory.objective import NETWORK
+from models.blas_threads import threads_for
 from models.kernel import kernel_diagonal, kernel_values
 from models.protocol import TrainingRows
 
@@ -94,9 +95,10 @@ def _project(rows: TrainingRows, reg: float, num_items: int, seed: int) -> NDArr
     small[np.diag_indices_from(small)] += _JITTER * diagonal.mean()
     # P = W^(½) K_nm (λ' K_mm + K_mn W K_nm)^(−½).
     weighted = kernel * np.sqrt(rows.weights)[:, None]
-    system = ridge * (small + small.T) / 2 + weighted.T @ weighted
-    factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
-    projected: NDArray[np.float64] = solve_triangular(
-        factor, weighted.T, lower=True, overwrite_b=True, check_finite=False
-    ).T
+    with threads_for(count):
+        system = ridge * (small + small.T) / 2 + weighted.T @ weighted
+        factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+        projected: NDArray[np.float64] = solve_triangular(
+            factor, weighted.T, lower=True, overwrite_b=True, check_finite=False
+        ).T
     return projected

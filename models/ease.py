@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, cholesky, lapack, solve_triangular
 from scipy.sparse import csr_array
 
+from models.blas_threads import threads_for
 from models.choosing import Candidate, choose_and_solve, fit_on_hold_out, report_choice
 from models.protocol import FitOptions, Json, TrainingRows
 from models.validation import HoldOut
@@ -211,11 +212,12 @@ class _RowGram:
         reg = candidate["reg"]
         system = self._gram.copy()
         system[np.diag_indices_from(system)] += reg
-        try:
-            factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
-        except np.linalg.LinAlgError:
-            raise _singular(reg) from None
-        halves = solve_triangular(factor, self._rows, lower=True, check_finite=False)
+        with threads_for(len(system)):
+            try:
+                factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+            except np.linalg.LinAlgError:
+                raise _singular(reg) from None
+            halves = solve_triangular(factor, self._rows, lower=True, check_finite=False)
         matrix = blas.dsyrk(-1 / reg, halves, trans=1, lower=1).T
         matrix[np.diag_indices_from(matrix)] += 1 / reg
         return _fitted(matrix)

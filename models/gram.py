@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from models.blas_threads import one_thread
 from models.kernel import KernelSettings, kernel_diagonal, kernel_values
 from models.row_blocks import RowBlock
 from models.stax_kernel import stax_values
@@ -140,9 +141,10 @@ def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
         target = out[left * TILE : (left + 1) * TILE, right * TILE : (right + 1) * TILE]
         target[:] = kernel.tile(blocks[left], blocks[right])
 
-    run_all(
-        [partial(fill, left, right) for left in range(len(blocks)) for right in range(left + 1)]
-    )
+    with one_thread():
+        run_all(
+            [partial(fill, left, right) for left in range(len(blocks)) for right in range(left + 1)]
+        )
 
 
 def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
@@ -185,5 +187,6 @@ def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> N
         for call in calls:
             call()
     else:
-        run_all(calls)
+        with one_thread():
+            run_all(calls)
     return out

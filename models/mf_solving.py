@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.blas_threads import one_thread
 from models.mf_blocks import gram, gram_of_all, multiply, solve_symmetric, turn_all
 from storage.parallel import run_all
 
@@ -79,7 +80,8 @@ def solve_rows(
     # penalty leaves it so: then a row shorter than `width` has a smaller system than `width`.
     cells = np.sqrt(objective.unobserved * weights)[:, None].astype(dtype)
     shared = gram_of_all(columns * cells)
-    eigenvalues, basis = np.linalg.eigh(shared.astype(np.float64))
+    with one_thread():
+        eigenvalues, basis = np.linalg.eigh(shared.astype(np.float64))
     lengths = np.diff(rows.indptr)
     confidence = rows.data.astype(np.float64) * weights[rows.indices]
     observed = np.bincount(

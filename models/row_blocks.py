@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.blas_threads import threads_for
 from storage.parallel import run_all
 
 HEAD_SHARE = 0.05
@@ -88,7 +89,8 @@ class RowBlock:
         weights = np.asarray(coefficients, dtype=np.float32)
         by_item = self.tail_by_item.astype(np.float32, copy=False)
         scores = np.empty((len(weights), self.rows.shape[1]), dtype=np.float32)
-        popular = weights @ self.head.astype(np.float32, copy=False)
+        with threads_for(len(self)):
+            popular = weights @ self.head.astype(np.float32, copy=False)
 
         def fill(start: int) -> None:
             piece = slice(start, start + _ROWS_PER_THREAD)

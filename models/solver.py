@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
+from models.blas_threads import threads_for
 from models.mesh import ON_EACH, SHARED_OUT, mesh_of, put_on_each
 from storage.errors import UserError
 
@@ -132,7 +133,8 @@ class LapackSystem:
                     buffer[columns, rows] = buffer[rows, columns].T
         np.fill_diagonal(buffer, self._diagonal + self.ridge(reg) / self._weights)
         if len(buffer):
-            _, info = self._potrf(buffer.T, lower=1, clean=0, overwrite_a=1)
+            with threads_for(len(buffer)):
+                _, info = self._potrf(buffer.T, lower=1, clean=0, overwrite_a=1)
             if info:
                 raise _not_definite(reg, buffer.dtype)
         return LapackFactor(buffer.T, self._potrs)
@@ -147,17 +149,21 @@ class LapackSystem:
         # L z = e has zeros above the one, so only the last corner of L takes part at first.
         corner = np.asfortranarray(np.tril(factor[first:, first:]))
         if corner.size:
-            self._trtri(corner, lower=1, overwrite_c=1)
+            with threads_for(num_rows):
+                self._trtri(corner, lower=1, overwrite_c=1)
         for start in range(first, num_rows, block_rows):
             stop = min(start + block_rows, num_rows)
             right = np.zeros((num_rows, stop - start), dtype=factor.dtype, order="F")
             right[first:] = corner[:, start - first : stop - first]
-            yield self._trsm(1.0, factor, right, lower=1, trans_a=1, overwrite_b=1).T
+            with threads_for(num_rows):
+                solution = self._trsm(1.0, factor, right, lower=1, trans_a=1, overwrite_b=1)
+            yield solution.T
 
     def _rows_of_inverse(self, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
         buffer = self._buffer
         if len(buffer):
-            _, info = self._potri(buffer.T, lower=1, overwrite_c=1)
+            with threads_for(len(buffer)):
+                _, info = self._potri(buffer.T, lower=1, overwrite_c=1)
             assert info == 0, "a Cholesky factor has no zero on its diagonal"  # noqa: S101
         for start in range(first, len(buffer), block_rows):
             stop = min(start + block_rows, len(buffer))
@@ -185,7 +191,8 @@ class LapackFactor:
         """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹; B may be overwritten."""
         if right.size == 0:
             return right
-        solution, _ = self.potrs(self.triangle, right.T, lower=1, overwrite_b=1)
+        with threads_for(len(self.triangle)):
+            solution, _ = self.potrs(self.triangle, right.T, lower=1, overwrite_b=1)
         return solution.T  # type: ignore[no-any-return]
 
 
