@@ -1,12 +1,14 @@
 """A distillation under way in one file, to go on from after a stop."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from memory.judge import Best
 from memory.outer_step import State
@@ -29,14 +31,7 @@ def save_progress(
     """
     leaves = jax.tree.leaves(_plain(state))
     arrays = {f"state{place}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
-    arrays["best"] = best.support
-    numbers = {
-        name: None if isinstance(value, float) and np.isnan(value) else value
-        for name, value in asdict(best).items()
-        if name != "support"
-    }
-    manifest = {"task": fingerprint, "step": step, "worse": worse, "best": numbers}
-    save_arrays(path.parent, path.stem, arrays, manifest)
+    save_arrays_and_best(path, fingerprint, arrays, best, step, worse)
 
 
 def load_progress(path: Path, fingerprint: str, like: State) -> tuple[State, Best, int, int] | None:
@@ -50,23 +45,64 @@ def load_progress(path: Path, fingerprint: str, like: State) -> tuple[State, Bes
     Returns:
         The state, the best support, steps made, validations since the best one.
     """
+    loaded = load_arrays_and_best(path, fingerprint)
+    if loaded is None:
+        return None
+    arrays, best, step, worse = loaded
+    plain = _plain(like)
+    leaves = jax.tree.leaves(plain)
+    found = [jnp.asarray(arrays[f"state{place}"]) for place in range(len(leaves))]
+    restored = jax.tree.unflatten(jax.tree.structure(plain), found)
+    state = restored._replace(key=jax.random.wrap_key_data(restored.key))
+    return state, best, step, worse
+
+
+def save_arrays_and_best(
+    path: Path,
+    fingerprint: str,
+    arrays: Mapping[str, NDArray[Any]],
+    best: Best,
+    step: int,
+    worse: int,
+) -> None:
+    """`save_progress` of a state that is given as arrays."""
+    numbers = {
+        name: None if isinstance(value, float) and np.isnan(value) else value
+        for name, value in vars(best).items()
+        if name != "support"
+    }
+    manifest: dict[str, Any] = {"task": fingerprint, "step": step, "worse": worse, "best": numbers}
+    support = best.support
+    if isinstance(support, csr_array):
+        manifest["shape"] = list(support.shape)
+        parts = {"offsets": support.indptr, "items": support.indices, "values": support.data}
+    else:
+        parts = {"best": support}
+    save_arrays(path.parent, path.stem, {**arrays, **parts}, manifest)
+
+
+def load_arrays_and_best(
+    path: Path, fingerprint: str
+) -> tuple[dict[str, NDArray[Any]], Best, int, int] | None:
+    """What `save_arrays_and_best` wrote, as `load_progress` has it."""
     if not path.is_file():
         return None
     try:
         arrays, manifest = load_arrays(path)
     except UserError:
         return None
-    plain = _plain(like)
-    leaves = jax.tree.leaves(plain)
     if manifest.get("task") != fingerprint:
         return None
-    found = [jnp.asarray(arrays[f"state{place}"]) for place in range(len(leaves))]
-    restored = jax.tree.unflatten(jax.tree.structure(plain), found)
     numbers: dict[str, Any] = {
         name: float("nan") if value is None else value for name, value in manifest["best"].items()
     }
-    state = restored._replace(key=jax.random.wrap_key_data(restored.key))
-    return state, Best(support=arrays["best"], **numbers), manifest["step"], manifest["worse"]
+    support: NDArray[np.float32] | csr_array
+    if "shape" in manifest:
+        parts = (arrays["values"], arrays["items"], arrays["offsets"])
+        support = csr_array(parts, shape=tuple(manifest["shape"]))
+    else:
+        support = arrays["best"]
+    return arrays, Best(support=support, **numbers), manifest["step"], manifest["worse"]
 
 
 def _plain(state: State) -> State:

@@ -1,24 +1,20 @@
 """DISTILL-CF: a stretch of the log in a few synthetic users (paper section 4; design note 3)."""
 
 import time
-from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
-from jax import Array
 from scipy.sparse import csr_array
 
-from memory.checkpoint import load_progress, save_progress
-from memory.export import sparse_rows, stored_form
+from memory.blocked_work import BlockedWork
+from memory.export import sparse_rows
 from memory.judge import Best
 from memory.listener import DistillListener, SilentListener
-from memory.outer_step import State, outer_step
-from memory.parametrisation import PARAMETRISATIONS
 from memory.settings import DistillSettings
 from memory.summary import Summary
-from memory.task import RESIDENT_CELLS, Task, padded_width
-from models.mesh import device_mesh, put_on_each
+from memory.task import RESIDENT_CELLS, Task, padded_width, takes_blocks
+from memory.work import ResidentWork, Work
 from models.protocol import TrainingRows
 from models.validation import HoldOut, hold_out
 from stream.seeds import derive_seed
@@ -26,7 +22,12 @@ from stream.seeds import derive_seed
 MAX_USERS = 32_768
 """More users than these are sampled: the guide takes some 20 KiB for each."""
 
+MAX_USERS_IN_BLOCKS = 65_536
+"""The same for a catalogue that is worked on in item blocks: it takes more users to be seen."""
+
 _JUDGED_USERS = 2000
+_JUDGED_CELLS = 2**29
+"""Scores of a validation in item blocks, where they are made in small parts."""
 
 
 def distill(
@@ -56,12 +57,15 @@ def distill(
     filled = np.flatnonzero(np.diff(rows.interactions.indptr))
     if len(filled) == 0:
         return Summary(csr_array((0, rows.num_items), dtype=np.float32), {"steps": 0})
-    if len(filled) > MAX_USERS:
+    occurring = int(np.count_nonzero(np.bincount(rows.interactions.indices)))
+    most = MAX_USERS_IN_BLOCKS if takes_blocks(padded_width(occurring), settings) else MAX_USERS
+    if len(filled) > most:
         generator = np.random.default_rng(derive_seed(seed, "users"))
-        filled = np.sort(generator.choice(filled, MAX_USERS, replace=False))
+        filled = np.sort(generator.choice(filled, most, replace=False))
     chosen = rows.take(filled)
     width = padded_width(len(np.unique(chosen.interactions.indices)))
-    judged = max(64, min(_JUDGED_USERS, RESIDENT_CELLS // width))
+    cells = _JUDGED_CELLS if takes_blocks(width, settings) else RESIDENT_CELLS
+    judged = max(64, min(_JUDGED_USERS, cells // width))
     held = hold_out(chosen, derive_seed(seed, "validation"), max_users=judged)
     return distill_judged(
         held,
@@ -119,60 +123,31 @@ def distill_judged(
 
 def _run(task: Task, checkpoint: Path | None, listener: DistillListener) -> tuple[Best, int, bool]:
     """Make the steps; the best support, how many steps were made, whether they were cut short."""
-    settings, mesh = task.settings, device_mesh()
-    state, best, step, worse = _begin(task, checkpoint)
-    state = put_on_each(state, mesh)
+    settings = task.settings
+    work: Work = BlockedWork(task) if task.in_blocks else ResidentWork(task)
+    found = None if checkpoint is None else work.load(checkpoint)
+    best, step, worse = (None, 0, 0) if found is None else found
     listener.started(settings.num_steps)
-    users, loss = put_on_each(task.users(step), mesh), None
+    work.meet(step)
     try:
         if best is None:
-            best = _judge(task, state, 0, None)
+            best = work.judge(0)
             listener.step(0, None, best.validation)
         while step < settings.num_steps and worse < settings.patience:
-            state, loss = outer_step(state, users, settings, mesh)
+            work.advance()
             step += 1
             if step % settings.validate_every and step < settings.num_steps:
                 listener.step(step, None, None)
                 continue
-            found = _judge(task, state, step, loss)
-            listener.step(step, found.loss, found.validation)
-            better = not found.validation <= best.validation
-            best, worse = (found, 0) if better else (best, worse + 1)
+            judged = work.judge(step)
+            listener.step(step, judged.loss, judged.validation)
+            better = not judged.validation <= best.validation
+            best, worse = (judged, 0) if better else (best, worse + 1)
             if checkpoint is not None:
-                save_progress(checkpoint, task.fingerprint(), state, best, step, worse)
-            if not task.all_fit:
-                users = put_on_each(task.users(step), mesh)
+                work.save(checkpoint, best, step, worse)
+            work.meet(step)
     except KeyboardInterrupt:
         if best is None:
             raise
         return best, step, True
     return best, step, False
-
-
-def _begin(task: Task, checkpoint: Path | None) -> tuple[State, Best | None, int, int]:
-    """Where an earlier try stopped, or the start."""
-    state = task.start()
-    if checkpoint is not None:
-        found = load_progress(checkpoint, task.fingerprint(), state)
-        if found is not None:
-            return found
-    return state, None, 0, 0
-
-
-def _judge(task: Task, state: State, step: int, loss: Array | None) -> Best:
-    support = _stored(state.parameters, jax.random.fold_in(state.key, 1), task.settings)
-    validation, reg = task.judge.judge(support)
-    return Best(
-        support=np.asarray(support),
-        step=step,
-        validation=validation,
-        reg=reg,
-        loss=float("nan") if loss is None else float(loss),
-    )
-
-
-@partial(jax.jit, static_argnames="settings")
-def _stored(parameters: Array, key: Array, settings: DistillSettings) -> Array:
-    """The support that parameters stand for, as it would be stored."""
-    support = PARAMETRISATIONS[settings.method].support(parameters, key, settings)
-    return stored_form(support, settings.max_items, settings.export)

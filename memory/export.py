@@ -27,7 +27,7 @@ def stored_form(support: Array, max_items: int | None, export: Export) -> Array:
 
 
 def sparse_rows(
-    support: NDArray[np.float32], items: NDArray[np.int64], num_items: int
+    support: NDArray[np.float32] | csr_array, items: NDArray[np.int64], num_items: int
 ) -> csr_array:
     """Sparse rows over the whole catalogue, without those that are empty, the most useful first.
 
@@ -39,7 +39,7 @@ def sparse_rows(
     Returns:
         `(≤ μ, num_items)` float32.
     """
-    narrow = csr_array(support[:, : len(items)])
+    narrow: csr_array = csr_array(support[:, : len(items)])
     narrow = narrow[np.flatnonzero(np.diff(narrow.indptr))]
     columns = items[narrow.indices].astype(np.int32)
     wide = csr_array((narrow.data, columns, narrow.indptr), shape=(narrow.shape[0], num_items))

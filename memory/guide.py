@@ -12,6 +12,8 @@ Williams, section 8.3.1; exact where all are landmarks): O(n m²) operations and
 λ of a guide is so large that few directions of the kernel count.
 """
 
+from functools import cached_property
+
 import jax
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +49,7 @@ class Guide:
     def __init__(
         self, rows: TrainingRows, reg: float, share: float, num_items: int, seed: int
     ) -> None:
-        self._rows = rows.interactions
+        self.rows = rows.interactions
         self._share = share
         if share == 0:
             return
@@ -55,10 +57,36 @@ class Guide:
         leverages = (projected**2).sum(axis=1)
         roots = np.sqrt(rows.weights)
         self._left = (projected / roots[:, None]).astype(np.float32)
-        scaled = (projected * roots[:, None]).astype(np.float32)
         # H = W^(−½) P Pᵀ W^(½), and f = H X.
-        self._right = np.asarray(self._rows.T @ scaled)
+        self._scaled = (projected * roots[:, None]).astype(np.float32)
         self._leverages = np.where(rows.replayed, 0, leverages).astype(np.float32)
+
+    @cached_property
+    def _right(self) -> NDArray[np.float32]:
+        """`(i, m)`, W^(½) P by item."""
+        return np.asarray(self.rows.T @ self._scaled)
+
+    @property
+    def scaled(self) -> NDArray[np.float32]:
+        """`(n, m)` Q, what `factors` combines; m is 0 where the targets are the rows."""
+        if self._share == 0:
+            return np.zeros((self.rows.shape[0], 0), dtype=np.float32)
+        return self._scaled
+
+    def factors(self, users: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The targets of some users as coefficients of rows, where they would not fit as numbers.
+
+        Args:
+            users: `(u,)` row numbers.
+
+        Returns:
+            `(u, m)` F and `(u,)` c: their targets are F Qᵀ X + c X_u.
+        """
+        if self._share == 0:
+            return np.zeros((len(users), 0), np.float32), np.ones(len(users), np.float32)
+        leverages = self._leverages[users]
+        size = self._share / (1 - leverages)
+        return self._left[users] * size[:, None], 1 - self._share - size * leverages
 
     def targets(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
         """The targets of some users.
@@ -69,7 +97,7 @@ class Guide:
         Returns:
             `(u, i)` float32.
         """
-        own: NDArray[np.float32] = self._rows[users].toarray()
+        own: NDArray[np.float32] = self.rows[users].toarray()
         if self._share == 0:
             return own
         leverages = self._leverages[users, None]

@@ -1,8 +1,10 @@
-"""The k largest entries of each row, without a sort."""
+"""The k largest entries of each row, without a sort of all of them."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 _BITS = 31
 """Of a float32 that is not negative; their order as integers is that of the numbers."""
@@ -38,3 +40,52 @@ def keep_largest(values: Array, most: int | None) -> Array:
         tied.any(), lambda: at & (jnp.cumsum(at, axis=1) <= room[:, None]), lambda: at
     )
     return jnp.where(above | first, values, 0)
+
+
+GROUP = 64
+"""Items whose maximum is kept beside parameters that are as wide as a large catalogue."""
+
+
+def group_maxima(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest of each group of `GROUP` rows, column by column.
+
+    Args:
+        values: `(i, m)`, i a multiple of `GROUP`.
+
+    Returns:
+        `(i / GROUP, m)`.
+    """
+    maxima: NDArray[np.float32] = values.reshape(-1, GROUP, values.shape[1]).max(axis=1)
+    return maxima
+
+
+def largest_of_columns(
+    values: NDArray[np.float32], maxima: NDArray[np.float32], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """What `keep_largest` leaves of columns of a large array, without a pass over it.
+
+    The k-th largest of the groups' maxima is a value that k entries reach, so that only the groups
+    that reach it are looked at.
+
+    Args:
+        values: `(i, m)` ≥ 0, i a multiple of `GROUP`.
+        maxima: their `group_maxima`.
+        most: k, at least 1.
+
+    Returns:
+        Rows, columns and values of the entries, by column, the largest first.
+    """
+    count, width = maxima.shape
+    bound = np.zeros(width, dtype=np.float32)
+    if count > most:
+        bound = np.partition(maxima, count - most, axis=0)[count - most]
+    groups, columns = np.nonzero((maxima >= bound) & (maxima > 0))
+    candidates = values.reshape(count, GROUP, width)[groups, :, columns]
+    kept = (candidates >= bound[columns, None]) & (candidates > 0)
+    which, within = np.nonzero(kept)
+    rows, columns, found = groups[which] * GROUP + within, columns[which], candidates[kept]
+    order = np.lexsort((rows, -found, columns))
+    counts = np.bincount(columns, minlength=width)
+    places = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = order[places < most]
+    return rows[chosen], columns[chosen], found[chosen]

@@ -15,7 +15,7 @@ from jax.scipy.linalg import solve
 from memory.settings import Loss
 from models.kernel import KernelSettings, kernel_diagonal, kernel_values
 
-_SHORTEST = 1e-30
+SHORTEST = 1e-30
 """What a product of squared lengths is raised to: an empty target has no direction."""
 
 NETWORK = KernelSettings()
@@ -35,17 +35,46 @@ def support_predictions(contexts: Array, support: Array, reg: Array, num_items: 
         `(b, i)`. It multiplies (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
     """
     squares = (support**2).sum(axis=1)
-    gram = kernel_values(inner_products(support), squares, squares, num_items, NETWORK)
+    gram = ridged_gram(inner_products(support), squares, reg, num_items)
+    context_squares = (contexts**2).sum(axis=1)
+    return support_shares(gram, contexts @ support.T, context_squares, squares, num_items) @ support
+
+
+def ridged_gram(inner: Array, squares: Array, reg: Array, num_items: Array) -> Array:
+    """A = K(S, S) + λ tr(K)/μ I.
+
+    Args:
+        inner: `(μ, μ)` inner products of the support with itself.
+        squares: `(μ,)` |s|².
+        reg: λ.
+        num_items: d of the kernel.
+    """
+    gram = kernel_values(inner, squares, squares, num_items, NETWORK)
     diagonal = kernel_diagonal(squares, num_items, NETWORK)
     ridge = reg * diagonal.mean()
     same = jnp.eye(len(squares), dtype=bool)
-    gram = jnp.where(same, (diagonal + ridge)[:, None], (gram + gram.T) / 2)
-    cross = kernel_values(
-        contexts @ support.T, (contexts**2).sum(axis=1), squares, num_items, NETWORK
-    )
+    return jnp.where(same, (diagonal + ridge)[:, None], (gram + gram.T) / 2)
+
+
+def support_shares(
+    gram: Array, cross: Array, context_squares: Array, squares: Array, num_items: Array
+) -> Array:
+    """K(X, S) A⁻¹: what each row of the support counts in the predictions.
+
+    Args:
+        gram: `(μ, μ)` A.
+        cross: `(b, μ)` inner products of the contexts with the support.
+        context_squares: `(b,)` |x|².
+        squares: `(μ,)` |s|².
+        num_items: d of the kernel.
+
+    Returns:
+        `(b, μ)`; times S it is f.
+    """
+    similar = kernel_values(cross, context_squares, squares, num_items, NETWORK)
     # Its gradient is a second solve with the same factor, and none through the factorisation.
-    shares: Array = solve(gram, cross.T, assume_a="pos").T
-    return shares @ support
+    shares: Array = solve(gram, similar.T, assume_a="pos").T
+    return shares
 
 
 @jax.custom_vjp
@@ -72,7 +101,7 @@ inner_products.defvjp(_inner_forward, _inner_backward)
 def _cosine(scores: Array, targets: Array, _is_item: Array) -> Array:
     """1 − the cosine of each user's scores with the targets: blind to the scale of both."""
     lengths = (scores**2).sum(axis=1) * (targets**2).sum(axis=1)
-    return 1 - (scores * targets).sum(axis=1) / jnp.sqrt(jnp.maximum(lengths, _SHORTEST))
+    return 1 - (scores * targets).sum(axis=1) / jnp.sqrt(jnp.maximum(lengths, SHORTEST))
 
 
 def _multinomial(scores: Array, targets: Array, is_item: Array) -> Array:

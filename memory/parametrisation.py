@@ -4,6 +4,7 @@ A parametrisation is three pure functions: the parameters that a set of real row
 that parameters give, and what brings parameters back into their domain after a step.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -15,6 +16,9 @@ from jax import Array
 from memory.gumbel import exact_support, matched_support, support_by_regime
 from memory.largest import keep_largest
 from memory.settings import DistillSettings, Method, Sampler
+
+MOMENTUM = 0.9
+"""How much of the running average of the gradients of `SparseWeights` stays at a step."""
 
 
 class Parametrisation(Protocol):
@@ -64,13 +68,17 @@ class SparseWeights:
         self, settings: DistillSettings, shape: tuple[int, ...]
     ) -> optax.GradientTransformation:
         """Momentum on gradients scaled to a root mean square change of a row's k entries."""
-        kept = shape[1] if settings.max_items is None else min(settings.max_items, shape[1])
-        size = float(shape[0] * kept) ** 0.5
         return optax.chain(
-            optax.normalize_by_update_norm(scale_factor=size),
-            optax.ema(0.9),
+            optax.normalize_by_update_norm(scale_factor=update_norm(settings, shape)),
+            optax.ema(MOMENTUM),
             optax.scale(-settings.learning_rate),
         )
+
+
+def update_norm(settings: DistillSettings, shape: tuple[int, ...]) -> float:
+    """The norm that a gradient is scaled to: as if each of a row's k entries changed by 1."""
+    kept = shape[1] if settings.max_items is None else min(settings.max_items, shape[1])
+    return math.sqrt(shape[0] * kept)
 
 
 class GumbelPrior:

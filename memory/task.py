@@ -23,6 +23,9 @@ from stream.seeds import derive_seed
 RESIDENT_CELLS = 2**26
 """Cells of real users' rows kept on the device, and as many of their targets: 256 MiB each."""
 
+WIDEST = 2**17
+"""More columns than these are worked on in item blocks, if the settings allow it."""
+
 _WIDTH_STEP = 512
 """Columns are padded to a multiple of this, so that few widths are compiled."""
 
@@ -95,14 +98,29 @@ class Task:
         return self.batch * min(fitting, needed)
 
     @property
+    def in_blocks(self) -> bool:
+        """Whether it is worked on in item blocks."""
+        return takes_blocks(self.width, self.settings)
+
+    @property
     def device_bytes(self) -> int:
-        """Parameters, two moments, gradient and support, and twice the resident users."""
+        """Parameters, two moments, gradient and support, and twice the resident users.
+
+        In item blocks: parameters, moment and gradient, which are the host's.
+        """
+        if self.in_blocks:
+            return 4 * self.width * 3 * self.num_synthetic_users
         return 4 * self.width * (5 * self.num_synthetic_users + 2 * self.resident)
 
     @property
     def all_fit(self) -> bool:
         """Whether every user is resident, so that they never change."""
         return self.resident >= self.num_users
+
+    @property
+    def row_sum(self) -> float:
+        """The mean row sum of the data."""
+        return float(max(self.narrow.sum(axis=1).mean(), 1e-6))
 
     def fingerprint(self) -> str:
         """Of everything that the result follows from."""
@@ -127,16 +145,20 @@ class Task:
             weights=jnp.asarray(self.held.training.weights[drawn], jnp.float32),
             is_item=jnp.asarray(is_item),
             num_items=jnp.float32(self.held.training.num_items),
-            row_sum=jnp.float32(max(self.narrow.sum(axis=1).mean(), 1e-6)),
+            row_sum=jnp.float32(self.row_sum),
+        )
+
+    def first_users(self) -> NDArray[np.int64]:
+        """Real users drawn by seed, none twice, from whom the synthetic ones start."""
+        generator = np.random.default_rng(derive_seed(self.seed, "start"))
+        weights = self.held.training.weights
+        return generator.choice(
+            self.num_users, self.num_synthetic_users, replace=False, p=weights / weights.sum()
         )
 
     def start(self) -> State:
-        """The state before the first step, from real users drawn by seed."""
-        generator = np.random.default_rng(derive_seed(self.seed, "start"))
-        weights = self.held.training.weights
-        drawn = generator.choice(
-            self.num_users, self.num_synthetic_users, replace=False, p=weights / weights.sum()
-        )
+        """The state before the first step."""
+        drawn = self.first_users()
         rows = self._on_device(self.narrow[drawn].toarray())
         targets = self._on_device(self.guide.targets(drawn))
         method = PARAMETRISATIONS[self.settings.method]
@@ -155,3 +177,12 @@ class Task:
 def padded_width(width: int) -> int:
     """The least number of columns that is compiled for and holds so many."""
     return _WIDTH_STEP * max(1, -(-width // _WIDTH_STEP))
+
+
+def takes_blocks(width: int, settings: DistillSettings) -> bool:
+    """Whether a distillation of so many columns is worked on in item blocks.
+
+    Their loss must follow from inner products, and few entries of a row count.
+    """
+    sparse = settings.method == "sparse" and settings.max_items is not None
+    return width > WIDEST and sparse and settings.loss == "cosine"

@@ -12,7 +12,7 @@ import numpy as np
 from model_rows import planted, rows_of
 from scipy.sparse import csr_array
 
-from memory import distill as distillation
+from memory import work
 from memory.distill import distill
 from memory.settings import DistillSettings
 from models.infinite_ae import InfiniteAE
@@ -53,14 +53,14 @@ def fit_and_score():
 def learn():
     """A summary, the losses on the way, and how many devices a step's state lies on."""
     listener, lies_on = Losses(), []
-    step = distillation.outer_step
+    step = work.outer_step
 
     def watched(state, *rest):
         state, loss = step(state, *rest)
         lies_on.append(len(state.parameters.devices()))
         return state, loss
 
-    distillation.outer_step = watched
+    work.outer_step = watched
     summary = distill(rows_of(planted(num_rows=200, num_items=60)), SETTINGS, 7, listener=listener)
     rows: csr_array = summary.rows
     order = np.lexsort(rows.toarray().T)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from memory.largest import keep_largest
+from memory.largest import GROUP, group_maxima, keep_largest, largest_of_columns
 
 VALUES = st.sampled_from([0.0, 1e-30, 0.25, 0.5, 0.500001, 1.0, 3e38])
 
@@ -41,3 +41,31 @@ def test_no_bound_keeps_all():
     values = jnp.array([[0.5, 0.0, 1.0]])
     assert keep_largest(values, None) is values
     assert keep_largest(values, 3) is values
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.sampled_from([GROUP, 3 * GROUP]), st.integers(1, 3)),
+        elements=VALUES,
+        fill=st.just(np.float32(0)),
+    ),
+    st.integers(1, 70),
+)
+def test_columns_of_large_arrays_are_sorted_alike(values, most):
+    rows, columns, found = largest_of_columns(values, group_maxima(values), most)
+    kept = np.zeros_like(values)
+    kept[rows, columns] = found
+    np.testing.assert_array_equal(kept.T, by_sorting(np.ascontiguousarray(values.T), most))
+    assert len(set(zip(rows, columns, strict=True))) == len(rows) == np.count_nonzero(kept)
+
+
+@pytest.mark.parametrize("most", [1, 5, 200])
+def test_columns_of_many_groups_are_sorted_alike(most):
+    values = np.random.default_rng(0).random((50 * GROUP, 7)).astype(np.float32)
+    values[::3, 2] = 1.0
+    values[:, 3] = 0.0
+    rows, columns, found = largest_of_columns(values, group_maxima(values), most)
+    kept = np.zeros_like(values)
+    kept[rows, columns] = found
+    np.testing.assert_array_equal(kept.T, by_sorting(np.ascontiguousarray(values.T), most))

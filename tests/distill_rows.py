@@ -1,0 +1,40 @@
+"""Small logs that are distilled in tests, and a listener that stops."""
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from memory.settings import DistillSettings
+from models.protocol import TrainingRows
+
+SETTINGS = DistillSettings(
+    num_synthetic_users=16, max_items=12, num_steps=12, validate_every=4, batch_size=64
+)
+
+
+def tastes(num_users=120, num_items=60, seed=0):
+    """Users who like one of four groups of items, and a little of everything."""
+    generator = np.random.default_rng(seed)
+    group = generator.integers(0, 4, num_users)
+    likes = np.where(np.arange(num_items)[None, :] % 4 == group[:, None], 0.6, 0.05)
+    drawn = (generator.random((num_users, num_items)) < likes).astype(np.float32)
+    return TrainingRows(
+        csr_array(drawn),
+        np.ones(num_users),
+        np.zeros(num_users, dtype=np.bool_),
+        np.ones(num_users, dtype=np.int32),
+    )
+
+
+class Recorder:
+    def __init__(self, stop_at=None):
+        self.steps, self.scores, self.stop_at = [], [], stop_at
+
+    def started(self, num_steps):
+        self.num_steps = num_steps
+
+    def step(self, step, loss, validation):
+        self.steps.append(step)
+        if validation is not None:
+            self.scores.append((step, validation))
+        if step == self.stop_at:
+            raise KeyboardInterrupt
