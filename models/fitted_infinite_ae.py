@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from models.explaining import Explanation, compare, weigh
 from models.gram import TileKernel, cross_kernel, normalised_gram
-from models.memory_estimate import SCORE_ROWS
+from models.memory_estimate import score_rows
 from models.mesh_rows import MeshRows
 from models.protocol import Json
 from models.row_blocks import RowBlock, split_rows
@@ -68,8 +68,8 @@ class FittedInfiniteAE:
             stop = min(start + block_rows, m)
             scores = np.empty((stop - start, d), dtype=np.float32)
             # A wide block may be few scores but many kernel values.
-            for first in range(start, stop, SCORE_ROWS):
-                last = min(first + SCORE_ROWS, stop)
+            for first in range(start, stop, score_rows(d)):
+                last = min(first + score_rows(d), stop)
                 if self.placed is not None:
                     scores[first - start : last - start] = self._score_on_devices(
                         self.placed, contexts[first:last]
@@ -85,7 +85,7 @@ class FittedInfiniteAE:
             yield scores
 
     def _score_on_devices(self, placed: MeshRows, contexts: csr_array) -> NDArray[np.float32]:
-        """f(x) of at most `SCORE_ROWS` contexts, which the devices share out."""
+        """f(x) of at most `score_rows` contexts, which the devices share out."""
         assert isinstance(self.factor, DeviceFactor)  # noqa: S101
         coefficients = self.factor.solve_shared_out(placed.cross(contexts))
         return placed.combine(coefficients)[: contexts.shape[0]]
@@ -161,11 +161,11 @@ def training_scores(
         first: score this row and those after it.
 
     Yields:
-        `(≤ SCORE_ROWS, num_items)`.
+        `(≤ score_rows(num_items), num_items)`.
     """
     ridge = system.ridge(reg)
     start = first
-    for inverse in system.inverse_rows(reg, first, SCORE_ROWS):
+    for inverse in system.inverse_rows(reg, first, score_rows(rows.rows.shape[1])):
         stop = start + len(inverse)
         scores = rows.combine(inverse)
         scores *= (-ridge / weights[start:stop, None]).astype(np.float32)

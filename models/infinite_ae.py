@@ -23,12 +23,12 @@ from models.fitted_infinite_ae import (
 from models.gram import TILE, Backend, TileKernel, fill_gram, make_tile_kernel
 from models.kernel import KernelSettings
 from models.memory_estimate import (
-    SCORE_ROWS,
     FitSizes,
     Precision,
     choose_dtype,
     estimate_bytes,
     largest_fit,
+    score_rows,
     sizes_of,
 )
 from models.mesh import device_mesh
@@ -184,7 +184,7 @@ class InfiniteAE:
         scores: dict[float, float] = {}
         for reg in self.regs:
             model = system.solve(self._effective(reg), {})
-            blocks = model.score_blocks(held.contexts, SCORE_ROWS)
+            blocks = model.score_blocks(held.contexts, score_rows(model.num_items))
             scores[reg] = validation_score(blocks, held, "HR", k=100, tie_seed=tie_seed)
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
@@ -194,7 +194,8 @@ class InfiniteAE:
         scores: dict[float, float] = {}
         for reg in self.regs:
             model = self._solve(held.training, reg, {}, options)
-            scores[reg] = judge(model.score_blocks(held.contexts, SCORE_ROWS), held, options)
+            blocks = model.score_blocks(held.contexts, score_rows(model.num_items))
+            scores[reg] = judge(blocks, held, options)
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
 

@@ -16,7 +16,10 @@ Precision = Literal["auto", "float32", "float64"]
 """In what the kernel matrix is kept and factorised."""
 
 SCORE_ROWS = 1024
-"""Rows that are scored at a time."""
+"""Rows that are scored at a time, unless there are so many items that fewer are."""
+
+_SCORE_CELLS = 2**27
+"""Scores that exist at a time, 512 MiB: 134 rows of a million items."""
 
 FEWEST_ROWS = 10
 """A cap below so many rows would make a model of nothing."""
@@ -73,6 +76,11 @@ def sizes_of(
     )
 
 
+def score_rows(num_items: int) -> int:
+    """Rows that are scored at a time over so many items."""
+    return max(1, min(SCORE_ROWS, _SCORE_CELLS // max(1, num_items)))
+
+
 def choose_dtype(
     precision: Precision,
     num_rows: int,
@@ -106,7 +114,7 @@ def estimate_bytes(sizes: FitSizes, num_rows: int) -> int:
     # The rows given, kept and held out of, split, and in pieces; by row and by item.
     sparse = 12 * 8 * entries + 4 * d * (n // TILE + 4)
     head = 8 * n * sizes.num_popular
-    block = min(SCORE_ROWS, n)
+    block = min(score_rows(d), n)
     scores = 3 * itemsize * block * n + 3 * 4 * block * d
     tiles = 8 * itemsize * TILE**2
     choice = inverse_rows_bytes(n, judged, itemsize)

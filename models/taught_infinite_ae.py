@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from models.explaining import Explanation, compare, weigh
 from models.fitted_infinite_ae import rows_to_arrays
 from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
-from models.memory_estimate import SCORE_ROWS
+from models.memory_estimate import score_rows
 from models.protocol import Json, TrainingRows
 from models.row_blocks import RowBlock, popular_items, split_rows
 from models.solver import Factor, KernelSystem, make_system
@@ -68,8 +68,9 @@ class TaughtInfiniteAE:
         for start in range(0, contexts.shape[0], block_rows):
             stop = min(start + block_rows, contexts.shape[0])
             scores = np.empty((stop - start, self.num_items), dtype=np.float32)
-            for first in range(start, stop, SCORE_ROWS):
-                last = min(first + SCORE_ROWS, stop)
+            step = score_rows(self.num_items)
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
                 asked = split_rows(contexts[first:last], self.rows.head_items)
                 similarity = cross_kernel(asked, self.pieces, self.kernel)
                 scores[first - start : last - start] = self._combine(similarity)

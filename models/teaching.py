@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from models.memory_estimate import SCORE_ROWS
+from models.memory_estimate import score_rows
 from models.protocol import FittedModel
 
 
@@ -26,7 +26,7 @@ def ask_teacher(teacher: FittedModel, replayed: csr_array) -> NDArray[np.float32
         raise ValueError(f"a replayed row has an item outside the {known} of its teacher")
     answers = np.empty((replayed.shape[0], known), dtype=np.float32)
     start = 0
-    for block in teacher.score_blocks(csr_array(replayed[:, :known]), SCORE_ROWS):
+    for block in teacher.score_blocks(csr_array(replayed[:, :known]), score_rows(known)):
         answers[start : start + len(block)] = block
         start += len(block)
     return answers
