@@ -12,7 +12,14 @@ from scipy.sparse import csr_array
 
 from models.infinite_ae import InfiniteAE, best_reg
 from models.kernel import KernelSettings, kernel_gram, kernel_matrix
-from models.memory_estimate import choose_dtype, estimate_bytes, sizes_of
+from models.memory_estimate import (
+    SCORE_ROWS,
+    FitSizes,
+    choose_dtype,
+    estimate_bytes,
+    score_rows,
+    sizes_of,
+)
 from models.protocol import FitOptions, TrainingRows
 from models.registry import make_recipe
 from models.validation import HoldOut, hold_out
@@ -304,6 +311,15 @@ def test_the_memory_limit_caps_the_rows_to_the_most_that_fit():
 def test_a_limit_without_room_for_a_handful_of_rows_is_refused():
     with pytest.raises(UserError, match=r"no room for even 10 rows .* raise --memory-limit"):
         DOUBLE.fit(training_rows(dense_rows(40)), FitOptions(seed=0, memory_limit=10_000))
+
+
+def test_many_items_are_scored_for_fewer_rows_at_a_time():
+    assert [score_rows(items) for items in (0, 1, 2**17)] == [SCORE_ROWS] * 3
+    assert score_rows(1_000_000) == 134
+    assert score_rows(2**40) == 1
+    entries = FitSizes(50_500, 1_000_000, 3_000_000, 100, 2000, "float32", 1.0, 1.0)
+    # The kernel of a period and its summary takes 10 GB of it.
+    assert estimate_bytes(entries, 50_500) < 16 << 30
 
 
 @pytest.mark.parametrize(("num_rows", "num_items"), [(3000, 60), (300, 30_000)])

@@ -201,6 +201,13 @@ def test_over_the_memory_limit_nothing_is_trained():
     SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=1 << 30))
 
 
+def test_a_catalogue_too_large_is_refused_in_one_line_before_anything_is_allocated():
+    period = rows_of(csr_array(([1.0], ([0], [999_999])), (50_000, 1_000_000), dtype=np.float32))
+    with pytest.raises(UserError, match=r"mvae needs 2\d\.\d GiB .* of 1,000,000 items") as refusal:
+        MVAE().fit(period, FitOptions(seed=1, memory_limit=16 << 30))
+    assert "\n" not in str(refusal.value)
+
+
 def test_progress_is_told_at_every_look():
     said: list[str] = []
     SMALL.fit(rows_of(planted()), FitOptions(seed=1, progress=said.append))
