@@ -186,12 +186,13 @@ def measure(num_items: int, arguments: argparse.Namespace) -> dict[str, float]:
     )
     products = product_seconds(num_items, settings, arguments.seed)
     clock = Clock()
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     summary = distill(period.rows, settings, arguments.seed, listener=clock)
-    distilled = time.perf_counter()
+    distilled, used = time.perf_counter(), time.process_time() - used
     ours, popular = recommend(summary, period, arguments.asked)
     return {
         "seconds": distilled - began,
+        "processor": used,
         "start": clock.at[0] - began,
         "step": clock.step_seconds,
         "products": products,
@@ -260,12 +261,22 @@ def run_apart(num_items: int, options: Sequence[str]) -> dict[str, float]:
     return measured
 
 
+def read_results(path: Path, options: Sequence[str]) -> dict[int, dict[str, float]]:
+    """What an earlier call with the same options measured."""
+    if not path.is_file():
+        return {}
+    kept = json.loads(path.read_text())
+    if kept["options"] != list(options):
+        sys.exit(f"{path} was measured with other options; name another file")
+    return {int(size): measured for size, measured in kept["sizes"].items()}
+
+
 def show(found: dict[int, dict[str, float]], console: Console) -> None:
     """The tables."""
     times = Table(title="distillation")
     for column in (
         *("items", "met", "interactions", "users", "steps", "start s", "a step s"),
-        *("products s", "ratio", "whole s", "peak GiB"),
+        *("products s", "ratio", "whole s", "processor s", "peak GiB"),
     ):
         times.add_column(column, justify="right")
     worth = Table(title="recommending from the summary, HR@10 of the users' last items")
@@ -283,6 +294,7 @@ def show(found: dict[int, dict[str, float]], console: Console) -> None:
             f"{each['products']:.2f}",
             f"{each['step'] / each['products']:.2f}",
             f"{each['seconds']:.0f}",
+            f"{each['processor']:.0f}",
             f"{each['peak'] / 2**30:.2f}",
         )
         worth.add_row(
@@ -307,6 +319,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--asked", type=int, default=500, help="users who are recommended to")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path, help="a JSON file that sizes are added to")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     return parser.parse_args(words)
@@ -325,10 +338,15 @@ def main(words: Sequence[str] | None = None) -> None:
         for word in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))
     ]
     console = Console(width=130)
-    found = {}
+    found = {} if arguments.results is None else read_results(arguments.results, options)
     for size in arguments.items:
-        found[size] = run_apart(size, options)
-        console.print(size, found[size])
+        if size not in found:
+            found[size] = run_apart(size, options)
+            console.print(size, found[size])
+        if arguments.results is not None:
+            kept = {"options": options, "sizes": found}
+            arguments.results.write_text(json.dumps(kept, indent=1))
+    found = dict(sorted(found.items()))
     show(found, console)
     if len(found) > 1:
         power = exponent(list(found), [each["seconds"] for each in found.values()])

@@ -101,7 +101,10 @@ class Judge:
             yield np.asarray(scores)[: len(rows), :width]
 
     def _sparse_blocks(self, support: csr_array, reg: float) -> Iterator[NDArray[np.float32]]:
-        """The same for a sparse support, whose scores are 0 where it has no entry."""
+        """The same for a sparse support, whose scores are 0 where it has no entry.
+
+        A block is overwritten by the next.
+        """
         contexts = self.held.contexts
         shares = np.asarray(
             _shares(
@@ -115,11 +118,12 @@ class Judge:
         columns = np.unique(support.indices)
         values = support[:, columns].toarray()
         size = max(1, _BLOCK_CELLS // support.shape[1])
+        # One array for all blocks: making its zeros anew costs as much as the scores.
+        scores = np.zeros((size, support.shape[1]), dtype=np.float32)
         for start in range(0, len(shares), size):
             part = shares[start : start + size]
-            scores = np.zeros((len(part), support.shape[1]), dtype=np.float32)
-            scores[:, columns] = part @ values
-            yield scores
+            scores[: len(part), columns] = part @ values
+            yield scores[: len(part)]
 
 
 @jax.jit

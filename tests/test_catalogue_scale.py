@@ -37,14 +37,19 @@ def test_the_command_shows_its_tables_and_what_mvae_says(monkeypatch, tmp_path, 
         (
             *("seconds", "start", "step", "products", "recommending", "peak", "interactions"),
             *("items_met", "users_used", "synthetic", "steps", "best_step", "validation"),
-            *("hit_rate", "popular"),
+            *("hit_rate", "popular", "processor"),
         ),
         2.0,
     )
     monkeypatch.setattr("benchmarks.catalogue_scale.run_apart", lambda *_: found)
-    plot = tmp_path / "plot.png"
-    main(["--items", "1000", "2000000", "--plot", str(plot)])
+    plot, results = tmp_path / "plot.png", tmp_path / "results.json"
+    main(["--items", "2000000", "--results", str(results)])
+    capsys.readouterr()
+    main(["--items", "1000", "--results", str(results), "--plot", str(plot)])
     printed = capsys.readouterr().out
+    assert "2,000,000" in printed
     assert "1,000" in printed
     assert "mvae needs" in printed
+    with pytest.raises(SystemExit):
+        main(["--items", "1000", "--steps", "7", "--results", str(results)])
     assert plot.read_bytes().startswith(b"\x89PNG")
