@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from models import mesh_products
 from models.kernel import KernelSettings, kernel_diagonal
+from models.memory_estimate import score_rows
 from models.mesh import SHARED_OUT, put_on_each, round_up
 from models.mesh_products import Entries
 
@@ -22,8 +23,8 @@ _BLOCK_CELLS = 2**25
 _ROW_STEP = 512
 """Rows are padded to a multiple of this, so that few sizes are compiled."""
 
-_FEW_CONTEXTS, MOST_CONTEXTS = 16, 1024
-"""Contexts are padded to one of these."""
+_FEW_CONTEXTS = 16
+"""Contexts are padded to so many or to a block of scores, so that few sizes are compiled."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class MeshRows:
         """Θ of contexts with the rows: `(c, p)`, contexts shared out; c is m with padding.
 
         Args:
-            contexts: `(m, d)`, m ≤ `MOST_CONTEXTS`.
+            contexts: `(m, d)`, at most a block of scores.
         """
         contexts = _canonical(contexts)
         size = self._padded(contexts.shape[0])
@@ -122,7 +123,7 @@ class MeshRows:
         """Sum the rows with coefficients: scores from weights on rows.
 
         Args:
-            coefficients: `(b, n)` on the host, b ≤ `MOST_CONTEXTS`; or `(c, p)` from `cross`.
+            coefficients: `(b, n)` on the host or `(c, p)` from `cross`.
 
         Returns:
             `(b, d)` or `(c, d)` float32.
@@ -143,9 +144,8 @@ class MeshRows:
         return self.dtype.type(max(1, self.rows.shape[1]))
 
     def _padded(self, count: int) -> int:
-        if count > MOST_CONTEXTS:
-            raise ValueError(f"{count} rows at a time, {MOST_CONTEXTS} at most")
-        return round_up(_FEW_CONTEXTS if count <= _FEW_CONTEXTS else MOST_CONTEXTS, self.mesh.size)
+        size = _FEW_CONTEXTS if count <= _FEW_CONTEXTS else score_rows(self.rows.shape[1])
+        return round_up(max(count, size), self.mesh.size)
 
     def _shared_out(self, arrays: Any) -> Any:
         return jax.device_put(arrays, NamedSharding(self.mesh, SHARED_OUT))

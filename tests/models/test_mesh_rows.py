@@ -14,7 +14,7 @@ from models.gram import TILE, cross_kernel, fill_gram, make_tile_kernel
 from models.infinite_ae import InfiniteAE
 from models.kernel import KernelSettings
 from models.mesh import ROWS, SHARED_OUT, batch_sharding, device_mesh, round_up
-from models.mesh_rows import MOST_CONTEXTS, MeshRows
+from models.mesh_rows import MeshRows
 from models.protocol import FitOptions
 from models.row_blocks import popular_items, split_rows
 from models.solver import DeviceSystem
@@ -86,12 +86,6 @@ def test_an_entry_that_stands_twice_is_added():
     made = [MeshRows.place(one, ONE, NETWORK, np.dtype(np.float32)) for one in (rows, twice)]
     np.testing.assert_array_equal(made[0].gram(), made[1].gram())
     assert twice.nnz == 2, "the caller's rows stay as they are"
-
-
-def test_more_contexts_than_fit_are_refused():
-    placed = MeshRows.place(wide_rows(3), ONE, NETWORK, np.dtype(np.float32))
-    with pytest.raises(ValueError, match="at most"):
-        placed.cross(csr_array((MOST_CONTEXTS + 1, 300), dtype=np.float32))
 
 
 @pytest.mark.parametrize("reg", [None, 5.0])
