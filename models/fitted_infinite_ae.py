@@ -15,6 +15,7 @@ from models.mesh_rows import MeshRows
 from models.protocol import Json
 from models.row_blocks import RowBlock, split_rows
 from models.solver import DeviceFactor, Factor, KernelSystem
+from models.stored_rows import describe_rows, rows_to_arrays
 
 
 @dataclass(frozen=True)
@@ -104,42 +105,7 @@ class FittedInfiniteAE:
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The rows, their weights and λ: the factor is made again from them."""
         arrays = {**rows_to_arrays(self.rows.rows), "weights": self.weights}
-        manifest: dict[str, Json] = {
-            "num_items": self.num_items,
-            "settings": dict(self.settings),
-            "report": dict(self.report),
-        }
-        # Not an array: what a model's arrays take is a figure of the reports.
-        if self.replayed is not None:
-            manifest["replayed"] = np.flatnonzero(self.replayed).tolist()
-        return arrays, manifest
-
-
-def rows_to_arrays(rows: csr_array) -> dict[str, NDArray[Any]]:
-    """The parts of a sparse matrix by the names that `InfiniteAE.restore` reads."""
-    return {
-        "offsets": rows.indptr.astype(np.int32),
-        "items": rows.indices.astype(np.int32),
-        "values": rows.data.astype(np.float32),
-    }
-
-
-def replayed_from_manifest(manifest: Mapping[str, Json], num_rows: int) -> NDArray[np.bool_] | None:
-    """Which rows came from a memory, `(num_rows,)`; `None` where the file does not tell.
-
-    Raises:
-        ValueError: it names rows that are not there.
-        TypeError: it names something else.
-    """
-    numbers = manifest.get("replayed")
-    if numbers is None:
-        return None
-    chosen = np.array(numbers, dtype=np.int64)
-    if chosen.ndim != 1 or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < num_rows):
-        raise ValueError("a replayed row is not there")
-    replayed = np.zeros(num_rows, dtype=np.bool_)
-    replayed[chosen] = True
-    return replayed
+        return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
 
 
 def training_scores(

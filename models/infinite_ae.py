@@ -2,11 +2,12 @@
 
 Sachdeva et al., arXiv 2206.02626, section 3, Eq. 1: α = (K + λ'W⁻¹)⁻¹ X and f(x) = K(x, X) α, where
 W weighs the rows (1 each for real users) and λ' is λ times the mean of K's diagonal, as in the
-authors' code; the paper's equation has plain λ.
+authors' code; the paper's equation has plain λ. With `centres` f is kept to the span of so many
+rows, which needs no n × n matrix; see `models.nystrom`.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from models.choosing import judge
-from models.fitted_infinite_ae import (
-    FittedInfiniteAE,
-    replayed_from_manifest,
-    training_scores,
-)
+from models.fitted_infinite_ae import FittedInfiniteAE, training_scores
+from models.fitted_nystrom import FittedNystromAE, NystromSystem
 from models.gram import TILE, Backend, TileKernel, fill_gram, make_tile_kernel
 from models.kernel import KernelSettings
 from models.memory_estimate import (
@@ -33,15 +31,20 @@ from models.memory_estimate import (
 )
 from models.mesh import device_mesh
 from models.mesh_rows import MeshRows
+from models.nystrom import draw_centres
 from models.protocol import FitOptions, Json, TrainingRows
 from models.row_blocks import RowBlock, popular_items, split_rows
 from models.row_cap import cap_rows
 from models.solver import DeviceSystem, KernelSystem, make_system
-from models.taught_infinite_ae import TaughtInfiniteAE, TaughtSystem, check_answers
+from models.stored_rows import StoredFit
+from models.taught_infinite_ae import TaughtInfiniteAE, TaughtSystem
 from models.teaching import ask_teacher
 from models.validation import HoldOut, hold_out, validation_score
 from storage.errors import UserError
 from stream.seeds import derive_seed
+
+SolvedAE = FittedInfiniteAE | TaughtInfiniteAE | FittedNystromAE
+"""What a fit may give."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ class InfiniteAE:
         jitter: what stands for λ where it is 0, which is singular on equal rows.
         validation_users: judge λ on at most so many rows, a seeded sample; `None` means all.
         backend: who computes the kernel; `neural-tangents` makes rows dense tile by tile.
-        precision: `auto` takes float32 where n/λ shows that it loses nothing, else float64.
+        precision: `auto` takes float32 where n/λ shows that it loses nothing, else float64. With
+            `centres` it is the precision of B; the rest is float64.
+        centres: m, keep f to the span of so many rows, a seeded sample; `None` solves exactly.
     """
 
     depth: int = 1
@@ -69,6 +74,7 @@ class InfiniteAE:
     validation_users: int | None = 2000
     backend: Backend = "closed-form"
     precision: Precision = "auto"
+    centres: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
@@ -82,6 +88,8 @@ class InfiniteAE:
             raise ValueError("jitter must be positive")
         if self.validation_users is not None and self.validation_users < 1:
             raise ValueError("validation_users must be at least 1")
+        if self.centres is not None and self.centres < 1:
+            raise ValueError("centres must be at least 1")
 
     @property
     def name(self) -> str:
@@ -90,15 +98,21 @@ class InfiniteAE:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """The fields as they are recorded with a run."""
-        return dataclasses.asdict(self)
+        """The fields as they are recorded with a run.
+
+        `centres` stands among them where it is given: the keys of runs that have none stay.
+        """
+        fields = dataclasses.asdict(self)
+        if self.centres is None:
+            del fields["centres"]
+        return fields
 
     @property
     def starts_warm(self) -> bool:
         """The solution is exact; there is nothing to start from."""
         return False
 
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedInfiniteAE | TaughtInfiniteAE:
+    def fit(self, rows: TrainingRows, options: FitOptions) -> SolvedAE:
         """Choose λ by HR@100 on a hold-out of the real rows, then solve with all rows.
 
         Raises:
@@ -123,9 +137,7 @@ class InfiniteAE:
             },
         )
 
-    def fit_judged(
-        self, held: HoldOut, rows: TrainingRows, options: FitOptions
-    ) -> FittedInfiniteAE | TaughtInfiniteAE:
+    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> SolvedAE:
         """Choose λ on a given hold-out, then solve with `rows`.
 
         Args:
@@ -137,18 +149,29 @@ class InfiniteAE:
             UserError: the rows do not fit the memory limit.
         """
         self._check_memory(rows, options.memory_limit)
-        validation = self.sweep(held, options)
+        # One pass over the rows is enough where the split is fixed.
+        fixed = self.centres is not None and rows is held.training
+        shared = self._system_on_centres(rows, options) if fixed else None
+        validation = self.sweep(held, options, shared)
         report: dict[str, Json] = {
             "validation": {f"{tried:g}": score for tried, score in validation.items()},
             "validation_users": len(held.users),
         }
-        return self._solve(rows, best_reg(validation, self.regs), report, options)
+        return self._solve(rows, best_reg(validation, self.regs), report, options, shared)
 
-    def sweep(self, held: HoldOut, options: FitOptions) -> dict[float, float]:
+    def sweep(
+        self, held: HoldOut, options: FitOptions, shared: NystromSystem | None = None
+    ) -> dict[float, float]:
         """HR@100 on a hold-out for each λ of the grid, from one kernel matrix.
 
         A judged row is a training row, so its scores need no product with K:
-        (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X.
+        (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X. On centres that does not
+        hold, and f(x) is computed.
+
+        Args:
+            held: what to fit on, and who is judged by what.
+            options: the seed and the progress.
+            shared: of `held.training`, where there are centres; made unless given.
 
         Returns:
             λ -> per cent; empty if nobody is judged.
@@ -156,10 +179,16 @@ class InfiniteAE:
         if len(held.users) == 0:
             return {}
         rows = held.training
+        if self.centres is not None:
+            on_centres = shared or self._system_on_centres(rows, options)
+            return self._judge_each(lambda reg: on_centres.solve(reg, {}), held, options)
         if rows.teacher is not None:
-            return self._sweep_taught(held, options)
+            # The targets are not the rows, so f(x) is computed.
+            taught = self._taught_system(rows, min(self.regs))
+            return self._judge_each(lambda reg: taught.solve(reg, {}), held, options)
         if held.apart is not None:
-            return self._sweep_apart(held, options)
+            # Those who are judged are no training rows; these are few, as in a summary.
+            return self._judge_each(lambda reg: self._solve(rows, reg, {}, options), held, options)
         others = np.setdiff1d(np.arange(rows.num_rows), held.users)
         order = np.concatenate([others, held.users])
         interactions = rows.interactions[order]
@@ -177,27 +206,40 @@ class InfiniteAE:
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
 
-    def _sweep_taught(self, held: HoldOut, options: FitOptions) -> dict[float, float]:
-        """`sweep` for rows with a teacher: the targets are not the rows, so f(x) is computed."""
-        system = self._taught_system(held.training, min(self.regs))
-        tie_seed = derive_seed(options.seed, "ties")
+    def _judge_each(
+        self, solve: Callable[[float], SolvedAE], held: HoldOut, options: FitOptions
+    ) -> dict[float, float]:
+        """`sweep` by the scores of a model for each λ, or what stands for it."""
         scores: dict[float, float] = {}
         for reg in self.regs:
-            model = system.solve(self._effective(reg), {})
-            blocks = model.score_blocks(held.contexts, score_rows(model.num_items))
-            scores[reg] = validation_score(blocks, held, "HR", k=100, tie_seed=tie_seed)
-            options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
-        return scores
-
-    def _sweep_apart(self, held: HoldOut, options: FitOptions) -> dict[float, float]:
-        """`sweep` for judged rows that are no training rows; these are few, as in a summary."""
-        scores: dict[float, float] = {}
-        for reg in self.regs:
-            model = self._solve(held.training, reg, {}, options)
+            model = solve(self._effective(reg))
             blocks = model.score_blocks(held.contexts, score_rows(model.num_items))
             scores[reg] = judge(blocks, held, options)
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
+
+    def _system_on_centres(
+        self, rows: TrainingRows, options: FitOptions, chosen: NDArray[np.int64] | None = None
+    ) -> NystromSystem:
+        """One pass over the rows, which are then ready for any λ; centres are drawn unless given.
+
+        Raises:
+            UserError: the rows have a teacher, or the centres' kernel matrix is singular.
+        """
+        if rows.teacher is not None:
+            raise UserError(
+                "∞-AE on centres does not learn from an earlier model's answers, as 'ader' and "
+                "'distill-ader' ask; leave --set infinite-ae.centres out"
+            )
+        if chosen is None:
+            assert self.centres is not None  # noqa: S101
+            chosen = draw_centres(rows.weights, self.centres, derive_seed(options.seed, "centres"))
+        options.progress(f"∞-AE: {rows.num_rows:,} rows on {len(chosen):,} centres")
+        kernel = self._kernel(rows.num_items, np.dtype(np.float64))
+        dtype = self._dtype(rows, self._smallest_reg)
+        return NystromSystem.of(
+            rows, chosen, self.settings, kernel, self.jitter, dtype, options.progress
+        )
 
     def _taught_system(
         self,
@@ -212,48 +254,30 @@ class InfiniteAE:
         kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
         return TaughtSystem.of(rows, answers, self.settings, kernel)
 
-    def restore(
-        self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
-    ) -> FittedInfiniteAE | TaughtInfiniteAE:
+    def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> SolvedAE:
         """Solve again for the stored rows and λ, with the settings stored beside them.
 
         Raises:
             UserError: what was stored is not such a model.
         """
         try:
-            interactions = csr_array(
-                (
-                    np.asarray(arrays["values"], dtype=np.float32),
-                    np.asarray(arrays["items"], dtype=np.int32),
-                    np.asarray(arrays["offsets"], dtype=np.int32),
-                ),
-                shape=(len(arrays["weights"]), int(manifest["num_items"])),
-            )
-            interactions.check_format(full_check=True)
-            reg, report = float(manifest["report"]["reg"]), dict(manifest["report"])
-            settings = dict(manifest["settings"])
-            recipe = InfiniteAE(**{**settings, "regs": tuple(settings["regs"])})
-            weights = np.asarray(arrays["weights"], dtype=np.float64)
-            if not ((weights > 0).all() and np.isfinite(weights).all() and 0 <= reg < np.inf):
-                raise ValueError("a weight or λ is out of range")
-            num_rows = interactions.shape[0]
-            answers = check_answers(arrays.get("answers"), interactions.shape)
-            num_taught = 0 if answers is None else len(answers)
-            replayed = replayed_from_manifest(manifest, num_rows)
-            rows = TrainingRows(
-                interactions=interactions,
-                weights=weights,
-                replayed=np.arange(num_rows) >= num_rows - num_taught,
-                last_period=np.zeros(num_rows, dtype=np.int32),
-            )
+            stored = StoredFit.read(arrays, manifest)
+            regs = tuple(stored.settings["regs"])
+            recipe = InfiniteAE(**{**stored.settings, "regs": regs})
+            if (recipe.centres is None) != (stored.centres is None):
+                raise ValueError("its centres do not go with its settings")
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"∞-AE: the stored model is damaged ({error}); fit it again") from None
-        if answers is not None:
-            system = recipe._taught_system(rows, reg, answers)
-            return system.solve(recipe._effective(reg), report)
-        model = recipe._solve(rows, reg, {}, FitOptions(seed=0))
-        assert isinstance(model, FittedInfiniteAE)  # noqa: S101 - it has no teacher
-        return dataclasses.replace(model, report=report, replayed=replayed)
+        rows, reg, options = stored.rows, recipe._effective(stored.reg), FitOptions(seed=0)
+        if stored.answers is not None:
+            return recipe._taught_system(rows, stored.reg, stored.answers).solve(reg, stored.report)
+        model: SolvedAE
+        if stored.centres is not None:
+            model = recipe._system_on_centres(rows, options, stored.centres).solve(reg, {})
+        else:
+            model = recipe._solve(rows, stored.reg, {}, options)
+        assert not isinstance(model, TaughtInfiniteAE)  # noqa: S101 - it has no teacher
+        return dataclasses.replace(model, report=stored.report, replayed=stored.replayed)
 
     def _cap(
         self, rows: TrainingRows, sizes: FitSizes, options: FitOptions
@@ -280,15 +304,19 @@ class InfiniteAE:
             )
 
     def _sizes(self, rows: TrainingRows) -> FitSizes:
-        smallest = self.reg if self.reg is not None else min(self.regs)
         return sizes_of(
             rows.interactions,
             rows.weights,
             0 if self.reg is not None else self.validation_users,
             self.precision,
-            self._effective(smallest),
+            self._effective(self._smallest_reg),
             int(rows.replayed.sum()) if rows.teacher is not None else 0,
+            self.centres,
         )
+
+    @property
+    def _smallest_reg(self) -> float:
+        return self.reg if self.reg is not None else min(self.regs)
 
     def _dtype(self, rows: TrainingRows, smallest_reg: float) -> np.dtype[Any]:
         heaviest = float(rows.weights.max(initial=1.0))
@@ -323,11 +351,20 @@ class InfiniteAE:
         return split, None, make_system(gram, kernel.diagonal(split), weights)
 
     def _solve(
-        self, rows: TrainingRows, reg: float, report: Mapping[str, Json], options: FitOptions
-    ) -> FittedInfiniteAE | TaughtInfiniteAE:
-        dtype = self._dtype(rows, reg)
-        options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
+        self,
+        rows: TrainingRows,
+        reg: float,
+        report: Mapping[str, Json],
+        options: FitOptions,
+        shared: NystromSystem | None = None,
+    ) -> SolvedAE:
+        on_centres = self.centres is not None
+        dtype = self._dtype(rows, self._smallest_reg if on_centres else reg)
         report = {**report, "reg": reg, "rows_used": rows.num_rows, "dtype": dtype.name}
+        if on_centres:
+            shared = shared or self._system_on_centres(rows, options)
+            return shared.solve(self._effective(reg), report)
+        options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
         if rows.teacher is not None:
             return self._taught_system(rows, reg).solve(self._effective(reg), report)
         split, placed, system = self._system(rows.interactions, rows.weights, dtype)

@@ -41,6 +41,7 @@ class FitSizes:
         smallest_reg: the smallest λ that will be factorised.
         largest_weight: of a row.
         num_taught: rows that are fitted to a teacher's answers.
+        num_centres: m; `None` where K is n × n.
     """
 
     num_rows: int
@@ -52,6 +53,7 @@ class FitSizes:
     smallest_reg: float
     largest_weight: float
     num_taught: int = 0
+    num_centres: int | None = None
 
 
 def sizes_of(
@@ -61,6 +63,7 @@ def sizes_of(
     precision: Precision,
     smallest_reg: float,
     num_taught: int = 0,
+    num_centres: int | None = None,
 ) -> FitSizes:
     """The sizes of a fit on these rows."""
     return FitSizes(
@@ -73,6 +76,7 @@ def sizes_of(
         smallest_reg=smallest_reg,
         largest_weight=float(weights.max(initial=1.0)),
         num_taught=num_taught,
+        num_centres=num_centres,
     )
 
 
@@ -107,6 +111,8 @@ def choose_dtype(
 
 def estimate_bytes(sizes: FitSizes, num_rows: int) -> int:
     """Bytes at the peak of a fit on so many of the rows, its first block of scores included."""
+    if sizes.num_centres is not None:
+        return _estimate_on_centres(sizes, num_rows, sizes.num_centres)
     n, d = num_rows, sizes.num_items
     judged = n if sizes.validation_rows is None else min(n, sizes.validation_rows)
     itemsize = choose_dtype(sizes.precision, n, sizes.largest_weight, sizes.smallest_reg).itemsize
@@ -123,6 +129,25 @@ def estimate_bytes(sizes: FitSizes, num_rows: int) -> int:
     return itemsize * n * n + sparse + head + scores + tiles + choice + taught
 
 
+def _estimate_on_centres(sizes: FitSizes, num_rows: int, num_centres: int) -> int:
+    """`estimate_bytes` where the rows are streamed past m centres."""
+    d, m = sizes.num_items, min(num_centres, num_rows)
+    itemsize = choose_dtype(
+        sizes.precision, num_rows, sizes.largest_weight, sizes.smallest_reg
+    ).itemsize
+    entries = sizes.num_entries * num_rows // max(1, sizes.num_rows)
+    # The rows given, kept and held out of, with what draws from them; the blocks are one tile each.
+    sparse = 8 * 8 * entries + 8 * 4 * d
+    # K of the centres, A, and a factor that is made beside the last one.
+    squares = 8 * 4 * m * m
+    block = min(SCORE_ROWS, num_rows)
+    features = 8 * 4 * block * m
+    # What popular items add to B at a time, and the items and rows that are kept dense.
+    head = itemsize * m * sizes.num_popular + 8 * (m + 2 * block) * sizes.num_popular
+    scores = 3 * 4 * block * d
+    return itemsize * m * d + sparse + squares + features + head + scores + 8 * 8 * TILE**2
+
+
 def largest_fit(sizes: FitSizes, limit: int) -> int:
     """How many of the rows can be fitted within a limit, by bisection.
 
@@ -134,6 +159,8 @@ def largest_fit(sizes: FitSizes, limit: int) -> int:
         UserError: not even a handful.
     """
     low, high = 0, sizes.num_rows
+    if sizes.num_centres is not None:
+        _require_centres(sizes, sizes.num_centres, limit)
     while low < high:
         middle = (low + high + 1) // 2
         if estimate_bytes(sizes, middle) <= limit:
@@ -147,3 +174,15 @@ def largest_fit(sizes: FitSizes, limit: int) -> int:
             f"{sizes.num_items:,} items, which take {needed:,}; raise --memory-limit"
         )
     return low
+
+
+def _require_centres(sizes: FitSizes, num_centres: int, limit: int) -> None:
+    """Refuse centres that leave no room for rows: fewer rows than centres would be another fit."""
+    fewest = min(num_centres, sizes.num_rows)
+    needed = estimate_bytes(sizes, fewest)
+    if needed > limit:
+        raise UserError(
+            f"∞-AE: {fewest:,} centres and {sizes.num_items:,} items take "
+            f"{needed / 2**30:.1f} GiB, over the memory limit of {limit / 2**30:.1f} GiB; take "
+            "fewer with --set infinite-ae.centres=M, or raise --memory-limit"
+        )

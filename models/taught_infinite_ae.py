@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from models.explaining import Explanation, compare, weigh
-from models.fitted_infinite_ae import rows_to_arrays
 from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
 from models.memory_estimate import score_rows
 from models.protocol import Json, TrainingRows
 from models.row_blocks import RowBlock, popular_items, split_rows
 from models.solver import Factor, KernelSystem, make_system
+from models.stored_rows import describe_rows, rows_to_arrays
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,7 @@ class TaughtInfiniteAE:
             "weights": self.weights,
             "answers": self.answers,
         }
-        manifest: dict[str, Json] = {
-            "num_items": self.num_items,
-            "settings": dict(self.settings),
-            "report": dict(self.report),
-        }
-        return arrays, manifest
+        return arrays, describe_rows(self.num_items, self.settings, self.report)
 
     def _combine(self, similarity: NDArray[Any]) -> NDArray[np.float32]:
         """`(b, n)` kernel values, overwritten -> `(b, num_items)` scores."""
@@ -199,20 +194,3 @@ class TaughtSystem:
             new_factor=new_factor,
             report=report,
         )
-
-
-def check_answers(
-    answers: NDArray[Any] | None, shape: tuple[int, int]
-) -> NDArray[np.float32] | None:
-    """A stored teacher's answers, if there are any.
-
-    Raises:
-        ValueError: they do not fit rows of that shape.
-    """
-    if answers is None:
-        return None
-    if answers.ndim != 2 or len(answers) > shape[0] or answers.shape[1] > shape[1]:
-        raise ValueError("the answers of its teacher do not fit its rows")
-    if not np.isfinite(answers).all():
-        raise ValueError("an answer of its teacher is not finite")
-    return np.asarray(answers, dtype=np.float32)

@@ -1,0 +1,171 @@
+"""A solved ∞-AE on centres: scores of any context, and what each row adds to them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.sparse import csr_array
+
+from models.explaining import Explanation, compare, weigh
+from models.gram import TileKernel, cross_kernel, normalised_gram
+from models.memory_estimate import SCORE_ROWS
+from models.nystrom import Centres, NormalEquations, blocks_of, take_centres
+from models.protocol import Json, TrainingRows
+from models.stored_rows import describe_rows, rows_to_arrays
+
+
+@dataclass(frozen=True)
+class FittedNystromAE:
+    """A solved ∞-AE on centres; see `models.nystrom` for the names.
+
+    Attributes:
+        settings: of the recipe.
+        rows: X, with its weights.
+        chosen: `(m,)` which of them are the centres.
+        equations: A and B.
+        factor: `(m, m)` of A + λ'I, from `NormalEquations.factorise`.
+        report: λ, what validation said, which rows were used.
+        replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
+    """
+
+    settings: Mapping[str, Json]
+    rows: TrainingRows
+    chosen: NDArray[np.int64]
+    equations: NormalEquations
+    factor: NDArray[np.float64]
+    report: Mapping[str, Json]
+    replayed: NDArray[np.bool_] | None = None
+
+    @property
+    def num_items(self) -> int:
+        """d, on which Θ depends."""
+        return self.rows.num_items
+
+    @property
+    def centres(self) -> Centres:
+        """C."""
+        return self.equations.centres
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, which needs no dense γ beside B.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        right = self.equations.right
+        for start in range(0, contexts.shape[0], block_rows):
+            stop = min(start + block_rows, contexts.shape[0])
+            scores = np.empty((stop - start, self.num_items), dtype=np.float32)
+            # A wide block may be few scores but many kernel values.
+            for first in range(start, stop, SCORE_ROWS):
+                last = min(first + SCORE_ROWS, stop)
+                solved = self._solve(contexts[first:last]).astype(right.dtype, copy=False)
+                scores[first - start : last - start] = solved @ right.T
+            yield scores
+
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
+        return normalised_gram(self.centres.split(rows), self.centres.kernel)
+
+    def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
+        """What each row adds to f(x), see `models.explaining.Explains`.
+
+        f(x) = Σ_i c_i x_i over all n rows, not the centres alone: c_i = w_i K(x_i, C) v with
+        v = L⁻ᵀ (A + λ'I)⁻¹ φ(x). It takes O(n m) operations, a pass over the rows.
+        """
+        if context.shape != (1, self.num_items):
+            raise ValueError(f"a context of shape {context.shape}, rows of {self.num_items} items")
+        centres, matrix = self.centres, self.rows.interactions
+        (solved,) = self._solve(context)
+        on_kernel = centres.weigh(solved)
+        coefficients = np.empty(matrix.shape[0])
+        similarity = np.empty(matrix.shape[0])
+        for start, block in blocks_of(matrix, centres):
+            part = slice(start, start + len(block))
+            coefficients[part] = cross_kernel(block, centres.pieces, centres.kernel) @ on_kernel
+            _, similarity[part] = compare(context, block, [block], centres.kernel)
+        coefficients *= self.rows.weights
+        added = weigh(coefficients, matrix, items)
+        return Explanation(added, similarity, matrix, self.replayed)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The rows, their weights, which are centres, and λ: A and B are summed again from them."""
+        arrays = {
+            **rows_to_arrays(self.rows.interactions),
+            "weights": self.rows.weights,
+            "centres": self.chosen,
+        }
+        return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
+
+    def _solve(self, contexts: csr_array) -> NDArray[np.float64]:
+        """`(b, m)` (A + λ'I)⁻¹ φ(x) of some contexts."""
+        features = self.centres.features(self.centres.split(contexts))
+        if features.size == 0:
+            return features
+        solution, _ = lapack.dpotrs(self.factor, features.T, lower=1, overwrite_b=1)
+        solved: NDArray[np.float64] = solution.T
+        return solved
+
+
+@dataclass(frozen=True)
+class NystromSystem:
+    """Rows after the one pass that their centres need, ready to be solved for any λ.
+
+    Attributes:
+        settings: of the recipe.
+        rows: X, with its weights.
+        chosen: `(m,)` which of them are the centres.
+        equations: A and B.
+    """
+
+    settings: Mapping[str, Json]
+    rows: TrainingRows
+    chosen: NDArray[np.int64]
+    equations: NormalEquations
+
+    @classmethod
+    def of(
+        cls,
+        rows: TrainingRows,
+        chosen: NDArray[np.int64],
+        settings: Mapping[str, Json],
+        kernel: TileKernel,
+        jitter: float,
+        dtype: np.dtype[Any],
+        progress: Callable[[str], None],
+    ) -> "NystromSystem":
+        """Make the pass.
+
+        Args:
+            rows: X and W, without a teacher.
+            chosen: `(m,)` which of them are the centres.
+            settings: of the recipe.
+            kernel: Θ for the d of the rows, in float64.
+            jitter: see `Centres.of`.
+            dtype: of B.
+            progress: called with a few words as the rows go by.
+
+        Raises:
+            UserError: the kernel matrix of the centres is singular.
+        """
+        matrix = rows.interactions
+        centres = take_centres(matrix, chosen, kernel, jitter)
+        equations = NormalEquations.of(centres, matrix, rows.weights, dtype, progress)
+        return cls(settings, rows, chosen, equations)
+
+    def solve(self, reg: float, report: Mapping[str, Json]) -> FittedNystromAE:
+        """Factorise for one λ; the models share all but their factor."""
+        return FittedNystromAE(
+            settings=self.settings,
+            rows=self.rows,
+            chosen=self.chosen,
+            equations=self.equations,
+            factor=self.equations.factorise(reg),
+            report={**report, "centres": len(self.chosen)},
+            replayed=self.rows.replayed,
+        )
