@@ -183,6 +183,6 @@ def _require_centres(sizes: FitSizes, num_centres: int, limit: int) -> None:
     if needed > limit:
         raise UserError(
             f"∞-AE: {fewest:,} centres and {sizes.num_items:,} items take "
-            f"{needed / 2**30:.1f} GiB, over the memory limit of {limit / 2**30:.1f} GiB; take "
+            f"{needed / 2**20:,.0f} MiB, over the memory limit of {limit / 2**20:,.0f} MiB; take "
             "fewer with --set infinite-ae.centres=M, or raise --memory-limit"
         )
