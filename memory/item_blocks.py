@@ -75,9 +75,10 @@ class ItemBlocks:
             `(n, m)`.
         """
         narrow = self.rows[:, columns]
-        parts = [
-            partial(lambda first: narrow[first : first + _USERS] @ values, first)
-            for first in range(0, narrow.shape[0], _USERS)
-        ]
-        products: Floats = np.concatenate(run_all(parts))
-        return products
+
+        def multiply(first: int) -> Floats:
+            products: Floats = narrow[first : first + _USERS] @ values
+            return products
+
+        starts = range(0, narrow.shape[0], _USERS)
+        return np.concatenate(run_all([partial(multiply, first) for first in starts]))
