@@ -73,14 +73,32 @@ def read_file(
     Raises:
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
     """
-    try:
-        budget = Budget()
-        chosen = file_format or guess_format(path)
-        if chosen not in FORMATS:
-            raise UserError(f"unknown format {chosen!r}; choose from {', '.join(FORMATS)}")
+    with _explained(path):
+        budget, chosen = Budget(), _choose_format(path, file_format)
         if chosen == "parquet":
             return _read_parquet(path, choice, budget)
         return _read_text(path, choice, chosen, progress, budget)
+
+
+def read_times(path: Path, choice: ColumnChoice, file_format: str | None) -> Column | None:
+    """The time column of a log file alone, or None where it has none; arguments as `read_file`.
+
+    Raises:
+        UserError: likewise.
+    """
+    with _explained(path):
+        budget, chosen = Budget(), _choose_format(path, file_format)
+        if chosen == "parquet":
+            columns, _ = read_columns(path, choice, budget, first=2)
+            return columns[0] if columns else None
+        return _read_text(path, choice, chosen, ignore_progress, budget).times
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever reading a file raises, as one line."""
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except MemoryError as error:
@@ -88,6 +106,13 @@ def read_file(
     except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:
         words = printable(" ".join(str(error).split()), 200)
         raise UserError(f"{path}: cannot be read ({words}); check the file") from error
+
+
+def _choose_format(path: Path, file_format: str | None) -> str:
+    chosen = file_format or guess_format(path)
+    if chosen not in FORMATS:
+        raise UserError(f"unknown format {chosen!r}; choose from {', '.join(FORMATS)}")
+    return chosen
 
 
 def guess_format(path: Path) -> str:

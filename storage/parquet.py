@@ -25,7 +25,7 @@ _KINDS: tuple[np.dtype[Any], ...] = (np.dtype("i4"), np.dtype("i4"), np.dtype("i
 
 
 def read_columns(
-    path: Path, choice: ColumnChoice, budget: Budget
+    path: Path, choice: ColumnChoice, budget: Budget, first: int = 0
 ) -> tuple[tuple[Column, ...], int]:
     """The user, the item and, where there is one, the time column, and how many rows they have.
 
@@ -36,19 +36,20 @@ def read_columns(
         path: the file.
         choice: column names that the user gave.
         budget: for the columns.
+        first: of the three to read, 0 for the user; those before are not even looked at.
 
     Raises:
         UserError: the columns cannot be found or take too much memory, or the metadata are wrong.
     """
     with pq.ParquetFile(path) as file:
         schema, metadata = file.schema_arrow, file.metadata
-    places = find_columns(schema.names, choice).places
+    places = find_columns(schema.names, choice).places[first:]
     types = {schema.names[place]: schema.field(place).type for place in places}
-    _check_flat(types)
+    _check_flat(types, first)
     _check_counts(metadata)
     kinds = {
         name: kind
-        for (name, declared), kind in zip(types.items(), _KINDS, strict=False)
+        for (name, declared), kind in zip(types.items(), _KINDS[first:], strict=False)
         if _is_integer(declared)
     }
     texts = [name for name, declared in types.items() if _is_text(declared)]
@@ -73,12 +74,15 @@ def read_columns(
         for name in types
     ]
     # A time is parsed from its text, row by row.
-    return (*columns[:2], *(_lay_out(times, budget) for times in columns[2:])), metadata.num_rows
+    before = 2 - first
+    laid_out = (_lay_out(times, budget) for times in columns[before:])
+    return (*columns[:before], *laid_out), metadata.num_rows
 
 
-def _check_flat(types: dict[str, pa.DataType]) -> None:
+def _check_flat(types: dict[str, pa.DataType], first: int) -> None:
     """Refuse lists and structures before they are read, as no row of theirs is one value."""
-    for kind, what in zip(types.values(), ("identifiers", "identifiers", "times"), strict=False):
+    named = ("identifiers", "identifiers", "times")[first:]
+    for kind, what in zip(types.values(), named, strict=False):
         if pa.types.is_nested(kind):
             raise UserError(
                 f"a column of type {printable(str(kind), 80)} cannot hold {what}; name another "

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import pyarrow as pa
-
 from storage.clocks import parse_times
-from storage.columns import ColumnChoice
+from storage.columns import Column
 from storage.errors import UserError
-from storage.formats import read_file
+from storage.formats import read_times
 from storage.ingest import IngestReport, IngestSettings, ingest_log, ingest_period
 from storage.progress import Progress, ignore_progress
 from storage.store import Store
@@ -74,13 +72,12 @@ def order_files(store: Store, log: LogFiles, progress: Progress) -> tuple[Path, 
     return tuple(sorted(timed, key=timed.__getitem__)) if timed else log.paths
 
 
-def _read_times(path: Path, settings: IngestSettings) -> pa.ChunkedArray | None:
+def _read_times(path: Path, settings: IngestSettings) -> Column | None:
     """The time column of a file as it stands in it; `None` where it has none."""
-    choice = ColumnChoice(settings.user_column, settings.item_column, settings.time_column)
-    return read_file(path, choice, settings.format).times
+    return read_times(path, settings.choice, settings.format)
 
 
-def _first_time(store: Store, path: Path, column: pa.ChunkedArray) -> int:
+def _first_time(store: Store, path: Path, column: Column) -> int:
     """The earliest time of a column, µs since 1970; 0 where no time in it can be read."""
     try:
         times = parse_times(column, store.connection)

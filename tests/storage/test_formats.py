@@ -11,7 +11,7 @@ import pytest
 
 from storage.columns import ColumnChoice
 from storage.errors import UserError
-from storage.formats import RawFile, read_file
+from storage.formats import RawFile, read_file, read_times
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -215,3 +215,32 @@ def test_names_with_stars_name_one_file(write: Write) -> None:
     path = write("log[1]*.csv", "user_id,item_id\n1,2\n")
     write("log1x.csv", "user_id,item_id\n3,4\n")
     assert read(path).users.to_pylist() == ["1"]
+
+
+class TestTimesAlone:
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("a.csv", "user_id,item_id,timestamp\nu,i,5\nv,j,3\n"),
+            ("a.tsv", "user_id\titem_id\ttimestamp\nu\ti\t5\nv\tj\t3\n"),
+            ("a.dat", "1::2::5::881250949\n1::3::4::881250950\n"),
+        ],
+    )
+    def test_are_those_of_the_whole_file(self, write, name, content):
+        path = write(name, content)
+        whole = read_file(path, ColumnChoice(), None).times
+        assert read_times(path, ColumnChoice(), None).to_pylist() == whole.to_pylist()
+
+    def test_of_parquet_no_other_column_is_read(self, tmp_path):
+        lists = pa.array([[1], [2]])
+        table = {"user_id": lists, "item_id": lists, "timestamp": pa.array([5, 3])}
+        pq.write_table(pa.table(table), tmp_path / "a.parquet")
+        assert read_times(tmp_path / "a.parquet", ColumnChoice(), None).tolist() == [5, 3]
+        with pytest.raises(UserError, match="cannot hold identifiers"):
+            read_file(tmp_path / "a.parquet", ColumnChoice(), None)
+
+    def test_may_be_none(self, write, tmp_path):
+        assert read_times(write("period_0.txt", "a b\n"), ColumnChoice(), None) is None
+        table = {"user_id": [1], "item_id": [2]}
+        pq.write_table(pa.table(table), tmp_path / "a.parquet")
+        assert read_times(tmp_path / "a.parquet", ColumnChoice(), None) is None
