@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from memory.listener import DistillListener
 from memory.settings import DistillSettings
 from replay.summaries import distil_log, summary_table, write_table
 from replay.whole_log import check_folder, hold_whole
+from storage.remote import Place
 from stream.sources.protocol import LogFiles
 
 
@@ -51,14 +51,14 @@ class DistillRequest:
 
 
 def distill_to_file(
-    log: LogFiles, request: DistillRequest, output: Path, listener: DistillListener
+    log: LogFiles, request: DistillRequest, output: Place, listener: DistillListener
 ) -> dict[str, Any]:
     """Read the log, distil it, write the file.
 
     Args:
         log: from `stream.sources`.
         request: how.
-        output: a Parquet file, replaced as a whole.
+        output: a Parquet file, here or on object storage, replaced as a whole.
         listener: told of every step.
 
     Returns:

@@ -39,7 +39,8 @@ def open_to_export(
         with open_for_reading(request.store) as store:
             yield store
         return
-    log, cut = find_log(request, request.source, cache=cache, mirror=mirror, progress=progress)
     with Store.open(":memory:") as store:
-        hold_log(store, log, cut, progress)
+        finding = find_log(request, request.source, cache=cache, mirror=mirror, progress=progress)
+        with finding as (log, cut):
+            hold_log(store, log, cut, progress)
         yield store

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from storage.store import Store
 from stream.cuts import Cut, make_cut
 from stream.hold import hold_log
 from stream.sources.protocol import LogFiles
-from stream.sources.registry import SOURCES, open_source
+from stream.sources.registry import SOURCES
+from stream.sources.remote import open_source_beside
 
 DEFAULT_SOURCE = next(iter(SOURCES))
 DEFAULT_PERIODS = 17
@@ -29,8 +30,8 @@ class LogRequest:
     """What to replay.
 
     Attributes:
-        source: name of a data set, a file or a folder; `None` for what the store holds, or the
-            embedded stream where it holds nothing.
+        source: name of a data set, a file or a folder, here or on object storage; `None` for what
+            the store holds, or the embedded stream where it holds nothing.
         store: the store's file; `None` for one that is called like the source, in this folder.
         cut: name of the cut; `None` for the one that suits the source.
         num_periods: for the cuts that take it; `None` for 17.
@@ -90,13 +91,16 @@ def open_log(
         with open_to_serve_readers(request.store, request.wait) as store:
             yield OpenLog(store, request.store, str(request.store), None, ())
         return
-    log, cut = find_log(request, name, cache=cache, mirror=mirror, progress=progress)
-    path = request.store or Path(f"{log.name}.duckdb")
-    with open_for_writing(path, request.wait) as store:
-        reports = hold_log(store, log, cut, progress)
+    with ExitStack() as stack:
+        finding = find_log(request, name, cache=cache, mirror=mirror, progress=progress)
+        with finding as (log, cut):
+            path = request.store or Path(f"{log.name}.duckdb")
+            store = stack.enter_context(open_for_writing(path, request.wait))
+            reports = hold_log(store, log, cut, progress)
         yield OpenLog(store, path, log.name, cut.name, reports)
 
 
+@contextmanager
 def find_log(
     request: LogRequest,
     source: str | None,
@@ -104,8 +108,10 @@ def find_log(
     cache: Path,
     mirror: str | None,
     progress: Progress,
-) -> tuple[LogFiles, Cut]:
+) -> Iterator[tuple[LogFiles, Cut]]:
     """The files of a source, read as it is asked for, and how to cut them.
+
+    What comes from object storage is here until the end, on the disk of the store.
 
     Args:
         request: how to read and cut.
@@ -117,9 +123,14 @@ def find_log(
     Raises:
         UserError: no such source, or no such cut.
     """
-    log = open_source(source or DEFAULT_SOURCE, cache=cache, mirror=mirror, progress=progress)
-    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **request.reading))
-    return log, make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
+    beside = Path() if request.store is None else request.store.parent
+    opening = open_source_beside(
+        source or DEFAULT_SOURCE, beside, cache=cache, mirror=mirror, progress=progress
+    )
+    with opening as log:
+        settings = dataclasses.replace(log.settings, **request.reading)
+        cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
+        yield dataclasses.replace(log, settings=settings), cut
 
 
 def open_existing(path: Path, wait: float = 0.0) -> Store:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ import pyarrow as pa
 from memory.samplers.registry import find_sampler
 from replay.summaries import write_table
 from replay.whole_log import check_folder, hold_whole, read_whole
+from storage.remote import Place
 from storage.vocabulary import item_ids, user_ids
 from stream.sources.protocol import LogFiles
 
@@ -31,13 +31,13 @@ class SampleRequest:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
 
-def sample_to_file(log: LogFiles, request: SampleRequest, output: Path) -> dict[str, Any]:
+def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict[str, Any]:
     """Read the log, choose, write `user_id` and `item_id`, highest priority first.
 
     Args:
         log: from `stream.sources`.
         request: how.
-        output: a Parquet file, replaced as a whole.
+        output: a Parquet file, here or on object storage, replaced as a whole.
 
     Returns:
         `users`, `interactions`, and `users_given`, `interactions_given` before the choice.

@@ -1,5 +1,6 @@
 """Summaries in a store for people and for others' programs: what they hold, exported rows."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from memory.summary import Summary
 from models.protocol import TrainingRows
 from replay.whole_log import read_whole
 from storage.errors import UserError
+from storage.remote import Bucket, Place, Remote
 from storage.store import Store
 from storage.summaries import (
     StoredSummary,
@@ -110,13 +112,13 @@ def choose_summaries(
 
 
 def export_summaries(
-    store: Store, path: Path, *, period: int | None = None, seed: int | None = None
+    store: Store, path: Place, *, period: int | None = None, seed: int | None = None
 ) -> int:
     """Write summaries as rows (summary, period, seed, synthetic_user, item_id, weight).
 
     Args:
         store: that holds them.
-        path: a Parquet file, replaced as a whole.
+        path: a Parquet file, here or on object storage, replaced as a whole.
         period: only summaries that end with this period.
         seed: only summaries with this seed of their draws.
 
@@ -163,12 +165,18 @@ def summary_table(store: Store, rows: csr_array) -> pa.Table:
     )
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file under another name and rename it.
+def write_table(table: pa.Table, path: Place) -> None:
+    """Write a Parquet file under another name and rename it, or copy it to object storage whole.
 
     Raises:
         UserError: it cannot be written; what was there stays.
     """
+    if isinstance(path, Remote):
+        with tempfile.TemporaryDirectory() as folder:
+            written = Path(folder) / "table.parquet"
+            write_table(table, written)
+            Bucket(path).put(written, path)
+        return
     partial = path.with_name(f".{path.name}.partial")
     try:
         pq.write_table(table, partial)

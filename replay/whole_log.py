@@ -3,24 +3,27 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from storage.errors import UserError
 from storage.matrices import UserRows, count_known_items, read_rows
 from storage.periods import list_periods
+from storage.remote import Bucket, Place, Remote
 from storage.store import Store
 from stream.cuts import make_cut
 from stream.hold import hold_log
 from stream.sources.protocol import LogFiles
 
 
-def check_folder(output: Path) -> None:
+def check_folder(output: Place) -> None:
     """Before any work is done for a file that cannot be written.
 
     Raises:
-        UserError: its folder is not there.
+        UserError: its folder is not there, or its bucket.
     """
+    if isinstance(output, Remote):
+        Bucket(output).require(output)
+        return
     if not output.parent.is_dir():
         raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
 

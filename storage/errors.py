@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 class StoreFault(UserError):  # noqa: N818 - a UserError by another name
-    """The store or its disk does not take what it is asked to; at another time it may."""
+    """A store, its disk or object storage does not do what it is asked; at another time it may."""
 
 
 class OlderSchema(UserError):  # noqa: N818 - a UserError by another name

@@ -1,6 +1,5 @@
 """Periods as files: one Parquet file each, which ingestion takes back as the same period."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import UserError
+from storage.folders import Folder, open_folder
 from storage.periods import PeriodSummary, list_periods
 from storage.progress import Progress, ignore_progress
-from storage.snapshot import sync_folder
+from storage.remote import Place
 from storage.store import Store
 from storage.vocabulary import ITEMS, USERS, Vocabulary, read_kind
 
@@ -36,13 +36,13 @@ class ExportedPeriod:
     """
 
     period: int
-    path: Path
+    path: Place
     interactions: int
 
 
 def export_periods(
     store: Store,
-    folder: Path,
+    folder: Place,
     numbers: Sequence[int] = (),
     *,
     force: bool = False,
@@ -57,7 +57,7 @@ def export_periods(
 
     Args:
         store: that holds them.
-        folder: made where absent.
+        folder: made where absent, or on object storage.
         numbers: of the periods; all if empty.
         force: replace files of these names that are no exports, and remove those of other periods.
         progress: told how many events are written.
@@ -68,23 +68,24 @@ def export_periods(
     """
     chosen = _choose(store, numbers)
     width = len(str(list_periods(store)[-1].period))
-    paths = [folder / f"period-{one.period:0{max(4, width)}d}.parquet" for one in chosen]
-    others = _check_folder(folder, paths, is_whole=not numbers, force=force)
+    names = [f"period-{one.period:0{max(4, width)}d}.parquet" for one in chosen]
     schema_of = _Schemas(_identifier_type(store, USERS), _identifier_type(store, ITEMS))
     total, done = sum(one.kept for one in chosen), 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for one, path in zip(chosen, paths, strict=True):
-            progress(f"writing {path.name}", done, total)
-            _write(store, one, path, schema_of(one))
-            done += one.kept
-        for path in others:
-            path.unlink()
+        with open_folder(folder, store.path.parent if store.path else Path()) as target:
+            others = _check_folder(target, names, is_whole=not numbers, force=force)
+            for one, name in zip(chosen, names, strict=True):
+                progress(f"writing {name}", done, total)
+                _write(store, one, target, name, schema_of(one))
+                done += one.kept
+            for name in others:
+                target.remove(name)
     except OSError as error:
         words = " ".join(str(error).split())[:200]
         raise UserError(f"{folder}: cannot be written ({words}); check the folder") from error
     return tuple(
-        ExportedPeriod(one.period, path, one.kept) for one, path in zip(chosen, paths, strict=True)
+        ExportedPeriod(one.period, folder / name, one.kept)
+        for one, name in zip(chosen, names, strict=True)
     )
 
 
@@ -128,35 +129,34 @@ def _name(store: Store) -> str:
 
 
 def _check_folder(
-    folder: Path, paths: Sequence[Path], *, is_whole: bool, force: bool
-) -> tuple[Path, ...]:
+    folder: Folder, names: Sequence[str], *, is_whole: bool, force: bool
+) -> tuple[str, ...]:
     """See that nothing else is lost, and that the folder will hold this export alone.
 
     Returns:
         Files of other periods, to be removed.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder")
-    there = sorted(path for path in folder.glob("period-*") if _NAME.fullmatch(path.name))
-    others = tuple(path for path in there if path not in paths) if is_whole else ()
+    there = [name for name in folder.names() if _NAME.fullmatch(name)]
+    others = tuple(name for name in there if name not in names) if is_whole else ()
     if force:
         return others
-    foreign = next((path for path in there if path in paths and not _is_export(path)), None)
+    foreign = next((name for name in there if name in names and not _is_export(folder, name)), None)
     if foreign is not None:
         raise UserError(
-            f"{foreign}: is there and no export of a period; name another folder, or --force"
+            f"{folder.place / foreign}: is there and no export of a period; name another folder, "
+            "or --force"
         )
     if others:
         raise UserError(
-            f"{others[0]}: is there and none of these {len(paths)} periods; name another folder, "
-            "or --force to remove it"
+            f"{folder.place / others[0]}: is there and none of these {len(names)} periods; name "
+            "another folder, or --force to remove it"
         )
     return ()
 
 
-def _is_export(path: Path) -> bool:
+def _is_export(folder: Folder, name: str) -> bool:
     try:
-        return _MARK in (pq.read_schema(path).metadata or {})
+        return _MARK in (pq.read_schema(folder.open(name)).metadata or {})
     except (OSError, pa.ArrowException):
         return False
 
@@ -172,16 +172,15 @@ def _identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
     return pa.string() if longer[0] else pa.int64()
 
 
-def _write(store: Store, period: PeriodSummary, path: Path, schema: pa.Schema) -> None:
-    partial = path.with_name(f".{path.name}.partial")
+def _write(
+    store: Store, period: PeriodSummary, folder: Folder, name: str, schema: pa.Schema
+) -> None:
+    partial = folder.new(name)
     try:
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             for chunk in _read_chunks(store, period, schema):
                 writer.write_table(chunk)
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+        folder.put(partial, name)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from storage.errors import OlderSchema, StoreFault, UserError
 from storage.faults import check_length, explain, is_locked, raise_fault
+from storage.fetched import sweep_fetched
 from storage.lock import WriterLock, lock_path
 from storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
 from storage.snapshot import copy_file, remove_snapshot, snapshot_path, sync_folder
@@ -275,6 +276,7 @@ def _lock(path: Path, wait: float) -> WriterLock:
     lock.acquire(wait)
     remove_snapshot(path)
     remove_spilled(path)
+    sweep_fetched(path.parent)
     for half_done in (rewrite_path(path), rewrite_path(rewrite_path(path))):
         remove_file(half_done)
     return lock

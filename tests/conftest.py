@@ -2,10 +2,15 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from object_storage import Server
 
 # What test files share, such as `command_line`.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -23,3 +28,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real logs in {folder}; set PERENNIAL_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def _server() -> Iterator["Server"]:
+    from object_storage import run_server
+
+    with run_server() as server:
+        yield server
+
+
+@pytest.fixture
+def object_storage(_server: "Server", monkeypatch: pytest.MonkeyPatch) -> "Server":
+    """An S3 server with an empty bucket, of which the environment tells."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in _server.environment().items():
+        monkeypatch.setenv(name, value)
+    _server.clear()
+    return _server

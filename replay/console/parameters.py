@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from storage.errors import UserError
+from storage.remote import Remote, is_remote
+
 CUTS = ("equal-count", "equal-span", "day", "week", "month", "files")
 """`stream.cuts.CUTS`, here because importing that imports NumPy."""
 
@@ -137,6 +140,31 @@ def file_option(*names: str, text: str, required: bool = True) -> Callable[[Any]
     """An option that names a file to write."""
     file = click.Path(path_type=Path, dir_okay=False)
     return click.option(*names, type=file, required=required, metavar="FILE", help=text)
+
+
+class PlaceType(click.Path):
+    """A path, or an address on object storage."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Text -> a `Path` or a `Remote`."""
+        if isinstance(value, Remote):
+            return value
+        if not (isinstance(value, str) and is_remote(value)):
+            return super().convert(value, param, ctx)
+        try:
+            return Remote.parse(value)
+        except UserError as error:
+            self.fail(str(error), param, ctx)
+
+
+def place_option(*names: str, text: str, is_folder: bool = False) -> Callable[[Any], Any]:
+    """An option that names a file or a folder to write, here or on object storage."""
+    kind = PlaceType(file_okay=not is_folder, dir_okay=is_folder)
+    metavar = "DIR" if is_folder else "FILE"
+    return click.option(*names, type=kind, required=True, metavar=metavar, help=text)
 
 
 def settings_option(command: Any) -> Any:

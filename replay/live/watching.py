@@ -4,7 +4,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from storage.remote import Bucket, Place, Remote
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
 """Ends of names under which programs write what they rename when it is whole."""
@@ -18,19 +19,24 @@ class Folder:
     """A folder that is looked into again and again.
 
     Attributes:
-        path: the folder; what lies in its folders is not looked at.
+        path: the folder, here or on object storage; what lies in its folders is not looked at.
         settle: seconds that a file must have stayed as it is.
         seconds: a clock that only runs forward.
     """
 
-    path: Path
+    path: Place
     settle: float
     seconds: Callable[[], float] = time.monotonic
-    _seen: dict[Path, tuple[_Look, float]] = field(default_factory=dict)
-    _taken: dict[Path, _Look] = field(default_factory=dict)
+    _seen: dict[Place, tuple[_Look, float]] = field(default_factory=dict)
+    _taken: dict[Place, _Look] = field(default_factory=dict)
+    _bucket: Bucket | None = None
 
-    def look(self) -> tuple[Path, ...]:
-        """The files that are whole and were not given before as they are now, by name."""
+    def look(self) -> tuple[Place, ...]:
+        """The files that are whole and were not given before as they are now, by name.
+
+        Raises:
+            UserError: object storage does not show the folder.
+        """
         now, whole = self.seconds(), []
         present = dict(self._looks())
         self._seen = {path: seen for path, seen in self._seen.items() if path in present}
@@ -46,24 +52,34 @@ class Folder:
                 self._taken[path] = look
         return tuple(sorted(whole, key=_natural))
 
-    def give_again(self, paths: Iterable[Path]) -> None:
+    def give_again(self, paths: Iterable[Place]) -> None:
         """Give files once more at the next look, though they stay as they are."""
         for path in paths:
             self._taken.pop(path, None)
 
-    def _looks(self) -> Iterator[tuple[Path, _Look]]:
+    def _looks(self) -> Iterator[tuple[Place, _Look]]:
+        if isinstance(self.path, Remote):
+            self._bucket = self._bucket or Bucket(self.path)
+            for found in self._bucket.list(self.path):
+                if not _is_unfinished(found.place.name):
+                    yield found.place, (found.size, found.changed)
+            return
         for path in self.path.iterdir():
-            if path.name.startswith(".") or path.suffix.lower() in _UNFINISHED:
+            if _is_unfinished(path.name):
                 continue
             try:
-                found = path.stat()
+                state = path.stat()
             except OSError:
                 continue  # It went while it was looked at.
             if path.is_file():
-                yield path, (found.st_size, found.st_mtime_ns)
+                yield path, (state.st_size, state.st_mtime_ns)
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(".") or name.lower().endswith(_UNFINISHED)
+
+
+def _natural(path: Place) -> list[tuple[int, str]]:
     """Sorts names with numbers as people do: day-2 before day-10."""
     parts = re.findall(r"\d+|\D+", path.name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

@@ -1,6 +1,7 @@
 """A log that is a file, or a folder whose files are its periods."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from storage.errors import UserError
@@ -25,21 +26,31 @@ def open_path(path: Path) -> LogFiles:
     try:
         if not path.is_dir():
             return LogFiles(_stem(path), (path,), IngestSettings())
-        files = [
-            entry
-            for entry in path.iterdir()
-            if entry.is_file() and not entry.name.startswith(".") and _is_log(entry)
-        ]
+        names = choose_periods(path, [entry.name for entry in path.iterdir() if entry.is_file()])
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    periods = [entry for entry in files if _PERIOD.fullmatch(entry.name)] or files
+    files = tuple(path / name for name in names)
+    return LogFiles(path.resolve().name, files, IngestSettings(), cut="files")
+
+
+def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
+    """Those files of a folder that are its periods, in natural name order.
+
+    Args:
+        folder: what to call it.
+        names: of all files in it.
+
+    Raises:
+        UserError: none is.
+    """
+    files = [name for name in names if not name.startswith(".") and _is_log(name)]
+    periods = [name for name in files if _PERIOD.fullmatch(name)] or files
     if not periods:
         raise UserError(
-            f"folder {path} has no log in it; name the file, or a folder of files "
+            f"folder {folder} has no log in it; name the file, or a folder of files "
             "whose names end in .parquet, .csv, .tsv, .dat, .inter or .txt"
         )
-    name = path.resolve().name
-    return LogFiles(name, tuple(sorted(periods, key=natural_key)), IngestSettings(), cut="files")
+    return tuple(sorted(periods, key=lambda name: natural_key(Path(name))))
 
 
 def natural_key(path: Path) -> tuple[tuple[str | int, ...], str]:
@@ -50,10 +61,10 @@ def natural_key(path: Path) -> tuple[tuple[str | int, ...], str]:
     return key, path.name
 
 
-def _is_log(path: Path) -> bool:
-    """Whether the file's name promises a format that can be read."""
+def _is_log(name: str) -> bool:
+    """Whether a file's name promises a format that can be read."""
     try:
-        guess_format(path)
+        guess_format(Path(name))
     except UserError:
         return False
     return True

@@ -10,6 +10,7 @@ import click
 from models.registry import MODELS
 from replay.console.asked_log import given
 from replay.console.parameters import (
+    PlaceType,
     json_option,
     limit_options,
     memory_options,
@@ -27,6 +28,7 @@ from storage.errors import StoreFault, UserError
 if TYPE_CHECKING:
     from replay.live.ingesting import LiveRequest, Step
     from storage.erase import Erased
+    from storage.remote import Place
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -99,9 +101,7 @@ def init(
 
 
 @click.command()
-@click.argument(
-    "files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path)
-)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PlaceType())
 @store_option("Made where absent.")
 @click.option("--no-train", is_flag=True, help="Only take the files; `update` catches up.")
 @_late_option
@@ -110,7 +110,7 @@ def init(
 @wait_option
 @json_option
 def ingest(
-    files: tuple[Path, ...],
+    files: tuple["Place", ...],
     store: Path,
     no_train: bool,
     late: Literal["refuse", "merge"],
@@ -121,9 +121,10 @@ def ingest(
 ) -> None:
     """Make each FILE the next period of the log in --store, in the order of their times.
 
-    Reads Parquet, CSV, TSV (gzip too), MovieLens .dat, RecBole .inter and ADER's period_N.txt. A
-    file goes in whole or not at all; one that is there already changes nothing. Where `perennial
-    init` fixed a live model it is judged on each new period, refitted and published.
+    Reads Parquet, CSV, TSV (gzip too), MovieLens .dat, RecBole .inter and ADER's period_N.txt,
+    here or at an address such as s3://BUCKET/KEY. A file goes in whole or not at all; one that is
+    there already changes nothing. Where `perennial init` fixed a live model it is judged on each
+    new period, refitted and published.
     """
     request = _request(given(reading), late, not no_train, forget_log_after)
     _take(store, files, request, wait, as_json)
@@ -156,7 +157,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=PlaceType(file_okay=False))
 @store_option("Made where absent.")
 @click.option(
     "--settle",
@@ -178,7 +179,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
 @reading_options
 @json_option
 def watch(
-    folder: Path,
+    folder: "Place",
     store: Path,
     settle: float,
     every: float,
@@ -190,6 +191,8 @@ def watch(
 ) -> None:
     """Do as `ingest` for each file that appears in FOLDER, until interrupted.
 
+    FOLDER is here, or an address such as s3://BUCKET/FOLDER.
+
     A file that is refused is told of and left alone until it changes; where it is the store that
     takes nothing, its disk being full for instance, it is tried again. Names that begin with a
     dot, or end as unfinished files do, are not looked at; write elsewhere and rename.
@@ -198,28 +201,33 @@ def watch(
 
     from replay.live.watching import Folder
 
-    if not folder.is_dir():
+    if isinstance(folder, Path) and not folder.is_dir():
         raise UserError(f"{folder}: no such folder; create it first")
     request = _request(given(reading), late, True, forget_log_after)
     looked = Folder(folder, 0.0 if once else settle)
     failed, fault = False, ""
     while True:
-        whole = looked.look()
-        for place, path in enumerate(whole):
-            try:
-                _take(store, (path,), request, float("inf"), as_json)
-                fault = ""
-            except StoreFault as error:
-                failed = True
-                # The files are well: they are taken once the store is, still in their order.
-                looked.give_again(whole[place:])
-                if str(error) != fault:
-                    fault = str(error)
-                    click.echo(f"error: {fault}", err=True)
-                break
-            except UserError as error:
-                failed = True
-                click.echo(f"error: {error}", err=True)
+        whole: tuple[Place, ...] = ()
+        taken = 0
+        try:
+            whole = looked.look()
+            for path in whole:
+                try:
+                    _take(store, (path,), request, float("inf"), as_json)
+                    fault = ""
+                except StoreFault:
+                    raise
+                except UserError as error:
+                    failed = True
+                    click.echo(f"error: {error}", err=True)
+                taken += 1
+        except StoreFault as error:
+            failed = True
+            # The files are well: they are taken once the store is, still in their order.
+            looked.give_again(whole[taken:])
+            if str(error) != fault:
+                fault = str(error)
+                click.echo(f"error: {fault}", err=True)
         if once:
             break
         time.sleep(every)
@@ -267,19 +275,21 @@ def _request(
 
 
 def _take(
-    store: Path, files: tuple[Path, ...], request: "LiveRequest", wait: float, as_json: bool
+    store: Path, files: tuple["Place", ...], request: "LiveRequest", wait: float, as_json: bool
 ) -> None:
     from rich.console import Console
 
     from replay.console.live_steps import show_files
     from replay.live.ingesting import take_files
     from replay.opening import open_for_writing
+    from storage.fetched import fetched
 
     with (
         open_for_writing(store, wait) as opened,
         show_files(Console(stderr=True)) as (progress, listener),
+        fetched(files, store.parent, progress) as paths,
     ):
-        _tell(take_files(opened, files, request, progress=progress, listener=listener), as_json)
+        _tell(take_files(opened, paths, request, progress=progress, listener=listener), as_json)
 
 
 def _tell(steps: "Iterable[Step | Erased]", as_json: bool) -> int:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,11 +11,14 @@ from replay.console.asked_log import default_cache
 from replay.console.parameters import (
     cut_options,
     download_options,
-    folder_option,
     json_option,
+    place_option,
     reading_options,
     store_option,
 )
+
+if TYPE_CHECKING:
+    from storage.remote import Place
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -58,7 +61,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     multiple=True,
     help="Only this one; repeatable.  [default: all]",
 )
-@folder_option("-o", "--output", text="Where the files go; made where absent.", required=True)
+@place_option("-o", "--output", text="Where the files go; made where absent.", is_folder=True)
 @click.option(
     "--force",
     is_flag=True,
@@ -68,7 +71,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
 @download_options
 def export_periods(
     numbers: tuple[int, ...],
-    output: Path,
+    output: "Place",
     force: bool,
     cache: Path | None,
     mirror: str | None,

@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from replay.console.parameters import (
     file_option,
     json_option,
+    place_option,
     store_option,
 )
+
+if TYPE_CHECKING:
+    from storage.remote import Place
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -45,8 +50,8 @@ def show_memory(store: Path, as_json: bool) -> None:
 @store_option("The store that holds the summaries.")
 @click.option("--period", type=click.IntRange(min=1), help="Only this period's.  [default: all]")
 @click.option("--seed", type=click.IntRange(min=0), help="Only this seed's, as `show` has it.")
-@file_option("-o", "--output", text="The Parquet file to write.")
-def export_memory(store: Path, period: int | None, seed: int | None, output: Path) -> None:
+@place_option("-o", "--output", text="The Parquet file to write.")
+def export_memory(store: Path, period: int | None, seed: int | None, output: "Place") -> None:
     """Write summaries to a Parquet file, to train other models on.
 
     Its columns are summary, period, seed, synthetic_user, item_id and weight; the synthetic users

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,24 @@ _LOG_OPTIONS = (
 
 
 def _study(name: str, options: dict[str, Any]) -> None:
+    """Bring the source here where it is not, and keep it while the study runs."""
+    from rich.console import Console
+
+    from replay.console.screen import show_bar
+    from stream.sources.remote import source_at_hand
+
+    if options["named"] is not None and options["source"] is not None:
+        raise click.UsageError("the source is given twice; leave one out")
+    source = options["named"] or options["source"]
+    output = options["output"] or Path("studies")
+    with ExitStack() as stack:
+        if source is not None:
+            with show_bar(Console(stderr=True)) as progress:
+                source = stack.enter_context(source_at_hand(source, output, progress))
+        _run(name, source, output, options)
+
+
+def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -> None:
     """Open the split, make the cells, report."""
     from rich.console import Console
 
@@ -156,11 +175,9 @@ def _study(name: str, options: dict[str, Any]) -> None:
     from replay.study.paper.running import count_tasks, run_cells
     from storage.versions import read_versions
 
-    if options["named"] is not None and options["source"] is not None:
-        raise click.UsageError("the source is given twice; leave one out")
-    study, output = find_study(name), options["output"] or Path("studies")
+    study = find_study(name)
     request = SplitRequest(
-        source=options["named"] or options["source"],
+        source=source,
         split=options["split"],
         paper=options.get("paper"),
         seed=options["split_seed"],

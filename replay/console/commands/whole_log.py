@@ -1,8 +1,9 @@
 """`distill` and `sample`: a whole log made small, whatever its periods."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -10,19 +11,24 @@ from memory.samplers.registry import SAMPLERS
 from replay.console.asked_log import default_cache, given
 from replay.console.parameters import (
     download_options,
-    file_option,
     json_option,
+    place_option,
     reading_options,
     seed_option,
 )
-from stream.sources.registry import open_source
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from storage.remote import Place
+    from stream.sources.protocol import LogFiles
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
 
 @click.command(name="distill")
 @click.argument("source")
-@file_option("-o", "--output", text="The Parquet file to write.")
+@place_option("-o", "--output", text="The Parquet file to write.")
 @click.option(
     "--users",
     type=click.IntRange(min=1),
@@ -58,7 +64,7 @@ from stream.sources.registry import open_source
 @download_options
 def distill_source(
     source: str,
-    output: Path,
+    output: "Place",
     users: int,
     seed: int,
     method: Literal["sparse", "paper"],
@@ -78,14 +84,13 @@ def distill_source(
     from rich.console import Console
 
     from replay.console.memory import show_distillation
-    from replay.console.screen import show_bar
     from replay.distilling import DistillRequest, distill_to_file
 
     request = DistillRequest(source, users, seed, method, max_items, export, steps, given(reading))
     console = Console(stderr=True)
-    with show_bar(console) as progress:
-        log = open_source(source, cache=cache or default_cache(), mirror=mirror, progress=progress)
-    with show_distillation(console) as listener:
+    with ExitStack() as stack:
+        log = _open(stack, source, output, cache, mirror, console)
+        listener = stack.enter_context(show_distillation(console))
         report = distill_to_file(log, request, output, listener)
     if as_json:
         click.echo(json.dumps(report, allow_nan=False))
@@ -105,7 +110,7 @@ def distill_source(
     show_default=True,
     help="Who is kept.",
 )
-@file_option("-o", "--output", text="The Parquet file to write.")
+@place_option("-o", "--output", text="The Parquet file to write.")
 @click.option(
     "--users",
     type=click.IntRange(min=1),
@@ -120,7 +125,7 @@ def distill_source(
 def sample_log(
     source: str,
     sampler: str,
-    output: Path,
+    output: "Place",
     users: int,
     seed: int,
     as_json: bool,
@@ -134,12 +139,11 @@ def sample_log(
     """
     from rich.console import Console
 
-    from replay.console.screen import show_bar
     from replay.sampling import SampleRequest, sample_to_file
 
-    with show_bar(Console(stderr=True)) as progress:
-        log = open_source(source, cache=cache or default_cache(), mirror=mirror, progress=progress)
-    found = sample_to_file(log, SampleRequest(sampler, users, seed, given(reading)), output)
+    with ExitStack() as stack:
+        log = _open(stack, source, output, cache, mirror, Console(stderr=True))
+        found = sample_to_file(log, SampleRequest(sampler, users, seed, given(reading)), output)
     if as_json:
         click.echo(json.dumps(found, allow_nan=False))
         return
@@ -147,3 +151,24 @@ def sample_log(
         f"{output}: {found['users']:,} of {found['users_given']:,} users, "
         f"{found['interactions']:,} of {found['interactions_given']:,} interactions"
     )
+
+
+def _open(
+    stack: ExitStack,
+    source: str,
+    output: "Place",
+    cache: Path | None,
+    mirror: str | None,
+    console: "Console",
+) -> "LogFiles":
+    """The files of a log, until the stack ends; those on object storage beside the output."""
+    from replay.console.screen import show_bar
+    from stream.sources.remote import open_source_beside
+
+    beside = output.parent if isinstance(output, Path) else Path()
+    with show_bar(console) as progress:
+        return stack.enter_context(
+            open_source_beside(
+                source, beside, cache=cache or default_cache(), mirror=mirror, progress=progress
+            )
+        )
