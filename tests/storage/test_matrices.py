@@ -1,9 +1,13 @@
 """What is read equals what was put in, for any range and any users."""
 
+import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -152,3 +156,69 @@ def test_rows_equal_a_loop_over_events(
         for row, user in enumerate(sorted(dense)):
             found = rows.interactions[[row], :].indices.tolist()
             assert found == sorted(dense[user])
+
+
+PERIOD_ROWS = 150_000
+ROW_GROUP = 122_880
+"""Rows that DuckDB keeps, and skips, together."""
+
+
+def write_period(path: Path, number: int) -> Path:
+    """A file of a period, the same whatever was before it."""
+    rng = np.random.default_rng(number)
+    table = {
+        "user_id": rng.integers(4000, size=PERIOD_ROWS),
+        "item_id": rng.integers(500, size=PERIOD_ROWS),
+        "timestamp": 1_600_000_000 + number * 10**6 + np.arange(PERIOD_ROWS),
+    }
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A store of five periods, and one of their third alone."""
+    folder = tmp_path_factory.mktemp("periods")
+    files = [write_period(folder / f"{number}.parquet", number) for number in range(1, 6)]
+    with Store.open(folder / "all.duckdb") as store:
+        for file in files:
+            ingest_period(store, file)
+    with Store.open(folder / "alone.duckdb") as store:
+        ingest_period(store, files[2])
+    return folder / "all.duckdb", folder / "alone.duckdb"
+
+
+class TestOnePeriod:
+    """Reading a period takes what the period takes, however much lies around it."""
+
+    @pytest.mark.parametrize("users", [None, np.arange(100, dtype=np.int32)])
+    def test_only_row_groups_of_the_period_are_looked_at(
+        self, stores: tuple[Path, Path], users: np.ndarray | None, tmp_path: Path
+    ) -> None:
+        told = tmp_path / "profile.json"
+        with Store.open(stores[0], read_only=True) as store:
+            store.connection.execute("PRAGMA enable_profiling = 'json'")
+            store.connection.execute(f"PRAGMA profiling_output = '{told}'")
+            rows = read_rows(store, 3, 3, num_items=500, users=users)
+        assert rows.interactions.nnz > 0
+        query = json.loads(told.read_text())["query"]
+        assert "interactions" in query["sql"]
+        scanned = query["total_rows_scanned"] - (0 if users is None else len(users))
+        # It begins in one row group and ends in another.
+        assert scanned < PERIOD_ROWS + 2 * ROW_GROUP < 5 * PERIOD_ROWS
+
+    def test_memory_does_not_grow_with_the_store(self, stores: tuple[Path, Path]) -> None:
+        peaks = []
+        for path, period in zip(stores, (3, 1), strict=True):
+            with Store.open(path, read_only=True) as store:
+                read_rows(store, period, period, num_items=500)
+                tracemalloc.start()
+                try:
+                    rows = read_rows(store, period, period, num_items=500)
+                    peaks.append(tracemalloc.get_traced_memory()[1])
+                finally:
+                    tracemalloc.stop()
+            assert rows.interactions.shape == (4000, 500)
+        # Several arrays of the period's rows, and none of the log's 750,000.
+        assert 8 * PERIOD_ROWS < peaks[1] < 100 * PERIOD_ROWS
+        assert abs(peaks[0] - peaks[1]) < 0.02 * peaks[1]
