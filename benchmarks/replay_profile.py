@@ -105,8 +105,12 @@ def show(title: str, counts: Counter[str], sampler: Sampler, seconds: float) -> 
 def main(arguments: list[str]) -> None:
     """Replay with the rest of the command line, and print where the time went."""
     sys.path.insert(0, str(ROOT))
+    import jax
+
     import cli
 
+    # Otherwise XLA would still be at work while the next call waits for it and is blamed.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     sampler = Sampler(threading.get_ident())
     watcher = threading.Thread(target=sampler.run, daemon=True)
     started, used = time.perf_counter(), time.process_time()
