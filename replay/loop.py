@@ -5,7 +5,7 @@ one exists at a time. A cell is recorded in one transaction; whatever ends the p
 call again goes on from the cells that are there and comes to the same figures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -51,6 +51,7 @@ def run_replay(
     clock: Clock | None = None,
     metrics: Sequence[Metric] | None = None,
     fresh: bool = False,
+    versions: Mapping[str, str] | None = None,
 ) -> int:
     """Replay the log of a store.
 
@@ -61,6 +62,8 @@ def run_replay(
         clock: source of times and memory figures.
         metrics: all registered ones unless told.
         fresh: make every cell again, also those that are in the store.
+        versions: of the code, its libraries and the device that cells in the store were made
+            with; this process's own unless workers with another device made all.
 
     Returns:
         The number of the run, for `storage.runs` and `replay.summary`.
@@ -70,7 +73,7 @@ def run_replay(
     """
     num_periods = count_periods(store)
     clock = clock or Clock()
-    versions = read_versions()
+    versions = read_versions() if versions is None else versions
     chains = make_chains(store, config, versions)
     num_cells = len(chains) * sum(
         len(asked_periods(config, period, num_periods)) for period in range(1, num_periods)

@@ -60,6 +60,9 @@ class _Bars:
                 self._bars.remove_task(self._of[name])
             self._of[name] = self._bars.add_task(name, total=event.task.num_cells, doing="starting")
             return
+        if event.kind == "waiting":
+            self._bars.console.print(_waiting(event), markup=False)
+            return
         bar = self._of[name]
         if event.kind == "finished" and event.details["seconds"] is not None:
             self._bars.advance(bar)
@@ -94,6 +97,8 @@ class _Lines:
             return f"{name}: done{count}"
         if event.kind == "lost":
             return _lost(event)
+        if event.kind == "waiting":
+            return _waiting(event)
         if event.kind == "finished" and (event.details["seconds"] or 0.0) >= _SHORTEST:
             cell, seconds = event.details["cell"], format_seconds(event.details["seconds"])
             return f"{name}: period {cell['fit_period']} {cell['model']} ({seconds})"
@@ -101,4 +106,11 @@ class _Lines:
 
 
 def _lost(event: TaskEvent) -> str:
+    if "where" in event.details:
+        where = event.details["where"]
+        return f"{event.task.name}: its worker {event.pid} on {where} died; another begins it anew"
     return f"{event.task.name}: its worker {event.pid} died; another goes on from what it made"
+
+
+def _waiting(event: TaskEvent) -> str:
+    return f"{event.task.name}: waits for a machine; `ray status` shows what the cluster has"

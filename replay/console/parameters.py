@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from replay.study.engines.registry import ENGINES, LOCAL
 from storage.errors import UserError
 from storage.remote import Remote, is_remote
 
@@ -322,13 +323,37 @@ def memory_limit_option(command: Any) -> Any:
     )(command)
 
 
-def workers_option(command: Any) -> Any:
-    """`--workers`."""
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        help="Processes at a time, of one thread each.  [default: one per core, one on a GPU]",
-    )(command)
+def engine_options(command: Any) -> Any:
+    """Who makes the cells, and how many at a time."""
+    for option in (
+        click.option(
+            "--gpus-per-cell",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            help="GPUs of each worker of --engine ray, 0.5 for two on one.  [default: 0, on CPUs]",
+        ),
+        click.option(
+            "--address",
+            metavar="ADDRESS",
+            help="The cluster of --engine ray: host:6379, ray://host:10001 or auto.  [default: "
+            "$RAY_ADDRESS, else a Ray of this machine alone]",
+        ),
+        click.option(
+            "--engine",
+            type=click.Choice(tuple(ENGINES)),
+            default=LOCAL,
+            show_default=True,
+            help="Who makes the cells: processes here, or the machines of a Ray cluster.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            help="Processes at a time, of one thread each.  [default: one per core, one on a GPU; "
+            "as many as a cluster has room for]",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def reading_options(command: Any) -> Any:

@@ -14,15 +14,17 @@ from replay.config import ReplayConfig
 from replay.loop import run_replay
 from replay.plan import Part, missing_parts
 from replay.progress import Listener, ignore_events
-from replay.study.crew import Task, Watch, run_tasks
-from replay.study.worker import Request, copy_store
+from replay.study.crew import Task, Watch
+from replay.study.engines.local import LocalEngine
+from replay.study.engines.protocol import Engine
+from replay.study.worker import Request, copy_store, models_folder
 from storage.merge import merge_results
 from storage.store import Store
-from storage.versions import read_versions
 from stream.held_out import HeldOutUsers
 
 _SUFFIX = ".task.duckdb"
 _SNAPSHOT = "log.duckdb"
+_WORKER = "replay.study.worker"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ContinualStudy:
         config: of the replay; it asks about the next period.
         held_out: users whom the fits for transfer do not see; `None` for no such fits.
         transfer_seeds: seeds of these fits.
-        num_workers: processes at a time.
+        num_workers: on one machine at a time; they share its memory.
     """
 
     config: ReplayConfig
@@ -86,6 +88,7 @@ def run_continual(
     *,
     watch: Watch,
     listener: Listener = ignore_events,
+    engine: Engine | None = None,
 ) -> StudyRuns:
     """Make what is missing with workers, then link all of it into runs of the store.
 
@@ -96,10 +99,12 @@ def run_continual(
         study: what to do.
         watch: told what the workers do.
         listener: told of the linking, which makes nothing where the workers made all.
+        engine: does the tasks; processes of this machine if `None`.
 
     Raises:
         UserError: the log is too short, the settings make no run, or a task cannot be done.
     """
+    engine = engine or LocalEngine(study.num_workers)
     folder = path.with_name(path.name + ".study")
     with Store.open(path) as store:
         for left in sorted(folder.glob(f"*{_SUFFIX}")):
@@ -107,7 +112,7 @@ def run_continual(
         parts = [
             part
             for config in study.configs
-            for part in missing_parts(store, config, read_versions())
+            for part in missing_parts(store, config, engine.versions)
         ]
     shutil.rmtree(folder, ignore_errors=True)
     if parts:
@@ -116,16 +121,19 @@ def run_continual(
         copy_store(path, snapshot)
         tasks = [_task(part, folder, snapshot) for part in parts]
         with Store.open(path) as store:
-            run_tasks(
+            engine.run_tasks(
                 tasks,
-                study.num_workers,
+                _WORKER,
                 folder,
                 lambda task: _collect(store, _own_store(folder, task.name)),
                 watch,
             )
         shutil.rmtree(folder)
     with Store.open(path) as store:
-        runs = [run_replay(store, config, listener=listener) for config in study.configs]
+        runs = [
+            run_replay(store, config, listener=listener, versions=engine.versions)
+            for config in study.configs
+        ]
     return StudyRuns(runs[-1], runs[0] if len(runs) > 1 else None)
 
 
@@ -149,4 +157,4 @@ def _collect(store: Store, path: Path) -> None:
     with Store.open(path) as made:
         merge_results(store, made)
     path.unlink()
-    shutil.rmtree(path.with_name(path.name + ".models"), ignore_errors=True)
+    shutil.rmtree(models_folder(path), ignore_errors=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from replay.study.errand import Errand
 from replay.study.serving import REFUSED
 from storage.errors import UserError
 
@@ -43,6 +44,10 @@ class Request(Protocol):
         """One line of JSON."""
         ...
 
+    def away(self) -> Errand:
+        """The same for a machine that sees none of our files."""
+        ...
+
 
 @dataclass(frozen=True)
 class Task:
@@ -67,8 +72,8 @@ class TaskEvent:
         task: which one.
         pid: of the worker's process.
         kind: `begun`; `started`, `stage`, `finished` of its cells; `lost`, when it died and the
-            task is taken up again; `done`.
-        details: what the worker sent along.
+            task is taken up again; `waiting`, when there is no machine to begin it on; `done`.
+        details: what the worker sent along; `where`, of one that worked on another machine.
     """
 
     task: Task

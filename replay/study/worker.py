@@ -14,8 +14,11 @@ from pydantic import TypeAdapter
 
 from replay.config import ReplayConfig
 from replay.progress import CellFinished, CellStarted, Event, StageMessage
+from replay.study.errand import Errand
 from replay.study.serving import serve, tell
 from storage.snapshot import copy_file
+
+_OWN, _RESULTS = "own.duckdb", "results.duckdb"
 
 
 @dataclass(frozen=True)
@@ -26,15 +29,32 @@ class Request:
         snapshot: the store to copy the log from.
         store: the worker's own; it goes on from what is there.
         config: the replay.
+        results: a store for what was made without the log; empty for none.
     """
 
     snapshot: str
     store: str
     config: ReplayConfig
+    results: str = ""
 
     def to_line(self) -> str:
         """One line of JSON."""
         return json.dumps(asdict(self))
+
+    def away(self) -> Errand:
+        """The same elsewhere: the worker's store goes there as a copy, and results come back."""
+        given = Path(self.snapshot)
+        models = models_folder(given)
+        kept = sorted(models.iterdir()) if models.is_dir() else []
+        own = models_folder(Path(_OWN)).name
+        return Errand(
+            line=Request(_OWN, _OWN, self.config, _RESULTS).to_line(),
+            takes={_OWN: given, **{f"{own}/{path.name}": path for path in kept}},
+            brings={
+                _RESULTS: Path(self.store),
+                models_folder(Path(_RESULTS)).name: models_folder(Path(self.store)),
+            },
+        )
 
     @classmethod
     def from_line(cls, line: str) -> "Request":
@@ -49,6 +69,7 @@ def main() -> int:
 
 def _work(line: str) -> None:
     from replay.loop import run_replay
+    from storage.merge import merge_results
     from storage.store import Store
 
     request = Request.from_line(line)
@@ -57,14 +78,22 @@ def _work(line: str) -> None:
         copy_store(Path(request.snapshot), path)
     with Store.open(path) as store:
         run_replay(store, request.config, listener=_tell_event)
+        if request.results:
+            with Store.open(request.results) as results:
+                merge_results(results, store)
 
 
 def copy_store(snapshot: Path, path: Path) -> None:
     """Copy a store that no one has open, models and all; it is there whole or not at all."""
-    models = snapshot.with_name(snapshot.name + ".models")
+    models = models_folder(snapshot)
     if models.is_dir():
-        shutil.copytree(models, path.with_name(path.name + ".models"), dirs_exist_ok=True)
+        shutil.copytree(models, models_folder(path), dirs_exist_ok=True)
     copy_file(snapshot, path)
+
+
+def models_folder(path: Path) -> Path:
+    """Where the models of a store lie."""
+    return path.with_name(path.name + ".models")
 
 
 def _tell_event(event: Event) -> None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from replay.console.parameters import (
     NOISE_KINDS,
     READING,
     download_options,
+    engine_options,
     file_option,
     folder_option,
     json_option,
@@ -24,10 +25,14 @@ from replay.console.parameters import (
     parse_seeds,
     reading_options,
     settings_option,
-    workers_option,
 )
 from replay.study.paper.figures import PAPER
 from replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, Entry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from replay.study.paper.opening import OpenSplit
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -50,7 +55,7 @@ def make_command(name: str, entry: Entry) -> click.Command:
             "--output",
             text="Keep cells here, and write page, table and pictures.  [default: studies]",
         ),
-        workers_option,
+        engine_options,
         settings_option,
         *_noise_options(entry),
         *_choices(entry),
@@ -163,40 +168,28 @@ def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -
     """Open the split, make the cells, report."""
     from rich.console import Console
 
+    from replay.console.asked_engine import asked_engine
     from replay.console.crew import watch_crew
     from replay.console.paper_study import asked_study, print_paper_study
-    from replay.console.screen import show_bar
-    from replay.machine import default_workers
     from replay.report.paper import write_paper_study
     from replay.study.paper.cell import Ground
     from replay.study.paper.found import Found, describe_study
-    from replay.study.paper.opening import SplitRequest, open_split
     from replay.study.paper.registry import find_study
     from replay.study.paper.running import count_tasks, run_cells
-    from storage.versions import read_versions
 
     study = find_study(name)
-    request = SplitRequest(
-        source=source,
-        split=options["split"],
-        paper=options.get("paper"),
-        seed=options["split_seed"],
-        reading=given({field: options[field] for field in READING}),
-    )
     errors = Console(stderr=True)
-    with show_bar(errors) as progress:
-        cache = options["cache"] or default_cache()
-        split = open_split(
-            request, output, cache=cache, mirror=options["mirror"], progress=progress
+    with asked_engine(options) as engine:
+        split = _open(source, options, output, errors)
+        asked = asked_study(options, split.num_users, lambda text: click.echo(text, err=True))
+        cells = study.cells(asked)
+        ground = Ground(
+            str(split.path), split.content, str(output), options["keep_repeats"], engine.versions
         )
-    asked = asked_study(options, split.num_users, lambda text: click.echo(text, err=True))
-    num_workers = options["workers"] or default_workers()
-    ground = Ground(
-        str(split.path), split.content, str(output), options["keep_repeats"], read_versions()
-    )
-    cells = study.cells(asked)
-    with watch_crew(errors, count_tasks(ground, cells)) as watch:
-        records = run_cells(ground, cells, num_workers, watch, options["memory_limit"])
+        with watch_crew(errors, count_tasks(ground, cells)) as watch:
+            records = run_cells(
+                ground, cells, engine.num_beside, watch, options["memory_limit"], engine
+            )
     found = Found.of(name, study, split, describe_study(split, asked, ground), records)
     written = write_paper_study(found, output)
     if options["as_json"]:
@@ -205,6 +198,25 @@ def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -
     print_paper_study(found, Console())
     for path in written:
         click.echo(path)
+
+
+def _open(
+    source: str | None, options: dict[str, Any], output: Path, console: "Console"
+) -> "OpenSplit":
+    """The split that is asked for."""
+    from replay.console.screen import show_bar
+    from replay.study.paper.opening import SplitRequest, open_split
+
+    request = SplitRequest(
+        source=source,
+        split=options["split"],
+        paper=options.get("paper"),
+        seed=options["split_seed"],
+        reading=given({field: options[field] for field in READING}),
+    )
+    cache = options["cache"] or default_cache()
+    with show_bar(console) as progress:
+        return open_split(request, output, cache=cache, mirror=options["mirror"], progress=progress)
 
 
 COMMANDS = tuple(make_command(name, entry) for name, entry in PAPER_STUDIES.items())

@@ -2,8 +2,9 @@
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,7 @@ from models.registry import DEFAULT_MODELS, MODELS
 from replay.console.asked_log import open_asked_log
 from replay.console.parameters import (
     download_options,
+    engine_options,
     folder_option,
     json_option,
     limit_options,
@@ -21,6 +23,12 @@ from replay.console.parameters import (
 )
 from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
 
+if TYPE_CHECKING:
+    from replay.config import ReplayConfig
+    from replay.opening import OpenLog
+    from replay.study.engines.protocol import Engine
+    from replay.summary import RunData
+
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
 
@@ -29,6 +37,7 @@ from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
 @replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, DEFAULT_STRATEGIES, "0")
 @folder_option("--report", "report_folder", text="Write plots and an HTML page here.")
 @json_option
+@engine_options
 @limit_options
 @click.option("--fresh", is_flag=True, help="Make all figures again, those in the store too.")
 @reading_options
@@ -45,23 +54,28 @@ def replay(
 
     SOURCE is a file, a folder of period files, or the name of a data set (`perennial datasets
     list`). Without it the log in --store is replayed or, where there is none, an embedded
-    synthetic stream. The same command again goes on where the last one stopped.
+    synthetic stream. The same command again goes on where the last one stopped. With --workers
+    or --engine ray its strategies and seeds are made at the same time, elsewhere.
     """
     from rich.console import Console
 
     from replay.console.asked import asked_config
-    from replay.console.replay_screen import watch_replay
+    from replay.console.asked_engine import asked_engine, asks_for_engine
     from replay.console.screen import print_summary
-    from replay.loop import run_replay
     from replay.report.files import write_report
-    from replay.summary import load_run, summarise
+    from replay.summary import summarise
 
+    shared = asks_for_engine(asked)
+    if fresh and shared:
+        raise click.UsageError("--fresh is for this process alone; leave out --engine, --workers")
     config = asked_config(asked)
-    with open_asked_log(asked, cache, mirror) as log:
-        config = dataclasses.replace(config, source=log.source, cut=log.cut)
-        with watch_replay(log.store, Console(stderr=True)) as listener:
-            run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
-        data = load_run(log.store, run_id)
+    with asked_engine(asked) if shared else nullcontext() as engine:
+        with open_asked_log(asked, cache, mirror) as log:
+            config = dataclasses.replace(config, source=log.source, cut=log.cut)
+            if engine is None:
+                data = _replay_here(log, config, fresh)
+        if engine is not None:
+            data = _replay_with(engine, log.path, config)
     summary = summarise(data)
     written = write_report(data, summary, report_folder) if report_folder else ()
     if as_json:
@@ -70,6 +84,35 @@ def replay(
     print_summary(summary, Console())
     hint = f"perennial report --store {log.path} -o DIR"
     click.echo(f"\nreport: {written[0]}" if written else f"\nplots and a page: {hint}")
+
+
+def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunData":
+    """All cells in this process, one after the other."""
+    from rich.console import Console
+
+    from replay.console.replay_screen import watch_replay
+    from replay.loop import run_replay
+    from replay.summary import load_run
+
+    with watch_replay(log.store, Console(stderr=True)) as listener:
+        run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
+    return load_run(log.store, run_id)
+
+
+def _replay_with(engine: "Engine", path: Path, config: "ReplayConfig") -> "RunData":
+    """A strategy with a seed is a task, as in a study."""
+    from rich.console import Console
+
+    from replay.console.crew import watch_crew
+    from replay.opening import open_for_reading
+    from replay.study.continual import ContinualStudy, run_continual
+    from replay.summary import load_run
+
+    plan = ContinualStudy.of(config, transfer=False, num_workers=engine.num_beside)
+    with watch_crew(Console(stderr=True)) as watch:
+        runs = run_continual(path, plan, watch=watch, engine=engine)
+    with open_for_reading(path) as store:
+        return load_run(store, runs.main)
 
 
 @click.command()

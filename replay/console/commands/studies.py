@@ -12,13 +12,13 @@ from replay.console.asked_log import open_asked_log
 from replay.console.commands.paper_studies import COMMANDS
 from replay.console.parameters import (
     download_options,
+    engine_options,
     folder_option,
     json_option,
     limit_options,
     log_options,
     reading_options,
     replay_options,
-    workers_option,
 )
 from replay.strategies.registry import STRATEGIES, STUDY_STRATEGIES
 
@@ -38,7 +38,7 @@ for _command in COMMANDS:
 @log_options
 @click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option.")
 @replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
-@workers_option
+@engine_options
 @click.option(
     "--transfer/--no-transfer",
     default=True,
@@ -57,7 +57,6 @@ for _command in COMMANDS:
 @download_options
 def study_continual(
     named: str | None,
-    workers: int | None,
     transfer: bool,
     confirm_from: int | None,
     output: Path | None,
@@ -74,9 +73,9 @@ def study_continual(
     from rich.console import Console
 
     from replay.console.asked import asked_config
+    from replay.console.asked_engine import asked_engine
     from replay.console.crew import watch_crew
     from replay.console.study import print_study
-    from replay.machine import default_workers
     from replay.report.study import write_study
     from replay.study.continual import ContinualStudy, run_continual
     from replay.study.results import check_confirm_from, load_study
@@ -85,12 +84,13 @@ def study_continual(
         raise click.UsageError("the source is given twice; leave one out")
     asked["source"] = named or asked["source"]
     config = asked_config(asked)
-    with open_asked_log(asked, cache, mirror) as log:
-        check_confirm_from(log.store, confirm_from)
-    config = dataclasses.replace(config, source=log.source, cut=log.cut)
-    plan = ContinualStudy.of(config, transfer=transfer, num_workers=workers or default_workers())
-    with watch_crew(Console(stderr=True)) as watch:
-        runs = run_continual(log.path, plan, watch=watch)
+    with asked_engine(asked) as engine:
+        with open_asked_log(asked, cache, mirror) as log:
+            check_confirm_from(log.store, confirm_from)
+        config = dataclasses.replace(config, source=log.source, cut=log.cut)
+        plan = ContinualStudy.of(config, transfer=transfer, num_workers=engine.num_beside)
+        with watch_crew(Console(stderr=True)) as watch:
+            runs = run_continual(log.path, plan, watch=watch, engine=engine)
     found = load_study(log.path, runs, plan.transfer, confirm_from)
     written = write_study(found, output) if output else ()
     if as_json:

@@ -1,14 +1,15 @@
 """All cells of a study made, those that are missing by workers; what is finished stays finished."""
 
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from replay.study.crew import Task, Watch, run_tasks
+from replay.study.crew import Task, Watch
+from replay.study.engines.local import LocalEngine
+from replay.study.engines.protocol import Engine
 from replay.study.paper.cell import Cell, Ground
 from replay.study.paper.kept_rows import FOLDER as ROWS_FOLDER
 from replay.study.paper.kept_rows import read_kept_rows, rows_path
@@ -17,9 +18,7 @@ from replay.study.paper.record import Record, read_record
 from replay.study.paper.worker import Request
 from storage.errors import UserError
 
-COMMAND = (sys.executable, "-m", "replay.study.paper.worker")
-"""Starts a worker; see there for what it reads and says."""
-
+_WORKER = "replay.study.paper.worker"
 _LOGS = "logs"
 
 
@@ -29,6 +28,7 @@ def run_cells(
     num_workers: int,
     watch: Watch,
     memory_limit: int | None = None,
+    engine: Engine | None = None,
 ) -> tuple[Record, ...]:
     """Make the cells that are not there; the same call again makes none.
 
@@ -38,9 +38,10 @@ def run_cells(
     Args:
         ground: of the study; its folder is made where absent.
         cells: of the study, no two alike.
-        num_workers: processes at a time.
+        num_workers: on one machine at a time.
         watch: told what the workers do.
         memory_limit: bytes that the workers share; a fit that needs more is refused.
+        engine: does the tasks; processes of this machine if `None`.
 
     Returns:
         A record for each cell, in their order.
@@ -48,6 +49,7 @@ def run_cells(
     Raises:
         UserError: another process works in the folder, or a cell cannot be made.
     """
+    engine = engine or LocalEngine(num_workers)
     folder = Path(ground.folder)
     with _alone(folder):
         _sweep(folder)
@@ -56,7 +58,7 @@ def run_cells(
             if tasks:
                 logs = folder / _LOGS
                 logs.mkdir(exist_ok=True)
-                run_tasks(tasks, num_workers, logs, lambda _task: None, watch, COMMAND)
+                engine.run_tasks(tasks, _WORKER, logs, lambda _task: None, watch)
         shutil.rmtree(folder / _LOGS, ignore_errors=True)
     return tuple(_finished(ground, cell) for cell in cells)
 

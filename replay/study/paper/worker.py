@@ -4,12 +4,16 @@ import dataclasses
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from replay.config import ModelChoice
+from replay.study.errand import Errand
 from replay.study.paper.cell import Cell, Ground, Rows
 from replay.study.serving import serve, tell
+
+_SPLIT = "split.parquet"
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,28 @@ class Request:
     def to_line(self) -> str:
         """One line of JSON."""
         return json.dumps(dataclasses.asdict(self))
+
+    def away(self) -> Errand:
+        """The same elsewhere: split and rows go there, the file that is made comes back."""
+        from replay.study.paper.kept_rows import rows_path
+        from replay.study.paper.record import record_path
+
+        there = dataclasses.replace(self.ground, split=_SPLIT, folder=".")
+        rows = rows_path(self.ground, self.rows, self.seed)
+        rows_there = rows_path(there, self.rows, self.seed)
+        takes = {_SPLIT: Path(self.ground.split)}
+        if self.model is None:
+            made, made_there = rows, rows_there
+        else:
+            key = self.ground.cell_key(Cell(self.rows, self.model, self.seed))
+            made, made_there = (record_path(Path(one.folder), key) for one in (self.ground, there))
+            if self.rows.is_made:
+                takes[rows_there.as_posix()] = rows
+        return Errand(
+            line=dataclasses.replace(self, ground=there).to_line(),
+            takes=takes,
+            brings={made_there.as_posix(): made},
+        )
 
     @classmethod
     def from_line(cls, line: str) -> "Request":

@@ -1,0 +1,285 @@
+"""Studies on a real cluster of two Ray nodes: the same figures to the bit, whatever is lost."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from command_line import call_well
+from paper_toys import write_split
+from toys import fill, write_log
+
+from replay.config import ModelChoice, ReplayConfig
+from replay.study.continual import ContinualStudy, run_continual
+from replay.study.crew import Task
+from replay.study.engines.protocol import EngineRequest
+from replay.study.engines.ray import RayEngine, open_ray
+from replay.study.engines.registry import open_engine
+from replay.study.worker import Request
+from storage.errors import UserError
+from storage.runs import read_cells, read_judged_users, read_user_figures
+from storage.store import Store
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters are for POSIX"),
+    # Ray forks its processes, in which JAX has no part: they are other programs at once.
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
+    # Ray leaves its log files and sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+NUM_PERIODS = 6
+CONFIG = ReplayConfig(
+    # One that is alone, and one whose fits follow on one another and keep a model.
+    strategies=("individual", "ader"),
+    strategy_settings={"ader": {"budget": 5}},
+    models=(ModelChoice("infinite-ae", {"reg": 5.0}),),
+)
+STUDY = ContinualStudy(CONFIG, None, (), 1)
+NUM_CELLS = 2 * (NUM_PERIODS - 1)
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+TASKS = ["ader seed 0", "individual seed 0"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes with room for one worker each."""
+    # Short, because the sockets of Ray lie below it.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Read where Ray is imported: it would install the workers of a driver of `uv run` anew.
+        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        pytest.importorskip("ray")
+        from ray.cluster_utils import Cluster
+
+        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        try:
+            made.add_node(**NODE)
+            yield made
+        finally:
+            made.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def engine(cluster):
+    with open_ray(EngineRequest(address=cluster.address), lambda text: None) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    return write_log(tmp_path_factory.mktemp("log") / "log.csv", num_periods=NUM_PERIODS)
+
+
+@pytest.fixture(scope="module")
+def log_store(log):
+    path = log.with_name("log.duckdb")
+    with Store.open(path) as store:
+        fill(store, log, NUM_PERIODS)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path, log_store):
+    return Path(shutil.copy(log_store, tmp_path / "store.duckdb"))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, log_store):
+    """What one process after the other makes of it, on this machine."""
+    path = Path(shutil.copy(log_store, tmp_path_factory.mktemp("alone") / "store.duckdb"))
+    runs = run_continual(path, STUDY, watch=lambda event: None)
+    return figures(path, runs.main)
+
+
+def figures(path: Path, run_id: int) -> dict:
+    """All that must be the same wherever it was made; every cell of the store, counted."""
+    with Store.open(path) as store:
+        cells = read_cells(store, run_id)
+        judged, by_user = read_judged_users(store, run_id), read_user_figures(store, run_id)
+        ((rows, keys),) = store.rows("SELECT count(*), count(DISTINCT cell_key) FROM cells")
+        assert rows == keys == len(cells) == NUM_CELLS
+        ((twice,),) = store.rows(
+            "SELECT count(*) FROM (SELECT cell_key, ordinal FROM figures"
+            " GROUP BY ALL HAVING count(*) > 1)"
+        )
+        assert twice == 0
+        kept = {name for (name,) in store.rows("SELECT file FROM model_files")}
+        assert kept == {one.name for one in store.models_folder.iterdir()}
+        assert len(kept) == 1, "of the newest fit of the chain that follows"
+    assert not path.with_name(path.name + ".study").exists()
+    return {
+        (cell.strategy, cell.fit_period): (
+            cell.key,
+            [(one.metric, one.k, one.value, one.num_users) for one in cell.figures],
+            judged[cell.evaluation_key].users.tolist(),
+            [one.values.tolist() for one in by_user[cell.key]],
+            {key: value for key, value in cell.fit_report.items() if key != "seconds"},
+        )
+        for cell in cells
+    }
+
+
+def node_of(cluster, pid):
+    """The node that a worker's process belongs to."""
+    above = {one.pid for one in psutil.Process(pid).parents()}
+    (node,) = [
+        node
+        for node in cluster.list_all_nodes()
+        if node.all_processes["raylet"][0].process.pid in above
+    ]
+    return node
+
+
+@dataclass
+class Told:
+    """What a study said on its way."""
+
+    events: list = field(default_factory=list)
+
+    def __call__(self, event):
+        self.events.append(event)
+
+    def names(self, kind):
+        return [event.task.name for event in self.events if event.kind == kind]
+
+
+def test_an_interrupted_study_leaves_no_worker_and_goes_on(engine, path, alone):
+    told = Told()
+
+    def interrupt(event):
+        told(event)
+        if event.kind == "done":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_continual(path, STUDY, watch=interrupt, engine=engine)
+    assert not any(psutil.pid_exists(event.pid) for event in told.events)
+    with Store.open(path) as store:
+        assert store.rows("SELECT count(*) FROM cells") == [(NUM_PERIODS - 1,)]
+    again = Told()
+    runs = run_continual(path, STUDY, watch=again, engine=engine)
+    assert sorted(told.names("done") + again.names("done")) == TASKS
+    assert figures(path, runs.main) == alone
+
+
+def test_a_node_killed_in_the_middle_loses_no_cell_and_counts_none_twice(
+    cluster, engine, path, alone
+):
+    told, nodes, opened, killed = Told(), {}, set(), []
+
+    def watch(event):
+        told(event)
+        if event.kind == "started" and event.pid not in nodes:
+            nodes[event.pid] = node_of(cluster, event.pid)
+            opened.update(Path(one.path) for one in psutil.Process(event.pid).open_files())
+        elif event.kind == "finished" and not killed and len(nodes) == 2:
+            node = nodes[event.pid]
+            if node is not cluster.head_node:
+                # The cell after this one is being made, and stays so until its machine is gone.
+                os.kill(event.pid, signal.SIGSTOP)
+                cluster.remove_node(node, allow_graceful=False)
+                os.kill(event.pid, signal.SIGKILL)
+                killed.append(event)
+
+    assert (engine.num_workers, engine.num_beside) == (2, 1)
+    runs = run_continual(path, STUDY, watch=watch, engine=engine)
+    cluster.add_node(**NODE)
+    assert figures(path, runs.main) == alone
+    (lost,) = [event.task.name for event in killed]
+    assert told.names("lost") == [lost]
+    assert sorted(told.names("begun")) == sorted([*TASKS, lost])
+    assert sorted(told.names("done")) == TASKS
+    assert len({node.node_id for node in nodes.values()}) == 2
+    finished = [event for event in told.events if event.kind == "finished"]
+    assert NUM_CELLS < len(finished) < 2 * NUM_CELLS, "those that were lost are made again"
+    assert {one.name for one in opened} >= {"own.duckdb"}, "a copy of the log"
+    assert not any(one.is_relative_to(path.parent) for one in opened)
+
+
+def test_a_replay_of_a_cluster_is_that_of_one_process(cluster, log, tmp_path):
+    options = (
+        *("replay", log, "--periods", "3", "--model", "infinite-ae", "--json"),
+        *("--set", "infinite-ae.reg=5", "--strategy", "individual,joint"),
+    )
+    here = call_well(*options, "--workers", "1", "--store", tmp_path / "here.duckdb")
+    there = call_well(
+        *(*options, "--engine", "ray", "--address", cluster.address),
+        *("--store", tmp_path / "there.duckdb"),
+    )
+    wanted, found = json.loads(here.stdout), json.loads(there.stdout)
+    for part in ("results", "means"):
+        assert found[part] == wanted[part] != []
+    lines = there.stderr.splitlines()
+    assert f"joining the Ray cluster at {cluster.address}" in lines
+    assert "Ray: 2 machines with room for 2 workers" in lines
+    assert "joint seed 0: done" in lines
+
+
+def test_a_study_on_a_split_is_that_of_one_process(cluster, tmp_path):
+    split = write_split(tmp_path / "split.parquet")
+    options = (
+        *("study", "sample-efficiency", "--split", split, "--seed", "0", "--users", "10"),
+        *("--sampler", "user-rns", "--set", "infinite-ae.reg=5", "--json"),
+    )
+    here = call_well(*options, "--workers", "1", "-o", tmp_path / "here")
+    there = call_well(
+        *(*options, "--engine", "ray", "--address", cluster.address),
+        *("-o", tmp_path / "there", "--workers", "2"),
+    )
+    wanted, found = json.loads(here.stdout), json.loads(there.stdout)
+    assert [cell["values"] for cell in found["cells"]] == [
+        cell["values"] for cell in wanted["cells"]
+    ]
+    assert len(found["cells"]) == 2
+    assert "user-rns 10 seed 0: done (1 of 3)" in there.stderr
+    files = {one.name for one in (tmp_path / "there" / "cells").iterdir()}
+    assert files == {one.name for one in (tmp_path / "here" / "cells").iterdir()}
+    again = call_well(*options, "--workers", "1", "-o", tmp_path / "there")
+    assert "begun" not in again.stderr
+
+
+class TestRefusals:
+    def test_other_code_on_the_machines(self, engine, path, monkeypatch):
+        own = engine.versions
+        monkeypatch.setattr(RayEngine, "versions", {**own, "code": "another"})
+        with pytest.raises(UserError, match=rf"has code {own['code']}, this machine has code ano"):
+            run_continual(path, STUDY, watch=Told(), engine=engine)
+        with Store.open(path) as store:
+            assert store.rows("SELECT count(*) FROM cells") == [(0,)]
+
+    def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(self, engine, tmp_path):
+        (tmp_path / "log.duckdb").write_bytes(b"no store")
+        request = Request(str(tmp_path / "log.duckdb"), str(tmp_path / "own"), CONFIG)
+        told = Told()
+        with pytest.raises(UserError) as caught:
+            # A module that is no worker: it has no `main`.
+            engine.run_tasks(
+                [Task("joint seed 1", request, 1)], "keyword", tmp_path, lambda task: None, told
+            )
+        text = str(caught.value)
+        assert "\n" not in text
+        assert "joint seed 1 lost its worker 3 times (AttributeError" in text
+        assert told.names("begun") == ["joint seed 1"] * 3
+        assert "Traceback" in (tmp_path / "joint-seed-1.log").read_text()
+
+
+def test_a_ray_of_this_machine_alone(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said = []
+    with open_engine("ray", EngineRequest(workers=1), said.append) as opened:
+        assert (opened.num_workers, opened.num_beside) == (1, 1)
+    assert said == [
+        "starting Ray on this machine",
+        "Ray: 1 machines with room for 1 workers",
+    ]
