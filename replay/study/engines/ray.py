@@ -175,7 +175,8 @@ class _Crew:
                 left = list(self.at_work)
                 _, left = ray.wait(left, num_returns=len(left), timeout=patience)
                 self.at_work = {reference: self.at_work[reference] for reference in left}
-        ray.kill(self._ears)
+        with suppress(ray.exceptions.RayError, ValueError):
+            ray.kill(self._ears)
 
     def _give(self, path: Path) -> Any:
         """A file in Ray's object store, put there once."""
@@ -231,7 +232,12 @@ class _Crew:
             outcome: Outcome = ray.get(reference)
         except LostWorker as error:
             raise self._given_up(one, str(error)) from error
-        except ray.exceptions.RayTaskError:
+        except ray.exceptions.RayTaskError as error:
+            if "No module named" in str(error):
+                raise UserError(
+                    f"{one.task.name}: a machine of the cluster lacks Perennial or a library of "
+                    "it; start all machines from the same image or wheel"
+                ) from error
             raise
         except ray.exceptions.RayError as error:
             raise self._given_up(one, str(error) or type(error).__name__) from error

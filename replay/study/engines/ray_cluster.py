@@ -19,7 +19,7 @@ _CONNECT_PATIENCE = 10.0
 
 _HOST_AND_PORT = re.compile(r"(?:ray://)?([^/\s]+?):(\d{1,5})")
 
-_OWN_WAYS = {
+OWN_WAYS = {
     # A driver that `uv run` started would have every worker installed anew from a copy of the
     # working folder, and no package index can be reached from many clusters.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -27,6 +27,7 @@ _OWN_WAYS = {
     # GPUs are given out by Ray; what computes on CPUs must not see any.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
+"""What is set in the environment, where nothing else is, before Ray is imported."""
 
 
 @contextmanager
@@ -58,9 +59,13 @@ def join_cluster(
             # JAX warns of it: Ray's own processes are forked, and replaced by others at once.
             warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
             ray.init(**given, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, RuntimeError, ValueError, OSError, ImportError) as error:
-        where = "Ray cannot be started here" if address is None else f"no Ray at {address}"
-        raise UserError(f"{where}: {_first_line(error)}") from error
+    except Exception as error:  # Ray raises plain ones too.
+        if address is None:
+            raise UserError(f"Ray cannot be started here: {_first_line(error)}") from error
+        raise UserError(
+            f"no Ray at {address}: {_first_line(error)}; a cluster that asks for a token needs "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too"
+        ) from error
     try:
         # Ray prints news of machines that are lost to stdout, where results are to stand alone.
         with redirect_stdout(sys.stderr):
@@ -87,7 +92,7 @@ def count_places(nodes: Sequence[Mapping[str, Any]], gpus: float) -> list[int]:
 
 
 def _import_ray() -> Any:
-    for name, value in _OWN_WAYS.items():
+    for name, value in OWN_WAYS.items():
         os.environ.setdefault(name, value)
     try:
         import ray

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -15,11 +16,13 @@ from command_line import call_well
 from paper_toys import write_split
 from toys import fill, write_log
 
+from benchmarks.machines import compare, make_log, make_study, to_markdown, two_nodes
 from replay.config import ModelChoice, ReplayConfig
 from replay.study.continual import ContinualStudy, run_continual
 from replay.study.crew import Task
 from replay.study.engines.protocol import EngineRequest
 from replay.study.engines.ray import RayEngine, open_ray
+from replay.study.engines.ray_cluster import OWN_WAYS
 from replay.study.engines.registry import open_engine
 from replay.study.worker import Request
 from storage.errors import UserError
@@ -44,7 +47,6 @@ CONFIG = ReplayConfig(
 )
 STUDY = ContinualStudy(CONFIG, None, (), 1)
 NUM_CELLS = 2 * (NUM_PERIODS - 1)
-NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 TASKS = ["ader seed 0", "individual seed 0"]
 
 
@@ -55,18 +57,16 @@ def cluster():
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # Read where Ray is imported: it would install the workers of a driver of `uv run` anew.
-        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        # Otherwise Ray would put a token into the home of whoever runs the tests.
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        for name, value in OWN_WAYS.items():
+            patch.setenv(name, value)
         pytest.importorskip("ray")
-        from ray.cluster_utils import Cluster
-
-        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
         try:
-            made.add_node(**NODE)
-            yield made
+            with two_nodes() as made:
+                yield made
         finally:
-            made.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -173,40 +173,6 @@ def test_an_interrupted_study_leaves_no_worker_and_goes_on(engine, path, alone):
     assert figures(path, runs.main) == alone
 
 
-def test_a_node_killed_in_the_middle_loses_no_cell_and_counts_none_twice(
-    cluster, engine, path, alone
-):
-    told, nodes, opened, killed = Told(), {}, set(), []
-
-    def watch(event):
-        told(event)
-        if event.kind == "started" and event.pid not in nodes:
-            nodes[event.pid] = node_of(cluster, event.pid)
-            opened.update(Path(one.path) for one in psutil.Process(event.pid).open_files())
-        elif event.kind == "finished" and not killed and len(nodes) == 2:
-            node = nodes[event.pid]
-            if node is not cluster.head_node:
-                # The cell after this one is being made, and stays so until its machine is gone.
-                os.kill(event.pid, signal.SIGSTOP)
-                cluster.remove_node(node, allow_graceful=False)
-                os.kill(event.pid, signal.SIGKILL)
-                killed.append(event)
-
-    assert (engine.num_workers, engine.num_beside) == (2, 1)
-    runs = run_continual(path, STUDY, watch=watch, engine=engine)
-    cluster.add_node(**NODE)
-    assert figures(path, runs.main) == alone
-    (lost,) = [event.task.name for event in killed]
-    assert told.names("lost") == [lost]
-    assert sorted(told.names("begun")) == sorted([*TASKS, lost])
-    assert sorted(told.names("done")) == TASKS
-    assert len({node.node_id for node in nodes.values()}) == 2
-    finished = [event for event in told.events if event.kind == "finished"]
-    assert NUM_CELLS < len(finished) < 2 * NUM_CELLS, "those that were lost are made again"
-    assert {one.name for one in opened} >= {"own.duckdb"}, "a copy of the log"
-    assert not any(one.is_relative_to(path.parent) for one in opened)
-
-
 def test_a_replay_of_a_cluster_is_that_of_one_process(cluster, log, tmp_path):
     options = (
         *("replay", log, "--periods", "3", "--model", "infinite-ae", "--json"),
@@ -249,6 +215,19 @@ def test_a_study_on_a_split_is_that_of_one_process(cluster, tmp_path):
     assert "begun" not in again.stderr
 
 
+def test_a_sample_of_the_benchmark(cluster, tmp_path):
+    log = make_log(tmp_path / "log.duckdb", num_rows=1_200, num_periods=3)
+    found = compare(log, make_study([0]), cluster.address)
+    assert [one.name for one in found] == ["one local worker", "two local workers", "two Ray nodes"]
+    # Two strategies, two periods, and at least HR and nDCG at two places.
+    assert len(found[0].figures) >= 4 * 4
+    assert found[2].figures == found[0].figures
+    lines = to_markdown(found).splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("| one local worker | ")
+    assert lines[2].endswith(" | 1.00 |")
+
+
 class TestRefusals:
     def test_other_code_on_the_machines(self, engine, path, monkeypatch):
         own = engine.versions
@@ -274,7 +253,7 @@ class TestRefusals:
         assert "Traceback" in (tmp_path / "joint-seed-1.log").read_text()
 
 
-def test_a_ray_of_this_machine_alone(monkeypatch):
+def test_a_ray_of_this_machine_alone(cluster, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said = []
     with open_engine("ray", EngineRequest(workers=1), said.append) as opened:
@@ -283,3 +262,37 @@ def test_a_ray_of_this_machine_alone(monkeypatch):
         "starting Ray on this machine",
         "Ray: 1 machines with room for 1 workers",
     ]
+
+
+# The last one, since it leaves the cluster with one node.
+def test_a_node_killed_in_the_middle_loses_no_cell_and_counts_none_twice(
+    cluster, engine, path, alone
+):
+    told, nodes, opened, killed = Told(), {}, set(), []
+
+    def watch(event):
+        told(event)
+        if event.kind == "started" and event.pid not in nodes:
+            nodes[event.pid] = node_of(cluster, event.pid)
+            opened.update(Path(one.path) for one in psutil.Process(event.pid).open_files())
+        elif event.kind == "finished" and not killed and len(nodes) == 2:
+            node = nodes[event.pid]
+            if node is not cluster.head_node:
+                # The cell after this one is being made, and stays so until its machine is gone.
+                os.kill(event.pid, signal.SIGSTOP)
+                cluster.remove_node(node, allow_graceful=False)
+                os.kill(event.pid, signal.SIGKILL)
+                killed.append(event)
+
+    assert (engine.num_workers, engine.num_beside) == (2, 1)
+    runs = run_continual(path, STUDY, watch=watch, engine=engine)
+    assert figures(path, runs.main) == alone
+    (lost,) = [event.task.name for event in killed]
+    assert told.names("lost") == [lost]
+    assert sorted(told.names("begun")) == sorted([*TASKS, lost])
+    assert sorted(told.names("done")) == TASKS
+    assert len({node.node_id for node in nodes.values()}) == 2
+    finished = [event for event in told.events if event.kind == "finished"]
+    assert NUM_CELLS < len(finished) < 2 * NUM_CELLS, "those that were lost are made again"
+    assert {one.name for one in opened} >= {"own.duckdb"}, "a copy of the log"
+    assert not any(one.is_relative_to(path.parent) for one in opened)
