@@ -4,7 +4,8 @@ The exact solver and the one on centres, each fit in a process of its own: one Î
 of 1,000 contexts. Time is the processor's, on one core unless `--cores` says otherwise, since a
 machine that others use stretches the time of day; memory is the peak of the process less what it
 held before, as Linux tells it. A power of n is fitted to each line, from `--fit-from` rows on,
-where what does not depend on n no longer hides it. `--plot` draws both.
+where what does not depend on n no longer hides it. `--plot` draws both; with `--costs` what was
+measured is kept in a file, and a command that was stopped goes on from there.
 
 The rows are made up, like ML-1M's (3,706 items, 165 a user, a few of them popular); with `--source`
 they are those of a log's users, in order, as often over as it takes.
@@ -16,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,6 +143,25 @@ def measure_apart(num_rows: int, centres: Centres, arguments: argparse.Namespace
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
+def measure_all(
+    asked: Sequence[tuple[int, Centres]], arguments: argparse.Namespace, console: Console
+) -> Iterator[Cost]:
+    """`measure_apart` of each n and m that the file of costs does not have yet."""
+    kept: dict[tuple[int, Centres], Cost] = {}
+    if arguments.costs is not None and arguments.costs.exists():
+        for line in arguments.costs.read_text().splitlines():
+            cost = Cost(**json.loads(line))
+            kept[cost.rows, cost.centres] = cost
+    for size, centres in asked:
+        if (size, centres) not in kept:
+            kept[size, centres] = measure_apart(size, centres, arguments)
+            console.print(kept[size, centres], style="dim")
+            if arguments.costs is not None:
+                with arguments.costs.open("a") as file:
+                    file.write(json.dumps(asdict(kept[size, centres])) + "\n")
+        yield kept[size, centres]
+
+
 def exponent(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
     """The power p and the factor a of a Â· n^p, by least squares on logarithms."""
     power, factor = np.polyfit(np.log(sizes), np.log(values), 1)
@@ -240,6 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--source", help="a log as for `perennial replay`")
     parser.add_argument("--store", type=Path, help="takes the log")
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--costs", type=Path, help="keeps a line for each fit, and is read first")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.source is not None and given.store is None:
@@ -257,10 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(width=110)
     asked = [(size, None) for size in given.rows]
     asked += [(size, m) for m in given.centres for size in (*given.rows, *given.more_rows)]
-    costs = []
-    for size, centres in asked:
-        costs.append(measure_apart(size, centres, given))
-        console.print(costs[-1], style="dim")
+    costs = list(measure_all(asked, given, console))
     show(costs, given.fit_from, console)
     if given.plot is not None:
         plot(costs, given.fit_from, given.plot)

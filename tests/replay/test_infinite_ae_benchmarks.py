@@ -1,6 +1,5 @@
 """A small sample of the benchmarks of ∞-AE on centres."""
 
-import argparse
 import json
 
 import numpy as np
@@ -10,7 +9,8 @@ from paper_toys import write_split
 from rich.console import Console
 
 from benchmarks.infinite_ae_centres import METRICS, main, on_split, show
-from benchmarks.infinite_ae_rows import Cost, exponent, make_rows, measure, measure_apart, plot
+from benchmarks.infinite_ae_rows import Cost, exponent, make_rows, measure, plot
+from benchmarks.infinite_ae_rows import main as measure_rows
 from benchmarks.infinite_ae_rows import show as show_costs
 from stream.paper_split import read_paper_split
 
@@ -31,10 +31,14 @@ def test_a_process_of_its_own_tells_what_it_took(tmp_path):
     source.write_text(
         "user_id,item_id,timestamp\n" + "".join(f"{n % 9},{n % 7},{n}\n" for n in range(60))
     )
-    given = argparse.Namespace(cores=1, source=str(source), store=tmp_path / "log.duckdb")
-    cost = measure_apart(20, 5, given)
-    assert (cost.rows, cost.centres) == (20, 5)
-    assert cost.bytes >= 0
+    options = ("--rows", "20", "--more-rows", "--centres", "--costs", str(tmp_path / "costs"))
+    options += ("--source", str(source), "--store", str(tmp_path / "log.duckdb"))
+    measure_rows(options)
+    (line,) = (tmp_path / "costs").read_text().splitlines()
+    cost = Cost(**json.loads(line))
+    assert (cost.rows, cost.centres) == (20, None)
+    measure_rows(options)
+    assert (tmp_path / "costs").read_text().splitlines() == [line], "nothing is measured twice"
 
 
 def test_powers_are_fitted_and_drawn(tmp_path, capsys):
