@@ -139,9 +139,9 @@ def _estimate_on_centres(sizes: FitSizes, num_rows: int, num_centres: int) -> in
     # The rows given, kept and held out of, with what draws from them; the blocks are one tile each.
     sparse = 8 * 8 * entries + 8 * 4 * d
     # K of the centres, A, and a factor that is made beside the last one.
-    squares = 8 * 4 * m * m
+    squares = 8 * 5 * m * m
     block = min(SCORE_ROWS, num_rows)
-    features = 8 * 4 * block * m
+    features = 8 * 6 * block * m
     # What popular items add to B at a time, and the items and rows that are kept dense.
     head = itemsize * m * sizes.num_popular + 8 * (m + 2 * block) * sizes.num_popular
     scores = 3 * 4 * block * d
