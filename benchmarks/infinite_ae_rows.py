@@ -37,6 +37,9 @@ PER_USER = 165
 REG = 5.0
 CONTEXTS = 1_000
 
+LOOKS = (("#000000", "o"), ("#0072b2", "s"), ("#e69f00", "^"), ("#cc79a7", "D"))
+"""A colour and a marker for each solver, told apart by the colour-blind too."""
+
 Centres = int | None
 """m, or `None` for the exact solver."""
 
@@ -219,7 +222,7 @@ def plot(costs: Sequence[Cost], fit_from: int, path: Path) -> None:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     time_axis, memory_axis = figure.subplots(1, 2)
     for number, (name, line) in enumerate(lines(costs).items()):
-        colour = f"C{number}"
+        colour, marker = LOOKS[number % len(LOOKS)]
         sizes = [cost.rows for cost in line]
         for axis, values in (
             (time_axis, [cost.seconds for cost in line]),
@@ -233,7 +236,7 @@ def plot(costs: Sequence[Cost], fit_from: int, path: Path) -> None:
                 label = f"{name}: n^{power:.2f}"
                 fitted = [factor * size**power for size in ends]
                 axis.plot(ends, fitted, "--", color=colour, linewidth=1)
-            axis.plot(sizes, values, "o", color=colour, markersize=5, label=label)
+            axis.plot(sizes, values, marker, color=colour, markersize=5, label=label)
     for axis, title in (
         (time_axis, "processor seconds, one λ"),
         (memory_axis, "peak memory of the fit, MiB"),
