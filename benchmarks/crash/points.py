@@ -35,7 +35,7 @@ ALL_PHASES = frozenset({*PHASES.values(), ELSEWHERE})
 _FUNCTIONS = (
     "shutil.copyfile",
     "storage.artifacts.write_synced",
-    "memory.distill.save_progress",
+    "memory.work.save_progress",
     "memory.distill_memory._Spoken.step",
     "models.infinite_ae.InfiniteAE.fit",
     "models.mvae.MVAE.fit",
