@@ -190,8 +190,10 @@ def on_log(arguments: argparse.Namespace, console: Console) -> list[Judged]:
             for metric, users in zip(METRICS, told.pop("values"), strict=True)
         }
         found.append(Judged(name_of(count), values, **told))
+        means = ", ".join(f"{m}@{k} {users.mean():.2f}" for (m, k), users in values.items())
         console.print(
-            f"{found[-1].name}: {found[-1].report['rows_used']:,} rows, {found[-1].seconds:.0f} s",
+            f"{found[-1].name}: {found[-1].report['rows_used']:,} rows, {found[-1].seconds:.0f} s, "
+            f"peak {found[-1].peak / 2**30:.2f} GiB, {means}",
             style="dim",
             highlight=False,
         )

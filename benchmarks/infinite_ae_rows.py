@@ -67,7 +67,7 @@ def make_rows(num_rows: int, num_items: int = NUM_ITEMS, seed: int = 0) -> csr_a
     """Binary rows; each has items of its own taste among all, popular ones first."""
     generator = np.random.default_rng(seed)
     lengths = np.minimum(generator.geometric(1 / PER_USER, num_rows), num_items // 4)
-    # The cube of a uniform number: a few items have most of the entries.
+    # A power of a uniform number: a few items have most of the entries.
     skew = np.repeat(generator.uniform(1.5, 4.0, num_rows), lengths)
     items = (num_items * generator.random(int(lengths.sum())) ** skew).astype(np.int32)
     users = np.repeat(np.arange(num_rows, dtype=np.int32), lengths)
