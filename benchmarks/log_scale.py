@@ -28,7 +28,6 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from replay.live.ingesting import LiveRequest, take_files
 from storage.matrices import count_known_items, read_rows
 from storage.store import Store
 
@@ -117,6 +116,9 @@ def make_files(folder: Path, shape: Shape, *, as_texts: bool) -> list[Path]:
 
 def ingest(files: Sequence[Path], database: Path) -> dict[str, float]:
     """Make each file a period, as `perennial ingest` does."""
+    # It brings JAX, which the other processes are not to hold.
+    from replay.live.ingesting import LiveRequest, take_files
+
     began = time.perf_counter()
     with Store.open(database) as store:
         for _ in take_files(store, files, LiveRequest(train=False)):

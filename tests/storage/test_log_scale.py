@@ -24,32 +24,42 @@ from storage.store import Store
 SHAPE = Shape.of(5000)
 
 
-@pytest.mark.parametrize("as_texts", [False, True])
-def test_seventeen_seeded_files_become_seventeen_periods(tmp_path, as_texts):
-    files = make_files(tmp_path / "a", SHAPE, as_texts=as_texts)
-    again = make_files(tmp_path / "b", SHAPE, as_texts=as_texts)
+@pytest.fixture(scope="module", params=["integers", "texts"])
+def made(request, tmp_path_factory):
+    """The files, and a store of them that they were given to backwards."""
+    folder = tmp_path_factory.mktemp(request.param)
+    files = make_files(folder / "files", SHAPE, as_texts=request.param == "texts")
+    assert ingest(files[::-1], folder / "ours.duckdb")["seconds"] > 0
+    return files, folder / "ours.duckdb"
+
+
+def test_the_seed_decides_each_file(made, tmp_path):
+    files, _ = made
+    as_texts = pq.read_schema(files[0]).field("user_id").type == "string"
+    again = make_files(tmp_path / "again", SHAPE, as_texts=as_texts)
     hashes = [hashlib.sha256(file.read_bytes()).digest() for file in files]
     assert hashes == [hashlib.sha256(file.read_bytes()).digest() for file in again]
     assert len(set(hashes)) == NUM_PERIODS
     sizes = [pq.read_metadata(file).num_rows for file in files]
-    assert sum(sizes) == SHAPE.rows
     assert sizes == [SHAPE.period_rows(number) for number in range(1, NUM_PERIODS + 1)]
-    assert ingest(files[::-1], tmp_path / "ours.duckdb")["seconds"] > 0
-    with Store.open(tmp_path / "ours.duckdb", read_only=True) as store:
+    assert sum(sizes) == SHAPE.rows
+
+
+def test_each_file_is_a_period(made):
+    files, database = made
+    with Store.open(database, read_only=True) as store:
         periods = list_periods(store)
     assert [one.source for one in periods] == [file.name for file in files]
+    found = run_fresh("read", database, MEASURED)
+    assert 0 < found["users"] <= found["cells"] <= periods[MEASURED - 1].interactions
+    assert found["peak"] > 0
     assert 0.99 * SHAPE.rows < sum(one.interactions for one in periods) <= SHAPE.rows
-    assert copy(files, tmp_path / "theirs.duckdb")["seconds"] > 0
+
+
+def test_copy_takes_all_rows(made, tmp_path):
+    assert copy(made[0], tmp_path / "theirs.duckdb")["seconds"] > 0
     with duckdb.connect(tmp_path / "theirs.duckdb", read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM log").fetchall() == [(SHAPE.rows,)]
-
-
-def test_a_fresh_process_reads_one_period(tmp_path):
-    files = make_files(tmp_path / "a", SHAPE, as_texts=False)
-    ingest(files, tmp_path / "s.duckdb")
-    found = run_fresh("read", tmp_path / "s.duckdb", MEASURED)
-    assert 0 < found["users"] <= found["cells"] <= SHAPE.period_rows(MEASURED)
-    assert found["peak"] > 0
 
 
 def test_growth_is_told_and_drawn(tmp_path):
