@@ -182,6 +182,7 @@ def on_log(arguments: argparse.Namespace, console: Console) -> list[Judged]:
         command = [sys.executable, "-m", "benchmarks.infinite_ae_centres", "log"]
         command += [arguments.source, "--store", str(arguments.store)]
         command += ["--cut", arguments.cut, "--memory-limit", str(arguments.memory_limit)]
+        command += [] if arguments.reg is None else ["--reg", str(arguments.reg)]
         command += ["--child", "exact" if count is None else str(count)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
         told = json.loads(done.stdout.splitlines()[-1])
@@ -214,7 +215,7 @@ def fit_on_log(arguments: argparse.Namespace) -> dict[str, Json]:
         progress=lambda text: print(text, file=sys.stderr),
     )
     began = time.process_time()
-    model = InfiniteAE(centres=count).fit(rows, options)
+    model = InfiniteAE(centres=count, reg=arguments.reg).fit(rows, options)
     seconds = time.process_time() - began
     values = values_of(model, evaluation)
     return {
@@ -269,6 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     log.add_argument("--cut", default="files")
     log.add_argument("--centres", nargs="+", type=int, default=[1000, 2000])
     log.add_argument("--memory-limit", type=int, default=2 << 30, help="bytes")
+    log.add_argument("--reg", type=float, help="λ; chosen by validation if not given")
     log.add_argument("--child", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     console = Console(width=140)
