@@ -11,7 +11,6 @@ import argparse
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array
 
+from benchmarks.scaling import power_law, run_child
 from memory.distill import distill
 from memory.settings import DistillSettings
 from memory.summary import Summary
@@ -222,11 +222,6 @@ def say_of_mvae(num_items: int, users: int) -> str:
     return "trained"
 
 
-def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
-    """B of seconds = a · sizes^b, by least squares on the logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
-
-
 def draw(found: dict[int, dict[str, float]], path: Path) -> None:
     """Distillation time against |I|."""
     import matplotlib.pyplot as plt
@@ -239,7 +234,7 @@ def draw(found: dict[int, dict[str, float]], path: Path) -> None:
         ("products", "one step's dense products, wall time", "^"),
     ):
         values = [found[size][name] for size in sizes]
-        power = f", ~|I|^{exponent(sizes, values):.2f}" if len(sizes) > 1 else ""
+        power = f", ~|I|^{power_law(sizes, values)[0]:.2f}" if len(sizes) > 1 else ""
         style = "--" if name == "products" else "-"
         axes.plot(sizes, values, style, marker=marker, label=label + power)
     axes.set_xscale("log")
@@ -249,16 +244,6 @@ def draw(found: dict[int, dict[str, float]], path: Path) -> None:
     figure.legend(loc="outside upper center")
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=130)
-
-
-def run_apart(num_items: int, options: Sequence[str]) -> dict[str, float]:
-    """Measure in a fresh process, whose peak is its own."""
-    command = [sys.executable, "-m", "benchmarks.catalogue_scale", *options]
-    done = subprocess.run(  # noqa: S603  # our own interpreter and numbers
-        [*command, "--child", str(num_items)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return measured
 
 
 def read_results(path: Path, options: Sequence[str]) -> dict[int, dict[str, float]]:
@@ -341,7 +326,7 @@ def main(words: Sequence[str] | None = None) -> None:
     found = {} if arguments.results is None else read_results(arguments.results, options)
     for size in arguments.items:
         if size not in found:
-            found[size] = run_apart(size, options)
+            found[size] = run_child("catalogue_scale", *options, "--child", size)
             console.print(size, found[size])
         if arguments.results is not None:
             kept = {"options": options, "sizes": found}
@@ -349,7 +334,7 @@ def main(words: Sequence[str] | None = None) -> None:
     found = dict(sorted(found.items()))
     show(found, console)
     if len(found) > 1:
-        power = exponent(list(found), [each["processor"] for each in found.values()])
+        power = power_law(list(found), [each["processor"] for each in found.values()])[0]
         console.print(f"processor seconds of a distillation grow as |I|^{power:.2f}")
     console.print(f"MVAE: {say_of_mvae(max(found), arguments.users)}")
     if arguments.plot:

@@ -8,8 +8,6 @@ b·μ + (μ + b)·|I| float32 numbers; the number of arrays of that size should 
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import time
 
 import jax
@@ -18,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array
 
+from benchmarks.scaling import run_child
 from memory.distill import distill
 from memory.settings import DistillSettings
 from models.protocol import TrainingRows
@@ -79,12 +78,8 @@ def main() -> None:
     for column in ("items", "arrays of", "host GiB", "arrays", "device GiB", "seconds"):
         table.add_column(column, justify="right")
     for num_items in arguments.items:
-        options = ["--users", str(arguments.users), "--steps", str(arguments.steps)]
-        command = [sys.executable, "-m", "benchmarks.distill_memory", *options]
-        done = subprocess.run(  # noqa: S603  # our own interpreter and numbers
-            [*command, "--child", str(num_items)], check=True, capture_output=True, text=True
-        )
-        found = json.loads(done.stdout.splitlines()[-1])
+        options = ("--users", arguments.users, "--steps", arguments.steps)
+        found = run_child("distill_memory", *options, "--child", num_items)
         unit = 4 * (512 * arguments.users + (512 + arguments.users) * num_items)
         table.add_row(
             f"{num_items:,}",

@@ -16,7 +16,6 @@ others use, `OPENBLAS_NUM_THREADS=1` keeps its threads from waiting for each oth
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from rich.table import Table
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 
+from benchmarks.scaling import run_child
 from models.fitted_nystrom import FittedNystromAE
 from models.infinite_ae import InfiniteAE
 from models.nystrom import NormalEquations, blocks_of
@@ -179,13 +179,11 @@ def on_log(arguments: argparse.Namespace, console: Console) -> list[Judged]:
     """Every solver on the last period of a log, in processes of their own."""
     found = []
     for count in (None, *arguments.centres):
-        command = [sys.executable, "-m", "benchmarks.infinite_ae_centres", "log"]
-        command += [arguments.source, "--store", str(arguments.store)]
-        command += ["--cut", arguments.cut, "--memory-limit", str(arguments.memory_limit)]
-        command += [] if arguments.reg is None else ["--reg", str(arguments.reg)]
-        command += ["--child", "exact" if count is None else str(count)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
-        told = json.loads(done.stdout.splitlines()[-1])
+        words = ["log", arguments.source, "--store", arguments.store, "--cut", arguments.cut]
+        words += ["--memory-limit", arguments.memory_limit]
+        words += [] if arguments.reg is None else ["--reg", arguments.reg]
+        words += ["--child", "exact" if count is None else count]
+        told = run_child("infinite_ae_centres", *words)
         values = {
             metric: np.asarray(users)
             for metric, users in zip(METRICS, told.pop("values"), strict=True)

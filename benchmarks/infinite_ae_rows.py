@@ -14,8 +14,6 @@ they are those of a log's users, in order, as often over as it takes.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_array, vstack
 
+from benchmarks.scaling import power_law, run_child
 from models.infinite_ae import InfiniteAE
 from models.protocol import FitOptions, TrainingRows
 from replay.opening import LogRequest, open_log
@@ -134,16 +133,12 @@ def _status(name: str) -> int:
 
 def measure_apart(num_rows: int, centres: Centres, arguments: argparse.Namespace) -> Cost:
     """`measure` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.infinite_ae_rows", "--child", str(num_rows)]
-    command += ["--centres", *([] if centres is None else [str(centres)])]
-    command += ["--cores", str(arguments.cores)]
+    words = ["--child", num_rows, "--centres", *([] if centres is None else [centres])]
+    words += ["--cores", arguments.cores]
     if arguments.source is not None:
-        command += ["--source", arguments.source, "--store", str(arguments.store)]
+        words += ["--source", arguments.source, "--store", arguments.store]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(arguments.cores)}
-    done = subprocess.run(  # noqa: S603  # our own interpreter and numbers
-        command, check=True, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    return Cost(**run_child("infinite_ae_rows", *words, environment=environment))
 
 
 def measure_all(
@@ -163,12 +158,6 @@ def measure_all(
                 with arguments.costs.open("a") as file:
                     file.write(json.dumps(asdict(kept[size, centres])) + "\n")
         yield kept[size, centres]
-
-
-def exponent(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float]:
-    """The power p and the factor a of a · n^p, by least squares on logarithms."""
-    power, factor = np.polyfit(np.log(sizes), np.log(values), 1)
-    return float(power), float(np.exp(factor))
 
 
 def lines(costs: Sequence[Cost]) -> Mapping[str, list[Cost]]:
@@ -206,8 +195,8 @@ def show(costs: Sequence[Cost], fit_from: int, console: Console) -> None:
         if len(late) < 2:
             continue
         sizes = [cost.rows for cost in late]
-        seconds, _ = exponent(sizes, [cost.seconds for cost in late])
-        memory, _ = exponent(sizes, [float(cost.bytes) for cost in late])
+        seconds, _ = power_law(sizes, [cost.seconds for cost in late])
+        memory, _ = power_law(sizes, [float(cost.bytes) for cost in late])
         console.print(
             f"{name}: time ~ n^{seconds:.2f}, memory ~ n^{memory:.2f} "
             f"from {sizes[0]:,} to {sizes[-1]:,} rows",
@@ -232,7 +221,7 @@ def plot(costs: Sequence[Cost], fit_from: int, path: Path) -> None:
             label = name
             if len(late) > 1:
                 ends = [sizes[place] for place in late]
-                power, factor = exponent(ends, [values[place] for place in late])
+                power, factor = power_law(ends, [values[place] for place in late])
                 label = f"{name}: n^{power:.2f}"
                 fitted = [factor * size**power for size in ends]
                 axis.plot(ends, fitted, "--", color=colour, linewidth=1)

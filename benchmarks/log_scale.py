@@ -12,12 +12,11 @@ period is read from the large store, and from one that holds nothing but that pe
 import argparse
 import contextlib
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.scaling import power_law, run_child
 from storage.matrices import count_known_items, read_rows
 from storage.store import Store
 
@@ -172,12 +172,8 @@ def _peak_bytes() -> int:
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
-def run_fresh(*words: object) -> dict[str, Any]:
-    """Do one piece of work in a new process; what it found, and its peak."""
-    command = [sys.executable, "-m", "benchmarks.log_scale", "--child", *map(str, words)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)  # noqa: S603
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+run_fresh = partial(run_child, "log_scale", "--child")
+"""Does one piece of `work` in a new process; what it found, and its peak."""
 
 
 def work(words: Sequence[str]) -> dict[str, Any]:
@@ -267,17 +263,13 @@ def add_size(table: Table, one: Measured) -> None:
         )
 
 
-def fit_exponent(rows: Sequence[int], seconds: Sequence[float]) -> float:
-    """The slope between the logarithms, by least squares: 1 is linear."""
-    return float(np.polyfit(np.log(rows), np.log(seconds), 1)[0])
-
-
 def describe_growth(rows: Sequence[int], seconds: Sequence[float]) -> str:
     """The exponent over all sizes, and over the last two, where what does not grow is little."""
     if len(rows) < 2:
         return "one size"
-    last = fit_exponent(rows[-2:], seconds[-2:])
-    return f"rows^{last:.2f} at last, rows^{fit_exponent(rows, seconds):.2f} over all"
+    last, _ = power_law(rows[-2:], seconds[-2:])
+    whole, _ = power_law(rows, seconds)
+    return f"rows^{last:.2f} at last, rows^{whole:.2f} over all"
 
 
 def draw(found: Sequence[Measured], path: Path) -> None:

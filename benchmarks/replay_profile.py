@@ -32,17 +32,23 @@ class Sampler:
 
     Attributes:
         thread: whose stack.
-        functions: looks by innermost function of ours.
-        lines: looks by that function and the line it stood at.
+        lines: looks by innermost function of ours and the line it stood at.
         stacks: looks by the whole stack of our functions, outermost first.
     """
 
     thread: int
-    functions: Counter[str] = field(default_factory=Counter)
     lines: Counter[str] = field(default_factory=Counter)
     stacks: Counter[tuple[str, ...]] = field(default_factory=Counter)
     looks: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def functions(self) -> Counter[str]:
+        """Looks by innermost function of ours."""
+        totals: Counter[str] = Counter()
+        for stack, looks in self.stacks.items():
+            totals[stack[-1]] += looks
+        return totals
 
     def run(self) -> None:
         """Look, and sleep."""
@@ -66,7 +72,6 @@ class Sampler:
                 stack.append(name)
             frame = frame.f_back
         if stack:
-            self.functions[stack[0]] += 1
             self.lines[line] += 1
             self.stacks[tuple(reversed(stack))] += 1
 

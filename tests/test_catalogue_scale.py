@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.catalogue_scale import exponent, main, make_period, measure, parse
+from benchmarks.catalogue_scale import main, make_period, measure, parse
+from benchmarks.scaling import power_law
 
 
 def test_a_period_is_seeded_and_nearly_all_items_occur():
@@ -29,7 +30,7 @@ def test_one_size_is_measured_and_recommended_from():
 
 def test_the_exponent_of_a_power_is_found():
     sizes = [10, 100, 1000]
-    assert exponent(sizes, [3 * size**0.8 for size in sizes]) == pytest.approx(0.8)
+    assert power_law(sizes, [3 * size**0.8 for size in sizes])[0] == pytest.approx(0.8)
 
 
 def test_the_command_shows_its_tables_and_what_mvae_says(monkeypatch, tmp_path, capsys):
@@ -41,7 +42,7 @@ def test_the_command_shows_its_tables_and_what_mvae_says(monkeypatch, tmp_path, 
         ),
         2.0,
     )
-    monkeypatch.setattr("benchmarks.catalogue_scale.run_apart", lambda *_: found)
+    monkeypatch.setattr("benchmarks.catalogue_scale.run_child", lambda *_: found)
     plot, results = tmp_path / "plot.png", tmp_path / "results.json"
     main(["--items", "2000000", "--results", str(results)])
     capsys.readouterr()

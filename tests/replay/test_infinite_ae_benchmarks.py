@@ -9,9 +9,10 @@ from paper_toys import write_split
 from rich.console import Console
 
 from benchmarks.infinite_ae_centres import METRICS, main, on_split, show
-from benchmarks.infinite_ae_rows import Cost, exponent, make_rows, measure, plot
+from benchmarks.infinite_ae_rows import Cost, make_rows, measure, plot
 from benchmarks.infinite_ae_rows import main as measure_rows
 from benchmarks.infinite_ae_rows import show as show_costs
+from benchmarks.scaling import power_law
 from stream.paper_split import read_paper_split
 
 
@@ -43,7 +44,7 @@ def test_a_process_of_its_own_tells_what_it_took(tmp_path):
 
 def test_powers_are_fitted_and_drawn(tmp_path, capsys):
     sizes = [1000, 2000, 4000]
-    power, factor = exponent(sizes, [3 * size**1.5 for size in sizes])
+    power, factor = power_law(sizes, [3 * size**1.5 for size in sizes])
     assert (power, factor) == (pytest.approx(1.5), pytest.approx(3))
     costs = [Cost(size, None, size**2 / 1e6, 1.0, size**2) for size in sizes]
     costs += [Cost(size, 100, size / 1e3, 1.0, size) for size in (*sizes, 8000)]

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from made_studies import assert_counted_once, figures_of
 from toys import fill, write_log
 
 from replay.config import ModelChoice, ReplayConfig
 from replay.progress import CellFinished
 from replay.study.continual import ContinualStudy, StudyRuns, run_continual
 from storage.errors import UserError
-from storage.runs import list_runs, read_cells, read_judged_users, read_run, read_user_figures
+from storage.runs import list_runs, read_cells, read_run
 from storage.store import Store
 from stream.held_out import HeldOutUsers
 
@@ -64,20 +65,12 @@ class Told:
 
 def figures(path: Path, runs: StudyRuns) -> dict:
     """All that must be the same however a study came about."""
-    found = {}
     with Store.open(path) as store:
-        for which in (runs.main, runs.transfer):
-            judged, by_user = read_judged_users(store, which), read_user_figures(store, which)
-            for cell in read_cells(store, which):
-                name = (which == runs.main, cell.strategy, cell.fit_period, cell.eval_period)
-                found[name] = (
-                    cell.key,
-                    [(one.metric, one.k, one.value, one.num_users) for one in cell.figures],
-                    judged[cell.evaluation_key].users.tolist(),
-                    [one.values.tolist() for one in by_user[cell.key]],
-                    {key: value for key, value in cell.fit_report.items() if key != "seconds"},
-                )
-    return found
+        return {
+            (which == runs.main, *name): found
+            for which in (runs.main, runs.transfer)
+            for name, found in figures_of(store, which).items()
+        }
 
 
 def assert_whole(path: Path, runs: StudyRuns) -> None:
@@ -86,17 +79,7 @@ def assert_whole(path: Path, runs: StudyRuns) -> None:
     with Store.open(path) as store:
         assert len(read_cells(store, runs.main)) == num_fits
         assert len(read_cells(store, runs.transfer)) == num_fits * NUM_PERIODS
-        ((cells, keys),) = store.rows("SELECT count(*), count(DISTINCT cell_key) FROM cells")
-        assert cells == keys == num_fits * (1 + NUM_PERIODS)
-        ((twice,),) = store.rows(
-            "SELECT count(*) FROM (SELECT cell_key, ordinal FROM figures"
-            " GROUP BY ALL HAVING count(*) > 1)"
-        )
-        assert twice == 0
-        kept = {name for (name,) in store.rows("SELECT file FROM model_files")}
-        assert kept == {one.name for one in store.models_folder.iterdir()}
-        assert len(kept) == 2, "of the newest fit of each chain that follows"
-    assert not path.with_name(path.name + ".study").exists()
+    assert_counted_once(path, num_fits * (1 + NUM_PERIODS), num_models=2)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from command_line import call_well
+from made_studies import assert_counted_once, figures_of
 from paper_toys import write_split
 from toys import fill, write_log
 
@@ -26,7 +27,6 @@ from replay.study.engines.ray_cluster import OWN_WAYS
 from replay.study.engines.registry import open_engine
 from replay.study.worker import Request
 from storage.errors import UserError
-from storage.runs import read_cells, read_judged_users, read_user_figures
 from storage.store import Store
 
 pytestmark = [
@@ -104,30 +104,11 @@ def alone(tmp_path_factory, log_store):
 
 def figures(path: Path, run_id: int) -> dict:
     """All that must be the same wherever it was made; every cell of the store, counted."""
+    assert_counted_once(path, NUM_CELLS, num_models=1)
     with Store.open(path) as store:
-        cells = read_cells(store, run_id)
-        judged, by_user = read_judged_users(store, run_id), read_user_figures(store, run_id)
-        ((rows, keys),) = store.rows("SELECT count(*), count(DISTINCT cell_key) FROM cells")
-        assert rows == keys == len(cells) == NUM_CELLS
-        ((twice,),) = store.rows(
-            "SELECT count(*) FROM (SELECT cell_key, ordinal FROM figures"
-            " GROUP BY ALL HAVING count(*) > 1)"
-        )
-        assert twice == 0
-        kept = {name for (name,) in store.rows("SELECT file FROM model_files")}
-        assert kept == {one.name for one in store.models_folder.iterdir()}
-        assert len(kept) == 1, "of the newest fit of the chain that follows"
-    assert not path.with_name(path.name + ".study").exists()
-    return {
-        (cell.strategy, cell.fit_period): (
-            cell.key,
-            [(one.metric, one.k, one.value, one.num_users) for one in cell.figures],
-            judged[cell.evaluation_key].users.tolist(),
-            [one.values.tolist() for one in by_user[cell.key]],
-            {key: value for key, value in cell.fit_report.items() if key != "seconds"},
-        )
-        for cell in cells
-    }
+        found = figures_of(store, run_id)
+    assert len(found) == NUM_CELLS
+    return found
 
 
 def node_of(cluster, pid):
