@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from models.padding import round_up
 from storage.parallel import run_all
 
 BLOCK = 4096
@@ -38,7 +39,7 @@ class ItemBlocks:
     @property
     def num_padded(self) -> int:
         """Items, padded to whole blocks."""
-        return BLOCK * max(1, -(-int(self.rows.shape[1]) // BLOCK))
+        return round_up(int(self.rows.shape[1]), BLOCK)
 
     @cached_property
     def _blocks(self) -> list[csr_array]:

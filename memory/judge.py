@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from memory.objective import inner_products, ridged_gram, support_shares
+from models.padding import round_up
 from models.validation import HoldOut, validation_score
 
 _BLOCK_CELLS = 2**23
@@ -70,7 +72,11 @@ class Judge:
             return float("nan"), self.regs[len(self.regs) // 2]
         if self._best is None:
             self._best = len(self.regs) // 2
-        met = self._meet_sparse(support) if isinstance(support, csr_array) else self._meet(support)
+        met: _Met
+        if isinstance(support, csr_array):
+            met = _SparseMet.of(support, self.held.contexts, self.num_items)
+        else:
+            met = _DenseMet.of(support, self.held.contexts, self.num_items)
         scores = {self._best: self._score(met, self._best)}
         for direction in (-1, 1):
             place = self._best + direction
@@ -83,83 +89,109 @@ class Judge:
         return scores[self._best], self.regs[self._best]
 
     def _score(self, met: "_Met", place: int) -> float:
-        blocks = self._blocks(met, self.regs[place])
+        blocks = met.score_blocks(self.regs[place])
         return validation_score(blocks, self.held, "HR", k=100, tie_seed=self.tie_seed)
 
-    def _meet(self, support: Array) -> "_Met":
-        """A support on the device and the contexts, made dense block by block."""
-        contexts = self.held.contexts
+
+class _Met(Protocol):
+    """What a support and the contexts have in common, which every λ goes on from."""
+
+    def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
+        """Scores of all contexts; a block may be overwritten by the next."""
+        ...
+
+
+@dataclass(frozen=True)
+class _DenseMet:
+    """A support on the device, and contexts made dense block by block.
+
+    Attributes:
+        support: `(μ, i)`.
+        inner: `(μ, μ)` inner products of the support with itself.
+        blocks: for each block of contexts `(b, μ)` inner products with the support, `(b,)` |x|².
+        shape: of the contexts; the blocks have padding.
+        num_items: d of the kernel.
+    """
+
+    support: Array
+    inner: Array
+    blocks: tuple[tuple[Array, Array], ...]
+    shape: tuple[int, int]
+    num_items: int
+
+    @classmethod
+    def of(cls, support: Array, contexts: csr_array, num_items: int) -> "_DenseMet":
+        """Take the inner products."""
         count, width = contexts.shape
         # Few sizes, so that few are compiled.
-        size = min(-(-count // 256) * 256, max(1, _BLOCK_CELLS // support.shape[1]))
-        met = _Met(support, inner_products(support), [], [], [])
+        size = min(round_up(count, 256), max(1, _BLOCK_CELLS // support.shape[1]))
+        blocks = []
         for start in range(0, count, size):
             rows = contexts[start : start + size].toarray()
             block = np.zeros((size, support.shape[1]), dtype=np.float32)
             block[: len(rows), :width] = rows
-            cross, squares = _meet_block(jnp.asarray(block), support)
-            met.add(cross, squares, len(rows))
-        return met
+            blocks.append(_meet_block(jnp.asarray(block), support))
+        return cls(support, inner_products(support), tuple(blocks), contexts.shape, num_items)
 
-    def _meet_sparse(self, support: csr_array) -> "_Met":
-        """A sparse support and all contexts."""
-        contexts = self.held.contexts
-        squares = np.asarray((contexts**2).sum(axis=1)).ravel()
-        inner = jnp.asarray((support @ support.T).toarray())
-        met = _Met(support, inner, [], [], [])
-        cross = jnp.asarray((contexts @ support.T).toarray())
-        met.add(cross, jnp.asarray(squares), contexts.shape[0])
-        return met
-
-    def _blocks(self, met: "_Met", reg: float) -> Iterator[NDArray[np.float32]]:
-        """Scores of all contexts; a block of a sparse support is overwritten by the next."""
-        for cross, squares, count in zip(met.cross, met.squares, met.counts, strict=True):
-            shares = _shares(cross, met.inner, squares, reg, float(self.num_items))
-            if isinstance(met.support, csr_array):
-                yield from _sparse_scores(np.asarray(shares)[:count], met.support)
-            else:
-                scores = np.asarray(_scores(shares, met.support))
-                yield scores[:count, : self.held.contexts.shape[1]]
+    def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
+        """As `_Met` has it."""
+        left, width = self.shape
+        for cross, squares in self.blocks:
+            shares = _shares(cross, self.inner, squares, reg, float(self.num_items))
+            scores = np.asarray(_scores(shares, self.support))[:left, :width]
+            left -= len(scores)
+            yield scores
 
 
 @dataclass(frozen=True)
-class _Met:
-    """Inner products of a support with itself and the contexts, which every λ goes on from.
+class _SparseMet:
+    """A sparse support, whose scores are 0 where it has no entry, and all contexts.
 
     Attributes:
-        support: `(μ, i)`.
-        inner: `(μ, μ)`.
-        cross: for each block of contexts `(b, μ)`.
-        squares: for each block `(b,)`, |x|².
-        counts: contexts in each block; the others are padding.
+        cross: `(n, μ)` inner products of the contexts with the support.
+        inner: `(μ, μ)` of the support with itself.
+        squares: `(n,)` |x|² of the contexts.
+        columns: `(c,)` where the support has entries.
+        values: `(μ, c)` the support there.
+        shape: of the contexts.
+        num_items: d of the kernel.
     """
 
-    support: Array | csr_array
-    inner: Array
-    cross: list[Array]
-    squares: list[Array]
-    counts: list[int]
+    cross: NDArray[np.float32]
+    inner: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    columns: NDArray[np.integer[Any]]
+    values: NDArray[np.float32]
+    shape: tuple[int, int]
+    num_items: int
 
-    def add(self, cross: Array, squares: Array, count: int) -> None:
-        """One more block."""
-        self.cross.append(cross)
-        self.squares.append(squares)
-        self.counts.append(count)
+    @classmethod
+    def of(cls, support: csr_array, contexts: csr_array, num_items: int) -> "_SparseMet":
+        """Take the inner products."""
+        columns = np.unique(support.indices)
+        return cls(
+            cross=(contexts @ support.T).toarray(),
+            inner=(support @ support.T).toarray(),
+            squares=np.asarray((contexts**2).sum(axis=1)).ravel(),
+            columns=columns,
+            values=support[:, columns].toarray(),
+            shape=contexts.shape,
+            num_items=num_items,
+        )
 
-
-def _sparse_scores(
-    shares: NDArray[np.float32], support: csr_array
-) -> Iterator[NDArray[np.float32]]:
-    """Scores from shares, which are 0 where the support has no entry."""
-    columns = np.unique(support.indices)
-    values = support[:, columns].toarray()
-    size = max(1, _BLOCK_CELLS // support.shape[1])
-    # One array for all blocks: making its zeros anew costs as much as the scores.
-    scores = np.zeros((size, support.shape[1]), dtype=np.float32)
-    for start in range(0, len(shares), size):
-        part = shares[start : start + size]
-        scores[: len(part), columns] = part @ values
-        yield scores[: len(part)]
+    def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
+        """As `_Met` has it."""
+        shares = np.asarray(
+            _shares(self.cross, self.inner, self.squares, reg, float(self.num_items))
+        )
+        count, width = self.shape
+        size = max(1, _BLOCK_CELLS // width)
+        # One array for all blocks: making its zeros anew costs as much as the scores.
+        scores = np.zeros((size, width), dtype=np.float32)
+        for start in range(0, count, size):
+            part = shares[start : start + size]
+            scores[: len(part), self.columns] = part @ self.values
+            yield scores[: len(part)]
 
 
 @jax.jit

@@ -8,6 +8,8 @@ import numpy as np
 from jax import Array
 from scipy.sparse import csr_array
 
+from models.padding import round_up
+
 _WIDTH_STEP = 64
 """Rows are padded to a multiple of this, so that buffers differ in few shapes."""
 
@@ -33,7 +35,7 @@ class ResidentRows:
         """
         lengths = np.diff(rows.indptr)
         longest = int(lengths.max()) if len(lengths) else 0
-        width = _WIDTH_STEP * max(1, -(-longest // _WIDTH_STEP))
+        width = round_up(longest, _WIDTH_STEP)
         filled = np.arange(width) < lengths[:, None]
         items = np.zeros((len(lengths), width), dtype=np.int32)
         weights = np.zeros((len(lengths), width), dtype=np.float32)

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from memory.judge import Judge
 from memory.outer_step import State, Users, start_state
 from memory.parametrisation import PARAMETRISATIONS
 from memory.settings import DistillSettings
+from models.padding import next_power, round_up
 from models.validation import HoldOut
 from stream.seeds import derive_seed
 
@@ -88,7 +90,7 @@ class Task:
     @property
     def batch(self) -> int:
         """Users in a step: the batch asked for, or a power of two that all users fit in."""
-        return min(self.settings.batch_size, 1 << (self.num_users - 1).bit_length())
+        return min(self.settings.batch_size, next_power(self.num_users))
 
     @property
     def resident(self) -> int:
@@ -117,7 +119,7 @@ class Task:
         """Whether every user is resident, so that they never change."""
         return self.resident >= self.num_users
 
-    @property
+    @cached_property
     def row_sum(self) -> float:
         """The mean row sum of the data."""
         return float(max(self.narrow.sum(axis=1).mean(), 1e-6))
@@ -176,7 +178,7 @@ class Task:
 
 def padded_width(width: int) -> int:
     """The least number of columns that is compiled for and holds so many."""
-    return _WIDTH_STEP * max(1, -(-width // _WIDTH_STEP))
+    return round_up(width, _WIDTH_STEP)
 
 
 def takes_blocks(width: int, settings: DistillSettings) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from models.memory_estimate import score_rows
 from models.mesh_rows import MeshRows
 from models.protocol import Json
 from models.row_blocks import RowBlock, split_rows
+from models.scoring import score_in_parts
 from models.solver import DeviceFactor, Factor, KernelSystem
 from models.stored_rows import describe_rows, rows_to_arrays
 
@@ -58,35 +60,34 @@ class FittedInfiniteAE:
         Raises:
             ValueError: the contexts have another number of items.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
-        n, m, d = len(self.rows), contexts.shape[0], self.num_items
-        alpha = None
-        if self.placed is None and d <= n and n * d + m * d < n * m:
-            dense = self.rows.rows.T.toarray().astype(self.kernel.dtype, copy=False)
-            alpha = self.factor.solve(dense).T.astype(np.float32, copy=False)
-        for start in range(0, m, block_rows):
-            stop = min(start + block_rows, m)
-            scores = np.empty((stop - start, d), dtype=np.float32)
-            # A wide block may be few scores but many kernel values.
-            for first in range(start, stop, score_rows(d)):
-                last = min(first + score_rows(d), stop)
-                if self.placed is not None:
-                    scores[first - start : last - start] = self._score_on_devices(
-                        self.placed, contexts[first:last]
-                    )
-                    continue
-                asked = split_rows(contexts[first:last], self.rows.head_items)
-                similarity = cross_kernel(asked, self.pieces, self.kernel)
-                part = scores[first - start : last - start]
-                if alpha is None:
-                    part[:] = self.rows.combine(self.factor.solve(similarity))
-                else:
-                    np.matmul(similarity.astype(np.float32, copy=False), alpha, out=part)
-            yield scores
+        if self.placed is not None:
+            score = partial(self._score_on_devices, self.placed)
+        else:
+            score = partial(self._score_here, self._solution(contexts.shape[0]))
+        yield from score_in_parts(contexts, self.num_items, block_rows, score)
+
+    def _solution(self, num_contexts: int) -> NDArray[np.float32] | None:
+        """α `(n, d)`, where it pays for so many contexts."""
+        n, m, d = len(self.rows), num_contexts, self.num_items
+        if d > n or n * d + m * d >= n * m:
+            return None
+        dense = self.rows.rows.T.toarray().astype(self.kernel.dtype, copy=False)
+        solution: NDArray[np.float32] = self.factor.solve(dense).T.astype(np.float32, copy=False)
+        return solution
+
+    def _score_here(
+        self, solution: NDArray[np.float32] | None, contexts: csr_array
+    ) -> NDArray[np.float32]:
+        """f(x) on the host."""
+        asked = split_rows(contexts, self.rows.head_items)
+        similarity = cross_kernel(asked, self.pieces, self.kernel)
+        if solution is None:
+            return self.rows.combine(self.factor.solve(similarity))
+        scores: NDArray[np.float32] = similarity.astype(np.float32, copy=False) @ solution
+        return scores
 
     def _score_on_devices(self, placed: MeshRows, contexts: csr_array) -> NDArray[np.float32]:
-        """f(x) of at most `score_rows` contexts, which the devices share out."""
+        """f(x) on the devices, which share the contexts out."""
         assert isinstance(self.factor, DeviceFactor)  # noqa: S101
         coefficients = self.factor.solve_shared_out(placed.cross(contexts))
         return placed.combine(coefficients)[: contexts.shape[0]]

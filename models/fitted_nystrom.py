@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
+from models.blas_threads import threads_for
 from models.explaining import Explanation, compare, weigh
 from models.gram import TileKernel, cross_kernel, normalised_gram
-from models.memory_estimate import SCORE_ROWS
 from models.nystrom import Centres, NormalEquations, blocks_of, take_centres
 from models.protocol import Json, TrainingRows
+from models.scoring import score_in_parts
 from models.stored_rows import describe_rows, rows_to_arrays
 
 
@@ -22,19 +23,13 @@ class FittedNystromAE:
     """A solved ∞-AE on centres; see `models.nystrom` for the names.
 
     Attributes:
-        settings: of the recipe.
-        rows: X, with its weights.
-        chosen: `(m,)` which of them are the centres.
-        equations: A and B.
+        system: that was solved.
         factor: `(m, m)` of A + λ'I, from `NormalEquations.factorise`.
         report: λ, what validation said, which rows were used.
         replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
     """
 
-    settings: Mapping[str, Json]
-    rows: TrainingRows
-    chosen: NDArray[np.int64]
-    equations: NormalEquations
+    system: "NystromSystem"
     factor: NDArray[np.float64]
     report: Mapping[str, Json]
     replayed: NDArray[np.bool_] | None = None
@@ -42,7 +37,17 @@ class FittedNystromAE:
     @property
     def num_items(self) -> int:
         """d, on which Θ depends."""
-        return self.rows.num_items
+        return self.system.rows.num_items
+
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """`(m,)` which rows are the centres."""
+        return self.system.chosen
+
+    @property
+    def equations(self) -> NormalEquations:
+        """A and B."""
+        return self.system.equations
 
     @property
     def centres(self) -> Centres:
@@ -55,18 +60,7 @@ class FittedNystromAE:
         Raises:
             ValueError: the contexts have another number of items.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
-        right = self.equations.right
-        for start in range(0, contexts.shape[0], block_rows):
-            stop = min(start + block_rows, contexts.shape[0])
-            scores = np.empty((stop - start, self.num_items), dtype=np.float32)
-            # A wide block may be few scores but many kernel values.
-            for first in range(start, stop, SCORE_ROWS):
-                last = min(first + SCORE_ROWS, stop)
-                solved = self._solve(contexts[first:last]).astype(right.dtype, copy=False)
-                scores[first - start : last - start] = solved @ right.T
-            yield scores
+        return score_in_parts(contexts, self.num_items, block_rows, self._score)
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
@@ -80,7 +74,7 @@ class FittedNystromAE:
         """
         if context.shape != (1, self.num_items):
             raise ValueError(f"a context of shape {context.shape}, rows of {self.num_items} items")
-        centres, matrix = self.centres, self.rows.interactions
+        centres, matrix = self.centres, self.system.rows.interactions
         (solved,) = self._solve(context)
         on_kernel = centres.weigh(solved)
         coefficients = np.empty(matrix.shape[0])
@@ -89,25 +83,34 @@ class FittedNystromAE:
             part = slice(start, start + len(block))
             coefficients[part] = cross_kernel(block, centres.pieces, centres.kernel) @ on_kernel
             _, similarity[part] = compare(context, block, [block], centres.kernel)
-        coefficients *= self.rows.weights
+        coefficients *= self.system.rows.weights
         added = weigh(coefficients, matrix, items)
         return Explanation(added, similarity, matrix, self.replayed)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The rows, their weights, which are centres, and λ: A and B are summed again from them."""
+        rows, settings = self.system.rows, self.system.settings
         arrays = {
-            **rows_to_arrays(self.rows.interactions),
-            "weights": self.rows.weights,
+            **rows_to_arrays(rows.interactions),
+            "weights": rows.weights,
             "centres": self.chosen,
         }
-        return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
+        return arrays, describe_rows(self.num_items, settings, self.report, self.replayed)
+
+    def _score(self, contexts: csr_array) -> NDArray[np.float32]:
+        """`(b, num_items)` f(x)."""
+        right = self.equations.right
+        solved = self._solve(contexts).astype(right.dtype, copy=False)
+        scores: NDArray[np.float32] = (solved @ right.T).astype(np.float32, copy=False)
+        return scores
 
     def _solve(self, contexts: csr_array) -> NDArray[np.float64]:
         """`(b, m)` (A + λ'I)⁻¹ φ(x) of some contexts."""
         features = self.centres.features(self.centres.split(contexts))
         if features.size == 0:
             return features
-        solution, _ = lapack.dpotrs(self.factor, features.T, lower=1, overwrite_b=1)
+        with threads_for(len(self.factor)):
+            solution, _ = lapack.dpotrs(self.factor, features.T, lower=1, overwrite_b=1)
         solved: NDArray[np.float64] = solution.T
         return solved
 
@@ -161,10 +164,7 @@ class NystromSystem:
     def solve(self, reg: float, report: Mapping[str, Json]) -> FittedNystromAE:
         """Factorise for one λ; the models share all but their factor."""
         return FittedNystromAE(
-            settings=self.settings,
-            rows=self.rows,
-            chosen=self.chosen,
-            equations=self.equations,
+            system=self,
             factor=self.equations.factorise(reg),
             report={**report, "centres": len(self.chosen)},
             replayed=self.rows.replayed,

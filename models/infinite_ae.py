@@ -7,7 +7,7 @@ rows, which needs no n × n matrix; see `models.nystrom`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ from models.solver import DeviceSystem, KernelSystem, make_system
 from models.stored_rows import StoredFit
 from models.taught_infinite_ae import TaughtInfiniteAE, TaughtSystem
 from models.teaching import ask_teacher
-from models.validation import HoldOut, hold_out, validation_score
+from models.validation import HoldOut, hold_out
 from storage.errors import UserError
 from stream.seeds import derive_seed
 
@@ -181,40 +181,46 @@ class InfiniteAE:
         rows = held.training
         if self.centres is not None:
             on_centres = shared or self._system_on_centres(rows, options)
-            return self._judge_each(lambda reg: on_centres.solve(reg, {}), held, options)
+            return self._judge_models(lambda reg: on_centres.solve(reg, {}), held, options)
         if rows.teacher is not None:
             # The targets are not the rows, so f(x) is computed.
             taught = self._taught_system(rows, min(self.regs))
-            return self._judge_each(lambda reg: taught.solve(reg, {}), held, options)
+            return self._judge_models(lambda reg: taught.solve(reg, {}), held, options)
         if held.apart is not None:
             # Those who are judged are no training rows; these are few, as in a summary.
-            return self._judge_each(lambda reg: self._solve(rows, reg, {}, options), held, options)
+            return self._judge_models(
+                lambda reg: self._solve(rows, reg, {}, options), held, options
+            )
         others = np.setdiff1d(np.arange(rows.num_rows), held.users)
         order = np.concatenate([others, held.users])
-        interactions = rows.interactions[order]
+        interactions, weights = rows.interactions[order], rows.weights[order]
         options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
-        split, placed, system = self._system(
-            interactions, rows.weights[order], self._dtype(rows, min(self.regs))
+        lying, system = self._system(interactions, weights, self._dtype(rows, min(self.regs)))
+        return self._judge_each(
+            lambda reg: training_scores(lying, system, reg, weights, len(others)), held, options
         )
-        tie_seed = derive_seed(options.seed, "ties")
-        scores: dict[float, float] = {}
-        for reg in self.regs:
-            blocks = training_scores(
-                placed or split, system, self._effective(reg), rows.weights[order], len(others)
-            )
-            scores[reg] = validation_score(blocks, held, "HR", k=100, tie_seed=tie_seed)
-            options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
-        return scores
 
-    def _judge_each(
+    def _judge_models(
         self, solve: Callable[[float], SolvedAE], held: HoldOut, options: FitOptions
     ) -> dict[float, float]:
-        """`sweep` by the scores of a model for each λ, or what stands for it."""
+        """`sweep` by what the model for each λ, or what stands for it, says of the contexts."""
+
+        def score(reg: float) -> Iterator[NDArray[np.float32]]:
+            model = solve(reg)
+            return model.score_blocks(held.contexts, score_rows(model.num_items))
+
+        return self._judge_each(score, held, options)
+
+    def _judge_each(
+        self,
+        score: Callable[[float], Iterator[NDArray[np.float32]]],
+        held: HoldOut,
+        options: FitOptions,
+    ) -> dict[float, float]:
+        """`sweep` by the scores for each λ, or what stands for it."""
         scores: dict[float, float] = {}
         for reg in self.regs:
-            model = solve(self._effective(reg))
-            blocks = model.score_blocks(held.contexts, score_rows(model.num_items))
-            scores[reg] = judge(blocks, held, options)
+            scores[reg] = judge(score(self._effective(reg)), held, options)
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
 
@@ -335,20 +341,20 @@ class InfiniteAE:
 
     def _system(
         self, interactions: csr_array, weights: NDArray[np.float64], dtype: np.dtype[Any]
-    ) -> tuple[RowBlock, MeshRows | None, KernelSystem]:
+    ) -> tuple[RowBlock | MeshRows, KernelSystem]:
         """The rows split into head and tail, and their kernel matrix ready for any λ.
 
-        Where `models.mesh.device_mesh` names devices the rows are placed on them too.
+        Where `models.mesh.device_mesh` names devices the rows are placed on them instead.
         """
-        kernel = self._kernel(interactions.shape[1], dtype)
-        split = split_rows(interactions, popular_items(interactions))
         mesh = device_mesh()
         if mesh is not None and self.backend == "closed-form":
             placed = MeshRows.place(interactions, mesh, self._network, dtype)
-            return split, placed, DeviceSystem(placed.gram(), placed.diagonal(), weights)
+            return placed, DeviceSystem(placed.gram(), placed.diagonal(), weights)
+        kernel = self._kernel(interactions.shape[1], dtype)
+        split = split_rows(interactions, popular_items(interactions))
         gram = np.empty((len(split), len(split)), dtype=dtype)
         fill_gram(split, kernel, gram)
-        return split, None, make_system(gram, kernel.diagonal(split), weights)
+        return split, make_system(gram, kernel.diagonal(split), weights)
 
     def _solve(
         self,
@@ -367,7 +373,14 @@ class InfiniteAE:
         options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
         if rows.teacher is not None:
             return self._taught_system(rows, reg).solve(self._effective(reg), report)
-        split, placed, system = self._system(rows.interactions, rows.weights, dtype)
+        lying, system = self._system(rows.interactions, rows.weights, dtype)
+        placed = lying if isinstance(lying, MeshRows) else None
+        # What is asked for one context at a time is told on the host.
+        split = (
+            split_rows(rows.interactions, popular_items(rows.interactions))
+            if isinstance(lying, MeshRows)
+            else lying
+        )
         return FittedInfiniteAE(
             settings=self.settings,
             kernel=self._kernel(rows.num_items, dtype),

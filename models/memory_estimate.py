@@ -144,7 +144,8 @@ def _estimate_on_centres(sizes: FitSizes, num_rows: int, num_centres: int) -> in
     features = 8 * 6 * block * m
     # What popular items add to B at a time, and the items and rows that are kept dense.
     head = itemsize * m * sizes.num_popular + 8 * (m + 2 * block) * sizes.num_popular
-    scores = 3 * 4 * block * d
+    # Those of a block, and what a caller makes of them.
+    scores = 2 * 4 * min(score_rows(d), num_rows) * d
     return itemsize * m * d + sparse + squares + features + head + scores + 8 * 8 * TILE**2
 
 

@@ -39,11 +39,6 @@ def mesh_of(array: Array) -> Mesh:
     return sharding.mesh
 
 
-def round_up(count: int, step: int) -> int:
-    """The least multiple of `step` that is at least `count`, and at least `step`."""
-    return step * max(1, -(-count // step))
-
-
 def put_on_each(arrays: Tree, mesh: Mesh | None) -> Tree:
     """Arrays whole on every device of a mesh, or where they are without one."""
     if mesh is None:

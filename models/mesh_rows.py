@@ -14,8 +14,10 @@ from scipy.sparse import csr_array
 from models import mesh_products
 from models.kernel import KernelSettings, kernel_diagonal
 from models.memory_estimate import score_rows
-from models.mesh import SHARED_OUT, put_on_each, round_up
+from models.mesh import SHARED_OUT, put_on_each
 from models.mesh_products import Entries
+from models.padding import next_power, round_up
+from models.row_blocks import squared_lengths, without_twins
 
 _BLOCK_CELLS = 2**25
 """Cells of an item block that is dense."""
@@ -61,7 +63,7 @@ class MeshRows:
             settings: of the kernel.
             dtype: float32 or float64.
         """
-        rows = _canonical(rows)
+        rows = without_twins(rows)
         padded = round_up(rows.shape[0], _ROW_STEP * mesh.size)
         width = min(max(1, rows.shape[1]), max(128, _BLOCK_CELLS // padded))
         blocks = max(1, -(-rows.shape[1] // width))
@@ -69,7 +71,7 @@ class MeshRows:
         entries = Entries(*(part[0] for part in packed))
         with jax.enable_x64(dtype == np.float64):
             entries = put_on_each(entries, mesh)
-            squares = put_on_each(jnp.asarray(_squares(rows, padded, dtype)), mesh)
+            squares = put_on_each(jnp.asarray(squared_lengths(rows, padded).astype(dtype)), mesh)
         return cls(rows, mesh, settings, dtype, entries, squares, width)
 
     def gram(self) -> Array:
@@ -102,14 +104,14 @@ class MeshRows:
         Args:
             contexts: `(m, d)`, at most a block of scores.
         """
-        contexts = _canonical(contexts)
+        contexts = without_twins(contexts)
         size = self._padded(contexts.shape[0])
         share = size // self.mesh.size
         parts = [contexts[start : start + share] for start in range(0, size, share)]
         asked = _pack(parts, share, len(self.entries.rows), self.dtype)
         with jax.enable_x64(self.dtype == np.float64):
             matrix: Array = mesh_products.cross(
-                *self._shared_out((asked, _squares(contexts, size, self.dtype))),
+                *self._shared_out((asked, squared_lengths(contexts, size).astype(self.dtype))),
                 self.entries,
                 self.squares,
                 self._kernel_items,
@@ -151,21 +153,6 @@ class MeshRows:
         return jax.device_put(arrays, NamedSharding(self.mesh, SHARED_OUT))
 
 
-def _canonical(rows: csr_array) -> csr_array:
-    """The rows without entries that stand twice."""
-    if not rows.has_canonical_format:
-        rows = rows.copy()
-        rows.sum_duplicates()
-    return rows
-
-
-def _squares(rows: csr_array, padded: int, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """`(padded,)` |x|², 0 for padding."""
-    numbers = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-    squared = rows.data.astype(np.float64) ** 2
-    return np.bincount(numbers, weights=squared, minlength=padded).astype(dtype)
-
-
 def _pack(parts: list[csr_array], padded: int, blocks: int, dtype: np.dtype[Any]) -> Entries:
     """The non-zeros of each part by item block, `(parts, blocks, l)`.
 
@@ -180,7 +167,7 @@ def _pack(parts: list[csr_array], padded: int, blocks: int, dtype: np.dtype[Any]
     """
     lengths = [np.bincount(part.indices % blocks, minlength=blocks) for part in parts]
     longest = max(int(length.max(initial=0)) for length in lengths)
-    shape = (len(parts), blocks, 1 << max(0, longest - 1).bit_length())
+    shape = (len(parts), blocks, next_power(longest))
     rows = np.full(shape, padded, dtype=np.int32)
     columns = np.zeros(shape, dtype=np.int32)
     values = np.zeros(shape, dtype=dtype)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from models.mvae_network import SparseBatch
+from models.padding import next_power
 
 _ITEM_STEPS = 8
 _ITEM_GRAIN = 256
@@ -28,18 +29,14 @@ def _grain(num_items: int) -> int:
     return max(_ITEM_GRAIN, below // _ITEM_STEPS)
 
 
-def _next_power(size: int) -> int:
-    return 1 << max(0, size - 1).bit_length()
-
-
 def pad_rows(num_rows: int) -> int:
     """The padded number of rows that are scored, a power of two."""
-    return max(_SMALLEST_ROWS, _next_power(num_rows))
+    return max(_SMALLEST_ROWS, next_power(num_rows))
 
 
 def pad_entries(num_entries: int) -> int:
     """The padded number of entries of a batch, a power of two."""
-    return max(_SMALLEST_ENTRIES, _next_power(num_entries))
+    return max(_SMALLEST_ENTRIES, next_power(num_entries))
 
 
 def usual_entries(matrix: csr_array, batch_size: int) -> int:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from scipy.sparse import csr_array
 
+from models.blas_threads import threads_for
 from models.gram import TILE, TileKernel, cross_kernel, fill_gram
 from models.row_blocks import RowBlock, popular_items, split_rows
 from storage.errors import UserError
@@ -107,7 +108,8 @@ class Centres:
         similarity = cross_kernel(block, self.pieces, self.kernel)
         if similarity.size == 0:
             return similarity
-        solved = blas.dtrsm(1.0, self.factor, similarity.T, trans_a=1, overwrite_b=1)
+        with threads_for(len(self)):
+            solved = blas.dtrsm(1.0, self.factor, similarity.T, trans_a=1, overwrite_b=1)
         features: NDArray[np.float64] = solved.T
         return features
 
@@ -164,7 +166,8 @@ class NormalEquations:
             _add_right(right, block, (features * weight[:, None]).astype(dtype, copy=False))
             features *= np.sqrt(weight)[:, None]
             if size:
-                gram = blas.dsyrk(1.0, features.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
+                with threads_for(size):
+                    gram = blas.dsyrk(1.0, features.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
             if start and start % TELL_ROWS == 0:
                 progress(f"∞-AE: {start:,} of {rows.shape[0]:,} rows on {size:,} centres")
         mean = diagonal / float(weights.sum()) if len(weights) else 0.0
@@ -207,7 +210,8 @@ def _add_right(
     """Add Σ x_i (w_i φ_i)ᵀ over a block to Bᵀ; only items that occur in it are touched."""
     dtype = right.dtype
     if len(block.head_items):
-        right[block.head_items] += block.head.T.astype(dtype, copy=False) @ weighed
+        with threads_for(weighed.shape[1]):
+            right[block.head_items] += block.head.T.astype(dtype, copy=False) @ weighed
     by_item = block.tail_by_item
     present = np.flatnonzero(np.diff(by_item.indptr))
 
@@ -222,7 +226,8 @@ def _cholesky(matrix: NDArray[np.float64], *, lower: bool, what: str) -> NDArray
     """Factorise in place; the other triangle is left as it was."""
     if len(matrix) == 0:
         return matrix
-    factor, info = lapack.dpotrf(matrix, lower=lower, clean=0, overwrite_a=1)
+    with threads_for(len(matrix)):
+        factor, info = lapack.dpotrf(matrix, lower=lower, clean=0, overwrite_a=1)
     if info:
         raise UserError(f"∞-AE: the {what} is singular; take a larger λ or a larger jitter")
     return factor  # type: ignore[no-any-return]

@@ -116,26 +116,43 @@ def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
         rows: `(n, num_items)`; entries that stand twice are added.
         head_items: the columns to make dense.
     """
-    if not rows.has_canonical_format:
-        rows = rows.copy()
-        rows.sum_duplicates()
+    rows = without_twins(rows)
     dtype = np.float32 if np.all(rows.data == 1) else np.float64
     in_head = np.zeros(rows.shape[1], dtype=np.bool_)
     in_head[head_items] = True
     kept = ~in_head[rows.indices]
     offsets = np.concatenate([[0], np.cumsum(kept)])[rows.indptr].astype(np.int32)
     tail = csr_array((rows.data[kept].astype(dtype), rows.indices[kept], offsets), shape=rows.shape)
-    row_numbers = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-    squares = np.bincount(
-        row_numbers, weights=rows.data.astype(np.float64) ** 2, minlength=rows.shape[0]
-    )
     return RowBlock(
         rows=rows,
         head_items=head_items,
         head=np.ascontiguousarray(rows[:, head_items].toarray(), dtype=dtype),
         tail=tail,
-        squares=squares.astype(dtype),
+        squares=squared_lengths(rows).astype(dtype),
     )
+
+
+def without_twins(rows: csr_array) -> csr_array:
+    """The rows with entries that stand twice added, in order of their columns."""
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    return rows
+
+
+def squared_lengths(rows: csr_array, padded: int = 0) -> NDArray[np.float64]:
+    """|x|² of each row.
+
+    Args:
+        rows: `(n, num_items)`.
+        padded: the length of the result, if that is more than n; 0 where there is no row.
+    """
+    numbers = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    squared = rows.data.astype(np.float64) ** 2
+    lengths: NDArray[np.float64] = np.bincount(
+        numbers, weights=squared, minlength=max(rows.shape[0], padded)
+    ).astype(np.float64, copy=False)
+    return lengths
 
 
 def _sparse_bytes(matrix: csr_array) -> int:

@@ -17,9 +17,9 @@ from scipy.sparse import csr_array
 
 from models.explaining import Explanation, compare, weigh
 from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
-from models.memory_estimate import score_rows
 from models.protocol import Json, TrainingRows
 from models.row_blocks import RowBlock, popular_items, split_rows
+from models.scoring import score_in_parts
 from models.solver import Factor, KernelSystem, make_system
 from models.stored_rows import describe_rows, rows_to_arrays
 
@@ -63,18 +63,7 @@ class TaughtInfiniteAE:
         Raises:
             ValueError: the contexts have another number of items.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
-        for start in range(0, contexts.shape[0], block_rows):
-            stop = min(start + block_rows, contexts.shape[0])
-            scores = np.empty((stop - start, self.num_items), dtype=np.float32)
-            step = score_rows(self.num_items)
-            for first in range(start, stop, step):
-                last = min(first + step, stop)
-                asked = split_rows(contexts[first:last], self.rows.head_items)
-                similarity = cross_kernel(asked, self.pieces, self.kernel)
-                scores[first - start : last - start] = self._combine(similarity)
-            yield scores
+        return score_in_parts(contexts, self.num_items, block_rows, self._score)
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """The normalised kernel of rows with themselves, see `models.protocol.Teacher`."""
@@ -106,8 +95,10 @@ class TaughtInfiniteAE:
         }
         return arrays, describe_rows(self.num_items, self.settings, self.report)
 
-    def _combine(self, similarity: NDArray[Any]) -> NDArray[np.float32]:
-        """`(b, n)` kernel values, overwritten -> `(b, num_items)` scores."""
+    def _score(self, contexts: csr_array) -> NDArray[np.float32]:
+        """`(b, num_items)` f(x)."""
+        asked = split_rows(contexts, self.rows.head_items)
+        similarity = cross_kernel(asked, self.pieces, self.kernel)
         num_new, known = len(self.new_rows), self.answers.shape[1]
         of_new_rows = similarity[:, :num_new].copy() if self.new_factor is not None else None
         coefficients = self.factor.solve(similarity).astype(np.float32, copy=False)

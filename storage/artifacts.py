@@ -18,6 +18,11 @@ from storage.snapshot import sync_folder
 SUFFIX = ".safetensors"
 
 
+def models_folder(store: Path) -> Path:
+    """Where the files of a store's models lie: `<store>.models` beside it."""
+    return store.with_name(store.name + ".models")
+
+
 def save_arrays(
     folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]
 ) -> Path:

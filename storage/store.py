@@ -12,6 +12,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
+from storage.artifacts import models_folder
 from storage.errors import OlderSchema, StoreFault, UserError
 from storage.faults import check_length, explain, is_locked, raise_fault
 from storage.fetched import sweep_fetched
@@ -87,7 +88,7 @@ class Store:
                 if lock is not None:
                     lock.release(remove=not path.exists())
                 raise
-            store = cls(path, connection, path.with_name(path.name + ".models"), lock)
+            store = cls(path, connection, models_folder(path), lock)
         try:
             connection.execute("SET TimeZone = 'UTC'")
             if read_only:

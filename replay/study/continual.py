@@ -17,7 +17,8 @@ from replay.progress import Listener, ignore_events
 from replay.study.crew import Task, Watch
 from replay.study.engines.local import LocalEngine
 from replay.study.engines.protocol import Engine
-from replay.study.worker import Request, copy_store, models_folder
+from replay.study.worker import Request, copy_store
+from storage.artifacts import models_folder
 from storage.merge import merge_results
 from storage.store import Store
 from stream.held_out import HeldOutUsers

@@ -16,6 +16,7 @@ from replay.config import ReplayConfig
 from replay.progress import CellFinished, CellStarted, Event, StageMessage
 from replay.study.errand import Errand
 from replay.study.serving import serve, tell
+from storage.artifacts import models_folder
 from storage.snapshot import copy_file
 
 _OWN, _RESULTS = "own.duckdb", "results.duckdb"
@@ -89,11 +90,6 @@ def copy_store(snapshot: Path, path: Path) -> None:
     if models.is_dir():
         shutil.copytree(models, models_folder(path), dirs_exist_ok=True)
     copy_file(snapshot, path)
-
-
-def models_folder(path: Path) -> Path:
-    """Where the models of a store lie."""
-    return path.with_name(path.name + ".models")
 
 
 def _tell_event(event: Event) -> None:

@@ -13,7 +13,7 @@ from models import infinite_ae, mesh_rows
 from models.gram import TILE, cross_kernel, fill_gram, make_tile_kernel
 from models.infinite_ae import InfiniteAE
 from models.kernel import KernelSettings
-from models.mesh import ROWS, SHARED_OUT, batch_sharding, device_mesh, round_up
+from models.mesh import ROWS, SHARED_OUT, batch_sharding, device_mesh
 from models.mesh_rows import MeshRows
 from models.protocol import FitOptions
 from models.row_blocks import popular_items, split_rows
@@ -140,6 +140,4 @@ def test_one_cpu_needs_no_mesh():
 
 
 def test_a_batch_is_shared_out_where_that_goes_evenly():
-    assert round_up(0, 4) == 4
-    assert round_up(9, 4) == 12
     assert batch_sharding(ONE, 7).spec == SHARED_OUT
