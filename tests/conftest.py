@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 # A busy machine must not fail a test: no time limit per example anywhere.
 settings.register_profile("perennial", deadline=None)
 settings.load_profile("perennial")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile once a run what its processes, and the commands that they call, all compile."""
+    if hasattr(config, "workerinput"):
+        return
+    compiled = tempfile.TemporaryDirectory(prefix="compiled-")
+    config.add_cleanup(compiled.cleanup)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: one at the end leaves all processes but its own idle."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")
