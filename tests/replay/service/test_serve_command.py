@@ -27,7 +27,7 @@ from storage.errors import UserError
 from storage.store import Store
 
 PROGRAM = str(Path(cli.__file__).resolve())
-PATIENCE = 60
+PATIENCE = 300
 
 
 @pytest.fixture
