@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from benchmarks.compiling import share_compiled
+
 if TYPE_CHECKING:
     from object_storage import Server
 
@@ -27,9 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     compiled = tempfile.TemporaryDirectory(prefix="compiled-")
     config.add_cleanup(compiled.cleanup)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    os.environ.update(share_compiled(Path(compiled.name)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

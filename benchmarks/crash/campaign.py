@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.compiling import share_compiled
 from benchmarks.crash.draw import Kill, Place, draw_kills
 from benchmarks.crash.points import ALL_PHASES, Point
 from benchmarks.crash.scenario import SCENARIOS, write_files
@@ -142,9 +143,7 @@ def start_worker(code: Path, root: Path) -> Iterator[Worker]:
         # Whoever forks must not have threads, and what each child compiles is always the same.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(root / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        **share_compiled(root / "compiled"),
     }
     command = [sys.executable, "-m", "benchmarks.crash.worker", str(root)]
     with subprocess.Popen(  # noqa: S603  # ourselves
