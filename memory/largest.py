@@ -42,8 +42,11 @@ def keep_largest(values: Array, most: int | None) -> Array:
     return jnp.where(above | first, values, 0)
 
 
-GROUP = 64
-"""Items whose maximum is kept beside parameters that are as wide as a large catalogue."""
+GROUP = 8
+"""Items whose maximum is kept beside parameters that are as wide as a large catalogue.
+
+Of larger groups so many reach the k-th largest maximum that gathering them takes most of the time.
+"""
 
 
 def group_maxima(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -28,6 +28,9 @@ RESIDENT_CELLS = 2**26
 WIDEST = 2**17
 """More columns than these are worked on in item blocks, if the settings allow it."""
 
+WIDEST_ON_CPU = 2**15
+"""The same without an accelerator: from here on item blocks are faster at any number of users."""
+
 _WIDTH_STEP = 512
 """Columns are padded to a multiple of this, so that few widths are compiled."""
 
@@ -187,4 +190,5 @@ def takes_blocks(width: int, settings: DistillSettings) -> bool:
     Their loss must follow from inner products, and few entries of a row count.
     """
     sparse = settings.method == "sparse" and settings.max_items is not None
-    return width > WIDEST and sparse and settings.loss == "cosine"
+    widest = WIDEST_ON_CPU if jax.default_backend() == "cpu" else WIDEST
+    return width > widest and sparse and settings.loss == "cosine"
