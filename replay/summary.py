@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.bootstrap import PeriodSeries, Series, interval, resample_means
+from storage.errors import UserError
 from storage.periods import PeriodSummary, list_periods
 from storage.runs import (
     Cell,
@@ -139,32 +140,57 @@ class Summary:
         }
 
 
-def load_run(store: Store, run_id: int | None = None, *, users: bool = True) -> RunData:
+def load_run(
+    store: Store, run_id: int | None = None, *, users: bool = True, until: int | None = None
+) -> RunData:
     """Read a run.
 
     Args:
         store: where it was recorded.
         run_id: which; the newest unless told.
         users: whether to read the figures user by user, which standard errors need.
+        until: leave out what was judged on later periods.
 
     Raises:
-        UserError: there is no such run.
+        UserError: there is no such run, or it judged later periods only.
     """
     run = read_run(store, run_id)
     num_periods = int(run.config.get("periods", 0))
-    return RunData(
+    data = RunData(
         run=run,
         periods=tuple(p for p in list_periods(store) if p.period <= num_periods),
         cells=read_cells(store, run.run_id),
         judged=read_judged_users(store, run.run_id),
         user_figures=read_user_figures(store, run.run_id) if users else {},
     )
+    if until is None:
+        return data
+    shortened = until_period(data, until)
+    if data.cells and not shortened.cells:
+        raise UserError(
+            f"run {run.run_id} evaluated no period up to {until}; give a larger --until-period"
+        )
+    return shortened
 
 
 def from_period(data: RunData, first: int) -> RunData:
     """Only what was judged on periods from `first` on."""
     cells = tuple(cell for cell in data.cells if cell.eval_period >= first)
     return dataclasses.replace(data, cells=cells)
+
+
+def until_period(data: RunData, last: int) -> RunData:
+    """Only what was judged on periods up to `last`; the settings tell if some are left out."""
+    cells = tuple(cell for cell in data.cells if cell.eval_period <= last)
+    if len(cells) == len(data.cells):
+        return data
+    config = {**data.run.config, "until_period": last}
+    return dataclasses.replace(
+        data,
+        run=dataclasses.replace(data.run, config=config),
+        cells=cells,
+        judged={key: one for key, one in data.judged.items() if one.eval_period <= last},
+    )
 
 
 def summarise(

@@ -402,6 +402,24 @@ class TestAfterwards:
         assert str(tmp_path / "pages" / "report.html") in result.stdout.replace("\n", "")
         assert_fails(call("report", "--store", store, "--run", "99"), "no run 99")
 
+    def test_report_of_a_run_beside_another(self, replayed):
+        store, _ = replayed
+        report = ("report", "--store", store, "--against", "1")
+        against = json.loads(call_well(*report, "--json").stdout)["against"]
+        assert (against["run"], against["changed"]) == (1, [])
+        assert {one["mean"] for one in against["differences"]} == {0.0}
+        assert "Difference from run 1" in call_well(*report).stdout
+        assert_fails(call(*report[:-1], "99"), "no run 99")
+
+    def test_report_of_the_first_periods(self, replayed):
+        store, printed = replayed
+        report = ("report", "--store", store, "--until-period")
+        shown = json.loads(call_well(*report, "2", "--json").stdout)
+        first = [one for one in printed["results"] if one["eval_period"] == 2]
+        assert shown["results"] == first
+        assert "Of the periods up to 2" in call_well(*report, "2").stdout
+        assert_fails(call(*report, "1"), "'--until-period'", 2)
+
     def test_recommendations(self, replayed):
         store, _ = replayed
         arguments = ("recommend", "--store", store, "--strategy", "individual", "--k", "3")

@@ -122,6 +122,19 @@ def test_cells_of_a_replay_are_taken_as_they_are(log, here):
     assert printed["confirmation"] is None
 
 
+@pytest.mark.slow
+def test_the_last_period_can_be_left_out(studied, log):
+    folder, result = studied
+    again = call_well(
+        *("study", "continual", log, *SMALL, "--store", folder / "visits.duckdb"),
+        *("--until-period", "2", "--json"),
+    )
+    printed, whole = json.loads(again.stdout), json.loads(result.stdout)
+    assert printed["results"] == [one for one in whole["results"] if one["eval_period"] == 2]
+    matrix = printed["transfer"][0]["matrix"]
+    assert matrix == [whole["transfer"][0]["matrix"][0][:2]]
+
+
 class TestRefusals:
     def test_what_was_not_understood(self, log, here):
         study = ("study", "continual", log)
@@ -140,6 +153,8 @@ class TestRefusals:
         result = call("study", "continual", log, *SMALL, "--confirm-from", "4")
         assert_fails(result, "no period from 4 on was evaluated; give a smaller --confirm-from")
         assert "begun" not in result.stderr
+        late = call("study", "continual", log, *SMALL, "--confirm-from", "3", "--until-period", "2")
+        assert_fails(late, "no period from 3 on is left by --until-period 2")
 
     def test_what_cannot_go_together(self, log, here):
         result = call("study", "continual", log, *SMALL[:-4], "--strategy", "finetune")

@@ -131,6 +131,16 @@ def store_option(text: str, *, required: bool = True) -> Callable[[Any], Any]:
     return click.option("--store", type=file, required=required, metavar="FILE", help=text)
 
 
+def until_option(command: Any) -> Any:
+    """`--until-period`: a last period that is cut short need not count."""
+    return click.option(
+        "--until-period",
+        "until",
+        type=click.IntRange(min=2),
+        help="Leave what was judged on later periods out of the figures.",
+    )(command)
+
+
 def folder_option(*names: str, text: str, required: bool = False) -> Callable[[Any], Any]:
     """An option that names a folder, which need not exist."""
     folder = click.Path(path_type=Path, file_okay=False)

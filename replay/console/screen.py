@@ -9,8 +9,10 @@ from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from replay.report.against import against_tables, tell_against
 from replay.report.content import headline
-from replay.report.tables import render_differences, render_means
+from replay.report.tables import render_differences, render_means, render_table
+from replay.run_comparison import RunComparison
 from replay.summary import Summary
 from storage.ingest import IngestReport
 from storage.progress import Progress as Report
@@ -75,6 +77,15 @@ def print_summary(summary: Summary, console: Console) -> None:
     if summary.config["status"] not in ("finished", "live"):
         console.print("The run is not finished: means are over the periods that are there.")
     for sentence in headline(summary):
+        console.print(sentence, markup=False, highlight=False)
+
+
+def print_against(against: RunComparison, summary: Summary, console: Console) -> None:
+    """What a change of the settings has done."""
+    for table in against_tables(against, summary):
+        console.print()
+        console.print(render_table(table, console.width))
+    for sentence in tell_against(against, summary):
         console.print(sentence, markup=False, highlight=False)
 
 

@@ -132,19 +132,31 @@ def differences_table(summary: Summary, baseline: str | None = None) -> Table | 
     if not summary.differences:
         return None
     baseline = baseline or summary.differences[0].baseline
-    metrics = headline_metrics(summary)
-    found = {
-        (d.model, d.strategy, d.metric, d.k): d
-        for d in summary.differences
-        if d.baseline == baseline
-    }
+    return paired_table(
+        f"Difference from {baseline}",
+        [one for one in summary.differences if one.baseline == baseline],
+        headline_metrics(summary),
+    )
+
+
+def paired_table(
+    title: str, differences: Sequence[Difference], metrics: Sequence[tuple[str, int | None]]
+) -> Table:
+    """Differences with their intervals, a row for each model and strategy.
+
+    Args:
+        title: of the table.
+        differences: each strategy from one baseline.
+        metrics: that have a column.
+    """
+    found = {(d.model, d.strategy, d.metric, d.k): d for d in differences}
     chains = dict.fromkeys((model, strategy) for model, strategy, _, _ in found)
     rows = []
     for model, strategy in chains:
         entries = [difference_entry(found.get((model, strategy, *one))) for one in metrics]
         rows.append((Entry(model), Entry(strategy), *entries))
     return Table(
-        title=f"Difference from {baseline}",
+        title=title,
         columns=("model", "strategy", *(metric_label(*one) for one in metrics)),
         rows=tuple(rows),
         num_labels=2,
@@ -156,7 +168,14 @@ def differences_table(summary: Summary, baseline: str | None = None) -> Table | 
 def headline(summary: Summary) -> list[str]:
     """What the run shows, in a sentence per model and strategy compared with a baseline."""
     first = headline_metrics(summary)[:1]
-    return [tell(one) for one in summary.differences if first == ((one.metric, one.k),)]
+    told = [tell(one) for one in summary.differences if first == ((one.metric, one.k),)]
+    return [*left_out(summary), *told]
+
+
+def left_out(summary: Summary) -> list[str]:
+    """A sentence where the figures are not of all periods."""
+    last = summary.config.get("until_period")
+    return [] if last is None else [f"Of the periods up to {last}; later ones are left out."]
 
 
 def tell(one: Difference) -> str:

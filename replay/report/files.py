@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from replay.report.against import against_section
 from replay.report.page import render_page
 from replay.report.plots import save_plots
+from replay.run_comparison import RunComparison
 from replay.summary import RunData, Summary
 from storage.errors import UserError
 
@@ -15,13 +17,16 @@ NUMBERS = "report.json"
 PLOTS = "plots"
 
 
-def write_report(data: RunData, summary: Summary, folder: Path) -> tuple[Path, ...]:
+def write_report(
+    data: RunData, summary: Summary, folder: Path, against: RunComparison | None = None
+) -> tuple[Path, ...]:
     """Write `report.html`, `report.json` and `plots/*.png`, `plots/*.svg`.
 
     Args:
         data: the run.
         summary: of the same run.
         folder: made where absent; earlier reports in it are replaced.
+        against: the run held against another one.
 
     Returns:
         The files written, the page first.
@@ -29,12 +34,19 @@ def write_report(data: RunData, summary: Summary, folder: Path) -> tuple[Path, .
     Raises:
         UserError: the folder cannot be written.
     """
+    sections = [] if against is None else [against_section(against, summary)]
     return write_folder(
         folder,
-        render_page(data, summary),
-        summary.to_json(),
+        render_page(data, summary, sections=sections),
+        report_json(summary, against),
         lambda plots: save_plots(summary, plots),
     )
+
+
+def report_json(summary: Summary, against: RunComparison | None = None) -> dict[str, Any]:
+    """The object that `report --json` prints; `against` where another run was named."""
+    numbers = summary.to_json()
+    return numbers if against is None else {**numbers, "against": against.to_json()}
 
 
 def write_folder(

@@ -13,6 +13,7 @@ from replay.report.content import (
     format_seconds,
     format_value,
     headline_metrics,
+    left_out,
     means_table,
     metric_label,
     tell,
@@ -39,7 +40,7 @@ def findings(report: StudyReport) -> list[str]:
     ]
     if report.confirmed is not None and found:
         found.insert(0, f"On the periods from {report.confirm_from} on:")
-    return found
+    return [*left_out(report.summary), *found]
 
 
 def subject_of(summary: Summary) -> str:

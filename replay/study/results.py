@@ -60,7 +60,11 @@ class StudyReport:
 
 
 def load_study(
-    path: Path, runs: StudyRuns, config: ReplayConfig | None, confirm_from: int | None
+    path: Path,
+    runs: StudyRuns,
+    config: ReplayConfig | None,
+    confirm_from: int | None,
+    until: int | None = None,
 ) -> StudyReport:
     """Read a study from its store and sum it up.
 
@@ -69,22 +73,30 @@ def load_study(
         runs: of the study.
         config: of the transfer run, if there is one.
         confirm_from: the first evaluated period that is reported apart.
+        until: the last evaluated period that is reported at all.
 
     Raises:
-        UserError: no evaluated period is left to report apart.
+        UserError: no evaluated period is left to report, or to report apart.
     """
     with Store.open(path) as store:
-        data = load_run(store, runs.main)
+        data = load_run(store, runs.main, until=until)
         transfer: tuple[TransferMatrix, ...] = ()
         if runs.transfer is not None and config is not None:
-            cells = read_cells(store, runs.transfer)
-            transfer = transfer_matrices(cells, TRANSFER, chance_figures(store, config))
+            cells = [
+                cell
+                for cell in read_cells(store, runs.transfer)
+                if until is None or max(cell.eval_period, cell.fit_period + 1) <= until
+            ]
+            chance = chance_figures(store, config)
+            transfer = transfer_matrices(
+                cells, TRANSFER, {metric: found[:until] for metric, found in chance.items()}
+            )
     strategies = tuple(dict.fromkeys(cell.strategy for cell in data.cells))
     confirmed = None
     if confirm_from is not None:
         later = from_period(data, confirm_from)
         if not later.cells:
-            raise _no_period_from(confirm_from)
+            raise _no_period_from(confirm_from, until)
         confirmed = summarise(later, baselines=strategies)
     summary = summarise(data, baselines=strategies)
     return StudyReport(
@@ -98,15 +110,19 @@ def load_study(
     )
 
 
-def check_confirm_from(store: Store, confirm_from: int | None) -> None:
+def check_stretch(store: Store, confirm_from: int | None, until: int | None) -> None:
     """Refuse before any work what `load_study` would refuse after it.
 
     Raises:
         UserError: as `load_study`.
     """
-    if confirm_from is not None and confirm_from > len(list_periods(store)):
-        raise _no_period_from(confirm_from)
+    last = len(list_periods(store))
+    if until is not None:
+        last = min(last, until)
+    if confirm_from is not None and confirm_from > last:
+        raise _no_period_from(confirm_from, until)
 
 
-def _no_period_from(first: int) -> UserError:
-    return UserError(f"no period from {first} on was evaluated; give a smaller --confirm-from")
+def _no_period_from(first: int, until: int | None) -> UserError:
+    evaluated = "was evaluated" if until is None else f"is left by --until-period {until}"
+    return UserError(f"no period from {first} on {evaluated}; give a smaller --confirm-from")

@@ -23,7 +23,7 @@ from replay.report.study_tables import (
     subject_of,
     transfer_table,
 )
-from replay.study.results import check_confirm_from
+from replay.study.results import check_stretch
 from replay.study.transfer import TransferMatrix
 from storage.errors import UserError
 from storage.store import Store
@@ -238,8 +238,11 @@ def test_the_terminal_shows_the_same_tables(report, capsys):
 
 def test_periods_to_confirm_on_must_be_in_the_log(store):
     for first in (None, 2, 5):
-        check_confirm_from(store, first)
+        check_stretch(store, first, None)
+    check_stretch(store, 4, 4)
     with pytest.raises(UserError, match="no period from 6 on was evaluated"):
-        check_confirm_from(store, 6)
+        check_stretch(store, 6, None)
+    with pytest.raises(UserError, match="no period from 5 on is left by --until-period 4"):
+        check_stretch(store, 5, 4)
     with Store.open(":memory:") as empty, pytest.raises(UserError, match="no period"):
-        check_confirm_from(empty, 2)
+        check_stretch(empty, 2, None)

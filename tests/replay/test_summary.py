@@ -6,7 +6,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from replay.summary import RunData, baseline_of, summarise
+from replay.summary import RunData, baseline_of, summarise, until_period
 from storage.runs import Cell, Figure, JudgedUsers, Run, UserFigure
 
 NOW = datetime(2025, 1, 1)
@@ -208,6 +208,19 @@ def test_without_draws_there_are_no_errors_and_no_differences():
     summary = summarise(make_run(values), num_resamples=0)
     assert [mean.stderr for mean in summary.means] == [None, None]
     assert summary.differences == ()
+
+
+def test_later_periods_can_be_left_out():
+    data = make_run(
+        {
+            ("joint", "mvae", 0, 2): {HR: [10.0, 30.0]},
+            ("joint", "mvae", 0, 3): {HR: [90.0]},
+        }
+    )
+    summary = summarise(until_period(data, 2))
+    assert [one.mean for one in summary.means] == [20.0]
+    assert summary.config["until_period"] == 2
+    assert until_period(data, 3) is data
 
 
 def test_a_run_without_cells():

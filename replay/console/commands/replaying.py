@@ -20,6 +20,7 @@ from replay.console.parameters import (
     reading_options,
     replay_options,
     store_option,
+    until_option,
 )
 from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
 
@@ -118,24 +119,43 @@ def _replay_with(engine: "Engine", path: Path, config: "ReplayConfig") -> "RunDa
 @click.command()
 @store_option("The store that holds the run.")
 @click.option("--run", "run_id", type=click.IntRange(min=1), help="Its number.  [default: newest]")
+@click.option(
+    "--against",
+    type=click.IntRange(min=1),
+    metavar="RUN",
+    help="Also say how it differs from this run: the same users, periods and strategies.",
+)
+@until_option
 @folder_option("-o", "--output", text="Write plots (PNG, SVG) and a self-contained page here.")
 @json_option
-def report(store: Path, run_id: int | None, output: Path | None, as_json: bool) -> None:
+def report(
+    store: Path,
+    run_id: int | None,
+    against: int | None,
+    until: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
     """Show the figures of a replay again, or write its pictures and page."""
     from rich.console import Console
 
-    from replay.console.screen import print_summary
+    from replay.console.screen import print_against, print_summary
     from replay.opening import open_for_reading
-    from replay.report.files import write_report
+    from replay.report.files import report_json, write_report
+    from replay.run_comparison import compare_runs
     from replay.summary import load_run, summarise
 
     with open_for_reading(store) as opened:
-        data = load_run(opened, run_id)
+        data = load_run(opened, run_id, until=until)
+        other = None if against is None else load_run(opened, against, until=until)
+    compared = None if other is None else compare_runs(data, other)
     summary = summarise(data)
-    written = write_report(data, summary, output) if output else ()
+    written = write_report(data, summary, output, compared) if output else ()
     if as_json:
-        click.echo(json.dumps(summary.to_json(), allow_nan=False))
+        click.echo(json.dumps(report_json(summary, compared), allow_nan=False))
         return
     print_summary(summary, Console())
+    if compared is not None:
+        print_against(compared, summary, Console())
     for path in written:
         click.echo(path)

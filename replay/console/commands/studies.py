@@ -19,6 +19,7 @@ from replay.console.parameters import (
     log_options,
     reading_options,
     replay_options,
+    until_option,
 )
 from replay.strategies.registry import STRATEGIES, STUDY_STRATEGIES
 
@@ -50,6 +51,7 @@ for _command in COMMANDS:
     type=click.IntRange(min=2),
     help="Report the evaluated periods from here on apart: those nothing was chosen on.",
 )
+@until_option
 @folder_option("-o", "--output", text="Write the pictures and the page here.")
 @json_option
 @limit_options
@@ -59,6 +61,7 @@ def study_continual(
     named: str | None,
     transfer: bool,
     confirm_from: int | None,
+    until: int | None,
     output: Path | None,
     as_json: bool,
     cache: Path | None,
@@ -78,7 +81,7 @@ def study_continual(
     from replay.console.study import print_study
     from replay.report.study import write_study
     from replay.study.continual import ContinualStudy, run_continual
-    from replay.study.results import check_confirm_from, load_study
+    from replay.study.results import check_stretch, load_study
 
     if named is not None and asked["source"] is not None:
         raise click.UsageError("the source is given twice; leave one out")
@@ -86,12 +89,12 @@ def study_continual(
     config = asked_config(asked)
     with asked_engine(asked) as engine:
         with open_asked_log(asked, cache, mirror) as log:
-            check_confirm_from(log.store, confirm_from)
+            check_stretch(log.store, confirm_from, until)
         config = dataclasses.replace(config, source=log.source, cut=log.cut)
         plan = ContinualStudy.of(config, transfer=transfer, num_workers=engine.num_beside)
         with watch_crew(Console(stderr=True)) as watch:
             runs = run_continual(log.path, plan, watch=watch, engine=engine)
-    found = load_study(log.path, runs, plan.transfer, confirm_from)
+    found = load_study(log.path, runs, plan.transfer, confirm_from, until)
     written = write_study(found, output) if output else ()
     if as_json:
         click.echo(json.dumps(found.to_json(), allow_nan=False))
