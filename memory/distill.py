@@ -58,13 +58,16 @@ def distill(
     if len(filled) == 0:
         return Summary(csr_array((0, rows.num_items), dtype=np.float32), {"steps": 0})
     occurring = int(np.count_nonzero(np.bincount(rows.interactions.indices)))
-    most = MAX_USERS_IN_BLOCKS if takes_blocks(padded_width(occurring), settings) else MAX_USERS
+    users = min(len(filled), MAX_USERS_IN_BLOCKS)
+    in_blocks = takes_blocks(padded_width(occurring), users, settings)
+    most = MAX_USERS_IN_BLOCKS if in_blocks else MAX_USERS
     if len(filled) > most:
         generator = np.random.default_rng(derive_seed(seed, "users"))
         filled = np.sort(generator.choice(filled, most, replace=False))
     chosen = rows.take(filled)
     width = padded_width(len(np.unique(chosen.interactions.indices)))
-    cells = _JUDGED_CELLS if takes_blocks(width, settings) else RESIDENT_CELLS
+    in_blocks = takes_blocks(width, chosen.num_rows, settings)
+    cells = _JUDGED_CELLS if in_blocks else RESIDENT_CELLS
     judged = max(64, min(_JUDGED_USERS, cells // width))
     held = hold_out(chosen, derive_seed(seed, "validation"), max_users=judged)
     return distill_judged(

@@ -28,8 +28,12 @@ RESIDENT_CELLS = 2**26
 WIDEST = 2**17
 """More columns than these are worked on in item blocks, if the settings allow it."""
 
-WIDEST_ON_CPU = 2**15
-"""The same without an accelerator: from here on item blocks are faster at any number of users."""
+WIDEST_ON_CPU = 12_288
+"""The same without an accelerator, and half a column more for each user.
+
+Item blocks combine the rows of all users, whole rows those of a batch; measured by
+`benchmarks.item_blocks`.
+"""
 
 _WIDTH_STEP = 512
 """Columns are padded to a multiple of this, so that few widths are compiled."""
@@ -105,7 +109,7 @@ class Task:
     @property
     def in_blocks(self) -> bool:
         """Whether it is worked on in item blocks."""
-        return takes_blocks(self.width, self.settings)
+        return takes_blocks(self.width, self.num_users, self.settings)
 
     @property
     def device_bytes(self) -> int:
@@ -184,11 +188,12 @@ def padded_width(width: int) -> int:
     return round_up(width, _WIDTH_STEP)
 
 
-def takes_blocks(width: int, settings: DistillSettings) -> bool:
-    """Whether a distillation of so many columns is worked on in item blocks.
+def takes_blocks(width: int, num_users: int, settings: DistillSettings) -> bool:
+    """Whether a distillation of so many columns and users is worked on in item blocks.
 
     Their loss must follow from inner products, and few entries of a row count.
     """
     sparse = settings.method == "sparse" and settings.max_items is not None
-    widest = WIDEST_ON_CPU if jax.default_backend() == "cpu" else WIDEST
+    on_cpu = jax.default_backend() == "cpu"
+    widest = min(WIDEST, WIDEST_ON_CPU + num_users // 2) if on_cpu else WIDEST
     return width > widest and sparse and settings.loss == "cosine"

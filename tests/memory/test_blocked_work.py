@@ -109,12 +109,10 @@ class TestInBlocks:
     @pytest.fixture(autouse=True)
     def _narrow(self, monkeypatch):
         monkeypatch.setattr(work, "WIDEST", 64)
-        monkeypatch.setattr(work, "WIDEST_ON_CPU", 64)
 
     def test_a_summary_is_as_good_and_obeys_the_same_bounds(self, monkeypatch):
         found = distill(log(), PLAIN, 0)
         monkeypatch.setattr(work, "WIDEST", 2**17)
-        monkeypatch.setattr(work, "WIDEST_ON_CPU", 2**17)
         usual = distill(log(), PLAIN, 0)
         assert found.report["validation"] == pytest.approx(usual.report["validation"], abs=1.5)
         assert found.report["device_bytes"] < usual.report["device_bytes"]
@@ -165,17 +163,26 @@ class TestInBlocks:
 
 def test_only_what_follows_from_inner_products_is_done_in_blocks():
     wide = 2**17 + 512
-    assert takes_blocks(wide, DistillSettings())
-    assert not takes_blocks(wide, DistillSettings(loss="multinomial"))
-    assert not takes_blocks(wide, DistillSettings(max_items=None))
-    assert not takes_blocks(wide, DistillSettings.paper())
+    assert takes_blocks(wide, 100, DistillSettings())
+    assert not takes_blocks(wide, 100, DistillSettings(loss="multinomial"))
+    assert not takes_blocks(wide, 100, DistillSettings(max_items=None))
+    assert not takes_blocks(wide, 100, DistillSettings.paper())
 
 
-@pytest.mark.parametrize(("device", "widest"), [("cpu", 2**15), ("gpu", 2**17), ("tpu", 2**17)])
-def test_an_accelerator_works_on_wider_rows_as_a_whole(device, widest, monkeypatch):
+@pytest.mark.parametrize(
+    ("device", "num_users", "widest"),
+    [
+        ("cpu", 2_000, 12_288 + 1_000),
+        ("cpu", 60_000, 12_288 + 30_000),
+        ("cpu", 1_000_000, 2**17),
+        ("gpu", 2_000, 2**17),
+        ("tpu", 60_000, 2**17),
+    ],
+)
+def test_an_accelerator_and_many_users_are_for_whole_rows(device, num_users, widest, monkeypatch):
     monkeypatch.setattr(work.jax, "default_backend", lambda: device)
-    assert not takes_blocks(widest, DistillSettings())
-    assert takes_blocks(widest + 512, DistillSettings())
+    assert not takes_blocks(widest, num_users, DistillSettings())
+    assert takes_blocks(widest + 512, num_users, DistillSettings())
 
 
 def test_nothing_as_wide_as_the_items_is_held_but_three_arrays():
