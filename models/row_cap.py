@@ -8,6 +8,9 @@ from models.protocol import TrainingRows
 def cap_rows(rows: TrainingRows, max_rows: int | None, seed: int) -> TrainingRows:
     """Keep the most recent rows, drawing by seed among those of the oldest period that is kept.
 
+    What a memory replays is older than all else, and would be the first to go: it has a half of
+    the places, and more where real rows leave some.
+
     Args:
         rows: what was given.
         max_rows: how many to keep at most, ≥ 1; `None` keeps all.
@@ -20,5 +23,8 @@ def cap_rows(rows: TrainingRows, max_rows: int | None, seed: int) -> TrainingRow
         return rows
     luck = np.random.default_rng(seed).random(rows.num_rows)
     newest_first = np.lexsort((luck, -rows.last_period.astype(np.int64)))
-    kept = np.sort(newest_first[:max_rows])
-    return rows.take(kept)
+    is_replayed = rows.replayed[newest_first]
+    replayed, real = newest_first[is_replayed], newest_first[~is_replayed]
+    replayed = replayed[: max(max_rows // 2, max_rows - len(real))]
+    kept = np.concatenate([replayed, real[: max_rows - len(replayed)]])
+    return rows.take(np.sort(kept))
