@@ -331,11 +331,11 @@ def test_a_warm_start_learns_from_its_teacher_too(rows, teacher, old):
     assert distance(taught, teacher, old[:30]) < 0.7 * distance(alone, teacher, old[:30])
 
 
-def test_a_row_cap_takes_the_exemplars_first(rows):
+def test_a_row_cap_leaves_the_exemplars_up_to_half_of_the_places(rows):
     some = SMALL.fit(rows, FitOptions(seed=3, max_rows=100))
-    assert (some.report["rows_used"], some.report["rows_taught"]) == (100, 10)
-    none = SMALL.fit(rows, FitOptions(seed=3, max_rows=50))
-    assert (none.report["rows_used"], none.report["rows_taught"]) == (50, 0)
+    assert (some.report["rows_used"], some.report["rows_taught"]) == (100, 30)
+    fewer = SMALL.fit(rows, FitOptions(seed=3, max_rows=50))
+    assert (fewer.report["rows_used"], fewer.report["rows_taught"]) == (50, 25)
 
 
 def test_rows_are_alike_as_their_latent_means_are(teacher, old):
