@@ -58,15 +58,13 @@ def distill(
     if len(filled) == 0:
         return Summary(csr_array((0, rows.num_items), dtype=np.float32), {"steps": 0})
     occurring = int(np.count_nonzero(np.bincount(rows.interactions.indices)))
-    users = min(len(filled), MAX_USERS_IN_BLOCKS)
-    in_blocks = takes_blocks(padded_width(occurring), users, settings)
+    in_blocks = takes_blocks(padded_width(occurring), len(filled), settings)
     most = MAX_USERS_IN_BLOCKS if in_blocks else MAX_USERS
     if len(filled) > most:
         generator = np.random.default_rng(derive_seed(seed, "users"))
         filled = np.sort(generator.choice(filled, most, replace=False))
     chosen = rows.take(filled)
     width = padded_width(len(np.unique(chosen.interactions.indices)))
-    in_blocks = takes_blocks(width, chosen.num_rows, settings)
     cells = _JUDGED_CELLS if in_blocks else RESIDENT_CELLS
     judged = max(64, min(_JUDGED_USERS, cells // width))
     held = hold_out(chosen, derive_seed(seed, "validation"), max_users=judged)
@@ -77,6 +75,7 @@ def distill(
         checkpoint=checkpoint,
         listener=listener,
         users_given=round(rows.weights.sum()),
+        in_blocks=in_blocks,
     )
 
 
@@ -88,6 +87,7 @@ def distill_judged(
     checkpoint: Path | None = None,
     listener: DistillListener | None = None,
     users_given: int | None = None,
+    in_blocks: bool | None = None,
 ) -> Summary:
     """Distil with a given hold-out, as the paper's fixed split has it; see `distill`.
 
@@ -98,9 +98,10 @@ def distill_judged(
         checkpoint: a file to go on from after a stop.
         listener: told of every step.
         users_given: how many real users the rows stand for; for the report.
+        in_blocks: whether to work in item blocks; what is faster if `None`.
     """
     started = time.perf_counter()
-    task = Task.of(held, settings, seed)
+    task = Task.of(held, settings, seed, in_blocks)
     best, steps, interrupted = _run(task, checkpoint, listener or SilentListener())
     rows = sparse_rows(best.support, task.items, held.training.num_items)
     if checkpoint is not None and not interrupted:

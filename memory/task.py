@@ -26,14 +26,16 @@ RESIDENT_CELLS = 2**26
 """Cells of real users' rows kept on the device, and as many of their targets: 256 MiB each."""
 
 WIDEST = 2**17
-"""More columns than these are worked on in item blocks, if the settings allow it."""
+"""More columns than these are worked on in item blocks beside an accelerator."""
 
 WIDEST_ON_CPU = 12_288
-"""The same without an accelerator, and half a column more for each user.
+"""The same without one, and half a column more for each user; see `benchmarks.item_blocks`.
 
-Item blocks combine the rows of all users, whole rows those of a batch; measured by
-`benchmarks.item_blocks`.
+Item blocks combine the rows of all users, whole rows those of a batch.
 """
+
+_MOST_COUNTED = 2**15
+"""Users that raise the bound; more were not measured."""
 
 _WIDTH_STEP = 512
 """Columns are padded to a multiple of this, so that few widths are compiled."""
@@ -52,6 +54,7 @@ class Task:
         width: columns with padding.
         judge: of supports.
         guide: of targets.
+        in_blocks: whether it is worked on in item blocks.
     """
 
     settings: DistillSettings
@@ -62,10 +65,20 @@ class Task:
     width: int
     judge: Judge
     guide: Guide
+    in_blocks: bool
 
     @classmethod
-    def of(cls, held: HoldOut, settings: DistillSettings, seed: int) -> "Task":
-        """Reduce a hold-out to the items that occur, and fit the guide."""
+    def of(
+        cls, held: HoldOut, settings: DistillSettings, seed: int, in_blocks: bool | None = None
+    ) -> "Task":
+        """Reduce a hold-out to the items that occur, and fit the guide.
+
+        Args:
+            held: whom to distil, and who is judged by what.
+            settings: how.
+            seed: of all draws.
+            in_blocks: whether to work in item blocks; by `takes_blocks` if `None`.
+        """
         training = held.training
         asked = np.union1d(training.interactions.indices, held.targets.indices)
         items = asked.astype(np.int64)
@@ -80,7 +93,10 @@ class Task:
             training.num_items,
             derive_seed(seed, "guide"),
         )
-        return cls(settings, seed, held, items, narrow, padded_width(len(items)), judge, guide)
+        width = padded_width(len(items))
+        if in_blocks is None:
+            in_blocks = takes_blocks(width, training.num_rows, settings)
+        return cls(settings, seed, held, items, narrow, width, judge, guide, in_blocks)
 
     @property
     def num_users(self) -> int:
@@ -105,11 +121,6 @@ class Task:
         fitting = max(1, RESIDENT_CELLS // self.width // self.batch)
         needed = -(-self.num_users // self.batch)
         return self.batch * min(fitting, needed)
-
-    @property
-    def in_blocks(self) -> bool:
-        """Whether it is worked on in item blocks."""
-        return takes_blocks(self.width, self.num_users, self.settings)
 
     @property
     def device_bytes(self) -> int:
@@ -195,5 +206,5 @@ def takes_blocks(width: int, num_users: int, settings: DistillSettings) -> bool:
     """
     sparse = settings.method == "sparse" and settings.max_items is not None
     on_cpu = jax.default_backend() == "cpu"
-    widest = min(WIDEST, WIDEST_ON_CPU + num_users // 2) if on_cpu else WIDEST
+    widest = WIDEST_ON_CPU + min(num_users, _MOST_COUNTED) // 2 if on_cpu else WIDEST
     return width > widest and sparse and settings.loss == "cosine"

@@ -78,7 +78,7 @@ def fit_on_hold_out(
     """
     kept, held = cap_and_hold_out(rows, options, max_users)
     if kept is not rows:
-        options.progress(f"the newest {kept.num_rows:,} of {rows.num_rows:,} rows")
+        options.progress(f"{kept.num_rows:,} of {rows.num_rows:,} rows")
     model: Any = recipe.fit_judged(held, kept, options)
     report = {**model.report, "rows_given": rows.num_rows}
     return cast(FittedModel, dataclasses.replace(model, report=report))

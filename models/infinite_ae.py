@@ -297,7 +297,7 @@ class InfiniteAE:
         if options.max_rows is not None and options.max_rows < cap:
             cap, why = options.max_rows, f"max_rows {options.max_rows:,}"
         if why is not None:
-            options.progress(f"∞-AE: the newest {cap:,} of {rows.num_rows:,} rows ({why})")
+            options.progress(f"∞-AE: {cap:,} of {rows.num_rows:,} rows ({why})")
         return cap_rows(rows, cap, derive_seed(options.seed, "row cap")), why
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> None:

@@ -104,7 +104,7 @@ class MVAE:
         """
         kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
         if kept is not rows:
-            options.progress(f"mvae: the newest {kept.num_rows:,} of {rows.num_rows:,} rows")
+            options.progress(f"mvae: {kept.num_rows:,} of {rows.num_rows:,} rows")
         held = hold_out(
             kept,
             derive_seed(options.seed, "hold-out"),

@@ -63,7 +63,7 @@ class Pop:
         return {}
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedPop:
-        """Count the newest rows that the cap lets through."""
+        """Count the rows that the cap lets through."""
         kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
         model = self._count(kept)
         return dataclasses.replace(model, report={**model.report, "rows_given": rows.num_rows})

@@ -24,7 +24,7 @@ class TrainingRows:
         weights: `(num_rows,)` float64 > 0, how much each row counts.
         replayed: `(num_rows,)` bool, rows that come from a memory: never held out for validation.
         last_period: `(num_rows,)` int32, the period of the row's last event; a row cap keeps the
-            most recent.
+            most recent of the real rows, and of the replayed ones.
         teacher: an earlier model whose answers the replayed rows are fitted to instead of to
             themselves, over the items that it knows; all items of replayed rows are among these.
     """

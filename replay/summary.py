@@ -111,6 +111,7 @@ class RunData:
         periods: the log that it ran on.
         judged: who was judged, by `Cell.evaluation_key`.
         user_figures: figures user by user, by `Cell.key`.
+        until: the last evaluated period that is here, where later ones were left out.
     """
 
     run: Run
@@ -118,6 +119,7 @@ class RunData:
     cells: tuple[Cell, ...]
     judged: Mapping[str, JudgedUsers]
     user_figures: Mapping[str, tuple[UserFigure, ...]]
+    until: int | None = None
 
 
 @dataclass(frozen=True)
@@ -180,17 +182,17 @@ def from_period(data: RunData, first: int) -> RunData:
 
 
 def until_period(data: RunData, last: int) -> RunData:
-    """Only what was judged on periods up to `last`; the settings tell if some are left out."""
-    cells = tuple(cell for cell in data.cells if cell.eval_period <= last)
+    """Only what was judged on periods up to `last`, by fits made before it."""
+    cells = tuple(cell for cell in data.cells if is_within(cell, last))
     if len(cells) == len(data.cells):
         return data
-    config = {**data.run.config, "until_period": last}
-    return dataclasses.replace(
-        data,
-        run=dataclasses.replace(data.run, config=config),
-        cells=cells,
-        judged={key: one for key, one in data.judged.items() if one.eval_period <= last},
-    )
+    judged = {key: one for key, one in data.judged.items() if one.eval_period <= last}
+    return dataclasses.replace(data, cells=cells, judged=judged, until=last)
+
+
+def is_within(cell: Cell, last: int) -> bool:
+    """Whether a cell could be there had the log ended with period `last`."""
+    return max(cell.eval_period, cell.fit_period + 1) <= last
 
 
 def summarise(
@@ -213,7 +215,7 @@ def summarise(
         return resample_means(series, len(figures.groups), num_resamples=num_resamples, seed=seed)
 
     return Summary(
-        config=_reported_config(data.run),
+        config=_reported_config(data),
         results=results,
         means=tuple(_means(figures, resample(figures.periods))),
         timings=tuple(_timing(cell) for cell in data.cells),
@@ -367,6 +369,9 @@ def _timing(cell: Cell) -> Timing:
     )
 
 
-def _reported_config(run: Run) -> dict[str, Json]:
+def _reported_config(data: RunData) -> dict[str, Json]:
     """The settings, with what else a reader needs to repeat the run."""
-    return {**run.config, "run": run.run_id, "status": run.status, "versions": dict(run.versions)}
+    run = data.run
+    shortened = {} if data.until is None else {"until_period": data.until}
+    reported = {"run": run.run_id, "status": run.status, "versions": dict(run.versions)}
+    return {**run.config, **reported, **shortened}

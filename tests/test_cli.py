@@ -406,7 +406,7 @@ class TestAfterwards:
         store, _ = replayed
         report = ("report", "--store", store, "--against", "1")
         against = json.loads(call_well(*report, "--json").stdout)["against"]
-        assert (against["run"], against["changed"]) == (1, [])
+        assert (against["other_run"], against["changed"]) == (1, [])
         assert {one["mean"] for one in against["differences"]} == {0.0}
         assert "Difference from run 1" in call_well(*report).stdout
         assert_fails(call(*report[:-1], "99"), "no run 99")

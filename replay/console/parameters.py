@@ -316,7 +316,8 @@ def limit_options(command: Any) -> Any:
     command = click.option(
         "--max-rows",
         type=click.IntRange(min=1),
-        help="Fit on at most so many users, the most recent, drawn by seed.",
+        help="Fit on at most so many users, the most recent, drawn by seed; up to half of them what"
+        " a memory replays.",
     )(command)
     return memory_limit_option(command)
 

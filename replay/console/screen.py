@@ -11,8 +11,8 @@ from rich.text import Text
 
 from replay.report.against import against_tables, tell_against
 from replay.report.content import headline
+from replay.report.run_comparison import RunComparison
 from replay.report.tables import render_differences, render_means, render_table
-from replay.run_comparison import RunComparison
 from replay.summary import Summary
 from storage.ingest import IngestReport
 from storage.progress import Progress as Report

@@ -50,8 +50,8 @@ def fits_table(data: RunData) -> Table:
         rows=tuple(rows),
         num_labels=2,
         note="Rows from the first to the last period, epochs from the fewest to the most."
-        " Capped: refits that took a sample of the most"
-        " recent users, because of a row cap or the memory limit.",
+        " Capped: refits that took a sample of the most recent users, and of what their memory"
+        " replays, because of a row cap or the memory limit.",
     )
 
 
@@ -192,14 +192,14 @@ def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, value in config.items():
         if name == "models":
             for model in value:
-                text = ", ".join(f"{key} {_plain(v)}" for key, v in model["settings"].items())
+                text = ", ".join(f"{key} {plain_value(v)}" for key, v in model["settings"].items())
                 rows.append((f"model {model['name']}", text or "defaults"))
         elif name == "versions":
             rows.extend((f"version of {key}", str(v)) for key, v in value.items())
         elif isinstance(value, Mapping):
-            rows.extend((key.replace("_", " "), _plain(v)) for key, v in value.items())
+            rows.extend((key.replace("_", " "), plain_value(v)) for key, v in value.items())
         else:
-            rows.append((name.replace("_", " "), _plain(value)))
+            rows.append((name.replace("_", " "), plain_value(value)))
     return rows
 
 
@@ -248,12 +248,12 @@ def _moment(time: int, has_clock: bool) -> str:
     return datetime.fromtimestamp(time / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def _plain(value: Any) -> str:
+def plain_value(value: Any) -> str:
     """A setting's value in words."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(one) for one in value)
+        return ", ".join(plain_value(one) for one in value)
     return str(value)

@@ -8,7 +8,7 @@ from typing import Any
 from replay.report.against import against_section
 from replay.report.page import render_page
 from replay.report.plots import save_plots
-from replay.run_comparison import RunComparison
+from replay.report.run_comparison import RunComparison
 from replay.summary import RunData, Summary
 from storage.errors import UserError
 

@@ -273,8 +273,9 @@ def _unfinished(data: RunData) -> str:
     """A warning about a run that did not come to its end; empty for one that did."""
     if data.run.status in ("finished", "live"):
         return ""
+    here = "" if data.until else f": {len(data.cells)} of {data.run.num_cells} refits are here"
     return (
-        f"This run is not finished: {len(data.cells)} of {data.run.num_cells} refits are here."
+        f"This run is not finished{here}."
         " Means are over the periods that each strategy has; the same command again goes on from"
         " here."
     )

@@ -8,7 +8,7 @@ from replay.config import ReplayConfig
 from replay.study.comparison import Cost, Rank, count_costs, rank_strategies
 from replay.study.continual import StudyRuns
 from replay.study.transfer import Metric, TransferMatrix, chance_figures, transfer_matrices
-from replay.summary import RunData, Summary, from_period, load_run, summarise
+from replay.summary import RunData, Summary, from_period, is_within, load_run, summarise
 from storage.errors import UserError
 from storage.periods import list_periods
 from storage.runs import read_cells
@@ -85,7 +85,7 @@ def load_study(
             cells = [
                 cell
                 for cell in read_cells(store, runs.transfer)
-                if until is None or max(cell.eval_period, cell.fit_period + 1) <= until
+                if until is None or is_within(cell, until)
             ]
             chance = chance_figures(store, config)
             transfer = transfer_matrices(

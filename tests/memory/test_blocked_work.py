@@ -108,11 +108,11 @@ class TestInBlocks:
 
     @pytest.fixture(autouse=True)
     def _narrow(self, monkeypatch):
-        monkeypatch.setattr(work, "WIDEST", 64)
+        monkeypatch.setattr(work, "WIDEST_ON_CPU", 0)
 
     def test_a_summary_is_as_good_and_obeys_the_same_bounds(self, monkeypatch):
         found = distill(log(), PLAIN, 0)
-        monkeypatch.setattr(work, "WIDEST", 2**17)
+        monkeypatch.setattr(work, "WIDEST_ON_CPU", 2**17)
         usual = distill(log(), PLAIN, 0)
         assert found.report["validation"] == pytest.approx(usual.report["validation"], abs=1.5)
         assert found.report["device_bytes"] < usual.report["device_bytes"]
@@ -153,6 +153,13 @@ class TestInBlocks:
         monkeypatch.setattr(distillation, "MAX_USERS_IN_BLOCKS", 100)
         assert distill(log(), SETTINGS, 0).report["users_used"] == 100
 
+    def test_the_way_to_work_is_decided_before_users_are_drawn(self, monkeypatch):
+        # With all 128 users whole rows are faster, with the 50 that would be left blocks.
+        monkeypatch.setattr(work, "WIDEST_ON_CPU", 512 - 30)
+        monkeypatch.setattr(distillation, "MAX_USERS", 50)
+        monkeypatch.setattr(distillation, "BlockedWork", None)
+        assert distill(log(), SETTINGS, 0).report["users_used"] == 50
+
     def test_nobody_to_judge_is_no_hindrance(self):
         rows = log()
         nobody = HoldOut(rows, np.zeros(0, np.int64), csr_array((0, 150), dtype=np.float32))
@@ -173,8 +180,8 @@ def test_only_what_follows_from_inner_products_is_done_in_blocks():
     ("device", "num_users", "widest"),
     [
         ("cpu", 2_000, 12_288 + 1_000),
-        ("cpu", 60_000, 12_288 + 30_000),
-        ("cpu", 1_000_000, 2**17),
+        ("cpu", 32_768, 12_288 + 16_384),
+        ("cpu", 1_000_000, 12_288 + 16_384),
         ("gpu", 2_000, 2**17),
         ("tpu", 60_000, 2**17),
     ],

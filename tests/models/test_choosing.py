@@ -91,7 +91,7 @@ def test_a_fit_tells_what_it_was_given_and_used(rows):
     options = FitOptions(0, max_rows=12, progress=said.append)
     model = fit_on_hold_out(Chooser(), rows, options, 5)
     assert model.report == {"judged": 5, "rows_used": 12, "rows_given": 30}
-    assert said == ["the newest 12 of 30 rows"]
+    assert said == ["12 of 30 rows"]
 
 
 def test_patience_ends_after_looks_without_a_better_score():

@@ -1,4 +1,4 @@
-"""The row cap keeps the newest rows and says nothing else."""
+"""The row cap keeps the newest rows, and what a memory replays beside them."""
 
 from collections.abc import Collection
 

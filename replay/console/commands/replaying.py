@@ -142,7 +142,7 @@ def report(
     from replay.console.screen import print_against, print_summary
     from replay.opening import open_for_reading
     from replay.report.files import report_json, write_report
-    from replay.run_comparison import compare_runs
+    from replay.report.run_comparison import compare_runs
     from replay.summary import load_run, summarise
 
     with open_for_reading(store) as opened:
