@@ -336,6 +336,8 @@ def test_a_row_cap_leaves_the_exemplars_up_to_half_of_the_places(rows):
     assert (some.report["rows_used"], some.report["rows_taught"]) == (100, 30)
     fewer = SMALL.fit(rows, FitOptions(seed=3, max_rows=50))
     assert (fewer.report["rows_used"], fewer.report["rows_taught"]) == (50, 25)
+    none = SMALL.fit(rows, FitOptions(seed=3, max_rows=1))
+    assert (none.report["rows_used"], none.report["rows_taught"]) == (1, 0)
 
 
 def test_rows_are_alike_as_their_latent_means_are(teacher, old):

@@ -308,7 +308,10 @@ def test_a_row_cap_leaves_the_exemplars_up_to_half_of_the_places():
     assert (some.report["rows_used"], len(some.new_rows)) == (30, 15)
     fewer = DOUBLE.fit(rows, FitOptions(seed=0, max_rows=20))
     assert (fewer.report["rows_used"], len(fewer.new_rows)) == (20, 10)
-    assert np.isfinite(scores_of(fewer, dense_rows(3))).all()
+    none = DOUBLE.fit(rows, FitOptions(seed=0, max_rows=1))
+    assert (none.report["rows_used"], len(none.new_rows)) == (1, 1)
+    for model in (fewer, none):
+        assert np.isfinite(scores_of(model, dense_rows(3))).all()
 
 
 @pytest.mark.parametrize(("num_rows", "num_items"), [(1200, 60), (200, 20_000)])
