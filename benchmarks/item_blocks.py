@@ -88,11 +88,9 @@ def main(words: Sequence[str] | None = None) -> None:
     for users in arguments.users:
         for items in arguments.items:
             found = measure(items, users, arguments)
-            seconds = [f"{found.rows:.2f}", f"{found.blocks:.2f}"]
-            ratio, taken = (
-                f"{found.rows / found.blocks:.2f}",
-                "blocks" if found.takes_blocks else "rows",
-            )
+            ratio = f"{found.rows / found.blocks:.2f}"
+            seconds = f"{found.rows:.2f}", f"{found.blocks:.2f}"
+            taken = "blocks" if found.takes_blocks else "rows"
             table.add_row(f"{users:,}", f"{items:,}", *seconds, ratio, taken)
             console.print(f"{users:,} users, {items:,} items: {ratio}")
     console.print(table)

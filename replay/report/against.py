@@ -1,6 +1,6 @@
 """What a change of the settings has done, as tables: a run beside another one."""
 
-from replay.report.content import Entry, Table, headline_metrics, paired_table, tell
+from replay.report.content import Entry, Table, headline_metrics, paired_table, tell_first
 from replay.report.details import plain_value
 from replay.report.page import Section
 from replay.report.run_comparison import RunComparison
@@ -28,12 +28,12 @@ def against_tables(against: RunComparison, summary: Summary) -> tuple[Table, ...
         ),
         num_remarks=2,
     )
-    paired = paired_table(f"Difference from run {against.other_run}", against.differences, metrics)
+    named = [(one.strategy, one) for one in against.differences]
+    paired = paired_table(f"Difference from run {against.other_run}", named, metrics)
     return (paired, changed) if changed.rows else (paired,)
 
 
 def tell_against(against: RunComparison, summary: Summary) -> list[str]:
     """The first headline metric in sentences."""
-    first = headline_metrics(summary)[:1]
-    told = [tell(one) for one in against.differences if first == ((one.metric, one.k),)]
-    return [f"Over the {against.num_periods} evaluated periods that both runs have:", *told]
+    over = f"Over the {against.num_periods} evaluated periods that both runs have:"
+    return [over, *tell_first(summary, against.differences)]

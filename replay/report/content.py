@@ -134,30 +134,33 @@ def differences_table(summary: Summary, baseline: str | None = None) -> Table | 
     baseline = baseline or summary.differences[0].baseline
     return paired_table(
         f"Difference from {baseline}",
-        [one for one in summary.differences if one.baseline == baseline],
+        [(one.strategy, one) for one in summary.differences if one.baseline == baseline],
         headline_metrics(summary),
     )
 
 
 def paired_table(
-    title: str, differences: Sequence[Difference], metrics: Sequence[tuple[str, int | None]]
+    title: str,
+    named: Iterable[tuple[str, Difference]],
+    metrics: Sequence[tuple[str, int | None]],
+    heading: str = "strategy",
 ) -> Table:
-    """Differences with their intervals, a row for each model and strategy.
+    """Differences with their intervals, a row for each model and name.
 
     Args:
         title: of the table.
-        differences: each strategy from one baseline.
+        named: differences, each with the one of its two strategies that the others do not share.
         metrics: that have a column.
+        heading: of the names.
     """
-    found = {(d.model, d.strategy, d.metric, d.k): d for d in differences}
-    chains = dict.fromkeys((model, strategy) for model, strategy, _, _ in found)
+    found = {(one.model, name, one.metric, one.k): one for name, one in named}
     rows = []
-    for model, strategy in chains:
-        entries = [difference_entry(found.get((model, strategy, *one))) for one in metrics]
-        rows.append((Entry(model), Entry(strategy), *entries))
+    for model, name in dict.fromkeys((model, name) for model, name, _, _ in found):
+        entries = [difference_entry(found.get((model, name, *one))) for one in metrics]
+        rows.append((Entry(model), Entry(name), *entries))
     return Table(
         title=title,
-        columns=("model", "strategy", *(metric_label(*one) for one in metrics)),
+        columns=("model", heading, *(metric_label(*one) for one in metrics)),
         rows=tuple(rows),
         num_labels=2,
         note="With the 95% interval of the paired difference: the same users and periods on both"
@@ -167,15 +170,19 @@ def paired_table(
 
 def headline(summary: Summary) -> list[str]:
     """What the run shows, in a sentence per model and strategy compared with a baseline."""
-    first = headline_metrics(summary)[:1]
-    told = [tell(one) for one in summary.differences if first == ((one.metric, one.k),)]
-    return [*left_out(summary), *told]
+    return [*left_out(summary), *tell_first(summary, summary.differences)]
 
 
 def left_out(summary: Summary) -> list[str]:
     """A sentence where the figures are not of all periods."""
     last = summary.config.get("until_period")
     return [] if last is None else [f"Of the periods up to {last}; later ones are left out."]
+
+
+def tell_first(summary: Summary, differences: Iterable[Difference]) -> list[str]:
+    """Those of the summary's first headline metric, a sentence each."""
+    first = headline_metrics(summary)[:1]
+    return [tell(one) for one in differences if first == ((one.metric, one.k),)]
 
 
 def tell(one: Difference) -> str:

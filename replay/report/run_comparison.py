@@ -1,7 +1,7 @@
 """A run held against another one of the same store: what a change of its settings has done."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -134,19 +134,24 @@ def _settings(data: RunData) -> dict[str, Json]:
     found["versions"] = dict(data.run.versions)
     given = {model["name"]: model["settings"] for model in config.get("models", ())}
     for name in dict.fromkeys(cell.model for cell in data.cells):
-        settings = given.get(name, {})
-        # What another version recorded may not be a setting any more.
-        with suppress(UserError):
-            settings = describe_recipe(make_recipe(name, settings))["settings"]
-        found[name] = settings
+        found[name] = _complete(name, given, lambda *one: describe_recipe(make_recipe(*one)))
     given = config.get("strategy_settings", {})
     for name in dict.fromkeys(cell.strategy for cell in data.cells):
-        settings = given.get(name, {})
-        with suppress(UserError):
-            settings = describe_strategy(make_strategy(name, settings))["settings"]
-        found[name] = settings
+        found[name] = _complete(name, given, lambda *one: describe_strategy(make_strategy(*one)))
     flat: dict[str, Json] = dict(_flatten(json.loads(json.dumps(found))))
     return flat
+
+
+def _complete(
+    name: str,
+    given: Mapping[str, Mapping[str, Json]],
+    describe: Callable[[str, Mapping[str, Json]], Mapping[str, Json]],
+) -> Mapping[str, Json]:
+    """The settings of a model or strategy with its defaults, where this version still has them."""
+    settings: Mapping[str, Json] = given.get(name, {})
+    with suppress(UserError):
+        settings = describe(name, settings)["settings"]
+    return settings
 
 
 def _flatten(settings: Mapping[str, Json], within: str = "") -> Iterator[tuple[str, Json]]:

@@ -8,7 +8,6 @@ from replay.report.content import (
     Entry,
     Table,
     chain_order,
-    difference_entry,
     format_bytes,
     format_seconds,
     format_value,
@@ -16,7 +15,8 @@ from replay.report.content import (
     left_out,
     means_table,
     metric_label,
-    tell,
+    paired_table,
+    tell_first,
 )
 from replay.study.results import StudyReport
 from replay.study.transfer import Metric
@@ -32,12 +32,8 @@ MAPPED: Metric = ("HR", 100)
 def findings(report: StudyReport) -> list[str]:
     """The subject against every other strategy, on the periods set apart if there are any."""
     summary = report.confirmed or report.summary
-    subject, first = subject_of(summary), headline_metrics(summary)[:1]
-    found = [
-        tell(one)
-        for one in summary.differences
-        if one.strategy == subject and first == ((one.metric, one.k),)
-    ]
+    subject = subject_of(summary)
+    found = tell_first(summary, (one for one in summary.differences if one.strategy == subject))
     if report.confirmed is not None and found:
         found.insert(0, f"On the periods from {report.confirm_from} on:")
     return [*left_out(report.summary), *found]
@@ -51,28 +47,18 @@ def subject_of(summary: Summary) -> str:
 
 def lead_table(summary: Summary) -> Table:
     """The subject against every other strategy with the same model."""
-    metrics, subject = headline_metrics(summary), subject_of(summary)
-    found = {
-        (one.model, one.baseline, one.metric, one.k): one
-        for one in summary.differences
-        if one.strategy == subject
-    }
-    rows = tuple(
-        (
-            Entry(model),
-            Entry(baseline),
-            *(difference_entry(found.get((model, baseline, *metric))) for metric in metrics),
-        )
-        for model, baseline in dict.fromkeys((one[0], one[1]) for one in found)
+    subject = subject_of(summary)
+    table = paired_table(
+        f"{subject} less each other strategy",
+        [(one.baseline, one) for one in summary.differences if one.strategy == subject],
+        headline_metrics(summary),
+        heading="less",
     )
-    return Table(
-        title=f"{subject} less each other strategy",
-        columns=("model", "less", *(metric_label(*one) for one in metrics)),
-        rows=rows,
-        num_labels=2,
-        note="With the 95% interval of the paired difference: the same users and periods on both"
-        " sides, seeds averaged, users drawn anew with all their periods.",
+    note = (
+        "With the 95% interval of the paired difference: the same users and periods on both"
+        " sides, seeds averaged, users drawn anew with all their periods."
     )
+    return replace(table, note=note)
 
 
 def ranks_table(report: StudyReport) -> Table:

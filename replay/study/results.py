@@ -87,10 +87,7 @@ def load_study(
                 for cell in read_cells(store, runs.transfer)
                 if until is None or is_within(cell, until)
             ]
-            chance = chance_figures(store, config)
-            transfer = transfer_matrices(
-                cells, TRANSFER, {metric: found[:until] for metric, found in chance.items()}
-            )
+            transfer = transfer_matrices(cells, TRANSFER, chance_figures(store, config))
     strategies = tuple(dict.fromkeys(cell.strategy for cell in data.cells))
     confirmed = None
     if confirm_from is not None:

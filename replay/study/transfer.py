@@ -112,7 +112,9 @@ def transfer_matrices(
                         sums[place] += figure.value
                         counts[place] += 1
             values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-            found.append(TransferMatrix(strategy, model, metric, k, values, chance[metric, k]))
+            found.append(
+                TransferMatrix(strategy, model, metric, k, values, chance[metric, k][:num_periods])
+            )
     return tuple(found)
 
 

@@ -154,8 +154,9 @@ def report(
     if as_json:
         click.echo(json.dumps(report_json(summary, compared), allow_nan=False))
         return
-    print_summary(summary, Console())
+    console = Console()
+    print_summary(summary, console)
     if compared is not None:
-        print_against(compared, summary, Console())
+        print_against(compared, summary, console)
     for path in written:
         click.echo(path)
