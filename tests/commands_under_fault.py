@@ -24,6 +24,7 @@ def main() -> None:
 
         # What it compiles would be cut short there too, and then read by other tests.
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+        sys.dont_write_bytecode = True
         limit = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     for arguments in calls:
