@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from replay.summary import RunData, load_run
+from replay.run_data import RunData, load_run
 from storage.store import Store
 
 METRICS = (("HR", 10), ("nDCG", 10), ("HR", 100))

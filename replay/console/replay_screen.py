@@ -28,7 +28,8 @@ from replay.progress import (
 )
 from replay.report.content import format_figures, format_seconds
 from replay.report.tables import render_means
-from replay.summary import load_run, summarise
+from replay.run_data import load_run
+from replay.summary import summarise
 from storage.store import Store
 
 

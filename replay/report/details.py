@@ -16,7 +16,8 @@ from replay.report.content import (
     format_value,
     metric_label,
 )
-from replay.summary import RunData, Summary
+from replay.run_data import RunData
+from replay.summary import Summary
 from storage.periods import PeriodSummary
 from storage.runs import Cell
 

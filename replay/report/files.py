@@ -9,7 +9,8 @@ from replay.report.against import against_section
 from replay.report.page import render_page
 from replay.report.plots import save_plots
 from replay.report.run_comparison import RunComparison
-from replay.summary import RunData, Summary
+from replay.run_data import RunData
+from replay.summary import Summary
 from storage.errors import UserError
 
 PAGE = "report.html"

@@ -35,7 +35,8 @@ from replay.report.plots import (
     style_order,
     value_range,
 )
-from replay.summary import RunData, Summary
+from replay.run_data import RunData
+from replay.summary import Summary
 
 MEANINGS: tuple[tuple[str, str], ...] = (
     (

@@ -9,8 +9,9 @@ import numpy as np
 
 from models.registry import make_recipe
 from replay.keys import describe_recipe, describe_strategy
+from replay.run_data import RunData
 from replay.strategies.registry import make_strategy
-from replay.summary import Difference, Json, RunData, summarise
+from replay.summary import Difference, Json, summarise
 from storage.errors import UserError
 from storage.runs import Cell
 

@@ -5,7 +5,8 @@ from rich.text import Text
 
 from replay.report.content import Entry, Table, differences_table, means_table
 from replay.report.details import fits_table, judged_table, periods_table, timings_table
-from replay.summary import RunData, Summary
+from replay.run_data import RunData
+from replay.summary import Summary
 from storage.periods import PeriodSummary
 
 _ROOMY = 110

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from replay.summary import RunData, Summary
+from replay.run_data import RunData
+from replay.summary import Summary
 
 _ENTRY_BYTES = 8
 """A remembered interaction as it is replayed: an item's index and a weight of four bytes each."""

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from replay.config import ReplayConfig
+from replay.run_data import RunData, from_period, is_within, load_run
 from replay.study.comparison import Cost, Rank, count_costs, rank_strategies
 from replay.study.continual import StudyRuns
 from replay.study.transfer import Metric, TransferMatrix, chance_figures, transfer_matrices
-from replay.summary import RunData, Summary, from_period, is_within, load_run, summarise
+from replay.summary import Summary, summarise
 from storage.errors import UserError
 from storage.periods import list_periods
 from storage.runs import read_cells

@@ -4,12 +4,13 @@ import dataclasses
 from datetime import datetime
 
 import numpy as np
-from test_summary import RUN, make_run
+from made_runs import RUN, make_run
 
+from replay.run_data import from_period
 from replay.study.comparison import count_costs, rank_strategies
 from replay.study.results import TRANSFER, StudyReport
 from replay.study.transfer import TransferMatrix
-from replay.summary import from_period, summarise
+from replay.summary import summarise
 from storage.periods import PeriodSummary
 
 STRATEGIES = ("individual", "joint", "ader", "distill-cf", "user-rns")

@@ -14,11 +14,11 @@ from replay.config import ModelChoice, ReplayConfig
 from replay.loop import run_replay
 from replay.progress import CellFinished, StageMessage
 from replay.published import newest_model, recommend_items
+from replay.run_data import load_run
 from replay.strategies.ader import Ader, adaptive_weight
 from replay.strategies.individual import Individual
 from replay.strategies.protocol import WarmStart
 from replay.strategies.registry import make_strategy
-from replay.summary import load_run
 from storage.artifacts import load_arrays
 from storage.errors import UserError
 from storage.ingest import ingest_period

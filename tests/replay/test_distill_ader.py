@@ -12,8 +12,8 @@ from models.mvae import MVAE
 from replay.config import ModelChoice, ReplayConfig
 from replay.loop import run_replay
 from replay.progress import CellFinished
+from replay.run_data import load_run
 from replay.strategies.registry import make_strategy
-from replay.summary import load_run
 from storage.store import Store
 from storage.summaries import list_summaries
 

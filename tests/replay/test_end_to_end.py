@@ -9,8 +9,9 @@ from replay.config import ModelChoice, ReplayConfig
 from replay.loop import run_replay
 from replay.published import newest_model, recommend_user
 from replay.report.files import write_report
+from replay.run_data import load_run
 from replay.strategies.joint import Joint
-from replay.summary import load_run, summarise
+from replay.summary import summarise
 from storage.ingest import ingest_log
 from storage.store import Store
 

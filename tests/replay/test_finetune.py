@@ -6,7 +6,7 @@ from toys import fill, write_log
 from models.mvae import MVAE
 from replay.config import ModelChoice, ReplayConfig
 from replay.loop import run_replay
-from replay.summary import load_run
+from replay.run_data import load_run
 from storage.errors import UserError
 from storage.runs import list_runs
 from storage.store import Store

@@ -24,9 +24,10 @@ from replay.evaluate import evaluate
 from replay.loop import run_replay
 from replay.progress import CellFinished, CellStarted, RunFinished, RunStarted, StageMessage
 from replay.questions import pose
+from replay.run_data import load_run
 from replay.strategies.joint import Joint
 from replay.strategies.registry import make_strategy
-from replay.summary import load_run, summarise
+from replay.summary import summarise
 from storage.errors import UserError
 from storage.ingest import ingest_period
 from storage.runs import read_cells, read_judged_users, read_run, read_user_figures

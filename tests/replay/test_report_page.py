@@ -6,7 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from test_summary import HR, RUN, make_run
+from made_runs import HR, RUN, make_run
 
 from replay.report.files import write_report
 from replay.report.page import render_page

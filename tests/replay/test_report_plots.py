@@ -4,7 +4,7 @@ import struct
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from test_summary import HR, make_run
+from made_runs import HR, make_run
 
 from replay.report.content import HEADLINE
 from replay.report.plots import (

@@ -4,8 +4,8 @@ import dataclasses
 import io
 
 import pytest
+from made_runs import HR, make_run
 from rich.console import Console
-from test_summary import HR, make_run
 
 from replay.report import content, details, tables
 from replay.summary import summarise

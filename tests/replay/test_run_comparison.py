@@ -5,13 +5,14 @@ import json
 
 import numpy as np
 import pytest
+from made_runs import HR, RUN, make_run
 from rich.console import Console
-from test_summary import HR, RUN, make_run
 
 from replay.console.screen import print_against
 from replay.report.files import write_report
 from replay.report.run_comparison import ChangedSetting, compare_runs
-from replay.summary import summarise, until_period
+from replay.run_data import until_period
+from replay.summary import summarise
 from storage.errors import UserError
 
 

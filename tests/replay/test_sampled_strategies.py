@@ -8,8 +8,8 @@ from replay.choices import choose_strategies
 from replay.config import ModelChoice, ReplayConfig
 from replay.loop import run_replay
 from replay.progress import CellFinished
+from replay.run_data import load_run
 from replay.strategies.registry import make_strategy
-from replay.summary import load_run
 from storage.errors import UserError
 from stream.history import History
 

@@ -1,67 +1,12 @@
 """Means, standard errors and differences on runs that can be reckoned by hand."""
 
 import json
-from datetime import datetime
 
 import numpy as np
 import pytest
+from made_runs import HR, make_run
 
-from replay.summary import RunData, baseline_of, summarise, until_period
-from storage.runs import Cell, Figure, JudgedUsers, Run, UserFigure
-
-NOW = datetime(2025, 1, 1)
-RUN = Run(3, "finished", {"seeds": [0], "periods": 3}, {"jax": "0"}, 4, NOW, NOW)
-
-
-def make_run(values, run=RUN):
-    """A run from {(strategy, model, seed, eval_period): {(metric, k): values}}.
-
-    Instead of values there may be (values, weights). The users of a period are 0, 1, ... as many
-    as values.
-    """
-    cells, judged, user_figures = [], {}, {}
-    for (strategy, model, seed, period), metrics in values.items():
-        figures, by_user = [], []
-        for (metric, k), given in metrics.items():
-            numbers, weights = given if isinstance(given, tuple) else (given, None)
-            mean = float(np.average(numbers, weights=weights)) if len(numbers) else None
-            figures.append(Figure(metric, k, mean, len(numbers)))
-            by_user.append(
-                UserFigure(
-                    metric,
-                    k,
-                    np.array(numbers, np.float32),
-                    None if weights is None else np.array(weights, np.float32),
-                )
-            )
-        key = f"{strategy} {model} {seed} {period}"
-        asked = f"asked {period}"
-        judged[asked] = JudgedUsers(
-            asked, period - 1, period, np.arange(len(numbers), dtype=np.int32), {}
-        )
-        cells.append(
-            Cell(
-                key=key,
-                fit_key=key,
-                evaluation_key=asked,
-                strategy=strategy,
-                model=model,
-                seed=seed,
-                fit_period=period - 1,
-                eval_period=period,
-                figures=tuple(figures),
-                fit_report={},
-                stages={"fit": 2.0},
-                peak_rss_bytes=1000,
-                versions={},
-                finished=NOW,
-            )
-        )
-        user_figures[key] = tuple(by_user)
-    return RunData(run, (), tuple(cells), judged, user_figures)
-
-
-HR = ("HR", 10)
+from replay.summary import baseline_of, summarise
 
 
 def test_json_has_exactly_the_agreed_shape():
@@ -208,19 +153,6 @@ def test_without_draws_there_are_no_errors_and_no_differences():
     summary = summarise(make_run(values), num_resamples=0)
     assert [mean.stderr for mean in summary.means] == [None, None]
     assert summary.differences == ()
-
-
-def test_later_periods_can_be_left_out():
-    data = make_run(
-        {
-            ("joint", "mvae", 0, 2): {HR: [10.0, 30.0]},
-            ("joint", "mvae", 0, 3): {HR: [90.0]},
-        }
-    )
-    summary = summarise(until_period(data, 2))
-    assert [one.mean for one in summary.means] == [20.0]
-    assert summary.config["until_period"] == 2
-    assert until_period(data, 3) is data
 
 
 def test_a_run_without_cells():

@@ -27,8 +27,8 @@ from replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
 if TYPE_CHECKING:
     from replay.config import ReplayConfig
     from replay.opening import OpenLog
+    from replay.run_data import RunData
     from replay.study.engines.protocol import Engine
-    from replay.summary import RunData
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -93,7 +93,7 @@ def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunDat
 
     from replay.console.replay_screen import watch_replay
     from replay.loop import run_replay
-    from replay.summary import load_run
+    from replay.run_data import load_run
 
     with watch_replay(log.store, Console(stderr=True)) as listener:
         run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
@@ -106,8 +106,8 @@ def _replay_with(engine: "Engine", path: Path, config: "ReplayConfig") -> "RunDa
 
     from replay.console.crew import watch_crew
     from replay.opening import open_for_reading
+    from replay.run_data import load_run
     from replay.study.continual import ContinualStudy, run_continual
-    from replay.summary import load_run
 
     plan = ContinualStudy.of(config, transfer=False, num_workers=engine.num_beside)
     with watch_crew(Console(stderr=True)) as watch:
@@ -143,7 +143,8 @@ def report(
     from replay.opening import open_for_reading
     from replay.report.files import report_json, write_report
     from replay.report.run_comparison import compare_runs
-    from replay.summary import load_run, summarise
+    from replay.run_data import load_run
+    from replay.summary import summarise
 
     with open_for_reading(store) as opened:
         data = load_run(opened, run_id, until=until)

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from test_summary import HR, make_run
+from made_runs import HR, make_run
 
 from replay.study.comparison import count_costs, rank_strategies
 from replay.summary import summarise
