@@ -12,15 +12,9 @@ from replay.evaluate import MetricResult
 from replay.keys import cell_key
 from replay.metrics.protocol import Metric
 from replay.questions import Question
+from storage.cells import Cell, Figure, JudgedUsers, UserFigure, insert_cell
 from storage.fits import Fit
-from storage.runs import (
-    Cell,
-    Figure,
-    JudgedUsers,
-    UserFigure,
-    insert_cell,
-    insert_run_cell,
-)
+from storage.runs import insert_run_cell
 from storage.store import Store
 from stream.evaluation import Evaluation
 

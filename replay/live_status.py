@@ -14,9 +14,9 @@ from memory.taught_replay import TaughtReplay
 from replay.config import ReplayConfig
 from replay.report.content import HEADLINE, metric_label
 from replay.strategies.registry import make_strategy
+from storage.cells import read_cells
 from storage.live import LiveRecord, newest_publication, read_live
 from storage.periods import first_held_period, list_periods
-from storage.runs import read_cells
 from storage.store import Store
 from storage.summaries import list_summaries
 

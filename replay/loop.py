@@ -30,14 +30,9 @@ from replay.progress import (
     ignore_events,
 )
 from replay.questions import Question, asked_periods, make_questions, pose
+from storage.cells import Cell, has_cell
 from storage.fits import Fit, insert_fit, insert_model_file, sweep_model_files, write_model
-from storage.runs import (
-    Cell,
-    end_run,
-    has_cell,
-    link_cell,
-    start_run,
-)
+from storage.runs import end_run, link_cell, start_run
 from storage.store import Store
 from storage.versions import read_versions
 from stream.evaluation import Evaluation
@@ -66,7 +61,7 @@ def run_replay(
             with; this process's own unless workers with another device made all.
 
     Returns:
-        The number of the run, for `storage.runs` and `replay.summary`.
+        The number of the run, for `storage.runs` and `replay.run_data`.
 
     Raises:
         UserError: the log has fewer than two periods, or the settings make no run.

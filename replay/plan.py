@@ -11,9 +11,9 @@ from replay.keys import cell_key
 from replay.metrics.registry import default_metrics
 from replay.questions import make_questions
 from replay.strategies.registry import make_strategy
+from storage.cells import has_cell
 from storage.errors import UserError
 from storage.periods import first_held_period, list_periods
-from storage.runs import has_cell
 from storage.store import Store
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage.runs import Cell
+from storage.cells import Cell
 
 
 @dataclass(frozen=True)

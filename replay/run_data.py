@@ -4,18 +4,17 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from storage.errors import UserError
-from storage.periods import PeriodSummary, list_periods
-from storage.runs import (
+from storage.cells import (
     Cell,
     JudgedUsers,
-    Run,
     UserFigure,
     read_cells,
     read_judged_users,
-    read_run,
     read_user_figures,
 )
+from storage.errors import UserError
+from storage.periods import PeriodSummary, list_periods
+from storage.runs import Run, read_run
 from storage.store import Store
 
 

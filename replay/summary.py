@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from replay.bootstrap import PeriodSeries, Series, interval, resample_means
 from replay.run_data import RunData
-from storage.runs import Cell
+from storage.cells import Cell
 
 Json = Any
 """What `json.dumps` takes."""

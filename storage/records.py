@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from storage.runs import list_column, lists_of
+from storage.list_columns import list_column, lists_of
 from storage.store import Store
 
 _UNCHANGED = ("ingests", "ingested_files", "rejects", "runs", "fits", "live", "titles")

@@ -18,6 +18,7 @@ from replay.metrics.registry import default_metrics
 from replay.plan import make_chains
 from replay.progress import CellName, Listener, StageMessage, ignore_events
 from replay.questions import Question, make_questions, pose
+from storage.cells import Cell, has_cell
 from storage.fits import (
     Fit,
     find_fit,
@@ -38,13 +39,7 @@ from storage.live import (
 )
 from storage.periods import first_held_period, list_periods
 from storage.rewrite import finish_rewriting
-from storage.runs import (
-    Cell,
-    count_cells,
-    has_cell,
-    insert_run_cell,
-    judged_periods,
-)
+from storage.runs import count_cells, insert_run_cell, judged_periods
 from storage.store import Store
 from storage.versions import read_versions
 

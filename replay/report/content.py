@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from replay.summary import Difference, Mean, Summary, baseline_of
-from storage.runs import Figure
+from storage.cells import Figure
 
 HEADLINE: tuple[tuple[str, int | None], ...] = (
     ("HR", 10),

@@ -18,8 +18,8 @@ from replay.report.content import (
 )
 from replay.run_data import RunData
 from replay.summary import Summary
+from storage.cells import Cell
 from storage.periods import PeriodSummary
-from storage.runs import Cell
 
 _SHORTEST = 0.05
 """Seconds that a stage must take in a whole run to be shown."""

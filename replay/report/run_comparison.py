@@ -12,8 +12,8 @@ from replay.keys import describe_recipe, describe_strategy
 from replay.run_data import RunData
 from replay.strategies.registry import make_strategy
 from replay.summary import Difference, Json, summarise
+from storage.cells import Cell
 from storage.errors import UserError
-from storage.runs import Cell
 
 _QUESTION_SETTINGS = ("protocol", "evaluation_seed", "held_out")
 """What decides what is asked about a log."""

@@ -10,9 +10,9 @@ from replay.study.comparison import Cost, Rank, count_costs, rank_strategies
 from replay.study.continual import StudyRuns
 from replay.study.transfer import Metric, TransferMatrix, chance_figures, transfer_matrices
 from replay.summary import Summary, summarise
+from storage.cells import read_cells
 from storage.errors import UserError
 from storage.periods import list_periods
-from storage.runs import read_cells
 from storage.store import Store
 
 TRANSFER: tuple[Metric, ...] = (("HR", 10), ("nDCG", 10), ("HR", 100), ("PSP", 10))

@@ -15,8 +15,8 @@ from scipy.sparse import csr_array
 from replay.config import ReplayConfig
 from replay.evaluate import evaluate
 from replay.questions import Question, pose
+from storage.cells import Cell
 from storage.periods import list_periods
-from storage.runs import Cell
 from storage.store import Store
 from stream.seeds import derive_seed
 

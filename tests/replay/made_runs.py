@@ -5,7 +5,8 @@ from datetime import datetime
 import numpy as np
 
 from replay.run_data import RunData
-from storage.runs import Cell, Figure, JudgedUsers, Run, UserFigure
+from storage.cells import Cell, Figure, JudgedUsers, UserFigure
+from storage.runs import Run
 
 HR = ("HR", 10)
 NOW = datetime(2025, 1, 1)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from storage.runs import read_cells, read_judged_users, read_user_figures
+from storage.cells import read_cells, read_judged_users, read_user_figures
 from storage.store import Store
 
 

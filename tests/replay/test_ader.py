@@ -20,9 +20,9 @@ from replay.strategies.individual import Individual
 from replay.strategies.protocol import WarmStart
 from replay.strategies.registry import make_strategy
 from storage.artifacts import load_arrays
+from storage.cells import read_cells
 from storage.errors import UserError
 from storage.ingest import ingest_period
-from storage.runs import read_cells
 from storage.store import Store
 from stream.history import History
 

@@ -28,9 +28,10 @@ from replay.run_data import load_run
 from replay.strategies.joint import Joint
 from replay.strategies.registry import make_strategy
 from replay.summary import summarise
+from storage.cells import read_cells, read_judged_users, read_user_figures
 from storage.errors import UserError
 from storage.ingest import ingest_period
-from storage.runs import read_cells, read_judged_users, read_run, read_user_figures
+from storage.runs import read_run
 from storage.store import Store
 from stream.held_out import HeldOutUsers
 from stream.history import History

@@ -10,6 +10,16 @@ import pytest
 from scipy.sparse import csr_array
 
 from storage import merge
+from storage.cells import (
+    Cell,
+    Figure,
+    JudgedUsers,
+    UserFigure,
+    insert_cell,
+    read_cells,
+    read_judged_users,
+    read_user_figures,
+)
 from storage.fits import (
     Fit,
     find_fit,
@@ -20,18 +30,7 @@ from storage.fits import (
     write_model,
 )
 from storage.merge import merge_results
-from storage.runs import (
-    Cell,
-    Figure,
-    JudgedUsers,
-    UserFigure,
-    insert_cell,
-    link_cell,
-    read_cells,
-    read_judged_users,
-    read_user_figures,
-    start_run,
-)
+from storage.runs import link_cell, start_run
 from storage.store import Store
 from storage.summaries import StoredSummary, SummaryRecord, find_summary, insert_summary
 

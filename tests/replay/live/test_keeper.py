@@ -20,6 +20,7 @@ from replay.plan import make_chains
 from replay.progress import CellFinished
 from replay.published import newest_model
 from replay.strategies.registry import make_strategy
+from storage.cells import read_cells, read_user_figures
 from storage.erase import Erased
 from storage.errors import UserError
 from storage.export import export_periods
@@ -27,7 +28,7 @@ from storage.fits import read_model
 from storage.ingest import IngestReport
 from storage.live import list_publications, newest_publication, read_live
 from storage.periods import fingerprint, first_held_period, list_periods
-from storage.runs import judged_periods, list_runs, read_cells, read_user_figures
+from storage.runs import judged_periods, list_runs
 from storage.store import Store
 from storage.summaries import list_summaries
 from storage.versions import read_versions

@@ -14,8 +14,9 @@ from toys import fill, write_log
 from replay.config import ModelChoice, ReplayConfig
 from replay.progress import CellFinished
 from replay.study.continual import ContinualStudy, StudyRuns, run_continual
+from storage.cells import read_cells
 from storage.errors import UserError
-from storage.runs import list_runs, read_cells, read_run
+from storage.runs import list_runs, read_run
 from storage.store import Store
 from stream.held_out import HeldOutUsers
 

@@ -10,7 +10,7 @@ from replay.config import ModelChoice, ReplayConfig
 from replay.loop import run_replay
 from replay.questions import Question, pose
 from replay.study.transfer import TransferMatrix, chance_figures, transfer_matrices
-from storage.runs import read_cells
+from storage.cells import read_cells
 from stream.held_out import HeldOutUsers
 
 NAN = math.nan
