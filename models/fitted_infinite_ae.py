@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from models.explaining import Explanation, compare, weigh
-from models.gram import TileKernel, cross_kernel, normalised_gram
+from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
+from models.kernel import KernelSettings
 from models.memory_estimate import score_rows
+from models.mesh import device_mesh
 from models.mesh_rows import MeshRows
-from models.protocol import Json
-from models.row_blocks import RowBlock, split_rows
+from models.protocol import Json, TrainingRows
+from models.row_blocks import RowBlock, popular_items, split_rows
 from models.scoring import score_in_parts
-from models.solver import DeviceFactor, Factor, KernelSystem
+from models.solver import DeviceFactor, DeviceSystem, Factor, KernelSystem, make_system
 from models.stored_rows import describe_rows, rows_to_arrays
 
 
@@ -109,34 +111,97 @@ class FittedInfiniteAE:
         return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
 
 
-def training_scores(
-    rows: RowBlock | MeshRows,
-    system: KernelSystem,
-    reg: float,
-    weights: NDArray[np.float64],
-    first: int,
-) -> Iterator[NDArray[np.float32]]:
-    """Score training rows as contexts, without a product with K.
+@dataclass(frozen=True)
+class ExactSystem:
+    """Rows with their kernel matrix, ready to be solved for any λ; one solution is valid at a time.
 
-    K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
-
-    Args:
-        rows: X.
-        system: of X.
-        reg: λ.
-        weights: `(n,)` W.
-        first: score this row and those after it.
-
-    Yields:
-        `(≤ score_rows(num_items), num_items)`.
+    Attributes:
+        settings: of the recipe.
+        kernel: Θ for the d of the rows.
+        rows: X, with its weights.
+        lying: X where it is computed with: split into head and tail, or on devices.
+        system: K.
     """
-    ridge = system.ridge(reg)
-    start = first
-    for inverse in system.inverse_rows(reg, first, score_rows(rows.rows.shape[1])):
-        stop = start + len(inverse)
-        scores = rows.combine(inverse)
-        scores *= (-ridge / weights[start:stop, None]).astype(np.float32)
-        own = rows.rows[start:stop].tocoo()
-        scores[own.row, own.col] += own.data
-        start = stop
-        yield scores
+
+    settings: Mapping[str, Json]
+    kernel: TileKernel
+    rows: TrainingRows
+    lying: RowBlock | MeshRows
+    system: KernelSystem
+
+    @classmethod
+    def of(
+        cls,
+        rows: TrainingRows,
+        settings: Mapping[str, Json],
+        kernel: TileKernel,
+        on_devices: KernelSettings | None,
+    ) -> "ExactSystem":
+        """Compute the kernel matrix.
+
+        Args:
+            rows: X and W, without a teacher.
+            settings: of the recipe.
+            kernel: Θ for the d of the rows.
+            on_devices: the same for the devices that `models.mesh.device_mesh` names, if any;
+                `None` computes on the host all the same.
+        """
+        mesh = device_mesh()
+        if mesh is not None and on_devices is not None:
+            placed = MeshRows.place(rows.interactions, mesh, on_devices, kernel.dtype)
+            shared_out = DeviceSystem(placed.gram(), placed.diagonal(), rows.weights)
+            return cls(settings, kernel, rows, placed, shared_out)
+        split = _split(rows.interactions)
+        gram = np.empty((len(split), len(split)), dtype=kernel.dtype)
+        fill_gram(split, kernel, gram)
+        system = make_system(gram, kernel.diagonal(split), rows.weights)
+        return cls(settings, kernel, rows, split, system)
+
+    def solve(self, reg: float, report: Mapping[str, Json]) -> FittedInfiniteAE:
+        """Factorise for one λ.
+
+        Raises:
+            UserError: the matrix is singular.
+        """
+        placed = self.lying if isinstance(self.lying, MeshRows) else None
+        # What is asked for one context at a time is told on the host.
+        split = self.lying if isinstance(self.lying, RowBlock) else _split(self.rows.interactions)
+        return FittedInfiniteAE(
+            settings=self.settings,
+            kernel=self.kernel,
+            rows=split,
+            pieces=list(split.pieces(TILE)),
+            weights=self.rows.weights,
+            factor=self.system.factorise(reg),
+            report=report,
+            replayed=self.rows.replayed,
+            placed=placed,
+        )
+
+    def training_scores(self, reg: float, first: int) -> Iterator[NDArray[np.float32]]:
+        """Score training rows as contexts, without a product with K.
+
+        K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
+
+        Args:
+            reg: λ.
+            first: score this row and those after it.
+
+        Yields:
+            `(≤ score_rows(num_items), num_items)`.
+        """
+        ridge = self.system.ridge(reg)
+        start = first
+        for inverse in self.system.inverse_rows(reg, first, score_rows(self.rows.num_items)):
+            stop = start + len(inverse)
+            scores = self.lying.combine(inverse)
+            scores *= (-ridge / self.rows.weights[start:stop, None]).astype(np.float32)
+            own = self.rows.interactions[start:stop].tocoo()
+            scores[own.row, own.col] += own.data
+            start = stop
+            yield scores
+
+
+def _split(interactions: csr_array) -> RowBlock:
+    """Rows whose head is the items that most of them have."""
+    return split_rows(interactions, popular_items(interactions))

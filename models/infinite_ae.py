@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from models.choosing import judge
-from models.fitted_infinite_ae import FittedInfiniteAE, training_scores
+from models.fitted_infinite_ae import ExactSystem, FittedInfiniteAE
 from models.fitted_nystrom import FittedNystromAE, NystromSystem
-from models.gram import TILE, Backend, TileKernel, fill_gram, make_tile_kernel
+from models.gram import Backend, TileKernel, make_tile_kernel
 from models.kernel import KernelSettings
 from models.memory_estimate import (
     FitSizes,
@@ -29,19 +28,18 @@ from models.memory_estimate import (
     score_rows,
     sizes_of,
 )
-from models.mesh import device_mesh
-from models.mesh_rows import MeshRows
 from models.nystrom import draw_centres
 from models.protocol import FitOptions, Json, TrainingRows
-from models.row_blocks import RowBlock, popular_items, split_rows
 from models.row_cap import cap_rows
-from models.solver import DeviceSystem, KernelSystem, make_system
 from models.stored_rows import StoredFit
 from models.taught_infinite_ae import TaughtInfiniteAE, TaughtSystem
 from models.teaching import ask_teacher
 from models.validation import HoldOut, hold_out
 from storage.errors import UserError
 from stream.seeds import derive_seed
+
+System = ExactSystem | TaughtSystem | NystromSystem
+"""Rows ready for any λ."""
 
 SolvedAE = FittedInfiniteAE | TaughtInfiniteAE | FittedNystromAE
 """What a fit may give."""
@@ -181,32 +179,23 @@ class InfiniteAE:
         rows = held.training
         if self.centres is not None:
             on_centres = shared or self._system_on_centres(rows, options)
-            return self._judge_models(lambda reg: on_centres.solve(reg, {}), held, options)
-        if rows.teacher is not None:
-            # The targets are not the rows, so f(x) is computed.
-            taught = self._taught_system(rows, min(self.regs))
-            return self._judge_models(lambda reg: taught.solve(reg, {}), held, options)
-        if held.apart is not None:
-            # Those who are judged are no training rows; these are few, as in a summary.
-            return self._judge_models(
-                lambda reg: self._solve(rows, reg, {}, options), held, options
-            )
+            return self._judge_models(on_centres, held, options)
+        options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
+        # With a teacher the targets are not the rows, and who stands apart is no row.
+        if rows.teacher is not None or held.apart is not None:
+            return self._judge_models(self._system(rows, min(self.regs)), held, options)
         others = np.setdiff1d(np.arange(rows.num_rows), held.users)
         order = np.concatenate([others, held.users])
-        interactions, weights = rows.interactions[order], rows.weights[order]
-        options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
-        lying, system = self._system(interactions, weights, self._dtype(rows, min(self.regs)))
-        return self._judge_each(
-            lambda reg: training_scores(lying, system, reg, weights, len(others)), held, options
-        )
+        system = self._exact_system(rows.take(order), min(self.regs))
+        return self._judge_each(lambda reg: system.training_scores(reg, len(others)), held, options)
 
     def _judge_models(
-        self, solve: Callable[[float], SolvedAE], held: HoldOut, options: FitOptions
+        self, system: System, held: HoldOut, options: FitOptions
     ) -> dict[float, float]:
         """`sweep` by what the model for each λ, or what stands for it, says of the contexts."""
 
         def score(reg: float) -> Iterator[NDArray[np.float32]]:
-            model = solve(reg)
+            model = system.solve(reg, {})
             return model.score_blocks(held.contexts, score_rows(model.num_items))
 
         return self._judge_each(score, held, options)
@@ -247,6 +236,18 @@ class InfiniteAE:
             rows, chosen, self.settings, kernel, self.jitter, dtype, options.progress
         )
 
+    def _system(self, rows: TrainingRows, smallest_reg: float) -> ExactSystem | TaughtSystem:
+        """The rows ready for any λ from the smallest on, without centres."""
+        if rows.teacher is not None:
+            return self._taught_system(rows, smallest_reg)
+        return self._exact_system(rows, smallest_reg)
+
+    def _exact_system(self, rows: TrainingRows, smallest_reg: float) -> ExactSystem:
+        """The rows, fitted to themselves, ready for any λ."""
+        kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
+        on_devices = self._network if self.backend == "closed-form" else None
+        return ExactSystem.of(rows, self.settings, kernel, on_devices)
+
     def _taught_system(
         self,
         rows: TrainingRows,
@@ -277,13 +278,12 @@ class InfiniteAE:
         rows, reg, options = stored.rows, recipe._effective(stored.reg), FitOptions(seed=0)
         if stored.answers is not None:
             return recipe._taught_system(rows, stored.reg, stored.answers).solve(reg, stored.report)
-        model: SolvedAE
+        system: ExactSystem | NystromSystem
         if stored.centres is not None:
-            model = recipe._system_on_centres(rows, options, stored.centres).solve(reg, {})
+            system = recipe._system_on_centres(rows, options, stored.centres)
         else:
-            model = recipe._solve(rows, stored.reg, {}, options)
-        assert not isinstance(model, TaughtInfiniteAE)  # noqa: S101 - it has no teacher
-        return dataclasses.replace(model, report=stored.report, replayed=stored.replayed)
+            system = recipe._exact_system(rows, stored.reg)
+        return dataclasses.replace(system.solve(reg, stored.report), replayed=stored.replayed)
 
     def _cap(
         self, rows: TrainingRows, sizes: FitSizes, options: FitOptions
@@ -339,23 +339,6 @@ class InfiniteAE:
     def _network(self) -> KernelSettings:
         return KernelSettings(self.depth, self.weight_variance, self.bias_variance)
 
-    def _system(
-        self, interactions: csr_array, weights: NDArray[np.float64], dtype: np.dtype[Any]
-    ) -> tuple[RowBlock | MeshRows, KernelSystem]:
-        """The rows split into head and tail, and their kernel matrix ready for any λ.
-
-        Where `models.mesh.device_mesh` names devices the rows are placed on them instead.
-        """
-        mesh = device_mesh()
-        if mesh is not None and self.backend == "closed-form":
-            placed = MeshRows.place(interactions, mesh, self._network, dtype)
-            return placed, DeviceSystem(placed.gram(), placed.diagonal(), weights)
-        kernel = self._kernel(interactions.shape[1], dtype)
-        split = split_rows(interactions, popular_items(interactions))
-        gram = np.empty((len(split), len(split)), dtype=dtype)
-        fill_gram(split, kernel, gram)
-        return split, make_system(gram, kernel.diagonal(split), weights)
-
     def _solve(
         self,
         rows: TrainingRows,
@@ -367,31 +350,13 @@ class InfiniteAE:
         on_centres = self.centres is not None
         dtype = self._dtype(rows, self._smallest_reg if on_centres else reg)
         report = {**report, "reg": reg, "rows_used": rows.num_rows, "dtype": dtype.name}
+        system: System
         if on_centres:
-            shared = shared or self._system_on_centres(rows, options)
-            return shared.solve(self._effective(reg), report)
-        options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
-        if rows.teacher is not None:
-            return self._taught_system(rows, reg).solve(self._effective(reg), report)
-        lying, system = self._system(rows.interactions, rows.weights, dtype)
-        placed = lying if isinstance(lying, MeshRows) else None
-        # What is asked for one context at a time is told on the host.
-        split = (
-            split_rows(rows.interactions, popular_items(rows.interactions))
-            if isinstance(lying, MeshRows)
-            else lying
-        )
-        return FittedInfiniteAE(
-            settings=self.settings,
-            kernel=self._kernel(rows.num_items, dtype),
-            rows=split,
-            pieces=list(split.pieces(TILE)),
-            weights=rows.weights,
-            factor=system.factorise(self._effective(reg)),
-            report=report,
-            replayed=rows.replayed,
-            placed=placed,
-        )
+            system = shared or self._system_on_centres(rows, options)
+        else:
+            options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
+            system = self._system(rows, reg)
+        return system.solve(self._effective(reg), report)
 
 
 def best_reg(validation: Mapping[float, float], regs: tuple[float, ...]) -> float:

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from model_rows import dense_rows, rows_of, scores_of
 from scipy.sparse import csr_array
 
-from models import infinite_ae, mesh_rows
+from models import fitted_infinite_ae, mesh_rows
 from models.gram import TILE, cross_kernel, fill_gram, make_tile_kernel
 from models.infinite_ae import InfiniteAE
 from models.kernel import KernelSettings
@@ -97,7 +97,7 @@ def test_a_fit_on_a_mesh_is_that_of_the_host(monkeypatch, reg, weigh):
     recipe = InfiniteAE(reg=reg, depth=2)
     contexts = wide_rows(21, seed=3)
     expected = recipe.fit(rows, FitOptions(seed=1))
-    monkeypatch.setattr(infinite_ae, "device_mesh", lambda: ONE)
+    monkeypatch.setattr(fitted_infinite_ae, "device_mesh", lambda: ONE)
     model = recipe.fit(rows, FitOptions(seed=1))
     assert model.placed is not None
     assert model.report["reg"] == expected.report["reg"]
@@ -117,7 +117,7 @@ def test_a_fit_on_a_mesh_is_that_of_the_host(monkeypatch, reg, weigh):
 
 
 def test_other_kernels_stay_on_the_host(monkeypatch):
-    monkeypatch.setattr(infinite_ae, "device_mesh", lambda: ONE)
+    monkeypatch.setattr(fitted_infinite_ae, "device_mesh", lambda: ONE)
     model = InfiniteAE(reg=1.0, backend="neural-tangents").fit(
         rows_of(wide_rows(9)), FitOptions(seed=1)
     )
