@@ -1,4 +1,4 @@
-"""What a memory without any budget would give: `python -m benchmarks.memory_ceiling LOG`.
+"""What a memory without any budget would give: `python -m benchmarks.memory_ceiling LOG --store S`.
 
 A memory of few rows can hardly beat one that keeps every row of the past. So each fit is also made
 on the rows of its own period and *all* rows of the periods before it, at several weights, and on

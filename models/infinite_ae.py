@@ -163,8 +163,8 @@ class InfiniteAE:
         """HR@100 on a hold-out for each λ of the grid, from one kernel matrix.
 
         A judged row is a training row, so its scores need no product with K:
-        (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X. On centres that does not
-        hold, and f(x) is computed.
+        (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X. On centres, with a
+        teacher, and for who is judged apart from the rows that does not hold, and f(x) is computed.
 
         Args:
             held: what to fit on, and who is judged by what.
@@ -181,7 +181,6 @@ class InfiniteAE:
             on_centres = shared or self._system_on_centres(rows, options)
             return self._judge_models(on_centres, held, options)
         options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
-        # With a teacher the targets are not the rows, and who stands apart is no row.
         if rows.teacher is not None or held.apart is not None:
             return self._judge_models(self._system(rows, min(self.regs)), held, options)
         others = np.setdiff1d(np.arange(rows.num_rows), held.users)

@@ -59,6 +59,17 @@ def command_lines() -> list[tuple[str, list[str]]]:
     return found
 
 
+def inline_commands() -> list[tuple[str, list[str]]]:
+    """Every command with options that is named within a sentence: where, and its words."""
+    found = []
+    for document in (*DOCUMENTS, ROOT / "benchmarks" / "RESULTS.md"):
+        for text in re.findall(
+            r"(?<!`)`(?:uv run )?perennial ([a-z][^`]*--[^`]*)`", document.read_text()
+        ):
+            found.append((document.name, text.split()))
+    return found
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
 def test_links_lead_somewhere(document):
     text = document.read_text()
@@ -78,6 +89,19 @@ def test_commands_in_the_documents_are_understood(name, words, tmp_path, monkeyp
         command = command.commands[words[0]]
         words = words[1:]
     command.make_context("perennial", list(words), parent=context)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), inline_commands(), ids=lambda value: " ".join(value)[:60]
+)
+def test_options_in_sentences_exist(name, words):
+    """Such a call may leave out what goes without saying there, so it is not given."""
+    command: click.Command = cli.main
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        command = command.commands[words[0]]
+        words = words[1:]
+    known = {text for one in command.params for text in (*one.opts, *one.secondary_opts)}
+    assert {word.split("=")[0] for word in words if word.startswith("-")} <= known | {"--help"}
 
 
 def test_readme_names_the_two_commands_and_ci_runs_the_second():

@@ -202,8 +202,8 @@ def cut_options(command: Any) -> Any:
         click.option(
             "--cut",
             type=click.Choice(CUTS),
-            help="How to cut the log.  [default: files for a folder of period files, else "
-            "equal-count]",
+            help="How to cut the log.  [default: files for a folder of period files and for "
+            "diginetica, else equal-count]",
         ),
         click.option(
             "--periods",
@@ -330,7 +330,8 @@ def memory_limit_option(command: Any) -> Any:
         default="70%",
         show_default=True,
         callback=parse_memory,
-        help="What a fit may take: 8GiB, 500MiB, or a share of the machine's memory.",
+        help="What a fit may take, or all workers of one machine together: 8GiB, 500MiB, or a "
+        "share of the machine's memory.",
     )(command)
 
 

@@ -68,7 +68,7 @@ class _Wishes(BaseModel):
         default_factory=list, max_length=MAX_ITEMS, description="Items to leave out."
     )
     exclude_seen: bool = Field(True, description="Leave out what they have had already.")
-    why: bool = Field(False, description="Say which of their items speak for each answer.")
+    why: bool = Field(False, description="Say which training rows speak for each answer.")
 
 
 class ForUser(_Wishes):
@@ -126,7 +126,7 @@ class AskedInAddress(BaseModel):
         "true", description="Leave out what they have had already."
     )
     why: Literal["true", "false"] = Field(
-        "false", description="Say which of their items speak for each answer."
+        "false", description="Say which training rows speak for each answer."
     )
 
     def as_body(self) -> dict[str, Any]:

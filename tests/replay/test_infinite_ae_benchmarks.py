@@ -1,6 +1,7 @@
 """A small sample of the benchmarks of ∞-AE on centres."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from benchmarks.infinite_ae_centres import METRICS, main, on_split, show
 from benchmarks.infinite_ae_rows import Cost, make_rows, measure, plot
 from benchmarks.infinite_ae_rows import main as measure_rows
 from benchmarks.infinite_ae_rows import show as show_costs
+from benchmarks.infinite_ae_speed import Stopwatch, run_ours
 from benchmarks.scaling import power_law
 from stream.paper_split import read_paper_split
 
@@ -68,6 +70,13 @@ def test_a_split_is_judged_on_centres_and_by_conjugate_gradients(tmp_path, capsy
         np.testing.assert_allclose(some.values[metric], solved.values[metric])
     show("toys", found, console)
     assert "times of exact over those of" in capsys.readouterr().out
+
+
+def test_a_fit_is_timed_by_its_steps(tmp_path):
+    split = read_paper_split(write_split(tmp_path / "split.parquet"), seed=0)
+    watch = Stopwatch(time.perf_counter)
+    run_ours(split, watch, None)
+    assert set(watch.seconds) == {"kernel", "solve", "products", "metrics", "the rest"}
 
 
 def test_a_log_is_judged_on_its_last_period(tmp_path, capsys):

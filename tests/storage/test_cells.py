@@ -19,16 +19,9 @@ from storage.cells import (
 )
 from storage.fits import Fit, insert_fit
 from storage.runs import insert_run_cell, link_cell, start_run
-from storage.store import Store
 
 START = datetime(2025, 1, 2, 3, 4, 5, 678)
 COUNTS = {"skipped_users": 3, "targets": 17}
-
-
-@pytest.fixture
-def store():
-    with Store.open(":memory:") as opened:
-        yield opened
 
 
 def make_cell(key="cell", evaluation="asked", **changes):

@@ -17,12 +17,6 @@ from storage.store import Store
 ARRAYS = {"weights": np.arange(6, dtype=np.float32)}
 
 
-@pytest.fixture
-def store():
-    with Store.open(":memory:") as opened:
-        yield opened
-
-
 def keep(store, key, purpose="published", chain="chain"):
     path = write_model(store, key, ARRAYS, {"key": key})
     with store.transaction():

@@ -6,15 +6,8 @@ import pytest
 
 from storage.errors import UserError
 from storage.runs import end_run, list_runs, read_run, start_run
-from storage.store import Store
 
 START = datetime(2025, 1, 2, 3, 4, 5, 678)
-
-
-@pytest.fixture
-def store():
-    with Store.open(":memory:") as opened:
-        yield opened
 
 
 def new_run(store):

@@ -177,7 +177,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
 @_late_option
 @_forget_log_option
 @reading_options
-@json_option
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each file.")
 def watch(
     folder: "Place",
     store: Path,

@@ -60,19 +60,19 @@ _FITTING = (
     "--model",
     type=click.Choice(tuple(MODELS)),
     default="infinite-ae",
-    help="Which model to fit.  [default: the live one, else infinite-ae]",
+    help="Which model to fit.  [default: infinite-ae, unless the live one answers]",
 )
 @click.option(
     "--strategy",
     type=click.Choice(tuple(STRATEGIES)),
     default="joint",
-    help="What the model is fitted on.  [default: the live one, else joint]",
+    help="What the model is fitted on.  [default: joint, unless the live one answers]",
 )
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    help="Of the fit.  [default: the live one, else 0]",
+    help="Of the fit.  [default: 0, unless the live one answers]",
 )
 @settings_option
 @memory_options
