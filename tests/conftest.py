@@ -30,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     compiled = tempfile.TemporaryDirectory(prefix="compiled-")
     config.add_cleanup(compiled.cleanup)
     os.environ.update(share_compiled(Path(compiled.name)))
+    # A third less to compile, where what is compiled runs for a moment; 0 tests what users run.
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
