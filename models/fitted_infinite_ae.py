@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from models.explaining import Explanation, compare, weigh
-from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
+from models.gram import TILE, TileKernel, cross_kernel, gram_below, normalised_gram
 from models.kernel import KernelSettings
 from models.memory_estimate import score_rows
 from models.mesh import device_mesh
@@ -152,9 +152,7 @@ class ExactSystem:
             shared_out = DeviceSystem(placed.gram(), placed.diagonal(), rows.weights)
             return cls(settings, kernel, rows, placed, shared_out)
         split = _split(rows.interactions)
-        gram = np.empty((len(split), len(split)), dtype=kernel.dtype)
-        fill_gram(split, kernel, gram)
-        system = make_system(gram, kernel.diagonal(split), rows.weights)
+        system = make_system(gram_below(split, kernel), kernel.diagonal(split), rows.weights)
         return cls(settings, kernel, rows, split, system)
 
     def solve(self, reg: float, report: Mapping[str, Json]) -> FittedInfiniteAE:

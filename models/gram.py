@@ -147,15 +147,20 @@ def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
         )
 
 
+def gram_below(rows: RowBlock, kernel: TileKernel) -> NDArray[Any]:
+    """`(n, n)`, Θ of rows with themselves below the diagonal; the rest as `fill_gram` leaves it."""
+    below = np.zeros((len(rows), len(rows)), dtype=kernel.dtype)
+    fill_gram(rows, kernel, below)
+    return below
+
+
 def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
     """Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, exactly 1 on the diagonal.
 
     They are the inner products of the rows' representations in the kernel's feature space, scaled
     to length 1.
     """
-    size = len(rows)
-    below = np.zeros((size, size), dtype=kernel.dtype)
-    fill_gram(rows, kernel, below)
+    below = gram_below(rows, kernel)
     scales = 1.0 / np.sqrt(kernel.diagonal(rows).astype(np.float64))
     gram = np.tril(below.astype(np.float64), -1) * scales[:, None] * scales
     gram += gram.T

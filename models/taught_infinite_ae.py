@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from models.explaining import Explanation, compare, weigh
-from models.gram import TILE, TileKernel, cross_kernel, fill_gram, normalised_gram
+from models.gram import TILE, TileKernel, cross_kernel, gram_below, normalised_gram
 from models.protocol import Json, TrainingRows
 from models.row_blocks import RowBlock, popular_items, split_rows
 from models.scoring import score_in_parts
@@ -155,8 +155,7 @@ class TaughtSystem:
         interactions, weights = rows.interactions[order], rows.weights[order]
         head = popular_items(interactions)
         split, new_rows = split_rows(interactions, head), split_rows(interactions[:num_new], head)
-        gram = np.empty((len(split), len(split)), dtype=kernel.dtype)
-        fill_gram(split, kernel, gram)
+        gram = gram_below(split, kernel)
         diagonal = kernel.diagonal(split)
         new_system = None
         if answers.shape[1] < rows.num_items:

@@ -239,13 +239,12 @@ def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]
 
 def _insert_judged(store: Store, judged: JudgedUsers) -> None:
     """Write who was judged."""
-    users = pa.array(judged.users, pa.int32())
     rows = pa.table(
         {
             "evaluation_key": [judged.key],
             "fit_period": pa.array([judged.fit_period], pa.int32()),
             "eval_period": pa.array([judged.eval_period], pa.int32()),
-            "users": pa.ListArray.from_arrays(pa.array([0, len(users)], pa.int32()), users),
+            "users": list_column([judged.users], pa.int32()),
             "counts": [json.dumps(dict(judged.counts))],
         }
     )

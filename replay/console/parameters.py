@@ -405,9 +405,16 @@ def cache_option(command: Any) -> Any:
 
 def json_option(command: Any) -> Any:
     """`--json`."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
-    )(command)
+    return _json_option("Print one JSON object and nothing else.")(command)
+
+
+def json_lines_option(command: Any) -> Any:
+    """`--json` where there may be more than one thing to print."""
+    return _json_option("Print a JSON object a line for each file.")(command)
+
+
+def _json_option(text: str) -> Any:
+    return click.option("--json", "as_json", is_flag=True, help=text)
 
 
 def _split(texts: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A small sample of the benchmarks of ∞-AE on centres."""
+"""A small sample of the benchmarks of ∞-AE: its steps, its rows, its centres."""
 
 import json
 import time

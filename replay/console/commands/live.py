@@ -11,6 +11,7 @@ from models.registry import MODELS
 from replay.console.asked_log import given
 from replay.console.parameters import (
     PlaceType,
+    json_lines_option,
     json_option,
     limit_options,
     memory_options,
@@ -177,7 +178,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
 @_late_option
 @_forget_log_option
 @reading_options
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line for each file.")
+@json_lines_option
 def watch(
     folder: "Place",
     store: Path,
