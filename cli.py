@@ -3,19 +3,19 @@
 import click
 from click.shell_completion import get_completion_class
 
-from replay.console.commands.live import forget, ingest, init, update, watch
-from replay.console.commands.log import periods
-from replay.console.commands.memories import memory
-from replay.console.commands.named_sources import datasets
-from replay.console.commands.recommending import recommend
-from replay.console.commands.replaying import replay, report
-from replay.console.commands.serving import serve
-from replay.console.commands.status import status
-from replay.console.commands.studies import study
-from replay.console.commands.titles import titles
-from replay.console.commands.whole_log import distill_source, sample_log
-from replay.console.program import Program
-from storage.errors import UserError
+from perennial.replay.cli.datasets import datasets
+from perennial.replay.cli.distill import distill_source, sample_log
+from perennial.replay.cli.errors import Program
+from perennial.replay.cli.live import forget, ingest, init, update, watch
+from perennial.replay.cli.memory import memory
+from perennial.replay.cli.periods import periods
+from perennial.replay.cli.recommend import recommend
+from perennial.replay.cli.replay import replay, report
+from perennial.replay.cli.serve import serve
+from perennial.replay.cli.status import status
+from perennial.replay.cli.study import study
+from perennial.replay.cli.titles import titles
+from perennial.storage.errors import UserError
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})

@@ -23,14 +23,14 @@ from rich.table import Table
 from scipy.sparse import csr_array
 
 from benchmarks.scaling import power_law, run_child
-from memory.distill import distill
-from memory.settings import DistillSettings
-from memory.summary import Summary
-from models.infinite_ae import InfiniteAE
-from models.mvae import MVAE
-from models.protocol import FitOptions, TrainingRows
-from models.ranking import find_hits, hit_rate, top_items
-from storage.errors import UserError
+from perennial.memory.distill.loop import distill
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill.summary import Summary
+from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.models.mvae.recipe import MVAE
+from perennial.models.ranking import find_hits, hit_rate, top_items
+from perennial.storage.errors import UserError
 
 SIZES = (4_000, 40_000, 400_000, 1_000_000)
 

@@ -17,9 +17,9 @@ from rich.table import Table
 from scipy.sparse import csr_array
 
 from benchmarks.scaling import run_child
-from memory.distill import distill
-from memory.settings import DistillSettings
-from models.protocol import TrainingRows
+from perennial.memory.distill.loop import distill
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.base import TrainingRows
 
 SIZES = (4_000, 40_000, 400_000)
 

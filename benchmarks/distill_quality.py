@@ -16,14 +16,14 @@ from rich.table import Table
 from scipy.sparse import csr_array
 
 from benchmarks.paper_split import DATA, SHOWN, Figure
-from memory.distill import distill_judged
-from memory.settings import DistillSettings
-from models.ease import Ease
-from models.infinite_ae import InfiniteAE
-from models.protocol import FitOptions, FittedModel, Recipe, TrainingRows
-from models.validation import HoldOut, validation_score
-from replay.evaluate import evaluate
-from stream.paper_split import PaperSplit, read_paper_split
+from perennial.memory.distill.loop import distill_judged
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.base import FitOptions, FittedModel, Recipe, TrainingRows
+from perennial.models.ease import Ease
+from perennial.models.holdout import HoldOut, validation_score
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.replay.evaluate import evaluate
+from perennial.stream.random_split import PaperSplit, read_paper_split
 
 SETTINGS = {
     "200 items": DistillSettings(),

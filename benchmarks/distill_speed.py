@@ -24,14 +24,14 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.paper_split import DATA
-from memory.distill import distill_judged
-from memory.listener import SilentListener
-from memory.outer_step import Users, outer_step, start_state
-from memory.parametrisation import PARAMETRISATIONS
-from memory.settings import DistillSettings
-from models.protocol import TrainingRows
-from models.validation import HoldOut
-from stream.paper_split import read_paper_split
+from perennial.memory.distill.loop import distill_judged
+from perennial.memory.distill.parametrisation import PARAMETRISATIONS
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill.step import Users, outer_step, start_state
+from perennial.memory.distill.summary import SilentListener
+from perennial.models.base import TrainingRows
+from perennial.models.holdout import HoldOut
+from perennial.stream.random_split import read_paper_split
 
 
 @dataclass

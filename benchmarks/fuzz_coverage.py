@@ -36,8 +36,8 @@ def fuzz(minutes: float, findings: Path, corpus: Path, scratch: Path) -> None:
     with atheris.instrument_imports(include=["storage"]):
         from benchmarks.fuzz.case import FuzzCase
         from benchmarks.fuzz.check import judge_reading
-        from storage.ingest import IngestSettings
-        from storage.store import Store
+        from perennial.storage.log.ingest import IngestSettings
+        from perennial.storage.store import Store
 
     if not any(corpus.iterdir()):
         make_corpus(corpus)

@@ -31,18 +31,18 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 
 from benchmarks.scaling import run_child
-from models.fitted_nystrom import FittedNystromAE
-from models.infinite_ae import InfiniteAE
-from models.nystrom import NormalEquations, blocks_of
-from models.protocol import FitOptions, Json, TrainingRows
-from replay.evaluate import evaluate
-from replay.opening import LogRequest, open_log
-from replay.study.paper.lesson import judged_by_split
-from storage.periods import list_periods
-from stream.evaluation import Evaluation
-from stream.history import History
-from stream.paper_split import PaperSplit, read_paper_split
-from stream.protocol import ProtocolSettings, build_evaluation
+from perennial.models.base import FitOptions, Json, TrainingRows
+from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE
+from perennial.models.infinite_ae.nystrom import NormalEquations, blocks_of
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.replay.evaluate import evaluate
+from perennial.replay.logs import LogRequest, open_log
+from perennial.replay.study.paper.rows import judged_by_split
+from perennial.storage.log.periods import list_periods
+from perennial.stream.evaluation import Evaluation
+from perennial.stream.history import History
+from perennial.stream.next_period import ProtocolSettings, build_evaluation
+from perennial.stream.random_split import PaperSplit, read_paper_split
 
 METRICS = (("HR", 10), ("HR", 100), ("nDCG", 10), ("nDCG", 100))
 

@@ -25,11 +25,11 @@ from rich.table import Table
 from scipy.sparse import csr_array, vstack
 
 from benchmarks.scaling import power_law, run_child
-from models.infinite_ae import InfiniteAE
-from models.protocol import FitOptions, TrainingRows
-from replay.opening import LogRequest, open_log
-from storage.periods import list_periods
-from stream.history import History
+from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.replay.logs import LogRequest, open_log
+from perennial.storage.log.periods import list_periods
+from perennial.stream.history import History
 
 NUM_ITEMS = 3_706
 PER_USER = 165

@@ -28,20 +28,18 @@ from rich.table import Table
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
-import models.choosing
-import models.fitted_infinite_ae
-import models.row_blocks
-import models.solver
 from benchmarks.paper_split import DATA
-from models.infinite_ae import InfiniteAE
-from models.kernel import KernelSettings
-from models.protocol import FitOptions, TrainingRows
-from models.stax_kernel import stax_values
-from models.validation import HoldOut
-from replay.evaluate import evaluate
-from replay.metrics.propensity import propensity_weights
-from stream.evaluation import Evaluation
-from stream.paper_split import PaperSplit, read_paper_split
+from perennial.models import selection, solver
+from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.holdout import HoldOut
+from perennial.models.infinite_ae import exact, row_blocks
+from perennial.models.infinite_ae.kernel import KernelSettings
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.models.infinite_ae.stax_kernel import stax_values
+from perennial.replay.evaluate import evaluate
+from perennial.replay.metrics.psp import propensity_weights
+from perennial.stream.evaluation import Evaluation
+from perennial.stream.random_split import PaperSplit, read_paper_split
 
 REGS = (0.5, 1.0, 5.0, 20.0, 50.0, 100.0)
 CUTOFFS = (10, 100)
@@ -174,19 +172,19 @@ def run_ours(
 def _timed_stages(watch: Stopwatch) -> Iterator[None]:
     """Time the product's steps by their functions, from outside."""
     steps: list[tuple[str, Any, str]] = [
-        ("kernel", models.fitted_infinite_ae, "gram_below"),
-        ("kernel", models.fitted_infinite_ae, "cross_kernel"),
-        ("solve", models.solver.LapackSystem, "factorise"),
-        ("solve", models.solver.LapackFactor, "solve"),
-        ("products", models.row_blocks.RowBlock, "combine"),
-        ("metrics", models.choosing, "validation_score"),
+        ("kernel", exact, "gram_below"),
+        ("kernel", exact, "cross_kernel"),
+        ("solve", solver.LapackSystem, "factorise"),
+        ("solve", solver.LapackFactor, "solve"),
+        ("products", row_blocks.RowBlock, "combine"),
+        ("metrics", selection, "validation_score"),
     ]
     with ExitStack() as stack:
         for name, owner, attribute in steps:
             timed = watch.wrap(name, getattr(owner, attribute))
             stack.enter_context(patch.object(owner, attribute, timed))
         # The rows of the inverse come from generators: time what makes each block.
-        original = models.solver.LapackSystem.inverse_rows
+        original = solver.LapackSystem.inverse_rows
 
         def inverse_rows(*args: Any) -> Iterator[Any]:
             blocks = original(*args)
@@ -197,8 +195,8 @@ def _timed_stages(watch: Stopwatch) -> Iterator[None]:
                     return
                 yield block
 
-        stack.enter_context(patch.object(models.solver.LapackSystem, "inverse_rows", inverse_rows))
-        scored = models.fitted_infinite_ae.FittedInfiniteAE.score_blocks
+        stack.enter_context(patch.object(solver.LapackSystem, "inverse_rows", inverse_rows))
+        scored = exact.FittedInfiniteAE.score_blocks
 
         def score_blocks(*args: Any) -> Iterator[Any]:
             blocks = scored(*args)
@@ -209,9 +207,7 @@ def _timed_stages(watch: Stopwatch) -> Iterator[None]:
                     return
                 yield block
 
-        stack.enter_context(
-            patch.object(models.fitted_infinite_ae.FittedInfiniteAE, "score_blocks", score_blocks)
-        )
+        stack.enter_context(patch.object(exact.FittedInfiniteAE, "score_blocks", score_blocks))
         yield
 
 

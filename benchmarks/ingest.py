@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
-from storage.ingest import ingest_log
-from storage.store import Store
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.store import Store
 
 SEED = 20_240_601
 SPAN = 20 * 365 * 86_400

@@ -1,6 +1,6 @@
 """Item blocks beside whole rows: `python -m benchmarks.item_blocks`.
 
-Where `memory.task` should change from the one to the other: seeded periods of more and more items
+Where `problem` should change from the one to the other: seeded periods of more and more items
 and users, and on the same task a stretch of steps with the judgement after it, either way in turn.
 """
 
@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.catalogue_scale import make_period
-from memory.blocked_work import BlockedWork
-from memory.settings import DistillSettings
-from memory.task import Task
-from memory.work import ResidentWork, Work
-from models.validation import hold_out
+from perennial.memory.distill.blocked import BlockedWork
+from perennial.memory.distill.dense import ResidentWork, Work
+from perennial.memory.distill.problem import Task
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.holdout import hold_out
 
 ITEMS = (8_000, 16_000, 32_000, 64_000)
 USERS = (2_500, 30_000)

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.scaling import power_law, run_child
-from storage.matrices import count_known_items, read_rows
-from storage.store import Store
+from perennial.storage.log.matrices import count_known_items, read_rows
+from perennial.storage.store import Store
 
 SEED = 20_261_125
 NUM_PERIODS = 17
@@ -117,7 +117,7 @@ def make_files(folder: Path, shape: Shape, *, as_texts: bool) -> list[Path]:
 def ingest(files: Sequence[Path], database: Path) -> dict[str, float]:
     """Make each file a period, as `perennial ingest` does."""
     # It brings JAX, which the other processes are not to hold.
-    from replay.live.ingesting import LiveRequest, take_files
+    from perennial.replay.live.ingest import LiveRequest, take_files
 
     began = time.perf_counter()
     with Store.open(database) as store:

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from replay.config import ModelChoice, ReplayConfig
-from replay.study.continual import ContinualStudy, run_continual
-from replay.study.engines.protocol import EngineRequest
-from replay.study.engines.ray_cluster import OWN_WAYS
-from replay.study.engines.registry import open_engine
-from storage.ingest import IngestSettings, ingest_log
-from storage.store import Store
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.study.continual import ContinualStudy, run_continual
+from perennial.replay.study.workers.base import EngineRequest
+from perennial.replay.study.workers.ray import OWN_WAYS
+from perennial.replay.study.workers.registry import open_engine
+from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.store import Store
 
 Figures = list[tuple[str, int, float | None]]
 """Key of the cell, place of the figure, its value."""

@@ -15,17 +15,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from memory.distill_memory import join_rows
-from models.protocol import FitOptions, TrainingRows
-from models.registry import DEFAULT_MODELS, MODELS, make_recipe
-from replay.bootstrap import PeriodSeries, Series, interval, resample_means
-from replay.evaluate import evaluate
-from replay.opening import LogRequest, open_log
-from storage.periods import list_periods
-from storage.store import Store
-from stream.history import History
-from stream.protocol import ProtocolSettings, build_evaluation
-from stream.seeds import derive_seed
+from perennial.memory.distill_memory import join_rows
+from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.registry import DEFAULT_MODELS, MODELS, make_recipe
+from perennial.replay.analysis.bootstrap import PeriodSeries, Series, interval, resample_means
+from perennial.replay.evaluate import evaluate
+from perennial.replay.logs import LogRequest, open_log
+from perennial.storage.log.periods import list_periods
+from perennial.storage.store import Store
+from perennial.stream.history import History
+from perennial.stream.next_period import ProtocolSettings, build_evaluation
+from perennial.stream.seeds import derive_seed
 
 METRICS = (("HR", 10), ("nDCG", 10), ("HR", 100))
 

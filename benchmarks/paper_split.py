@@ -20,13 +20,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models.choosing import ChoosingRecipe
-from models.protocol import FitOptions
-from models.registry import MODELS, make_recipe
-from replay.evaluate import evaluate
-from replay.study.paper.figures import PAPER, RERUN, SHOWN, Figure
-from replay.study.paper.lesson import judged_by_split
-from stream.paper_split import PaperSplit, read_paper_split
+from perennial.models.base import FitOptions
+from perennial.models.registry import MODELS, make_recipe
+from perennial.models.selection import ChoosingRecipe
+from perennial.replay.evaluate import evaluate
+from perennial.replay.study.paper.published import PAPER, RERUN, SHOWN, Figure
+from perennial.replay.study.paper.rows import judged_by_split
+from perennial.stream.random_split import PaperSplit, read_paper_split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

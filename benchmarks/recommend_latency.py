@@ -21,15 +21,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from replay.clock import Clock, Stopwatch
-from replay.config import ModelChoice, ReplayConfig
-from replay.plan import make_chains
-from replay.service.answering import Answers, Question
-from storage.fits import insert_fit, insert_model_file, write_model
-from storage.ingest import ingest_period
-from storage.live import LiveRecord, Publication, insert_publication, write_live
-from storage.runs import start_run
-from storage.store import Store
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.machine import Clock, Stopwatch
+from perennial.replay.plan import make_chains
+from perennial.replay.recommend.answers import Answers, Question
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.results.fits import insert_fit, insert_model_file, write_model
+from perennial.storage.results.publications import (
+    LiveRecord,
+    Publication,
+    insert_publication,
+    write_live,
+)
+from perennial.storage.results.runs import start_run
+from perennial.storage.store import Store
 
 REG = 5.0
 

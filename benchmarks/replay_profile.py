@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> None:
     sys.path.insert(0, str(ROOT))
     import jax
 
-    import cli
+    from perennial import cli
 
     # Otherwise XLA would still be at work while the next call waits for it and is blamed.
     jax.config.update("jax_cpu_enable_async_dispatch", False)

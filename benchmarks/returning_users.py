@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from replay.run_data import RunData, load_run
-from storage.store import Store
+from perennial.replay.analysis.run import RunData, load_run
+from perennial.storage.store import Store
 
 METRICS = (("HR", 10), ("nDCG", 10), ("HR", 100))
 

@@ -26,14 +26,14 @@ from pathlib import Path
 
 import numpy as np
 
-from replay.config import ModelChoice, ReplayConfig
-from replay.live.fixing import fix_live
-from replay.live.keeper import Keeper
-from replay.opening import open_for_reading
-from storage.ingest import ingest_period
-from storage.periods import list_periods
-from storage.store import Store
-from storage.vocabulary import ITEMS, USERS, all_ids
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.live.setup import fix_live
+from perennial.replay.live.updater import Keeper
+from perennial.replay.logs import open_for_reading
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.log.periods import list_periods
+from perennial.storage.log.vocabulary import ITEMS, USERS, all_ids
+from perennial.storage.store import Store
 
 DAY = 86_400_000_000
 START = 1_600_000_000_000_000

@@ -7,13 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from memory.buffer import Policy, share_budget
-from memory.protocol import Say, say_nothing
-from memory.samplers.protocol import Sample, Sampler
-from memory.samplers.thin import thin_to_mean
-from models.protocol import TrainingRows
-from stream.history import History
-from stream.seeds import derive_seed
+from perennial.memory.base import Say, say_nothing
+from perennial.memory.budget import Policy, share_budget
+from perennial.memory.samplers.base import Sample, Sampler, thin_to_mean
+from perennial.models.base import TrainingRows
+from perennial.stream.history import History
+from perennial.stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
-from models.choosing import Candidate, choose_and_solve, cross, fit_on_hold_out, report_choice
-from models.protocol import FitOptions, Json, TrainingRows
-from models.validation import HoldOut
-from storage.errors import UserError
+from perennial.models.base import FitOptions, Json, TrainingRows
+from perennial.models.holdout import HoldOut
+from perennial.models.selection import (
+    Candidate,
+    choose_and_solve,
+    cross,
+    fit_on_hold_out,
+    report_choice,
+)
+from perennial.storage.errors import UserError
 
 _MOST_STEPS = 200
 _ACCURACY = 1e-12

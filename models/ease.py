@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, cholesky, lapack, solve_triangular
 from scipy.sparse import csr_array
 
-from models.blas_threads import threads_for
-from models.choosing import Candidate, choose_and_solve, fit_on_hold_out, report_choice
-from models.protocol import FitOptions, Json, TrainingRows
-from models.validation import HoldOut
-from storage.errors import UserError
+from perennial.models.base import FitOptions, Json, TrainingRows
+from perennial.models.holdout import HoldOut
+from perennial.models.mesh import threads_for
+from perennial.models.selection import Candidate, choose_and_solve, fit_on_hold_out, report_choice
+from perennial.storage.errors import UserError
 
 _TILE = 512
 _BLOCK_BYTES = 48 << 20

@@ -1,11 +1,16 @@
 """The devices of this process as a mesh with one axis, along which rows are shared out."""
 
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
+import scipy.linalg  # noqa: F401 - it brings a BLAS of its own, which must be there to be found
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from threadpoolctl import ThreadpoolController
 
 Tree = TypeVar("Tree")
 
@@ -50,3 +55,44 @@ def put_on_each(arrays: Tree, mesh: Mesh | None) -> Tree:
 def batch_sharding(mesh: Mesh, size: int) -> NamedSharding:
     """How a batch of `size` rows lies: shared out where that goes evenly, else whole on each."""
     return NamedSharding(mesh, SHARED_OUT if size % mesh.size == 0 else ON_EACH)
+
+
+SMALL = 2048
+"""Fewer rows than these are factorised by one thread."""
+
+
+def threads_for(num_rows: int) -> AbstractContextManager[None]:
+    """As many threads as suit a square matrix of so many rows."""
+    return one_thread() if num_rows < SMALL else nullcontext()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """BLAS and LAPACK take one thread meanwhile.
+
+    That holds for the whole process. Whoever leaves first puts back what was at the start, so that
+    two at the same time leave no limit behind.
+    """
+    controller, at_start = _controller()
+    controller.limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        controller.limit(limits=at_start)
+
+
+@cache
+def _controller() -> tuple[ThreadpoolController, dict[str, Any]]:
+    """The libraries of this process, and how many threads each took at first."""
+    controller = ThreadpoolController()
+    return controller, {library["prefix"]: library["num_threads"] for library in controller.info()}
+
+
+def round_up(count: int, step: int) -> int:
+    """The least multiple of `step` that is at least `count`, and at least `step`."""
+    return step * max(1, -(-count // step))
+
+
+def next_power(count: int) -> int:
+    """The least power of two that is at least `count`, and at least 1."""
+    return 1 << max(0, count - 1).bit_length()

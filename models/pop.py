@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from models.protocol import FitOptions, Json, TrainingRows
-from models.row_cap import cap_rows
-from models.validation import HoldOut
-from storage.errors import UserError
-from stream.seeds import derive_seed
+from perennial.models.base import FitOptions, Json, TrainingRows, cap_rows
+from perennial.models.holdout import HoldOut
+from perennial.storage.errors import UserError
+from perennial.stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)

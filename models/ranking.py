@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from storage.errors import UserError
-from stream.membership import mark_members
+from perennial.storage.errors import UserError
+from perennial.stream.negatives import mark_members
 
 _PIECE_BYTES = 2 << 20
 """Scores ranked at a time, about a core's second-level cache."""

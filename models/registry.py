@@ -7,21 +7,21 @@ import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from models.settings import build
-from storage.errors import UserError
+from perennial.models.settings import build
+from perennial.storage.errors import UserError
 
 if TYPE_CHECKING:
-    from models.protocol import Recipe
+    from perennial.models.base import Recipe
 
 MODELS: Mapping[str, str] = {
-    "infinite-ae": "models.infinite_ae:InfiniteAE",
-    "mvae": "models.mvae:MVAE",
-    "ease": "models.ease:Ease",
-    "lightgcn": "models.lightgcn:LightGCN",
-    "mf": "models.mf:MF",
-    "neumf": "models.neumf:NeuMF",
-    "bias": "models.bias:Bias",
-    "pop": "models.pop:Pop",
+    "infinite-ae": "perennial.models.infinite_ae.recipe:InfiniteAE",
+    "mvae": "perennial.models.mvae.recipe:MVAE",
+    "ease": "perennial.models.ease:Ease",
+    "lightgcn": "perennial.models.lightgcn.recipe:LightGCN",
+    "mf": "perennial.models.mf.recipe:MF",
+    "neumf": "perennial.models.neumf.recipe:NeuMF",
+    "bias": "perennial.models.bias:Bias",
+    "pop": "perennial.models.pop:Pop",
 }
 """Name on the command line -> frozen dataclass that is the model's `Recipe`."""
 

@@ -6,7 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from models.memory_estimate import score_rows
+from perennial.models.base import FittedModel
+
+SCORE_ROWS = 1024
+"""Rows that are scored at a time, unless there are so many items that fewer are."""
+
+
+_SCORE_CELLS = 2**27
+"""Scores that exist at a time, 512 MiB: 134 rows of a million items."""
+
+
+def score_rows(num_items: int) -> int:
+    """Rows that are scored at a time over so many items."""
+    return max(1, min(SCORE_ROWS, _SCORE_CELLS // max(1, num_items)))
 
 
 def score_in_parts(
@@ -18,7 +30,7 @@ def score_in_parts(
     """What `FittedModel.score_blocks` gives, for a model that scores all its items at once.
 
     A block that is wide for a caller may be few scores but many kernel values, so that no more than
-    `models.memory_estimate.score_rows` contexts are scored at a time.
+    `perennial.models.scoring.score_rows` contexts are scored at a time.
 
     Args:
         contexts: `(n, num_items)`.
@@ -42,3 +54,27 @@ def score_in_parts(
             part = slice(first, first + step)
             scores[part] = score(block[part])
         yield scores
+
+
+def ask_teacher(teacher: FittedModel, replayed: csr_array) -> NDArray[np.float32]:
+    """Score replayed rows with the model that taught them.
+
+    Args:
+        teacher: knows all the items of the rows.
+        replayed: `(n, num_items)`, `num_items` ≥ `teacher.num_items`.
+
+    Returns:
+        `(n, teacher.num_items)`.
+
+    Raises:
+        ValueError: a row has an item that the teacher does not know.
+    """
+    known = teacher.num_items
+    if replayed.nnz and int(replayed.indices.max()) >= known:
+        raise ValueError(f"a replayed row has an item outside the {known} of its teacher")
+    answers = np.empty((replayed.shape[0], known), dtype=np.float32)
+    start = 0
+    for block in teacher.score_blocks(csr_array(replayed[:, :known]), score_rows(known)):
+        answers[start : start + len(block)] = block
+        start += len(block)
+    return answers

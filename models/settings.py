@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from storage.errors import UserError
+from perennial.storage.errors import UserError
 
 
 def require(holds: bool, message: str) -> None:

@@ -21,9 +21,8 @@ from jax.sharding import Mesh
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
-from models.blas_threads import threads_for
-from models.mesh import ON_EACH, SHARED_OUT, mesh_of, put_on_each
-from storage.errors import UserError
+from perennial.models.mesh import ON_EACH, SHARED_OUT, mesh_of, put_on_each, threads_for
+from perennial.storage.errors import UserError
 
 _COPY_TILE = 512
 _INVERT_SHARE = 0.6

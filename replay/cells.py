@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.chain import Chain
-from replay.clock import Clock
-from replay.evaluate import MetricResult
-from replay.keys import cell_key
-from replay.metrics.protocol import Metric
-from replay.questions import Question
-from storage.cells import Cell, Figure, JudgedUsers, UserFigure, insert_cell
-from storage.fits import Fit
-from storage.runs import insert_run_cell
-from storage.store import Store
-from stream.evaluation import Evaluation
+from perennial.replay.chain import Chain
+from perennial.replay.evaluate import MetricResult
+from perennial.replay.keys import cell_key
+from perennial.replay.machine import Clock
+from perennial.replay.metrics.base import Metric
+from perennial.replay.plan import Question
+from perennial.storage.results.cells import Cell, Figure, JudgedUsers, UserFigure, insert_cell
+from perennial.storage.results.fits import Fit
+from perennial.storage.results.runs import insert_run_cell
+from perennial.storage.store import Store
+from perennial.stream.evaluation import Evaluation
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,18 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from memory.protocol import Memory, TaughtMemory
-from models.protocol import FitOptions, FittedModel, Json, Recipe, TrainingRows
-from models.registry import make_recipe
-from replay.clock import Clock, Stopwatch
-from replay.keys import FitKeys, chain_key, fit_keys
-from replay.strategies.protocol import Strategy, WarmStart
-from storage.errors import UserError
-from storage.fits import Fit, find_fit, read_model
-from storage.periods import first_held_period
-from storage.store import Store
-from stream.held_out import HeldOutUsers
-from stream.history import History
-from stream.seeds import derive_seed
+from perennial.memory.base import Memory, TaughtMemory
+from perennial.models.base import FitOptions, FittedModel, Json, Recipe, TrainingRows
+from perennial.models.registry import make_recipe
+from perennial.replay.keys import FitKeys, chain_key, fit_keys
+from perennial.replay.machine import Clock, Stopwatch
+from perennial.replay.strategies.base import Strategy, WarmStart
+from perennial.storage.errors import UserError
+from perennial.storage.log.periods import first_held_period
+from perennial.storage.results.fits import Fit, find_fit, read_model
+from perennial.storage.store import Store
+from perennial.stream.history import HeldOutUsers, History
+from perennial.stream.seeds import derive_seed
 
 _MEMORY = "memory."
 """Begins the names of a memory's arrays in the file of the model beside which it is kept."""

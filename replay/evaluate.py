@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.protocol import FittedModel
-from models.ranking import find_hits, top_items
-from replay.metrics.propensity import propensity_weights
-from replay.metrics.protocol import Collected, Metric, RankedBlock, UserValues
-from replay.metrics.registry import default_metrics
-from stream.evaluation import Evaluation
+from perennial.models.base import FittedModel
+from perennial.models.ranking import find_hits, top_items
+from perennial.replay.metrics.base import Collected, Metric, RankedBlock, UserValues
+from perennial.replay.metrics.psp import propensity_weights
+from perennial.replay.metrics.registry import default_metrics
+from perennial.stream.evaluation import Evaluation
 
 BLOCK_BYTES = 64 << 20
 """Scores that exist at a time; a users × items matrix never does."""

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.protocol import Recipe
-from replay.metrics.protocol import Metric
-from replay.strategies.protocol import Strategy
-from stream.held_out import HeldOutUsers
-from stream.protocol import ProtocolSettings
+from perennial.models.base import Recipe
+from perennial.replay.metrics.base import Metric
+from perennial.replay.strategies.base import Strategy
+from perennial.stream.history import HeldOutUsers
+from perennial.stream.next_period import ProtocolSettings
 
 _FORMAT = 1
 """Raised when the meaning of what is stored under a key changes."""

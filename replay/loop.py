@@ -9,17 +9,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from models.protocol import FittedModel
-from models.registry import make_recipe
-from replay.cells import CellMaker, MadeCell, insert_made
-from replay.chain import Chain
-from replay.clock import Clock, Stopwatch
-from replay.config import ReplayConfig
-from replay.evaluate import evaluate
-from replay.metrics.protocol import Metric
-from replay.metrics.registry import default_metrics
-from replay.plan import count_periods, make_chains
-from replay.progress import (
+from perennial.models.base import FittedModel
+from perennial.models.registry import make_recipe
+from perennial.replay.cells import CellMaker, MadeCell, insert_made
+from perennial.replay.chain import Chain
+from perennial.replay.config import ReplayConfig
+from perennial.replay.evaluate import evaluate
+from perennial.replay.events import (
     CellFinished,
     CellName,
     CellStarted,
@@ -29,13 +25,29 @@ from replay.progress import (
     StageMessage,
     ignore_events,
 )
-from replay.questions import Question, asked_periods, make_questions, pose
-from storage.cells import Cell, has_cell
-from storage.fits import Fit, insert_fit, insert_model_file, sweep_model_files, write_model
-from storage.runs import end_run, link_cell, start_run
-from storage.store import Store
-from storage.versions import read_versions
-from stream.evaluation import Evaluation
+from perennial.replay.machine import Clock, Stopwatch
+from perennial.replay.metrics.base import Metric
+from perennial.replay.metrics.registry import default_metrics
+from perennial.replay.plan import (
+    Question,
+    asked_periods,
+    count_periods,
+    make_chains,
+    make_questions,
+    pose,
+)
+from perennial.storage.results.cells import Cell, has_cell
+from perennial.storage.results.fits import (
+    Fit,
+    insert_fit,
+    insert_model_file,
+    sweep_model_files,
+    write_model,
+)
+from perennial.storage.results.runs import end_run, link_cell, start_run
+from perennial.storage.results.versions import read_versions
+from perennial.storage.store import Store
+from perennial.stream.evaluation import Evaluation
 
 
 def run_replay(
@@ -61,7 +73,7 @@ def run_replay(
             with; this process's own unless workers with another device made all.
 
     Returns:
-        The number of the run, for `storage.runs` and `replay.run_data`.
+        The number of the run, for `runs` and `perennial.replay.analysis.run`.
 
     Raises:
         UserError: the log has fewer than two periods, or the settings make no run.

@@ -1,32 +1,33 @@
 """Summaries in a store for people and for others' programs: what they hold, exported rows."""
 
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_array
 
-from memory.distill import distill
-from memory.listener import DistillListener
-from memory.settings import DistillSettings
-from memory.summary import Summary
-from models.protocol import TrainingRows
-from replay.whole_log import read_whole
-from storage.errors import UserError
-from storage.remote import Bucket, Place, Remote
-from storage.store import Store
-from storage.summaries import (
+from perennial.memory.distill.loop import distill
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill.summary import DistillListener, Summary
+from perennial.memory.samplers.registry import find_sampler
+from perennial.models.base import TrainingRows
+from perennial.replay.logs import check_folder, hold_whole, read_whole
+from perennial.storage.errors import UserError
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.objects.bucket import Bucket, Place, Remote
+from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
     find_summary,
     list_summaries,
 )
-from storage.vocabulary import item_ids
+from perennial.storage.store import Store
+from perennial.stream.sources.base import LogFiles
 
 
 @dataclass(frozen=True)
@@ -199,3 +200,123 @@ def read_summary(store: Store, record: SummaryRecord) -> StoredSummary:
             f"the summary of period {record.period} vanished while it was read; try again"
         )
     return found
+
+
+@dataclass(frozen=True)
+class DistillRequest:
+    """What to distil and how.
+
+    Attributes:
+        source: what the log is called.
+        users: synthetic users.
+        seed: of all draws.
+        method: as in `DistillSettings`.
+        max_items: most items of a synthetic user; 0 for any, `None` for the method's own.
+        export: as in `DistillSettings`.
+        steps: steps at most; `None` for the method's own.
+        reading: fields of `IngestSettings` that differ from the source's own.
+    """
+
+    source: str
+    users: int
+    seed: int
+    method: Literal["sparse", "paper"]
+    max_items: int | None
+    export: Literal["soft", "hard"]
+    steps: int | None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_settings(self) -> DistillSettings:
+        """With the method's own where nothing was asked."""
+        changes: dict[str, Any] = {"num_synthetic_users": self.users, "export": self.export}
+        if self.max_items is not None:
+            changes["max_items"] = self.max_items or None
+        if self.steps is not None:
+            changes["num_steps"] = self.steps
+        return (
+            DistillSettings.paper(**changes)
+            if self.method == "paper"
+            else DistillSettings(**changes)
+        )
+
+
+def distill_to_file(
+    log: LogFiles, request: DistillRequest, output: Place, listener: DistillListener
+) -> dict[str, Any]:
+    """Read the log, distil it, write the file.
+
+    Args:
+        log: from `stream.sources`.
+        request: how.
+        output: a Parquet file, here or on object storage, replaced as a whole.
+        listener: told of every step.
+
+    Returns:
+        The report of the distillation, `synthetic_users`, `non_zeros` and `density`.
+
+    Raises:
+        UserError: the log cannot be read, or the file cannot be written.
+    """
+    check_folder(output)
+    with hold_whole(log, request.reading) as store:
+        summary = distil_log(store, request.to_settings(), request.seed, listener)
+        write_table(summary_table(store, summary.rows), output)
+    return {
+        **summary.report,
+        "synthetic_users": summary.num_rows,
+        "non_zeros": int(summary.rows.nnz),
+        "density": summary.density,
+    }
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """What to keep.
+
+    Attributes:
+        sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
+        users: how many at most.
+        seed: of all draws.
+        reading: fields of `IngestSettings` that differ from the source's own.
+    """
+
+    sampler: str
+    users: int
+    seed: int
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict[str, Any]:
+    """Read the log, choose, write `user_id` and `item_id`, highest priority first.
+
+    Args:
+        log: from `stream.sources`.
+        request: how.
+        output: a Parquet file, here or on object storage, replaced as a whole.
+
+    Returns:
+        `users`, `interactions`, and `users_given`, `interactions_given` before the choice.
+
+    Raises:
+        UserError: the log cannot be read, or the file cannot be written.
+    """
+    check_folder(output)
+    sampler = find_sampler(request.sampler)
+    with hold_whole(log, request.reading) as store:
+        given = read_whole(store)
+        found = sampler(given.interactions, request.users, request.seed)
+        rows, items = found.rows.tocoo().coords
+        table = pa.table(
+            {
+                "user_id": pa.array(user_ids(store, given.users[found.users[rows]])),
+                "item_id": pa.array(item_ids(store, items)),
+            }
+        )
+        write_table(table, output)
+    return {
+        "sampler": request.sampler,
+        "users": len(found.users),
+        "interactions": int(found.rows.nnz),
+        "users_given": len(given.users),
+        "interactions_given": int(given.interactions.nnz),
+    }

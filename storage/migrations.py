@@ -5,7 +5,7 @@ from typing import Protocol
 
 import duckdb
 
-from storage.errors import UserError
+from perennial.storage.errors import UserError
 
 
 class Step(Protocol):

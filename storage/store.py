@@ -12,13 +12,26 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from storage.artifacts import models_folder
-from storage.errors import OlderSchema, StoreFault, UserError
-from storage.faults import check_length, explain, is_locked, raise_fault
-from storage.fetched import sweep_fetched
-from storage.lock import WriterLock, lock_path
-from storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
-from storage.snapshot import copy_file, remove_snapshot, snapshot_path, sync_folder
+from perennial.storage.access import (
+    WriterLock,
+    copy_file,
+    lock_path,
+    remove_snapshot,
+    snapshot_path,
+    sync_folder,
+)
+from perennial.storage.errors import (
+    OlderSchema,
+    StoreFault,
+    UserError,
+    check_length,
+    explain,
+    is_locked,
+    raise_fault,
+)
+from perennial.storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
+from perennial.storage.objects.copies import sweep_fetched
+from perennial.storage.results.artifacts import models_folder
 
 # Nothing is fetched at run time: what DuckDB's wheel does not carry is not used.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.errors import UserError
+from perennial.storage.errors import UserError
 
 Boundaries = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
 """Sorted times and a number of periods -> boundaries, strictly increasing."""

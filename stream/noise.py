@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from storage.errors import UserError
-from stream.assembly import binary, pair_matrix
-from stream.negatives import draw_negatives
-from stream.seeds import derive_seed
+from perennial.storage.errors import UserError
+from perennial.stream.evaluation import binary, pair_matrix
+from perennial.stream.negatives import draw_negatives
+from perennial.stream.seeds import derive_seed
 
 NoiseKind = Literal["swap", "flip"]
 """In per cent of what: `swap` of a user's own items, `flip` of all items there are."""

@@ -2,7 +2,7 @@
 
 from click.testing import CliRunner, Result
 
-import cli
+from perennial import cli
 
 
 def call(*arguments: object) -> Result:

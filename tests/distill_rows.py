@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from memory.settings import DistillSettings
-from models.protocol import TrainingRows
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.base import TrainingRows
 
 SETTINGS = DistillSettings(
     num_synthetic_users=16, max_items=12, num_steps=12, validate_every=4, batch_size=64

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from models.protocol import FittedModel, TrainingRows
+from perennial.models.base import FittedModel, TrainingRows
 
 
 def rows_of(matrix: csr_array, **changes: object) -> TrainingRows:

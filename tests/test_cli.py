@@ -18,12 +18,10 @@ import pytest
 from command_line import assert_fails, call, call_well
 from rich.console import Console
 
-import cli
-from replay.console import parameters
-from replay.console.replay_screen import watch_replay
-from replay.console.screen import show_bar, show_status
-from replay.opening import open_existing
-from replay.progress import (
+from perennial import cli
+from perennial.replay.cli import options as parameters
+from perennial.replay.cli.progress import show_bar, show_status, watch_replay
+from perennial.replay.events import (
     CellFinished,
     CellName,
     CellStarted,
@@ -31,10 +29,11 @@ from replay.progress import (
     RunStarted,
     StageMessage,
 )
-from storage.formats import FORMATS
-from stream.cuts import CUTS
-from stream.noise import NoiseKind
-from stream.protocol import ProtocolName
+from perennial.replay.logs import open_existing
+from perennial.storage.reading.formats import FORMATS
+from perennial.stream.cuts import CUTS
+from perennial.stream.next_period import ProtocolName
+from perennial.stream.noise import NoiseKind
 
 ROOT = Path(cli.__file__).resolve().parent
 RESULT_FIELDS = [
@@ -113,7 +112,7 @@ class TestHelp:
     @pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], ["--version"]])
     def test_help_imports_nothing_heavy(self, arguments):
         program = (
-            "import sys, cli\n"
+            "import sys; from perennial import cli\n"
             "try: cli.main(sys.argv[1:])\n"
             "except SystemExit: pass\n"
             "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
@@ -345,7 +344,7 @@ class TestRefusals:
         def fail(*_: object) -> None:
             raise RuntimeError("lamp\nbroken")
 
-        monkeypatch.setattr("storage.periods.list_periods", fail)
+        monkeypatch.setattr("perennial.storage.log.periods.list_periods", fail)
         quiet = call("periods", "--store", replayed[0])
         assert_fails(quiet, "RuntimeError: lamp broken")
         loud = call("--debug", "periods", "--store", replayed[0])
@@ -449,7 +448,7 @@ class TestInterruption:
         def stop(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("storage.periods.list_periods", stop)
+        monkeypatch.setattr("perennial.storage.log.periods.list_periods", stop)
         result = call("periods", "--store", replayed[0])
         assert result.exit_code == 130
         assert result.stderr.strip() == "error: interrupted; the same command goes on from here"

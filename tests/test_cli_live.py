@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from command_line import call
 
-import cli
-from storage.errors import StoreFault
+from perennial import cli
+from perennial.storage.errors import StoreFault
 
 ROOT = Path(cli.__file__).resolve().parent
 QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
@@ -167,7 +167,7 @@ def test_watch_tries_again_what_the_store_did_not_take(
         if len(asked) >= 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("replay.console.commands.live._take", take)
+    monkeypatch.setattr("perennial.replay.cli.live._take", take)
     monkeypatch.setattr("time.sleep", sleep)
     done = call("watch", files[0].parent, "--store", store, "--settle", "0")
     # The later files wait for the first.
@@ -209,7 +209,7 @@ def test_a_second_writer_is_told_at_once_and_readers_work(
 ) -> None:
     assert call("ingest", files[0], "--store", store).exit_code == 0
     code = (
-        "import sys; from replay.opening import open_for_writing\n"
+        "import sys; from perennial.replay.logs import open_for_writing\n"
         "with open_for_writing(__import__('pathlib').Path(sys.argv[1])):\n"
         "    print('open', flush=True); sys.stdin.read()"
     )

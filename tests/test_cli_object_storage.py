@@ -12,10 +12,10 @@ from command_line import assert_fails, call, call_well
 from object_storage import ACCESS_KEY, BUCKET, SECRET
 from scipy.sparse import csr_array
 
-from storage.ingest import ingest_period
-from storage.periods import fingerprint, list_periods
-from storage.store import Store
-from storage.summaries import StoredSummary, SummaryRecord, insert_summary
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.log.periods import fingerprint, list_periods
+from perennial.storage.results.summaries import StoredSummary, SummaryRecord, insert_summary
+from perennial.storage.store import Store
 
 
 def lines_of(period: int) -> bytes:

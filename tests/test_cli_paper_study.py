@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-import cli
+from perennial import cli
 
 sys.path.insert(0, str(Path(__file__).parent / "replay"))
 
@@ -165,7 +165,7 @@ class TestRefusals:
 
 
 def test_more_users_than_there_are_is_said(split, here, monkeypatch):
-    monkeypatch.setattr("replay.study.paper.running.run_cells", lambda *_: 1 / 0)
+    monkeypatch.setattr("perennial.replay.study.paper.runner.run_cells", lambda *_: 1 / 0)
     result = call("study", "table1", "--split", split, "--users", "16,500,900", *FAST[:4])
     assert "--users 500, 900: the split has 40 users, so that many are taken instead" in (
         result.stderr

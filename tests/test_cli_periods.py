@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from command_line import assert_fails, call, call_well
 
-from storage.ingest import ingest_log
-from storage.periods import fingerprint, list_periods
-from storage.store import Store
-from stream.cuts import make_cut
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.log.periods import fingerprint, list_periods
+from perennial.storage.store import Store
+from perennial.stream.cuts import make_cut
 
 
 def last_fingerprint(path: Path) -> str:

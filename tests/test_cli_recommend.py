@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import assert_fails, call, call_well
 
-from storage.store import Store
+from perennial.storage.store import Store
 
 
 def write_day(path: Path, day: int) -> Path:
@@ -55,7 +55,7 @@ def unwritten(live, monkeypatch):
         raise AssertionError("fitted")
 
     monkeypatch.setattr(Store, "open", open_to_read)
-    monkeypatch.setattr("models.infinite_ae.InfiniteAE.fit", fit)
+    monkeypatch.setattr("perennial.models.infinite_ae.recipe.InfiniteAE.fit", fit)
     return live
 
 

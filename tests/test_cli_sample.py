@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from command_line import call
 
-from memory.samplers.registry import SAMPLERS
+from perennial.memory.samplers.registry import SAMPLERS
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from command_line import assert_fails, call, call_well
 from rich.console import Console
 
-from replay.config import ReplayConfig
-from replay.console.crew import watch_crew
-from replay.study.crew import Task, TaskEvent
-from replay.study.worker import Request
+from perennial.replay.cli.progress import watch_crew
+from perennial.replay.config import ReplayConfig
+from perennial.replay.study.continual_worker import Request
+from perennial.replay.study.workers.base import Task, TaskEvent
 
 SMALL = (
     *("--periods", "3", "--model", "infinite-ae", "--set", "infinite-ae.reg=5"),

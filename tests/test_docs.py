@@ -11,15 +11,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-import cli
-from memory.samplers.registry import SAMPLERS
-from models.registry import MODELS, make_recipe
-from replay.metrics.registry import METRICS
-from replay.published import newest_model, recommend_items
-from replay.strategies.registry import SAMPLED, STRATEGIES, make_strategy
-from storage.ingest import ingest_period
-from storage.store import Store
-from stream.sources.registry import SOURCES, open_source
+from perennial import cli
+from perennial.memory.samplers.registry import SAMPLERS
+from perennial.models.registry import MODELS, make_recipe
+from perennial.replay.metrics.registry import METRICS
+from perennial.replay.recommend.fitting import newest_model, recommend_items
+from perennial.replay.strategies.registry import SAMPLED, STRATEGIES, make_strategy
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.store import Store
+from perennial.stream.sources.registry import SOURCES, open_source
 
 ROOT = Path(cli.__file__).resolve().parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -133,10 +133,10 @@ class TestExtending:
             folder = tmp_path / package
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{name}.py").write_text(text)
-            module = importlib.import_module(package.replace("/", "."))
+            module = importlib.import_module(f"perennial.{package}".replace("/", "."))
             monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
             monkeypatch.delitem(sys.modules, f"{module.__name__}.{name}", raising=False)
-        lines = re.findall(r"`\"([\w-]+)\": \"((\w+)\.[\w.]+:\w+)\"`", EXTENDING)
+        lines = re.findall(r"`\"([\w-]+)\": \"(perennial\.(\w+)\.[\w.]+:\w+)\"`", EXTENDING)
         assert len(lines) == 5
         registries = {"models": MODELS, "stream": SOURCES, "memory": SAMPLERS}
         for name, target, package in lines:
@@ -146,7 +146,7 @@ class TestExtending:
                 monkeypatch.setitem(STRATEGIES, name, SAMPLED)
         yield
         for path in files:
-            sys.modules.pop(path.removesuffix(".py").replace("/", "."), None)
+            sys.modules.pop(f"perennial.{path}".removesuffix(".py").replace("/", "."), None)
 
     def test_the_additions_replay_together(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

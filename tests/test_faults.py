@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import cli
+from perennial import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
@@ -328,7 +328,8 @@ class TestADamagedStore:
     def ingest_and_die(self, store: Path, log: Path) -> None:
         """Leave a transaction in the write-ahead log."""
         program = (
-            "import os, sys; from storage.store import Store; from storage.ingest import *;"
+            "import os, sys; from perennial.storage.store import Store; "
+            "from perennial.storage.log.ingest import *;"
             "store = Store.open(sys.argv[1]); ingest_period(store, sys.argv[2]); os._exit(0)"
         )
         subprocess.run(  # noqa: S603  # our own interpreter and text
@@ -373,7 +374,7 @@ def test_an_error_of_the_machine_is_no_fault_of_the_program(
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error", "/mnt/page.html")
 
-    monkeypatch.setattr("storage.periods.list_periods", fail)
+    monkeypatch.setattr("perennial.storage.log.periods.list_periods", fail)
     arguments = ["periods", "--store", str(whole.folder / "s.duckdb")]
     done = CliRunner().invoke(cli.main, arguments, prog_name="perennial")
     Done(done.exit_code, done.stdout, done.stderr).assert_one_clear_line(

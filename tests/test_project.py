@@ -43,8 +43,10 @@ def _imported_layers(path: Path) -> Iterator[tuple[str, int]]:
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
             names = [node.module or ""]
         for name in names:
-            layer = name.split(".")[0]
-            if layer in LAYERS:
+            package, _, rest = name.partition(".")
+            assert package not in LAYERS, f"{path}:{node.lineno} imports {name} past `perennial`"
+            layer = rest.split(".")[0]
+            if package == "perennial" and layer in LAYERS:
                 yield layer, node.lineno
 
 
@@ -99,7 +101,7 @@ def test_uv_environment_has_no_tensorflow():
 
 def test_kernels_import_no_tensorflow():
     program = (
-        "import sys, models.kernel, models.stax_kernel; models.stax_kernel.load_stax();"
+        "import sys; from perennial.models.infinite_ae.stax_kernel import load_stax; load_stax();"
         "bad = {'tensorflow', 'tf2jax'} & {name.split('.')[0] for name in sys.modules};"
         "sys.exit(', '.join(bad) or 0)"
     )

@@ -12,12 +12,12 @@ import numpy as np
 from model_rows import planted, rows_of
 from scipy.sparse import csr_array
 
-from memory import work
-from memory.distill import distill
-from memory.settings import DistillSettings
-from models.infinite_ae import InfiniteAE
-from models.mesh import device_mesh
-from models.protocol import FitOptions
+from perennial.memory.distill import dense as work
+from perennial.memory.distill.loop import distill
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.base import FitOptions
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.models.mesh import device_mesh
 
 SETTINGS = DistillSettings(
     num_synthetic_users=16, max_items=12, num_steps=4, validate_every=4, batch_size=64

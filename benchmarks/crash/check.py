@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.crash.scenario import SENTINELS
-from replay.config import ReplayConfig
-from replay.live_status import read_status
-from replay.plan import make_chains
-from replay.published import recommend_user
-from storage.artifacts import load_arrays
-from storage.errors import UserError
-from storage.fits import find_fit, read_model
-from storage.live import list_publications, read_live
-from storage.matrices import read_events
-from storage.periods import list_periods
-from storage.store import Store
-from storage.summaries import find_summary, list_summaries
-from storage.versions import read_versions
+from perennial.replay.config import ReplayConfig
+from perennial.replay.live.status import read_status
+from perennial.replay.plan import make_chains
+from perennial.replay.recommend.fitting import recommend_user
+from perennial.storage.errors import UserError
+from perennial.storage.log.matrices import read_events
+from perennial.storage.log.periods import list_periods
+from perennial.storage.results.artifacts import load_arrays
+from perennial.storage.results.fits import find_fit, read_model
+from perennial.storage.results.publications import list_publications, read_live
+from perennial.storage.results.summaries import find_summary, list_summaries
+from perennial.storage.results.versions import read_versions
+from perennial.storage.store import Store
 
 _EMPTY_QUERIES = {
     "an event of a user who is not there": "SELECT 1 FROM interactions ANTI JOIN users "

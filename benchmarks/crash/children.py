@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cli
 from benchmarks.crash.points import Watch, watch_process
+from perennial import cli
 
 PATIENCE = 180.0
 """Seconds for one child, after which it counts as stuck."""

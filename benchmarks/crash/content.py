@@ -9,8 +9,8 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.artifacts import load_arrays
-from storage.errors import UserError
+from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import load_arrays
 
 ABSENT = "absent"
 """Stands for a store without any table, or without a file."""

@@ -10,8 +10,8 @@ import duckdb
 from benchmarks.crash.check import are_half_known, find_faults
 from benchmarks.crash.children import give
 from benchmarks.crash.content import ABSENT, hash_file, hash_folder, hash_store
-from storage.errors import UserError
-from storage.store import Store
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store
 
 
 @dataclass(frozen=True)

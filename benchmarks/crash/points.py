@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 PHASES = {
-    "replay.live.fixing.fix_live": "init",
-    "replay.live.ingesting.ingest_period": "ingest",
-    "storage.ingest.merge_late": "merge",
-    "replay.live.keeper.Keeper._judge": "judge",
-    "memory.distill_memory.DistillMemory.absorb": "distil",
-    "replay.live.keeper.Keeper._fit": "refit",
-    "replay.live.keeper.Keeper._publish": "publish",
-    "storage.store.Store.write_snapshot": "snapshot",
-    "replay.live.ingesting.drop_events": "drop",
-    "replay.live.forgetting.erase_users": "forget",
+    "perennial.replay.live.setup.fix_live": "init",
+    "perennial.replay.live.ingest.ingest_period": "ingest",
+    "perennial.storage.log.ingest.merge_late": "merge",
+    "perennial.replay.live.updater.Keeper._judge": "judge",
+    "perennial.memory.distill_memory.DistillMemory.absorb": "distil",
+    "perennial.replay.live.updater.Keeper._fit": "refit",
+    "perennial.replay.live.updater.Keeper._publish": "publish",
+    "perennial.storage.store.Store.write_snapshot": "snapshot",
+    "perennial.replay.live.ingest.drop_events": "drop",
+    "perennial.replay.live.ingest.erase_users": "forget",
 }
 """Function -> what goes on while it runs; the innermost counts."""
 ELSEWHERE = "open"
@@ -34,11 +34,11 @@ ALL_PHASES = frozenset({*PHASES.values(), ELSEWHERE})
 
 _FUNCTIONS = (
     "shutil.copyfile",
-    "storage.artifacts.write_synced",
-    "memory.work.save_progress",
-    "memory.distill_memory._Spoken.step",
-    "models.infinite_ae.InfiniteAE.fit",
-    "models.mvae.MVAE.fit",
+    "perennial.storage.results.artifacts.write_synced",
+    "perennial.memory.distill.dense.save_progress",
+    "perennial.memory.distill_memory._Spoken.step",
+    "perennial.models.infinite_ae.recipe.InfiniteAE.fit",
+    "perennial.models.mvae.recipe.MVAE.fit",
     "duckdb.connect",
     "duckdb.DuckDBPyConnection.close",
     "os.fsync",

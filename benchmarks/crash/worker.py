@@ -24,15 +24,15 @@ from benchmarks.crash.scenario import SCENARIOS, STORE
 
 _IMPORTED_LATE = (
     "jax.numpy",
-    "memory.distill_memory",
-    "models.infinite_ae",
-    "models.mvae",
-    "replay.console.asked",
-    "replay.console.live_steps",
-    "replay.live.forgetting",
-    "replay.opening",
-    "replay.strategies.ader",
-    "replay.strategies.distill_cf",
+    "perennial.memory.distill_memory",
+    "perennial.models.infinite_ae.recipe",
+    "perennial.models.mvae.recipe",
+    "perennial.replay.cli.requests",
+    "perennial.replay.cli.live",
+    "perennial.replay.live.ingest",
+    "perennial.replay.logs",
+    "perennial.replay.strategies.ader",
+    "perennial.replay.strategies.distill_cf",
 )
 """What commands import only when they need it."""
 

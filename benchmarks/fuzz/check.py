@@ -12,15 +12,15 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from benchmarks.fuzz.case import FuzzCase
-from storage.clocks import EARLIEST, LATEST
-from storage.errors import UserError
-from storage.ingest import IngestReport, ingest_period
-from storage.matrices import read_events
-from storage.periods import fingerprint, list_periods
-from storage.progress import ignore_progress
-from storage.staging import stage_log
-from storage.store import Store
-from storage.vocabulary import item_ids, lookup_items, lookup_users, user_ids
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestReport, ingest_period
+from perennial.storage.log.matrices import read_events
+from perennial.storage.log.periods import fingerprint, list_periods
+from perennial.storage.log.vocabulary import item_ids, lookup_items, lookup_users, user_ids
+from perennial.storage.progress import ignore_progress
+from perennial.storage.reading.staging import stage_log
+from perennial.storage.reading.timestamps import EARLIEST, LATEST
+from perennial.storage.store import Store
 
 _TABLES = (
     "identifier_kinds", "users", "items", "ingests", "ingested_files", "periods", "interactions",

@@ -13,8 +13,8 @@ from benchmarks.fuzz.hostile import HOSTILE, hostile
 from benchmarks.fuzz.mutations import mutate, splice
 from benchmarks.fuzz.parquet import draw_parquet, lie
 from benchmarks.fuzz.text import draw_text
-from storage.formats import FORMATS
-from storage.ingest import IngestSettings
+from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.reading.formats import FORMATS
 
 _PARQUET_SHARE = 0.35
 _SOUND_SHARE = 0.35

@@ -20,7 +20,7 @@ from benchmarks.fuzz.footers import (
     with_page_header,
 )
 from benchmarks.fuzz.text import draw_ids
-from storage.ingest import IngestSettings
+from perennial.storage.log.ingest import IngestSettings
 
 _SOUND_INTEGERS = (
     pa.int8(),

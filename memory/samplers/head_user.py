@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from memory.samplers.protocol import Sample, take_first
+from perennial.memory.samplers.base import Sample, take_first
 
 
 def sample(rows: csr_array, budget: int, seed: int) -> Sample:

@@ -10,8 +10,7 @@ likelier to be met, and rows hold a part of what their users did.
 import numpy as np
 from scipy.sparse import csr_array
 
-from memory.samplers.protocol import Sample
-from memory.samplers.thin import thin
+from perennial.memory.samplers.base import Sample, thin
 
 
 def sample(rows: csr_array, budget: int, seed: int) -> Sample:

@@ -4,16 +4,16 @@ import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from storage.errors import UserError
+from perennial.storage.errors import UserError
 
 if TYPE_CHECKING:
-    from memory.samplers.protocol import Sampler
+    from perennial.memory.samplers.base import Sampler
 
 SAMPLERS: Mapping[str, str] = {
-    "user-rns": "memory.samplers.user_rns:sample",
-    "interaction-rns": "memory.samplers.interaction_rns:sample",
-    "head-user": "memory.samplers.head_user:sample",
-    "svp-cf-user": "memory.samplers.svp_cf_user:sample",
+    "user-rns": "perennial.memory.samplers.user_rns:sample",
+    "interaction-rns": "perennial.memory.samplers.interaction_rns:sample",
+    "head-user": "perennial.memory.samplers.head_user:sample",
+    "svp-cf-user": "perennial.memory.samplers.svp_cf_user:sample",
 }
 """Name on the command line -> function that is the `Sampler`."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.metrics.protocol import Collected, RankedBlock, UserValues
+from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,74 @@ def target_scores(block: RankedBlock) -> NDArray[np.float32]:
     scores = np.full(len(items), -np.inf, dtype=np.float32)
     scores[seen] = block.scores[rows[seen], items[seen]]
     return scores
+
+
+@dataclass(frozen=True)
+class AUCu:
+    """Area under the ROC curve of each user, in [0, 1], mean over users.
+
+    Raw scores of the user's targets against those of every item that the model knows outside the
+    user's context and targets, whether or not the context is masked in the ranking. A target that
+    the model has not seen scores below everything; equal scores count half. A user without any
+    such other item has no value and weight 0.
+    """
+
+    cutoffs: tuple[None, ...] = (None,)
+    name = "AUCu"
+
+    def collect(self, block: RankedBlock, k: int | None) -> Collected:
+        """The mean placement per user, and whether there was anything to be placed among."""
+        others = _others(block)
+        num_others = np.isfinite(others).sum(axis=1)
+        others.sort(axis=1)
+        lengths = np.diff(block.targets.indptr)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        scores = target_scores(block)
+        below = _count_below(others, rows, scores, num_others, ties=False)
+        up_to = _count_below(others, rows, scores, num_others, ties=True)
+        sums = np.add.reduceat((below + up_to) / 2.0, block.targets.indptr[:-1])
+        judged = num_others > 0
+        return sums / (lengths * np.maximum(num_others, 1)), judged
+
+    def finish(self, collected: Collected) -> UserValues:
+        """Each user alike who has a value."""
+        values, judged = collected
+        return UserValues(values=values, weights=judged.astype(np.float64))
+
+
+def _others(block: RankedBlock) -> NDArray[np.float32]:
+    """The block's scores with contexts and targets at +∞, where sorting leaves them last."""
+    others = block.scores.copy()
+    num_items = others.shape[1]
+    for rows_of in (block.contexts, block.targets):
+        rows = np.repeat(np.arange(len(others)), np.diff(rows_of.indptr))
+        known = rows_of.indices < num_items
+        others[rows[known], rows_of.indices[known]] = np.inf
+    return others
+
+
+def _count_below(
+    ordered: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    scores: NDArray[np.float32],
+    lengths: NDArray[np.intp],
+    ties: bool,
+) -> NDArray[np.intp]:
+    """Bisect for each score the sorted row it belongs to, all at once.
+
+    Args:
+        ordered: `(b, num_items)`, each row ascending.
+        rows: `(n,)`, the row of each score.
+        scores: `(n,)`.
+        lengths: `(b,)`, how many entries of each row count.
+        ties: whether entries equal to the score count as below.
+    """
+    low = np.zeros(len(rows), dtype=np.intp)
+    high = lengths[rows]
+    while np.any(low < high):
+        middle = (low + high) // 2
+        probe = ordered[rows, np.minimum(middle, ordered.shape[1] - 1)]
+        is_below = (probe <= scores if ties else probe < scores) & (low < high)
+        low = np.where(is_below, middle + 1, low)
+        high = np.where(is_below, high, middle)
+    return low

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ranking import hit_rate
-from replay.metrics.protocol import Collected, RankedBlock, UserValues
+from perennial.models.ranking import hit_rate
+from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
 
 
 @dataclass(frozen=True)

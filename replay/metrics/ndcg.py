@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ranking import ndcg
-from replay.metrics.protocol import Collected, RankedBlock, UserValues
+from perennial.models.ranking import ndcg
+from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,55 @@
 """`PSP@k`: hits weighted by how rare they are, in the scale that the paper prints."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from replay.metrics.propensity import captured_share
-from replay.metrics.protocol import Collected, RankedBlock, UserValues
+from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
+
+_A = 0.55
+_B = 1.5
+
+
+def propensity_weights(item_counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """w_i = 1 + C (N_i + B)^(−A) with C = (ln N − 1)(B + 1)^A, A = 0.55, B = 1.5 (design note 5).
+
+    Args:
+        item_counts: `(num_items,)`, N_i ≥ 0, whose sum is N. Below N = e the formula's C would be
+            negative; it is taken as 0.
+
+    Returns:
+        `(num_items,)` float64 ≥ 1, the largest for items never seen.
+    """
+    total = max(int(item_counts.sum()), 1)
+    scale = max(math.log(total) - 1.0, 0.0) * (_B + 1.0) ** _A
+    weights: NDArray[np.float64] = 1.0 + scale * (item_counts + _B) ** -_A
+    return weights
+
+
+def captured_share(block: RankedBlock, k: int) -> NDArray[np.float64]:
+    """Weight of the hits among the k best, over the most that any k items could carry.
+
+    Returns:
+        `(b,)` float64 in [0, 1]: Σ over hits of w_i, over the sum of the min(k, number of targets)
+        largest w among the user's targets.
+    """
+    weights = block.propensity_weights
+    hits = block.hits[:, :k]
+    captured = np.where(hits, weights[block.ranking[:, :k]], 0.0).sum(axis=1)
+    return np.asarray(captured / _largest_sums(block, k))
+
+
+def _largest_sums(block: RankedBlock, k: int) -> NDArray[np.float64]:
+    """Sum of the k largest weights among each user's targets."""
+    offsets = block.targets.indptr
+    lengths = np.diff(offsets)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    weights = block.propensity_weights[block.targets.indices]
+    falling = weights[np.lexsort((-weights, rows))]
+    among_largest = np.arange(len(rows)) - offsets[rows] < k
+    return np.add.reduceat(np.where(among_largest, falling, 0.0), offsets[:-1])
 
 
 @dataclass(frozen=True)
@@ -25,6 +69,26 @@ class PSP:
         assert k is not None  # noqa: S101
         reachable = np.minimum(k, np.diff(block.targets.indptr))
         return (captured_share(block, k) / reachable,)
+
+    def finish(self, collected: Collected) -> UserValues:
+        """Per cent, each user alike."""
+        return UserValues.per_cent(collected[0])
+
+
+@dataclass(frozen=True)
+class PSPn:
+    """Σ over hits of w_i / Σ of the m largest w among the targets, per cent, mean over users.
+
+    m = min(k, number of targets). Jain, Prabhu and Varma's PSP@k over its best value.
+    """
+
+    cutoffs: tuple[int, ...] = (10, 100)
+    name = "PSPn"
+
+    def collect(self, block: RankedBlock, k: int | None) -> Collected:
+        """One share per user."""
+        assert k is not None  # noqa: S101
+        return (captured_share(block, k),)
 
     def finish(self, collected: Collected) -> UserValues:
         """Per cent, each user alike."""

@@ -4,16 +4,16 @@ import pkgutil
 from collections.abc import Mapping
 from typing import cast
 
-from replay.metrics.protocol import Metric
-from storage.errors import UserError
+from perennial.replay.metrics.base import Metric
+from perennial.storage.errors import UserError
 
 METRICS: Mapping[str, str] = {
-    "HR": "replay.metrics.hit_rate:HitRate",
-    "nDCG": "replay.metrics.ndcg:NDCG",
-    "PSP": "replay.metrics.psp:PSP",
-    "PSPn": "replay.metrics.pspn:PSPn",
-    "AUC": "replay.metrics.auc:AUC",
-    "AUCu": "replay.metrics.aucu:AUCu",
+    "HR": "perennial.replay.metrics.hit_rate:HitRate",
+    "nDCG": "perennial.replay.metrics.ndcg:NDCG",
+    "PSP": "perennial.replay.metrics.psp:PSP",
+    "PSPn": "perennial.replay.metrics.psp:PSPn",
+    "AUC": "perennial.replay.metrics.auc:AUC",
+    "AUCu": "perennial.replay.metrics.auc:AUCu",
 }
 """Name in reports -> class that is the `Metric`."""
 

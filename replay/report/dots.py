@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from replay.report.content import format_value, metric_label
-from replay.report.plots import COLOURS, STYLE, fit_for_page
+from perennial.replay.report.lines import COLOURS, STYLE, fit_for_page
+from perennial.replay.report.tables import format_value, metric_label
 
 OURS, PUBLISHED = ("ours", "●"), ("the paper's", "○")
 """Legend of the pictures."""
@@ -72,7 +72,7 @@ def draw_dots(panels: Sequence[DotPanel], columns: int = 3) -> Figure:
 
 
 def inline_dots(panel: DotPanel, name: str) -> str:
-    """A panel as an SVG element for a page; see `replay.report.plots.fit_for_page`."""
+    """A panel as an SVG element for a page; see `perennial.replay.report.lines.fit_for_page`."""
     with rc_context({**DOT_STYLE, "svg.fonttype": "none"}):
         figure = Figure(figsize=(5.0, 0.9 + 0.34 * len(panel.dots)), layout="constrained")
         _draw(figure.subplots(), panel)

@@ -9,24 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from replay.report.content import (
-    Table,
-    differences_table,
-    format_seconds,
-    headline,
-    headline_metrics,
-    means_table,
-    metric_label,
-)
-from replay.report.details import (
-    fits_table,
-    judged_table,
-    period_tables,
-    periods_table,
-    settings_rows,
-    timings_table,
-)
-from replay.report.plots import (
+from perennial.replay.analysis.run import RunData
+from perennial.replay.analysis.summary import Summary
+from perennial.replay.report.lines import (
     COLOURS,
     MARKER_SIGNS,
     Panel,
@@ -35,8 +20,23 @@ from replay.report.plots import (
     style_order,
     value_range,
 )
-from replay.run_data import RunData
-from replay.summary import Summary
+from perennial.replay.report.run_tables import (
+    fits_table,
+    judged_table,
+    period_tables,
+    periods_table,
+    settings_rows,
+    timings_table,
+)
+from perennial.replay.report.tables import (
+    Table,
+    differences_table,
+    format_seconds,
+    headline,
+    headline_metrics,
+    means_table,
+    metric_label,
+)
 
 MEANINGS: tuple[tuple[str, str], ...] = (
     (
@@ -200,7 +200,7 @@ _NOTHING: Mapping[str, Any] = {
 def _render(sections: Sequence[Section], **parts: Any) -> str:
     """Fill in the template."""
     environment = Environment(
-        loader=PackageLoader("replay.report", "."),
+        loader=PackageLoader("perennial.replay.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,19 +5,16 @@ from pathlib import Path
 
 from matplotlib import rc_context
 
-from replay.report.content import Table, metric_label
-from replay.report.details import settings_rows
-from replay.report.dots import DOT_STYLE, OURS, PUBLISHED, Dot, DotPanel, draw_dots, inline_dots
-from replay.report.files import PAGE, write_folder
-from replay.report.page import MEANINGS, Section, render_sections
-from replay.report.paper_tables import (
-    choices_table,
-    costs_table,
-    figures_table,
-    published_table,
-    shares_table,
+from perennial.replay.report.dots import (
+    DOT_STYLE,
+    OURS,
+    PUBLISHED,
+    Dot,
+    DotPanel,
+    draw_dots,
+    inline_dots,
 )
-from replay.report.plots import (
+from perennial.replay.report.lines import (
     MARKER_SIGNS,
     STYLE,
     Line,
@@ -28,13 +25,24 @@ from replay.report.plots import (
     save_figure,
     value_range,
 )
-from replay.study.paper.figures import SHOWN, Figure
-from replay.study.paper.found import Found
-from replay.study.paper.protocol import Axis
-from replay.study.paper.registry import PAPER_STUDIES, find_study
-from replay.study.paper.results import Group
-from replay.summaries import write_table
-from storage.errors import UserError
+from perennial.replay.report.page import MEANINGS, Section, render_sections
+from perennial.replay.report.paper_tables import (
+    choices_table,
+    costs_table,
+    figures_table,
+    published_table,
+    shares_table,
+)
+from perennial.replay.report.run import PAGE, write_folder
+from perennial.replay.report.run_tables import settings_rows
+from perennial.replay.report.tables import Table, metric_label
+from perennial.replay.study.paper.base import Axis
+from perennial.replay.study.paper.groups import Group
+from perennial.replay.study.paper.published import SHOWN, Figure
+from perennial.replay.study.paper.registry import PAPER_STUDIES, find_study
+from perennial.replay.study.paper.report import Found
+from perennial.replay.summaries import write_table
+from perennial.storage.errors import UserError
 
 TABLE = "table.parquet"
 INDEX = "index.html"

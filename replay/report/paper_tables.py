@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from replay.report.content import (
+from perennial.replay.report.tables import (
     Entry,
     Table,
     format_bytes,
@@ -10,11 +10,11 @@ from replay.report.content import (
     format_value,
     metric_label,
 )
-from replay.study.paper.figures import SHOWN, Figure, difference_percent
-from replay.study.paper.found import Found
-from replay.study.paper.record import Record
-from replay.study.paper.results import Estimate, Group, choice_of
-from replay.study.paper.telling import share_of_whole
+from perennial.replay.study.paper.groups import Estimate, Group, choice_of
+from perennial.replay.study.paper.published import SHOWN, Figure, difference_percent
+from perennial.replay.study.paper.records import Record
+from perennial.replay.study.paper.report import Found
+from perennial.replay.study.paper.sentences import share_of_whole
 
 
 def figures_table(found: Found) -> Table:

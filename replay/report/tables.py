@@ -1,87 +1,239 @@
-"""The tables of a run for the terminal."""
+"""What the reports say, as plain tables; the terminal and the page each draw them in their way."""
 
-from rich.table import Table as RichTable
-from rich.text import Text
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from replay.report.content import Entry, Table, differences_table, means_table
-from replay.report.details import fits_table, judged_table, periods_table, timings_table
-from replay.run_data import RunData
-from replay.summary import Summary
-from storage.periods import PeriodSummary
+from perennial.replay.analysis.summary import Difference, Mean, Summary, baseline_of
+from perennial.storage.results.cells import Figure
 
-_ROOMY = 110
-"""Columns of a terminal from which a short detail stands beside its figure and not below it."""
-_SHORT = len("± 0.0000")
-
-
-def render_means(summary: Summary, width: int = 80) -> RichTable:
-    """Means ± standard errors per model and strategy, the best of each column in bold."""
-    return render_table(means_table(summary), width)
+HEADLINE: tuple[tuple[str, int | None], ...] = (
+    ("HR", 10),
+    ("nDCG", 10),
+    ("HR", 100),
+    ("PSP", 10),
+    ("AUC", None),
+)
+"""The metrics that the short tables and the pictures show, where a run has them."""
 
 
-def render_differences(summary: Summary, width: int = 80) -> RichTable | None:
-    """Gains over the baseline with their intervals; `None` with a single strategy."""
-    table = differences_table(summary)
-    return None if table is None else render_table(table, width)
+@dataclass(frozen=True)
+class Entry:
+    """A table's cell.
+
+    Attributes:
+        text: what it says.
+        detail: said more quietly after it, e.g. a standard error.
+        best: whether it is the best of its column.
+    """
+
+    text: str
+    detail: str = ""
+    best: bool = False
 
 
-def render_fits(data: RunData, width: int = 80) -> RichTable:
-    """What the refits saw: rows, cap, chosen λ."""
-    return render_table(fits_table(data), width)
+@dataclass(frozen=True)
+class Table:
+    """A table of a report.
+
+    Attributes:
+        title: above it.
+        note: a line below it; empty for none.
+        columns: headings.
+        rows: entries, one per column.
+        num_labels: leading columns that are words; the others are numbers.
+        num_remarks: last columns that are words after all, and may be long.
+        long_labels: whether words rather than numbers give way on a narrow terminal.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Entry, ...], ...]
+    num_labels: int = 1
+    num_remarks: int = 0
+    note: str = ""
+    long_labels: bool = False
+
+    def is_number(self, column: int) -> bool:
+        """Whether a column, counted from 0, holds numbers."""
+        return self.num_labels <= column < len(self.columns) - self.num_remarks
 
 
-def render_judged(data: RunData, width: int = 80) -> RichTable:
-    """Users judged and skipped, and the share of targets out of reach."""
-    return render_table(judged_table(data), width)
+def metric_label(metric: str, k: int | None) -> str:
+    """`HR@10`, `AUC`."""
+    return metric if k is None else f"{metric}@{k}"
 
 
-def render_timings(data: RunData, width: int = 80) -> RichTable:
-    """Seconds by stage and peak memory."""
-    return render_table(timings_table(data), width)
+def format_value(metric: str, value: float, *, signed: bool = False) -> str:
+    """Areas under the curve are shares, with four digits; the rest is per cent, with two."""
+    digits = 4 if metric.startswith("AUC") else 2
+    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
 
 
-def render_periods(periods: tuple[PeriodSummary, ...], width: int = 80) -> RichTable:
-    """The log, period by period."""
-    return render_table(periods_table(periods), width)
+def format_figures(figures: Sequence[Figure], most: int = 4) -> str:
+    """`HR@10 9.26, nDCG@10 8.79`: the first few that have a value."""
+    known = [(figure, figure.value) for figure in figures if figure.value is not None]
+    return ", ".join(
+        f"{metric_label(figure.metric, figure.k)} {format_value(figure.metric, value)}"
+        for figure, value in known[:most]
+    )
 
 
-def render_table(table: Table, width: int = 80) -> RichTable:
-    """Draw a table.
+def format_seconds(seconds: float) -> str:
+    """`8.4 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_bytes(count: int) -> str:
+    """`75 KiB`, `812 MiB`, `3.4 GiB`."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} KiB"
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
+
+
+def headline_metrics(summary: Summary) -> tuple[tuple[str, int | None], ...]:
+    """The headline metrics that a run has; all it has if none of them."""
+    known = tuple(dict.fromkeys((mean.metric, mean.k) for mean in summary.means))
+    return tuple(one for one in HEADLINE if one in known) or known
+
+
+def means_table(summary: Summary) -> Table:
+    """Means over periods of each model and strategy, with the time that its refits took."""
+    metrics = headline_metrics(summary)
+    means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
+    best = {one: _best(m for m in summary.means if (m.metric, m.k) == one) for one in metrics}
+    rows = []
+    for model, strategy in chain_order(summary):
+        found = [means.get((model, strategy, *one)) for one in metrics]
+        entries = [_mean_entry(mean, best[one]) for mean, one in zip(found, metrics, strict=True)]
+        time = Entry(format_seconds(_seconds(summary, model, strategy)))
+        rows.append((Entry(model), Entry(strategy), *entries, time))
+    return Table(
+        title="Mean over the evaluated periods",
+        columns=("model", "strategy", *(metric_label(*one) for one in metrics), "time"),
+        rows=tuple(rows),
+        num_labels=2,
+        note="Best in bold. ± standard error: users drawn anew with all their periods. Time: all"
+        " refits of a seed and their evaluation.",
+    )
+
+
+def differences_table(summary: Summary, baseline: str | None = None) -> Table | None:
+    """What each strategy gains over a baseline; `None` if there is nothing to compare.
 
     Args:
-        table: what it says.
-        width: columns of the terminal; in a narrow one details go on a line of their own.
+        summary: of the run.
+        baseline: the one that the summary's first difference is from, unless told.
     """
-    drawn = RichTable(
-        title=table.title,
-        title_justify="left",
-        title_style="bold",
-        caption=table.note or None,
-        caption_justify="left",
-        caption_style="dim",
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-        header_style="dim",
+    if not summary.differences:
+        return None
+    baseline = baseline or summary.differences[0].baseline
+    return paired_table(
+        f"Difference from {baseline}",
+        [(one.strategy, one) for one in summary.differences if one.baseline == baseline],
+        headline_metrics(summary),
     )
-    for number, column in enumerate(table.columns):
-        drawn.add_column(
-            Text(column),
-            justify="right" if table.is_number(number) else "left",
-            no_wrap=(number < table.num_labels) is not table.long_labels,
-            overflow="ellipsis",
-        )
-    longest = max((len(entry.detail) for row in table.rows for entry in row), default=0)
-    separator = " " if width >= _ROOMY and longest <= _SHORT else "\n"
-    for row in table.rows:
-        drawn.add_row(*(_draw(entry, separator) for entry in row))
-    return drawn
 
 
-def _draw(entry: Entry, separator: str) -> Text:
-    """An entry; its text is never read as markup."""
-    text = Text(entry.text, style="bold" if entry.best else "")
-    if entry.detail:
-        text.append(separator, style="not bold")
-        text.append(entry.detail, style="not bold dim")
-    return text
+def paired_table(
+    title: str,
+    named: Iterable[tuple[str, Difference]],
+    metrics: Sequence[tuple[str, int | None]],
+    heading: str = "strategy",
+) -> Table:
+    """Differences with their intervals, a row for each model and name.
+
+    Args:
+        title: of the table.
+        named: differences, each with the one of its two strategies that the others do not share.
+        metrics: that have a column.
+        heading: of the names.
+    """
+    found = {(one.model, name, one.metric, one.k): one for name, one in named}
+    rows = []
+    for model, name in dict.fromkeys((model, name) for model, name, _, _ in found):
+        entries = [difference_entry(found.get((model, name, *one))) for one in metrics]
+        rows.append((Entry(model), Entry(name), *entries))
+    return Table(
+        title=title,
+        columns=("model", heading, *(metric_label(*one) for one in metrics)),
+        rows=tuple(rows),
+        num_labels=2,
+        note="With the 95% interval of the paired difference: the same users and periods on both"
+        " sides, users drawn anew with all their periods.",
+    )
+
+
+def headline(summary: Summary) -> list[str]:
+    """What the run shows, in a sentence per model and strategy compared with a baseline."""
+    return [*left_out(summary), *tell_first(summary, summary.differences)]
+
+
+def left_out(summary: Summary) -> list[str]:
+    """A sentence where the figures are not of all periods."""
+    last = summary.config.get("until_period")
+    return [] if last is None else [f"Of the periods up to {last}; later ones are left out."]
+
+
+def tell_first(summary: Summary, differences: Iterable[Difference]) -> list[str]:
+    """Those of the summary's first headline metric, a sentence each."""
+    first = headline_metrics(summary)[:1]
+    return [tell(one) for one in differences if first == ((one.metric, one.k),)]
+
+
+def tell(one: Difference) -> str:
+    """A difference in a sentence."""
+    label = metric_label(one.metric, one.k)
+    change = format_value(one.metric, abs(one.mean))
+    low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
+    if one.low > 0 or one.high < 0:
+        verb = "beats" if one.mean > 0 else "trails"
+        text = f"{one.strategy} {verb} {one.baseline} by {change} points of {label}"
+    else:
+        text = f"{one.strategy} and {one.baseline} cannot be told apart in {label}"
+    return f"With {one.model}, {text} (95% interval {low} to {high})."
+
+
+def chain_order(summary: Summary) -> list[tuple[str, str]]:
+    """(model, strategy), model by model, the baseline first."""
+    pairs = list(dict.fromkeys((one.model, one.strategy) for one in summary.timings))
+    models = list(dict.fromkeys(model for model, _ in pairs))
+    strategies = list(dict.fromkeys(strategy for _, strategy in pairs))
+    if strategies:
+        baseline = baseline_of(strategies)
+        strategies.sort(key=lambda strategy: strategy != baseline)
+    return [
+        (model, strategy)
+        for model in models
+        for strategy in strategies
+        if (model, strategy) in pairs
+    ]
+
+
+def _seconds(summary: Summary, model: str, strategy: str) -> float:
+    """All stages of all periods, averaged over seeds."""
+    mine = [one for one in summary.timings if (one.model, one.strategy) == (model, strategy)]
+    return sum(sum(one.seconds.values()) for one in mine) / len({one.seed for one in mine})
+
+
+def _best(means: Iterable[Mean]) -> float | None:
+    return max((mean.mean for mean in means), default=None)
+
+
+def difference_entry(one: Difference | None) -> Entry:
+    """A difference and its interval."""
+    if one is None:
+        return Entry("–")
+    low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
+    return Entry(format_value(one.metric, one.mean, signed=True), f"{low} to {high}")
+
+
+def _mean_entry(mean: Mean | None, best: float | None) -> Entry:
+    if mean is None:
+        return Entry("–")
+    detail = "" if mean.stderr is None else f"± {format_value(mean.metric, mean.stderr)}"
+    return Entry(format_value(mean.metric, mean.mean), detail, best=mean.mean == best)

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memory.distill_memory import join_rows
-from memory.exemplars import ExemplarMemory
-from memory.protocol import ReplayBuffer, TaughtMemory
-from models.protocol import TrainingRows
-from replay.strategies.protocol import WarmStart
-from stream.history import History
+from perennial.memory.base import ReplayBuffer, TaughtMemory
+from perennial.memory.distill_memory import join_rows
+from perennial.memory.exemplar_memory import ExemplarMemory
+from perennial.models.base import TrainingRows
+from perennial.replay.strategies.base import WarmStart
+from perennial.stream.history import History
 
 
 @dataclass(frozen=True)

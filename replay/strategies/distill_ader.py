@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass, field
 
-from memory.buffer import parse_policy
-from memory.distill_memory import DistillMemory
-from memory.protocol import ReplayBuffer, TaughtMemory
-from memory.settings import DistillSettings
-from memory.taught_replay import TaughtReplay
-from models.protocol import TrainingRows
-from replay.strategies.beside import check_memory, rows_beside
-from replay.strategies.distill_cf import BESIDE_REAL_USERS
-from replay.strategies.protocol import WarmStart
-from stream.history import History
+from perennial.memory.base import ReplayBuffer, TaughtMemory
+from perennial.memory.budget import parse_policy
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill_memory import DistillMemory
+from perennial.memory.teacher_memory import TaughtReplay
+from perennial.models.base import TrainingRows
+from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
+from perennial.replay.strategies.distill_cf import BESIDE_REAL_USERS
+from perennial.stream.history import History
 
 _POLICY = "whole"
 

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from memory.buffer import parse_policy
-from memory.distill_memory import DistillMemory
-from memory.protocol import Memory, ReplayBuffer
-from memory.settings import DistillSettings
-from models.protocol import TrainingRows
-from replay.strategies.beside import check_memory, rows_beside
-from replay.strategies.protocol import WarmStart
-from stream.history import History
+from perennial.memory.base import Memory, ReplayBuffer
+from perennial.memory.budget import parse_policy
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill_memory import DistillMemory
+from perennial.models.base import TrainingRows
+from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
+from perennial.stream.history import History
 
 BESIDE_REAL_USERS = DistillSettings(start_scale=2.0, num_steps=50)
 """Rows about as heavy as real ones. Alone, rows twice as heavy serve ∞-AE better, but not beside
@@ -22,7 +21,7 @@ class DistillCF:
 
     Attributes:
         budget: B, the synthetic users that are replayed at any t.
-        policy: `all`, `recent:K`, `rolling` or `whole`, see `memory.buffer`.
+        policy: `all`, `recent:K`, `rolling` or `whole`, see `perennial.memory.budget`.
         memory_weight: how much a synthetic user counts beside a real one.
         distillation: how a period is distilled; B stands for its number of synthetic users.
     """

@@ -4,23 +4,23 @@ import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from memory.samplers.registry import SAMPLERS
-from models.settings import build
-from storage.errors import UserError
+from perennial.memory.samplers.registry import SAMPLERS
+from perennial.models.settings import build
+from perennial.storage.errors import UserError
 
 if TYPE_CHECKING:
-    from replay.strategies.protocol import Strategy
+    from perennial.replay.strategies.base import Strategy
 
-SAMPLED = "replay.strategies.sampled:Sampled"
+SAMPLED = "perennial.replay.strategies.sampled:Sampled"
 """The class of every sampler's strategy."""
 
 STRATEGIES: Mapping[str, str] = {
-    "individual": "replay.strategies.individual:Individual",
-    "joint": "replay.strategies.joint:Joint",
-    "finetune": "replay.strategies.finetune:Finetune",
-    "distill-cf": "replay.strategies.distill_cf:DistillCF",
-    "ader": "replay.strategies.ader:Ader",
-    "distill-ader": "replay.strategies.distill_ader:DistillAder",
+    "individual": "perennial.replay.strategies.baselines:Individual",
+    "joint": "perennial.replay.strategies.baselines:Joint",
+    "finetune": "perennial.replay.strategies.baselines:Finetune",
+    "distill-cf": "perennial.replay.strategies.distill_cf:DistillCF",
+    "ader": "perennial.replay.strategies.ader:Ader",
+    "distill-ader": "perennial.replay.strategies.distill_ader:DistillAder",
     **dict.fromkeys(SAMPLERS, SAMPLED),
 }
 """Name on the command line -> class that is the `Strategy`; a dataclass if it has settings."""

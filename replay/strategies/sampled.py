@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from memory.buffer import parse_policy
-from memory.protocol import Memory, ReplayBuffer
-from memory.sampled_memory import SampledMemory
-from memory.samplers.registry import find_sampler
-from models.protocol import TrainingRows
-from replay.strategies.beside import check_memory, rows_beside
-from replay.strategies.protocol import WarmStart
-from stream.history import History
+from perennial.memory.base import Memory, ReplayBuffer
+from perennial.memory.budget import parse_policy
+from perennial.memory.sampled_memory import SampledMemory
+from perennial.memory.samplers.registry import find_sampler
+from perennial.models.base import TrainingRows
+from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
+from perennial.stream.history import History
 
 
 @dataclass(frozen=True)
@@ -17,9 +16,9 @@ class Sampled:
     """Fit on period t and sampled rows of the periods before it; baselines of the paper.
 
     Attributes:
-        sampler: a key of `memory.samplers.registry.SAMPLERS`.
+        sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
         budget: B, the rows that are replayed at any t.
-        policy: `all`, `recent:K`, `rolling` or `whole`, see `memory.buffer`. Under `rolling` the
+        policy: `all`, `recent:K`, `rolling` or `whole`, see `budget`. Under `rolling` the
             buffer of `user-rns` is a uniform sample of all rows so far: a user who came back has
             one for each period.
         memory_weight: how much a replayed row counts beside one of the new period.

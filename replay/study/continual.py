@@ -10,22 +10,21 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from replay.config import ReplayConfig
-from replay.loop import run_replay
-from replay.plan import Part, missing_parts
-from replay.progress import Listener, ignore_events
-from replay.study.crew import Task, Watch
-from replay.study.engines.local import LocalEngine
-from replay.study.engines.protocol import Engine
-from replay.study.worker import Request, copy_store
-from storage.artifacts import models_folder
-from storage.merge import merge_results
-from storage.store import Store
-from stream.held_out import HeldOutUsers
+from perennial.replay.config import ReplayConfig
+from perennial.replay.events import Listener, ignore_events
+from perennial.replay.loop import run_replay
+from perennial.replay.plan import Part, missing_parts
+from perennial.replay.study.continual_worker import Request, copy_store
+from perennial.replay.study.workers.base import Engine, Task, Watch
+from perennial.replay.study.workers.local import LocalEngine
+from perennial.storage.results.artifacts import models_folder
+from perennial.storage.results.merge import merge_results
+from perennial.storage.store import Store
+from perennial.stream.history import HeldOutUsers
 
 _SUFFIX = ".task.duckdb"
 _SNAPSHOT = "log.duckdb"
-_WORKER = "replay.study.worker"
+_WORKER = "perennial.replay.study.continual_worker"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Amazon reviews of 2018, magazine subscriptions (Ni, Li and McAuley, EMNLP 2019)."""
 
-from storage.ingest import IngestSettings
-from stream.sources.download import RemoteFile
-from stream.sources.protocol import SourceInfo
-from stream.sources.public import PublicDataSet, PublicFile
+from perennial.storage.log.ingest import IngestSettings
+from perennial.stream.sources.base import SourceInfo
+from perennial.stream.sources.download import RemoteFile
+from perennial.stream.sources.public_dataset import PublicDataSet, PublicFile
 
 MAGAZINE = PublicDataSet(
     name="amazon-magazine",

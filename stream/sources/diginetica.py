@@ -4,10 +4,10 @@ Seventeen files, `period_0.txt` to `period_16.txt`. A line is `sessionId itemId`
 times, line order is event order, and the sessions interleave.
 """
 
-from storage.ingest import IngestSettings
-from stream.sources.download import RemoteFile
-from stream.sources.protocol import SourceInfo
-from stream.sources.public import PublicDataSet, PublicFile
+from perennial.storage.log.ingest import IngestSettings
+from perennial.stream.sources.base import SourceInfo
+from perennial.stream.sources.download import RemoteFile
+from perennial.stream.sources.public_dataset import PublicDataSet, PublicFile
 
 _FOLDER = (
     "https://raw.githubusercontent.com/doublemul/ADER/"

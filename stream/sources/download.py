@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.errors import UserError
-from storage.progress import Progress, ignore_progress
+from perennial.storage.errors import UserError
+from perennial.storage.progress import Progress, ignore_progress
 
 if TYPE_CHECKING:
     import httpx

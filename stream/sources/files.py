@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from storage.errors import UserError
-from storage.formats import guess_format
-from storage.ingest import IngestSettings
-from stream.sources.protocol import LogFiles
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.reading.formats import guess_format
+from perennial.stream.sources.base import LogFiles
 
 _PERIOD = re.compile(r"period_\d+\.txt(\.gz)?", re.IGNORECASE)
 _DIGITS = re.compile(r"(\d+)")

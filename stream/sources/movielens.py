@@ -1,9 +1,9 @@
 """MovieLens 100K, 1M and 20M, from GroupLens (Harper and Konstan, TiiS 2015)."""
 
-from storage.ingest import IngestSettings
-from stream.sources.download import RemoteFile
-from stream.sources.protocol import SourceInfo
-from stream.sources.public import PublicDataSet, PublicFile
+from perennial.storage.log.ingest import IngestSettings
+from perennial.stream.sources.base import SourceInfo
+from perennial.stream.sources.download import RemoteFile
+from perennial.stream.sources.public_dataset import PublicDataSet, PublicFile
 
 _FOLDER = "https://files.grouplens.org/datasets/movielens/"
 _LICENCE = "research; no redistribution, no commercial use without GroupLens' permission"

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from storage.errors import UserError
+from perennial.storage.errors import UserError
 
 if TYPE_CHECKING:
-    from storage.progress import Progress
-    from stream.sources.protocol import LogFiles, Source
+    from perennial.storage.progress import Progress
+    from perennial.stream.sources.base import LogFiles, Source
 
 SOURCES: Mapping[str, str] = {
-    "synthetic": "stream.sources.synthetic:SOURCE",
-    "complete-journey": "stream.sources.complete_journey:SOURCE",
-    "ml-100k": "stream.sources.movielens:ML_100K",
-    "ml-1m": "stream.sources.movielens:ML_1M",
-    "ml-20m": "stream.sources.movielens:ML_20M",
-    "amazon-magazine": "stream.sources.amazon:MAGAZINE",
-    "diginetica": "stream.sources.diginetica:SOURCE",
+    "synthetic": "perennial.stream.sources.synthetic:SOURCE",
+    "complete-journey": "perennial.stream.sources.complete_journey:SOURCE",
+    "ml-100k": "perennial.stream.sources.movielens:ML_100K",
+    "ml-1m": "perennial.stream.sources.movielens:ML_1M",
+    "ml-20m": "perennial.stream.sources.movielens:ML_20M",
+    "amazon-magazine": "perennial.stream.sources.amazon:MAGAZINE",
+    "diginetica": "perennial.stream.sources.diginetica:SOURCE",
 }
 """Name on the command line -> object that is the `Source`; the embedded default first."""
 
@@ -77,8 +77,8 @@ def open_source(
     Raises:
         UserError: neither a name, a file nor a folder; or the log cannot be had.
     """
-    from storage.progress import ignore_progress
-    from stream.sources.files import open_path
+    from perennial.storage.progress import ignore_progress
+    from perennial.stream.sources.files import open_path
 
     if source in SOURCES:
         return _load(source).open(cache=cache, mirror=mirror, progress=progress or ignore_progress)

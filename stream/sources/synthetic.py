@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.errors import UserError
-from storage.ingest import IngestSettings
-from storage.progress import Progress
-from stream.sources.atomic import replace_file
-from stream.sources.protocol import LogFiles, SourceInfo
-from stream.sources.synthetic_world import SyntheticLog, SyntheticSettings, generate
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.progress import Progress
+from perennial.stream.sources.base import LogFiles, SourceInfo
+from perennial.stream.sources.public_dataset import replace_file
+from perennial.stream.sources.synthetic_generator import SyntheticLog, SyntheticSettings, generate
 
 GENERATOR = 2
 """Raised whenever the same settings and seed would give another log; part of the file's name."""

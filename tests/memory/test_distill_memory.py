@@ -8,16 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import memory.distill_memory as module
-from memory.buffer import parse_policy
-from memory.distill_memory import DistillMemory, join_rows
-from memory.settings import DistillSettings
-from memory.summary import Summary
-from models.protocol import TrainingRows
-from storage.ingest import IngestSettings, ingest_log
-from storage.store import Store
-from storage.summaries import list_summaries
-from stream.history import History
+import perennial.memory.distill_memory as module
+from perennial.memory.budget import parse_policy
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill.summary import Summary
+from perennial.memory.distill_memory import DistillMemory, join_rows
+from perennial.models.base import TrainingRows
+from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.results.summaries import list_summaries
+from perennial.storage.store import Store
+from perennial.stream.history import History
 
 SETTINGS = DistillSettings(num_steps=2, validate_every=1, max_items=4, regs=(1.0,), batch_size=16)
 POLICIES = ("all", "recent:1", "recent:2", "rolling", "whole")

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory import herding
-from memory.herding import draw_quotas, herd, herd_groups
+from perennial.memory import exemplar_memory as herding
+from perennial.memory.exemplar_memory import draw_quotas, herd, herd_groups
 
 # Five rows of length 1; their mean is μ = (0.6, 0.08). Worked by hand, D_j and ⟨w, D_j⟩:
 #                      D_0    D_1    D_2    D_3    D_4   argmax

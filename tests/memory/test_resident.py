@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from memory.resident import ResidentRows
+from perennial.memory.distill_memory import ResidentRows
 
 
 def some_rows(seed, count, num_items, filled):

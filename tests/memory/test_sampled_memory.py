@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from memory.buffer import parse_policy
-from memory.sampled_memory import SampledMemory, widen
-from memory.samplers.registry import find_sampler
+from perennial.memory.budget import parse_policy
+from perennial.memory.sampled_memory import SampledMemory, widen
+from perennial.memory.samplers.registry import find_sampler
 
 
 class Log:

@@ -9,13 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from memory.distill import distill, distill_judged
-from memory.export import order_by_usefulness, sparse_rows
-from memory.settings import DistillSettings
-from models.protocol import TrainingRows
-from models.validation import HoldOut
-from storage.store import Store
-from storage.summaries import StoredSummary, SummaryRecord, find_summary, insert_summary
+from perennial.memory.distill.export import order_by_usefulness, sparse_rows
+from perennial.memory.distill.loop import distill, distill_judged
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.base import TrainingRows
+from perennial.models.holdout import HoldOut
+from perennial.storage.results.summaries import (
+    StoredSummary,
+    SummaryRecord,
+    find_summary,
+    insert_summary,
+)
+from perennial.storage.store import Store
 
 FAST = DistillSettings(num_steps=2, validate_every=1, regs=(1.0,), batch_size=8)
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from model_rows import rows_of_dense
 from scipy.sparse import csr_array
 
-from models.bias import Bias
-from models.protocol import FitOptions
-from models.registry import make_recipe
-from models.validation import hold_out
-from storage.errors import UserError
+from perennial.models.base import FitOptions
+from perennial.models.bias import Bias
+from perennial.models.holdout import hold_out
+from perennial.models.registry import make_recipe
+from perennial.storage.errors import UserError
 
 scores_of = partial(model_rows.scores_of, block_rows=4)
 dense_rows = partial(model_rows.dense_rows, most=0.8)

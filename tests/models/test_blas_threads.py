@@ -5,7 +5,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_info
 
-from models.blas_threads import SMALL, one_thread, threads_for
+from perennial.models.mesh import SMALL, one_thread, threads_for
 
 
 def blas_threads():

@@ -13,11 +13,11 @@ from model_rows import rows_of_dense
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
-from models.ease import Ease
-from models.protocol import FitOptions
-from models.registry import make_recipe
-from models.validation import HoldOut, hold_out
-from storage.errors import UserError
+from perennial.models.base import FitOptions
+from perennial.models.ease import Ease
+from perennial.models.holdout import HoldOut, hold_out
+from perennial.models.registry import make_recipe
+from perennial.storage.errors import UserError
 
 scores_of = partial(model_rows.scores_of, block_rows=4)
 dense_rows = partial(model_rows.dense_rows, most=0.7)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.kernel import KernelSettings, kernel_gram, kernel_matrix
-from models.stax_kernel import stax_values
+from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.stax_kernel import stax_values
 
 NUM_ROWS, NUM_ITEMS = 10, 12
 DEPTHS = [1, 2, 3]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.padding import next_power, round_up
+from perennial.models.mesh import next_power, round_up
 
 
 def test_multiples():

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from model_rows import rows_of_dense
 from scipy.sparse import csr_array
 
-from models.pop import Pop
-from models.protocol import FitOptions
-from models.registry import make_recipe
-from models.validation import hold_out
-from storage.errors import UserError
+from perennial.models.base import FitOptions
+from perennial.models.holdout import hold_out
+from perennial.models.pop import Pop
+from perennial.models.registry import make_recipe
+from perennial.storage.errors import UserError
 
 scores_of = partial(model_rows.scores_of, block_rows=2)
 DENSE = np.array([[1, 0, 0.5, 0], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.float32)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from models.ranking import find_hits, hit_rate, ndcg, top_items
-from storage.errors import UserError
+from perennial.models.ranking import find_hits, hit_rate, ndcg, top_items
+from perennial.storage.errors import UserError
 
 
 def rows_of(*rows, width):

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from models.protocol import TrainingRows
-from models.row_cap import cap_rows
+from perennial.models.base import TrainingRows, cap_rows
 
 
 def _rows(periods: list[int], replayed: Collection[int] = ()) -> TrainingRows:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import solver
-from models.solver import DeviceSystem, LapackSystem, inverse_rows_bytes, make_system
-from storage.errors import UserError
+from perennial.models import solver
+from perennial.models.solver import DeviceSystem, LapackSystem, inverse_rows_bytes, make_system
+from perennial.storage.errors import UserError
 
 SYSTEMS = [LapackSystem, DeviceSystem]
 

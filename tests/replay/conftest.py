@@ -29,7 +29,7 @@ def toy_store_file(tmp_path_factory, toy_log):
     """A store that holds the log as five periods; copy it before writing."""
     from toys import fill
 
-    from storage.store import Store
+    from perennial.storage.store import Store
 
     path = tmp_path_factory.mktemp("toy-store") / "store.duckdb"
     with Store.open(path) as store:
@@ -42,9 +42,27 @@ def store(tmp_path, toy_store_file):
     """A store of one's own that holds the log as five periods."""
     import shutil
 
-    from storage.store import Store
+    from perennial.storage.store import Store
 
     path = tmp_path / "store.duckdb"
     shutil.copy(toy_store_file, path)
     with Store.open(path) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def published_file(tmp_path_factory):
+    """A store with two published periods; copy it before writing."""
+    from published_store import publish_store
+
+    return publish_store(tmp_path_factory.mktemp("published") / "live.duckdb")
+
+
+@pytest.fixture(scope="session")
+def answers(published_file):
+    """The model of that store, in memory."""
+    from perennial.replay.logs import open_for_reading
+    from perennial.replay.recommend.answers import Answers
+
+    with open_for_reading(published_file) as store:
+        return Answers.load(store)

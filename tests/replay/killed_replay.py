@@ -4,12 +4,12 @@ import os
 import signal
 import sys
 
-from models import registry as models
-from replay import cells, loop
-from replay.config import ModelChoice, ReplayConfig
-from replay.progress import CellFinished, CellStarted, StageMessage
-from replay.strategies import registry as strategies
-from storage.store import Store
+from perennial.models import registry as models
+from perennial.replay import cells, loop
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.events import CellFinished, CellStarted, StageMessage
+from perennial.replay.strategies import registry as strategies
+from perennial.storage.store import Store
 
 CONFIG = ReplayConfig(
     strategies=("individual", "toy"),
@@ -40,7 +40,7 @@ class Countdown:
 
 
 def replace(name, point, countdown):
-    """Kill before or after a step that `replay.loop` or `replay.cells` calls."""
+    """Kill before or after a step that `loop` or `perennial.replay.cells` calls."""
     module = loop if hasattr(loop, name) else cells
     step = getattr(module, name)
 

@@ -4,9 +4,9 @@ from datetime import datetime
 
 import numpy as np
 
-from replay.run_data import RunData
-from storage.cells import Cell, Figure, JudgedUsers, UserFigure
-from storage.runs import Run
+from perennial.replay.analysis.run import RunData
+from perennial.storage.results.cells import Cell, Figure, JudgedUsers, UserFigure
+from perennial.storage.results.runs import Run
 
 HR = ("HR", 10)
 NOW = datetime(2025, 1, 1)

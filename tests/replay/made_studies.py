@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from storage.cells import read_cells, read_judged_users, read_user_figures
-from storage.store import Store
+from perennial.storage.results.cells import read_cells, read_judged_users, read_user_figures
+from perennial.storage.store import Store
 
 
 def assert_counted_once(path: Path, num_cells: int, num_models: int) -> None:

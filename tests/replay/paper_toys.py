@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from replay.config import ModelChoice
-from replay.study.paper.cell import Ground
-from replay.study.paper.found import Found
-from replay.study.paper.opening import OpenSplit
-from replay.study.paper.record import Record, Value
+from perennial.replay.config import ModelChoice
+from perennial.replay.study.paper.cells import Ground
+from perennial.replay.study.paper.records import Record, Value
+from perennial.replay.study.paper.report import Found
+from perennial.replay.study.paper.split import OpenSplit
 
 FAST = {"infinite-ae": {"regs": (1.0, 20.0)}}
 """Settings with which a fit takes no time."""

@@ -6,12 +6,12 @@ from datetime import datetime
 import numpy as np
 from made_runs import RUN, make_run
 
-from replay.run_data import from_period
-from replay.study.comparison import count_costs, rank_strategies
-from replay.study.results import TRANSFER, StudyReport
-from replay.study.transfer import TransferMatrix
-from replay.summary import summarise
-from storage.periods import PeriodSummary
+from perennial.replay.analysis.ranks_and_costs import count_costs, rank_strategies
+from perennial.replay.analysis.run import from_period
+from perennial.replay.analysis.summary import summarise
+from perennial.replay.analysis.transfer import TransferMatrix
+from perennial.replay.study.continual_report import TRANSFER, StudyReport
+from perennial.storage.log.periods import PeriodSummary
 
 STRATEGIES = ("individual", "joint", "ader", "distill-cf", "user-rns")
 MODELS = ("infinite-ae", "mvae")

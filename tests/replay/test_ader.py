@@ -4,27 +4,27 @@ import numpy as np
 import pytest
 from toys import fill, write_log
 
-from memory.exemplars import ExemplarMemory
-from models.infinite_ae import InfiniteAE
-from models.mvae import MVAE, FittedMVAE
-from models.protocol import FitOptions
-from models.registry import make_recipe
-from models.taught_infinite_ae import TaughtInfiniteAE
-from replay.config import ModelChoice, ReplayConfig
-from replay.loop import run_replay
-from replay.progress import CellFinished, StageMessage
-from replay.published import newest_model, recommend_items
-from replay.run_data import load_run
-from replay.strategies.ader import Ader, adaptive_weight
-from replay.strategies.individual import Individual
-from replay.strategies.protocol import WarmStart
-from replay.strategies.registry import make_strategy
-from storage.artifacts import load_arrays
-from storage.cells import read_cells
-from storage.errors import UserError
-from storage.ingest import ingest_period
-from storage.store import Store
-from stream.history import History
+from perennial.memory.exemplar_memory import ExemplarMemory
+from perennial.models.base import FitOptions
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.models.infinite_ae.taught import TaughtInfiniteAE
+from perennial.models.mvae.recipe import MVAE, FittedMVAE
+from perennial.models.registry import make_recipe
+from perennial.replay.analysis.run import load_run
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.events import CellFinished, StageMessage
+from perennial.replay.loop import run_replay
+from perennial.replay.recommend.fitting import newest_model, recommend_items
+from perennial.replay.strategies.ader import Ader, adaptive_weight
+from perennial.replay.strategies.base import WarmStart
+from perennial.replay.strategies.baselines import Individual
+from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.results.artifacts import load_arrays
+from perennial.storage.results.cells import read_cells
+from perennial.storage.store import Store
+from perennial.stream.history import History
 
 pytestmark = pytest.mark.usefixtures("with_toys")
 

@@ -8,7 +8,7 @@ from browser import Browser, find_browser
 from matplotlib.image import imread
 from study_reports import make_report
 
-from replay.report.study import write_study
+from perennial.replay.report.study import write_study
 
 PROGRAM = find_browser()
 pytestmark = [

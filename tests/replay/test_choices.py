@@ -2,9 +2,8 @@
 
 import pytest
 
-from replay.choices import choose_models
-from replay.config import ModelChoice
-from storage.errors import UserError
+from perennial.replay.config import ModelChoice, choose_models
+from perennial.storage.errors import UserError
 
 
 def test_settings_go_to_their_model_and_the_last_one_counts():

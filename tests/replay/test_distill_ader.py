@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from toys import fill, write_log
 
-from memory.settings import DistillSettings
-from models.infinite_ae import InfiniteAE
-from models.mvae import MVAE
-from replay.config import ModelChoice, ReplayConfig
-from replay.loop import run_replay
-from replay.progress import CellFinished
-from replay.run_data import load_run
-from replay.strategies.registry import make_strategy
-from storage.store import Store
-from storage.summaries import list_summaries
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.models.mvae.recipe import MVAE
+from perennial.replay.analysis.run import load_run
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.events import CellFinished
+from perennial.replay.loop import run_replay
+from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.results.summaries import list_summaries
+from perennial.storage.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("with_toys")]
 

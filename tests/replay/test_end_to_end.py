@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from replay.config import ModelChoice, ReplayConfig
-from replay.loop import run_replay
-from replay.published import newest_model, recommend_user
-from replay.report.files import write_report
-from replay.run_data import load_run
-from replay.strategies.joint import Joint
-from replay.summary import summarise
-from storage.ingest import ingest_log
-from storage.store import Store
+from perennial.replay.analysis.run import load_run
+from perennial.replay.analysis.summary import summarise
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.loop import run_replay
+from perennial.replay.recommend.fitting import newest_model, recommend_user
+from perennial.replay.report.run import write_report
+from perennial.replay.strategies.baselines import Joint
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.store import Store
 
 MVAE = {"hidden": 32, "latent": 8, "max_updates": 150, "check_every": 25}
 CONFIG = ReplayConfig(
@@ -61,7 +61,7 @@ def test_real_models_learn_and_agree_with_themselves(tmp_path):
 
 def recommend_from_kept(store, choice):
     """The model that was just fitted and the one read from its file say the same."""
-    from models.registry import make_recipe
+    from perennial.models.registry import make_recipe
 
     recipe = make_recipe(choice.name, choice.settings)
     fitted, kept = (newest_model(store, Joint(), recipe, seed=0) for _ in range(2))

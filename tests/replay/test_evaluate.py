@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from replay.evaluate import evaluate
-from replay.metrics.hit_rate import HitRate
-from replay.metrics.registry import make_metric
-from storage.errors import UserError
-from stream.evaluation import Evaluation, EvaluationCounts
+from perennial.replay.evaluate import evaluate
+from perennial.replay.metrics.hit_rate import HitRate
+from perennial.replay.metrics.registry import make_metric
+from perennial.storage.errors import UserError
+from perennial.stream.evaluation import Evaluation, EvaluationCounts
 
 
 class Linear:

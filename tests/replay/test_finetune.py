@@ -3,13 +3,13 @@
 import pytest
 from toys import fill, write_log
 
-from models.mvae import MVAE
-from replay.config import ModelChoice, ReplayConfig
-from replay.loop import run_replay
-from replay.run_data import load_run
-from storage.errors import UserError
-from storage.runs import list_runs
-from storage.store import Store
+from perennial.models.mvae.recipe import MVAE
+from perennial.replay.analysis.run import load_run
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.loop import run_replay
+from perennial.storage.errors import UserError
+from perennial.storage.results.runs import list_runs
+from perennial.storage.store import Store
 
 SMALL = {"hidden": 8, "latent": 4, "max_updates": 4, "check_every": 2}
 

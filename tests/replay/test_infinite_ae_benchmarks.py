@@ -15,7 +15,7 @@ from benchmarks.infinite_ae_rows import main as measure_rows
 from benchmarks.infinite_ae_rows import show as show_costs
 from benchmarks.infinite_ae_speed import Stopwatch, run_ours
 from benchmarks.scaling import power_law
-from stream.paper_split import read_paper_split
+from perennial.stream.random_split import read_paper_split
 
 
 def test_both_solvers_are_measured_on_the_same_rows():

@@ -16,27 +16,26 @@ import pytest
 from killed_replay import CONFIG
 from toys import BYTES_PER_ROW, LastRow, Popularity, fill, register_toys, write_log
 
-from models.protocol import FitOptions
-from replay import chain, loop, plan
-from replay.clock import Clock
-from replay.config import ModelChoice, ReplayConfig
-from replay.evaluate import evaluate
-from replay.loop import run_replay
-from replay.progress import CellFinished, CellStarted, RunFinished, RunStarted, StageMessage
-from replay.questions import pose
-from replay.run_data import load_run
-from replay.strategies.joint import Joint
-from replay.strategies.registry import make_strategy
-from replay.summary import summarise
-from storage.cells import read_cells, read_judged_users, read_user_figures
-from storage.errors import UserError
-from storage.ingest import ingest_period
-from storage.runs import read_run
-from storage.store import Store
-from stream.held_out import HeldOutUsers
-from stream.history import History
-from stream.protocol import ProtocolSettings, build_evaluation
-from stream.seeds import derive_seed
+from perennial.models.base import FitOptions
+from perennial.replay import chain, loop, plan
+from perennial.replay.analysis.run import load_run
+from perennial.replay.analysis.summary import summarise
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.evaluate import evaluate
+from perennial.replay.events import CellFinished, CellStarted, RunFinished, RunStarted, StageMessage
+from perennial.replay.loop import run_replay
+from perennial.replay.machine import Clock
+from perennial.replay.plan import pose
+from perennial.replay.strategies.baselines import Joint
+from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.results.cells import read_cells, read_judged_users, read_user_figures
+from perennial.storage.results.runs import read_run
+from perennial.storage.store import Store
+from perennial.stream.history import HeldOutUsers, History
+from perennial.stream.next_period import ProtocolSettings, build_evaluation
+from perennial.stream.seeds import derive_seed
 
 POPULARITY = ModelChoice("popularity")
 pytestmark = pytest.mark.usefixtures("with_toys")
@@ -505,7 +504,7 @@ def test_settings_that_make_no_run_change_nothing(store, config, change, message
 
 
 def test_no_rows_to_fit_on(store, monkeypatch):
-    from models.protocol import TrainingRows
+    from perennial.models.base import TrainingRows
 
     def nobody(self, history, memory):
         rows = history.rows(first=history.period)

@@ -2,7 +2,7 @@
 
 import psutil
 
-from replay.machine import total_memory
+from perennial.replay.machine import total_memory
 
 
 def test_the_smaller_of_machine_and_container(tmp_path):

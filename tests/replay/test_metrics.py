@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from models.ranking import find_hits, top_items
-from replay.metrics.propensity import propensity_weights
-from replay.metrics.protocol import RankedBlock, UserValues
-from replay.metrics.registry import METRICS, default_metrics, make_metric
-from storage.errors import UserError
+from perennial.models.ranking import find_hits, top_items
+from perennial.replay.metrics.base import RankedBlock, UserValues
+from perennial.replay.metrics.psp import propensity_weights
+from perennial.replay.metrics.registry import METRICS, default_metrics, make_metric
+from perennial.storage.errors import UserError
 
 SECOND, THIRD = 1 / math.log2(3), 1 / math.log2(4)
 

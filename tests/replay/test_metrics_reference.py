@@ -7,16 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from models.ranking import top_items
-from replay.evaluate import evaluate
-from replay.metrics.auc import AUC
-from replay.metrics.aucu import AUCu
-from replay.metrics.hit_rate import HitRate
-from replay.metrics.ndcg import NDCG
-from replay.metrics.propensity import propensity_weights
-from replay.metrics.psp import PSP
-from replay.metrics.pspn import PSPn
-from stream.evaluation import Evaluation, EvaluationCounts
+from perennial.models.ranking import top_items
+from perennial.replay.evaluate import evaluate
+from perennial.replay.metrics.auc import AUC, AUCu
+from perennial.replay.metrics.hit_rate import HitRate
+from perennial.replay.metrics.ndcg import NDCG
+from perennial.replay.metrics.psp import PSP, PSPn, propensity_weights
+from perennial.stream.evaluation import Evaluation, EvaluationCounts
 
 CUTOFFS = (1, 3, 10)
 

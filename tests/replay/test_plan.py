@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from replay.config import ModelChoice, ReplayConfig
-from replay.loop import run_replay
-from replay.plan import count_periods, make_chains, missing_parts
-from replay.progress import CellFinished
-from storage.errors import UserError
-from storage.store import Store
-from stream.held_out import HeldOutUsers
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.events import CellFinished
+from perennial.replay.loop import run_replay
+from perennial.replay.plan import count_periods, make_chains, missing_parts
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store
+from perennial.stream.history import HeldOutUsers
 
 VERSIONS = {"code": "toys"}
 CONFIG = ReplayConfig(

@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from replay.config import ReplayConfig
-from replay.keys import evaluation_key
-from replay.questions import Question, asked_periods, make_questions, pose
-from storage.periods import fingerprint
-from stream.held_out import HeldOutUsers
-from stream.protocol import ProtocolSettings, build_evaluation
+from perennial.replay.config import ReplayConfig
+from perennial.replay.keys import evaluation_key
+from perennial.replay.plan import Question, asked_periods, make_questions, pose
+from perennial.storage.log.periods import fingerprint
+from perennial.stream.history import HeldOutUsers
+from perennial.stream.next_period import ProtocolSettings, build_evaluation
 
 VERSIONS = {"code": "toys"}
 NEXT = ReplayConfig()

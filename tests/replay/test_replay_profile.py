@@ -4,7 +4,7 @@ import sys
 import threading
 
 from benchmarks.replay_profile import Sampler, our_name, within
-from storage.parallel import over_blocks
+from perennial.storage.parallel import over_blocks
 
 
 def look_from(call):

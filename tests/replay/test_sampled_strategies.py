@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 
-from memory.samplers.registry import SAMPLERS
-from replay.choices import choose_strategies
-from replay.config import ModelChoice, ReplayConfig
-from replay.loop import run_replay
-from replay.progress import CellFinished
-from replay.run_data import load_run
-from replay.strategies.registry import make_strategy
-from storage.errors import UserError
-from stream.history import History
+from perennial.memory.samplers.registry import SAMPLERS
+from perennial.replay.analysis.run import load_run
+from perennial.replay.config import ModelChoice, ReplayConfig, choose_strategies
+from perennial.replay.events import CellFinished
+from perennial.replay.loop import run_replay
+from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.errors import UserError
+from perennial.stream.history import History
 
 pytestmark = pytest.mark.usefixtures("with_toys")
 

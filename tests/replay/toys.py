@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from memory.protocol import Memory
-from models import registry as models
-from models.protocol import FitOptions, TrainingRows
-from replay.strategies import registry as strategies
-from replay.strategies.protocol import WarmStart
-from storage.ingest import IngestSettings, ingest_log
-from storage.store import Store
-from stream.history import History
+from perennial.memory.base import Memory
+from perennial.models import registry as models
+from perennial.models.base import FitOptions, TrainingRows
+from perennial.replay.strategies import registry as strategies
+from perennial.replay.strategies.base import WarmStart
+from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.store import Store
+from perennial.stream.history import History
 
 BYTES_PER_ROW = 1000
 """What the popularity model pretends to need."""
@@ -26,7 +26,7 @@ def register_toys(monkeypatch: Any) -> None:
     monkeypatch.setattr(models, "MODELS", {**models.MODELS, "popularity": "toys:Popularity"})
     monkeypatch.setattr(strategies, "STRATEGIES", {**strategies.STRATEGIES, "toy": "toys:Toy"})
     # The real one would notice sources edited between two processes of a test.
-    monkeypatch.setattr("replay.loop.read_versions", lambda: {"code": "toys"})
+    monkeypatch.setattr("perennial.replay.loop.read_versions", lambda: {"code": "toys"})
 
 
 def write_log(path: Path, num_periods: int = 5, seed: int = 0) -> Path:

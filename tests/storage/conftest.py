@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.store import Store
+from perennial.storage.store import Store
 
 
 @pytest.fixture

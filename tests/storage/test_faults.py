@@ -6,10 +6,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from storage.errors import UserError
-from storage.faults import explain, raise_fault
-from storage.lock import lock_path
-from storage.store import Store
+from perennial.storage.access import lock_path
+from perennial.storage.errors import UserError, explain, raise_fault
+from perennial.storage.store import Store
 
 PATH = Path("log.duckdb")
 

@@ -20,11 +20,11 @@ from benchmarks.fuzz.files import make_case
 from benchmarks.fuzz.footers import column_chunks, read_footer, read_struct, with_footer
 from benchmarks.fuzz.hostile import HOSTILE, hostile
 from benchmarks.fuzz.parquet import write_parquet
-from storage.budget import Budget, free_bytes
-from storage.errors import UserError
-from storage.ingest import IngestSettings, ingest_period
-from storage.store import Store
-from storage.vocabulary import item_ids, user_ids
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestSettings, ingest_period
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.reading.memory_budget import Budget, free_bytes
+from perennial.storage.store import Store
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -42,7 +42,9 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bombs are smaller, and go off on a machine that has 60 MiB."""
-    monkeypatch.setattr("storage.formats.Budget", partial(Budget, lambda: 60 * MIB))
+    monkeypatch.setattr(
+        "perennial.storage.reading.formats.Budget", partial(Budget, lambda: 60 * MIB)
+    )
     monkeypatch.setattr(hostile_text, "BOMB_BYTES", 30_000_000)
     monkeypatch.setattr(hostile_parquet, "LONG_TEXTS", 30)
 

@@ -18,8 +18,8 @@ from benchmarks.log_scale import (
     make_files,
     run_fresh,
 )
-from storage.periods import list_periods
-from storage.store import Store
+from perennial.storage.log.periods import list_periods
+from perennial.storage.store import Store
 
 SHAPE = Shape.of(5000)
 

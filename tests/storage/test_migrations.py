@@ -5,10 +5,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from storage import store as store_module
-from storage.errors import UserError
-from storage.migrations import MIGRATIONS, Migration, migrate, schema_version, sql
-from storage.store import Store
+from perennial.storage import store as store_module
+from perennial.storage.errors import UserError
+from perennial.storage.migrations import MIGRATIONS, Migration, migrate, schema_version, sql
+from perennial.storage.store import Store
 
 NEXT = len(MIGRATIONS) + 1
 ADDED = Migration(NEXT, "colours", sql("CREATE TABLE colours (name VARCHAR)"))

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from storage.ingest import ingest_log, ingest_period
-from storage.matrices import count_known_items, read_events, read_rows
-from storage.periods import list_periods
-from storage.store import Store
-from storage.vocabulary import item_ids, user_ids
+from perennial.storage.log.ingest import ingest_log, ingest_period
+from perennial.storage.log.matrices import count_known_items, read_events, read_rows
+from perennial.storage.log.periods import list_periods
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.store import Store
 
 
 def cut_into_17(times: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from storage.errors import UserError
-from storage.store import Store, rewrite_path
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store, rewrite_path
 
 
 def test_a_new_store_is_there_when_opened_again(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_reading_beside_writing_in_one_process_is_refused(tmp_path: Path) -> Non
 def another_writer(path: Path, then: str = "pass") -> Iterator[None]:
     """A process that has the store open for writing and has run `then`."""
     code = (
-        "import sys; from storage.store import Store; store = Store.open(sys.argv[1]); "
+        "import sys; from perennial.storage.store import Store; store = Store.open(sys.argv[1]); "
         f"{then}; print('open', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(  # noqa: S603
@@ -177,7 +177,8 @@ def test_a_second_writer_may_wait(tmp_path: Path) -> None:
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     code = (
-        "import sys, time; from storage.store import Store; store = Store.open(sys.argv[1]); "
+        "import sys, time; from perennial.storage.store import Store; "
+        "store = Store.open(sys.argv[1]); "
         "print('open', flush=True); time.sleep(1); store.close(); time.sleep(1)"
     )
     with working_beside(code, path):
@@ -202,7 +203,7 @@ def test_readers_see_a_whole_store_while_files_change(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from storage.store import Store, rewrite_path
+from perennial.storage.store import Store, rewrite_path
 path = Path(sys.argv[1])
 print("open", flush=True)
 for number in range(12):
@@ -264,7 +265,7 @@ def test_a_snapshot_that_goes_while_it_is_opened_is_looked_for_again(
         if fate is not None:
             raise fate
 
-    monkeypatch.setattr("storage.store.check_length", look)
+    monkeypatch.setattr("perennial.storage.store.check_length", look)
     Store.open(path, read_only=True).close()
     assert list(fates) == []
 
@@ -273,7 +274,7 @@ def test_a_writer_waits_for_readers(tmp_path: Path) -> None:
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     code = (
-        "import sys, time; from storage.store import Store; "
+        "import sys, time; from perennial.storage.store import Store; "
         "store = Store.open(sys.argv[1], read_only=True); print('open', flush=True); time.sleep(1)"
     )
     with working_beside(code, path):

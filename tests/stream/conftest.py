@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.ingest import IngestSettings, ingest_log
-from storage.store import Store
+from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.store import Store
 
 Row = tuple[int, int, int, int]
 """User, item, period from 1, and seconds within the period, less than `PERIOD_SECONDS`."""

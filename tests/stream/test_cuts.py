@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import UserError
-from stream.cuts import CUTS, make_cut
+from perennial.storage.errors import UserError
+from perennial.stream.cuts import CUTS, make_cut
 
 MICROSECONDS = 1_000_000
 TIMED_CUTS = [name for name in CUTS if name != "files"]

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import UserError
-from stream.held_out import HeldOutUsers
+from perennial.storage.errors import UserError
+from perennial.stream.history import HeldOutUsers
 
 
 def users_to(count):

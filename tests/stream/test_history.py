@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.vocabulary import item_ids, user_ids
-from stream.held_out import HeldOutUsers
-from stream.history import History
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.stream.history import HeldOutUsers, History
 
 
 def last_items(store, period):

@@ -9,18 +9,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory.protocol import NoMemory
-from models.protocol import FitOptions
-from models.registry import make_recipe
-from models.validation import hold_out
-from replay.metrics.propensity import propensity_weights
-from replay.strategies.registry import STRATEGIES, make_strategy
-from storage.matrices import count_known_items, count_known_users, read_item_counts, read_rows
-from storage.periods import fingerprint
-from storage.vocabulary import item_ids, user_ids
-from stream.held_out import HeldOutUsers
-from stream.history import History
-from stream.protocol import ProtocolSettings, build_evaluation
+from perennial.memory.base import NoMemory
+from perennial.models.base import FitOptions
+from perennial.models.holdout import hold_out
+from perennial.models.registry import make_recipe
+from perennial.replay.metrics.psp import propensity_weights
+from perennial.replay.strategies.registry import STRATEGIES, make_strategy
+from perennial.storage.log.matrices import (
+    count_known_items,
+    count_known_users,
+    read_item_counts,
+    read_rows,
+)
+from perennial.storage.log.periods import fingerprint
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.stream.history import HeldOutUsers, History
+from perennial.stream.next_period import ProtocolSettings, build_evaluation
 
 T = 2
 NEITHER = ("individual", "joint")

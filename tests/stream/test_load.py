@@ -2,15 +2,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.errors import UserError
-from storage.ingest import IngestSettings
-from storage.matrices import read_events
-from storage.periods import list_periods
-from storage.store import Store
-from storage.vocabulary import item_ids
-from stream.cuts import make_cut
-from stream.load import load_log
-from stream.sources.protocol import LogFiles
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.log.matrices import read_events
+from perennial.storage.log.periods import list_periods
+from perennial.storage.log.vocabulary import item_ids
+from perennial.storage.store import Store
+from perennial.stream.cuts import make_cut
+from perennial.stream.loading import load_log
+from perennial.stream.sources.base import LogFiles
 
 START = 1_600_000_000
 DAY = 86_400

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from stream.membership import mark_members
+from perennial.stream.negatives import mark_members
 
 
 @given(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from stream.negatives import draw_negatives
+from perennial.stream.negatives import draw_negatives
 
 
 @given(

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from storage.errors import UserError
-from stream.noise import Noise, add_noise
+from perennial.storage.errors import UserError
+from perennial.stream.noise import Noise, add_noise
 
 dense_rows = st.integers(1, 12).flatmap(
     lambda width: st.lists(

@@ -3,8 +3,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.errors import UserError
-from stream.paper_split import has_split, read_paper_split
+from perennial.storage.errors import UserError
+from perennial.stream.random_split import has_split, read_paper_split
 
 
 def write(path, rows):

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from storage.errors import UserError
-from stream.random_split import PART_NAMES, Part, draw_parts
+from perennial.storage.errors import UserError
+from perennial.stream.random_split import PART_NAMES, Part, draw_parts
 
 rows_of_lengths = st.lists(st.integers(0, 40), min_size=1, max_size=15).map(lambda more: [6, *more])
 

@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from memory.samplers.registry import SAMPLERS
-from models.registry import MODELS
+from perennial.memory.samplers.registry import SAMPLERS
+from perennial.models.registry import MODELS
 
 if TYPE_CHECKING:
-    from replay.study.paper.protocol import PaperStudy
+    from perennial.replay.study.paper.base import PaperStudy
 
-ROW_MAKERS: Mapping[str, str] = {"distill-cf": "memory.distill:distill_judged", **SAMPLERS}
+ROW_MAKERS: Mapping[str, str] = {
+    "distill-cf": "perennial.memory.distill.loop:distill_judged",
+    **SAMPLERS,
+}
 """What makes few rows of many: name on the command line -> where it is."""
 
 
@@ -53,14 +56,14 @@ class Entry:
 
 PAPER_STUDIES: Mapping[str, Entry] = {
     "table1": Entry(
-        "replay.study.paper.studies.table1:STUDY",
+        "perennial.replay.study.paper.studies.table1:STUDY",
         "Compare the models on a random split of a log (Table 1 of the paper).\n\n"
         "Every model is fitted on all users, and ∞-AE on 500 synthetic users too. Where the paper"
         " has figures for the data set they stand beside ours.",
         beside_paper=True,
     ),
     "sample-efficiency": Entry(
-        "replay.study.paper.studies.sample_efficiency:STUDY",
+        "perennial.replay.study.paper.studies.sample_efficiency:STUDY",
         "Ask how many users ∞-AE needs, by how they are chosen or made (Figure 1).\n\n"
         "Synthetic users, and real ones by each sampler, from few to many; all users beside them.",
         models=("infinite-ae",),
@@ -68,7 +71,7 @@ PAPER_STUDIES: Mapping[str, Entry] = {
         users=_NUMBERS,
     ),
     "transfer": Entry(
-        "replay.study.paper.studies.transfer:STUDY",
+        "perennial.replay.study.paper.studies.transfer:STUDY",
         "Fit models that were not distilled for on the same rows (Figure 2).\n\n"
         "Rows are shared with `sample-efficiency` where the output folder is the same.",
         models=("ease", "mvae"),
@@ -76,7 +79,7 @@ PAPER_STUDIES: Mapping[str, Entry] = {
         users=_NUMBERS,
     ),
     "noise": Entry(
-        "replay.study.paper.studies.noise:STUDY",
+        "perennial.replay.study.paper.studies.noise:STUDY",
         "Put noise into the training data, and see what it costs (Figures 3 and 4).\n\n"
         "Users are kept or made of the noisy data, and models fitted on them; the test is clean.",
         models=("ease", "infinite-ae"),

@@ -1,4 +1,4 @@
-"""Rows or a cell of a study in a process of its own: `python -m replay.study.paper.worker`."""
+"""Worker of a paper study: makes one cell (`python -m perennial.replay.study.paper.worker`)."""
 
 import dataclasses
 import json
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from replay.config import ModelChoice
-from replay.study.errand import Errand
-from replay.study.paper.cell import Cell, Ground, Rows
-from replay.study.serving import serve, tell
+from perennial.replay.config import ModelChoice
+from perennial.replay.study.paper.cells import Cell, Ground, Rows
+from perennial.replay.study.workers.base import Errand
+from perennial.replay.study.workers.process import serve, tell
 
 _SPLIT = "split.parquet"
 
@@ -40,8 +40,8 @@ class Request:
 
     def away(self) -> Errand:
         """The same elsewhere: split and rows go there, the file that is made comes back."""
-        from replay.study.paper.kept_rows import rows_path
-        from replay.study.paper.record import record_path
+        from perennial.replay.study.paper.records import record_path
+        from perennial.replay.study.paper.rows import rows_path
 
         there = dataclasses.replace(self.ground, split=_SPLIT, folder=".")
         rows = rows_path(self.ground, self.rows, self.seed)
@@ -72,8 +72,8 @@ def main() -> int:
 
 
 def _work(line: str) -> None:
-    from replay.study.paper.kept_rows import make_rows
-    from replay.study.paper.making import make_cell
+    from perennial.replay.study.paper.fit import make_cell
+    from perennial.replay.study.paper.rows import make_rows
 
     request = Request.from_line(line)
     if request.model is None:

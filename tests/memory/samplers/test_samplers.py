@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from memory.samplers.proxy import watch_proxy
-from memory.samplers.registry import SAMPLERS, find_sampler
-from memory.samplers.svp_cf_user import mean_events
-from storage.errors import UserError
+from perennial.memory.samplers.registry import SAMPLERS, find_sampler
+from perennial.memory.samplers.svp_cf_user import mean_events, watch_proxy
+from perennial.storage.errors import UserError
 
 CHEAP = [name for name in SAMPLERS if name != "svp-cf-user"]
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from memory.samplers.thin import thin, thin_to_mean
+from perennial.memory.samplers.base import thin, thin_to_mean
 
 
 def test_the_luckiest_of_each_row_stays_and_then_the_luckiest_of_all():

@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 from click.testing import CliRunner
 
-import cli
 from benchmarks import crash_campaign
 from benchmarks.crash.campaign import Campaign, Outcome, run_campaign, start_worker
 from benchmarks.crash.content import hash_arrays, hash_file
@@ -15,9 +14,9 @@ from benchmarks.crash.draw import LONGEST_DELAY, Place, draw_kills
 from benchmarks.crash.look import Left
 from benchmarks.crash.points import ALL_PHASES, Point
 from benchmarks.crash.scenario import SENTINELS, write_files
-from storage.erase import erase_users
-from storage.rewrite import drop_events
-from storage.store import Store
+from perennial import cli
+from perennial.storage.log.rewrite import drop_events, erase_users
+from perennial.storage.store import Store
 
 KILLS = 14
 SEED = 1

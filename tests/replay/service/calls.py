@@ -5,11 +5,11 @@ from datetime import datetime
 
 import httpx
 
-from replay.service.answering import Answer
-from replay.service.http import Service, create_app
-from replay.service.limits import ServiceLimits, WorkQueue
-from replay.service.metrics import ServiceMetrics
-from replay.service.swap import CurrentModel
+from perennial.replay.recommend.answers import Answer
+from perennial.replay.service.app import Service, create_app
+from perennial.replay.service.limits import ServiceLimits, WorkQueue
+from perennial.replay.service.monitoring import ServiceMetrics
+from perennial.replay.service.reload import CurrentModel
 
 TOKEN = "t" * 20
 

@@ -7,9 +7,8 @@ import time
 import pytest
 from calls import FakeAnswers, call, calls, make_app, make_service
 
-from replay.service.answering import Answer
-from replay.service.limits import ServiceLimits, WorkQueue
-from replay.service.refusals import Refusal
+from perennial.replay.recommend.answers import Answer
+from perennial.replay.service.limits import Refusal, ServiceLimits, WorkQueue
 
 JSON = {"Content-Type": "application/json"}
 

@@ -14,8 +14,8 @@ from browser import Browser, find_browser
 from calls import STATUS, TOKEN, FixedStatus, make_app, make_service
 from matplotlib.image import imread
 
-from replay.service.refusals import Refusal
-from replay.service.running import address_of, bind
+from perennial.replay.service.limits import Refusal
+from perennial.replay.service.server import address_of, bind
 
 PROGRAM = find_browser()
 pytestmark = [

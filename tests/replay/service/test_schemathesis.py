@@ -7,9 +7,8 @@ import schemathesis
 from calls import TOKEN, FakeAnswers, make_app, make_service
 from schemathesis.engine import events, from_schema
 
-from replay.live_status import read_status
-from replay.service.statuses import StatusReader
-from replay.service.store_file import StoreFile
+from perennial.replay.live.status import read_status
+from perennial.replay.service.reload import StatusReader, StoreFile
 
 pytestmark = pytest.mark.slow
 SETTINGS = {

@@ -19,12 +19,11 @@ from calls import TOKEN
 from click.testing import CliRunner
 from published_store import make_live, publish_period
 
-import cli
-from replay.service.running import bind
-from replay.service.serving import Listening
-from replay.service.tokens import read_token
-from storage.errors import UserError
-from storage.store import Store
+from perennial import cli
+from perennial.replay.service.security import read_token
+from perennial.replay.service.server import Listening, bind
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store
 
 PROGRAM = str(Path(cli.__file__).resolve())
 PATIENCE = 300
@@ -195,7 +194,7 @@ class TestRefusingToStart:
         assert "no such store" in refused("--store", tmp_path / "none.duckdb")
 
     def test_on_what_is_no_store(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("replay.service.serving._TRIES", 1)
+        monkeypatch.setattr("perennial.replay.service.server._TRIES", 1)
         (tmp_path / "x.duckdb").write_text("no store")
         assert "not a DuckDB file" in refused("--store", tmp_path / "x.duckdb", "--port", 0)
 
@@ -250,9 +249,8 @@ def test_ipv6_can_be_listened_on():
 
 def test_nothing_of_the_store_stays_open(path):
     """A writer gets in while a service runs: the store is read in moments only."""
-    from replay.service.metrics import ServiceMetrics
-    from replay.service.store_file import StoreFile
-    from replay.service.swap import CurrentModel, Watcher
+    from perennial.replay.service.monitoring import ServiceMetrics
+    from perennial.replay.service.reload import CurrentModel, StoreFile, Watcher
 
     assert Watcher(StoreFile(path), CurrentModel(), ServiceMetrics()).look()
     with Store.open(path):

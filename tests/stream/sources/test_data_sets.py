@@ -7,15 +7,15 @@ import zipfile
 
 import pytest
 
-from storage.ingest import ingest_log
-from storage.matrices import read_events
-from storage.store import Store
-from storage.vocabulary import item_ids, user_ids
-from stream.cuts import make_cut
-from stream.sources.amazon import MAGAZINE
-from stream.sources.diginetica import SOURCE as DIGINETICA
-from stream.sources.download import hash_file
-from stream.sources.movielens import ML_1M, ML_20M, ML_100K
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.log.matrices import read_events
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.store import Store
+from perennial.stream.cuts import make_cut
+from perennial.stream.sources.amazon import MAGAZINE
+from perennial.stream.sources.diginetica import SOURCE as DIGINETICA
+from perennial.stream.sources.download import hash_file
+from perennial.stream.sources.movielens import ML_1M, ML_20M, ML_100K
 
 LATER, EARLIER = 978_300_760, 978_300_275
 

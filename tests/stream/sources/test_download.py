@@ -3,8 +3,8 @@ import socket
 import numpy as np
 import pytest
 
-from storage.errors import UserError
-from stream.sources.download import ATTEMPTS, fetch, hash_file
+from perennial.storage.errors import UserError
+from perennial.stream.sources.download import ATTEMPTS, fetch, hash_file
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 CHANGED = np.random.default_rng(1).bytes(300_000)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import UserError
-from stream.sources.files import natural_key
-from stream.sources.registry import SOURCES, describe_sources, open_source
+from perennial.storage.errors import UserError
+from perennial.stream.sources.files import natural_key
+from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
 
 ROOT = Path(__file__).parents[3]
 

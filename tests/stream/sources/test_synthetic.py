@@ -2,21 +2,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from models.infinite_ae import InfiniteAE
-from models.protocol import FitOptions, TrainingRows
-from replay.evaluate import evaluate
-from replay.metrics.registry import make_metric
-from storage.errors import UserError
-from storage.ingest import IngestSettings
-from storage.store import Store
-from stream.cuts import make_cut
-from stream.history import History
-from stream.load import load_log
-from stream.protocol import ProtocolSettings, build_evaluation
-from stream.sources.protocol import LogFiles
-from stream.sources.registry import describe_sources, open_source
-from stream.sources.synthetic import write
-from stream.sources.synthetic_world import SyntheticSettings, generate
+from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.replay.evaluate import evaluate
+from perennial.replay.metrics.registry import make_metric
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.store import Store
+from perennial.stream.cuts import make_cut
+from perennial.stream.history import History
+from perennial.stream.loading import load_log
+from perennial.stream.next_period import ProtocolSettings, build_evaluation
+from perennial.stream.sources.base import LogFiles
+from perennial.stream.sources.registry import describe_sources, open_source
+from perennial.stream.sources.synthetic import write
+from perennial.stream.sources.synthetic_generator import SyntheticSettings, generate
 
 SMALL = SyntheticSettings(num_users=120, num_items=90, first_visit=15.0, later_visit=8.0)
 

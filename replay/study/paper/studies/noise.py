@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from replay.study.paper.cell import Cell
-from replay.study.paper.protocol import Asked, Axis, PaperStudy
-from replay.study.paper.results import Group
-from replay.study.paper.telling import HEADLINE
+from perennial.replay.study.paper.base import Asked, Axis, PaperStudy
+from perennial.replay.study.paper.cells import Cell
+from perennial.replay.study.paper.groups import Group
+from perennial.replay.study.paper.sentences import HEADLINE
 
 
 def cells(asked: Asked) -> tuple[Cell, ...]:

@@ -1,7 +1,7 @@
 """The paper's Figure 1: ∞-AE against the number of users that it is fitted on, by sampler."""
 
-from replay.study.paper.few_rows import BY_USERS, cells, tell
-from replay.study.paper.protocol import PaperStudy
+from perennial.replay.study.paper.base import PaperStudy
+from perennial.replay.study.paper.studies.few_rows import BY_USERS, cells, tell
 
 STUDY = PaperStudy(
     title="Sample efficiency",

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from replay.study.paper.cell import ALL_USERS, DISTILL, Cell
-from replay.study.paper.protocol import Asked, PaperStudy
-from replay.study.paper.results import Group
-from replay.study.paper.telling import share_sentence
+from perennial.replay.study.paper.base import Asked, PaperStudy
+from perennial.replay.study.paper.cells import ALL_USERS, DISTILL, Cell
+from perennial.replay.study.paper.groups import Group
+from perennial.replay.study.paper.sentences import share_sentence
 
 INFINITE_AE = "infinite-ae"
 """The model that the summaries are learnt with."""

@@ -1,7 +1,7 @@
 """The paper's Figure 2: models that were not distilled for, on the rows that were."""
 
-from replay.study.paper.few_rows import BY_USERS, cells, tell
-from replay.study.paper.protocol import PaperStudy
+from perennial.replay.study.paper.base import PaperStudy
+from perennial.replay.study.paper.studies.few_rows import BY_USERS, cells, tell
 
 STUDY = PaperStudy(
     title="Transfer to other models",

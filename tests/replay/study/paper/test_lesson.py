@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 from paper_toys import make_ground, write_split
 
-from replay.config import ModelChoice
-from replay.study.paper.cell import Cell, Rows
-from replay.study.paper.kept_rows import make_rows, read_kept_rows
-from replay.study.paper.lesson import judged_apart, judged_by_split
-from replay.study.paper.making import make_cell
-from stream.noise import Noise
-from stream.paper_split import read_paper_split
+from perennial.replay.config import ModelChoice
+from perennial.replay.study.paper.cells import Cell, Rows
+from perennial.replay.study.paper.fit import make_cell
+from perennial.replay.study.paper.rows import (
+    judged_apart,
+    judged_by_split,
+    make_rows,
+    read_kept_rows,
+)
+from perennial.stream.noise import Noise
+from perennial.stream.random_split import read_paper_split
 
 HALF = Noise(50.0)
 

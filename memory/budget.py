@@ -1,0 +1,80 @@
+"""Who of the past is replayed: one summary per period under one budget (design note 5)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perennial.storage.errors import UserError
+
+_RECENT = re.compile(r"recent:([1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How the budget B is shared.
+
+    Attributes:
+        name: `all`, every past period has a share; `recent`, the last `periods` have; `rolling`,
+            the buffer so far and the new period are distilled together into B rows; `whole`, the
+            log so far is distilled into B rows, anew after each period.
+        periods: of `recent`.
+    """
+
+    name: str
+    periods: int = 0
+
+    @property
+    def reach(self) -> int | None:
+        """How many of the last periods the buffer follows from, `None` for all.
+
+        Under `whole` the last one's summary stands for all, and is made of the log alone.
+        """
+        return {"recent": self.periods, "whole": 1}.get(self.name)
+
+
+def parse_policy(text: str) -> Policy:
+    """`all`, `recent:K`, `rolling` or `whole`.
+
+    Raises:
+        UserError: something else.
+    """
+    recent = _RECENT.fullmatch(text)
+    if recent is not None:
+        return Policy("recent", int(recent[1]))
+    if text in ("all", "rolling", "whole"):
+        return Policy(text)
+    raise UserError(
+        f"'{text}' is no memory policy; choose all, recent:K (such as recent:1), rolling or whole"
+    )
+
+
+def share_budget(budget: int, sizes: Sequence[int], policy: Policy) -> tuple[int, ...]:
+    """How many rows of each summary are replayed: a prefix, its most useful ones.
+
+    Each of the n periods that count has ⌊B/n⌋ rows, and the newest the remainder. What a summary
+    is too short for goes to the newest ones that have more.
+
+    Args:
+        budget: B, rows in all.
+        sizes: rows of each summary, oldest first.
+        policy: which summaries count; for `rolling` and `whole` the last one is the
+            buffer.
+
+    Returns:
+        A number for each summary, at most its size; they sum to min(B, what there is).
+    """
+    counted = {"all": len(sizes), "recent": policy.periods, "rolling": 1, "whole": 1}[policy.name]
+    first = max(0, len(sizes) - counted)
+    chosen = len(sizes) - first
+    shares = [0] * len(sizes)
+    for place in range(first, len(sizes)):
+        wanted = budget // chosen
+        if place == len(sizes) - 1:
+            wanted += budget % chosen
+        shares[place] = min(wanted, sizes[place])
+    left = budget - sum(shares)
+    for place in reversed(range(first, len(sizes))):
+        more = min(left, sizes[place] - shares[place])
+        shares[place] += more
+        left -= more
+    return tuple(shares)

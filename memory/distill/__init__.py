@@ -1,0 +1,1 @@
+"""DISTILL-CF: the optimisation of a synthetic summary."""

@@ -1,0 +1,110 @@
+"""A distillation under way in one file, to go on from after a stop."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.memory.distill.step import State
+from perennial.memory.distill.validation import Best
+from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import load_arrays, save_arrays
+
+
+def save_progress(
+    path: Path, fingerprint: str, state: State, best: Best, step: int, worse: int
+) -> None:
+    """Write all that the next steps follow from; the file is replaced as a whole.
+
+    Args:
+        path: with the suffix of `perennial.storage.results.artifacts`.
+        fingerprint: of the task, so that no other one goes on from it.
+        state: after `step` steps.
+        best: so far.
+        step: steps made.
+        worse: validations since the best one.
+    """
+    leaves = jax.tree.leaves(_plain(state))
+    arrays = {f"state{place}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
+    save_arrays_and_best(path, fingerprint, arrays, best, step, worse)
+
+
+def load_progress(path: Path, fingerprint: str, like: State) -> tuple[State, Best, int, int] | None:
+    """Read it back; `None` if there is nothing, or it is damaged or of another task.
+
+    Args:
+        path: from `save_progress`.
+        fingerprint: of the task.
+        like: a state of the same shapes.
+
+    Returns:
+        The state, the best support, steps made, validations since the best one.
+    """
+    loaded = load_arrays_and_best(path, fingerprint)
+    if loaded is None:
+        return None
+    arrays, best, step, worse = loaded
+    plain = _plain(like)
+    leaves = jax.tree.leaves(plain)
+    found = [jnp.asarray(arrays[f"state{place}"]) for place in range(len(leaves))]
+    restored = jax.tree.unflatten(jax.tree.structure(plain), found)
+    state = restored._replace(key=jax.random.wrap_key_data(restored.key))
+    return state, best, step, worse
+
+
+def save_arrays_and_best(
+    path: Path,
+    fingerprint: str,
+    arrays: Mapping[str, NDArray[Any]],
+    best: Best,
+    step: int,
+    worse: int,
+) -> None:
+    """`save_progress` of a state that is given as arrays."""
+    numbers = {
+        name: None if isinstance(value, float) and np.isnan(value) else value
+        for name, value in vars(best).items()
+        if name != "support"
+    }
+    manifest: dict[str, Any] = {"task": fingerprint, "step": step, "worse": worse, "best": numbers}
+    support = best.support
+    if isinstance(support, csr_array):
+        manifest["shape"] = list(support.shape)
+        parts = {"offsets": support.indptr, "items": support.indices, "values": support.data}
+    else:
+        parts = {"best": support}
+    save_arrays(path.parent, path.stem, {**arrays, **parts}, manifest)
+
+
+def load_arrays_and_best(
+    path: Path, fingerprint: str
+) -> tuple[dict[str, NDArray[Any]], Best, int, int] | None:
+    """What `save_arrays_and_best` wrote, as `load_progress` has it."""
+    if not path.is_file():
+        return None
+    try:
+        arrays, manifest = load_arrays(path)
+    except UserError:
+        return None
+    if manifest.get("task") != fingerprint:
+        return None
+    numbers: dict[str, Any] = {
+        name: float("nan") if value is None else value for name, value in manifest["best"].items()
+    }
+    support: NDArray[np.float32] | csr_array
+    if "shape" in manifest:
+        parts = (arrays["values"], arrays["items"], arrays["offsets"])
+        support = csr_array(parts, shape=tuple(manifest["shape"]))
+    else:
+        support = arrays["best"]
+    return arrays, Best(support=support, **numbers), manifest["step"], manifest["worse"]
+
+
+def _plain(state: State) -> State:
+    """With the key as numbers."""
+    return state._replace(key=jax.random.key_data(state.key))

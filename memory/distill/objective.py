@@ -1,0 +1,196 @@
+"""The outer objective of DISTILL-CF as a function of the support (paper Eq. 3; design note 3).
+
+Inner: ∞-AE in closed form on the support S, f(X) = K(X, S) (K(S, S) + λ tr(K)/μ I)⁻¹ S. Outer: how
+f on a batch of real users falls short of its targets, and an L1 penalty on S. Everything is dense,
+on the device, O(b·μ + (μ + b)·|I|) memory.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.linalg import solve
+
+from perennial.memory.distill.settings import Loss
+from perennial.models.infinite_ae.kernel import KernelSettings, kernel_diagonal, kernel_values
+
+SHORTEST = 1e-30
+"""What a product of squared lengths is raised to: an empty target has no direction."""
+
+NETWORK = KernelSettings()
+"""The network of the inner ∞-AE: the authors'."""
+
+
+def support_predictions(contexts: Array, support: Array, reg: Array, num_items: Array) -> Array:
+    """F of ∞-AE fitted on the support.
+
+    Args:
+        contexts: `(b, i)` rows to predict for.
+        support: `(μ, i)`.
+        reg: λ.
+        num_items: d of the kernel; the i columns may be a part of the catalogue.
+
+    Returns:
+        `(b, i)`. It multiplies (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
+    """
+    squares = (support**2).sum(axis=1)
+    gram = ridged_gram(inner_products(support), squares, reg, num_items)
+    context_squares = (contexts**2).sum(axis=1)
+    return support_shares(gram, contexts @ support.T, context_squares, squares, num_items) @ support
+
+
+def ridged_gram(inner: Array, squares: Array, reg: Array, num_items: Array) -> Array:
+    """A = K(S, S) + λ tr(K)/μ I.
+
+    Args:
+        inner: `(μ, μ)` inner products of the support with itself.
+        squares: `(μ,)` |s|².
+        reg: λ.
+        num_items: d of the kernel.
+    """
+    gram = kernel_values(inner, squares, squares, num_items, NETWORK)
+    diagonal = kernel_diagonal(squares, num_items, NETWORK)
+    ridge = reg * diagonal.mean()
+    same = jnp.eye(len(squares), dtype=bool)
+    return jnp.where(same, (diagonal + ridge)[:, None], (gram + gram.T) / 2)
+
+
+def support_shares(
+    gram: Array, cross: Array, context_squares: Array, squares: Array, num_items: Array
+) -> Array:
+    """K(X, S) A⁻¹: what each row of the support counts in the predictions.
+
+    Args:
+        gram: `(μ, μ)` A.
+        cross: `(b, μ)` inner products of the contexts with the support.
+        context_squares: `(b,)` |x|².
+        squares: `(μ,)` |s|².
+        num_items: d of the kernel.
+
+    Returns:
+        `(b, μ)`; times S it is f.
+    """
+    similar = kernel_values(cross, context_squares, squares, num_items, NETWORK)
+    # Its gradient is a second solve with the same factor, and none through the factorisation.
+    shares: Array = solve(gram, similar.T, assume_a="pos").T
+    return shares
+
+
+@jax.custom_vjp
+def inner_products(rows: Array) -> Array:
+    """`rows @ rows.T`, whose gradient is one product, (G + Gᵀ) rows, where JAX's own makes two.
+
+    Args:
+        rows: `(n, i)`.
+    """
+    return rows @ rows.T
+
+
+def _inner_forward(rows: Array) -> tuple[Array, Array]:
+    return rows @ rows.T, rows
+
+
+def _inner_backward(rows: Array, slope: Array) -> tuple[Array]:
+    return ((slope + slope.T) @ rows,)
+
+
+inner_products.defvjp(_inner_forward, _inner_backward)
+
+
+def _cosine(scores: Array, targets: Array, _is_item: Array) -> Array:
+    """1 − the cosine of each user's scores with the targets: blind to the scale of both."""
+    lengths = (scores**2).sum(axis=1) * (targets**2).sum(axis=1)
+    return 1 - (scores * targets).sum(axis=1) / jnp.sqrt(jnp.maximum(lengths, SHORTEST))
+
+
+def _multinomial(scores: Array, targets: Array, is_item: Array) -> Array:
+    """−Σ_i t_i log softmax(f)_i, the authors' code."""
+    logits = jnp.where(is_item, scores, -jnp.inf)
+    return -jnp.where(is_item, targets * jax.nn.log_softmax(logits), 0).sum(axis=1)
+
+
+def _bernoulli(scores: Array, targets: Array, is_item: Array) -> Array:
+    """−Σ_i t_i log σ(f)_i + (1 − t_i) log(1 − σ(f)_i), the paper's Eq. 3."""
+    likelihood = targets * jax.nn.log_sigmoid(scores) + (1 - targets) * jax.nn.log_sigmoid(-scores)
+    return -jnp.where(is_item, likelihood, 0).sum(axis=1)
+
+
+_LOSSES: Mapping[Loss, Callable[[Array, Array, Array], Array]] = {
+    "cosine": _cosine,
+    "multinomial": _multinomial,
+    "bernoulli": _bernoulli,
+}
+
+
+def reconstruction_loss(
+    scores: Array, targets: Array, weights: Array, is_item: Array, loss: Loss
+) -> Array:
+    """Weighted mean over users of how the scores fall short.
+
+    Args:
+        scores: `(b, i)`.
+        targets: `(b, i)`; likelihoods take their positive part.
+        weights: `(b,)` how much each counts.
+        is_item: `(i,)` bool; the others are padding.
+        loss: which.
+    """
+    wanted = targets if loss == "cosine" else jnp.clip(targets, 0, 1)
+    return _LOSSES[loss](scores, wanted, is_item) @ weights / weights.sum()
+
+
+def sparsity_penalty(support: Array, data_row_sum: Array) -> Array:
+    """The mean row sum of the support as a share of the data's."""
+    return support.sum(axis=1).mean() / data_row_sum
+
+
+class Products(NamedTuple):
+    """The inner products that the support takes part in.
+
+    Attributes:
+        cross: `(b, μ)` A, of the contexts with it.
+        inner: `(μ, μ)` N, of itself.
+        wanted: `(b, μ)` C, of the targets with it.
+    """
+
+    cross: Array
+    inner: Array
+    wanted: Array
+
+
+class Asked(NamedTuple):
+    """What is known of a batch.
+
+    Attributes:
+        context_squares: `(b,)` |x|².
+        target_squares: `(b,)` |t|².
+        weights: `(b,)` how much each user counts.
+        num_items: `()` d of the kernel.
+    """
+
+    context_squares: Array
+    target_squares: Array
+    weights: Array
+    num_items: Array
+
+
+def cosine_loss(products: Products, asked: Asked, reg: Array) -> Array:
+    """What `objective.reconstruction_loss` says of `objective.support_predictions`."""
+    inner, squares = products.inner, jnp.diagonal(products.inner)
+    gram = ridged_gram(inner, squares, reg, asked.num_items)
+    shares = support_shares(gram, products.cross, asked.context_squares, squares, asked.num_items)
+    lengths = ((shares @ inner) * shares).sum(axis=1) * asked.target_squares
+    dots = (shares * products.wanted).sum(axis=1)
+    losses = 1 - dots / jnp.sqrt(jnp.maximum(lengths, SHORTEST))
+    return losses @ asked.weights / asked.weights.sum()
+
+
+@partial(jax.jit)
+def loss_and_slopes(products: Products, asked: Asked, reg: Array) -> tuple[Array, Products]:
+    """The loss and its slope in each inner product; call it inside `jax.enable_x64(True)`.
+
+    |f|² is here a difference of products that nearly cancel, for which single precision is short.
+    """
+    return jax.value_and_grad(cosine_loss)(products, asked, reg)

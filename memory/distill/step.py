@@ -1,0 +1,103 @@
+"""One outer step of a distillation, compiled as a whole."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jax.sharding import Mesh
+
+from perennial.memory.distill.objective import (
+    reconstruction_loss,
+    sparsity_penalty,
+    support_predictions,
+)
+from perennial.memory.distill.parametrisation import PARAMETRISATIONS
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.mesh import batch_sharding
+
+
+class Users(NamedTuple):
+    """Real users on the device, and what they are distilled with.
+
+    Attributes:
+        rows: `(p, i)` float32 contexts; p is a multiple of the batch.
+        targets: `(p, i)` float32, see `perennial.memory.distill.targets`.
+        weights: `(p,)` float32, how much each counts in the outer loss.
+        is_item: `(i,)` bool; the other columns are padding.
+        num_items: `()` float32, d of the kernel.
+        row_sum: `()` float32, the mean row sum of the data.
+    """
+
+    rows: Array
+    targets: Array
+    weights: Array
+    is_item: Array
+    num_items: Array
+    row_sum: Array
+
+
+class State(NamedTuple):
+    """What changes from step to step; it stays on the device.
+
+    Attributes:
+        parameters: `(μ, i)` float32.
+        optimiser: of optax.
+        key: the next draws derive from it.
+    """
+
+    parameters: Array
+    optimiser: optax.OptState
+    key: Array
+
+
+def start_state(parameters: Array, settings: DistillSettings, key: Array) -> State:
+    """The state before the first step."""
+    optimiser = PARAMETRISATIONS[settings.method].optimiser(settings, parameters.shape)
+    return State(parameters, optimiser.init(parameters), key)
+
+
+@partial(jax.jit, static_argnames=("settings", "mesh"), donate_argnums=0)
+def outer_step(
+    state: State, users: Users, settings: DistillSettings, mesh: Mesh | None = None
+) -> tuple[State, Array]:
+    """Draw a batch of real users, and move the support down the outer loss.
+
+    Args:
+        state: is consumed.
+        users: whom to draw from.
+        settings: hashable, so that each setting compiles once.
+        mesh: devices that share the batch out; each has the support whole, and their gradients
+            are added up.
+
+    Returns:
+        The state after the step, and the loss before it, `()` float32 on the device.
+    """
+    method = PARAMETRISATIONS[settings.method]
+    batch_key, noise_key, next_key = jax.random.split(state.key, 3)
+    size = min(settings.batch_size, users.rows.shape[0])
+    drawn = jax.random.permutation(batch_key, users.rows.shape[0])[:size]
+    contexts, targets = users.rows[drawn], users.targets[drawn]
+    weights = users.weights[drawn]
+    if mesh is not None:
+        shared_out = batch_sharding(mesh, size)
+        contexts, targets, weights = jax.lax.with_sharding_constraint(  # type: ignore[no-untyped-call]
+            (contexts, targets, weights), shared_out
+        )
+    reg = jnp.asarray(settings.inner_reg, jnp.float32)
+
+    def outer_loss(parameters: Array) -> Array:
+        support = method.support(parameters, noise_key, settings)
+        scores = support_predictions(contexts, support, reg, users.num_items)
+        loss = reconstruction_loss(scores, targets, weights, users.is_item, settings.loss)
+        if settings.sparsity_weight > 0:
+            loss += settings.sparsity_weight * sparsity_penalty(support, users.row_sum)
+        return loss
+
+    loss, gradient = jax.value_and_grad(outer_loss)(state.parameters)
+    optimiser = method.optimiser(settings, state.parameters.shape)
+    change, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
+    moved = method.project(optax.apply_updates(state.parameters, change))
+    return State(moved, optimiser_state, next_key), loss

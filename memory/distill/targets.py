@@ -1,0 +1,132 @@
+"""What each user would like, predicted without that user: the targets a summary learns to give.
+
+A user's own row is what the outer loss of the paper asks for, and a support with as many degrees of
+freedom as rows learns to copy it: validation turns after some fifty steps. ∞-AE on all users
+predicts smoother rows, and its leave-one-out predictions hold no copy of the row itself. They have
+a closed form: with f the predictions of the fit on everybody and h the leverages, what H = ∂f/∂X
+has on its diagonal, the fit without u predicts (f_u − h_u X_u) / (1 − h_u) for u (Allen's PRESS;
+Rasmussen & Williams, Gaussian Processes for Machine Learning, Eq. 5.12).
+
+The kernel is projected on some of the users, the landmarks (the subset of regressors of Rasmussen &
+Williams, section 8.3.1; exact where all are landmarks): O(n m²) operations and O(n m) memory. The
+λ of a guide is so large that few directions of the kernel count.
+"""
+
+from functools import cached_property
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.sparse import csr_array
+
+from perennial.memory.distill.objective import NETWORK
+from perennial.models.base import TrainingRows
+from perennial.models.infinite_ae.kernel import kernel_diagonal, kernel_values
+from perennial.models.mesh import threads_for
+
+NUM_LANDMARKS = 1024
+"""m; as good as all of ML-1M's 6,040 users, see benchmarks/RESULTS.md."""
+
+_JITTER = 1e-9
+"""Of the mean diagonal; keeps the factorisation from failing on equal rows."""
+
+
+class Guide:
+    """Leave-one-out predictions of ∞-AE mixed with the users' own rows.
+
+    A replayed row stands for many users, and leaving it out would forget them all: it is predicted
+    by the fit with it.
+
+    Args:
+        rows: n rows over i items, their weights, and which are replayed.
+        reg: λ of ∞-AE.
+        share: of the predictions in the targets; the rest is the rows themselves.
+        num_items: d of the kernel.
+        seed: of the landmarks.
+    """
+
+    def __init__(
+        self, rows: TrainingRows, reg: float, share: float, num_items: int, seed: int
+    ) -> None:
+        self.rows = rows.interactions
+        self._share = share
+        if share == 0:
+            return
+        projected = _project(rows, reg, num_items, seed)
+        leverages = (projected**2).sum(axis=1)
+        roots = np.sqrt(rows.weights)
+        self._left = (projected / roots[:, None]).astype(np.float32)
+        # H = W^(−½) P Pᵀ W^(½), and f = H X.
+        self._scaled = (projected * roots[:, None]).astype(np.float32)
+        self._leverages = np.where(rows.replayed, 0, leverages).astype(np.float32)
+
+    @cached_property
+    def _right(self) -> NDArray[np.float32]:
+        """`(i, m)`, W^(½) P by item."""
+        return np.asarray(self.rows.T @ self._scaled)
+
+    @property
+    def scaled(self) -> NDArray[np.float32]:
+        """`(n, m)` Q, what `factors` combines; m is 0 where the targets are the rows."""
+        if self._share == 0:
+            return np.zeros((self.rows.shape[0], 0), dtype=np.float32)
+        return self._scaled
+
+    def factors(self, users: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The targets of some users as coefficients of rows, where they would not fit as numbers.
+
+        Args:
+            users: `(u,)` row numbers.
+
+        Returns:
+            `(u, m)` F and `(u,)` c: their targets are F Qᵀ X + c X_u.
+        """
+        if self._share == 0:
+            return np.zeros((len(users), 0), np.float32), np.ones(len(users), np.float32)
+        leverages = self._leverages[users]
+        size = self._share / (1 - leverages)
+        return self._left[users] * size[:, None], 1 - self._share - size * leverages
+
+    def targets(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The targets of some users.
+
+        Args:
+            users: `(u,)` row numbers.
+
+        Returns:
+            `(u, i)` float32.
+        """
+        own: NDArray[np.float32] = self.rows[users].toarray()
+        if self._share == 0:
+            return own
+        leverages = self._leverages[users, None]
+        predicted = (self._left[users] @ self._right.T - leverages * own) / (1 - leverages)
+        mixed: NDArray[np.float32] = self._share * predicted + (1 - self._share) * own
+        return mixed
+
+
+def _project(rows: TrainingRows, reg: float, num_items: int, seed: int) -> NDArray[np.float64]:
+    """P `(n, m)` with P Pᵀ = W^(½) K̃ W^(½) (W^(½) K̃ W^(½) + λ' I)⁻¹, K̃ the projected kernel."""
+    count = rows.num_rows
+    generator = np.random.default_rng(seed)
+    landmarks = np.sort(generator.permutation(count)[:NUM_LANDMARKS])
+    matrix = csr_array(rows.interactions, dtype=np.float64)
+    with jax.enable_x64(True):
+        squares = np.asarray((matrix**2).sum(axis=1)).ravel()
+        inner = (matrix @ matrix[landmarks].T).toarray()
+        kernel = np.array(kernel_values(inner, squares, squares[landmarks], num_items, NETWORK))
+        diagonal = np.asarray(kernel_diagonal(squares, num_items, NETWORK))
+    kernel[landmarks, np.arange(len(landmarks))] = diagonal[landmarks]
+    ridge = reg * diagonal.mean()
+    small = kernel[landmarks]
+    small[np.diag_indices_from(small)] += _JITTER * diagonal.mean()
+    # P = W^(½) K_nm (λ' K_mm + K_mn W K_nm)^(−½).
+    weighted = kernel * np.sqrt(rows.weights)[:, None]
+    with threads_for(count):
+        system = ridge * (small + small.T) / 2 + weighted.T @ weighted
+        factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
+        projected: NDArray[np.float64] = solve_triangular(
+            factor, weighted.T, lower=True, overwrite_b=True, check_finite=False
+        ).T
+    return projected

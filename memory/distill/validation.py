@@ -1,0 +1,213 @@
+"""Judging a support by what ∞-AE fitted on it ranks for the held-out interactions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.memory.distill.objective import inner_products, ridged_gram, support_shares
+from perennial.models.holdout import HoldOut, validation_score
+from perennial.models.mesh import round_up
+
+_BLOCK_CELLS = 2**23
+"""Scores at a time."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The support that validated best so far.
+
+    Attributes:
+        support: `(μ, i)` as it is stored, padding included; sparse where a catalogue is large.
+        step: after how many steps.
+        validation: HR@100 in per cent; NaN if nobody could be judged.
+        reg: λ by validation.
+        loss: outer loss before the step; NaN at the start.
+    """
+
+    support: NDArray[np.float32] | csr_array
+    step: int
+    validation: float
+    reg: float
+    loss: float
+
+
+@dataclass
+class Judge:
+    """HR@100 on a hold-out, with λ chosen again each time.
+
+    Attributes:
+        held: who is judged, on what; columns as in the supports, without padding.
+        num_items: d of the kernel.
+        regs: the grid of λ.
+        tie_seed: of the order of equal scores.
+    """
+
+    held: HoldOut
+    num_items: int
+    regs: tuple[float, ...]
+    tie_seed: int
+    _best: int | None = field(default=None, init=False)
+
+    def judge(self, support: Array | csr_array) -> tuple[float, float]:
+        """The best HR@100 over the grid, in per cent, and its λ.
+
+        From the λ that was best the last time, at first the middle of the grid, it goes on in both
+        directions as long as that helps: λ moves slowly, and each costs as much as a step.
+
+        Args:
+            support: `(μ, i)` as it would be stored, `i` at least the hold-out's columns; exactly
+                these where it is sparse.
+
+        Returns:
+            NaN and the middle of the grid if nobody is judged.
+        """
+        if len(self.held.users) == 0:
+            return float("nan"), self.regs[len(self.regs) // 2]
+        if self._best is None:
+            self._best = len(self.regs) // 2
+        met: _Met
+        if isinstance(support, csr_array):
+            met = _SparseMet.of(support, self.held.contexts, self.num_items)
+        else:
+            met = _DenseMet.of(support, self.held.contexts, self.num_items)
+        scores = {self._best: self._score(met, self._best)}
+        for direction in (-1, 1):
+            place = self._best + direction
+            while 0 <= place < len(self.regs):
+                scores[place] = self._score(met, place)
+                if scores[place] <= scores[place - direction]:
+                    break
+                place += direction
+        self._best = max(scores, key=lambda place: scores[place])
+        return scores[self._best], self.regs[self._best]
+
+    def _score(self, met: "_Met", place: int) -> float:
+        blocks = met.score_blocks(self.regs[place])
+        return validation_score(blocks, self.held, "HR", k=100, tie_seed=self.tie_seed)
+
+
+class _Met(Protocol):
+    """What a support and the contexts have in common, which every λ goes on from."""
+
+    def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
+        """Scores of all contexts; a block may be overwritten by the next."""
+        ...
+
+
+@dataclass(frozen=True)
+class _DenseMet:
+    """A support on the device, and contexts made dense block by block.
+
+    Attributes:
+        support: `(μ, i)`.
+        inner: `(μ, μ)` inner products of the support with itself.
+        blocks: for each block of contexts `(b, μ)` inner products with the support, `(b,)` |x|².
+        shape: of the contexts; the blocks have padding.
+        num_items: d of the kernel.
+    """
+
+    support: Array
+    inner: Array
+    blocks: tuple[tuple[Array, Array], ...]
+    shape: tuple[int, int]
+    num_items: int
+
+    @classmethod
+    def of(cls, support: Array, contexts: csr_array, num_items: int) -> "_DenseMet":
+        """Take the inner products."""
+        count, width = contexts.shape
+        # Few sizes, so that few are compiled.
+        size = min(round_up(count, 256), max(1, _BLOCK_CELLS // support.shape[1]))
+        blocks = []
+        for start in range(0, count, size):
+            rows = contexts[start : start + size].toarray()
+            block = np.zeros((size, support.shape[1]), dtype=np.float32)
+            block[: len(rows), :width] = rows
+            blocks.append(_meet_block(jnp.asarray(block), support))
+        return cls(support, inner_products(support), tuple(blocks), contexts.shape, num_items)
+
+    def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
+        """As `_Met` has it."""
+        left, width = self.shape
+        for cross, squares in self.blocks:
+            shares = _shares(cross, self.inner, squares, reg, float(self.num_items))
+            scores = np.asarray(_scores(shares, self.support))[:left, :width]
+            left -= len(scores)
+            yield scores
+
+
+@dataclass(frozen=True)
+class _SparseMet:
+    """A sparse support, whose scores are 0 where it has no entry, and all contexts.
+
+    Attributes:
+        cross: `(n, μ)` inner products of the contexts with the support.
+        inner: `(μ, μ)` of the support with itself.
+        squares: `(n,)` |x|² of the contexts.
+        columns: `(c,)` where the support has entries.
+        values: `(μ, c)` the support there.
+        shape: of the contexts.
+        num_items: d of the kernel.
+    """
+
+    cross: NDArray[np.float32]
+    inner: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    columns: NDArray[np.integer[Any]]
+    values: NDArray[np.float32]
+    shape: tuple[int, int]
+    num_items: int
+
+    @classmethod
+    def of(cls, support: csr_array, contexts: csr_array, num_items: int) -> "_SparseMet":
+        """Take the inner products."""
+        columns = np.unique(support.indices)
+        return cls(
+            cross=(contexts @ support.T).toarray(),
+            inner=(support @ support.T).toarray(),
+            squares=np.asarray((contexts**2).sum(axis=1)).ravel(),
+            columns=columns,
+            values=support[:, columns].toarray(),
+            shape=contexts.shape,
+            num_items=num_items,
+        )
+
+    def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
+        """As `_Met` has it."""
+        shares = np.asarray(
+            _shares(self.cross, self.inner, self.squares, reg, float(self.num_items))
+        )
+        count, width = self.shape
+        size = max(1, _BLOCK_CELLS // width)
+        # One array for all blocks: making its zeros anew costs as much as the scores.
+        scores = np.zeros((size, width), dtype=np.float32)
+        for start in range(0, count, size):
+            part = shares[start : start + size]
+            scores[: len(part), self.columns] = part @ self.values
+            yield scores[: len(part)]
+
+
+@jax.jit
+def _meet_block(contexts: Array, support: Array) -> tuple[Array, Array]:
+    return contexts @ support.T, (contexts**2).sum(axis=1)
+
+
+@jax.jit
+def _scores(shares: Array, support: Array) -> Array:
+    return shares @ support
+
+
+@jax.jit
+def _shares(
+    cross: Array, inner: Array, context_squares: Array, reg: float, num_items: float
+) -> Array:
+    squares, width = jnp.diagonal(inner), jnp.asarray(num_items)
+    gram = ridged_gram(inner, squares, jnp.asarray(reg), width)
+    return support_shares(gram, cross, context_squares, squares, width)

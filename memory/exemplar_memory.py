@@ -1,0 +1,251 @@
+"""ADER's memory: rows of real users herded after each period, and the model that saw them last.
+
+Mi, Lin & Faltings, RecSys 2020. A row is a user in a period, its group the item of the user's last
+event in it (design note 6): the original's rows are session prefixes grouped by their label.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from perennial.memory.base import Say, say_nothing
+from perennial.memory.sampled_memory import widen
+from perennial.models.base import FittedModel, Teacher, TrainingRows
+from perennial.storage.errors import UserError
+from perennial.stream.history import History
+from perennial.stream.seeds import derive_seed
+
+_CHUNK = 1024
+"""Rows whose similarities are asked for at a time, in whole groups."""
+
+Similarity = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+"""Numbers of rows `(n,)` -> `(n, n)` inner products of their representations of length 1."""
+
+
+def herd(gram: NDArray[np.float64], quota: int) -> NDArray[np.int64]:
+    """Choose rows whose mean stays close to the mean of all.
+
+    With representations D of length 1 and mean μ: w = μ; again and again j = argmax ⟨w, D_j⟩, which
+    is kept if it is new, and w += μ − D_j; until the quota is met, or after 1.1 × quota turns.
+    Only inner products are needed, so a kernel's features will do (kernel herding).
+
+    Args:
+        gram: `(n, n)` ⟨D_i, D_j⟩.
+        quota: how many, ≤ n.
+
+    Returns:
+        `(≤ quota,)` row numbers in the order they were chosen.
+    """
+    toward_mean = gram.mean(axis=1)
+    attraction = toward_mean.copy()
+    chosen: list[int] = []
+    for _ in range(math.ceil(1.1 * quota)):
+        if len(chosen) == quota:
+            break
+        best = int(np.argmax(attraction))
+        if best not in chosen:
+            chosen.append(best)
+        attraction += toward_mean - gram[best]
+    return np.array(chosen, dtype=np.int64)
+
+
+def draw_quotas(
+    counts: NDArray[np.int64], budget: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Share a budget among groups: one multinomial draw by size, at most what each group has.
+
+    Args:
+        counts: `(g,)` > 0, candidates of each group.
+        budget: M, ≥ 1.
+        generator: draws.
+
+    Returns:
+        `(g,)`; the sum is at most M, and less where a group is drawn more often than it has rows.
+    """
+    drawn = generator.multinomial(budget, counts / counts.sum())
+    quotas: NDArray[np.int64] = np.minimum(drawn, counts).astype(np.int64)
+    return quotas
+
+
+def herd_groups(
+    groups: NDArray[np.int64], budget: int, similarity: Similarity, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Choose exemplars among candidates, group by group.
+
+    Args:
+        groups: `(n,)` the group of each candidate.
+        budget: M.
+        similarity: of candidates by number.
+        generator: draws the quotas.
+
+    Returns:
+        `(≤ budget,)` numbers of candidates, ascending.
+    """
+    if not len(groups):
+        return np.zeros(0, dtype=np.int64)
+    _, group_of, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    quotas = draw_quotas(counts.astype(np.int64), budget, generator)
+    order = np.argsort(group_of, kind="stable")
+    members = np.split(order, np.cumsum(counts)[:-1])
+    chosen = [np.zeros(0, dtype=np.int64)]
+    for first, last in _chunks(counts):
+        wanted = [place for place in range(first, last) if quotas[place]]
+        chosen.extend(members[place] for place in wanted if counts[place] == 1)
+        herds = [place for place in wanted if counts[place] > 1]
+        if not herds:
+            continue
+        gram = similarity(np.concatenate([members[place] for place in herds]))
+        start = 0
+        for place in herds:
+            stop = start + int(counts[place])
+            kept = herd(gram[start:stop, start:stop], int(quotas[place]))
+            chosen.append(members[place][kept])
+            start = stop
+    return np.sort(np.concatenate(chosen))
+
+
+def _chunks(counts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of groups with at most `_CHUNK` rows together; a larger group is one of its own."""
+    first, rows = 0, 0
+    for place, count in enumerate(counts.tolist()):
+        if rows and rows + count > _CHUNK:
+            yield first, place
+            first, rows = place, 0
+        rows += count
+    yield first, len(counts)
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """Rows that were chosen.
+
+    Attributes:
+        rows: `(n, num_items)` float32 binary.
+        groups: `(n,)` int64, the item of the last event of each.
+        periods: `(n,)` int32, whence each comes.
+    """
+
+    rows: csr_array
+    groups: NDArray[np.int64]
+    periods: NDArray[np.int32]
+
+    @classmethod
+    def none(cls) -> "Exemplars":
+        """Before the first period."""
+        empty = csr_array((0, 0), dtype=np.float32)
+        return cls(empty, np.zeros(0, np.int64), np.zeros(0, np.int32))
+
+    def take(self, chosen: NDArray[np.int64]) -> "Exemplars":
+        """Only the rows of these numbers."""
+        return Exemplars(self.rows[chosen], self.groups[chosen], self.periods[chosen])
+
+
+@dataclass(frozen=True)
+class ExemplarMemory:
+    """Exemplars carried over the periods.
+
+    Attributes:
+        budget: M, the most rows that are kept.
+        exemplars: chosen after the last period that was learnt, among its rows and those before.
+        teacher: the model fitted at that period; `None` before the first, and where the memory was
+            read back.
+    """
+
+    budget: int
+    exemplars: Exemplars = dataclasses.field(default_factory=Exemplars.none)
+    teacher: FittedModel | None = None
+
+    def replay_rows(self, num_items: int) -> TrainingRows | None:
+        """The exemplars with their teacher, each of weight 1."""
+        kept = self.exemplars
+        if not len(kept.groups) or self.teacher is None:
+            return None
+        return TrainingRows(
+            interactions=widen(kept.rows, num_items),
+            weights=np.ones(len(kept.groups)),
+            replayed=np.ones(len(kept.groups), dtype=np.bool_),
+            last_period=kept.periods,
+            teacher=self.teacher,
+        )
+
+    def learn(
+        self,
+        history: History,
+        model: FittedModel,
+        seed: int,
+        say: Say = say_nothing,
+        *,
+        shared_seed: int | None = None,
+    ) -> "ExemplarMemory":
+        """Herd among the users of the period and the exemplars so far; each model has its own.
+
+        Raises:
+            UserError: the model cannot say how alike rows are.
+        """
+        if not isinstance(model, Teacher):
+            raise UserError(
+                "strategy 'ader' needs a model that can be asked how alike users are; "
+                "choose infinite-ae or mvae"
+            )
+        say(f"herding exemplars of period {history.period}")
+        candidates = self._candidates(history)
+        chosen = herd_groups(
+            candidates.groups,
+            self.budget,
+            lambda numbers: model.similarity(candidates.rows[numbers]),
+            np.random.default_rng(derive_seed(seed, history.period, "exemplars")),
+        )
+        return dataclasses.replace(self, exemplars=candidates.take(chosen), teacher=model)
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """The exemplars."""
+        rows = self.exemplars.rows
+        return {
+            "offsets": rows.indptr.astype(np.int32),
+            "items": rows.indices.astype(np.int32),
+            "shape": np.array(rows.shape, dtype=np.int32),
+            "groups": self.exemplars.groups,
+            "periods": self.exemplars.periods,
+        }
+
+    def restored(self, arrays: Mapping[str, NDArray[Any]]) -> "ExemplarMemory":
+        """The exemplars again.
+
+        Raises:
+            UserError: the arrays are damaged.
+        """
+        try:
+            items = np.asarray(arrays["items"], dtype=np.int32)
+            num_rows, num_items = (int(side) for side in arrays["shape"])
+            rows = csr_array(
+                (np.ones(len(items), np.float32), items, np.asarray(arrays["offsets"], np.int32)),
+                shape=(num_rows, num_items),
+            )
+            rows.check_format(full_check=True)
+            groups = np.asarray(arrays["groups"], dtype=np.int64)
+            periods = np.asarray(arrays["periods"], dtype=np.int32)
+            if not len(groups) == len(periods) == num_rows <= self.budget:
+                raise ValueError("there is not one group and period for each row")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the stored exemplars are damaged ({error}); replay with --fresh"
+            ) from None
+        return ExemplarMemory(self.budget, Exemplars(rows, groups, periods))
+
+    def _candidates(self, history: History) -> Exemplars:
+        """The rows of the period, then the exemplars before."""
+        new, old = history.rows(first=history.period), self.exemplars
+        stacked = vstack(
+            [new.interactions, widen(old.rows, new.interactions.shape[1])], format="csr"
+        )
+        return Exemplars(
+            rows=csr_array(stacked, dtype=np.float32),
+            groups=np.concatenate([history.last_items().astype(np.int64), old.groups]),
+            periods=np.concatenate([new.last_period, old.periods]),
+        )

@@ -1,0 +1,1 @@
+"""∞-AE: kernel, solvers, exact and Nyström fits."""

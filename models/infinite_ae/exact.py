@@ -1,0 +1,210 @@
+"""A solved ∞-AE: scores of any context, and of the training rows while λ is chosen."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.base import Json, TrainingRows
+from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
+from perennial.models.infinite_ae.gram import (
+    TILE,
+    TileKernel,
+    cross_kernel,
+    gram_below,
+    normalised_gram,
+)
+from perennial.models.infinite_ae.kernel import KernelSettings
+from perennial.models.infinite_ae.mesh_rows import MeshRows
+from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
+from perennial.models.infinite_ae.storage import describe_rows, rows_to_arrays
+from perennial.models.mesh import device_mesh
+from perennial.models.scoring import score_in_parts, score_rows
+from perennial.models.solver import DeviceFactor, DeviceSystem, Factor, KernelSystem, make_system
+
+
+@dataclass(frozen=True)
+class FittedInfiniteAE:
+    """A solved ∞-AE.
+
+    Attributes:
+        settings: of the recipe.
+        kernel: Θ for the d of the rows.
+        rows: X.
+        pieces: X in tiles.
+        weights: `(n,)` W.
+        factor: of K + λ'W⁻¹.
+        report: λ, what validation said, which rows were used.
+        replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
+        placed: X on the devices where there are some beside a CPU; the factor is then a device's.
+    """
+
+    settings: Mapping[str, Json]
+    kernel: TileKernel
+    rows: RowBlock
+    pieces: list[RowBlock]
+    weights: NDArray[np.float64]
+    factor: Factor
+    report: Mapping[str, Json]
+    replayed: NDArray[np.bool_] | None = None
+    placed: MeshRows | None = None
+
+    @property
+    def num_items(self) -> int:
+        """d, on which Θ depends."""
+        return int(self.rows.rows.shape[1])
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """f(x) for each context row x, the cheaper way round.
+
+        (K(x, X)(K + λ'W⁻¹)⁻¹) X costs 2n² operations a context and needs no dense α; α itself costs
+        2n²d once and 2nd a context, and is taken only where it pays and is no larger than K.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if self.placed is not None:
+            score = partial(self._score_on_devices, self.placed)
+        else:
+            score = partial(self._score_here, self._solution(contexts.shape[0]))
+        yield from score_in_parts(contexts, self.num_items, block_rows, score)
+
+    def _solution(self, num_contexts: int) -> NDArray[np.float32] | None:
+        """α `(n, d)`, where it pays for so many contexts."""
+        n, m, d = len(self.rows), num_contexts, self.num_items
+        if d > n or n * d + m * d >= n * m:
+            return None
+        dense = self.rows.rows.T.toarray().astype(self.kernel.dtype, copy=False)
+        solution: NDArray[np.float32] = self.factor.solve(dense).T.astype(np.float32, copy=False)
+        return solution
+
+    def _score_here(
+        self, solution: NDArray[np.float32] | None, contexts: csr_array
+    ) -> NDArray[np.float32]:
+        """f(x) on the host."""
+        asked = split_rows(contexts, self.rows.head_items)
+        similarity = cross_kernel(asked, self.pieces, self.kernel)
+        if solution is None:
+            return self.rows.combine(self.factor.solve(similarity))
+        scores: NDArray[np.float32] = similarity.astype(np.float32, copy=False) @ solution
+        return scores
+
+    def _score_on_devices(self, placed: MeshRows, contexts: csr_array) -> NDArray[np.float32]:
+        """f(x) on the devices, which share the contexts out."""
+        assert isinstance(self.factor, DeviceFactor)  # noqa: S101
+        coefficients = self.factor.solve_shared_out(placed.cross(contexts))
+        return placed.combine(coefficients)[: contexts.shape[0]]
+
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """The normalised kernel of rows with themselves, see `perennial.models.base.Teacher`."""
+        return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
+
+    def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
+        """What each row adds to f(x), see `perennial.models.infinite_ae.explanations.Explains`."""
+        theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
+        (coefficients,) = self.factor.solve(theta)
+        added = weigh(coefficients, self.rows.rows, items)
+        return Explanation(added, similarity, self.rows.rows, self.replayed)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The rows, their weights and λ: the factor is made again from them."""
+        arrays = {**rows_to_arrays(self.rows.rows), "weights": self.weights}
+        return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
+
+
+@dataclass(frozen=True)
+class ExactSystem:
+    """Rows with their kernel matrix, ready to be solved for any λ; one solution is valid at a time.
+
+    Attributes:
+        settings: of the recipe.
+        kernel: Θ for the d of the rows.
+        rows: X, with its weights.
+        lying: X where it is computed with: split into head and tail, or on devices.
+        system: K.
+    """
+
+    settings: Mapping[str, Json]
+    kernel: TileKernel
+    rows: TrainingRows
+    lying: RowBlock | MeshRows
+    system: KernelSystem
+
+    @classmethod
+    def of(
+        cls,
+        rows: TrainingRows,
+        settings: Mapping[str, Json],
+        kernel: TileKernel,
+        on_devices: KernelSettings | None,
+    ) -> "ExactSystem":
+        """Compute the kernel matrix.
+
+        Args:
+            rows: X and W, without a teacher.
+            settings: of the recipe.
+            kernel: Θ for the d of the rows.
+            on_devices: the same for the devices that `device_mesh` names, if any;
+                `None` computes on the host all the same.
+        """
+        mesh = device_mesh()
+        if mesh is not None and on_devices is not None:
+            placed = MeshRows.place(rows.interactions, mesh, on_devices, kernel.dtype)
+            shared_out = DeviceSystem(placed.gram(), placed.diagonal(), rows.weights)
+            return cls(settings, kernel, rows, placed, shared_out)
+        split = _split(rows.interactions)
+        system = make_system(gram_below(split, kernel), kernel.diagonal(split), rows.weights)
+        return cls(settings, kernel, rows, split, system)
+
+    def solve(self, reg: float, report: Mapping[str, Json]) -> FittedInfiniteAE:
+        """Factorise for one λ.
+
+        Raises:
+            UserError: the matrix is singular.
+        """
+        placed = self.lying if isinstance(self.lying, MeshRows) else None
+        # What is asked for one context at a time is told on the host.
+        split = self.lying if isinstance(self.lying, RowBlock) else _split(self.rows.interactions)
+        return FittedInfiniteAE(
+            settings=self.settings,
+            kernel=self.kernel,
+            rows=split,
+            pieces=list(split.pieces(TILE)),
+            weights=self.rows.weights,
+            factor=self.system.factorise(reg),
+            report=report,
+            replayed=self.rows.replayed,
+            placed=placed,
+        )
+
+    def training_scores(self, reg: float, first: int) -> Iterator[NDArray[np.float32]]:
+        """Score training rows as contexts, without a product with K.
+
+        K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
+
+        Args:
+            reg: λ.
+            first: score this row and those after it.
+
+        Yields:
+            `(≤ score_rows(num_items), num_items)`.
+        """
+        ridge = self.system.ridge(reg)
+        start = first
+        for inverse in self.system.inverse_rows(reg, first, score_rows(self.rows.num_items)):
+            stop = start + len(inverse)
+            scores = self.lying.combine(inverse)
+            scores *= (-ridge / self.rows.weights[start:stop, None]).astype(np.float32)
+            own = self.rows.interactions[start:stop].tocoo()
+            scores[own.row, own.col] += own.data
+            start = stop
+            yield scores
+
+
+def _split(interactions: csr_array) -> RowBlock:
+    """Rows whose head is the items that most of them have."""
+    return split_rows(interactions, popular_items(interactions))

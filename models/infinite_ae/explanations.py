@@ -1,0 +1,87 @@
+"""What each training row adds to a score: a model that is linear in its rows can tell exactly."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.base import FittedModel
+from perennial.models.infinite_ae.gram import TileKernel, cross_kernel
+from perennial.models.infinite_ae.row_blocks import RowBlock, split_rows
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Scores taken apart, row by row.
+
+    Attributes:
+        contributions: `(items asked about, n)` float64; a row of it sums to the item's score.
+        similarity: `(n,)` float64, the normalised kernel of each training row with the context.
+        rows: `(n, num_items)`, what the model was fitted on.
+        replayed: `(n,)` bool, which of them come from a memory; `None` where that is not known.
+    """
+
+    contributions: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+    rows: csr_array
+    replayed: NDArray[np.bool_] | None
+
+
+@runtime_checkable
+class Explains(FittedModel, Protocol):
+    """A model whose scores are sums over its training rows."""
+
+    def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
+        """Take the scores of some items apart.
+
+        Args:
+            context: `(1, num_items)` float32.
+            items: `(m,)` indices below `num_items`.
+        """
+        ...
+
+
+def compare(
+    context: csr_array, rows: RowBlock, pieces: list[RowBlock], kernel: TileKernel
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The kernel of one context with the training rows.
+
+    Args:
+        context: `(1, num_items)`.
+        rows: the training rows.
+        pieces: the same in tiles.
+        kernel: how Θ is computed.
+
+    Returns:
+        `(1, n)` Θ, and `(n,)` Θ(x, x') / √(Θ(x, x) Θ(x', x')).
+
+    Raises:
+        ValueError: more contexts than one, or of another width.
+    """
+    if context.shape != (1, rows.rows.shape[1]):
+        raise ValueError(f"a context of shape {context.shape}, rows of {rows.rows.shape[1]} items")
+    asked = split_rows(context, rows.head_items)
+    theta = cross_kernel(asked, pieces, kernel)
+    lengths = kernel.diagonal(rows).astype(np.float64) * float(kernel.diagonal(asked)[0])
+    return theta, theta[0].astype(np.float64) / np.sqrt(lengths)
+
+
+def weigh(
+    coefficients: NDArray[Any], targets: csr_array | NDArray[Any], items: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """What rows add to items.
+
+    Args:
+        coefficients: `(n,)` c.
+        targets: `(n, any width)` X, what the rows are fitted to.
+        items: `(m,)` columns of it.
+
+    Returns:
+        `(m, n)` float64, c_j · X_ji.
+    """
+    chosen = targets[:, items]
+    dense = chosen if isinstance(chosen, np.ndarray) else chosen.toarray()
+    weighed: NDArray[np.float64] = dense.T.astype(np.float64) * coefficients.astype(np.float64)
+    return weighed

@@ -1,0 +1,171 @@
+"""A solved ∞-AE on centres: scores of any context, and what each row adds to them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.sparse import csr_array
+
+from perennial.models.base import Json, TrainingRows
+from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
+from perennial.models.infinite_ae.gram import TileKernel, cross_kernel, normalised_gram
+from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, blocks_of, take_centres
+from perennial.models.infinite_ae.storage import describe_rows, rows_to_arrays
+from perennial.models.mesh import threads_for
+from perennial.models.scoring import score_in_parts
+
+
+@dataclass(frozen=True)
+class FittedNystromAE:
+    """A solved ∞-AE on centres; see `perennial.models.infinite_ae.nystrom` for the names.
+
+    Attributes:
+        system: that was solved.
+        factor: `(m, m)` of A + λ'I, from `NormalEquations.factorise`.
+        report: λ, what validation said, which rows were used.
+        replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
+    """
+
+    system: "NystromSystem"
+    factor: NDArray[np.float64]
+    report: Mapping[str, Json]
+    replayed: NDArray[np.bool_] | None = None
+
+    @property
+    def num_items(self) -> int:
+        """d, on which Θ depends."""
+        return self.system.rows.num_items
+
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """`(m,)` which rows are the centres."""
+        return self.system.chosen
+
+    @property
+    def equations(self) -> NormalEquations:
+        """A and B."""
+        return self.system.equations
+
+    @property
+    def centres(self) -> Centres:
+        """C."""
+        return self.equations.centres
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, which needs no dense γ beside B.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        return score_in_parts(contexts, self.num_items, block_rows, self._score)
+
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """The normalised kernel of rows with themselves, see `perennial.models.base.Teacher`."""
+        return normalised_gram(self.centres.split(rows), self.centres.kernel)
+
+    def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
+        """What each row adds to f(x), see `perennial.models.infinite_ae.explanations.Explains`.
+
+        f(x) = Σ_i c_i x_i over all n rows, not the centres alone: c_i = w_i K(x_i, C) v with
+        v = L⁻ᵀ (A + λ'I)⁻¹ φ(x). It takes O(n m) operations, a pass over the rows.
+        """
+        if context.shape != (1, self.num_items):
+            raise ValueError(f"a context of shape {context.shape}, rows of {self.num_items} items")
+        centres, matrix = self.centres, self.system.rows.interactions
+        (solved,) = self._solve(context)
+        on_kernel = centres.weigh(solved)
+        coefficients = np.empty(matrix.shape[0])
+        similarity = np.empty(matrix.shape[0])
+        for start, block in blocks_of(matrix, centres):
+            part = slice(start, start + len(block))
+            coefficients[part] = cross_kernel(block, centres.pieces, centres.kernel) @ on_kernel
+            _, similarity[part] = compare(context, block, [block], centres.kernel)
+        coefficients *= self.system.rows.weights
+        added = weigh(coefficients, matrix, items)
+        return Explanation(added, similarity, matrix, self.replayed)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The rows, their weights, which are centres, and λ: A and B are summed again from them."""
+        rows, settings = self.system.rows, self.system.settings
+        arrays = {
+            **rows_to_arrays(rows.interactions),
+            "weights": rows.weights,
+            "centres": self.chosen,
+        }
+        return arrays, describe_rows(self.num_items, settings, self.report, self.replayed)
+
+    def _score(self, contexts: csr_array) -> NDArray[np.float32]:
+        """`(b, num_items)` f(x)."""
+        right = self.equations.right
+        solved = self._solve(contexts).astype(right.dtype, copy=False)
+        scores: NDArray[np.float32] = (solved @ right.T).astype(np.float32, copy=False)
+        return scores
+
+    def _solve(self, contexts: csr_array) -> NDArray[np.float64]:
+        """`(b, m)` (A + λ'I)⁻¹ φ(x) of some contexts."""
+        features = self.centres.features(self.centres.split(contexts))
+        if features.size == 0:
+            return features
+        with threads_for(len(self.factor)):
+            solution, _ = lapack.dpotrs(self.factor, features.T, lower=1, overwrite_b=1)
+        solved: NDArray[np.float64] = solution.T
+        return solved
+
+
+@dataclass(frozen=True)
+class NystromSystem:
+    """Rows after the one pass that their centres need, ready to be solved for any λ.
+
+    Attributes:
+        settings: of the recipe.
+        rows: X, with its weights.
+        chosen: `(m,)` which of them are the centres.
+        equations: A and B.
+    """
+
+    settings: Mapping[str, Json]
+    rows: TrainingRows
+    chosen: NDArray[np.int64]
+    equations: NormalEquations
+
+    @classmethod
+    def of(
+        cls,
+        rows: TrainingRows,
+        chosen: NDArray[np.int64],
+        settings: Mapping[str, Json],
+        kernel: TileKernel,
+        jitter: float,
+        dtype: np.dtype[Any],
+        progress: Callable[[str], None],
+    ) -> "NystromSystem":
+        """Make the pass.
+
+        Args:
+            rows: X and W, without a teacher.
+            chosen: `(m,)` which of them are the centres.
+            settings: of the recipe.
+            kernel: Θ for the d of the rows, in float64.
+            jitter: see `Centres.of`.
+            dtype: of B.
+            progress: called with a few words as the rows go by.
+
+        Raises:
+            UserError: the kernel matrix of the centres is singular.
+        """
+        matrix = rows.interactions
+        centres = take_centres(matrix, chosen, kernel, jitter)
+        equations = NormalEquations.of(centres, matrix, rows.weights, dtype, progress)
+        return cls(settings, rows, chosen, equations)
+
+    def solve(self, reg: float, report: Mapping[str, Json]) -> FittedNystromAE:
+        """Factorise for one λ; the models share all but their factor."""
+        return FittedNystromAE(
+            system=self,
+            factor=self.equations.factorise(reg),
+            report={**report, "centres": len(self.chosen)},
+            replayed=self.rows.replayed,
+        )

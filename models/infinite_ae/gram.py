@@ -1,0 +1,197 @@
+"""Kernel matrices of sparse rows, tile by tile: half of a symmetric one, and nothing else dense."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.models.infinite_ae.kernel import KernelSettings, kernel_diagonal, kernel_values
+from perennial.models.infinite_ae.row_blocks import RowBlock
+from perennial.models.infinite_ae.stax_kernel import stax_values
+from perennial.models.mesh import one_thread
+from perennial.storage.parallel import run_all
+
+Backend = Literal["closed-form", "neural-tangents"]
+"""Who computes Θ."""
+
+TILE = 1024
+"""Rows and columns of a tile. One shape, so that the kernel is compiled once whatever the sizes."""
+
+
+SHORT = 16
+"""Rows of the other compiled shape: someone who asks alone would wait for a whole tile."""
+
+
+class TileKernel(Protocol):
+    """Θ between blocks of at most `TILE` rows."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
+        ...
+
+    def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
+        """`(l, r)` Θ of each pair; both blocks have the same head."""
+        ...
+
+    def diagonal(self, block: RowBlock) -> NDArray[Any]:
+        """`(n,)` Θ of each row with itself, exact."""
+        ...
+
+
+@dataclass(frozen=True)
+class ClosedFormKernel:
+    """Our closed form on sparse inner products.
+
+    Attributes:
+        settings: the network.
+        num_items: d.
+        dtype: float32 or float64.
+    """
+
+    settings: KernelSettings
+    num_items: int
+    dtype: np.dtype[Any]
+
+    def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
+        """`(l, r)` from the inner products; edge tiles are padded to a compiled shape."""
+        rows, columns = len(left), len(right)
+        # Elementwise, so both shapes give the same values to the bit.
+        height = SHORT if rows <= SHORT else TILE
+        inner = left.inner(right).astype(self.dtype, copy=False)
+        left_squares, right_squares = left.squares, right.squares
+        if (rows, columns) != (height, TILE):
+            inner = np.pad(inner, ((0, height - rows), (0, TILE - columns)))
+            left_squares = np.pad(left_squares, (0, height - rows))
+            right_squares = np.pad(right_squares, (0, TILE - columns))
+        with jax.enable_x64(self.dtype == np.float64):
+            theta = kernel_values(
+                inner,
+                left_squares.astype(self.dtype),
+                right_squares.astype(self.dtype),
+                self.dtype.type(max(1, self.num_items)),
+                self.settings,
+            )
+            values: NDArray[Any] = np.asarray(theta)[:rows, :columns]
+            return values
+
+    def diagonal(self, block: RowBlock) -> NDArray[Any]:
+        """`(n,)` 2 Σ₀ + 0.01 and its like at other depths."""
+        squares = np.zeros(-(-len(block) // TILE) * TILE, dtype=self.dtype)
+        squares[: len(block)] = block.squares
+        with jax.enable_x64(self.dtype == np.float64):
+            num_items = self.dtype.type(max(1, self.num_items))
+            theta: NDArray[Any] = np.asarray(kernel_diagonal(squares, num_items, self.settings))
+            return theta[: len(block)]
+
+
+@dataclass(frozen=True)
+class StaxTileKernel:
+    """neural-tangents on rows made dense tile by tile.
+
+    Attributes:
+        settings: the network.
+        dtype: float32 or float64.
+    """
+
+    settings: KernelSettings
+    dtype: np.dtype[Any]
+
+    def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
+        """`(l, r)` from `neural_tangents.stax`."""
+        return stax_values(self._dense(left), self._dense(right), self.settings)
+
+    def diagonal(self, block: RowBlock) -> NDArray[Any]:
+        """`(n,)` from tiles of rows with themselves, which stax knows to be the same rows."""
+        theta = np.zeros(len(block), dtype=self.dtype)
+        for number, piece in enumerate(block.pieces(TILE)):
+            values = stax_values(self._dense(piece), None, self.settings)
+            theta[number * TILE : number * TILE + len(piece)] = np.diagonal(values)
+        return theta
+
+    def _dense(self, block: RowBlock) -> NDArray[Any]:
+        dense: NDArray[Any] = block.rows.toarray().astype(self.dtype, copy=False)
+        return dense
+
+
+def make_tile_kernel(
+    backend: Backend, settings: KernelSettings, num_items: int, dtype: np.dtype[Any]
+) -> TileKernel:
+    """The kernel that a recipe's `backend` names."""
+    if backend == "neural-tangents":
+        return StaxTileKernel(settings, dtype)
+    return ClosedFormKernel(settings, num_items, dtype)
+
+
+def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
+    """Write Θ of rows with themselves below the diagonal of a matrix.
+
+    Args:
+        rows: the rows.
+        kernel: how Θ is computed.
+        out: `(n, n)` in C order; what lies below its diagonal is Θ afterwards, what lies on or
+            above it is undefined: half the products suffice.
+    """
+    blocks = list(rows.pieces(TILE))
+
+    def fill(left: int, right: int) -> None:
+        target = out[left * TILE : (left + 1) * TILE, right * TILE : (right + 1) * TILE]
+        target[:] = kernel.tile(blocks[left], blocks[right])
+
+    with one_thread():
+        run_all(
+            [partial(fill, left, right) for left in range(len(blocks)) for right in range(left + 1)]
+        )
+
+
+def gram_below(rows: RowBlock, kernel: TileKernel) -> NDArray[Any]:
+    """`(n, n)`, Θ of rows with themselves below the diagonal; the rest as `fill_gram` leaves it."""
+    below = np.zeros((len(rows), len(rows)), dtype=kernel.dtype)
+    fill_gram(rows, kernel, below)
+    return below
+
+
+def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
+    """Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, exactly 1 on the diagonal.
+
+    They are the inner products of the rows' representations in the kernel's feature space, scaled
+    to length 1.
+    """
+    below = gram_below(rows, kernel)
+    scales = 1.0 / np.sqrt(kernel.diagonal(rows).astype(np.float64))
+    gram = np.tril(below.astype(np.float64), -1) * scales[:, None] * scales
+    gram += gram.T
+    np.fill_diagonal(gram, 1.0)
+    return gram
+
+
+def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> NDArray[Any]:
+    """Θ of some rows with all of others.
+
+    Args:
+        left: `(l, num_items)` rows.
+        right: the others in pieces of `TILE`, so that a caller cuts and transposes them only once.
+        kernel: how Θ is computed.
+
+    Returns:
+        `(l, r)` in C order.
+    """
+    tops = list(left.pieces(TILE))
+    out = np.empty((len(left), sum(map(len, right))), dtype=kernel.dtype)
+
+    def fill(top: int, side: int) -> None:
+        target = out[top * TILE : (top + 1) * TILE, side * TILE : (side + 1) * TILE]
+        target[:] = kernel.tile(tops[top], right[side])
+
+    calls = [partial(fill, top, side) for top in range(len(tops)) for side in range(len(right))]
+    if len(left) <= SHORT:
+        # Less work than it is to start the threads.
+        for call in calls:
+            call()
+    else:
+        with one_thread():
+            run_all(calls)
+    return out

@@ -1,0 +1,233 @@
+"""∞-AE on more rows than a kernel matrix can hold: f(x) = K(x, C) β for m of the rows, C.
+
+β minimises Σ w_i |f(x_i) − x_i|² + λ' tr(βᵀ K(C, C) β): the exact problem with its solution kept to
+the span of C, where λ' and W mean what they mean there. (Williams & Seeger, NIPS 2000; Rudi,
+Camoriano & Rosasco, NIPS 2015; Falkon, Rudi, Carratino & Rosasco, NIPS 2017.)
+
+With K(C, C) + εI = LLᵀ and φ(x) = L⁻¹ K(C, x) it is plain ridge regression on m features,
+
+    (A + λ'I) γ = B,  A = Σ w_i φ(x_i) φ(x_i)ᵀ,  B = Σ w_i φ(x_i) x_iᵀ,  f(x) = φ(x)ᵀ γ,
+
+whose condition number is at most about Σ w/λ, that of the exact problem: K(C, X) W K(X, C) itself,
+which squares it, is never formed. A and B are summed over blocks of rows, in one pass that every λ
+shares, so the rows cost time and no memory: O(n m² + n m) operations, O(m² + m d) numbers.
+
+Falkon takes conjugate gradients instead of A. Its steps cost O(n m) for each of the d columns of X,
+and d is thousands: A is as much as m/2 columns take in one step, whatever the number of λ.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas, lapack
+from scipy.sparse import csr_array
+
+from perennial.models.infinite_ae.gram import TILE, TileKernel, cross_kernel, fill_gram
+from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
+from perennial.models.mesh import threads_for
+from perennial.storage.errors import UserError
+from perennial.storage.parallel import run_all
+
+TELL_ROWS = 16 * TILE
+"""Progress is told after so many rows."""
+
+_TAIL_ITEMS = 256
+"""Items whose part of B one sparse product makes."""
+
+
+def draw_centres(weights: NDArray[np.float64], count: int, seed: int) -> NDArray[np.int64]:
+    """Rows to take as centres: by seed, without replacement, a row as likely as it is heavy.
+
+    Args:
+        weights: `(n,)` > 0.
+        count: m; all rows where there are no more.
+        seed: of the draw.
+
+    Returns:
+        `(min(m, n),)` numbers of rows, ascending.
+    """
+    num_rows = len(weights)
+    if count >= num_rows:
+        return np.arange(num_rows, dtype=np.int64)
+    share = weights / weights.sum()
+    drawn = np.random.default_rng(seed).choice(num_rows, size=count, replace=False, p=share)
+    return np.sort(drawn).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Centres:
+    """The feature map φ(x) = L⁻¹ K(C, x).
+
+    Attributes:
+        kernel: Θ for the d of the rows.
+        rows: C.
+        pieces: C in tiles.
+        factor: `(m, m)` float64 in Fortran order, Lᵀ in its upper triangle.
+    """
+
+    kernel: TileKernel
+    rows: RowBlock
+    pieces: list[RowBlock]
+    factor: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: RowBlock, kernel: TileKernel, jitter: float) -> "Centres":
+        """Factorise K(C, C) + εI.
+
+        Args:
+            rows: C.
+            kernel: Θ in float64.
+            jitter: ε as a share of the mean of K(C, C)'s diagonal. Two equal rows need it. It moves
+                what the exact solution makes of any direction by at most `jitter`/λ.
+
+        Raises:
+            UserError: K(C, C) + εI is singular.
+        """
+        below = np.zeros((len(rows), len(rows)), dtype=np.float64)
+        fill_gram(rows, kernel, below)
+        diagonal = kernel.diagonal(rows)
+        added = jitter * float(diagonal.mean()) if len(rows) else 0.0
+        np.fill_diagonal(below, diagonal + added)
+        # LAPACK reads columns first: what lies below our diagonal is its upper triangle.
+        factor = _cholesky(below.T, lower=False, what="kernel matrix of the centres")
+        return cls(kernel, rows, list(rows.pieces(TILE)), factor)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def split(self, rows: csr_array) -> RowBlock:
+        """Rows with the head of the centres."""
+        return split_rows(rows, self.rows.head_items)
+
+    def features(self, block: RowBlock) -> NDArray[np.float64]:
+        """`(b, m)` φ of each row of a block."""
+        similarity = cross_kernel(block, self.pieces, self.kernel)
+        if similarity.size == 0:
+            return similarity
+        with threads_for(len(self)):
+            solved = blas.dtrsm(1.0, self.factor, similarity.T, trans_a=1, overwrite_b=1)
+        features: NDArray[np.float64] = solved.T
+        return features
+
+    def weigh(self, on_features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`(m,)` u ↦ L⁻ᵀu: coefficients on features become coefficients on K(C, ·)."""
+        if len(on_features) == 0:
+            return on_features
+        weighed: NDArray[np.float64] = blas.dtrsv(self.factor, on_features)
+        return weighed
+
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """A and B of some rows, ready for any λ.
+
+    Attributes:
+        centres: the feature map.
+        gram: `(m, m)` float64 in Fortran order, A in its lower triangle.
+        right: `(d, m)` Bᵀ.
+        mean_diagonal: Σ w K(x, x) / Σ w, by which λ is scaled; 0 without rows.
+    """
+
+    centres: Centres
+    gram: NDArray[np.float64]
+    right: NDArray[np.floating[Any]]
+    mean_diagonal: float
+
+    @classmethod
+    def of(
+        cls,
+        centres: Centres,
+        rows: csr_array,
+        weights: NDArray[np.float64],
+        dtype: np.dtype[Any],
+        progress: Callable[[str], None],
+    ) -> "NormalEquations":
+        """Sum over the rows, `TILE` at a time.
+
+        Args:
+            centres: the feature map.
+            rows: `(n, d)` X.
+            weights: `(n,)` W.
+            dtype: of B.
+            progress: called with a few words as the rows go by.
+        """
+        size = len(centres)
+        gram = np.zeros((size, size), dtype=np.float64, order="F")
+        right = np.zeros((rows.shape[1], size), dtype=dtype)
+        diagonal = 0.0
+        for start, block in blocks_of(rows, centres):
+            weight = weights[start : start + len(block)]
+            diagonal += float(centres.kernel.diagonal(block).astype(np.float64) @ weight)
+            features = centres.features(block)
+            _add_right(right, block, (features * weight[:, None]).astype(dtype, copy=False))
+            features *= np.sqrt(weight)[:, None]
+            if size:
+                with threads_for(size):
+                    gram = blas.dsyrk(1.0, features.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
+            if start and start % TELL_ROWS == 0:
+                progress(f"∞-AE: {start:,} of {rows.shape[0]:,} rows on {size:,} centres")
+        mean = diagonal / float(weights.sum()) if len(weights) else 0.0
+        return cls(centres, gram, right, mean)
+
+    def factorise(self, reg: float) -> NDArray[np.float64]:
+        """`(m, m)` in Fortran order, the Cholesky factor of A + λ'I in its lower triangle.
+
+        Raises:
+            UserError: it is singular.
+        """
+        system = self.gram.copy(order="F")
+        system[np.diag_indices(len(system))] += reg * self.mean_diagonal
+        return _cholesky(system, lower=True, what=f"system with λ = {reg:g}")
+
+
+def blocks_of(rows: csr_array, centres: Centres) -> Iterator[tuple[int, RowBlock]]:
+    """The rows in blocks of `TILE`: the number of the first one, and the block."""
+    for start in range(0, rows.shape[0], TILE):
+        yield start, centres.split(rows[start : start + TILE])
+
+
+def take_centres(
+    rows: csr_array, chosen: NDArray[np.int64], kernel: TileKernel, jitter: float
+) -> Centres:
+    """The feature map of some of the rows.
+
+    Args:
+        rows: `(n, d)`; their popular items are stored densely.
+        chosen: `(m,)` numbers of the centres.
+        kernel: Θ in float64.
+        jitter: see `Centres.of`.
+    """
+    return Centres.of(split_rows(rows[chosen], popular_items(rows)), kernel, jitter)
+
+
+def _add_right(
+    right: NDArray[np.floating[Any]], block: RowBlock, weighed: NDArray[np.floating[Any]]
+) -> None:
+    """Add Σ x_i (w_i φ_i)ᵀ over a block to Bᵀ; only items that occur in it are touched."""
+    dtype = right.dtype
+    if len(block.head_items):
+        with threads_for(weighed.shape[1]):
+            right[block.head_items] += block.head.T.astype(dtype, copy=False) @ weighed
+    by_item = block.tail_by_item
+    present = np.flatnonzero(np.diff(by_item.indptr))
+
+    def add(start: int) -> None:
+        items = present[start : start + _TAIL_ITEMS]
+        right[items] += by_item[items].astype(dtype, copy=False) @ weighed
+
+    run_all([partial(add, start) for start in range(0, len(present), _TAIL_ITEMS)])
+
+
+def _cholesky(matrix: NDArray[np.float64], *, lower: bool, what: str) -> NDArray[np.float64]:
+    """Factorise in place; the other triangle is left as it was."""
+    if len(matrix) == 0:
+        return matrix
+    with threads_for(len(matrix)):
+        factor, info = lapack.dpotrf(matrix, lower=lower, clean=0, overwrite_a=1)
+    if info:
+        raise UserError(f"∞-AE: the {what} is singular; take a larger λ or a larger jitter")
+    return factor  # type: ignore[no-any-return]

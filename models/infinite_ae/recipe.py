@@ -1,0 +1,366 @@
+"""∞-AE: kernel ridge regression with the tangent kernel of an infinitely wide autoencoder.
+
+Sachdeva et al., arXiv 2206.02626, section 3, Eq. 1: α = (K + λ'W⁻¹)⁻¹ X and f(x) = K(x, X) α, where
+W weighs the rows (1 each for real users) and λ' is λ times the mean of K's diagonal, as in the
+authors' code; the paper's equation has plain λ. With `centres` f is kept to the span of so many
+rows, which needs no n × n matrix; see `perennial.models.infinite_ae.nystrom`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.models.base import FitOptions, Json, TrainingRows, cap_rows
+from perennial.models.holdout import HoldOut, hold_out
+from perennial.models.infinite_ae.exact import ExactSystem, FittedInfiniteAE
+from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE, NystromSystem
+from perennial.models.infinite_ae.gram import Backend, TileKernel, make_tile_kernel
+from perennial.models.infinite_ae.kernel import KernelSettings
+from perennial.models.infinite_ae.memory_estimate import (
+    FitSizes,
+    Precision,
+    choose_dtype,
+    estimate_bytes,
+    largest_fit,
+    sizes_of,
+)
+from perennial.models.infinite_ae.nystrom import draw_centres
+from perennial.models.infinite_ae.storage import StoredFit
+from perennial.models.infinite_ae.taught import TaughtInfiniteAE, TaughtSystem
+from perennial.models.scoring import ask_teacher, score_rows
+from perennial.models.selection import judge
+from perennial.storage.errors import UserError
+from perennial.stream.seeds import derive_seed
+
+System = ExactSystem | TaughtSystem | NystromSystem
+"""Rows ready for any λ."""
+
+SolvedAE = FittedInfiniteAE | TaughtInfiniteAE | FittedNystromAE
+"""What a fit may give."""
+
+
+@dataclass(frozen=True)
+class InfiniteAE:
+    """The recipe of ∞-AE.
+
+    Attributes:
+        depth: hidden layers.
+        weight_variance: σ_w².
+        bias_variance: σ_b².
+        regs: the grid of λ, of which validation chooses by HR@100.
+        reg: λ where it is given; no validation then.
+        jitter: what stands for λ where it is 0, which is singular on equal rows.
+        validation_users: judge λ on at most so many rows, a seeded sample; `None` means all.
+        backend: who computes the kernel; `neural-tangents` makes rows dense tile by tile.
+        precision: `auto` takes float32 where n/λ shows that it loses nothing, else float64. With
+            `centres` it is the precision of B; the rest is float64.
+        centres: m, keep f to the span of so many rows, a seeded sample; `None` solves exactly.
+    """
+
+    depth: int = 1
+    weight_variance: float = 2.0
+    bias_variance: float = 0.01
+    regs: tuple[float, ...] = (1.0, 5.0, 20.0, 50.0, 100.0)
+    reg: float | None = None
+    jitter: float = 1e-6
+    validation_users: int | None = 2000
+    backend: Backend = "closed-form"
+    precision: Precision = "auto"
+    centres: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if self.depth < 1:
+            raise ValueError("depth must be at least 1")
+        if self.weight_variance <= 0 or self.bias_variance < 0:
+            raise ValueError("weight_variance must be positive and bias_variance not negative")
+        if not self.regs or min(self.regs) < 0 or (self.reg is not None and self.reg < 0):
+            raise ValueError("regs must name at least one λ, and no λ may be negative")
+        if self.jitter <= 0:
+            raise ValueError("jitter must be positive")
+        if self.validation_users is not None and self.validation_users < 1:
+            raise ValueError("validation_users must be at least 1")
+        if self.centres is not None and self.centres < 1:
+            raise ValueError("centres must be at least 1")
+
+    @property
+    def name(self) -> str:
+        """As on the command line."""
+        return "infinite-ae"
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """The fields as they are recorded with a run.
+
+        `centres` stands among them where it is given: the keys of runs that have none stay.
+        """
+        fields = dataclasses.asdict(self)
+        if self.centres is None:
+            del fields["centres"]
+        return fields
+
+    @property
+    def starts_warm(self) -> bool:
+        """The solution is exact; there is nothing to start from."""
+        return False
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> SolvedAE:
+        """Choose λ by HR@100 on a hold-out of the real rows, then solve with all rows.
+
+        Raises:
+            UserError: the memory limit has no room for a handful of rows, or a matrix is singular.
+        """
+        sizes = self._sizes(rows)
+        kept, cap = self._cap(rows, sizes, options)
+        if self.reg is None:
+            seed = derive_seed(options.seed, "validation")
+            held = hold_out(kept, seed, max_users=self.validation_users)
+            # The rows were capped to fit.
+            model = self.fit_judged(held, kept, dataclasses.replace(options, memory_limit=None))
+        else:
+            model = self._solve(kept, self.reg, {}, options)
+        return dataclasses.replace(
+            model,
+            report={
+                **model.report,
+                "rows_given": rows.num_rows,
+                "row_cap": cap,
+                "bytes_estimated": estimate_bytes(sizes, kept.num_rows),
+            },
+        )
+
+    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> SolvedAE:
+        """Choose λ on a given hold-out, then solve with `rows`.
+
+        Args:
+            held: what to fit on while choosing, and who is judged by what.
+            rows: what to solve with at last; `held.training` for a split that is fixed.
+            options: the seed, the progress and the memory limit; the rows are not capped.
+
+        Raises:
+            UserError: the rows do not fit the memory limit.
+        """
+        self._check_memory(rows, options.memory_limit)
+        # One pass over the rows is enough where the split is fixed.
+        fixed = self.centres is not None and rows is held.training
+        shared = self._system_on_centres(rows, options) if fixed else None
+        validation = self.sweep(held, options, shared)
+        report: dict[str, Json] = {
+            "validation": {f"{tried:g}": score for tried, score in validation.items()},
+            "validation_users": len(held.users),
+        }
+        return self._solve(rows, best_reg(validation, self.regs), report, options, shared)
+
+    def sweep(
+        self, held: HoldOut, options: FitOptions, shared: NystromSystem | None = None
+    ) -> dict[float, float]:
+        """HR@100 on a hold-out for each λ of the grid, from one kernel matrix.
+
+        A judged row is a training row, so its scores need no product with K:
+        (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X. On centres, with a
+        teacher, and for who is judged apart from the rows that does not hold, and f(x) is computed.
+
+        Args:
+            held: what to fit on, and who is judged by what.
+            options: the seed and the progress.
+            shared: of `held.training`, where there are centres; made unless given.
+
+        Returns:
+            λ -> per cent; empty if nobody is judged.
+        """
+        if len(held.users) == 0:
+            return {}
+        rows = held.training
+        if self.centres is not None:
+            on_centres = shared or self._system_on_centres(rows, options)
+            return self._judge_models(on_centres, held, options)
+        options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
+        if rows.teacher is not None or held.apart is not None:
+            return self._judge_models(self._system(rows, min(self.regs)), held, options)
+        others = np.setdiff1d(np.arange(rows.num_rows), held.users)
+        order = np.concatenate([others, held.users])
+        system = self._exact_system(rows.take(order), min(self.regs))
+        return self._judge_each(lambda reg: system.training_scores(reg, len(others)), held, options)
+
+    def _judge_models(
+        self, system: System, held: HoldOut, options: FitOptions
+    ) -> dict[float, float]:
+        """`sweep` by what the model for each λ, or what stands for it, says of the contexts."""
+
+        def score(reg: float) -> Iterator[NDArray[np.float32]]:
+            model = system.solve(reg, {})
+            return model.score_blocks(held.contexts, score_rows(model.num_items))
+
+        return self._judge_each(score, held, options)
+
+    def _judge_each(
+        self,
+        score: Callable[[float], Iterator[NDArray[np.float32]]],
+        held: HoldOut,
+        options: FitOptions,
+    ) -> dict[float, float]:
+        """`sweep` by the scores for each λ, or what stands for it."""
+        scores: dict[float, float] = {}
+        for reg in self.regs:
+            scores[reg] = judge(score(self._effective(reg)), held, options)
+            options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
+        return scores
+
+    def _system_on_centres(
+        self, rows: TrainingRows, options: FitOptions, chosen: NDArray[np.int64] | None = None
+    ) -> NystromSystem:
+        """One pass over the rows, which are then ready for any λ; centres are drawn unless given.
+
+        Raises:
+            UserError: the rows have a teacher, or the centres' kernel matrix is singular.
+        """
+        if rows.teacher is not None:
+            raise UserError(
+                "∞-AE on centres does not learn from an earlier model's answers, as 'ader' and "
+                "'distill-ader' ask; leave --set infinite-ae.centres out"
+            )
+        if chosen is None:
+            assert self.centres is not None  # noqa: S101
+            chosen = draw_centres(rows.weights, self.centres, derive_seed(options.seed, "centres"))
+        options.progress(f"∞-AE: {rows.num_rows:,} rows on {len(chosen):,} centres")
+        kernel = self._kernel(rows.num_items, np.dtype(np.float64))
+        dtype = self._dtype(rows, self._smallest_reg)
+        return NystromSystem.of(
+            rows, chosen, self.settings, kernel, self.jitter, dtype, options.progress
+        )
+
+    def _system(self, rows: TrainingRows, smallest_reg: float) -> ExactSystem | TaughtSystem:
+        """The rows ready for any λ from the smallest on, without centres."""
+        if rows.teacher is not None:
+            return self._taught_system(rows, smallest_reg)
+        return self._exact_system(rows, smallest_reg)
+
+    def _exact_system(self, rows: TrainingRows, smallest_reg: float) -> ExactSystem:
+        """The rows, fitted to themselves, ready for any λ."""
+        kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
+        on_devices = self._network if self.backend == "closed-form" else None
+        return ExactSystem.of(rows, self.settings, kernel, on_devices)
+
+    def _taught_system(
+        self,
+        rows: TrainingRows,
+        smallest_reg: float,
+        answers: NDArray[np.float32] | None = None,
+    ) -> TaughtSystem:
+        """The rows and their teacher's answers, asked for unless given, ready for any λ."""
+        if answers is None:
+            assert rows.teacher is not None  # noqa: S101
+            answers = ask_teacher(rows.teacher, rows.interactions[rows.replayed])
+        kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
+        return TaughtSystem.of(rows, answers, self.settings, kernel)
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> SolvedAE:
+        """Solve again for the stored rows and λ, with the settings stored beside them.
+
+        Raises:
+            UserError: what was stored is not such a model.
+        """
+        try:
+            stored = StoredFit.read(arrays, manifest)
+            regs = tuple(stored.settings["regs"])
+            recipe = InfiniteAE(**{**stored.settings, "regs": regs})
+            if (recipe.centres is None) != (stored.centres is None):
+                raise ValueError("its centres do not go with its settings")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"∞-AE: the stored model is damaged ({error}); fit it again") from None
+        rows, reg, options = stored.rows, recipe._effective(stored.reg), FitOptions(seed=0)
+        if stored.answers is not None:
+            return recipe._taught_system(rows, stored.reg, stored.answers).solve(reg, stored.report)
+        system: ExactSystem | NystromSystem
+        if stored.centres is not None:
+            system = recipe._system_on_centres(rows, options, stored.centres)
+        else:
+            system = recipe._exact_system(rows, stored.reg)
+        return dataclasses.replace(system.solve(reg, stored.report), replayed=stored.replayed)
+
+    def _cap(
+        self, rows: TrainingRows, sizes: FitSizes, options: FitOptions
+    ) -> tuple[TrainingRows, str | None]:
+        """Rows that fit, and why there are fewer than given."""
+        cap, why = rows.num_rows, None
+        if options.memory_limit is not None:
+            fitting = largest_fit(sizes, options.memory_limit)
+            if fitting < cap:
+                cap, why = fitting, f"memory limit of {options.memory_limit:,} bytes"
+        if options.max_rows is not None and options.max_rows < cap:
+            cap, why = options.max_rows, f"max_rows {options.max_rows:,}"
+        if why is not None:
+            options.progress(f"∞-AE: {cap:,} of {rows.num_rows:,} rows ({why})")
+        return cap_rows(rows, cap, derive_seed(options.seed, "row cap")), why
+
+    def _check_memory(self, rows: TrainingRows, limit: int | None) -> None:
+        """Refuse a fit of all rows that cannot be held."""
+        needed = estimate_bytes(self._sizes(rows), rows.num_rows)
+        if limit is not None and needed > limit:
+            raise UserError(
+                f"∞-AE needs {needed / 2**30:.1f} GiB for {rows.num_rows:,} rows, over the memory "
+                f"limit of {limit / 2**30:.1f} GiB; raise --memory-limit, or take fewer rows"
+            )
+
+    def _sizes(self, rows: TrainingRows) -> FitSizes:
+        return sizes_of(
+            rows.interactions,
+            rows.weights,
+            0 if self.reg is not None else self.validation_users,
+            self.precision,
+            self._effective(self._smallest_reg),
+            int(rows.replayed.sum()) if rows.teacher is not None else 0,
+            self.centres,
+        )
+
+    @property
+    def _smallest_reg(self) -> float:
+        return self.reg if self.reg is not None else min(self.regs)
+
+    def _dtype(self, rows: TrainingRows, smallest_reg: float) -> np.dtype[Any]:
+        heaviest = float(rows.weights.max(initial=1.0))
+        return choose_dtype(self.precision, rows.num_rows, heaviest, self._effective(smallest_reg))
+
+    def _effective(self, reg: float) -> float:
+        """λ, or the jitter in place of 0."""
+        return reg if reg > 0 else self.jitter
+
+    def _kernel(self, num_items: int, dtype: np.dtype[Any]) -> TileKernel:
+        return make_tile_kernel(self.backend, self._network, num_items, dtype)
+
+    @property
+    def _network(self) -> KernelSettings:
+        return KernelSettings(self.depth, self.weight_variance, self.bias_variance)
+
+    def _solve(
+        self,
+        rows: TrainingRows,
+        reg: float,
+        report: Mapping[str, Json],
+        options: FitOptions,
+        shared: NystromSystem | None = None,
+    ) -> SolvedAE:
+        on_centres = self.centres is not None
+        dtype = self._dtype(rows, self._smallest_reg if on_centres else reg)
+        report = {**report, "reg": reg, "rows_used": rows.num_rows, "dtype": dtype.name}
+        system: System
+        if on_centres:
+            system = shared or self._system_on_centres(rows, options)
+        else:
+            options.progress(f"∞-AE: solving for {rows.num_rows:,} rows with λ = {reg:g}")
+            system = self._system(rows, reg)
+        return system.solve(self._effective(reg), report)
+
+
+def best_reg(validation: Mapping[float, float], regs: tuple[float, ...]) -> float:
+    """The λ that validation likes best.
+
+    Of equals it is the larger, and the middle of the grid where nobody could be judged.
+    """
+    if not validation:
+        return sorted(regs)[len(regs) // 2]
+    return max(validation, key=lambda reg: (validation[reg], reg))

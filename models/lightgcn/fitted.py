@@ -1,0 +1,105 @@
+"""A fitted LightGCN: scores, and the arrays it is kept as."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.base import Json
+from perennial.models.lightgcn.graph import Graph, Propagated
+from perennial.models.lightgcn.loss import directions
+from perennial.storage.errors import UserError
+
+
+@dataclass(frozen=True)
+class FittedLightGCN:
+    """The items' side of the graph, which any row can be joined to.
+
+    A context is joined as a training row was: its layer l is Σ value · item's layer l−1 / √(d_row ·
+    d_item), with the items' layers as they are, and its layer 0 is zero. So a training row gets the
+    representation that it had in training.
+
+    Attributes:
+        sources: `(num_items, dim)` float32, what an item gives to a row that has it: its layers
+            below the last, over √d_item.
+        targets: `(num_items, dim)` float32, the items' representations; of length 1 if `cosine`.
+        cosine: whether rows are scaled to length 1 before they are compared.
+        report: what the fit chose and used.
+    """
+
+    sources: NDArray[np.float32]
+    targets: NDArray[np.float32]
+    cosine: bool
+    report: Mapping[str, Json]
+
+    @property
+    def num_items(self) -> int:
+        """Items of the graph."""
+        return len(self.targets)
+
+    def represent(self, contexts: csr_array) -> NDArray[np.float32]:
+        """`(n, dim)` float32, the contexts' representations; zero for an empty one."""
+        sums = contexts @ self.sources
+        degrees = np.asarray(contexts.sum(axis=1), dtype=np.float32).reshape(-1, 1)
+        rows = np.divide(sums, np.sqrt(degrees), out=np.zeros_like(sums), where=degrees > 0)
+        return directions(rows) if self.cosine else rows
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """The cosine, or the inner product, of each context with each item; 0 for an empty one.
+
+        Args:
+            contexts: `(n, num_items)` float32.
+            block_rows: rows per block.
+
+        Yields:
+            `(≤ block_rows, num_items)` float32, in the order of the rows.
+
+        Raises:
+            ValueError: `contexts` has another width.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        for first in range(0, contexts.shape[0], block_rows):
+            block = contexts[first : first + block_rows].astype(np.float32, copy=False)
+            yield self.represent(block) @ self.targets.T
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """Both arrays, and a manifest with the report."""
+        arrays = {"sources": self.sources, "targets": self.targets}
+        return arrays, {"cosine": self.cosine, "report": dict(self.report)}
+
+
+def make_model(
+    graph: Graph, propagated: Propagated, cosine: bool, report: Mapping[str, Json]
+) -> FittedLightGCN:
+    """Keep of a propagation what scoring needs."""
+    return FittedLightGCN(
+        sources=graph.item_scales[:, None] * propagated.below,
+        targets=directions(propagated.items) if cosine else propagated.items,
+        cosine=cosine,
+        report=report,
+    )
+
+
+def restore_model(
+    arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
+) -> FittedLightGCN:
+    """Make a model again from what `FittedLightGCN.to_arrays` gave.
+
+    Raises:
+        UserError: an array or an entry is missing, or has not the shape or type it must have.
+    """
+    try:
+        cosine, report = bool(manifest["cosine"]), dict(manifest["report"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError("the saved LightGCN has a damaged manifest; fit the model again") from None
+    sources, targets = arrays.get("sources"), arrays.get("targets")
+    for values in (sources, targets):
+        if values is None or values.dtype != np.float32 or values.ndim != 2:
+            raise UserError("the saved LightGCN lacks a float32 matrix; fit the model again")
+    if sources is None or targets is None or sources.shape != targets.shape:
+        raise UserError("the saved LightGCN has matrices of two shapes; fit the model again")
+    return FittedLightGCN(sources, targets, cosine, report)

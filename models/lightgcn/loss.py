@@ -1,0 +1,121 @@
+"""The losses of LightGCN on propagated representations, and their gradients, compiled once.
+
+`softmax`: cross-entropy of a row's items under softmax(cos(row, item) / temperature) over all
+items. It is the loss that sampled softmax approaches with many negatives (Wu et al., "On the
+Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024): each update sees every
+negative, so tens of updates do what BPR needs many thousands for.
+
+`bpr`: −log σ(⟨row, item⟩ − ⟨row, negative⟩) with one random negative per entry, as LightGCN's
+authors have it.
+"""
+
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.mvae.network import densify
+from perennial.models.training.batches import SparseBatch
+
+Loss = Literal["softmax", "bpr"]
+"""What is minimised."""
+
+_SHORTEST = 1e-6
+"""Vectors shorter than this are not scaled up to length 1: the zero vector stays, with a finite
+gradient."""
+
+
+@partial(jax.jit, static_argnames=("loss",))
+def loss_gradients(
+    rows: Array,
+    items: Array,
+    batch: SparseBatch,
+    num_items: Array,
+    temperature: Array,
+    key: Array,
+    number: Array,
+    *,
+    loss: Loss,
+) -> tuple[Array, tuple[Array, Array]]:
+    """The loss of a block of rows, and its gradients.
+
+    Args:
+        rows: `(B, dim)` float32, representations; padding is zero.
+        items: `(I, dim)` float32, likewise.
+        batch: the rows' entries; their values are what each counts in the loss.
+        num_items: scalar int32, the items that are not padding, ≥ 1.
+        temperature: scalar float32 > 0, of `softmax`.
+        key: of the whole training, for the negatives of `bpr`.
+        number: scalar int32, blocks that came before this one.
+        loss: which one.
+
+    Returns:
+        The sum over the entries, and its gradients by `rows` and by `items`.
+    """
+
+    def of(rows: Array, items: Array) -> Array:
+        if loss == "softmax":
+            return _cross_entropy(rows, items, batch, num_items, temperature)
+        return _pairwise(rows, items, batch, num_items, jax.random.fold_in(key, number))
+
+    value, gradients = jax.value_and_grad(of, argnums=(0, 1))(rows, items)
+    return value, gradients
+
+
+def _cross_entropy(
+    rows: Array, items: Array, batch: SparseBatch, num_items: Array, temperature: Array
+) -> Array:
+    logits = _directions(rows) @ _directions(items).T / temperature
+    logits = jnp.where(jnp.arange(items.shape[0]) < num_items, logits, -jnp.inf)
+    normaliser = jax.nn.logsumexp(logits, axis=1)
+    of_entries = normaliser[batch.rows] - logits[batch.rows, batch.items]
+    return jnp.sum(batch.values * of_entries)
+
+
+def _pairwise(rows: Array, items: Array, batch: SparseBatch, num_items: Array, key: Array) -> Array:
+    logits = rows @ items.T
+    negatives = jax.random.randint(key, batch.items.shape, 0, num_items)
+    # A negative that the row has says nothing.
+    says = densify(batch, batch.values, items.shape[0])[batch.rows, negatives] == 0
+    margins = logits[batch.rows, batch.items] - logits[batch.rows, negatives]
+    return -jnp.sum(batch.values * says * jax.nn.log_sigmoid(margins))
+
+
+def _directions(vectors: Array) -> Array:
+    squares = jnp.sum(vectors**2, axis=1, keepdims=True)
+    return vectors * jax.lax.rsqrt(jnp.maximum(squares, _SHORTEST**2))
+
+
+def directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows of `(n, dim)` scaled to length 1; rows shorter than 1e-6 stay near zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(_SHORTEST))
+    return scaled
+
+
+def weigh_entries(interactions: csr_array, weights: NDArray[np.float64], loss: Loss) -> csr_array:
+    """What each entry counts in the loss, all of them 1 together.
+
+    With `softmax` the entries of a row share its weight by their values, so that rows count by
+    their weights alone; with `bpr` each counts its value times the row's weight, as LightGCN's
+    authors draw entries.
+
+    Args:
+        interactions: `(num_rows, num_items)` float32 ≥ 0.
+        weights: `(num_rows,)` > 0.
+        loss: which one.
+    """
+    rows = np.repeat(np.arange(interactions.shape[0]), np.diff(interactions.indptr))
+    values = interactions.data.astype(np.float64)
+    counts = values * weights[rows]
+    if loss == "softmax":
+        sums = np.bincount(rows, weights=values, minlength=interactions.shape[0])[rows]
+        counts = np.divide(counts, sums, out=np.zeros_like(counts), where=sums > 0)
+    total = float(counts.sum())
+    counts = (counts / total if total else counts).astype(np.float32)
+    return csr_array((counts, interactions.indices, interactions.indptr), interactions.shape)

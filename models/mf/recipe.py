@@ -1,0 +1,259 @@
+"""Matrix factorisation for implicit feedback: iALS with the settings of its careful replication.
+
+Hu, Koren & Volinsky, ICDM 2008; Rendle, Krichene, Zhang & Koren, "Revisiting the performance of
+iALS on item recommendation benchmarks", RecSys 2022. What is made least and what weights and values
+below 1 mean stands in `mf_solving`.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.base import FitOptions, Json, TrainingRows
+from perennial.models.holdout import HoldOut
+from perennial.models.mf.solver import (
+    BLOCK_FLOATS,
+    Objective,
+    block_floats,
+    first_items,
+    solve_rows,
+    sweep,
+)
+from perennial.models.selection import (
+    BLOCK_SCORES,
+    Candidate,
+    Trial,
+    best_first,
+    choose,
+    cross,
+    describe,
+    fit_on_hold_out,
+    judge_model,
+    report_choice,
+)
+from perennial.storage.errors import UserError
+from perennial.storage.parallel import count_cores
+from perennial.stream.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class FittedMF:
+    """The items' vectors; those of users follow from their rows.
+
+    Attributes:
+        items: `(num_items, dimension)` float32.
+        objective: what they were fitted to.
+        report: what was chosen, which rows were used.
+    """
+
+    items: NDArray[np.float32]
+    objective: Objective
+    report: Mapping[str, Json]
+
+    @property
+    def num_items(self) -> int:
+        """Items that have a vector."""
+        return len(self.items)
+
+    def fold_in(self, contexts: csr_array) -> NDArray[np.float32]:
+        """The best vector of each row for these items, exactly as a sweep solves for a user.
+
+        Args:
+            contexts: `(n, num_items)` float32, values in (0, 1].
+
+        Returns:
+            `(n, dimension)` float32; zero for an empty row.
+        """
+        return solve_rows(contexts, self.items, np.ones(self.num_items), self.objective)
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """⟨w_u, h_i⟩, with w_u of the context: nobody has to be known. An empty row scores 0.
+
+        Raises:
+            ValueError: the contexts have another number of items.
+        """
+        if contexts.shape[1] != self.num_items:
+            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        for start in range(0, contexts.shape[0], block_rows):
+            yield self.fold_in(contexts[start : start + block_rows]) @ self.items.T
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The items' vectors; the objective and the report in the manifest."""
+        manifest = {"objective": dataclasses.asdict(self.objective), "report": dict(self.report)}
+        return {"items": self.items}, manifest
+
+
+def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMF:
+    """Make a model again from what `FittedMF.to_arrays` gave.
+
+    Raises:
+        UserError: what was stored is not such a model.
+    """
+    try:
+        items = arrays["items"]
+        objective = Objective(**{key: float(v) for key, v in manifest["objective"].items()})
+        if items.ndim != 2 or items.dtype != np.float32 or not np.isfinite(items).all():
+            raise ValueError("the vectors are no float32 matrix")
+        if not (0 < objective.unobserved < np.inf and 0 < objective.reg < np.inf):
+            raise ValueError("a setting is out of range")
+        return FittedMF(items, objective, dict(manifest["report"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"mf: the stored model is damaged ({error}); fit it again") from None
+
+
+@dataclass(frozen=True)
+class MF:
+    """Settings of the matrix factorisation.
+
+    α₀ and λ are chosen at the first dimension, and the dimension with these: with ν = 1 a good λ
+    stays good as the dimension grows (Rendle et al., section 3).
+
+    Attributes:
+        dimensions: of the vectors, of which validation chooses by HR@100.
+        unobserved: the grid of α₀, how much every cell counts as an absent one.
+        regs: the grid of λ.
+        exponent: ν, how the regularisation of a vector grows with what it is fitted to.
+        sweeps: over users and items; each solves for all of them.
+        validation_users: judge on at most so many rows, a seeded sample; `None` means all.
+    """
+
+    name: ClassVar[str] = "mf"
+    starts_warm: ClassVar[bool] = False
+
+    dimensions: tuple[int, ...] = (32, 64, 128)
+    unobserved: tuple[float, ...] = (0.1, 0.01, 0.03, 0.3)
+    regs: tuple[float, ...] = (0.01, 0.003, 0.03, 0.1)
+    exponent: float = 1.0
+    sweeps: int = 12
+    validation_users: int | None = 2000
+
+    def __post_init__(self) -> None:
+        """Refuse settings that mean nothing."""
+        if not self.dimensions or min(self.dimensions) < 1:
+            raise ValueError("dimensions must name at least one, each at least 1")
+        for grid in ("unobserved", "regs"):
+            values = getattr(self, grid)
+            if not values or not all(0 < value < np.inf for value in values):
+                raise ValueError(f"{grid} must name at least one value, each above 0")
+        if not 0 <= self.exponent < np.inf:
+            raise ValueError("exponent must not be negative")
+        if self.sweeps < 1:
+            raise ValueError("sweeps must be at least 1")
+        if self.validation_users is not None and self.validation_users < 1:
+            raise ValueError("validation_users must be at least 1")
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """The fields as they are recorded with a run."""
+        return dataclasses.asdict(self)
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMF:
+        """Choose by HR@100 on a hold-out of the real rows, then factorise all rows.
+
+        Raises:
+            UserError: it does not fit `options.memory_limit`.
+        """
+        model = fit_on_hold_out(self, rows, options, self.validation_users)
+        assert isinstance(model, FittedMF)  # noqa: S101 - `fit_judged` gives no other
+        return model
+
+    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedMF:
+        """Choose on a given hold-out, then factorise `rows`; see `ChoosingRecipe`.
+
+        Raises:
+            UserError: as `fit`.
+        """
+        needed = self._check_memory(rows, options.memory_limit)
+        choice = _Choice(self, held, options)
+        trials = choice.make()
+        best = choice.best
+        if best is None or rows is not held.training:
+            best = self._factorise(rows, trials[0].candidate, options)
+        report = {**report_choice(trials, held, rows), "bytes_estimated": needed}
+        return dataclasses.replace(best, report=report)
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMF:
+        """Make the model again that `FittedMF.to_arrays` came from.
+
+        Raises:
+            UserError: what was stored is not such a model.
+        """
+        return restore_model(arrays, manifest)
+
+    def _factorise(self, rows: TrainingRows, candidate: Candidate, options: FitOptions) -> FittedMF:
+        """All sweeps with one candidate."""
+        objective = Objective(candidate["unobserved"], candidate["reg"], self.exponent)
+        seed = derive_seed(options.seed, "vectors")
+        items = first_items(rows.num_items, candidate["dimension"], seed)
+        sweeps = sweep(rows.interactions, rows.weights, items, objective)
+        options.progress(f"mf: {self.sweeps} sweeps with {describe(candidate)}")
+        for _users, items in islice(sweeps, self.sweeps):
+            solved = np.asarray(items, np.float32)
+        return FittedMF(solved, objective, {})
+
+    def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
+        """Refuse a fit that cannot fit, before anything is allocated; the bytes it needs."""
+        needed = estimate_bytes(rows, max(self.dimensions))
+        if limit is not None and needed > limit:
+            raise UserError(
+                f"mf needs {needed / 2**30:.1f} GiB for the vectors of {rows.num_rows:,} rows and "
+                f"{rows.num_items:,} items, over the memory limit of {limit / 2**30:.1f} GiB; "
+                "raise --memory-limit or set --max-rows"
+            )
+        return needed
+
+
+class _Choice:
+    """The trials of one fit.
+
+    Attributes:
+        best: the model of the best of them.
+    """
+
+    def __init__(self, recipe: MF, held: HoldOut, options: FitOptions) -> None:
+        self.best: FittedMF | None = None
+        self._recipe, self._held, self._options = recipe, held, options
+        self._score = -np.inf
+
+    def make(self) -> tuple[Trial, ...]:
+        """Try the grid at the first dimension, then the other dimensions; best first."""
+        recipe = self._recipe
+        first, *others = recipe.dimensions
+        grid = cross({"dimension": (first,), "unobserved": recipe.unobserved, "reg": recipe.regs})
+        if len(grid) == 1 and not others:
+            return (Trial(grid[0], None),)
+        trials = choose(grid, self._held, self._attempt)
+        wider = [{**trials[0].candidate, "dimension": dimension} for dimension in others]
+        if not wider or not len(self._held.users):
+            return trials
+        trials = (*trials, *choose(wider, self._held, self._attempt))
+        return best_first(trials)
+
+    def _attempt(self, candidate: Candidate) -> Trial:
+        held, options = self._held, self._options
+        model = self._recipe._factorise(held.training, candidate, options)
+        score = judge_model(model, held, options)
+        options.progress(f"mf: {describe(candidate)}: validation HR@100 {score:.2f}")
+        if score > self._score:
+            self._score, self.best = score, model
+        return Trial(candidate, score, self._recipe.sweeps)
+
+
+def estimate_bytes(rows: TrainingRows, width: int) -> int:
+    """Bytes at the peak of a fit with vectors of `width`, a block of scores included."""
+    lengths = np.diff(rows.interactions.indptr)
+    popular = np.bincount(rows.interactions.indices, minlength=1)
+    longest = int(max(lengths.max(initial=0), popular.max(initial=0)))
+    # The vectors, rotated and as they come back; the kept model's; entries by row and by item.
+    vectors = 4 * 4 * width * (rows.num_rows + 2 * rows.num_items)
+    entries = (2 * 8 + 3 * 8) * rows.interactions.nnz
+    # Gathered and scaled vectors and the matrices in their pieces, in each thread.
+    block = 4 * 4 * count_cores() * max(BLOCK_FLOATS, block_floats(longest, width))
+    scores = 2 * 4 * max(BLOCK_SCORES, rows.num_items)
+    return int(vectors + entries + block + scores)

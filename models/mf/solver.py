@@ -1,0 +1,275 @@
+"""Implicit alternating least squares: exact solves for all rows against fixed columns, in blocks.
+
+Hu, Koren & Volinsky, ICDM 2008, in the form of Rendle et al., RecSys 2022 ("Revisiting the
+performance of iALS on item recommendation benchmarks"). For rows of weight c_u and entries
+0 < v_ui ≤ 1 the least of
+
+    Σ_u c_u [ Σ_i v_ui (1 − ⟨w_u, h_i⟩)² + α₀ Σ_i ⟨w_u, h_i⟩² + λ (Σ_i v_ui + α₀ m)^ν |w_u|² ]
+      + λ Σ_i (Σ_u c_u v_ui + α₀ Σ_u c_u)^ν |h_i|²
+
+is sought. A value v below 1 is how much its cell counts as observed: for an entry that is there
+with probability v, this is the expected loss. c_u scales all that depends on w_u, so that a row of
+weight 2 is the same row twice.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.mesh import one_thread
+from perennial.storage.parallel import run_all
+
+Stack = NDArray[np.floating[Any]]
+"""Matrices along the first axis."""
+
+TILE = 64
+
+_PARTS = 16
+
+
+def multiply(left: Stack, right: Stack) -> Stack:
+    """The products of two stacks of matrices: `(b, m, k)` and `(b, k, n)` to `(b, m, n)`."""
+    product = np.zeros((len(left), left.shape[1], right.shape[2]), left.dtype)
+    for i in range(0, left.shape[1], TILE):
+        for j in range(0, right.shape[2], TILE):
+            _add_product(product[:, i : i + TILE, j : j + TILE], left[:, i:], right[:, :, j:])
+    return product
+
+
+def gram(factors: Stack) -> Stack:
+    """FᵀF of a stack `(b, k, n)`: `(b, n, n)`, half of it computed."""
+    flipped, width = factors.transpose(0, 2, 1), factors.shape[2]
+    product = np.zeros((len(factors), width, width), factors.dtype)
+    for i in range(0, width, TILE):
+        for j in range(i, width, TILE):
+            tile = product[:, i : i + TILE, j : j + TILE]
+            _add_product(tile, flipped[:, i:], factors[:, :, j:])
+            if j > i:
+                product[:, j : j + TILE, i : i + TILE] = tile.transpose(0, 2, 1)
+    return product
+
+
+def gram_of_all(vectors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """VᵀV of one tall matrix `(n, d)`: `(d, d)`."""
+    width = vectors.shape[1]
+    whole = len(vectors) - len(vectors) % _PARTS
+    parts = gram(vectors[:whole].reshape(_PARTS, whole // _PARTS, width))
+    return np.asarray(parts.sum(axis=0) + gram(vectors[None, whole:])[0])
+
+
+def turn_all(
+    vectors: NDArray[np.floating[Any]], matrix: NDArray[np.floating[Any]]
+) -> NDArray[np.floating[Any]]:
+    """The product of one tall matrix `(n, d)` and a small one `(d, k)`: `(n, k)`."""
+    size = max(1, TILE**3 // max(1, matrix.size))
+    whole = len(vectors) - len(vectors) % size
+    parts = vectors[:whole].reshape(whole // size, size, vectors.shape[1]) @ matrix
+    return np.concatenate([parts.reshape(whole, matrix.shape[1]), vectors[whole:] @ matrix])
+
+
+def solve_symmetric(matrices: Stack, right: Stack) -> Stack:
+    """Solve positive definite systems, tile by tile with the Schur complement.
+
+    Args:
+        matrices: `(b, n, n)`, symmetric and positive definite.
+        right: `(b, n, k)`.
+
+    Returns:
+        `(b, n, k)`.
+    """
+    left_over = matrices.shape[1] - TILE
+    if left_over <= 0:
+        return np.asarray(np.linalg.solve(matrices, right))
+    across = matrices[:, :TILE, TILE:]
+    first = np.concatenate([across, right[:, :TILE]], axis=2)
+    solved = solve_symmetric(matrices[:, :TILE, :TILE], first)
+    inner, outer = solved[:, :, :left_over], solved[:, :, left_over:]
+    flipped = across.transpose(0, 2, 1)
+    complement = matrices[:, TILE:, TILE:] - multiply(flipped, inner)
+    rest = solve_symmetric(complement, right[:, TILE:] - multiply(flipped, outer))
+    return np.concatenate([outer - multiply(inner, rest), rest], axis=1)
+
+
+def _add_product(tile: Stack, left: Stack, right: Stack) -> None:
+    """Add the product of the first rows of `left` and the first columns of `right` to a tile."""
+    height, width = tile.shape[1:]
+    for k in range(0, left.shape[2], TILE):
+        tile += left[:, :height, k : k + TILE] @ right[:, k : k + TILE, :width]
+
+
+Factors = NDArray[np.floating[Any]]
+"""One vector per row or item; all computing is in its dtype."""
+
+BLOCK_FLOATS = 1 << 18
+"""Gathered factors and matrices of a block: about what a core's cache holds."""
+
+_FIRST_SCALE = 0.1
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is made least, see the module.
+
+    Attributes:
+        unobserved: α₀, how much every cell counts as an absent one.
+        reg: λ.
+        exponent: ν, how the regularisation of a vector grows with what it is fitted to.
+    """
+
+    unobserved: float
+    reg: float
+    exponent: float
+
+    def penalties(self, observed: NDArray[Any], total: float) -> NDArray[np.float64]:
+        """The weight of each vector's squared length.
+
+        Args:
+            observed: `(n,)` weight of the observed cells of each row.
+            total: weight of all cells of a row.
+        """
+        penalties: NDArray[np.float64] = (
+            self.reg * (observed + self.unobserved * total) ** self.exponent
+        )
+        return penalties
+
+
+def solve_rows(
+    rows: csr_array, columns: Factors, weights: NDArray[np.float64], objective: Objective
+) -> Factors:
+    """The best vector of each row for given vectors of the columns.
+
+    Args:
+        rows: `(n, m)`, values in (0, 1].
+        columns: `(m, d)`.
+        weights: `(m,)` how much each column's cells count: all 1 for items.
+        objective: what is made least.
+
+    Returns:
+        `(n, d)` in the dtype of `columns`; zero for an empty row.
+    """
+    dtype, width = columns.dtype, columns.shape[1]
+    # In the eigenvectors of the part that all rows share that part is diagonal, and adding a row's
+    # penalty leaves it so: then a row shorter than `width` has a smaller system than `width`.
+    cells = np.sqrt(objective.unobserved * weights)[:, None].astype(dtype)
+    shared = gram_of_all(columns * cells)
+    with one_thread():
+        eigenvalues, basis = np.linalg.eigh(shared.astype(np.float64))
+    lengths = np.diff(rows.indptr)
+    confidence = rows.data.astype(np.float64) * weights[rows.indices]
+    observed = np.bincount(
+        np.repeat(np.arange(len(lengths)), lengths), weights=confidence, minlength=len(lengths)
+    )
+    system = _System(
+        rows=rows,
+        roots=np.sqrt(confidence).astype(dtype),
+        columns=turn_all(columns, basis.astype(dtype)),
+        shared=np.maximum(eigenvalues, 0.0),
+        penalties=objective.penalties(observed, float(weights.sum())),
+    )
+    solved = np.zeros((len(lengths), width), dtype)
+
+    def solve(members: NDArray[np.int64], length: int) -> None:
+        solved[members] = system.solve(members, length)
+
+    run_all([partial(solve, *block) for block in _blocks(lengths, width)])
+    return turn_all(solved, basis.T.astype(dtype))
+
+
+def sweep(
+    rows: csr_array,
+    weights: NDArray[np.float64],
+    first: Factors,
+    objective: Objective,
+) -> Iterator[tuple[Factors, Factors]]:
+    """Endless sweeps, each solving the users and then the items.
+
+    Args:
+        rows: `(n, m)`, values in (0, 1].
+        weights: `(n,)` > 0.
+        first: `(m, d)` the items' vectors to begin with.
+        objective: what is made least.
+
+    Yields:
+        The vectors of the users `(n, d)` and of the items `(m, d)` after each sweep.
+    """
+    columns = rows.T.tocsr()
+    ones = np.ones(rows.shape[1])
+    items = first
+    while True:
+        users = solve_rows(rows, items, ones, objective)
+        items = solve_rows(columns, users, weights, objective)
+        yield users, items
+
+
+def first_items(num_items: int, width: int, seed: int) -> NDArray[np.float32]:
+    """Normal vectors whose length does not depend on their width: `(num_items, width)`."""
+    normal = np.random.default_rng(seed).standard_normal((num_items, width), dtype=np.float32)
+    normal *= np.float32(_FIRST_SCALE / width**0.5)
+    return normal
+
+
+@dataclass(frozen=True)
+class _System:
+    """What the blocks of a half sweep share.
+
+    Attributes:
+        rows: `(n, m)` where the entries stand.
+        roots: `(nnz,)` square roots of how much each entry counts.
+        columns: `(m, d)` in the eigenvectors of the shared part.
+        shared: `(d,)` its eigenvalues.
+        penalties: `(n,)`.
+    """
+
+    rows: csr_array
+    roots: NDArray[np.floating[Any]]
+    columns: Factors
+    shared: NDArray[np.float64]
+    penalties: NDArray[np.float64]
+
+    def solve(self, members: NDArray[np.int64], length: int) -> Factors:
+        """The vectors of some rows with at most `length` entries: `(b, d)`.
+
+        With the entries' columns F, scaled by their roots y, it is (D + FᵀF)⁻¹Fᵀy, or the same
+        as D⁻¹Fᵀ(1 + FD⁻¹Fᵀ)⁻¹y where a row has fewer entries than dimensions.
+        """
+        starts = self.rows.indptr[members].astype(np.int64)
+        places = np.arange(length)
+        filled = places < np.diff(self.rows.indptr)[members, None]
+        entries = np.where(filled, starts[:, None] + places, 0)
+        roots = np.where(filled, self.roots[entries], 0)
+        factors = self.columns[self.rows.indices[entries]]
+        factors *= roots[:, :, None]
+        diagonal = (self.shared + self.penalties[members, None]).astype(factors.dtype)
+        width = factors.shape[2]
+        if length < width:
+            scaled = factors / diagonal[:, None, :]
+            matrix = multiply(scaled, factors.transpose(0, 2, 1))
+            matrix[:, places, places] += 1
+            dual = solve_symmetric(matrix, roots[:, :, None])
+            return np.asarray(np.einsum("blk,bl->bk", scaled, dual[:, :, 0]))
+        matrix = gram(factors)
+        matrix[:, np.arange(width), np.arange(width)] += diagonal
+        right = np.einsum("blk,bl->bk", factors, roots)
+        return solve_symmetric(matrix, right[:, :, None])[:, :, 0]
+
+
+def _blocks(lengths: NDArray[np.integer[Any]], width: int) -> Iterator[tuple[NDArray[Any], int]]:
+    """Rows of nearly the same length with the length that they are padded to; no empty rows."""
+    exponents = np.frexp(lengths)[1]
+    grains = np.left_shift(1, np.maximum(exponents - 5, 0))
+    padded = -(-lengths // grains) * grains
+    for length in np.unique(padded[padded > 0]).tolist():
+        members = np.flatnonzero(padded == length)
+        size = max(1, BLOCK_FLOATS // block_floats(length, width))
+        for start in range(0, len(members), size):
+            yield members[start : start + size], length
+
+
+def block_floats(length: int, width: int) -> int:
+    """Numbers that a row of `length` entries has in a block: its factors and its matrix."""
+    return length * width + min(length, width) ** 2

@@ -1,0 +1,1 @@
+"""MVAE, the variational autoencoder with a multinomial likelihood."""

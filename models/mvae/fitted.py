@@ -1,0 +1,158 @@
+"""A fitted MVAE: scores, and the arrays it is kept as."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.base import Json
+from perennial.models.mvae.network import Parameters, represent, score
+from perennial.models.training.batches import assemble, pad_items, pad_rows
+from perennial.storage.errors import UserError
+
+ITEM_ARRAYS = frozenset({"encoder_items", "decoder_items", "item_bias"})
+"""The parameters with an item axis, their first."""
+
+
+@dataclass(frozen=True)
+class FittedMVAE:
+    """The averaged weights of a training, ready to score.
+
+    Attributes:
+        parameters: padded along the item axis.
+        num_items: the items that are not padding.
+        gather: whether the first layer gathers, see `mvae_network.project`.
+        report: what the fit chose and used.
+    """
+
+    parameters: Parameters
+    num_items: int
+    gather: bool
+    report: Mapping[str, Json]
+
+    @property
+    def hidden(self) -> int:
+        """Units of the hidden layers."""
+        return int(self.parameters.encoder_bias.shape[0])
+
+    @property
+    def latent(self) -> int:
+        """Width of the latent space."""
+        return int(self.parameters.decoder_weights.shape[0])
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """Log-probability of each item for each context row, at its mean latent vector.
+
+        Args:
+            contexts: `(n, num_items)` float32.
+            block_rows: rows per block.
+
+        Yields:
+            `(≤ block_rows, num_items)` float32, in the order of the rows.
+
+        Raises:
+            ValueError: `contexts` has another width.
+        """
+        return score_in_blocks(self.parameters, contexts, self.num_items, self.gather, block_rows)
+
+    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
+        """Cosines of the rows' mean latent vectors, see `perennial.models.base.Teacher`."""
+        batch = assemble(rows, np.arange(rows.shape[0]), pad_rows(rows.shape[0]))
+        means = np.asarray(represent(self.parameters, batch, gather=self.gather), np.float64)
+        means = means[: rows.shape[0]]
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        unit = np.divide(means, lengths, out=np.zeros_like(means), where=lengths > 0)
+        gram: NDArray[np.float64] = unit @ unit.T
+        return gram
+
+    def item_arrays(self) -> dict[str, NDArray[np.float32]]:
+        """All parameters by name, without the padding."""
+        return {
+            name: np.asarray(values)[: self.num_items]
+            if name in ITEM_ARRAYS
+            else np.asarray(values)
+            for name, values in self.parameters._asdict().items()
+        }
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The parameters without padding, and a manifest with the widths and the report."""
+        manifest = {
+            "num_items": self.num_items,
+            "hidden": self.hidden,
+            "latent": self.latent,
+            "gather": self.gather,
+            "report": dict(self.report),
+        }
+        return {name: np.array(values) for name, values in self.item_arrays().items()}, manifest
+
+
+def score_in_blocks(
+    parameters: Parameters, contexts: csr_array, num_items: int, gather: bool, block_rows: int
+) -> Iterator[NDArray[np.float32]]:
+    """What `FittedMVAE.score_blocks` does, for weights still in training.
+
+    Args:
+        parameters: padded along the item axis.
+        contexts: `(n, num_items)` float32.
+        num_items: the items that are not padding.
+        gather: see `mvae_network.project`.
+        block_rows: rows per block.
+    """
+    num_rows, width = contexts.shape
+    if width != num_items:
+        raise ValueError(f"contexts have {width} items, the model knows {num_items}")
+    for first in range(0, num_rows, block_rows):
+        row_numbers = np.arange(first, min(first + block_rows, num_rows))
+        batch = assemble(contexts, row_numbers, pad_rows(len(row_numbers)))
+        padded = np.asarray(score(parameters, batch, np.int32(num_items), gather=gather))
+        yield np.ascontiguousarray(padded[: len(row_numbers), :num_items])
+
+
+def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMVAE:
+    """Make a model again from what `FittedMVAE.to_arrays` gave.
+
+    Raises:
+        UserError: an array or an entry is missing, or has not the shape or type it must have.
+    """
+    try:
+        num_items, hidden, latent = (
+            int(manifest[key]) for key in ("num_items", "hidden", "latent")
+        )
+        gather, report = bool(manifest["gather"]), dict(manifest["report"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError("the saved MVAE has a damaged manifest; fit the model again") from None
+    shapes = {
+        "encoder_items": (num_items, hidden),
+        "encoder_bias": (hidden,),
+        "latent_weights": (hidden, 2 * latent),
+        "latent_bias": (2 * latent,),
+        "decoder_weights": (latent, hidden),
+        "decoder_bias": (hidden,),
+        "decoder_items": (num_items, hidden),
+        "item_bias": (num_items,),
+    }
+    for name, shape in shapes.items():
+        values = arrays.get(name)
+        if values is None or values.shape != shape or values.dtype != np.float32:
+            raise UserError(
+                f"the saved MVAE has no float32 array '{name}' of shape {shape}; "
+                "fit the model again"
+            )
+    parameters = pad_parameters({name: arrays[name] for name in shapes}, num_items)
+    return FittedMVAE(parameters, num_items, gather, report)
+
+
+def pad_parameters(arrays: Mapping[str, NDArray[Any]], num_items: int) -> Parameters:
+    """Put unpadded arrays on the device, with zeros for the items that are padding."""
+    extra = pad_items(num_items) - num_items
+    padded = {
+        name: np.pad(values, [(0, extra)] + [(0, 0)] * (values.ndim - 1))
+        if name in ITEM_ARRAYS
+        else values
+        for name, values in arrays.items()
+    }
+    return Parameters(**{name: jnp.asarray(values) for name, values in padded.items()})

@@ -1,0 +1,277 @@
+"""The network of Mult-VAE as pure functions on arrays: its parameters, its loss, its scores.
+
+Liang et al., "Variational Autoencoders for Collaborative Filtering", WWW 2018: encoder
+|I| – hidden – 2·latent, decoder latent – hidden – |I|, tanh between, multinomial likelihood.
+
+Every item axis is padded from `num_items` to a bucket, so that a growing catalogue keeps its
+compiled code. A padded item never stands in a row and is left out of the softmax, so its parameters
+get exactly zero gradient and stay as they were.
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from perennial.models.training.batches import SparseBatch
+
+
+class Parameters(NamedTuple):
+    """The weights, all float32; I is the padded number of items.
+
+    Attributes:
+        encoder_items: `(I, hidden)`, one row per item.
+        encoder_bias: `(hidden,)`.
+        latent_weights: `(hidden, 2·latent)`, to the mean and the log-variance.
+        latent_bias: `(2·latent,)`.
+        decoder_weights: `(latent, hidden)`.
+        decoder_bias: `(hidden,)`.
+        decoder_items: `(I, hidden)`, one row per item.
+        item_bias: `(I,)`.
+    """
+
+    encoder_items: Array
+    encoder_bias: Array
+    latent_weights: Array
+    latent_bias: Array
+    decoder_weights: Array
+    decoder_bias: Array
+    decoder_items: Array
+    item_bias: Array
+
+
+class Lesson(NamedTuple):
+    """Replayed rows and what the model before expects of them.
+
+    Attributes:
+        batch: the rows; each weighs as much as the distillation counts beside the new rows.
+        expected: `(B, I)` ≥ 0, the teacher's probabilities times the row's sum: the row spread as
+            the teacher would; 0 on items that it does not know.
+        num_known: scalar int32, the items that the teacher knows.
+    """
+
+    batch: SparseBatch
+    expected: Array
+    num_known: Array
+
+
+@partial(jax.jit, static_argnames=("num_padded", "hidden", "latent"))
+def initialise(
+    key: Array, item_bias: Array, num_items: Array, *, num_padded: int, hidden: int, latent: int
+) -> Parameters:
+    """Draw fresh weights: Glorot normal matrices, zero biases, and the given bias per item.
+
+    Args:
+        key: of the draw; the weights of an item do not depend on `num_padded`.
+        item_bias: `(num_padded,)` float32.
+        num_items: scalar int32, the items that are not padding.
+        num_padded: I.
+        hidden: units of the hidden layers.
+        latent: width of the latent space.
+    """
+    keys = jax.random.split(key, 4)
+    known = (jnp.arange(num_padded) < num_items)[:, None]
+    item_scale = jnp.sqrt(2.0 / (num_items + hidden)).astype(jnp.float32)
+
+    def draw_items(which: int) -> Array:
+        normal = jax.random.normal(keys[which], (num_padded, hidden), dtype=jnp.float32)
+        return jnp.where(known, item_scale * normal, 0.0)
+
+    def draw(which: int, rows: int, columns: int, widths: int) -> Array:
+        scale = math.sqrt(2.0 / widths)
+        normal: Array = jax.random.normal(keys[which], (rows, columns), dtype=jnp.float32)
+        return scale * normal
+
+    def zeros(width: int) -> Array:
+        return jnp.zeros(width, dtype=jnp.float32)
+
+    return Parameters(
+        encoder_items=draw_items(0),
+        encoder_bias=zeros(hidden),
+        # Mean and log-variance are two layers side by side, each with its own Glorot scale.
+        latent_weights=draw(1, hidden, 2 * latent, hidden + latent),
+        latent_bias=zeros(2 * latent),
+        decoder_weights=draw(2, latent, hidden, latent + hidden),
+        decoder_bias=zeros(hidden),
+        decoder_items=draw_items(3),
+        item_bias=item_bias.astype(jnp.float32),
+    )
+
+
+def densify(batch: SparseBatch, values: Array, num_padded: int) -> Array:
+    """Lay the entries of a batch out as `(B, num_padded)` float32."""
+    empty = jnp.zeros((batch.weights.shape[0], num_padded), dtype=jnp.float32)
+    filled: Array = empty.at[batch.rows, batch.items].add(values)
+    return filled
+
+
+def normalise(batch: SparseBatch) -> Array:
+    """The entries' values, each row scaled to Euclidean length 1; an empty row stays empty."""
+    squares = jnp.zeros_like(batch.weights).at[batch.rows].add(batch.values**2)
+    scales = jnp.where(squares > 0, jax.lax.rsqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+    return batch.values * scales[batch.rows]
+
+
+def drop(values: Array, key: Array, share: Array) -> Array:
+    """Set a random share of the values to zero and scale the others up to the same expectation."""
+    luck = jax.random.uniform(key, values.shape, dtype=jnp.float32)
+    return jnp.where(luck < share, 0.0, values / (1.0 - share))
+
+
+def project(item_weights: Array, batch: SparseBatch, values: Array, gather: bool) -> Array:
+    """Multiply sparse rows by the first layer's matrix: `(B, hidden)`.
+
+    Args:
+        item_weights: `(I, hidden)`.
+        batch: where the entries stand.
+        values: `(N,)` the entries' values.
+        gather: pick the rows of `item_weights` that the entries name, and scatter their gradient
+            back, instead of a dense product. Work ∝ N instead of B·I.
+    """
+    if not gather:
+        return densify(batch, values, item_weights.shape[0]) @ item_weights
+    parts = values[:, None] * item_weights[batch.items]
+    empty = jnp.zeros((batch.weights.shape[0], item_weights.shape[1]), dtype=jnp.float32)
+    sums: Array = empty.at[batch.rows].add(parts)
+    return sums
+
+
+def encode(
+    parameters: Parameters, batch: SparseBatch, values: Array, gather: bool
+) -> tuple[Array, Array]:
+    """Mean and log-variance of q(z | x), `(B, latent)` each.
+
+    Args:
+        parameters: the weights.
+        batch: where the entries stand.
+        values: `(N,)` the entries' normalised values, after dropout if any.
+        gather: see `project`.
+    """
+    inputs = project(parameters.encoder_items, batch, values, gather)
+    hidden = jnp.tanh(inputs + parameters.encoder_bias)
+    outputs = hidden @ parameters.latent_weights + parameters.latent_bias
+    mean, log_variance = jnp.split(outputs, 2, axis=1)
+    return mean, log_variance
+
+
+def decode(parameters: Parameters, latent: Array) -> Array:
+    """Unnormalised log-probabilities of the items, `(B, I)`; those of padded items mean nothing."""
+    hidden = jnp.tanh(latent @ parameters.decoder_weights + parameters.decoder_bias)
+    return hidden @ parameters.decoder_items.T + parameters.item_bias
+
+
+def normaliser(logits: Array, num_items: Array) -> Array:
+    """Log Σ_i exp(logits_i) over the items that are not padding, `(B,)`."""
+    known = jnp.arange(logits.shape[1]) < num_items
+    return jax.nn.logsumexp(jnp.where(known, logits, -jnp.inf), axis=1)
+
+
+def log_likelihood(rows: Array, logits: Array, num_items: Array) -> Array:
+    """Multinomial log-likelihood Σ_i x_i log softmax(logits)_i without its constant, `(B,)`.
+
+    Args:
+        rows: `(B, I)` ≥ 0, zero on padded items.
+        logits: `(B, I)`.
+        num_items: scalar, the items that are not padding.
+    """
+    return (rows * logits).sum(axis=1) - rows.sum(axis=1) * normaliser(logits, num_items)
+
+
+def divergence(mean: Array, log_variance: Array) -> Array:
+    """KL( N(mean, exp(log_variance)) ‖ N(0, 1) ) summed over the latent axis, `(B,)`."""
+    return 0.5 * (jnp.exp(log_variance) + mean**2 - 1.0 - log_variance).sum(axis=1)
+
+
+def _noisy_logits(
+    parameters: Parameters, batch: SparseBatch, key: Array, dropout: Array, gather: bool
+) -> tuple[Array, Array, Array]:
+    """Logits from dropped inputs and a drawn latent vector, and the mean and log-variance."""
+    dropout_key, noise_key = jax.random.split(key)
+    inputs = drop(normalise(batch), dropout_key, dropout)
+    mean, log_variance = encode(parameters, batch, inputs, gather)
+    noise = jax.random.normal(noise_key, mean.shape, dtype=jnp.float32)
+    return decode(parameters, mean + jnp.exp(0.5 * log_variance) * noise), mean, log_variance
+
+
+def negative_bound(
+    parameters: Parameters,
+    batch: SparseBatch,
+    num_items: Array,
+    beta: Array,
+    key: Array,
+    *,
+    dropout: Array,
+    gather: bool,
+) -> Array:
+    """Negative evidence lower bound with β on its divergence, Σ_u w_u (−log p + β KL) / B.
+
+    Args:
+        parameters: the weights.
+        batch: the rows, their weights scaled to mean 1 over the data.
+        num_items: scalar, the items that are not padding.
+        beta: β, the weight of the divergence.
+        key: of the dropout and of the latent noise.
+        dropout: scalar in [0, 1), the share of the input entries that are dropped.
+        gather: see `project`.
+
+    Returns:
+        Scalar; rows that are padding add nothing, to B neither.
+    """
+    logits, mean, log_variance = _noisy_logits(parameters, batch, key, dropout, gather)
+    rows = densify(batch, batch.values, logits.shape[1])
+    losses = beta * divergence(mean, log_variance) - log_likelihood(rows, logits, num_items)
+    num_rows = jnp.maximum((batch.weights > 0).sum(), 1)
+    return (batch.weights * losses).sum() / num_rows
+
+
+def distillation_loss(
+    parameters: Parameters,
+    lesson: Lesson,
+    key: Array,
+    *,
+    dropout: Array,
+    gather: bool,
+) -> Array:
+    """Cross-entropy to what a teacher expects of replayed rows, Σ_u w_u (−Σ_i t_ui log p_ui) / B.
+
+    p is the softmax over the items that the teacher knows only (Mi, Lin & Faltings, RecSys 2020:
+    the new logits are cut to the old items).
+
+    Args:
+        parameters: the weights.
+        lesson: the rows and what is expected of them.
+        key: of the dropout and of the latent noise.
+        dropout: as in `negative_bound`.
+        gather: see `project`.
+    """
+    logits, _, _ = _noisy_logits(parameters, lesson.batch, key, dropout, gather)
+    losses = -log_likelihood(lesson.expected, logits, lesson.num_known)
+    num_rows = jnp.maximum((lesson.batch.weights > 0).sum(), 1)
+    return (lesson.batch.weights * losses).sum() / num_rows
+
+
+@partial(jax.jit, static_argnames=("gather",))
+def score(parameters: Parameters, batch: SparseBatch, num_items: Array, *, gather: bool) -> Array:
+    """Log-probability of each item at the mean of q(z | x), `(B, I)`; no dropout, no noise.
+
+    The logits rank alike, but are not comparable between rows.
+
+    Args:
+        parameters: the weights.
+        batch: the rows.
+        num_items: scalar, the items that are not padding; what is given for padding means nothing.
+        gather: see `project`.
+    """
+    mean, _ = encode(parameters, batch, normalise(batch), gather)
+    logits = decode(parameters, mean)
+    return logits - normaliser(logits, num_items)[:, None]
+
+
+@partial(jax.jit, static_argnames=("gather",))
+def represent(parameters: Parameters, batch: SparseBatch, *, gather: bool) -> Array:
+    """Mean of q(z | x) of each row, `(B, latent)`; no dropout."""
+    mean, _ = encode(parameters, batch, normalise(batch), gather)
+    return mean

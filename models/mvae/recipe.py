@@ -1,0 +1,320 @@
+"""MVAE: Mult-VAE, the variational autoencoder with multinomial likelihood (Liang et al., 2018)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.base import FitOptions, FittedModel, Json, TrainingRows, cap_rows
+from perennial.models.holdout import HoldOut, hold_out, validation_score
+from perennial.models.mvae.fitted import FittedMVAE, restore_model, score_in_blocks
+from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
+from perennial.models.mvae.network import Parameters
+from perennial.models.mvae.teacher_batches import draw_lessons
+from perennial.models.mvae.training import TrainingSettings, estimate_memory, train
+from perennial.models.settings import require
+from perennial.storage.errors import UserError
+from perennial.stream.seeds import derive_seed
+
+_GATHER_BELOW = 0.01
+_BLOCK_SCORES = 1 << 22
+
+
+@dataclass(frozen=True)
+class MVAE:
+    """Settings of MVAE.
+
+    Beside the paper's recipe two things make it learn in few updates: the bias of each item starts
+    at its log popularity, and the model is a running average of the weights.
+
+    Attributes:
+        hidden: units of the two hidden layers.
+        latent: width of the latent space.
+        dropout: share of the input entries that are dropped.
+        beta: β, the weight of the divergence once it is annealed.
+        anneal_share: share of `max_updates` over which β grows linearly from 0.
+        learning_rate: Adam's.
+        averaging: how much of the running average of the weights stays at each update; 0 takes
+            the last weights.
+        batch_size: rows per update.
+        max_updates: updates of a training at most.
+        check_every: updates between two looks at the validation.
+        patience: looks without a better nDCG@100 after which the training ends.
+        validation_share: share of the interactions of the real rows that is held out.
+        validation_users: judge at most so many rows at each look, a seeded sample.
+        warm_start: start from the weights of the period before, with fresh ones for new items.
+        first_layer: `gather` the few items of each row, multiply `dense` rows, or `auto`: gather
+            where less than 1% of the matrix is filled.
+    """
+
+    name: ClassVar[str] = "mvae"
+
+    hidden: int = 600
+    latent: int = 200
+    dropout: float = 0.5
+    beta: float = 0.2
+    anneal_share: float = 0.2
+    learning_rate: float = 3e-3
+    averaging: float = 0.98
+    batch_size: int = 104
+    max_updates: int = 300
+    check_every: int = 20
+    patience: int = 3
+    validation_share: float = 0.1
+    validation_users: int = 500
+    warm_start: bool = False
+    first_layer: Literal["auto", "gather", "dense"] = "auto"
+
+    def __post_init__(self) -> None:
+        for field in ("hidden", "latent", "batch_size", "max_updates", "check_every", "patience"):
+            require(getattr(self, field) >= 1, f"{field} must be at least 1")
+        require(self.validation_users >= 1, "validation_users must be at least 1")
+        require(self.learning_rate > 0, "learning_rate must be above 0")
+        require(self.beta >= 0, "beta must not be negative")
+        require(0 <= self.dropout < 1, "dropout must be in [0, 1)")
+        require(0 <= self.averaging < 1, "averaging must be in [0, 1)")
+        require(0 <= self.anneal_share <= 1, "anneal_share must be in [0, 1]")
+        require(0 < self.validation_share < 1, "validation_share must be in (0, 1)")
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """All fields, as they are recorded with a run."""
+        return dataclasses.asdict(self)
+
+    @property
+    def starts_warm(self) -> bool:
+        """Whether the fit reads the model of the period before."""
+        return self.warm_start
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMVAE:
+        """Choose the number of updates on a hold-out of the real rows, then train on all rows.
+
+        Both trainings start alike: from fresh weights, or with `warm_start` from those of
+        `options.previous`. (In a joint refit that starts warm, what is held out is not new to the
+        previous model, and the choice is optimistic.)
+
+        Raises:
+            UserError: training does not fit `options.memory_limit`, or `options.previous` is of
+                another model or has other widths.
+        """
+        kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
+        if kept is not rows:
+            options.progress(f"mvae: {kept.num_rows:,} of {rows.num_rows:,} rows")
+        held = hold_out(
+            kept,
+            derive_seed(options.seed, "hold-out"),
+            share=self.validation_share,
+            max_users=self.validation_users,
+        )
+        model = self.fit_judged(held, kept, options)
+        return dataclasses.replace(model, report={**model.report, "rows_given": rows.num_rows})
+
+    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedMVAE:
+        """Choose the number of updates on a given hold-out, then train on `rows`.
+
+        Args:
+            held: what to train on while choosing, and who is judged by what.
+            rows: what to train on at last; `held.training` for a split that is fixed.
+            options: as for `fit`; no row cap is applied.
+
+        Raises:
+            UserError: as `fit`.
+        """
+        gather = self._gathers(rows.interactions)
+        needed = self._check_memory(rows, gather, options.memory_limit)
+        fit = _Fit(self, options, gather, self._previous(options, rows.num_items))
+        choice = fit.choose_updates(held)
+        parameters = fit.refit(rows, choice.updates)
+        taught = 0 if rows.teacher is None else int(rows.replayed.sum())
+        batched = rows.num_rows - taught
+        report = {
+            "rows_given": rows.num_rows,
+            "rows_used": rows.num_rows,
+            "updates": choice.updates,
+            "updates_tried": choice.updates_tried,
+            "max_updates": self.max_updates,
+            "epochs": choice.updates * min(1.0, self.batch_size / max(1, batched)),
+            "validation_nDCG@100": choice.score,
+            "validation_users": choice.num_users,
+            "first_layer": "gather" if gather else "dense",
+            "started_warm": fit.previous is not None,
+            "rows_taught": taught,
+            "bytes_estimated": needed,
+        }
+        return FittedMVAE(parameters, rows.num_items, gather, report)
+
+    def restore(
+        self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
+    ) -> FittedMVAE:
+        """Make the model again that `FittedMVAE.to_arrays` came from.
+
+        Raises:
+            UserError: something is missing or has the wrong shape.
+        """
+        return restore_model(arrays, manifest)
+
+    def _gathers(self, interactions: csr_array) -> bool:
+        if self.first_layer != "auto":
+            return self.first_layer == "gather"
+        num_rows, num_items = interactions.shape
+        return bool(interactions.nnz < _GATHER_BELOW * num_rows * num_items)
+
+    def _previous(self, options: FitOptions, num_items: int) -> FittedMVAE | None:
+        """The model to start from, if any."""
+        if not self.warm_start or options.previous is None:
+            return None
+        previous: FittedModel = options.previous
+        if not isinstance(previous, FittedMVAE):
+            raise UserError("a warm start of mvae needs an mvae of the period before")
+        if (previous.hidden, previous.latent) != (self.hidden, self.latent):
+            raise UserError(
+                f"cannot start from an mvae with hidden={previous.hidden}, "
+                f"latent={previous.latent}; keep these settings, or start without warm_start"
+            )
+        if previous.num_items > num_items:
+            raise ValueError("the previous model knows more items than there are")
+        return previous
+
+    def _check_memory(self, rows: TrainingRows, gather: bool, limit: int | None) -> int:
+        """Refuse a training that cannot fit, before anything is allocated; the bytes it needs."""
+        # With a teacher an update has a batch of replayed rows beside the one of new rows.
+        batch_rows = self.batch_size * (1 if rows.teacher is None else 2)
+        longest = np.sort(np.diff(rows.interactions.indptr))[-batch_rows:]
+        needed = estimate_memory(
+            rows.num_items,
+            max(batch_rows, _block_rows(rows.num_items)),
+            int(longest.sum()),
+            hidden=self.hidden,
+            latent=self.latent,
+            gather=gather,
+        )
+        if limit is not None and needed > limit:
+            raise UserError(
+                f"mvae needs {needed / 2**30:.1f} GiB for the weights and the optimiser of "
+                f"{rows.num_items:,} items, over the memory limit of {limit / 2**30:.1f} GiB; "
+                "raise --memory-limit, or lower mvae's setting 'hidden'"
+            )
+        return needed
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the validation chose.
+
+    Attributes:
+        updates: after so many the score was best.
+        score: the best nDCG@100 in per cent; `None` if nobody could be judged.
+        num_users: the rows that were judged.
+        updates_tried: the updates made to find out.
+    """
+
+    updates: int
+    score: float | None
+    num_users: int
+    updates_tried: int
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """One fit: the settings with what was decided before it begins."""
+
+    recipe: MVAE
+    options: FitOptions
+    gather: bool
+    previous: FittedMVAE | None
+
+    def choose_updates(self, held: HoldOut) -> Choice:
+        """Train on what is not held out until nDCG@100 on what is no longer grows."""
+        recipe = self.recipe
+        if len(held.users) == 0:
+            # Nothing to learn from but the settings: as long as the annealing takes.
+            return Choice(max(1, self._settings.anneal_updates), None, 0, 0)
+        scores: dict[int, float] = {}
+
+        def judge(updates: int, parameters: Parameters) -> bool:
+            scores[updates] = self._score(parameters, held)
+            best = max(scores, key=lambda made: scores[made])
+            self.options.progress(
+                f"mvae: {updates} updates, validation nDCG@100 {scores[updates]:.2f}, "
+                f"best {scores[best]:.2f} after {best}"
+            )
+            return updates - best < recipe.patience * recipe.check_every
+
+        self._train(held.training, recipe.max_updates, "choice", judge)
+        best = max(scores, key=lambda made: scores[made])
+        return Choice(best, scores[best], len(held.users), max(scores))
+
+    def refit(self, rows: TrainingRows, num_updates: int) -> Parameters:
+        """Train on all rows for the chosen number of updates."""
+
+        def tell(updates: int, _parameters: Parameters) -> bool:
+            self.options.progress(f"mvae: refit, {updates} of {num_updates} updates")
+            return True
+
+        return self._train(rows, num_updates, "refit", tell)
+
+    @property
+    def _settings(self) -> TrainingSettings:
+        recipe = self.recipe
+        return TrainingSettings(
+            batch_size=recipe.batch_size,
+            learning_rate=recipe.learning_rate,
+            dropout=recipe.dropout,
+            averaging=recipe.averaging,
+            beta=recipe.beta,
+            anneal_updates=round(recipe.anneal_share * recipe.max_updates),
+            gather=self.gather,
+        )
+
+    def _first_weights(self, rows: TrainingRows) -> Parameters:
+        fresh = fresh_weights(
+            rows.interactions,
+            rows.weights,
+            hidden=self.recipe.hidden,
+            latent=self.recipe.latent,
+            seed=derive_seed(self.options.seed, "weights"),
+        )
+        if self.previous is None:
+            return fresh
+        return warm_weights(self.previous, fresh, rows.num_items)
+
+    def _train(
+        self,
+        rows: TrainingRows,
+        num_updates: int,
+        purpose: str,
+        check: Callable[[int, Parameters], bool],
+    ) -> Parameters:
+        seed = derive_seed(self.options.seed, purpose)
+        lessons = draw_lessons(rows, self.recipe.batch_size, derive_seed(seed, "lessons"))
+        first = self._first_weights(rows)
+        if lessons is not None:
+            rows = rows.take(np.flatnonzero(~rows.replayed))
+        return train(
+            first,
+            rows.interactions,
+            rows.weights,
+            settings=self._settings,
+            num_updates=num_updates,
+            seed=seed,
+            lessons=lessons,
+            check_every=self.recipe.check_every,
+            check=check,
+        )
+
+    def _score(self, parameters: Parameters, held: HoldOut) -> float:
+        num_items = held.training.num_items
+        blocks = score_in_blocks(
+            parameters, held.contexts, num_items, self.gather, _block_rows(num_items)
+        )
+        tie_seed = derive_seed(self.options.seed, "ties")
+        return validation_score(blocks, held, "nDCG", k=100, tie_seed=tie_seed)
+
+
+def _block_rows(num_items: int) -> int:
+    """Rows that are scored at a time, a power of two whose scores take at most 16 MiB."""
+    return 1 << (max(1, _BLOCK_SCORES // max(1, num_items)).bit_length() - 1)

@@ -1,0 +1,124 @@
+"""A fitted NeuMF: scores, and the arrays it is kept as."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.models.base import Json
+from perennial.models.neumf.network import Parameters, score
+from perennial.models.training.batches import assemble, pad_items, pad_rows
+from perennial.storage.errors import UserError
+
+ITEM_ARRAYS = frozenset({"factor_users", "factor_items", "tower_users", "tower_items", "item_bias"})
+"""The parameters with an item axis, their first."""
+
+_BLOCK_PAIRS = 1 << 22
+
+
+@dataclass(frozen=True)
+class FittedNeuMF:
+    """The averaged weights of a training, ready to score.
+
+    Attributes:
+        parameters: padded along the item axis.
+        num_items: the items that are not padding.
+        report: what the fit chose and used.
+    """
+
+    parameters: Parameters
+    num_items: int
+    report: Mapping[str, Json]
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        """Logits of each item for each context row, which needs to be no training row.
+
+        Args:
+            contexts: `(n, num_items)` float32.
+            block_rows: rows per block.
+
+        Yields:
+            `(≤ block_rows, num_items)` float32, in the order of the rows.
+
+        Raises:
+            ValueError: `contexts` has another width.
+        """
+        num_rows, width = contexts.shape
+        if width != self.num_items:
+            raise ValueError(f"contexts have {width} items, the model knows {self.num_items}")
+        piece = score_rows(width, int(self.parameters.first_bias.shape[0]))
+        for first in range(0, num_rows, block_rows):
+            last = min(first + block_rows, num_rows)
+            scores = np.empty((last - first, width), dtype=np.float32)
+            for start in range(first, last, piece):
+                numbers = np.arange(start, min(start + piece, last))
+                batch = assemble(contexts, numbers, pad_rows(len(numbers)))
+                padded = np.asarray(score(self.parameters, batch))
+                scores[numbers - first] = padded[: len(numbers), :width]
+            yield scores
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
+        """The parameters without padding, and a manifest with the widths and the report."""
+        parameters = self.parameters
+        manifest = {
+            "num_items": self.num_items,
+            "factors": int(parameters.factor_output.shape[0]),
+            "embedding": int(parameters.user_layer.shape[0]),
+            "hidden": int(parameters.first_bias.shape[0]),
+            "report": dict(self.report),
+        }
+        arrays = {
+            name: np.array(values[: self.num_items] if name in ITEM_ARRAYS else values)
+            for name, values in parameters._asdict().items()
+        }
+        return arrays, manifest
+
+
+def score_rows(num_items: int, hidden: int) -> int:
+    """Rows that are scored at a time, a power of two whose first layer takes about 16 MiB."""
+    rows = max(1, _BLOCK_PAIRS // max(1, num_items * hidden))
+    return pad_rows(1 << (rows.bit_length() - 1))
+
+
+def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedNeuMF:
+    """Make a model again from what `FittedNeuMF.to_arrays` gave.
+
+    Raises:
+        UserError: an array or an entry is missing, or has not the shape or type it must have.
+    """
+    try:
+        num_items, factors, embedding, hidden = (
+            int(manifest[key]) for key in ("num_items", "factors", "embedding", "hidden")
+        )
+        report = dict(manifest["report"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError("the saved NeuMF has a damaged manifest; fit the model again") from None
+    shapes = {
+        "factor_users": (num_items, factors),
+        "factor_items": (num_items, factors),
+        "tower_users": (num_items, embedding),
+        "tower_items": (num_items, embedding),
+        "item_bias": (num_items,),
+        "factor_output": (factors,),
+        "user_layer": (embedding, hidden),
+        "item_layer": (embedding, hidden),
+        "first_bias": (hidden,),
+        "second_layer": (hidden, hidden // 2),
+        "second_bias": (hidden // 2,),
+        "tower_output": (hidden // 2,),
+    }
+    padded = {}
+    for name, shape in shapes.items():
+        values = arrays.get(name)
+        if values is None or values.shape != shape or values.dtype != np.float32:
+            raise UserError(
+                f"the saved NeuMF has no float32 array '{name}' of shape {shape}; "
+                "fit the model again"
+            )
+        extra = pad_items(num_items) - num_items if name in ITEM_ARRAYS else 0
+        padded[name] = jnp.asarray(np.pad(values, [(0, extra)] + [(0, 0)] * (values.ndim - 1)))
+    return FittedNeuMF(Parameters(**padded), num_items, report)

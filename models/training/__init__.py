@@ -1,0 +1,1 @@
+"""Training by gradient, shared by MVAE, LightGCN and NeuMF."""

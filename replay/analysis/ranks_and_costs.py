@@ -1,0 +1,101 @@
+"""How the strategies of a run stand to each other: ranks, and what each of them costs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import rankdata
+
+from perennial.replay.analysis.run import RunData
+from perennial.replay.analysis.summary import Summary
+
+_ENTRY_BYTES = 8
+"""A remembered interaction as it is replayed: an item's index and a weight of four bytes each."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Place of a strategy among those with the same model, 1 the best.
+
+    Attributes:
+        rank: mean over the evaluated periods; strategies that are level share their places.
+        of_mean: the place by the mean over the periods.
+    """
+
+    strategy: str
+    model: str
+    metric: str
+    k: int | None
+    rank: float
+    of_mean: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a strategy needs with a model, for one seed.
+
+    Attributes:
+        num_refits: over the periods.
+        fit_seconds: of all refits.
+        memory_seconds: of making what is remembered; models share it, and it is counted with the
+            one that came first.
+        kept_rows: replayed at the last refit.
+        kept_interactions: that the last refit needed beside those of its own period.
+        kept_bytes: of these, and of the model of the period before where it was needed.
+    """
+
+    strategy: str
+    model: str
+    num_refits: int
+    fit_seconds: float
+    memory_seconds: float
+    kept_rows: int
+    kept_interactions: int
+    kept_bytes: int
+
+
+def rank_strategies(summary: Summary) -> tuple[Rank, ...]:
+    """Rank the strategies of each model in each metric, over the periods that all of them have."""
+    values: dict[tuple[str, str, int | None], dict[int, dict[str, list[float]]]] = {}
+    for one in summary.results:
+        if one.value is not None:
+            periods = values.setdefault((one.model, one.metric, one.k), {})
+            periods.setdefault(one.eval_period, {}).setdefault(one.strategy, []).append(one.value)
+    ranks: list[Rank] = []
+    for (model, metric, k), periods in values.items():
+        strategies = list(dict.fromkeys(name for found in periods.values() for name in found))
+        whole = [found for found in periods.values() if len(found) == len(strategies)]
+        if not whole:
+            continue
+        table = np.array([[np.mean(found[name]) for name in strategies] for found in whole])
+        by_period = rankdata(-table, axis=1).mean(axis=0)
+        by_mean = rankdata(-table.mean(axis=0))
+        ranks.extend(
+            Rank(name, model, metric, k, float(mean), float(place))
+            for name, mean, place in zip(strategies, by_period, by_mean, strict=True)
+        )
+    return tuple(ranks)
+
+
+def count_costs(data: RunData) -> tuple[Cost, ...]:
+    """The costs of each model and strategy of a run, seeds averaged."""
+    costs = []
+    for model, strategy in dict.fromkeys((cell.model, cell.strategy) for cell in data.cells):
+        cells = [cell for cell in data.cells if (cell.model, cell.strategy) == (model, strategy)]
+        seeds = len({cell.seed for cell in cells})
+        last = max(cell.fit_period for cell in cells)
+        reports = [cell.fit_report for cell in cells if cell.fit_period == last]
+        entries = np.mean([report.get("kept_interactions", 0) for report in reports])
+        models = np.mean([report.get("kept_model_bytes", 0) for report in reports])
+        costs.append(
+            Cost(
+                strategy,
+                model,
+                num_refits=len(cells) // seeds,
+                fit_seconds=sum(cell.stages.get("fit", 0.0) for cell in cells) / seeds,
+                memory_seconds=sum(cell.stages.get("memory", 0.0) for cell in cells) / seeds,
+                kept_rows=round(float(np.mean([one.get("kept_rows", 0) for one in reports]))),
+                kept_interactions=round(float(entries)),
+                kept_bytes=round(float(_ENTRY_BYTES * entries + models)),
+            )
+        )
+    return tuple(costs)

@@ -1,0 +1,90 @@
+"""Everything that is known of a run, or of a stretch of its periods."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from perennial.storage.errors import UserError
+from perennial.storage.log.periods import PeriodSummary, list_periods
+from perennial.storage.results.cells import (
+    Cell,
+    JudgedUsers,
+    UserFigure,
+    read_cells,
+    read_judged_users,
+    read_user_figures,
+)
+from perennial.storage.results.runs import Run, read_run
+from perennial.storage.store import Store
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything that is known of a run.
+
+    Attributes:
+        periods: the log that it ran on.
+        judged: who was judged, by `Cell.evaluation_key`.
+        user_figures: figures user by user, by `Cell.key`.
+        until: the last evaluated period that is here, where later ones were left out.
+    """
+
+    run: Run
+    periods: tuple[PeriodSummary, ...]
+    cells: tuple[Cell, ...]
+    judged: Mapping[str, JudgedUsers]
+    user_figures: Mapping[str, tuple[UserFigure, ...]]
+    until: int | None = None
+
+
+def load_run(
+    store: Store, run_id: int | None = None, *, users: bool = True, until: int | None = None
+) -> RunData:
+    """Read a run.
+
+    Args:
+        store: where it was recorded.
+        run_id: which; the newest unless told.
+        users: whether to read the figures user by user, which standard errors need.
+        until: leave out what was judged on later periods.
+
+    Raises:
+        UserError: there is no such run, or it judged later periods only.
+    """
+    run = read_run(store, run_id)
+    num_periods = int(run.config.get("periods", 0))
+    data = RunData(
+        run=run,
+        periods=tuple(p for p in list_periods(store) if p.period <= num_periods),
+        cells=read_cells(store, run.run_id),
+        judged=read_judged_users(store, run.run_id),
+        user_figures=read_user_figures(store, run.run_id) if users else {},
+    )
+    if until is None:
+        return data
+    shortened = until_period(data, until)
+    if data.cells and not shortened.cells:
+        raise UserError(
+            f"run {run.run_id} evaluated no period up to {until}; give a larger --until-period"
+        )
+    return shortened
+
+
+def from_period(data: RunData, first: int) -> RunData:
+    """Only what was judged on periods from `first` on."""
+    cells = tuple(cell for cell in data.cells if cell.eval_period >= first)
+    return dataclasses.replace(data, cells=cells)
+
+
+def until_period(data: RunData, last: int) -> RunData:
+    """Only what was judged on periods up to `last`, by fits made before it."""
+    cells = tuple(cell for cell in data.cells if is_within(cell, last))
+    if len(cells) == len(data.cells):
+        return data
+    judged = {key: one for key, one in data.judged.items() if one.eval_period <= last}
+    return dataclasses.replace(data, cells=cells, judged=judged, until=last)
+
+
+def is_within(cell: Cell, last: int) -> bool:
+    """Whether a cell could be there had the log ended with period `last`."""
+    return max(cell.eval_period, cell.fit_period + 1) <= last

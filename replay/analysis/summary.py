@@ -1,0 +1,293 @@
+"""A run in numbers: results, means with standard errors, timings, paired differences."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.replay.analysis.bootstrap import PeriodSeries, Series, interval, resample_means
+from perennial.replay.analysis.run import RunData
+from perennial.storage.results.cells import Cell
+
+Json = Any
+"""What `json.dumps` takes."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One metric of one cell.
+
+    Attributes:
+        k: cut-off; `None` for a metric of the whole ranking.
+        value: `None` where no user has any weight.
+    """
+
+    strategy: str
+    model: str
+    seed: int
+    fit_period: int
+    eval_period: int
+    metric: str
+    k: int | None
+    value: float | None
+    num_users: int
+
+
+@dataclass(frozen=True)
+class Mean:
+    """One metric of a strategy and model: unweighted mean over periods of seed-averaged figures.
+
+    Attributes:
+        stderr: standard deviation of the mean when the users are drawn anew, each with all their
+            periods; `None` where it cannot be told.
+    """
+
+    strategy: str
+    model: str
+    metric: str
+    k: int | None
+    mean: float
+    stderr: float | None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a cell took.
+
+    Attributes:
+        seconds: by stage: `prepare` the evaluation (only the first cell of a period does), absorb
+            the period before into the `memory`, read the `rows`, `fit`, `evaluate`.
+        peak_rss_bytes: the process's largest resident size until the cell was done.
+    """
+
+    strategy: str
+    model: str
+    seed: int
+    fit_period: int
+    eval_period: int
+    seconds: Mapping[str, float]
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more a strategy gets than another with the same model, over common periods.
+
+    Attributes:
+        low: lower end of the 95% interval of the paired difference.
+        high: its upper end.
+    """
+
+    strategy: str
+    baseline: str
+    model: str
+    metric: str
+    k: int | None
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run as it is reported."""
+
+    config: Mapping[str, Json]
+    results: tuple[Result, ...]
+    means: tuple[Mean, ...]
+    timings: tuple[Timing, ...]
+    differences: tuple[Difference, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """The object that `--json` prints."""
+        return {
+            "config": dict(self.config),
+            "results": [asdict(result) for result in self.results],
+            "means": [asdict(mean) for mean in self.means],
+            "timings": [asdict(timing) for timing in self.timings],
+        }
+
+
+def summarise(
+    data: RunData, *, num_resamples: int = 1000, seed: int = 0, baselines: Sequence[str] = ()
+) -> Summary:
+    """Sum a run up.
+
+    Args:
+        data: the run; it may be unfinished, each mean is then over the periods it has.
+        num_resamples: bootstrap draws; fewer than two give no standard errors and no differences.
+        seed: of the bootstrap.
+        baselines: strategies that the others are compared with; one that suits unless told.
+    """
+    results = tuple(_results(data.cells))
+    figures = _PeriodFigures.of(results)
+
+    @cache
+    def resample(periods: tuple[int, ...]) -> NDArray[np.float64]:
+        series = _user_series(data, figures.groups, periods)
+        return resample_means(series, len(figures.groups), num_resamples=num_resamples, seed=seed)
+
+    return Summary(
+        config=_reported_config(data),
+        results=results,
+        means=tuple(_means(figures, resample(figures.periods))),
+        timings=tuple(_timing(cell) for cell in data.cells),
+        differences=tuple(_differences(figures, resample, baselines)) if num_resamples > 1 else (),
+    )
+
+
+def baseline_of(strategies: Sequence[str]) -> str:
+    """The strategy that the others are compared with: `individual`, or else the first."""
+    return "individual" if "individual" in strategies else strategies[0]
+
+
+Group = tuple[str, str, str, int | None]
+"""What one mean is of: strategy, model, metric, k."""
+
+
+@dataclass(frozen=True)
+class _PeriodFigures:
+    """Figures averaged over seeds.
+
+    Attributes:
+        groups: in order of first appearance.
+        periods: the evaluated periods, ascending.
+        values: `(num_periods, num_groups)`, NaN where there is none.
+    """
+
+    groups: tuple[Group, ...]
+    periods: tuple[int, ...]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> "_PeriodFigures":
+        """Average the seeds of each period and group."""
+        known = [result for result in results if result.value is not None]
+        groups = tuple(dict.fromkeys(_group(result) for result in known))
+        periods = tuple(sorted({result.eval_period for result in known}))
+        sums = np.zeros((len(periods), len(groups)))
+        counts = np.zeros_like(sums)
+        for result in known:
+            place = periods.index(result.eval_period), groups.index(_group(result))
+            sums[place] += result.value or 0.0
+            counts[place] += 1
+        values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        return cls(groups, periods, values)
+
+    def common_periods(self, columns: Sequence[int]) -> tuple[int, ...]:
+        """The periods in which all these groups have a figure."""
+        whole = ~np.isnan(self.values[:, columns]).any(axis=1)
+        return tuple(self.periods[place] for place in np.flatnonzero(whole))
+
+
+def _group(result: Result) -> Group:
+    return result.strategy, result.model, result.metric, result.k
+
+
+def _results(cells: Sequence[Cell]) -> list[Result]:
+    """All figures, cell by cell."""
+    return [
+        Result(
+            cell.strategy,
+            cell.model,
+            cell.seed,
+            cell.fit_period,
+            cell.eval_period,
+            figure.metric,
+            figure.k,
+            figure.value,
+            figure.num_users,
+        )
+        for cell in cells
+        for figure in cell.figures
+    ]
+
+
+def _means(figures: _PeriodFigures, samples: NDArray[np.float64]) -> list[Mean]:
+    """A mean for each group."""
+    means = []
+    for column, group in enumerate(figures.groups):
+        spread = samples[:, column][~np.isnan(samples[:, column])]
+        stderr = float(np.std(spread, ddof=1)) if len(spread) > 1 else None
+        means.append(Mean(*group, mean=float(np.nanmean(figures.values[:, column])), stderr=stderr))
+    return means
+
+
+def _differences(
+    figures: _PeriodFigures,
+    resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
+    baselines: Sequence[str],
+) -> list[Difference]:
+    """Every strategy against the baselines, model by model and metric by metric."""
+    strategies = tuple(dict.fromkeys(group[0] for group in figures.groups))
+    if len(strategies) < 2:
+        return []
+    differences: list[Difference] = []
+    for baseline in baselines or (baseline_of(strategies),):
+        for column, (strategy, *rest) in enumerate(figures.groups):
+            against = (baseline, *rest)
+            if strategy != baseline and against in figures.groups:
+                pair = column, figures.groups.index(against)
+                differences.extend(_difference(figures, resample, pair))
+    return differences
+
+
+def _difference(
+    figures: _PeriodFigures,
+    resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
+    pair: tuple[int, int],
+) -> Iterator[Difference]:
+    """The first group against the second, if they have a period in common."""
+    columns = list(pair)
+    periods = figures.common_periods(columns)
+    if not periods:
+        return
+    samples = resample(periods)[:, columns]
+    if np.isnan(samples).any(axis=1).all():
+        return
+    low, high = interval(samples[:, 0] - samples[:, 1])
+    values = figures.values[np.isin(figures.periods, periods)][:, columns]
+    mean = float(np.mean(values[:, 0] - values[:, 1]))
+    strategy, model, metric, k = figures.groups[pair[0]]
+    yield Difference(strategy, figures.groups[pair[1]][0], model, metric, k, mean, low, high)
+
+
+def _user_series(
+    data: RunData, groups: Sequence[Group], periods: Sequence[int]
+) -> list[PeriodSeries]:
+    """The users' values of some groups and periods, for the bootstrap."""
+    series: dict[str, list[Series]] = {}
+    places = {group: place for place, group in enumerate(groups)}
+    for cell in data.cells:
+        if cell.eval_period not in periods:
+            continue
+        for one in data.user_figures.get(cell.key, ()):
+            place = places.get((cell.strategy, cell.model, one.metric, one.k))
+            if place is not None:
+                series.setdefault(cell.evaluation_key, []).append(
+                    Series(place, one.values, one.weights)
+                )
+    return [PeriodSeries(data.judged[key].users, found) for key, found in series.items()]
+
+
+def _timing(cell: Cell) -> Timing:
+    return Timing(
+        cell.strategy,
+        cell.model,
+        cell.seed,
+        cell.fit_period,
+        cell.eval_period,
+        dict(cell.stages),
+        cell.peak_rss_bytes,
+    )
+
+
+def _reported_config(data: RunData) -> dict[str, Json]:
+    """The settings, with what else a reader needs to repeat the run."""
+    run = data.run
+    shortened = {} if data.until is None else {"until_period": data.until}
+    reported = {"run": run.run_id, "status": run.status, "versions": dict(run.versions)}
+    return {**run.config, **reported, **shortened}

@@ -1,0 +1,174 @@
+"""`distill` and `sample`: a whole log made small, whatever its periods."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from perennial.memory.samplers.registry import SAMPLERS
+from perennial.replay.cli.options import (
+    download_options,
+    json_option,
+    place_option,
+    reading_options,
+    seed_option,
+)
+from perennial.replay.cli.requests import default_cache, given
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from perennial.storage.objects.bucket import Place
+    from perennial.stream.sources.base import LogFiles
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+@click.command(name="distill")
+@click.argument("source")
+@place_option("-o", "--output", text="The Parquet file to write.")
+@click.option(
+    "--users",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Synthetic users to make.",
+)
+@seed_option
+@click.option(
+    "--method",
+    type=click.Choice(("sparse", "paper")),
+    default="sparse",
+    show_default=True,
+    help="Learn sparse weights, or the authors' Gumbel-sampled prior.",
+)
+@click.option(
+    "--max-items",
+    type=click.IntRange(min=0),
+    help="Most items of a synthetic user; 0 for any.  [default: 200, any with paper]",
+)
+@click.option(
+    "--export",
+    type=click.Choice(("soft", "hard")),
+    default="soft",
+    show_default=True,
+    help="Keep weights in (0, 1], or make them 1.",
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), help="Steps at most.  [default: 100, 500 with paper]"
+)
+@json_option
+@reading_options
+@download_options
+def distill_source(
+    source: str,
+    output: "Place",
+    users: int,
+    seed: int,
+    method: Literal["sparse", "paper"],
+    max_items: int | None,
+    export: Literal["soft", "hard"],
+    steps: int | None,
+    as_json: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **reading: Any,
+) -> None:
+    """Distil a whole log, whatever its periods, into a few synthetic users.
+
+    SOURCE is as for `replay`. The columns of the file are synthetic_user, item_id and weight. A
+    tenth of the interactions is held out to judge by. Ctrl-C keeps the best so far.
+    """
+    from rich.console import Console
+
+    from perennial.replay.cli.memory import show_distillation
+    from perennial.replay.summaries import DistillRequest, distill_to_file
+
+    request = DistillRequest(source, users, seed, method, max_items, export, steps, given(reading))
+    console = Console(stderr=True)
+    with ExitStack() as stack:
+        log = _open(stack, source, output, cache, mirror, console)
+        listener = stack.enter_context(show_distillation(console))
+        report = distill_to_file(log, request, output, listener)
+    if as_json:
+        click.echo(json.dumps(report, allow_nan=False))
+        return
+    click.echo(
+        f"{output}: {report['synthetic_users']} synthetic users, {report['non_zeros']:,} weights"
+        + (", cut short" if report["interrupted"] else "")
+    )
+
+
+@click.command(name="sample")
+@click.argument("source")
+@click.option(
+    "--sampler",
+    type=click.Choice(tuple(SAMPLERS)),
+    default="user-rns",
+    show_default=True,
+    help="Who is kept.",
+)
+@place_option("-o", "--output", text="The Parquet file to write.")
+@click.option(
+    "--users",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    help="Users to keep at most.",
+)
+@seed_option
+@reading_options
+@json_option
+@download_options
+def sample_log(
+    source: str,
+    sampler: str,
+    output: "Place",
+    users: int,
+    seed: int,
+    as_json: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **reading: Any,
+) -> None:
+    """Keep a few real users of a whole log: the baselines of `distill`.
+
+    SOURCE is as for `replay`. The columns of the file are user_id and item_id.
+    """
+    from rich.console import Console
+
+    from perennial.replay.summaries import SampleRequest, sample_to_file
+
+    with ExitStack() as stack:
+        log = _open(stack, source, output, cache, mirror, Console(stderr=True))
+        found = sample_to_file(log, SampleRequest(sampler, users, seed, given(reading)), output)
+    if as_json:
+        click.echo(json.dumps(found, allow_nan=False))
+        return
+    click.echo(
+        f"{output}: {found['users']:,} of {found['users_given']:,} users, "
+        f"{found['interactions']:,} of {found['interactions_given']:,} interactions"
+    )
+
+
+def _open(
+    stack: ExitStack,
+    source: str,
+    output: "Place",
+    cache: Path | None,
+    mirror: str | None,
+    console: "Console",
+) -> "LogFiles":
+    """The files of a log, until the stack ends; those on object storage beside the output."""
+    from perennial.replay.cli.progress import show_bar
+    from perennial.stream.sources.object_storage import open_source_beside
+
+    beside = output.parent if isinstance(output, Path) else Path()
+    with show_bar(console) as progress:
+        return stack.enter_context(
+            open_source_beside(
+                source, beside, cache=cache or default_cache(), mirror=mirror, progress=progress
+            )
+        )

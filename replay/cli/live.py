@@ -1,0 +1,418 @@
+"""`init`, `ingest`, `update`, `watch` and `forget`: a model that is kept current."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+from rich.console import Console
+
+from perennial.models.registry import MODELS
+from perennial.replay.cli.options import (
+    PlaceType,
+    json_lines_option,
+    json_option,
+    limit_options,
+    memory_options,
+    protocol_options,
+    reading_options,
+    seed_option,
+    settings_option,
+    store_option,
+    wait_option,
+    warm_start_option,
+)
+from perennial.replay.cli.progress import describe_ingest, show_status
+from perennial.replay.cli.requests import given
+from perennial.replay.events import Event, Listener, StageMessage
+from perennial.replay.live.ingest import Dropped, Step
+from perennial.replay.live.updater import PeriodDone
+from perennial.replay.report.tables import format_figures, format_seconds
+from perennial.replay.strategies.registry import STRATEGIES
+from perennial.storage.errors import StoreFault, UserError
+from perennial.storage.log.ingest import IngestReport
+from perennial.storage.log.rewrite import Erased
+from perennial.storage.progress import Progress as Report
+
+if TYPE_CHECKING:
+    from perennial.replay.live.ingest import LiveRequest, Step
+    from perennial.storage.log.rewrite import Erased
+    from perennial.storage.objects.bucket import Place
+
+
+def describe_step(step: Step | Erased) -> str:
+    """One line."""
+    if isinstance(step, IngestReport):
+        return describe_ingest(step)
+    if isinstance(step, PeriodDone):
+        return _describe_period(step)
+    if isinstance(step, Dropped):
+        return f"interactions up to period {step.last} dropped; the memory alone remembers them"
+    return _describe_erased(step)
+
+
+def step_to_json(step: Step | Erased) -> dict[str, Any]:
+    """The same for a program."""
+    if isinstance(step, IngestReport):
+        return {
+            "step": "ingested",
+            "files": [path.name for path in step.paths],
+            "periods": list(step.periods),
+            **{
+                name: getattr(step, name)
+                for name in ("already_ingested", "lines", "interactions", "merged", "rejected")
+            },
+            "reject_reasons": dict(step.reject_reasons),
+        }
+    if isinstance(step, PeriodDone):
+        return _period_to_json(step)
+    if isinstance(step, Dropped):
+        return {"step": "dropped", "last_period": step.last}
+    # Not the identifier: what a program keeps of this must not bring it back.
+    return {"step": "erased", **dataclasses.asdict(dataclasses.replace(step, user=""))}
+
+
+@contextmanager
+def show_stages(console: Console) -> Iterator[Listener]:
+    """What judging and refitting are doing, on a line that is written over."""
+    with show_files(console) as (_, listener):
+        yield listener
+
+
+@contextmanager
+def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
+    """The same for files that are read first: what is being read, then what is being done."""
+    with show_status(console) as say:
+
+        def read(what: str, done: int, total: int | None) -> None:
+            say(what if not total else f"{what} ({100 * done // total}%)")
+
+        def listen(event: Event) -> None:
+            if isinstance(event, StageMessage):
+                say(f"period {event.cell.fit_period}: {event.text}")
+
+        yield read, listen
+
+
+def _describe_period(done: PeriodDone) -> str:
+    parts = []
+    if done.judged is not None:
+        figures = format_figures(done.judged.figures) or "nobody could be asked"
+        parts.append(f"the model of period {done.judged.fit_period} judged on it: {figures}")
+    if done.publication is not None:
+        seconds = sum(done.publication.stages.values())
+        parts.append(f"refitted and published in {format_seconds(seconds)}")
+    return f"period {done.period}: {'; '.join(parts)}"
+
+
+def _period_to_json(done: PeriodDone) -> dict[str, Any]:
+    judged = None
+    if done.judged is not None:
+        judged = [
+            {"metric": figure.metric, "k": figure.k, "value": figure.value}
+            for figure in done.judged.figures
+        ]
+    published = None
+    if done.publication is not None:
+        published = {
+            "fit_key": done.publication.fit_key,
+            "stages": dict(done.publication.stages),
+            "published": done.publication.published.isoformat(),
+        }
+    return {"step": "caught up", "period": done.period, "judged": judged, "published": published}
+
+
+def _describe_erased(erased: Erased) -> str:
+    text = (
+        f"user erased: {erased.interactions:,} interactions from period {erased.first_period} on, "
+        f"{erased.summaries} {'summary' if erased.summaries == 1 else 'summaries'}"
+    )
+    if erased.lost_periods:
+        named = ", ".join(map(str, erased.lost_periods))
+        text += (
+            f"; what was remembered of period{'s' if len(erased.lost_periods) > 1 else ''} {named} "
+            "is deleted and cannot be made again, its log is gone"
+        )
+    return text
+
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+def _forget_log_option(command: Any) -> Any:
+    return click.option(
+        "--forget-log-after",
+        type=click.IntRange(min=1),
+        metavar="K",
+        help="Keep the interactions of the newest K periods only; the memory remembers the rest.",
+    )(command)
+
+
+def _late_option(command: Any) -> Any:
+    return click.option(
+        "--late",
+        type=click.Choice(("refuse", "merge")),
+        default="refuse",
+        show_default=True,
+        help="What to do with a file that is older than the newest period, or overlaps it.",
+    )(command)
+
+
+@click.command()
+@store_option("Made where absent.")
+@click.option(
+    "--model",
+    type=click.Choice(tuple(MODELS)),
+    default="infinite-ae",
+    show_default=True,
+    help="Which model answers.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(tuple(STRATEGIES)),
+    default="distill-cf",
+    show_default=True,
+    help="What it is refitted on.",
+)
+@seed_option
+@settings_option
+@memory_options
+@warm_start_option
+@protocol_options
+@limit_options
+@click.option("--replace", is_flag=True, help="Begin anew where something else is fixed.")
+@wait_option
+def init(
+    store: Path, model: str, strategy: str, seed: int, replace: bool, wait: float, **asked: Any
+) -> None:
+    """Fix which model is kept current in a store, and how.
+
+    From then on `perennial ingest` judges the published model on each new period, refits it beside
+    the memory, and publishes it. The same command again changes nothing.
+    """
+    from perennial.replay.cli.requests import asked_config
+    from perennial.replay.live.setup import describe, fix_live
+    from perennial.replay.logs import open_for_writing
+    from perennial.storage.log.periods import list_periods
+
+    config = asked_config(
+        {**asked, "models": (model,), "strategies": (strategy,), "seeds": (seed,)}
+    )
+    with open_for_writing(store, wait) as opened:
+        record = fix_live(opened, config, replace=replace)
+        held = len(list_periods(opened))
+    click.echo(f"{store}: live with {describe(record)}")
+    what = "perennial update" if held else "perennial ingest FILE..."
+    click.echo(f"next: {what} --store {store}")
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PlaceType())
+@store_option("Made where absent.")
+@click.option("--no-train", is_flag=True, help="Only take the files; `update` catches up.")
+@_late_option
+@_forget_log_option
+@reading_options
+@wait_option
+@json_option
+def ingest(
+    files: tuple["Place", ...],
+    store: Path,
+    no_train: bool,
+    late: Literal["refuse", "merge"],
+    forget_log_after: int | None,
+    wait: float,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Make each FILE the next period of the log in --store, in the order of their times.
+
+    Reads Parquet, CSV, TSV (gzip too), MovieLens .dat, RecBole .inter and ADER's period_N.txt,
+    here or at an address such as s3://BUCKET/KEY. A file goes in whole or not at all; one that is
+    there already changes nothing. Where `perennial init` fixed a live model it is judged on each
+    new period, refitted and published.
+    """
+    request = _request(given(reading), late, not no_train, forget_log_after)
+    _take(store, files, request, wait, as_json)
+
+
+@click.command()
+@store_option("The store to bring up to date.")
+@_forget_log_option
+@wait_option
+@json_option
+def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool) -> None:
+    """Judge, refit and publish for the periods that have come since the last publication.
+
+    After `perennial ingest --no-train`, or where something was interrupted.
+    """
+    from rich.console import Console
+
+    pass
+    from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_forgetting
+    from perennial.replay.live.setup import require_live
+    from perennial.replay.logs import open_to_serve_readers
+
+    with open_to_serve_readers(store, wait) as opened:
+        require_live(opened)
+        check_forgetting(opened, LiveRequest(forget_log_after=forget_log_after))
+        with show_stages(Console(stderr=True)) as listener:
+            count = _tell(bring_up_to_date(opened, forget_log_after, listener), as_json)
+    if not count and not as_json:
+        click.echo("up to date")
+
+
+@click.command()
+@click.argument("folder", type=PlaceType(file_okay=False))
+@store_option("Made where absent.")
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Seconds that a file must have stayed as it is.",
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0.05),
+    default=2.0,
+    show_default=True,
+    help="Seconds between two looks into the folder.",
+)
+@click.option("--once", is_flag=True, help="Take what is there, then end.")
+@_late_option
+@_forget_log_option
+@reading_options
+@json_lines_option
+def watch(
+    folder: "Place",
+    store: Path,
+    settle: float,
+    every: float,
+    once: bool,
+    late: Literal["refuse", "merge"],
+    forget_log_after: int | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Do as `ingest` for each file that appears in FOLDER, until interrupted.
+
+    FOLDER is here, or an address such as s3://BUCKET/FOLDER.
+
+    A file that is refused is told of and left alone until it changes; where it is the store that
+    takes nothing, its disk being full for instance, it is tried again. Names that begin with a
+    dot, or end as unfinished files do, are not looked at; write elsewhere and rename.
+    """
+    import time
+
+    from perennial.replay.live.watch import Folder
+
+    if isinstance(folder, Path) and not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; create it first")
+    request = _request(given(reading), late, True, forget_log_after)
+    looked = Folder(folder, 0.0 if once else settle)
+    failed, fault = False, ""
+    while True:
+        whole: tuple[Place, ...] = ()
+        taken = 0
+        try:
+            whole = looked.look()
+            for path in whole:
+                try:
+                    _take(store, (path,), request, float("inf"), as_json)
+                    fault = ""
+                except StoreFault:
+                    raise
+                except UserError as error:
+                    failed = True
+                    click.echo(f"error: {error}", err=True)
+                taken += 1
+        except StoreFault as error:
+            failed = True
+            # The files are well: they are taken once the store is, still in their order.
+            looked.give_again(whole[taken:])
+            if str(error) != fault:
+                fault = str(error)
+                click.echo(f"error: {fault}", err=True)
+        if once:
+            break
+        time.sleep(every)
+    if failed:
+        raise UserError("some files were not taken; the reasons are above")
+
+
+@click.command()
+@store_option("The store to forget in.")
+@click.option("--user", "users", metavar="ID", multiple=True, required=True, help="Repeatable.")
+@wait_option
+@json_option
+def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> None:
+    """Take a user out of the store, and out of all that was made of them.
+
+    Their interactions go, summaries that stand for them are distilled anew, the live model is
+    refitted, figures about them leave the runs, and the file is written anew so that no byte of
+    them is left in it. A summary whose log is gone already cannot be made again: it is deleted,
+    and that is told. An interrupted call is finished by `update`, or by the same again where
+    nothing had changed yet.
+    """
+    from rich.console import Console
+
+    pass
+    from perennial.replay.live.ingest import forget_users
+    from perennial.replay.logs import open_to_serve_readers
+
+    with (
+        open_to_serve_readers(store, wait) as opened,
+        show_stages(Console(stderr=True)) as listener,
+    ):
+        _tell(forget_users(opened, users, listener), as_json)
+
+
+def _request(
+    reading: dict[str, Any],
+    late: Literal["refuse", "merge"],
+    train: bool,
+    forget_log_after: int | None,
+) -> "LiveRequest":
+    from perennial.replay.live.ingest import LiveRequest
+    from perennial.storage.log.ingest import IngestSettings
+
+    return LiveRequest(IngestSettings(**reading), late, train, forget_log_after)
+
+
+def _take(
+    store: Path, files: tuple["Place", ...], request: "LiveRequest", wait: float, as_json: bool
+) -> None:
+    from rich.console import Console
+
+    pass
+    from perennial.replay.live.ingest import take_files
+    from perennial.replay.logs import open_for_writing
+    from perennial.storage.objects.copies import fetched
+
+    with (
+        open_for_writing(store, wait) as opened,
+        show_files(Console(stderr=True)) as (progress, listener),
+        fetched(files, store.parent, progress) as paths,
+    ):
+        _tell(take_files(opened, paths, request, progress=progress, listener=listener), as_json)
+
+
+def _tell(steps: "Iterable[Step | Erased]", as_json: bool) -> int:
+    """Print each step as it is done, or all as one JSON object; how many there were."""
+    pass
+
+    told: list[dict[str, Any]] = []
+    try:
+        for step in steps:
+            told.append(step_to_json(step))
+            if not as_json:
+                click.echo(describe_step(step))
+    finally:
+        # What was done before a mistake was met is done.
+        if as_json:
+            click.echo(json.dumps({"steps": told}, allow_nan=False))
+    return len(told)

@@ -1,0 +1,162 @@
+"""`replay`, and `report` of what it left."""
+
+import dataclasses
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perennial.models.registry import DEFAULT_MODELS, MODELS
+from perennial.replay.cli.options import (
+    download_options,
+    engine_options,
+    folder_option,
+    json_option,
+    limit_options,
+    log_options,
+    reading_options,
+    replay_options,
+    store_option,
+    until_option,
+)
+from perennial.replay.cli.requests import open_asked_log
+from perennial.replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
+
+if TYPE_CHECKING:
+    from perennial.replay.analysis.run import RunData
+    from perennial.replay.config import ReplayConfig
+    from perennial.replay.logs import OpenLog
+    from perennial.replay.study.workers.base import Engine
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+@click.command()
+@log_options
+@replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, DEFAULT_STRATEGIES, "0")
+@folder_option("--report", "report_folder", text="Write plots and an HTML page here.")
+@json_option
+@engine_options
+@limit_options
+@click.option("--fresh", is_flag=True, help="Make all figures again, those in the store too.")
+@reading_options
+@download_options
+def replay(
+    report_folder: Path | None,
+    as_json: bool,
+    fresh: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **asked: Any,
+) -> None:
+    """Cut a log into periods, refit on each, judge on the next.
+
+    SOURCE is a file, a folder of period files, or the name of a data set (`perennial datasets
+    list`). Without it the log in --store is replayed or, where there is none, an embedded
+    synthetic stream. The same command again goes on where the last one stopped. With --workers
+    or --engine ray its strategies and seeds are made at the same time, elsewhere.
+    """
+    from rich.console import Console
+
+    from perennial.replay.analysis.summary import summarise
+    from perennial.replay.cli.progress import print_summary
+    from perennial.replay.cli.requests import asked_config, asked_engine, asks_for_engine
+    from perennial.replay.report.run import write_report
+
+    shared = asks_for_engine(asked)
+    if fresh and shared:
+        raise click.UsageError("--fresh is for this process alone; leave out --engine, --workers")
+    config = asked_config(asked)
+    with asked_engine(asked) if shared else nullcontext() as engine:
+        with open_asked_log(asked, cache, mirror) as log:
+            config = dataclasses.replace(config, source=log.source, cut=log.cut)
+            if engine is None:
+                data = _replay_here(log, config, fresh)
+        if engine is not None:
+            data = _replay_with(engine, log.path, config)
+    summary = summarise(data)
+    written = write_report(data, summary, report_folder) if report_folder else ()
+    if as_json:
+        click.echo(json.dumps(summary.to_json(), allow_nan=False))
+        return
+    print_summary(summary, Console())
+    hint = f"perennial report --store {log.path} -o DIR"
+    click.echo(f"\nreport: {written[0]}" if written else f"\nplots and a page: {hint}")
+
+
+def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunData":
+    """All cells in this process, one after the other."""
+    from rich.console import Console
+
+    from perennial.replay.analysis.run import load_run
+    from perennial.replay.cli.progress import watch_replay
+    from perennial.replay.loop import run_replay
+
+    with watch_replay(log.store, Console(stderr=True)) as listener:
+        run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
+    return load_run(log.store, run_id)
+
+
+def _replay_with(engine: "Engine", path: Path, config: "ReplayConfig") -> "RunData":
+    """A strategy with a seed is a task, as in a study."""
+    from rich.console import Console
+
+    from perennial.replay.analysis.run import load_run
+    from perennial.replay.cli.progress import watch_crew
+    from perennial.replay.logs import open_for_reading
+    from perennial.replay.study.continual import ContinualStudy, run_continual
+
+    plan = ContinualStudy.of(config, transfer=False, num_workers=engine.num_beside)
+    with watch_crew(Console(stderr=True)) as watch:
+        runs = run_continual(path, plan, watch=watch, engine=engine)
+    with open_for_reading(path) as store:
+        return load_run(store, runs.main)
+
+
+@click.command()
+@store_option("The store that holds the run.")
+@click.option("--run", "run_id", type=click.IntRange(min=1), help="Its number.  [default: newest]")
+@click.option(
+    "--against",
+    type=click.IntRange(min=1),
+    metavar="RUN",
+    help="Also say how it differs from this run: the same users, periods and strategies.",
+)
+@until_option
+@folder_option("-o", "--output", text="Write plots (PNG, SVG) and a self-contained page here.")
+@json_option
+def report(
+    store: Path,
+    run_id: int | None,
+    against: int | None,
+    until: int | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Show the figures of a replay again, or write its pictures and page."""
+    from rich.console import Console
+
+    from perennial.replay.analysis.run import load_run
+    from perennial.replay.analysis.run_comparison import compare_runs
+    from perennial.replay.analysis.summary import summarise
+    from perennial.replay.cli.progress import print_against, print_summary
+    from perennial.replay.logs import open_for_reading
+    from perennial.replay.report.run import report_json, write_report
+
+    with open_for_reading(store) as opened:
+        data = load_run(opened, run_id, until=until)
+        other = None if against is None else load_run(opened, against, until=until)
+    compared = None if other is None else compare_runs(data, other)
+    summary = summarise(data)
+    written = write_report(data, summary, output, compared) if output else ()
+    if as_json:
+        click.echo(json.dumps(report_json(summary, compared), allow_nan=False))
+        return
+    console = Console()
+    print_summary(summary, console)
+    if compared is not None:
+        print_against(compared, summary, console)
+    for path in written:
+        click.echo(path)

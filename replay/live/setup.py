@@ -1,0 +1,83 @@
+"""What is fixed for a model that is kept current: a replay of one strategy, model and seed."""
+
+import json
+
+from perennial.replay.config import ReplayConfig
+from perennial.replay.machine import Clock
+from perennial.replay.plan import make_chains
+from perennial.storage.errors import UserError
+from perennial.storage.log.periods import first_held_period
+from perennial.storage.results.publications import LiveRecord, read_live, write_live
+from perennial.storage.results.runs import insert_run
+from perennial.storage.results.versions import read_versions
+from perennial.storage.store import Store
+
+
+def fix_live(
+    store: Store, config: ReplayConfig, *, replace: bool = False, clock: Clock | None = None
+) -> LiveRecord:
+    """Fix what the model of a store is, and open the run that its figures go into.
+
+    The same again changes nothing.
+
+    Args:
+        store: that holds the log, or will.
+        config: of one strategy, one model and one seed.
+        replace: begin anew where something else is fixed; the figures of the run so far stay.
+        clock: tells when.
+
+    Raises:
+        UserError: more than one of the three, settings that make no model, something else is fixed
+            already, or the strategy needs a log that was dropped.
+    """
+    for what, number in (
+        ("strategy", len(config.strategies)),
+        ("model", len(config.models)),
+        ("seed", len(config.seeds)),
+    ):
+        if number != 1:
+            raise UserError(f"a live store has one {what}, not {number}; name one")
+    versions = read_versions()
+    (chain,) = make_chains(store, config, versions)
+    recorded = json.loads(json.dumps(config.to_json()))
+    fixed = read_live(store)
+    if fixed is not None and fixed.config == recorded:
+        return fixed
+    if fixed is not None and not replace:
+        raise UserError(
+            f"{store.path or 'the store'} is live with {describe(fixed)} already; "
+            "--replace begins anew with other settings"
+        )
+    held_from = first_held_period(store)
+    if held_from > 1 and chain.strategy.needs_log:
+        raise UserError(
+            f"strategy '{chain.strategy.name}' needs the whole log, as it is set, and the store "
+            f"holds interactions only from period {held_from} on; choose one that does without, "
+            "such as --strategy distill-cf --memory-policy rolling"
+        )
+    now = (clock or Clock()).now()
+    with store.transaction():
+        run_id = insert_run(store, recorded, versions, 0, now, "live")
+        record = LiveRecord(recorded, run_id)
+        write_live(store, record)
+    return record
+
+
+def require_live(store: Store) -> LiveRecord:
+    """What is fixed.
+
+    Raises:
+        UserError: nothing is.
+    """
+    record = read_live(store)
+    if record is None:
+        raise UserError(
+            f"{store.path or 'the store'} has no live model; choose one with `perennial init`"
+        )
+    return record
+
+
+def describe(record: LiveRecord) -> str:
+    """Strategy, model and seed in a few words."""
+    config = ReplayConfig.from_json(record.config)
+    return f"{config.strategies[0]}, {config.models[0].name} and seed {config.seeds[0]}"

@@ -1,0 +1,214 @@
+"""The state of a store at a glance: what is live, how current it is, how good it has been."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from perennial.memory.distill_memory import DistillMemory
+from perennial.memory.teacher_memory import TaughtReplay
+from perennial.replay.config import ReplayConfig
+from perennial.replay.report.tables import HEADLINE, metric_label
+from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.log.periods import first_held_period, list_periods
+from perennial.storage.results.cells import read_cells
+from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
+from perennial.storage.results.summaries import list_summaries
+from perennial.storage.store import Store
+
+Json = Any
+"""What `json.dumps` takes."""
+
+
+@dataclass(frozen=True)
+class PeriodValue:
+    """A figure of one evaluated period; `value` is `None` where nobody had any weight."""
+
+    period: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class MetricStatus:
+    """A metric of the live model over the periods.
+
+    Attributes:
+        metric: its name.
+        k: its cut-off; `None` for a metric of the whole ranking.
+        label: both.
+        values: by evaluated period, oldest first.
+        mean: of the values that are there.
+    """
+
+    metric: str
+    k: int | None
+    label: str
+    values: tuple[PeriodValue, ...]
+    mean: float | None
+
+
+@dataclass(frozen=True)
+class MemoryStatus:
+    """What is remembered since a period.
+
+    Attributes:
+        period: the newest one that it stands for.
+        rows: synthetic users.
+        entries: weights that are stored.
+        bytes: what they take.
+    """
+
+    period: int
+    rows: int
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LogStatus:
+    """How much there is: interactions ever taken, those still held, users and items."""
+
+    interactions: int
+    kept: int
+    users: int
+    items: int
+
+
+@dataclass(frozen=True)
+class LiveStatus:
+    """The state of a store.
+
+    Attributes:
+        store: its file.
+        strategy: of the live configuration; `None` without one, as the next three.
+        model: its name.
+        seed: of its draws.
+        config: the whole live configuration.
+        periods: in the store.
+        newest_period: `None` in an empty store.
+        published_period: the newest that the published model has seen; `None` before the first.
+        published: when, UTC, without a zone.
+        periods_behind: periods that the published model has not seen; 0 without a live model.
+        held_from: the oldest period whose interactions are still held; `None` in an empty store.
+        metrics: of the live run so far, those of the short reports.
+        memory: what is remembered, by period, for strategies that keep summaries.
+        log: its size.
+        model_bytes: of all files of fitted models.
+        store_bytes: of the store's file.
+    """
+
+    store: str
+    strategy: str | None
+    model: str | None
+    seed: int | None
+    config: Mapping[str, Json] | None
+    periods: int
+    newest_period: int | None
+    published_period: int | None
+    published: datetime | None
+    periods_behind: int
+    held_from: int | None
+    metrics: tuple[MetricStatus, ...]
+    memory: tuple[MemoryStatus, ...]
+    log: LogStatus
+    model_bytes: int
+    store_bytes: int
+
+    def to_json(self) -> dict[str, Json]:
+        """Plain values; the time as ISO 8601 with its zone."""
+        plain = dataclasses.asdict(self)
+        if self.published is not None:
+            plain["published"] = self.published.isoformat() + "+00:00"
+        return plain
+
+
+def read_status(store: Store) -> LiveStatus:
+    """Look, and change nothing; a store without a live model has a state too."""
+    record = read_live(store)
+    config = None if record is None else ReplayConfig.from_json(record.config)
+    publication = None if record is None else newest_publication(store)
+    periods = list_periods(store)
+    seen = 0 if publication is None else publication.period
+    return LiveStatus(
+        store=str(store.path or "the store"),
+        strategy=None if config is None else config.strategies[0],
+        model=None if config is None else config.models[0].name,
+        seed=None if config is None else config.seeds[0],
+        config=None if record is None else record.config,
+        periods=len(periods),
+        newest_period=periods[-1].period if periods else None,
+        published_period=None if publication is None else publication.period,
+        published=None if publication is None else publication.published,
+        periods_behind=0 if record is None else sum(one.period > seen for one in periods),
+        held_from=first_held_period(store) if periods else None,
+        metrics=() if record is None else _metrics(store, record),
+        memory=() if config is None else _memory(store, config),
+        log=LogStatus(
+            interactions=sum(one.interactions for one in periods),
+            kept=sum(one.kept for one in periods),
+            users=sum(one.new_users for one in periods),
+            items=sum(one.new_items for one in periods),
+        ),
+        model_bytes=_bytes_in(store.models_folder),
+        store_bytes=0 if store.path is None else store.path.stat().st_size,
+    )
+
+
+def _bytes_in(folder: Path) -> int:
+    """Of its files; a writer may sweep some away meanwhile."""
+    total = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def _metrics(store: Store, record: LiveRecord) -> tuple[MetricStatus, ...]:
+    """The figures of the run by metric, those that the short reports show."""
+    values: dict[tuple[str, int | None], dict[int, float | None]] = {}
+    for cell in read_cells(store, record.run_id):
+        for figure in cell.figures:
+            by_period = values.setdefault((figure.metric, figure.k), {})
+            by_period[cell.eval_period] = figure.value
+    found = []
+    for metric, k in HEADLINE:
+        by_period = values.get((metric, k), {})
+        if not by_period:
+            continue
+        there = [value for value in by_period.values() if value is not None]
+        found.append(
+            MetricStatus(
+                metric=metric,
+                k=k,
+                label=metric_label(metric, k),
+                values=tuple(PeriodValue(*one) for one in sorted(by_period.items())),
+                mean=sum(there) / len(there) if there else None,
+            )
+        )
+    return tuple(found)
+
+
+def _memory(store: Store, config: ReplayConfig) -> tuple[MemoryStatus, ...]:
+    """The newest summary of each period that the strategy made, or would take."""
+    (name,) = config.strategies
+    memory = make_strategy(name, config.strategy_settings.get(name)).empty_memory()
+    summaries = memory.rows if isinstance(memory, TaughtReplay) else memory
+    if not isinstance(summaries, DistillMemory):
+        return ()
+    # As it is recorded: through text, tuples are lists.
+    wanted = json.loads(json.dumps(dataclasses.asdict(summaries.distillation)))
+    found = {
+        record.period: MemoryStatus(
+            period=record.period,
+            rows=record.num_rows,
+            entries=record.num_entries,
+            bytes=record.stored_bytes,
+        )
+        for record in list_summaries(store)
+        if record.seed == config.seeds[0] and record.settings == wanted
+    }
+    return tuple(found[period] for period in sorted(found))

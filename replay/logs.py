@@ -1,0 +1,295 @@
+"""From what a person names, a source, a store or neither, to an open store with a log in it."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from perennial.storage.errors import OlderSchema, UserError
+from perennial.storage.log.ingest import IngestReport
+from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
+from perennial.storage.log.periods import list_periods
+from perennial.storage.objects.bucket import Bucket, Place, Remote
+from perennial.storage.progress import Progress, ignore_progress
+from perennial.storage.results.publications import read_live
+from perennial.storage.store import Store
+from perennial.stream.cuts import Cut, make_cut
+from perennial.stream.loading import hold_log
+from perennial.stream.sources.base import LogFiles
+from perennial.stream.sources.object_storage import open_source_beside
+from perennial.stream.sources.registry import SOURCES
+
+DEFAULT_SOURCE = next(iter(SOURCES))
+DEFAULT_PERIODS = 17
+
+
+@dataclass(frozen=True)
+class LogRequest:
+    """What to replay.
+
+    Attributes:
+        source: name of a data set, a file or a folder, here or on object storage; `None` for what
+            the store holds, or the embedded stream where it holds nothing.
+        store: the store's file; `None` for one that is called like the source, in this folder.
+        cut: name of the cut; `None` for the one that suits the source.
+        num_periods: for the cuts that take it; `None` for 17.
+        reading: fields of `IngestSettings` that differ from the source's own.
+        wait: seconds to wait for another writer of the store to end.
+    """
+
+    source: str | None = None
+    store: Path | None = None
+    cut: str | None = None
+    num_periods: int | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    wait: float = 0.0
+
+
+@dataclass(frozen=True)
+class OpenLog:
+    """A store with a log in it.
+
+    Attributes:
+        store: open for writing.
+        path: its file.
+        source: what the log is called.
+        cut: how it was cut; `None` where it was in the store already and no source was given.
+        reports: what had to be ingested.
+    """
+
+    store: Store
+    path: Path
+    source: str
+    cut: str | None
+    reports: tuple[IngestReport, ...]
+
+
+@contextmanager
+def open_log(
+    request: LogRequest,
+    *,
+    cache: Path,
+    mirror: str | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[OpenLog]:
+    """Find the log, load it where it is not in the store yet, and keep the store open.
+
+    Args:
+        request: what to replay.
+        cache: folder for downloads and generated logs.
+        mirror: address to download from.
+        progress: told what is being done.
+
+    Raises:
+        UserError: no such source, a store that holds another log, a file that cannot be read; the
+            store is as before, and one that would be new is not there.
+    """
+    name = _source_to_load(request)
+    if name is None and request.store is not None:
+        with open_to_serve_readers(request.store, request.wait) as store:
+            yield OpenLog(store, request.store, str(request.store), None, ())
+        return
+    with ExitStack() as stack:
+        finding = find_log(request, name, cache=cache, mirror=mirror, progress=progress)
+        with finding as (log, cut):
+            path = request.store or Path(f"{log.name}.duckdb")
+            store = stack.enter_context(open_for_writing(path, request.wait))
+            reports = hold_log(store, log, cut, progress)
+        yield OpenLog(store, path, log.name, cut.name, reports)
+
+
+@contextmanager
+def find_log(
+    request: LogRequest,
+    source: str | None,
+    *,
+    cache: Path,
+    mirror: str | None,
+    progress: Progress,
+) -> Iterator[tuple[LogFiles, Cut]]:
+    """The files of a source, read as it is asked for, and how to cut them.
+
+    What comes from object storage is here until the end, on the disk of the store.
+
+    Args:
+        request: how to read and cut.
+        source: its name; the embedded stream if `None`.
+        cache: folder for downloads and generated logs.
+        mirror: address to download from.
+        progress: told what is being done.
+
+    Raises:
+        UserError: no such source, or no such cut.
+    """
+    beside = Path() if request.store is None else request.store.parent
+    opening = open_source_beside(
+        source or DEFAULT_SOURCE, beside, cache=cache, mirror=mirror, progress=progress
+    )
+    with opening as log:
+        settings = dataclasses.replace(log.settings, **request.reading)
+        cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
+        yield dataclasses.replace(log, settings=settings), cut
+
+
+def open_existing(path: Path, wait: float = 0.0) -> Store:
+    """Open a store that is there, upgrading an older one.
+
+    Args:
+        path: its file.
+        wait: seconds to wait for another writer to end.
+
+    Raises:
+        UserError: it is not there, or no store.
+    """
+    _check_there(path)
+    return Store.open(path, wait=wait)
+
+
+def open_for_reading(path: Path) -> Store:
+    """Open a store that is there, to look only: others may do so too, also beside a writer.
+
+    Raises:
+        UserError: it is not there, or no store.
+    """
+    _check_there(path)
+    try:
+        return Store.open(path, read_only=True)
+    except OlderSchema:
+        Store.open(path).close()
+        return Store.open(path, read_only=True)
+
+
+@contextmanager
+def open_to_serve_readers(path: Path, wait: float = 0.0) -> Iterator[Store]:
+    """Open a store that is there for a longer work; meanwhile readers see it as it is now.
+
+    Raises:
+        UserError: it is not there, or no store.
+    """
+    with open_existing(path, wait) as store:
+        store.write_snapshot()
+        yield store
+
+
+@contextmanager
+def open_for_writing(path: Path, wait: float = 0.0) -> Iterator[Store]:
+    """Open a store, waiting so many seconds for another writer; readers see it as it is now.
+
+    One that is new and stays empty leaves no file.
+    """
+    is_new = not path.exists()
+    with Store.open(path, wait=wait) as store:
+        try:
+            if list_periods(store):
+                store.write_snapshot()
+            yield store
+        finally:
+            if is_new:
+                # Asked while the lock is held: another process may be waiting to fill it.
+                with suppress(duckdb.Error):
+                    store.discard = not list_periods(store) and read_live(store) is None
+
+
+def _check_there(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
+
+
+def _source_to_load(request: LogRequest) -> str | None:
+    """`None` where the store holds what is to be replayed."""
+    if request.source is not None:
+        return request.source
+    if request.store is None or not request.store.exists():
+        return DEFAULT_SOURCE
+    with Store.open(request.store, wait=request.wait) as store:
+        if not list_periods(store):
+            return DEFAULT_SOURCE
+    if request.cut or request.num_periods or request.reading:
+        raise UserError(
+            f"the log in {request.store} is cut and read already; give its SOURCE to have that "
+            "checked, or leave out how to cut and read it"
+        )
+    return None
+
+
+def check_folder(output: Place) -> None:
+    """Before any work is done for a file that cannot be written.
+
+    Raises:
+        UserError: its folder is not there, or its bucket.
+    """
+    if isinstance(output, Remote):
+        Bucket(output).require(output)
+        return
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
+
+
+@contextmanager
+def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
+    """A store in memory with the log.
+
+    Args:
+        log: from `stream.sources`.
+        reading: fields of `IngestSettings` that differ from the source's own.
+
+    Raises:
+        UserError: the log cannot be read.
+    """
+    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **reading))
+    with Store.open(":memory:") as store:
+        # Any cut will do: the periods are read together.
+        hold_log(store, log, make_cut("files" if len(log.paths) > 1 else "equal-count", 1))
+        yield store
+
+
+def read_whole(store: Store) -> UserRows:
+    """All users with everything they did.
+
+    Raises:
+        UserError: the log is empty.
+    """
+    periods = list_periods(store)
+    if not periods:
+        raise UserError("the log has no interactions, so there is nothing to choose from")
+    last = periods[-1].period
+    return read_rows(store, 1, last, num_items=count_known_items(store, last))
+
+
+@contextmanager
+def open_to_export(
+    request: LogRequest,
+    *,
+    cache: Path,
+    mirror: str | None = None,
+    progress: Progress = ignore_progress,
+) -> Iterator[Store]:
+    """Open the store that is named, or cut the source into a store in memory.
+
+    Args:
+        request: a store, or a source and how to cut it.
+        cache: folder for downloads and generated logs.
+        mirror: address to download from.
+        progress: told what is being done.
+
+    Raises:
+        UserError: no such store or source, or a store together with how to cut it.
+    """
+    if request.store is not None:
+        if request.cut or request.num_periods or request.reading:
+            raise UserError(
+                f"the log in {request.store} is cut and read already; leave out how to cut and "
+                "read it, or give a SOURCE in place of --store"
+            )
+        with open_for_reading(request.store) as store:
+            yield store
+        return
+    with Store.open(":memory:") as store:
+        finding = find_log(request, request.source, cache=cache, mirror=mirror, progress=progress)
+        with finding as (log, cut):
+            hold_log(store, log, cut, progress)
+        yield store

@@ -1,0 +1,116 @@
+"""Heat maps of transfer: the fit at each period against the period it was asked about."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patheffects import withStroke
+
+from perennial.replay.analysis.transfer import TransferMatrix
+from perennial.replay.report.lines import STYLE, fit_for_page
+from perennial.replay.report.tables import metric_label
+
+# Its lightness rises evenly, so that it reads the same without colour.
+_MAP = "cividis"
+_STYLE = {**STYLE, "axes.grid": False}
+
+
+def value_range(matrices: Sequence[TransferMatrix]) -> tuple[float, float]:
+    """One scale for several maps."""
+    known = np.concatenate([one.values[~np.isnan(one.values)] for one in matrices])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    return (low, high) if high > low else (low - 1.0, high + 1.0)
+
+
+def inline_heatmap(matrix: TransferMatrix, name: str, limits: tuple[float, float]) -> str:
+    """A map as an SVG element for a page; see `perennial.replay.report.lines.fit_for_page`.
+
+    Args:
+        matrix: what to draw.
+        name: prefix of the ids in the element; different for each on a page.
+        limits: of the colours.
+    """
+    with rc_context({**_STYLE, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(4.0, 3.4), layout="constrained")
+        axes = figure.subplots()
+        image = _draw(axes, matrix, limits)
+        axes.set_xlabel("period asked about")
+        axes.set_ylabel("fitted up to period")
+        bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.03)
+        bar.outline.set_visible(False)
+        buffer = io.StringIO()
+        metadata = {"Date": None, "Creator": None}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata, dpi=144)
+    label = metric_label(matrix.metric, matrix.k)
+    return fit_for_page(
+        buffer.getvalue(),
+        name,
+        f"{label} of {matrix.model} with {matrix.strategy}, by fit and period asked about",
+    )
+
+
+def save_heatmaps(matrices: Sequence[TransferMatrix], folder: Path) -> tuple[Path, ...]:
+    """Write a PNG and an SVG of all the maps of a metric, a row per model."""
+    models = list(dict.fromkeys(one.model for one in matrices))
+    strategies = list(dict.fromkeys(one.strategy for one in matrices))
+    stem = f"transfer-{metric_label(matrices[0].metric, matrices[0].k)}".lower()
+    written = []
+    with rc_context(_STYLE):
+        size = (1.0 + 2.9 * len(strategies), 0.8 + 2.8 * len(models))
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(
+            len(models), len(strategies), sharex=True, sharey=True, squeeze=False
+        )
+        for row, model in zip(grid, models, strict=True):
+            mine = {one.strategy: one for one in matrices if one.model == model}
+            limits = value_range(list(mine.values()))
+            for axes, strategy in zip(row, strategies, strict=True):
+                if strategy not in mine:
+                    axes.set_visible(False)
+                    continue
+                image = _draw(axes, mine[strategy], limits)
+                axes.set_title(f"{model}, {strategy}", fontsize=10)
+            figure.colorbar(image, ax=list(row), fraction=0.02, pad=0.01)
+        figure.supxlabel("period asked about", fontsize=11)
+        figure.supylabel("fitted up to period", fontsize=11)
+        for suffix in ("png", "svg"):
+            path = folder / f"{stem.replace('@', '-at-')}.{suffix}"
+            metadata = {"Date": None} if suffix == "svg" else {}
+            figure.savefig(path, dpi=160, metadata=metadata, facecolor="white")
+            written.append(path)
+    return tuple(written)
+
+
+def _draw(axes: Axes, matrix: TransferMatrix, limits: tuple[float, float]) -> AxesImage:
+    """Cells, and the stairs between what a fit has lived and what is to come."""
+    num_fits, num_periods = matrix.values.shape
+    image = axes.imshow(
+        np.ma.masked_invalid(matrix.values),
+        cmap=_MAP,
+        vmin=limits[0],
+        vmax=limits[1],
+        interpolation="nearest",
+        aspect="auto",
+        extent=(0.5, num_periods + 0.5, num_fits + 0.5, 0.5),
+    )
+    fits = np.arange(1, num_fits + 1)
+    stairs = np.column_stack([fits - 0.5, fits + 0.5]).ravel()
+    edged = [withStroke(linewidth=3.0, foreground="#1f2328")]
+    axes.plot(np.repeat(fits + 0.5, 2), stairs, color="white", linewidth=1.5, path_effects=edged)
+    axes.set_xlim(0.5, num_periods + 0.5)
+    axes.set_ylim(num_fits + 0.5, 0.5)
+    axes.set_xticks(_ticks(num_periods))
+    axes.set_yticks(_ticks(num_fits))
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return image
+
+
+def _ticks(count: int) -> list[int]:
+    """1, and a few more as far apart."""
+    return list(range(1, count + 1, -(-count // 6)))

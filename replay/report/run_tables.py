@@ -1,0 +1,260 @@
+"""The finer tables of the reports: what refits saw, who was judged, the log, time, settings."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from perennial.replay.analysis.run import RunData
+from perennial.replay.analysis.summary import Summary
+from perennial.replay.report.tables import (
+    Entry,
+    Table,
+    chain_order,
+    format_bytes,
+    format_seconds,
+    format_value,
+    metric_label,
+)
+from perennial.storage.log.periods import PeriodSummary
+from perennial.storage.results.cells import Cell
+
+_SHORTEST = 0.05
+"""Seconds that a stage must take in a whole run to be shown."""
+
+
+def fits_table(data: RunData) -> Table:
+    """What the refits saw and chose."""
+    rows = []
+    for (model, strategy), cells in _by_chain(data.cells).items():
+        given = [cell.fit_report.get("rows_given") for cell in cells]
+        used = [cell.fit_report.get("rows_used") for cell in cells]
+        capped = sum(
+            1 for g, u in zip(given, used, strict=True) if g is not None and u is not None and u < g
+        )
+        rows.append(
+            (
+                Entry(model),
+                Entry(strategy),
+                Entry(_span(given)),
+                Entry(_span(used)),
+                Entry(f"{capped} of {len(cells)}" if capped else "none"),
+                Entry(_tally(cell.fit_report.get("reg") for cell in cells)),
+                Entry(_extent(cell.fit_report.get("epochs") for cell in cells)),
+            )
+        )
+    return Table(
+        title="What the refits saw",
+        columns=("model", "strategy", "rows", "rows used", "capped", "λ chosen", "epochs"),
+        rows=tuple(rows),
+        num_labels=2,
+        note="Rows from the first to the last period, epochs from the fewest to the most."
+        " Capped: refits that took a sample of the most recent users, and of what their memory"
+        " replays, because of a row cap or the memory limit.",
+    )
+
+
+def judged_table(data: RunData) -> Table:
+    """Who was asked about in each period, and what was skipped or out of reach."""
+    rows = []
+    for judged in sorted(data.judged.values(), key=lambda one: one.eval_period):
+        counts = judged.counts
+        targets = counts.get("targets", 0)
+        unseen = counts.get("unseen_targets", 0) / targets if targets else 0.0
+        rows.append(
+            tuple(
+                Entry(text)
+                for text in (
+                    str(judged.eval_period),
+                    f"{len(judged.users):,}",
+                    f"{counts.get('skipped_users', 0):,}",
+                    f"{targets:,}",
+                    f"{100 * unseen:.1f}%",
+                    f"{counts.get('empty_contexts', 0):,}",
+                    f"{counts.get('masked_targets', 0):,}",
+                    f"{counts.get('dropped_context_items', 0):,}",
+                )
+            )
+        )
+    return Table(
+        title="Who was judged",
+        columns=(
+            "period",
+            "users",
+            "skipped",
+            "targets",
+            "unseen items",
+            "empty context",
+            "masked",
+            "context dropped",
+        ),
+        rows=tuple(rows),
+        note="Skipped: users with too little to ask about. Unseen items: share of the targets whose"
+        " item no model knew yet; they count as misses. Masked: targets left out because they stand"
+        " in the context. Context dropped: context items that no model knew yet.",
+    )
+
+
+def periods_table(periods: Sequence[PeriodSummary]) -> Table:
+    """The log, period by period."""
+    rows = [
+        tuple(
+            Entry(text)
+            for text in (
+                str(one.period),
+                *(_moment(time, one.has_clock) for time in (one.first_time, one.last_time)),
+                f"{one.interactions:,}",
+                f"{one.users:,}",
+                f"{one.items:,}",
+                f"{one.new_users:,}",
+                f"{one.new_items:,}",
+            )
+        )
+        for one in periods
+    ]
+    return Table(
+        title="The log",
+        columns=(
+            "period",
+            "from",
+            "to",
+            "interactions",
+            "users",
+            "items",
+            "new users",
+            "new items",
+        ),
+        rows=tuple(rows),
+        note="Times in UTC." if all(one.has_clock for one in periods) else "",
+    )
+
+
+def timings_table(data: RunData) -> Table:
+    """Seconds by stage, summed over the periods and averaged over the seeds; peak memory."""
+    chains = _by_chain(data.cells).items()
+    stages = tuple(
+        stage
+        for stage in dict.fromkeys(stage for cell in data.cells for stage in cell.stages)
+        if sum(cell.stages.get(stage, 0.0) for cell in data.cells) >= _SHORTEST
+    )
+    rows = []
+    for (model, strategy), cells in chains:
+        seeds = len({cell.seed for cell in cells})
+        sums = [sum(cell.stages.get(stage, 0.0) for cell in cells) / seeds for stage in stages]
+        peak = max(cell.peak_rss_bytes for cell in cells)
+        whole = sum(sum(cell.stages.values()) for cell in cells) / seeds
+        texts = [*map(format_seconds, sums), format_seconds(whole), format_bytes(peak)]
+        rows.append((Entry(model), Entry(strategy), *map(Entry, texts)))
+    return Table(
+        title="Time and memory",
+        columns=("model", "strategy", *stages, "all", "peak memory"),
+        rows=tuple(rows),
+        num_labels=2,
+        note="Per seed. Prepare: building the questions, once per period for all strategies and"
+        " models, and counted where it happened. Peak memory: of the whole process so far.",
+    )
+
+
+def period_tables(summary: Summary) -> list[Table]:
+    """Every metric of the run, period by period, seeds averaged."""
+    tables = []
+    chains = chain_order(summary)
+    for metric, k in dict.fromkeys((one.metric, one.k) for one in summary.results):
+        found: dict[tuple[int, str, str], list[float]] = {}
+        for one in summary.results:
+            if (one.metric, one.k) == (metric, k) and one.value is not None:
+                found.setdefault((one.eval_period, one.model, one.strategy), []).append(one.value)
+        rows = []
+        for period in sorted({key[0] for key in found}):
+            values = [
+                found.get((period, model, strategy), [float("nan")]) for model, strategy in chains
+            ]
+            means = [float(np.mean(one)) for one in values]
+            top = max((one for one in means if not np.isnan(one)), default=None)
+            rows.append(
+                (
+                    Entry(str(period)),
+                    *(
+                        Entry("–" if np.isnan(one) else format_value(metric, one), best=one == top)
+                        for one in means
+                    ),
+                )
+            )
+        columns = ("period", *(f"{model} {strategy}" for model, strategy in chains))
+        tables.append(Table(metric_label(metric, k), columns, tuple(rows)))
+    return tables
+
+
+def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The settings of a run as names and values, nested ones flattened."""
+    rows: list[tuple[str, str]] = []
+    for name, value in config.items():
+        if name == "models":
+            for model in value:
+                text = ", ".join(f"{key} {plain_value(v)}" for key, v in model["settings"].items())
+                rows.append((f"model {model['name']}", text or "defaults"))
+        elif name == "versions":
+            rows.extend((f"version of {key}", str(v)) for key, v in value.items())
+        elif isinstance(value, Mapping):
+            rows.extend((key.replace("_", " "), plain_value(v)) for key, v in value.items())
+        else:
+            rows.append((name.replace("_", " "), plain_value(value)))
+    return rows
+
+
+def _by_chain(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    """Cells by (model, strategy), model by model, in order of period."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.fit_period):
+        found.setdefault((cell.model, cell.strategy), []).append(cell)
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    return dict(sorted(found.items(), key=lambda entry: models.index(entry[0][0])))
+
+
+def _span(values: Sequence[Any]) -> str:
+    """`600 → 5,400`; `–` where nothing is known."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    ends = dict.fromkeys(f"{value:,}" for value in (known[0], known[-1]))
+    return " → ".join(ends)
+
+
+def _extent(values: Iterable[Any]) -> str:
+    """`20 to 180`, the least and the most; `–` where nothing is known."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    return " to ".join(dict.fromkeys(f"{value:,.0f}" for value in (min(known), max(known))))
+
+
+def _tally(values: Iterable[Any]) -> str:
+    """`5 (12×), 20 (4×)`: what was chosen how often; `–` where nothing is known."""
+    counts = Counter(value for value in values if value is not None)
+    if not counts:
+        return "–"
+    if len(counts) == 1:
+        return f"{next(iter(counts)):g}"
+    return ", ".join(
+        f"{value:g}\N{NO-BREAK SPACE}({count}×)" for value, count in sorted(counts.items())
+    )
+
+
+def _moment(time: int, has_clock: bool) -> str:
+    """A time of the log; line numbers where it has no clock."""
+    if not has_clock:
+        return f"line {time:,}"
+    return datetime.fromtimestamp(time / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def plain_value(value: Any) -> str:
+    """A setting's value in words."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain_value(one) for one in value)
+    return str(value)

@@ -1,1 +1,0 @@
-"""Who does the tasks of a study: processes of this machine, or those of a cluster."""

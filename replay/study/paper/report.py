@@ -1,0 +1,163 @@
+"""All that a study has found, as numbers for people and programs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from perennial.models.registry import make_recipe
+from perennial.replay.study.paper.base import Asked, PaperStudy
+from perennial.replay.study.paper.cells import Ground
+from perennial.replay.study.paper.groups import Group, group_records
+from perennial.replay.study.paper.published import Figure, difference_percent, published_figure
+from perennial.replay.study.paper.records import Record
+from perennial.replay.study.paper.split import OpenSplit
+
+Json = Any
+"""What `json.dumps` takes."""
+
+_SCHEMA = pa.schema(
+    {
+        "study": pa.string(),
+        "source": pa.string(),
+        "sampler": pa.string(),
+        "users": pa.int64(),
+        "noise": pa.float64(),
+        "rows": pa.int64(),
+        "model": pa.string(),
+        "metric": pa.string(),
+        "k": pa.int64(),
+        "mean": pa.float64(),
+        "stderr": pa.float64(),
+        "user_stderr": pa.float64(),
+        "seeds": pa.int64(),
+        "published": pa.float64(),
+        "difference_percent": pa.float64(),
+        "rows_seconds": pa.float64(),
+        "fit_seconds": pa.float64(),
+        "test_seconds": pa.float64(),
+        "peak_bytes": pa.int64(),
+    }
+)
+
+
+def describe_study(split: OpenSplit, asked: Asked, ground: Ground) -> dict[str, Json]:
+    """The settings of a study, for people."""
+    train, validation, test = split.num_interactions
+    return {
+        "source": split.source,
+        "split": split.origin,
+        "split_hash": split.content,
+        "paper": split.paper,
+        "num_users": split.num_users,
+        "num_items": split.num_items,
+        "train": train,
+        "validation": validation,
+        "test": test,
+        "keep_repeats": ground.keep_repeats,
+        "samplers": list(asked.samplers),
+        "users": list(asked.users),
+        "noise": [one.percent for one in asked.noises],
+        "noise_kind": asked.noises[0].kind,
+        "seeds": list(asked.seeds),
+        "models": [
+            {"name": one.name, "settings": dict(make_recipe(one.name, one.settings).settings)}
+            for one in asked.models
+        ],
+        "distillation": dict(asked.distillation),
+        "versions": dict(ground.versions),
+    }
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a study has found.
+
+    Attributes:
+        name: of the study on the command line.
+        study: how it is shown.
+        split: what was studied.
+        config: the settings, for people.
+        records: the cells.
+        groups: of the cells.
+    """
+
+    name: str
+    study: PaperStudy
+    split: OpenSplit
+    config: Mapping[str, Json]
+    records: tuple[Record, ...]
+    groups: tuple[Group, ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        study: PaperStudy,
+        split: OpenSplit,
+        config: Mapping[str, Json],
+        records: Sequence[Record],
+    ) -> "Found":
+        """Sum cells up."""
+        return cls(name, study, split, config, tuple(records), group_records(records))
+
+    def published(self, group: Group, figure: Figure) -> float | None:
+        """What the paper has in a group's place."""
+        row = None if self.study.row is None else self.study.row(group)
+        return None if row is None else published_figure(self.split.paper, row, figure)
+
+    @property
+    def has_published(self) -> bool:
+        """Whether any figure of the paper stands beside ours."""
+        return any(
+            self.published(group, figure) is not None
+            for group in self.groups
+            for figure in group.estimates
+        )
+
+    def rows(self) -> list[dict[str, Json]]:
+        """A line for each group and metric."""
+        lines = []
+        for group in self.groups:
+            for figure, one in group.estimates.items():
+                published = self.published(group, figure)
+                lines.append(
+                    {
+                        "study": self.name,
+                        "source": self.split.source,
+                        "sampler": group.sampler,
+                        "users": group.users,
+                        "noise": group.noise,
+                        "rows": group.records[0].num_rows,
+                        "model": group.model,
+                        "metric": figure[0],
+                        "k": figure[1],
+                        "mean": one.mean,
+                        "stderr": one.stderr,
+                        "user_stderr": one.user_stderr,
+                        "seeds": len(group.records),
+                        "published": published,
+                        "difference_percent": (
+                            None if published is None else difference_percent(one.mean, published)
+                        ),
+                        "rows_seconds": group.mean_seconds("rows"),
+                        "fit_seconds": group.mean_seconds("fit"),
+                        "test_seconds": group.mean_seconds("test"),
+                        "peak_bytes": group.peak_bytes,
+                    }
+                )
+        return lines
+
+    def to_table(self) -> pa.Table:
+        """The same as an Arrow table."""
+        return pa.Table.from_pylist(self.rows(), schema=_SCHEMA)
+
+    def to_json(self) -> dict[str, Json]:
+        """The object that `--json` prints."""
+        return {
+            "study": self.name,
+            "config": dict(self.config),
+            "table": self.rows(),
+            "cells": [record.to_json() for record in self.records],
+        }

@@ -1,0 +1,150 @@
+"""From what a person names to a split in a file: theirs, or one that is made of their log."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from perennial.replay.logs import hold_whole, read_whole
+from perennial.replay.study.paper.published import PAPER
+from perennial.replay.summaries import write_table
+from perennial.storage.errors import UserError
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.progress import Progress, ignore_progress
+from perennial.stream.random_split import PART_NAMES, Part, draw_parts, has_split, read_paper_split
+from perennial.stream.sources.base import LogFiles
+from perennial.stream.sources.registry import SOURCES, open_source
+
+FOLDER = "splits"
+"""Where splits that are made lie in a study's folder."""
+
+
+@dataclass(frozen=True)
+class SplitRequest:
+    """What to study.
+
+    Attributes:
+        source: a data set's name, or a file; `None` for the embedded stream, or with `split` for a
+            log without a name.
+        split: a Parquet file with the columns `user_id`, `item_id` and `split`; `None` for a split
+            of `source`.
+        paper: data set of the paper whose figures belong to it; `None` where the source's name says
+            so, or there are none.
+        seed: of a split that is made.
+        reading: fields of `IngestSettings` that differ from the source's own.
+    """
+
+    source: str | None = None
+    split: Path | None = None
+    paper: str | None = None
+    seed: int = 0
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OpenSplit:
+    """A split in a file.
+
+    Attributes:
+        path: the file.
+        content: its hash.
+        source: what the log is called.
+        paper: a key of `PAPER`, where the paper has figures.
+        origin: where the split comes from, in words.
+        num_users: rows of train.
+        num_items: known to the models.
+        num_interactions: of train, validation and test as they are used.
+    """
+
+    path: Path
+    content: str
+    source: str
+    paper: str | None
+    origin: str
+    num_users: int
+    num_items: int
+    num_interactions: tuple[int, int, int]
+
+
+def open_split(
+    request: SplitRequest,
+    folder: Path,
+    *,
+    cache: Path,
+    mirror: str | None = None,
+    progress: Progress = ignore_progress,
+) -> OpenSplit:
+    """Find the split, or make it and keep it in the folder.
+
+    Args:
+        request: what to study.
+        folder: of the study.
+        cache: folder for downloads and generated logs.
+        mirror: address to download from in place of the publisher's.
+        progress: told about anything that takes over two seconds.
+
+    Raises:
+        UserError: the file or the log cannot be read, or there is too little to split.
+    """
+    source, given = request.source, request.split
+    if given is None and source is not None and source not in SOURCES and has_split(Path(source)):
+        given = Path(source)
+    if given is not None:
+        path, origin = given, f"as it stands in {given.name}"
+        name = source if source is not None and source != str(given) else given.stem
+    else:
+        log = open_source(
+            source or next(iter(SOURCES)), cache=cache, mirror=mirror, progress=progress
+        )
+        path, name = _make(log, request, folder), log.name
+        origin = f"80/10/10 at random per user, seed {request.seed}"
+    paper = request.paper or (name if name in PAPER else None)
+    split = read_paper_split(path)
+    parts = (split.train.interactions, split.validation.targets, split.test.targets)
+    return OpenSplit(
+        path=path,
+        content=_hash(path),
+        source=name,
+        paper=paper,
+        origin=origin,
+        num_users=len(split.train.users),
+        num_items=int(split.train.interactions.shape[1]),
+        num_interactions=(int(parts[0].nnz), int(parts[1].nnz), int(parts[2].nnz)),
+    )
+
+
+def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
+    """Split a log and write the file."""
+    with hold_whole(log, request.reading) as store:
+        given = read_whole(store)
+        parts = draw_parts(given.interactions, request.seed)
+        rows, items = given.interactions.tocoo().coords
+        used = parts != Part.REMOVED
+        users = pa.array(user_ids(store, given.users))
+        names = pa.array(item_ids(store, np.arange(given.interactions.shape[1])))
+        table = pa.table(
+            {
+                "user_id": users.take(pa.array(rows[used])),
+                "item_id": names.take(pa.array(items[used])),
+                "split": pa.array(np.array(PART_NAMES)[parts[used]]).dictionary_encode(),
+            }
+        )
+    path = folder / FOLDER / f"{log.name}-{request.seed}.parquet"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); name another folder"
+        ) from error
+    write_table(table, path)
+    return path
+
+
+def _hash(path: Path) -> str:
+    """Of the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Executors and worker processes of a study."""

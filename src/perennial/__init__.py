@@ -1,0 +1,1 @@
+"""Perennial: recommenders refitted period by period, with a memory of synthetic users."""

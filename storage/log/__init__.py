@@ -1,0 +1,1 @@
+"""The log in the store: ingestion, periods, matrices, export."""

@@ -1,0 +1,131 @@
+"""What was made of a log, carried over into a store whose log is a changed one.
+
+What follows from a changed period is void: summaries and models go, to be made again. Figures stay,
+as what was measured then, without those of users who are gone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from perennial.storage.results.cells import list_column, lists_of
+from perennial.storage.store import Store
+
+_UNCHANGED = ("ingests", "ingested_files", "rejects", "runs", "fits", "live", "titles")
+_BEFORE = {
+    "publications": "SELECT * FROM publications WHERE period < $1 ORDER BY rowid",
+    "summaries": "SELECT * FROM summaries WHERE period < $1 ORDER BY rowid",
+    "summary_entries": """SELECT e.* FROM summary_entries e JOIN summaries USING (summary_key)
+        WHERE period < $1 ORDER BY e.rowid""",
+    "model_files": """SELECT * FROM model_files WHERE fit_key IN (
+            SELECT fit_key FROM cells WHERE fit_period < $1
+            UNION SELECT fit_key FROM publications WHERE period < $1) ORDER BY rowid""",
+}
+"""Table -> the rows of it that follow from periods before one."""
+
+RECORDS = (*_UNCHANGED, *_BEFORE, "evaluations", "cells", "figures", "run_cells")
+"""Everything but the log itself."""
+
+
+@dataclass(frozen=True)
+class Renumbering:
+    """How a changed log differs from the old one.
+
+    Attributes:
+        users: `(n,)` int32, the new index of each old user; −1 for who is gone.
+        first_changed: the first period whose events are others now.
+        first_lost: the first period whose number means another one now, so that figures about it
+            and later ones go too; `None` where the numbers stay.
+    """
+
+    users: NDArray[np.int32]
+    first_changed: int
+    first_lost: int | None = None
+
+
+def copy_tables(old: Store, new: Store, tables: Sequence[str]) -> None:
+    """Copy tables as they are, for use inside a transaction of `new`."""
+    for table in tables:
+        new.insert(table, old.table(f"SELECT * FROM {table} ORDER BY rowid"))
+
+
+def with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
+    """A table with other values in one of its columns."""
+    return table.set_column(table.schema.get_field_index(name), name, column)
+
+
+def copy_records(old: Store, new: Store, change: Renumbering) -> None:
+    """Copy what still holds, for use inside a transaction of `new`."""
+    copy_tables(old, new, _UNCHANGED)
+    for table, query in _BEFORE.items():
+        new.insert(table, old.table(query, [change.first_changed]))
+    _copy_figures(old, new, change)
+
+
+def _copy_figures(old: Store, new: Store, change: Renumbering) -> None:
+    """Copy cells and what belongs to them, without the users who are gone."""
+    last = 2**31 - 1 if change.first_lost is None else change.first_lost - 1
+    within = "eval_period <= $1 AND fit_period <= $1"
+    cells = old.table(f"SELECT * FROM cells WHERE {within} ORDER BY rowid", [last])
+    new.insert("cells", cells)
+    linked = old.table("SELECT * FROM run_cells ORDER BY rowid")
+    new.insert(
+        "run_cells",
+        linked.filter(pc.is_in(linked["cell_key"], value_set=cells["cell_key"].combine_chunks())),
+    )
+    judged = old.table(f"SELECT * FROM evaluations WHERE {within} ORDER BY rowid", [last])
+    renamed = [change.users[users] for users in lists_of(judged, "users")]
+    kept = [users >= 0 for users in renamed]
+    present = [users[mask] for users, mask in zip(renamed, kept, strict=True)]
+    new.insert("evaluations", with_column(judged, "users", list_column(present, pa.int32())))
+    masks = dict(zip(judged["evaluation_key"].to_pylist(), kept, strict=True))
+    _copy_values(old, new, cells, masks)
+
+
+def _copy_values(
+    old: Store, new: Store, cells: pa.Table, masks: dict[str, NDArray[np.bool_]]
+) -> None:
+    """Copy the figures of cells; where someone is gone their mean is taken again."""
+    mask_of = {
+        key: masks[evaluation]
+        for key, evaluation in zip(
+            cells["cell_key"].to_pylist(), cells["evaluation_key"].to_pylist(), strict=True
+        )
+    }
+    figures = old.table("SELECT * FROM figures ORDER BY rowid")
+    figures = figures.filter(
+        pc.is_in(figures["cell_key"], value_set=pa.array(list(mask_of), pa.string()))
+    )
+    values, weights, means = [], [], figures["value"].to_pylist()
+    for row, (key, one, weight) in enumerate(
+        zip(
+            figures["cell_key"].to_pylist(),
+            lists_of(figures, "user_values"),
+            lists_of(figures, "user_weights"),
+            strict=True,
+        )
+    ):
+        mask = mask_of[key]
+        values.append(one[mask])
+        weights.append(None if weight is None else weight[mask])
+        if not mask.all():
+            means[row] = _mean(values[-1], weights[-1])
+    for name, column in (
+        ("value", pa.array(means, pa.float64())),
+        ("user_values", list_column(values, pa.float32())),
+        ("user_weights", list_column(weights, pa.float32())),
+    ):
+        figures = with_column(figures, name, column)
+    new.insert("figures", figures)
+
+
+def _mean(values: NDArray[np.float32], weights: NDArray[np.float32] | None) -> float | None:
+    """The weighted mean; `None` where nothing has any weight."""
+    heavy = np.ones(len(values)) if weights is None else weights.astype(np.float64)
+    if not heavy.sum() > 0:
+        return None
+    return float(np.average(values.astype(np.float64), weights=heavy))

@@ -1,0 +1,181 @@
+"""Reading ranges of the log as matrices and arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from perennial.storage.store import Store
+
+
+@dataclass(frozen=True)
+class UserRows:
+    """What users did in a range of periods.
+
+    Attributes:
+        users: `(n,)` int32 dense user indices.
+        interactions: `(n, num_items)` float32 binary, columns in increasing order.
+        last_period: `(n,)` int32, the newest period of the range with an event of the user; 0 for
+            an empty row.
+    """
+
+    users: NDArray[np.int32]
+    interactions: csr_array
+    last_period: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events in log order.
+
+    Attributes:
+        users: `(n,)` int32 dense indices.
+        items: `(n,)` int32 dense indices.
+        times: `(n,)` int64, µs since 1970 (UTC), or line numbers where the log has no clock.
+        periods: `(n,)` int32.
+    """
+
+    users: NDArray[np.int32]
+    items: NDArray[np.int32]
+    times: NDArray[np.int64]
+    periods: NDArray[np.int32]
+
+    def take(self, places: NDArray[np.intp]) -> "Events":
+        """Only the events at these places."""
+        return Events(
+            self.users[places], self.items[places], self.times[places], self.periods[places]
+        )
+
+
+def read_rows(
+    store: Store,
+    first: int,
+    last: int,
+    *,
+    num_items: int,
+    users: NDArray[np.int32] | None = None,
+) -> UserRows:
+    """Read the users of periods `first..last` as binary rows; memory is O(events read).
+
+    Args:
+        store: where the log lies.
+        first: the first period.
+        last: the last one, itself included.
+        num_items: the width of the rows, d_t.
+        users: exactly these rows in this order, empty ones included; without it all users with an
+            event in the range, by increasing index.
+
+    Raises:
+        ValueError: the range holds an item outside `num_items`.
+    """
+    periods = _find_periods(store, first, last)
+    if users is None:
+        found = store.table(
+            "SELECT user_index, item_index, rowid FROM interactions WHERE rowid >= ? AND rowid < ?",
+            periods.ends,
+        )
+        row_users, items, places = (column.to_numpy() for column in found.columns)
+        users, rows = np.unique(row_users, return_inverse=True)
+    else:
+        users = np.ascontiguousarray(users, np.int32)
+        found = store.table(
+            """SELECT row, item_index, interactions.rowid FROM interactions
+            JOIN asked USING (user_index)
+            WHERE interactions.rowid >= ? AND interactions.rowid < ?""",
+            periods.ends,
+            inputs={"asked": pa.table({"row": np.arange(len(users)), "user_index": users})},
+        )
+        rows, items, places = (column.to_numpy() for column in found.columns)
+    if items.size and int(items.max()) >= num_items:
+        raise ValueError(f"periods {first}..{last} hold item {items.max()}, outside {num_items}")
+    last_period = np.zeros(len(users), np.int32)
+    np.maximum.at(last_period, rows, periods.of(places))
+    return UserRows(users, _binary_rows(rows, items, (len(users), num_items)), last_period)
+
+
+def _binary_rows(
+    rows: NDArray[np.int64], items: NDArray[np.int32], shape: tuple[int, int]
+) -> csr_array:
+    cells = np.sort(rows.astype(np.int64) * shape[1] + items)
+    # `np.unique` hashes when only values are asked for, which takes far longer (NumPy 2.4).
+    cells = cells[np.concatenate([[True], cells[1:] != cells[:-1]])] if len(cells) else cells
+    row_of_cell, columns = np.divmod(cells, max(shape[1], 1))
+    kind = np.int32 if len(cells) < 2**31 else np.int64
+    starts = np.searchsorted(row_of_cell, np.arange(shape[0] + 1)).astype(kind)
+    data = np.ones(len(cells), np.float32)
+    return csr_array((data, columns.astype(kind), starts), shape=shape)
+
+
+def read_events(store: Store, first: int, last: int) -> Events:
+    """Read the events of periods `first..last` in log order."""
+    periods = _find_periods(store, first, last)
+    found = store.table(
+        """SELECT user_index, item_index, time, rowid FROM interactions
+        WHERE rowid >= ? AND rowid < ?""",
+        periods.ends,
+    )
+    users, items, times, places = (column.to_numpy() for column in found.columns)
+    # Nearly always they come as they lie, and looking is cheaper than ORDER BY.
+    if (places[1:] < places[:-1]).any():
+        order = np.argsort(places)
+        users, items, times, places = (column[order] for column in (users, items, times, places))
+    return Events(users, items, times, periods.of(places))
+
+
+@dataclass(frozen=True)
+class _Periods:
+    """Where a range of periods lies.
+
+    Attributes:
+        numbers: `(p,)` int32.
+        starts: `(p,)` int64, the place of each one's first event.
+        ends: the place of the first event of all, and the place after the last.
+    """
+
+    numbers: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    ends: tuple[int, int]
+
+    def of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The period of each place."""
+        return self.numbers[np.searchsorted(self.starts, places, side="right") - 1]
+
+
+def _find_periods(store: Store, first: int, last: int) -> _Periods:
+    rows = store.rows(
+        """SELECT period, first_row, first_row + kept FROM periods
+        WHERE period BETWEEN ? AND ? AND kept > 0 ORDER BY period""",
+        [first, last],
+    )
+    numbers = np.array([row[0] for row in rows], np.int32)
+    starts = np.array([row[1] for row in rows], np.int64)
+    return _Periods(numbers, starts, (rows[0][1], rows[-1][2]) if rows else (0, 0))
+
+
+def count_known_items(store: Store, period: int) -> int:
+    """d_t: how many items appear in periods ≤ `period`; they are the indices 0..d_t−1."""
+    return _total(store, "SELECT sum(new_items) FROM periods WHERE period <= ?", period)
+
+
+def count_known_users(store: Store, period: int) -> int:
+    """How many users appear in periods ≤ `period`; they are the indices 0..n−1."""
+    return _total(store, "SELECT sum(new_users) FROM periods WHERE period <= ?", period)
+
+
+def read_item_counts(store: Store, last: int, num_items: int) -> NDArray[np.int64]:
+    """Events per item in periods ≤ `last`, `(num_items,)` int64; later items are left out."""
+    found = store.table(
+        """SELECT item_index, count(*) FROM interactions
+        WHERE rowid < ? AND item_index < ? GROUP BY item_index""",
+        [_find_periods(store, 1, last).ends[1], num_items],
+    )
+    items, events = (column.to_numpy() for column in found.columns)
+    counts = np.zeros(num_items, np.int64)
+    counts[items] = events
+    return counts
+
+
+def _total(store: Store, query: str, period: int) -> int:
+    return int(store.rows(query, [period])[0][0] or 0)

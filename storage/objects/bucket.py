@@ -1,0 +1,284 @@
+"""Object storage: files in a bucket, listed, copied here to be read, and copied back.
+
+A place is `s3://BUCKET/KEY` or `gs://BUCKET/KEY`. It is found by pyarrow's file systems, which take
+keys, region and endpoint from the environment; options of theirs (`?region=...`) may follow.
+Options are never shown, and keys are refused in an address.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from perennial.storage.errors import StoreFault, UserError
+from perennial.storage.progress import Progress, ignore_progress
+
+SCHEMES = ("s3", "gs")
+_BLOCK = 8 << 20
+# Google's client would go on trying for a quarter of an hour.
+_PATIENCE = "retry_limit_seconds=30"
+_CODE = re.compile(r"AWS Error (\w+(?: \(HTTP status \d+\))?)|Status\(([A-Z_]+)")
+_REFUSED = re.compile(
+    r"ACCESS_DENIED|ACCESS_KEY|SIGNATURE|TOKEN|UNRECOGNIZED_CLIENT|EXPIRED|status 403"
+    r"|PERMISSION_DENIED|UNAUTHENTICATED"
+)
+_NO_ANSWER = re.compile(
+    r"NETWORK|TIMEOUT|SLOW_DOWN|THROTTLING|UNAVAILABLE|INTERNAL|DEADLINE|status 5\d\d"
+)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """An object on object storage, or a folder: what its objects' names begin with.
+
+    Attributes:
+        scheme: one of `SCHEMES`.
+        path: `bucket/key`, as it is and not as it is quoted.
+        options: of pyarrow's file system, quoted.
+        login: `anonymous` where it is asked for without keys, which `gs` can.
+    """
+
+    scheme: str
+    path: str
+    options: str = ""
+    login: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Remote":
+        """Read an address.
+
+        Raises:
+            UserError: there is no bucket in it, or a key to it.
+        """
+        scheme, _, rest = text.partition("://")
+        # A space may stand for itself.
+        parts = urlsplit(f"{scheme.lower()}://{rest.replace(' ', '%20')}")
+        login, _, bucket = parts.netloc.rpartition("@")
+        path = unquote(f"{bucket}{parts.path}").rstrip("/")
+        one = cls(parts.scheme, path, parts.query, login)
+        if login and (one.scheme, login) != ("gs", "anonymous"):
+            raise UserError(
+                f"{one}: keys in an address can be read by others; put them into the environment, "
+                "such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        if parts.fragment:
+            raise UserError(f"{one}#...: write # in a name as %23, ? as %3F and % as %25")
+        names = path.split("/")
+        if not path.isprintable() or any(name in ("", ".", "..") for name in names):
+            raise UserError(f"{text.partition('?')[0]!r}: give {scheme}://BUCKET/NAME")
+        return one
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.path}"
+
+    @property
+    def name(self) -> str:
+        """What comes after the last slash."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def bucket(self) -> str:
+        """What comes before the first."""
+        return self.path.partition("/")[0]
+
+    def __truediv__(self, name: str) -> "Remote":
+        return replace(self, path=f"{self.path}/{name}")
+
+
+Place = Path | Remote
+"""Where a file or a folder is: on this machine, or on object storage."""
+
+
+def is_remote(text: str) -> bool:
+    """Whether a text names a place on object storage."""
+    return text.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a listing tells of an object.
+
+    Attributes:
+        place: where it is.
+        size: bytes.
+        changed: ns since 1970.
+    """
+
+    place: Remote
+    size: int
+    changed: int
+
+
+class Bucket:
+    """The bucket of a place, connected to. What goes wrong is one line that holds no secret."""
+
+    def __init__(self, place: Remote) -> None:
+        """Connect.
+
+        Raises:
+            UserError: options that are not known, or the bucket cannot be reached.
+        """
+        import pyarrow as pa
+        from pyarrow import fs
+
+        options = place.options
+        if place.scheme == "gs" and "retry_limit_seconds" not in options:
+            options = f"{options}&{_PATIENCE}" if options else _PATIENCE
+        login = f"{place.login}@" if place.login else ""
+        address = f"{place.scheme}://{login}{quote(place.bucket)}?{options}"
+        try:
+            self._system = fs.FileSystem.from_uri(address)[0]
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            # The message would show the options.
+            raise UserError(
+                f"{place}: what stands after its ? is no option of pyarrow's file system for "
+                f"{place.scheme}://"
+            ) from None
+        except OSError as error:
+            raise _explain(place, error) from None
+
+    def is_folder(self, place: Remote) -> bool:
+        """Whether a place is a folder, and not an object.
+
+        Raises:
+            UserError: it is neither.
+        """
+        from pyarrow import fs
+
+        kind = self._kind(place, place.path)
+        if kind == fs.FileType.NotFound:
+            raise self._missing(place)
+        return bool(kind == fs.FileType.Directory)
+
+    def require(self, place: Remote) -> None:
+        """See that the bucket of a place is there.
+
+        Raises:
+            UserError: it is not, or nobody is let in.
+        """
+        from pyarrow import fs
+
+        if self._kind(place, place.bucket) == fs.FileType.NotFound:
+            raise UserError(f"{place}: there is no bucket '{place.bucket}'; check its name")
+
+    def list(self, folder: Remote) -> tuple[Listed, ...]:
+        """The objects in a folder, not those in its folders; none where nothing begins with it.
+
+        Raises:
+            UserError: there is no such bucket, or it cannot be reached.
+        """
+        from pyarrow import fs
+
+        try:
+            found = self._system.get_file_info(fs.FileSelector(folder.path, allow_not_found=True))
+        except OSError as error:
+            raise _explain(folder, error) from None
+        if not found:
+            self.require(folder)
+        return tuple(
+            Listed(folder / one.base_name, one.size, one.mtime_ns or 0)
+            for one in found
+            if one.type == fs.FileType.File and one.base_name.isprintable()
+        )
+
+    def open(self, place: Remote) -> Any:
+        """An object as pyarrow reads it, in parts.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return self._system.open_input_file(place.path)
+
+    def get(self, place: Remote, target: Path, progress: Progress = ignore_progress) -> None:
+        """Copy an object to a file.
+
+        Raises:
+            UserError: it cannot be read, or the file cannot be written.
+        """
+        try:
+            with target.open("wb") as file:
+                for done, size, block in self._blocks(place):
+                    progress(f"fetching {place.name}", done, size)
+                    file.write(block)
+        except OSError as error:
+            raise StoreFault(
+                f"{place}: cannot be copied to {target} ({error.strerror}); make room or mend the "
+                "disk"
+            ) from error
+
+    def put(self, source: Path, place: Remote) -> None:
+        """Copy a file to an object, which appears whole or not at all.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        from pyarrow import fs
+
+        try:
+            # All of it inside Arrow: Python, interrupted, would close an object that is half there.
+            fs.copy_files(
+                str(source),
+                place.path,
+                source_filesystem=fs.LocalFileSystem(),
+                destination_filesystem=self._system,
+            )
+        except OSError as error:
+            raise _explain(place, error) from None
+
+    def remove(self, place: Remote) -> None:
+        """Remove an object.
+
+        Raises:
+            UserError: it cannot be removed.
+        """
+        try:
+            self._system.delete_file(place.path)
+        except OSError as error:
+            raise _explain(place, error) from None
+
+    def _blocks(self, place: Remote) -> Iterator[tuple[int, int, bytes]]:
+        """An object piece by piece, each with the bytes before it and in all."""
+        try:
+            with self.open(place) as stream:
+                size, done = stream.size(), 0
+                while block := stream.read(_BLOCK):
+                    yield done, size, block
+                    done += len(block)
+        except FileNotFoundError:
+            raise self._missing(place) from None
+        except OSError as error:
+            raise _explain(place, error) from None
+
+    def _kind(self, place: Remote, path: str) -> Any:
+        try:
+            return self._system.get_file_info(path).type
+        except OSError as error:
+            raise _explain(place, error) from None
+
+    def _missing(self, place: Remote) -> UserError:
+        self.require(place)
+        return UserError(f"{place}: there is no such object and no such folder; check its name")
+
+
+def _explain(place: Remote, error: OSError) -> UserError:
+    """One line without what the libraries say, which names hosts and what was asked of them."""
+    text = str(error)
+    found = _CODE.search(text)
+    code = (found[1] or found[2]) if found else ""
+    if code.startswith("NO_SUCH_BUCKET"):
+        return UserError(f"{place}: there is no bucket '{place.bucket}'; check its name")
+    keys = (
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        if place.scheme == "s3"
+        else "GOOGLE_APPLICATION_CREDENTIALS"
+    )
+    if _REFUSED.search(code) or "OAuth2 access token" in text:
+        return UserError(f"{place}: access is refused; check {keys}, and what they allow")
+    if _NO_ANSWER.search(code):
+        where = "AWS_ENDPOINT_URL and " if place.scheme == "s3" else ""
+        return StoreFault(f"{place}: no answer ({code}); check {where}the network, or try later")
+    return StoreFault(
+        f"{place}: cannot be reached ({code or type(error).__name__}); check its region, {keys}"
+    )

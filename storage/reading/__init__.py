@@ -1,0 +1,1 @@
+"""Reading files of interactions and of titles."""

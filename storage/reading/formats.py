@@ -1,0 +1,177 @@
+"""Reading the files that logs come in; what comes out is the same for all of them."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from perennial.storage.errors import UserError
+from perennial.storage.progress import Progress, ignore_progress
+from perennial.storage.reading.columns import Column, ColumnChoice, printable
+from perennial.storage.reading.dialects import HEAD_BYTES, understand
+from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.parquet import read_columns
+from perennial.storage.reading.rejects import Rejects
+from perennial.storage.reading.text import read_text
+
+FORMATS = ("parquet", "csv", "tsv", "dat", "inter", "ader")
+_SUFFIXES = {
+    ".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".tsv": "tsv", ".tab": "tsv",
+    ".data": "tsv", ".dat": "dat", ".inter": "inter", ".txt": "ader",
+}  # fmt: skip
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """The columns of a file as they stand in it.
+
+    Attributes:
+        users: `(n,)` identifiers.
+        items: `(n,)` identifiers.
+        times: `(n,)`, or None where the file has no times.
+        lines: `(n,)` int64, the line of each row, from 1; None where row k is line k + 1.
+        rejects: lines that are no rows.
+        num_lines: lines read, refused ones included.
+        typed: whether the columns have types of the file's own; text has none.
+    """
+
+    users: Column
+    items: Column
+    times: Column | None
+    lines: NDArray[np.int64] | None
+    rejects: Rejects
+    num_lines: int
+    typed: bool
+
+    def line_numbers(self) -> NDArray[np.int64]:
+        """The line of each row, `(n,)`."""
+        return np.arange(1, len(self.users) + 1) if self.lines is None else self.lines
+
+
+def read_file(
+    path: Path,
+    choice: ColumnChoice,
+    file_format: str | None,
+    progress: Progress = ignore_progress,
+) -> RawFile:
+    """Read a log file.
+
+    Args:
+        path: the file.
+        choice: column names that the user gave.
+        file_format: one of `FORMATS`; None tells by the file's name and first lines.
+        progress: told how many bytes of a text file are read.
+
+    Raises:
+        UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
+    """
+    with _explained(path):
+        budget, chosen = Budget(), _choose_format(path, file_format)
+        if chosen == "parquet":
+            return _read_parquet(path, choice, budget)
+        return _read_text(path, choice, chosen, progress, budget)
+
+
+def read_times(path: Path, choice: ColumnChoice, file_format: str | None) -> Column | None:
+    """The time column of a log file alone, or None where it has none; arguments as `read_file`.
+
+    Raises:
+        UserError: likewise.
+    """
+    with _explained(path):
+        budget, chosen = Budget(), _choose_format(path, file_format)
+        if chosen == "parquet":
+            columns, _ = read_columns(path, choice, budget, first=2)
+            return columns[0] if columns else None
+        return _read_text(path, choice, chosen, ignore_progress, budget).times
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Whatever reading a file raises, as one line."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except MemoryError as error:
+        raise UserError(f"{path}: reading it takes more memory than there is; split it") from error
+    except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:
+        words = printable(" ".join(str(error).split()), 200)
+        raise UserError(f"{path}: cannot be read ({words}); check the file") from error
+
+
+def _choose_format(path: Path, file_format: str | None) -> str:
+    chosen = file_format or guess_format(path)
+    if chosen not in FORMATS:
+        raise UserError(f"unknown format {chosen!r}; choose from {', '.join(FORMATS)}")
+    return chosen
+
+
+def guess_format(path: Path) -> str:
+    """The format that a file's name promises.
+
+    Raises:
+        UserError: the name promises none.
+    """
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix not in _SUFFIXES:
+        raise UserError(f"cannot tell what kind of file this is; name one of {', '.join(FORMATS)}")
+    return _SUFFIXES[suffix]
+
+
+def _read_parquet(path: Path, choice: ColumnChoice, budget: Budget) -> RawFile:
+    columns, num_rows = read_columns(path, choice, budget)
+    users, items, *times = columns
+    return RawFile(
+        users=users,
+        items=items,
+        times=times[0] if times else None,
+        lines=None,
+        rejects=Rejects.join([]),
+        num_lines=num_rows,
+        typed=True,
+    )
+
+
+def _read_text(
+    path: Path, choice: ColumnChoice, text_format: str, progress: Progress, budget: Budget
+) -> RawFile:
+    size = path.stat().st_size
+    with path.open("rb") as packed, _unpack(packed) as stream:
+        dialect, columns = understand(stream.read(HEAD_BYTES), choice, text_format)
+    with path.open("rb") as packed, _unpack(packed) as stream:
+
+        def tell() -> None:
+            progress(f"reading {path.name}", packed.tell(), size)
+
+        rows = read_text(stream, dialect, columns.places, tell, budget=budget)
+    users, items, *times = rows.columns
+    return RawFile(
+        users=users,
+        items=items,
+        times=times[0] if times else None,
+        lines=rows.lines,
+        rejects=rows.rejects,
+        num_lines=rows.num_lines,
+        typed=False,
+    )
+
+
+@contextmanager
+def _unpack(packed: BinaryIO) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed where they are gzip, whatever the file's name."""
+    magic = packed.read(len(_GZIP))
+    packed.seek(0)
+    if magic == _GZIP:
+        with gzip.open(packed) as unpacked:
+            yield cast(BinaryIO, unpacked)
+    else:
+        yield packed

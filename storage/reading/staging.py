@@ -1,0 +1,179 @@
+"""Reading the files of one ingestion and setting their bad lines apart, the store untouched."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from pathlib import Path
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.storage.errors import UserError
+from perennial.storage.parallel import run_all
+from perennial.storage.progress import Progress
+from perennial.storage.reading.columns import ColumnChoice
+from perennial.storage.reading.formats import RawFile, read_file
+from perennial.storage.reading.identifiers import (
+    ITEM_FAULTS,
+    USER_FAULTS,
+    Encoded,
+    IdentifierKind,
+    encode,
+    join_kinds,
+    merge,
+)
+from perennial.storage.reading.rejects import Rejects
+from perennial.storage.reading.timestamps import Times, parse_times
+
+
+@dataclass(frozen=True)
+class StagedLog:
+    """The good rows of a file, or of several.
+
+    Attributes:
+        users: of each row.
+        items: of each row.
+        times: `(n,)` int64, since 1970, or the line of each row where there is no clock.
+        time_scale: µs per unit of `times`; 1 without a clock.
+        has_clock: whether `times` are times.
+        num_lines: lines read, bad ones included.
+        rejects: the bad lines, per file.
+    """
+
+    users: Encoded
+    items: Encoded
+    times: NDArray[np.int64]
+    time_scale: int
+    has_clock: bool
+    num_lines: int
+    rejects: tuple[Rejects, ...]
+
+    @property
+    def last_line(self) -> int:
+        """The last line with something in it, where times are lines and there is one file."""
+        lines = [int(places[-1]) for places in (self.times, self.rejects[0].lines) if len(places)]
+        return max(lines, default=0)
+
+
+def stage_log(
+    files: Sequence[Path],
+    choice: ColumnChoice,
+    file_format: str | None,
+    max_reject_share: float,
+    connection: duckdb.DuckDBPyConnection,
+    progress: Progress,
+) -> StagedLog:
+    """Read files as one log.
+
+    Args:
+        files: at least one.
+        choice: column names that the user gave.
+        file_format: as for `read_file`.
+        max_reject_share: of the lines of a file, how many may be bad.
+        connection: for parsing; its session's time zone must be UTC.
+        progress: told what is being done.
+
+    Raises:
+        UserError: a file cannot be read, has too many bad lines or does not go with the others; or
+            there is nothing in any of them.
+    """
+    staged = []
+    for number, path in enumerate(files):
+        progress(f"reading {path.name}", number, len(files))
+        raw = read_file(path, choice, file_format, progress)
+        try:
+            staged.append(_stage_file(raw, max_reject_share, connection))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    log = staged[0] if len(staged) == 1 else _merge_files(files, staged)
+    if not len(log.times):
+        raise UserError(f"{files[0]}: no interactions in it")
+    return log
+
+
+def _stage_file(
+    raw: RawFile, max_reject_share: float, connection: duckdb.DuckDBPyConnection
+) -> StagedLog:
+    users, items = run_all(
+        [
+            partial(encode, raw.users, USER_FAULTS, typed=raw.typed),
+            partial(encode, raw.items, ITEM_FAULTS, typed=raw.typed),
+        ]
+    )
+    if raw.times is None:
+        times = Times(raw.line_numbers(), 1, None)
+    else:
+        times = parse_times(raw.times, connection)
+    faults = _first_faults([users.faults, items.faults, times.faults])
+    good = slice(None) if faults is None else faults == 0
+    rejects = raw.rejects
+    if faults is not None:
+        bad = faults != 0
+        rejects = Rejects.join([rejects, Rejects(raw.line_numbers()[bad], faults[bad])])
+    _check_share(rejects, raw.num_lines, max_reject_share)
+    return StagedLog(
+        Encoded(users.codes[good], users.ids, users.kind),
+        Encoded(items.codes[good], items.ids, items.kind),
+        # What Arrow lends is not to be written to.
+        np.require(times.values[good], requirements="W"),
+        times.scale,
+        raw.times is not None,
+        raw.num_lines,
+        (rejects,),
+    )
+
+
+def _first_faults(columns: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8] | None:
+    """The first fault of each row, or None where no column has any."""
+    faults: NDArray[np.uint8] | None = None
+    for column in columns:
+        if column is not None:
+            faults = column if faults is None else np.where(faults == 0, column, faults)
+    return faults
+
+
+def _check_share(rejects: Rejects, num_lines: int, max_share: float) -> None:
+    if len(rejects) > max_share * num_lines:
+        counts = ", ".join(f"{count} × {reason}" for reason, count in rejects.counts().items())
+        raise UserError(
+            f"{len(rejects)} of {num_lines} lines are bad ({counts}; the first is line "
+            f"{rejects.lines[0]}), more than the share of {max_share:g} that may be: mend the file "
+            "or allow more; nothing was changed"
+        )
+
+
+def _merge_files(files: Sequence[Path], logs: Sequence[StagedLog]) -> StagedLog:
+    """Put the rows of several files under each other; lines are counted on from file to file."""
+    with_clock = [log.has_clock for log in logs]
+    if len(set(with_clock)) > 1:
+        without = files[with_clock.index(False)]
+        raise UserError(f"{without}: no times in it, but in other files; ingest them apart")
+    if with_clock[0]:
+        parts = [Times(log.times, log.time_scale, None).micros for log in logs]
+    else:
+        starts = np.cumsum([0, *(log.last_line for log in logs[:-1])])
+        parts = [log.times + start for log, start in zip(logs, starts, strict=True)]
+    users, items = [log.users for log in logs], [log.items for log in logs]
+    return StagedLog(
+        merge(users, _join_all_kinds(files, users, "users")),
+        merge(items, _join_all_kinds(files, items, "items")),
+        np.concatenate(parts),
+        1,
+        with_clock[0],
+        sum(log.num_lines for log in logs),
+        tuple(rejects for log in logs for rejects in log.rejects),
+    )
+
+
+def _join_all_kinds(files: Sequence[Path], columns: Sequence[Encoded], what: str) -> IdentifierKind:
+    named = zip(files, columns, strict=True)
+    # A file without a row says nothing about identifiers.
+    kinds = [(path, column.kind) for path, column in named if len(column.codes)]
+    if not kinds:
+        return columns[0].kind
+    return reduce(
+        lambda held, file: join_kinds(held, file[1], f"{file[0]}: its {what}"),
+        kinds[1:],
+        kinds[0][1],
+    )

@@ -1,0 +1,312 @@
+"""Reading delimited text block by block, with the exact line of every row, good or bad.
+
+DuckDB and Arrow parse well, but neither tells the line of a row that parsed and is refused later.
+So a scan finds the lines and takes the bad ones out, and Arrow parses the others.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from perennial.storage.errors import UserError
+from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.rejects import Fault, Rejects
+
+BLOCK_BYTES = 1 << 24
+_MANY_LINES = 1 << 20
+_NEWLINE, _RETURN, _QUOTE, _TAB, _SPACE = b'\n\r"\t '
+# A unit separator stands for a delimiter of two bytes while a block is parsed.
+_STAND_IN = b"\x1f"
+BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file separates its values.
+
+    Attributes:
+        delimiter: one byte or more; a space stands for any run of spaces and tabs.
+        num_columns: fields of every good line.
+        quoting: whether '"' encloses values, doubled where it is part of one.
+        skip_lines: lines before the first row.
+    """
+
+    delimiter: bytes
+    num_columns: int
+    quoting: bool
+    skip_lines: int
+
+
+@dataclass(frozen=True)
+class TextRows:
+    """The rows of a text file.
+
+    Attributes:
+        columns: one `(n,)` string column per wanted place.
+        lines: `(n,)` int64, the line of each row, from 1.
+        rejects: lines that are no rows.
+        num_lines: lines read, bad ones included; blank ones and headers do not count.
+    """
+
+    columns: tuple[pa.ChunkedArray, ...]
+    lines: NDArray[np.int64]
+    rejects: Rejects
+    num_lines: int
+
+
+def read_text(
+    stream: BinaryIO,
+    dialect: Dialect,
+    wanted: tuple[int, ...],
+    after_block: Callable[[], None] = lambda: None,
+    block_bytes: int = BLOCK_BYTES,
+    budget: Budget | None = None,
+) -> TextRows:
+    """Read the wanted columns of a text file; memory is O(wanted values + one block).
+
+    Args:
+        stream: the bytes, already decompressed.
+        dialect: how they are separated.
+        wanted: places of columns, from 0.
+        after_block: called now and then.
+        block_bytes: how much is read at once.
+        budget: for the rows and the bad lines; without one they may take what they need.
+
+    Raises:
+        UserError: a line is longer than a block, or the budget is used up.
+    """
+    chunks: list[list[pa.Array]] = [[] for _ in wanted]
+    lines, rejects = [], []
+    first_line = 1
+    for block in _few_lines(_blocks(stream, block_bytes)):
+        columns, numbers, bad = _read_block(block, dialect, wanted, first_line)
+        first_line += block.count(b"\n")
+        lines.append(numbers)
+        rejects.append(bad)
+        for chunk, column in zip(chunks, columns, strict=True):
+            chunk.extend(column.chunks)
+        if budget is not None:
+            held = (*columns, numbers, bad.lines, bad.faults)
+            budget.take(sum(part.nbytes for part in held))
+        after_block()
+    all_lines = np.concatenate([np.zeros(0, np.int64), *lines])
+    all_rejects = Rejects.join(rejects)
+    return TextRows(
+        tuple(pa.chunked_array(chunk, pa.string()) for chunk in chunks),
+        all_lines,
+        all_rejects,
+        len(all_lines) + len(all_rejects),
+    )
+
+
+def _blocks(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
+    """Cut a stream after newlines, so that no line is split; the last line gets its newline."""
+    rest = b""
+    start = True
+    while data := stream.read(block_bytes):
+        data = data.removeprefix(BOM) if start else data
+        start = False
+        whole, newline, tail = data.rpartition(b"\n")
+        if newline:
+            yield rest + whole + newline
+            rest = tail
+        else:
+            rest += data
+        if len(rest) > block_bytes:
+            raise UserError(f"a line is longer than {block_bytes} bytes; is it a text file?")
+    if rest:
+        yield rest + b"\n"
+
+
+def _few_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Cut blocks of very short lines once more: a line takes dozens of bytes while it is read."""
+    for block in blocks:
+        if block.count(b"\n") <= _MANY_LINES:
+            yield block
+            continue
+        start = 0
+        while start < len(block):
+            # A long line among the short ones is a part of its own.
+            stop = block.rfind(b"\n", start, start + _MANY_LINES) + 1
+            stop = stop or block.find(b"\n", start) + 1
+            yield block[start:stop]
+            start = stop
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Where the lines of a block lie: `data[starts[k]:ends[k]]`, the newline left out."""
+
+    data: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, data: NDArray[np.uint8]) -> "_Lines":
+        ends = np.flatnonzero(data == _NEWLINE)
+        return cls(data, np.concatenate([[0], ends[:-1] + 1]), ends)
+
+    def select(self, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """The bytes of the chosen lines."""
+        if chosen.all():
+            return self.data
+        return self.data[np.repeat(chosen, self.ends - self.starts + 1)]
+
+
+def _read_block(
+    block: bytes, dialect: Dialect, wanted: tuple[int, ...], first_line: int
+) -> tuple[list[pa.ChunkedArray], NDArray[np.int64], Rejects]:
+    faults = np.zeros(block.count(b"\n"), np.uint8)
+    _mark_bad_utf8(block, faults)
+    delimiter = dialect.delimiter if len(dialect.delimiter) == 1 else _STAND_IN
+    if len(dialect.delimiter) > 1:
+        _mark_lines_with(delimiter[0], block, faults)
+        block = block.replace(dialect.delimiter, delimiter)
+    data = np.frombuffer(block, np.uint8)
+    if delimiter == b" ":
+        data = _squeeze_blanks(data)
+    lines = _Lines.of(data)
+    _mark_bad_shape(lines, delimiter[0], dialect, faults)
+    lengths = lines.ends - lines.starts
+    blank = (lengths == 0) | ((lengths == 1) & (data[lines.starts] == _RETURN))
+    numbers = first_line + np.arange(len(lengths))
+    row = ~blank & (numbers > dialect.skip_lines)
+    good = row & (faults == Fault.NONE)
+    bad = row & ~good
+    columns = _parse(lines.select(good), int(good.sum()), delimiter, dialect, wanted)
+    return columns, numbers[good], Rejects(numbers[bad], faults[bad])
+
+
+def _parse(
+    data: NDArray[np.uint8],
+    num_rows: int,
+    delimiter: bytes,
+    dialect: Dialect,
+    wanted: tuple[int, ...],
+) -> list[pa.ChunkedArray]:
+    if not num_rows:
+        return [pa.chunked_array([], pa.string()) for _ in wanted]
+    names = [str(place) for place in range(dialect.num_columns)]
+    if data[: len(BOM)].tobytes() == BOM:
+        # Arrow drops a mark at the beginning, and here it belongs to an identifier.
+        data = np.concatenate([np.frombuffer(BOM, np.uint8), data])
+    table = pa.csv.read_csv(
+        pa.py_buffer(data),
+        read_options=pa.csv.ReadOptions(column_names=names, block_size=len(data) + 1),
+        parse_options=pa.csv.ParseOptions(
+            delimiter=delimiter.decode(), quote_char='"' if dialect.quoting else False
+        ),
+        convert_options=pa.csv.ConvertOptions(
+            include_columns=[names[place] for place in wanted],
+            column_types={name: pa.string() for name in names},
+            strings_can_be_null=False,
+        ),
+    )
+    if table.num_rows != num_rows:
+        raise RuntimeError("the parser and the line scan disagree on the rows of a block")
+    return list(table.columns)
+
+
+def _mark_lines_with(stand_in: int, block: bytes, faults: NDArray[np.uint8]) -> None:
+    """Mark the lines that hold the byte which is to stand for their delimiter."""
+    if stand_in in block:
+        data = np.frombuffer(block, np.uint8)
+        line = np.searchsorted(np.flatnonzero(data == _NEWLINE), np.flatnonzero(data == stand_in))
+        faults[line[faults[line] == Fault.NONE]] = Fault.WRONG_COLUMNS
+
+
+def _mark_bad_utf8(block: bytes, faults: NDArray[np.uint8]) -> None:
+    """Mark the lines that are not UTF-8."""
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        data = np.frombuffer(block, np.uint8)
+        bad = np.flatnonzero(find_bad_utf8(data))
+        faults[np.searchsorted(np.flatnonzero(data == _NEWLINE), bad)] = Fault.BAD_UTF8
+
+
+def find_bad_utf8(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Bytes `(n,)` that stand where UTF-8 (RFC 3629, section 4) has no such byte.
+
+    Python's decoder finds the first only, and a file in another encoding has one in every line.
+    """
+    padded = np.concatenate([np.zeros(3, np.uint8), data])
+    before = [padded[3 - back : len(padded) - back] for back in range(4)]
+    continues = (data & 0xC0) == 0x80
+    expected = (before[1] >= 0xC2) & (before[1] <= 0xF4)
+    # Once a sequence has broken off, nothing more is expected: the next line may be good.
+    goes_on = (before[1] & 0xC0) == 0x80
+    expected |= (before[2] >= 0xE0) & (before[2] <= 0xF4) & goes_on
+    goes_on &= (before[2] & 0xC0) == 0x80
+    expected |= (before[3] >= 0xF0) & (before[3] <= 0xF4) & goes_on
+    bad: NDArray[np.bool_] = (continues != expected) | np.isin(data, (0xC0, 0xC1)) | (data > 0xF4)
+    # Second bytes that would make a longer form than needed, a surrogate or a number past U+10FFFF.
+    bad |= (before[1] == 0xE0) & (data < 0xA0)
+    bad |= (before[1] == 0xED) & (data > 0x9F)
+    bad |= (before[1] == 0xF0) & (data < 0x90)
+    bad |= (before[1] == 0xF4) & (data > 0x8F)
+    return bad
+
+
+def _squeeze_blanks(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Make every run of spaces and tabs one space, and drop those at the ends of lines."""
+    blank = (data == _SPACE) | (data == _TAB)
+    needless = np.concatenate([[True], blank[:-1] | (data[:-1] == _NEWLINE)])
+    squeezed = np.where(blank, np.uint8(_SPACE), data)[~(blank & needless)]
+    ends_line = np.isin(np.append(squeezed[1:], np.uint8(_NEWLINE)), (_NEWLINE, _RETURN))
+    kept: NDArray[np.uint8] = squeezed[(squeezed != _SPACE) | ~ends_line]
+    return kept
+
+
+def _mark_bad_shape(
+    lines: _Lines, delimiter: int, dialect: Dialect, faults: NDArray[np.uint8]
+) -> None:
+    """Mark lines with misplaced quotes or returns, and those with too few or too many fields."""
+    separates = lines.data == delimiter
+    returns = np.flatnonzero(lines.data == _RETURN)
+    returns = returns[lines.data[returns + 1] != _NEWLINE]
+    if dialect.quoting and (quotes := np.flatnonzero(lines.data == _QUOTE)).size:
+        bad = _find_bad_quotes(lines, quotes, delimiter)
+        faults[bad & (faults == Fault.NONE)] = Fault.BAD_QUOTES
+        enclosed = _enclosed(lines, quotes)
+        separates &= ~enclosed
+        returns = returns[~enclosed[returns]]
+    # To the parser a return ends a line, unless quotes enclose it.
+    broken = np.searchsorted(lines.ends, returns)
+    faults[broken[faults[broken] == Fault.NONE]] = Fault.BAD_RETURN
+    separates[lines.ends] = True
+    ends_of_lines = np.flatnonzero(lines.data[np.flatnonzero(separates)] == _NEWLINE)
+    fields = np.diff(ends_of_lines, prepend=-1)
+    faults[(fields != dialect.num_columns) & (faults == Fault.NONE)] = Fault.WRONG_COLUMNS
+
+
+def _find_bad_quotes(lines: _Lines, quotes: NDArray[np.int64], delimiter: int) -> NDArray[np.bool_]:
+    """Lines with an odd number of quotes, or one inside a value that they do not enclose."""
+    line = np.searchsorted(lines.ends, quotes)
+    first_of_line = np.searchsorted(quotes, lines.starts)
+    opening = (np.arange(len(quotes)) - first_of_line[line]) % 2 == 0
+    before = np.where(quotes == lines.starts[line], _NEWLINE, lines.data[quotes - 1])
+    after = lines.data[quotes + 1]
+    well_placed = np.where(
+        opening,
+        np.isin(before, (_NEWLINE, delimiter, _QUOTE)),
+        np.isin(after, (_NEWLINE, _RETURN, delimiter, _QUOTE)),
+    )
+    bad: NDArray[np.bool_] = np.bincount(line, minlength=len(lines.ends)) % 2 == 1
+    bad[line[~well_placed]] = True
+    return bad
+
+
+def _enclosed(lines: _Lines, quotes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which bytes have an odd number of quotes before them in their line."""
+    toggles = np.zeros(len(lines.data), np.int8)
+    toggles[quotes] = 1
+    parity = np.bitwise_xor.accumulate(toggles)
+    at_start = np.concatenate([[0], parity[lines.ends[:-1]]]).astype(np.int8)
+    lengths = lines.ends - lines.starts + 1
+    return (parity ^ np.repeat(at_start, lengths)).astype(np.bool_)

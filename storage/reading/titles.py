@@ -1,0 +1,266 @@
+"""Reading what people call items from a file that anybody may have written."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from perennial.storage.errors import UserError
+from perennial.storage.reading.columns import ITEM_NAMES, printable
+
+TITLE_NAMES = (
+    "title", "itemtitle", "movietitle", "producttitle", "booktitle", "tracktitle", "songtitle",
+    "primarytitle", "name", "itemname", "moviename", "productname", "bookname", "trackname",
+    "songname", "artistname", "description",
+)  # fmt: skip
+
+MAX_TITLES = 5_000_000
+MAX_TITLE = 300
+"""Characters of a title; longer ones are cut."""
+MAX_IDENTIFIER = 1000
+_MAX_LINE = 1 << 20
+_MAX_TEXT = 1 << 30
+_BATCH_ROWS = 1 << 20
+_JOINERS = "\u200c\u200d"
+"""Invisible, but letters of some scripts are joined by them."""
+
+
+@dataclass(frozen=True)
+class TitlesFile:
+    """What a file says.
+
+    Attributes:
+        titles: identifier, as text -> title; of an item that stands twice the last one.
+        repeated: rows whose item had a title already.
+        empty: rows without an item or a title.
+        cut: titles that were too long.
+    """
+
+    titles: dict[str, str]
+    repeated: int
+    empty: int
+    cut: int
+
+
+def read_titles_file(
+    path: Path, item_column: str | None = None, title_column: str | None = None
+) -> TitlesFile:
+    """Read a Parquet file, or text with a header line: CSV, TSV, with `;` or `|`, gzip too.
+
+    MovieLens' `movies.dat` (`id::title::genres`, no header) is read as it is. In another file
+    without a header the columns are named by their places, 1 for the first.
+
+    Args:
+        path: the file.
+        item_column: guessed from usual names if not told.
+        title_column: likewise.
+
+    Raises:
+        UserError: the file cannot be read, its columns cannot be found, or it is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        rows = (_parquet_rows if is_parquet else _text_rows)(path, item_column, title_column)
+        return _collect(rows)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not written in UTF-8; save it as UTF-8") from None
+    except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
+        words = printable(" ".join(str(error).split()), 200)
+        raise UserError(f"{path}: cannot be read ({words}); check the file") from error
+
+
+def clean_title(text: str) -> str:
+    """One line without control characters, at most `MAX_TITLE` characters and a sign of the cut."""
+    # Before the costly part: no more than this can be left of it.
+    signs = (" " if sign.isspace() else sign for sign in text[: 20 * MAX_TITLE])
+    kept = "".join(sign for sign in signs if sign.isprintable() or sign in _JOINERS)
+    plain = " ".join(kept.split())
+    return plain if len(plain) <= MAX_TITLE else plain[: MAX_TITLE - 1].rstrip() + "…"
+
+
+def _collect(rows: Iterator[tuple[str, str]]) -> TitlesFile:
+    titles: dict[str, str] = {}
+    repeated = empty = cut = 0
+    for item, text in rows:
+        title = clean_title(text)
+        if not item or not title:
+            empty += 1
+            continue
+        if len(item) > MAX_IDENTIFIER:
+            raise UserError(
+                f"an item of {len(item):,} characters ({printable(item, 40)}...); is this the "
+                "column of the identifiers? name it with --item-column"
+            )
+        repeated += item in titles
+        cut += len(title) == MAX_TITLE and title.endswith("…")
+        titles[item] = title
+        if len(titles) > MAX_TITLES:
+            raise UserError(f"more than {MAX_TITLES:,} titles; leave out items nobody meets")
+    if not titles:
+        raise UserError("no titles in it")
+    return TitlesFile(titles, repeated, empty, cut)
+
+
+def _find(names: Sequence[str], item: str | None, title: str | None) -> tuple[int, int]:
+    """The places of the two columns."""
+    plain = ["".join(sign for sign in name.lower() if sign not in "_- ") for name in names]
+    places = []
+    for what, wanted, known in (
+        ("item", item, (*ITEM_NAMES, "id")),
+        ("title", title, TITLE_NAMES),
+    ):
+        listed = ", ".join(printable(name, 40) for name in names[:20]) or "none"
+        if wanted is not None and wanted not in names:
+            raise UserError(f"no column {wanted!r} for the {what} among: {listed}")
+        place = (
+            list(names).index(wanted)
+            if wanted is not None
+            else next((plain.index(name) for name in known if name in plain), None)
+        )
+        if place is None:
+            raise UserError(f"no {what} column among: {listed}; name it with --{what}-column")
+        places.append(place)
+    if places[0] == places[1]:
+        raise UserError("item and title must be different columns; name others")
+    return places[0], places[1]
+
+
+def _parquet_rows(path: Path, item: str | None, title: str | None) -> Iterator[tuple[str, str]]:
+    with pq.ParquetFile(path) as file:
+        schema, num_rows = file.schema_arrow, file.metadata.num_rows
+    if num_rows > 2 * MAX_TITLES:
+        raise UserError(f"{num_rows:,} rows are too many; give a file with one row per item")
+    names = [schema.names[place] for place in _find(schema.names, item, title)]
+    for name, what in zip(names, ("items", "titles"), strict=True):
+        kind = schema.field(name).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if not (_is_text(kind) or (what == "items" and pa.types.is_integer(kind))):
+            raise UserError(f"column '{printable(name, 40)}' of type {kind} cannot hold {what}")
+    # As dictionaries: a long text that all rows share would take a copy for each of them.
+    with pq.ParquetFile(path, read_dictionary=names) as file:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
+            yield from zip(
+                *(
+                    _texts(batch.column(name), limit)
+                    for name, limit in zip(names, (MAX_IDENTIFIER + 1, 20 * MAX_TITLE), strict=True)
+                ),
+                strict=True,
+            )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(
+        is_kind(kind)
+        for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _texts(column: pa.Array, limit: int) -> list[str]:
+    """Values as text, the beginnings of long ones; nulls as nothing."""
+    if not pa.types.is_dictionary(column.type):
+        return ["" if value is None else str(value)[:limit].strip() for value in column.to_pylist()]
+    if column.dictionary.nbytes > _MAX_TEXT:
+        raise UserError("its texts take more than 1 GiB; give a file with one row per item")
+    distinct = [
+        "" if one is None else str(one)[:limit].strip() for one in column.dictionary.to_pylist()
+    ]
+    return ["" if place is None else distinct[place] for place in column.indices.to_pylist()]
+
+
+def _text_rows(path: Path, item: str | None, title: str | None) -> Iterator[tuple[str, str]]:
+    with _open_text(path, "latin-1") as text:
+        first = next(_lines(text), "")
+    if "::" in first:
+        yield from _movielens_rows(path, item, title)
+        return
+    with _open_text(path, "utf-8-sig") as text:
+        yield from _delimited_rows(_lines(text), _delimiter(first), item, title)
+
+
+def _delimiter(line: str) -> str:
+    return max(",\t;|", key=line.count)
+
+
+def _delimited_rows(
+    lines: Iterator[str], delimiter: str, item: str | None, title: str | None
+) -> Iterator[tuple[str, str]]:
+    rows: Iterator[list[str]] = csv.reader(lines, delimiter=delimiter)
+    names = [name.strip() for name in next(rows, [])]
+    if _are_places(names, item, title):
+        names, rows = _places(names), chain([names], rows)
+    places = _find(names, item, title)
+    for number, row in enumerate(rows, start=2):
+        if not row:
+            continue
+        if len(row) <= max(places):
+            raise UserError(f"row {number:,} has {len(row)} columns, the first has {len(names)}")
+        yield row[places[0]].strip(), row[places[1]]
+
+
+def _movielens_rows(path: Path, item: str | None, title: str | None) -> Iterator[tuple[str, str]]:
+    try:
+        with _open_text(path, "utf-8-sig") as text:
+            rows = list(_rows_without_header(_lines(text), item, title))
+    except UnicodeDecodeError:
+        # MovieLens' own files are in Latin-1.
+        with _open_text(path, "latin-1") as text:
+            rows = list(_rows_without_header(_lines(text), item, title))
+    yield from rows
+
+
+def _rows_without_header(
+    lines: Iterator[str], item: str | None, title: str | None
+) -> Iterator[tuple[str, str]]:
+    """Fields between `::`, without a header."""
+    places: tuple[int, int] | None = None
+    for number, line in enumerate(lines, start=1):
+        row = line.rstrip("\r\n").split("::")
+        if row == [""]:
+            continue
+        if places is None:
+            places = _find(_places(row), item or "1", title or "2")
+        if len(row) <= max(places):
+            raise UserError(f"line {number:,} has no title after its ::")
+        yield row[places[0]].strip(), row[places[1]]
+
+
+def _places(row: Sequence[str]) -> list[str]:
+    """Names of columns that have none: 1 for the first."""
+    return [str(place) for place in range(1, len(row) + 1)]
+
+
+def _are_places(names: Sequence[str], item: str | None, title: str | None) -> bool:
+    """Whether columns are named by place, so that there is no header."""
+    given = [one for one in (item, title) if one is not None and one.isdecimal()]
+    return len(given) == 2 and not all(one in names for one in given)
+
+
+def _lines(text: TextIO) -> Iterator[str]:
+    """Lines of bounded length, together no more than `_MAX_TEXT` characters."""
+    left = _MAX_TEXT
+    while line := text.readline(_MAX_LINE):
+        left -= len(line)
+        if len(line) == _MAX_LINE or left < 0:
+            raise UserError("a line or the whole of it is too long; is it a table of titles?")
+        yield line
+
+
+@contextmanager
+def _open_text(path: Path, encoding: str) -> Iterator[TextIO]:
+    with path.open("rb") as packed:
+        is_gzip = packed.read(2) == b"\x1f\x8b"
+        packed.seek(0)
+        with gzip.open(packed) if is_gzip else nullcontext(packed) as stream:
+            yield io.TextIOWrapper(cast(BinaryIO, stream), encoding=encoding, newline="")

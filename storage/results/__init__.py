@@ -1,0 +1,1 @@
+"""Results in the store: runs, cells, fits, summaries, publications."""

@@ -1,0 +1,272 @@
+"""Cells of the replay: one refit judged on the next period, its figures, and these user by user.
+
+A cell is kept under a key made of everything that it follows from, so that several runs share it,
+and it is written in one transaction: it is there whole or not at all. Who was judged is the same
+for every strategy and model, so it stands once per evaluation and not with each cell.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from perennial.storage.store import Store
+
+
+def list_column(
+    arrays: Sequence[NDArray[np.float32] | NDArray[np.int32] | None], kind: pa.DataType
+) -> pa.ListArray:
+    """One list per row, of values of a kind; a null for each `None`."""
+    lengths = [0 if array is None else len(array) for array in arrays]
+    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+    parts = [array for array in arrays if array is not None]
+    values = np.concatenate(parts) if parts else np.empty(0)
+    missing = pa.array([array is None for array in arrays], pa.bool_())
+    return pa.ListArray.from_arrays(offsets, pa.array(values, kind), mask=missing)
+
+
+def lists_of(table: pa.Table, column: str) -> list[Any]:
+    """The lists of a column as NumPy arrays, `None` for a null."""
+    return [
+        row.values.to_numpy(zero_copy_only=False) if row.is_valid else None
+        for chunk in table.column(column).chunks
+        for row in chunk
+    ]
+
+
+Json = Any
+"""What `json.dumps` takes."""
+
+
+@dataclass(frozen=True)
+class JudgedUsers:
+    """Who was judged in a period, and what was skipped or dropped on the way.
+
+    Attributes:
+        key: of everything the evaluation follows from.
+        users: `(n,)` int32, by vocabulary index.
+        counts: the fields of `perennial.stream.evaluation.EvaluationCounts`.
+    """
+
+    key: str
+    fit_period: int
+    eval_period: int
+    users: NDArray[np.int32]
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric of one cell.
+
+    Attributes:
+        k: its cutoff; `None` for a metric of the whole ranking.
+        value: `None` where no user has any weight.
+        num_users: users judged.
+    """
+
+    metric: str
+    k: int | None
+    value: float | None
+    num_users: int
+
+
+@dataclass(frozen=True)
+class UserFigure:
+    """One metric of one cell, user by user in the order of `JudgedUsers.users`.
+
+    Attributes:
+        values: `(n,)` float32.
+        weights: `(n,)` float32, or `None` where every user counts the same.
+    """
+
+    metric: str
+    k: int | None
+    values: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One refit and how it did on the next period.
+
+    Attributes:
+        key: of everything the cell follows from.
+        fit_key: of everything the fit follows from (`perennial.storage.results.fits`).
+        evaluation_key: of the `JudgedUsers`.
+        fit_report: what the fit chose and used, as `perennial.storage.results.fits` has it.
+        stages: seconds per stage.
+        peak_rss_bytes: the process's largest resident size until the cell was done.
+        versions: as in `perennial.storage.results.runs.Run`, when the cell was made.
+        finished: UTC, without a zone.
+    """
+
+    key: str
+    fit_key: str
+    evaluation_key: str
+    strategy: str
+    model: str
+    seed: int
+    fit_period: int
+    eval_period: int
+    figures: tuple[Figure, ...]
+    fit_report: Mapping[str, Json]
+    stages: Mapping[str, float]
+    peak_rss_bytes: int
+    versions: Mapping[str, str]
+    finished: datetime
+
+
+def has_cell(store: Store, key: str) -> bool:
+    """Whether a cell is there already."""
+    return bool(store.rows("SELECT 1 FROM cells WHERE cell_key = ?", [key]))
+
+
+def insert_cell(
+    store: Store, cell: Cell, judged: JudgedUsers, user_figures: Sequence[UserFigure]
+) -> None:
+    """Write a cell, replacing one with the same key; for use inside a transaction.
+
+    Args:
+        store: the open store.
+        cell: the cell, its figures in the order of `user_figures`; its fit is entered apart.
+        judged: written once for all cells of the evaluation.
+        user_figures: the figures, user by user.
+    """
+    connection = store.connection
+    for table in ("cells", "figures"):
+        connection.execute(f"DELETE FROM {table} WHERE cell_key = ?", [cell.key])
+    connection.execute(
+        "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            cell.key,
+            cell.fit_key,
+            cell.evaluation_key,
+            cell.strategy,
+            cell.model,
+            cell.seed,
+            cell.fit_period,
+            cell.eval_period,
+            json.dumps(dict(cell.stages)),
+            cell.peak_rss_bytes,
+            json.dumps(dict(cell.versions)),
+            cell.finished,
+        ],
+    )
+    if user_figures:
+        _insert_figures(store, cell, user_figures)
+    if not store.rows("SELECT 1 FROM evaluations WHERE evaluation_key = ?", [judged.key]):
+        _insert_judged(store, judged)
+
+
+def read_cells(store: Store, run_id: int) -> tuple[Cell, ...]:
+    """The cells of a run, in the order it finished them."""
+    figures: dict[str, list[Figure]] = {}
+    for key, *fields in store.rows(
+        "SELECT cell_key, metric, k, value, len(user_values) FROM figures"
+        " JOIN run_cells USING (cell_key) WHERE run_id = ? ORDER BY cell_key, figures.ordinal",
+        [run_id],
+    ):
+        figures.setdefault(key, []).append(Figure(*fields))
+    rows = store.rows(
+        "SELECT cell_key, fit_key, evaluation_key, strategy, model, seed, fit_period, eval_period,"
+        " report, stages, peak_rss_bytes, versions, finished"
+        " FROM run_cells JOIN cells USING (cell_key) JOIN fits USING (fit_key)"
+        " WHERE run_id = ? ORDER BY run_cells.ordinal",
+        [run_id],
+    )
+    return tuple(
+        Cell(
+            key=row[0],
+            fit_key=row[1],
+            evaluation_key=row[2],
+            strategy=row[3],
+            model=row[4],
+            seed=row[5],
+            fit_period=row[6],
+            eval_period=row[7],
+            figures=tuple(figures.get(row[0], ())),
+            fit_report=json.loads(row[8]),
+            stages=json.loads(row[9]),
+            peak_rss_bytes=row[10],
+            versions=json.loads(row[11]),
+            finished=row[12],
+        )
+        for row in rows
+    )
+
+
+def read_judged_users(store: Store, run_id: int) -> dict[str, JudgedUsers]:
+    """Who the cells of a run were judged on, by `Cell.evaluation_key`, in order of period."""
+    table = store.table(
+        "SELECT * FROM evaluations WHERE evaluation_key IN ("
+        " SELECT evaluation_key FROM cells JOIN run_cells USING (cell_key) WHERE run_id = ?)"
+        " ORDER BY eval_period, evaluation_key",
+        [run_id],
+    )
+    return {
+        row["evaluation_key"]: JudgedUsers(
+            key=row["evaluation_key"],
+            fit_period=row["fit_period"],
+            eval_period=row["eval_period"],
+            users=users,
+            counts=json.loads(row["counts"]),
+        )
+        for row, users in zip(
+            table.drop_columns(["users"]).to_pylist(), lists_of(table, "users"), strict=True
+        )
+    }
+
+
+def read_user_figures(store: Store, run_id: int) -> dict[str, tuple[UserFigure, ...]]:
+    """The figures of a run user by user, by `Cell.key`."""
+    table = store.table(
+        "SELECT cell_key, metric, k, user_values, user_weights FROM figures"
+        " JOIN run_cells USING (cell_key) WHERE run_id = ? ORDER BY cell_key, figures.ordinal",
+        [run_id],
+    )
+    figures: dict[str, tuple[UserFigure, ...]] = {}
+    for row, values, weights in zip(
+        table.select(["cell_key", "metric", "k"]).to_pylist(),
+        lists_of(table, "user_values"),
+        lists_of(table, "user_weights"),
+        strict=True,
+    ):
+        figure = UserFigure(row["metric"], row["k"], values, weights)
+        figures[row["cell_key"]] = (*figures.get(row["cell_key"], ()), figure)
+    return figures
+
+
+def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]) -> None:
+    """Write the figures of a cell through Arrow, without a Python loop over users."""
+    rows = pa.table(
+        {
+            "cell_key": [cell.key] * len(cell.figures),
+            "ordinal": pa.array(range(len(cell.figures)), pa.int32()),
+            "metric": [figure.metric for figure in cell.figures],
+            "k": pa.array([figure.k for figure in cell.figures], pa.int32()),
+            "value": pa.array([figure.value for figure in cell.figures], pa.float64()),
+            "user_values": list_column([figure.values for figure in user_figures], pa.float32()),
+            "user_weights": list_column([figure.weights for figure in user_figures], pa.float32()),
+        }
+    )
+    store.insert("figures", rows)
+
+
+def _insert_judged(store: Store, judged: JudgedUsers) -> None:
+    """Write who was judged."""
+    rows = pa.table(
+        {
+            "evaluation_key": [judged.key],
+            "fit_period": pa.array([judged.fit_period], pa.int32()),
+            "eval_period": pa.array([judged.eval_period], pa.int32()),
+            "users": list_column([judged.users], pa.int32()),
+            "counts": [json.dumps(dict(judged.counts))],
+        }
+    )
+    store.insert("evaluations", rows)

@@ -1,0 +1,94 @@
+"""Take over what another copy of a store has and this one lacks: fits, cells, summaries.
+
+Everything is known by a key made of all that it follows from, so taking the same over twice changes
+nothing, and nothing is counted twice.
+"""
+
+import shutil
+from collections.abc import Sequence, Set
+from contextlib import suppress
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from perennial.storage.store import Store
+
+_KEYED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("fits", "fit_key", ()),
+    ("evaluations", "evaluation_key", ()),
+    ("cells", "cell_key", ("figures",)),
+    ("summaries", "summary_key", ("summary_entries",)),
+)
+"""Table, its key, and the tables whose rows belong to the same key."""
+
+
+def merge_results(store: Store, other: Store) -> int:
+    """Copy fits, evaluations, cells, summaries and model files, in one transaction.
+
+    A model file comes with a fit that is new here; `store` keeps its own of the chains that `other`
+    has not taken further.
+
+    Args:
+        store: takes them.
+        other: has the same log, cut the same way.
+
+    Returns:
+        The cells that are new.
+    """
+    with store.transaction():
+        new = {
+            table: _copy_missing(store, other, table, key, parts) for table, key, parts in _KEYED
+        }
+        _copy_model_files(store, other, set(new["fits"]))
+        _lower_memory_limits(store, other)
+    return len(new["cells"])
+
+
+def _copy_missing(
+    store: Store, other: Store, table: str, key: str, parts: Sequence[str]
+) -> list[str]:
+    """Copy the rows of keys that are not there; these keys."""
+    here = pa.array([value for (value,) in store.rows(f"SELECT {key} FROM {table}")], pa.string())
+    found = other.table(f"SELECT * FROM {table} ORDER BY rowid")
+    missing = found.filter(pc.invert(pc.is_in(found[key], value_set=here)))
+    if missing.num_rows == 0:
+        return []
+    store.insert(table, missing)
+    for part in parts:
+        rows = other.table(f"SELECT * FROM {part} ORDER BY rowid")
+        store.insert(part, rows.filter(pc.is_in(rows[key], value_set=missing[key])))
+    new: list[str] = missing[key].to_pylist()
+    return new
+
+
+def _copy_model_files(store: Store, other: Store, new_fits: Set[str]) -> None:
+    """Take over the models of fits that are new; a file that is lost can be made again."""
+    for fit_key, purpose, chain, name in other.rows(
+        "SELECT fit_key, purpose, chain, file FROM model_files ORDER BY rowid"
+    ):
+        if fit_key not in new_fits:
+            continue
+        with suppress(OSError):
+            if not (store.models_folder / name).exists():
+                store.models_folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(other.models_folder / name, store.models_folder / name)
+            store.connection.execute(
+                "DELETE FROM model_files WHERE purpose = ? AND chain = ?", [purpose, chain]
+            )
+            store.connection.execute(
+                "INSERT INTO model_files VALUES (?, ?, ?, ?)", [fit_key, purpose, chain, name]
+            )
+
+
+def _lower_memory_limits(store: Store, other: Store) -> None:
+    """Note where a fit of both was made within a smaller limit: it stands for more requests."""
+    theirs = other.table("SELECT fit_key, memory_limit FROM fits WHERE memory_limit IS NOT NULL")
+    store.connection.register("theirs", theirs)
+    try:
+        store.connection.execute(
+            """UPDATE fits SET memory_limit = theirs.memory_limit FROM theirs
+            WHERE fits.fit_key = theirs.fit_key
+            AND (fits.memory_limit IS NULL OR fits.memory_limit > theirs.memory_limit)"""
+        )
+    finally:
+        store.connection.unregister("theirs")

@@ -1,0 +1,139 @@
+"""Runs of the replay: when they were made, by which settings, of which cells."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store
+
+Json = Any
+"""What `json.dumps` takes."""
+
+RunStatus = Literal["running", "finished", "interrupted", "live"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of the replay.
+
+    Attributes:
+        run_id: 1, 2, ... in the order they started.
+        status: `running` also for a run that was killed, until the next one starts; `live` for one
+            that grows with every period.
+        config: its settings as they are reported.
+        versions: of Perennial and the libraries that the figures depend on.
+        num_cells: cells it has when it is finished.
+        started: UTC, without a zone.
+        ended: when it finished or was interrupted.
+    """
+
+    run_id: int
+    status: RunStatus
+    config: Mapping[str, Json]
+    versions: Mapping[str, str]
+    num_cells: int
+    started: datetime
+    ended: datetime | None = None
+
+
+def start_run(
+    store: Store,
+    config: Mapping[str, Json],
+    versions: Mapping[str, str],
+    num_cells: int,
+    started: datetime,
+) -> int:
+    """Enter a new run and return its number; runs left `running` by a killed process are closed."""
+    with store.transaction():
+        store.connection.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'")
+        return insert_run(store, config, versions, num_cells, started, "running")
+
+
+def insert_run(
+    store: Store,
+    config: Mapping[str, Json],
+    versions: Mapping[str, str],
+    num_cells: int,
+    started: datetime,
+    status: RunStatus,
+) -> int:
+    """Enter a run and return its number; for use inside a transaction."""
+    ((run_id,),) = store.rows("SELECT coalesce(max(run_id), 0) + 1 FROM runs")
+    store.connection.execute(
+        "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL)",
+        [run_id, status, json.dumps(config), json.dumps(versions), num_cells, started],
+    )
+    return int(run_id)
+
+
+def count_cells(store: Store, run_id: int) -> None:
+    """Note that a live run has as many cells as it has; for use inside a transaction."""
+    store.connection.execute(
+        """UPDATE runs SET num_cells = (SELECT count(*) FROM run_cells WHERE run_cells.run_id = ?)
+        WHERE run_id = ?""",
+        [run_id, run_id],
+    )
+
+
+def judged_periods(store: Store, run_id: int) -> frozenset[int]:
+    """The periods that a run has cells about."""
+    rows = store.rows(
+        "SELECT eval_period FROM cells JOIN run_cells USING (cell_key) WHERE run_id = ?", [run_id]
+    )
+    return frozenset(period for (period,) in rows)
+
+
+def end_run(store: Store, run_id: int, status: RunStatus, ended: datetime) -> None:
+    """Note how and when a run ended."""
+    with store.transaction():
+        store.connection.execute(
+            "UPDATE runs SET status = ?, ended = ? WHERE run_id = ?", [status, ended, run_id]
+        )
+
+
+def link_cell(store: Store, run_id: int, key: str) -> None:
+    """Make a cell that is there already part of a run."""
+    with store.transaction():
+        insert_run_cell(store, run_id, key)
+
+
+def insert_run_cell(store: Store, run_id: int, key: str) -> None:
+    """Append a cell to a run; for use inside a transaction."""
+    store.connection.execute(
+        "INSERT INTO run_cells SELECT ?, count(*) + 1, ? FROM run_cells WHERE run_id = ?",
+        [run_id, key, run_id],
+    )
+
+
+def list_runs(store: Store) -> tuple[Run, ...]:
+    """All runs, oldest first."""
+    rows = store.rows(
+        "SELECT run_id, status, config, versions, num_cells, started, ended FROM runs"
+        " ORDER BY run_id"
+    )
+    return tuple(
+        Run(run_id, status, json.loads(config), json.loads(versions), num_cells, started, ended)
+        for run_id, status, config, versions, num_cells, started, ended in rows
+    )
+
+
+def read_run(store: Store, run_id: int | None = None) -> Run:
+    """A run by its number, or the newest.
+
+    Raises:
+        UserError: there is no such run.
+    """
+    runs = list_runs(store)
+    if not runs:
+        raise UserError(
+            f"no run in {store.path or 'the store'} yet; make one with `perennial replay --store`"
+        )
+    if run_id is None:
+        return runs[-1]
+    for run in runs:
+        if run.run_id == run_id:
+            return run
+    raise UserError(f"no run {run_id} in {store.path or 'the store'}; it has 1 to {len(runs)}")

@@ -1,0 +1,176 @@
+"""Summaries of the log: a few synthetic users each, kept as (row, item, weight)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import csr_array
+
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store
+
+Json = Any
+"""What `json.dumps` takes."""
+
+
+@dataclass(frozen=True)
+class SummaryRecord:
+    """What is known of a summary besides its rows.
+
+    Attributes:
+        key: of everything that it follows from.
+        first_period: the first period that it stands for.
+        period: the last one.
+        seed: of its random draws.
+        settings: of the distillation.
+        report: losses, validation, steps, seconds, device, ...
+        versions: of the code and its libraries.
+        num_rows: synthetic users.
+        num_items: width of the rows when they were made.
+        num_entries: weights that are stored.
+        created: when, UTC.
+    """
+
+    key: str
+    first_period: int
+    period: int
+    seed: int
+    settings: Mapping[str, Json]
+    report: Mapping[str, Json]
+    versions: Mapping[str, str]
+    num_rows: int
+    num_items: int
+    num_entries: int
+    created: datetime
+
+    @property
+    def density(self) -> float:
+        """Share of the cells that are stored; 0 without rows."""
+        cells = self.num_rows * self.num_items
+        return self.num_entries / cells if cells else 0.0
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of its entries in memory: row, item and weight."""
+        return 12 * self.num_entries
+
+
+@dataclass(frozen=True)
+class StoredSummary:
+    """A summary as it lies in the store.
+
+    Attributes:
+        record: what is known of it.
+        rows: `(num_rows, num_items)` float32, values in (0, 1], columns in increasing order. An
+            item's index never changes, so a later catalogue only widens them.
+    """
+
+    record: SummaryRecord
+    rows: csr_array
+
+
+_COLUMNS = """summary_key, first_period, period, seed, settings, report, versions, num_rows,
+    num_items, num_entries, created"""
+
+
+def find_summary(store: Store, key: str) -> StoredSummary | None:
+    """A summary by its key.
+
+    Raises:
+        UserError: what is stored is damaged.
+    """
+    found = store.rows(f"SELECT {_COLUMNS} FROM summaries WHERE summary_key = ?", [key])
+    if not found:
+        return None
+    record = _record(found[0])
+    entries = store.table(
+        """SELECT row, item_index, weight FROM summary_entries WHERE summary_key = ?
+        ORDER BY row, item_index""",
+        [key],
+    )
+    return StoredSummary(record, _matrix(record, entries))
+
+
+def insert_summary(store: Store, summary: StoredSummary) -> None:
+    """Enter a summary in one transaction; one with the same key stays as it is."""
+    record = summary.record
+    coordinates = summary.rows.tocoo()
+    entries = pa.table(
+        {
+            "summary_key": pa.array([record.key] * len(coordinates.data), pa.string()),
+            "row": coordinates.coords[0].astype(np.int32),
+            "item_index": coordinates.coords[1].astype(np.int32),
+            "weight": coordinates.data.astype(np.float32),
+        }
+    )
+    with store.transaction() as connection:
+        if store.rows("SELECT 1 FROM summaries WHERE summary_key = ?", [record.key]):
+            return
+        connection.execute(
+            f"INSERT INTO summaries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                record.key,
+                record.first_period,
+                record.period,
+                record.seed,
+                json.dumps(dict(record.settings)),
+                json.dumps(dict(record.report), allow_nan=False),
+                json.dumps(dict(record.versions)),
+                record.num_rows,
+                record.num_items,
+                record.num_entries,
+                record.created.replace(tzinfo=None),
+            ],
+        )
+        store.insert("summary_entries", entries)
+
+
+def list_summaries(store: Store) -> tuple[SummaryRecord, ...]:
+    """All summaries, by period, then seed, then age."""
+    found = store.rows(
+        f"SELECT {_COLUMNS} FROM summaries ORDER BY period, seed, created, summary_key"
+    )
+    return tuple(_record(row) for row in found)
+
+
+def _record(row: tuple[Any, ...]) -> SummaryRecord:
+    key, first, last, seed, settings, report, versions, num_rows, num_items, entries, made = row
+    return SummaryRecord(
+        key,
+        first,
+        last,
+        seed,
+        json.loads(settings),
+        json.loads(report),
+        json.loads(versions),
+        num_rows,
+        num_items,
+        entries,
+        made,
+    )
+
+
+def _matrix(record: SummaryRecord, entries: pa.Table) -> csr_array:
+    """The rows, after a look at whether they can be what was written."""
+    rows, items, weights = (column.to_numpy() for column in entries.columns)
+    sound = (
+        len(rows) == record.num_entries
+        and bool(np.isfinite(weights).all() and (weights > 0).all() and (weights <= 1).all())
+        and bool((items >= 0).all() and (items < record.num_items).all())
+        and np.array_equal(np.unique(rows), np.arange(record.num_rows))
+        and not bool(((np.diff(rows) == 0) & (np.diff(items) == 0)).any())
+    )
+    if not sound:
+        raise UserError(
+            f"the summary of period {record.period} is damaged in the store; delete the store's "
+            "copy of it by a replay with --fresh into another store, or restore a backup"
+        )
+    offsets = np.searchsorted(rows, np.arange(record.num_rows + 1))
+    return csr_array(
+        (weights.astype(np.float32), items.astype(np.int32), offsets.astype(np.int32)),
+        shape=(record.num_rows, record.num_items),
+    )

@@ -1,0 +1,202 @@
+"""Public data sets: downloaded once, unpacked, and kept in the cache under a receipt."""
+
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.progress import Progress, ignore_progress
+from perennial.stream.sources.base import LogFiles, SourceInfo
+from perennial.stream.sources.download import RemoteFile, fetch, hash_file
+
+Result = TypeVar("Result")
+
+
+def replace_file(path: Path, write: Callable[[IO[bytes]], Result]) -> Result:
+    """Write a file under a name of its own, then give it its name in one step.
+
+    Args:
+        path: the file; its folder must exist.
+        write: called with the open file.
+
+    Returns:
+        What `write` returns. If it raises, `path` is as it was.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with temporary.open("wb") as out:
+            result = write(out)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return result
+
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class PublicFile:
+    """A log file and how it is made from what is published.
+
+    Attributes:
+        remote: what to download.
+        name: what the log file is called in the cache; its ending says the format.
+        member: the log's path in the downloaded zip archive; `None` where there is no archive.
+        header: a first line that names the columns, where the published file has none.
+        max_bytes: where unpacking is broken off as something else.
+    """
+
+    remote: RemoteFile
+    name: str
+    max_bytes: int
+    member: str | None = None
+    header: bytes = b""
+
+
+@dataclass(frozen=True)
+class PublicDataSet:
+    """A `Source` whose files somebody publishes.
+
+    Attributes:
+        name: as on the command line, and of its folder in the cache.
+        info: what the log is.
+        files: its files in the order of time.
+        settings: how to read them.
+        cut: the cut that suits the log.
+    """
+
+    name: str
+    info: SourceInfo
+    files: tuple[PublicFile, ...]
+    settings: IngestSettings
+    cut: str = "equal-count"
+
+    def state(self, cache: Path) -> str:
+        """`ready` when all files are in the cache, else what has to be done."""
+        ready = all(_is_there(cache / self.name, file) for file in self.files)
+        return "ready" if ready else "not downloaded"
+
+    def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
+        """Download what is missing; see `Source.open`."""
+        folder = cache / self.name
+        paths = [obtain(file, folder, mirror=mirror, progress=progress) for file in self.files]
+        return LogFiles(self.name, tuple(paths), self.settings, self.cut)
+
+
+def obtain(
+    file: PublicFile,
+    folder: Path,
+    *,
+    mirror: str | None = None,
+    progress: Progress = ignore_progress,
+) -> Path:
+    """Get a file from the cache; download it where it is missing, changed or superseded.
+
+    The receipt, `NAME.receipt.json`, is written last: it holds the published checksum that the
+    download had and the SHA-256 of what was made of it, against which the file is verified.
+
+    Args:
+        file: what to get.
+        folder: where to keep it; made where absent.
+        mirror: address of a folder to download from instead.
+        progress: called with bytes.
+
+    Raises:
+        UserError: it cannot be downloaded, unpacked or written.
+    """
+    path = folder / file.name
+    receipt_path = _receipt_path(folder, file)
+    if _is_there(folder, file) and _read_receipt(folder, file)["sha256"] == _sha256(path):
+        return path
+    try:
+        receipt_path.unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        download = folder / f"{file.name}.download"
+        fetch(file.remote, download, mirror=mirror, progress=progress)
+        unpacked = replace_file(path, lambda out: _unpack(download, file, out, progress))
+        receipt = {
+            "published": file.remote.checksum,
+            "url": file.remote.url(mirror),
+            "sha256": _sha256(path),
+            "bytes": unpacked,
+        }
+        text = json.dumps(receipt, indent=1).encode()
+        replace_file(receipt_path, lambda out: out.write(text))
+        download.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return path
+
+
+def _unpack(download: Path, file: PublicFile, out: IO[bytes], progress: Progress) -> int:
+    """Write the log: header line, then the member of the archive or the download as it is."""
+    if file.member is None:
+        with download.open("rb") as source:
+            return _copy(source, download.stat().st_size, file, out, progress)
+    try:
+        with zipfile.ZipFile(download) as archive:
+            member = archive.getinfo(file.member)
+            with archive.open(member) as source:
+                return _copy(source, member.file_size, file, out, progress)
+    except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError) as error:
+        raise UserError(f"cannot unpack {file.member} from {file.remote.name}: {error}") from None
+
+
+def _copy(
+    source: IO[bytes], size: int, file: PublicFile, out: IO[bytes], progress: Progress
+) -> int:
+    """Copy at most `file.max_bytes`, whatever the archive's own list of sizes says."""
+    done = out.write(file.header)
+    while chunk := source.read(_CHUNK):
+        done += out.write(chunk)
+        if done > file.max_bytes:
+            raise UserError(
+                f"{file.name} in {file.remote.name} is larger than the {file.max_bytes:,} bytes "
+                "expected; not taken"
+            )
+        progress(f"unpacking {file.name}", done, size + len(file.header))
+    return done
+
+
+def _is_there(folder: Path, file: PublicFile) -> bool:
+    """Whether the cache says it holds the file as it is published now."""
+    receipt = _read_receipt(folder, file)
+    path = folder / file.name
+    return (
+        path.is_file()
+        and receipt.get("published") == file.remote.checksum
+        and receipt.get("bytes") == path.stat().st_size
+        and isinstance(receipt.get("sha256"), str)
+    )
+
+
+def _read_receipt(folder: Path, file: PublicFile) -> dict[str, Any]:
+    """The receipt of a file; empty where there is none that can be read."""
+    try:
+        receipt = json.loads(_receipt_path(folder, file).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return receipt if isinstance(receipt, dict) else {}
+
+
+def _receipt_path(folder: Path, file: PublicFile) -> Path:
+    """Where the receipt of a file lies."""
+    return folder / f"{file.name}.receipt.json"
+
+
+def _sha256(path: Path) -> str:
+    """The SHA-256 of a file."""
+    return hash_file(path, "sha256")

@@ -1,0 +1,214 @@
+"""Item blocks against the arrays that are as wide as the items."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from distill_rows import SETTINGS, Recorder, tastes
+from scipy.sparse import csr_array
+
+import perennial.memory.distill.blocked as item_blocks
+import perennial.memory.distill.loop as distillation
+import perennial.memory.distill.problem as work
+from perennial.memory.distill.blocked import BlockedWork
+from perennial.memory.distill.dense import ResidentWork
+from perennial.memory.distill.loop import distill
+from perennial.memory.distill.problem import Task, takes_blocks
+from perennial.memory.distill.settings import DistillSettings
+from perennial.models.base import TrainingRows
+from perennial.models.holdout import HoldOut, hold_out
+
+PLAIN = dataclasses.replace(SETTINGS, batch_size=128)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    """Three blocks of items in the logs below."""
+    monkeypatch.setattr(item_blocks, "BLOCK", 64)
+
+
+def log(num_users=128, num_items=150, replayed=0):
+    """Users of the same tastes; the last rows are replayed."""
+    rows = tastes(num_users, num_items)
+    is_replayed = np.arange(num_users) >= num_users - replayed
+    weights = np.where(is_replayed, 3.0, 1.0)
+    return dataclasses.replace(rows, replayed=is_replayed, weights=weights)
+
+
+def started(settings, rows=None, seed=5):
+    """The same task for both: all users are in every batch, so that they see the same ones."""
+    rows = log() if rows is None else rows
+    return Task.of(hold_out(rows, 0, max_users=40), settings, seed)
+
+
+def wide_parameters(resident, width):
+    return np.asarray(resident._state.parameters)[:, :width]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"guide": 0.0, "sparsity_weight": 0.5}],
+    ids=["default", "own rows and a penalty"],
+)
+def test_the_steps_are_those_of_whole_rows(changes):
+    # No padding: a penalty's slope counts in the norm of the gradient there too.
+    task = started(dataclasses.replace(PLAIN, **changes), log(num_items=512))
+    width = len(task.items)
+    assert width == task.width == 512
+    blocked, resident = BlockedWork(task), ResidentWork(task)
+    resident.meet(0)
+    np.testing.assert_allclose(
+        blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=1e-5
+    )
+    for _ in range(3):
+        blocked.advance()
+        resident.advance()
+        assert blocked._loss == pytest.approx(float(resident._loss), rel=2e-5)
+    # Single precision decides which of nearly equal entries are kept, and so a few of the slopes.
+    np.testing.assert_allclose(
+        blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=2e-3
+    )
+
+
+def test_replayed_rows_are_predicted_with_themselves_and_go_on_from_where_they_are():
+    task = started(PLAIN, log(replayed=60))
+    width = len(task.items)
+    blocked, resident = BlockedWork(task), ResidentWork(task)
+    resident.meet(0)
+    np.testing.assert_allclose(
+        blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=1e-5
+    )
+    blocked.advance()
+    resident.advance()
+    assert blocked._loss == pytest.approx(float(resident._loss), rel=2e-5)
+
+
+def test_the_first_support_is_judged_alike():
+    task = started(PLAIN)
+    ours, theirs = BlockedWork(task).judge(0), ResidentWork(task).judge(0)
+    np.testing.assert_allclose(
+        ours.support.toarray(), theirs.support[:, : len(task.items)], atol=1e-5
+    )
+    assert (ours.validation, ours.reg) == (theirs.validation, theirs.reg)
+    assert np.isnan(ours.loss)
+    assert np.isnan(theirs.loss)
+
+
+def test_padding_never_grows():
+    task = started(PLAIN)
+    blocked = BlockedWork(task)
+    for _ in range(3):
+        blocked.advance()
+    assert blocked._parameters.shape[0] % 64 == 0
+    np.testing.assert_array_equal(blocked._parameters[len(task.items) :], 0)
+
+
+class TestInBlocks:
+    """Whole distillations, in blocks for want of a narrower bound."""
+
+    @pytest.fixture(autouse=True)
+    def _narrow(self, monkeypatch):
+        monkeypatch.setattr(work, "WIDEST_ON_CPU", 0)
+
+    def test_a_summary_is_as_good_and_obeys_the_same_bounds(self, monkeypatch):
+        found = distill(log(), PLAIN, 0)
+        monkeypatch.setattr(work, "WIDEST_ON_CPU", 2**17)
+        usual = distill(log(), PLAIN, 0)
+        assert found.report["validation"] == pytest.approx(usual.report["validation"], abs=1.5)
+        assert found.report["device_bytes"] < usual.report["device_bytes"]
+        lengths = np.diff(found.rows.indptr)
+        assert lengths.min() > 0
+        assert lengths.max() <= PLAIN.max_items
+        assert 0 < found.rows.data.min() <= found.rows.data.max() <= 1
+
+    def test_hard_weights_are_ones(self):
+        found = distill(log(), dataclasses.replace(PLAIN, export="hard"), 0)
+        assert set(found.rows.data) == {1.0}
+
+    def test_the_same_seed_gives_the_same_summary_to_the_bit(self):
+        one, other, third = (distill(log(), SETTINGS, seed) for seed in (3, 3, 4))
+        np.testing.assert_array_equal(one.rows.toarray(), other.rows.toarray())
+        assert not np.array_equal(one.rows.toarray(), third.rows.toarray())
+
+    def test_a_stopped_distillation_goes_on_to_the_same_end(self, tmp_path):
+        path = tmp_path / "work.safetensors"
+        whole = distill(log(), SETTINGS, 0)
+        distill(log(), SETTINGS, 0, checkpoint=path, listener=Recorder(stop_at=6))
+        assert path.exists()
+        recorder = Recorder()
+        resumed = distill(log(), SETTINGS, 0, checkpoint=path, listener=recorder)
+        np.testing.assert_array_equal(resumed.rows.toarray(), whole.rows.toarray())
+        assert recorder.steps[0] == 5
+        assert not path.exists()
+
+    def test_another_tasks_checkpoint_is_left_alone(self, tmp_path):
+        path = tmp_path / "work.safetensors"
+        distill(log(), SETTINGS, 0, checkpoint=path, listener=Recorder(stop_at=6))
+        recorder = Recorder()
+        distill(log(), SETTINGS, 1, checkpoint=path, listener=recorder)
+        assert recorder.steps[0] == 0
+
+    def test_more_users_are_taken_than_of_few_items(self, monkeypatch):
+        monkeypatch.setattr(distillation, "MAX_USERS", 50)
+        monkeypatch.setattr(distillation, "MAX_USERS_IN_BLOCKS", 100)
+        assert distill(log(), SETTINGS, 0).report["users_used"] == 100
+
+    def test_the_way_to_work_is_decided_before_users_are_drawn(self, monkeypatch):
+        # With all 128 users whole rows are faster, with the 50 that would be left blocks.
+        monkeypatch.setattr(work, "WIDEST_ON_CPU", 512 - 30)
+        monkeypatch.setattr(distillation, "MAX_USERS", 50)
+        monkeypatch.setattr(distillation, "BlockedWork", None)
+        assert distill(log(), SETTINGS, 0).report["users_used"] == 50
+
+    def test_nobody_to_judge_is_no_hindrance(self):
+        rows = log()
+        nobody = HoldOut(rows, np.zeros(0, np.int64), csr_array((0, 150), dtype=np.float32))
+        summary = distillation.distill_judged(nobody, PLAIN, 0)
+        assert summary.report["validation"] is None
+        assert summary.num_rows == 16
+
+
+def test_only_what_follows_from_inner_products_is_done_in_blocks():
+    wide = 2**17 + 512
+    assert takes_blocks(wide, 100, DistillSettings())
+    assert not takes_blocks(wide, 100, DistillSettings(loss="multinomial"))
+    assert not takes_blocks(wide, 100, DistillSettings(max_items=None))
+    assert not takes_blocks(wide, 100, DistillSettings.paper())
+
+
+@pytest.mark.parametrize(
+    ("device", "num_users", "widest"),
+    [
+        ("cpu", 2_000, 12_288 + 1_000),
+        ("cpu", 32_768, 12_288 + 16_384),
+        ("cpu", 1_000_000, 12_288 + 16_384),
+        ("gpu", 2_000, 2**17),
+        ("tpu", 60_000, 2**17),
+    ],
+)
+def test_an_accelerator_and_many_users_are_for_whole_rows(device, num_users, widest, monkeypatch):
+    monkeypatch.setattr(work.jax, "default_backend", lambda: device)
+    assert not takes_blocks(widest, num_users, DistillSettings())
+    assert takes_blocks(widest + 512, num_users, DistillSettings())
+
+
+def test_nothing_as_wide_as_the_items_is_held_but_three_arrays():
+    """Of 40,000 items, so that one array too many would show."""
+    import tracemalloc
+
+    generator = np.random.default_rng(0)
+    items = np.concatenate([np.arange(40_000), generator.integers(0, 40_000, 8_000)])
+    users = generator.integers(0, 100, len(items))
+    rows = csr_array((np.ones(len(items), np.float32), (users, items)), (100, 40_000))
+    rows.sum_duplicates()
+    rows.data[:] = 1
+    training = TrainingRows(rows, np.ones(100), np.zeros(100, bool), np.ones(100, np.int32))
+    settings = dataclasses.replace(SETTINGS, num_synthetic_users=64)
+    task = Task.of(hold_out(training, 0, max_users=10), settings, 0)
+    tracemalloc.start()
+    blocked = BlockedWork(task)
+    blocked.advance()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    unit = blocked._parameters.nbytes
+    assert 3 * unit < peak < 5 * unit

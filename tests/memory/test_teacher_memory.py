@@ -1,0 +1,72 @@
+"""Rows of a memory with the last model's answers as what they are fitted to."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from perennial.memory.teacher_memory import TaughtReplay
+from perennial.models.base import TrainingRows
+from perennial.storage.errors import UserError
+
+
+class Told:
+    """A memory of one row that notes the seeds it was given."""
+
+    def __init__(self, seeds=()):
+        self.seeds = tuple(seeds)
+
+    def replay_rows(self, num_items):
+        if not self.seeds:
+            return None
+        row = csr_array(np.ones((1, num_items), dtype=np.float32))
+        return TrainingRows(row, np.full(1, 2.0), np.ones(1, np.bool_), np.ones(1, np.int32))
+
+    def absorb(self, history, seed, say=None):
+        return Told((*self.seeds, seed))
+
+
+class Mute:
+    """A model that cannot say how alike rows are."""
+
+    num_items = 3
+    report = None
+
+    def score_blocks(self, contexts, block_rows):
+        raise NotImplementedError
+
+    def to_arrays(self):
+        raise NotImplementedError
+
+
+class Speaker(Mute):
+    def similarity(self, rows):
+        raise NotImplementedError
+
+
+def test_rows_come_with_the_model_that_was_learnt_from():
+    memory, model = TaughtReplay(Told()), Speaker()
+    assert memory.replay_rows(3) is None
+    learnt = memory.learn(None, model, 5)
+    rows = learnt.replay_rows(3)
+    assert rows.teacher is model
+    np.testing.assert_array_equal(rows.weights, [2.0])
+    assert rows.replayed.all()
+    assert memory.replay_rows(3) is None, "the memory before stays as it was"
+
+
+def test_what_models_share_is_drawn_by_the_shared_seed():
+    learnt = TaughtReplay(Told()).learn(None, Speaker(), 5).learn(None, Speaker(), 6, shared_seed=9)
+    assert learnt.rows.seeds == (5, 9)
+
+
+def test_what_is_read_back_can_learn_and_not_yet_replay():
+    empty = TaughtReplay(Told())
+    learnt = empty.learn(None, Speaker(), 5)
+    back = empty.restored(learnt.to_arrays())
+    assert back.replay_rows(3) is None
+    assert back.learn(None, Speaker(), 5).replay_rows(3).teacher is not None
+
+
+def test_a_model_that_cannot_be_taught_is_refused():
+    with pytest.raises(UserError, match="choose infinite-ae or mvae"):
+        TaughtReplay(Told()).learn(None, Mute(), 0)

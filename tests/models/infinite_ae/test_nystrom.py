@@ -1,0 +1,364 @@
+"""∞-AE on centres: against the exact solution, a numerical optimum, and its promises."""
+
+import tracemalloc
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_rows import dense_rows, rows_of_dense, scores_of
+from scipy.optimize import minimize
+from scipy.sparse import csr_array
+
+from perennial.models.base import FitOptions, Teacher
+from perennial.models.holdout import hold_out
+from perennial.models.infinite_ae.explanations import Explains
+from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE
+from perennial.models.infinite_ae.gram import make_tile_kernel
+from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
+from perennial.models.infinite_ae.nystrom import NormalEquations, draw_centres, take_centres
+from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.models.pop import Pop
+from perennial.models.registry import make_recipe
+from perennial.storage.errors import UserError
+from perennial.stream.seeds import derive_seed
+
+NUM_ITEMS = 30
+OPTIONS = FitOptions(seed=0)
+EXACT = InfiniteAE(reg=2.0, precision="float64")
+ON_CENTRES = replace(EXACT, centres=25)
+WEIGHTS = np.random.default_rng(1).uniform(0.3, 4.0, 60)
+
+
+def make_rows(num_rows=60, seed=0, soft=False, weights=WEIGHTS, **changes):
+    return rows_of_dense(dense_rows(num_rows, NUM_ITEMS, seed, soft=soft), weights, **changes)
+
+
+def kernel_of(left, right):
+    with jax.enable_x64(True):
+        left, right = (np.asarray(rows, dtype=np.float64) for rows in (left, right))
+        return np.asarray(kernel_matrix(left, right, KernelSettings()))
+
+
+def gram_of(rows):
+    with jax.enable_x64(True):
+        return np.asarray(kernel_gram(np.asarray(rows, dtype=np.float64), KernelSettings()))
+
+
+def by_the_equation(dense, weights, chosen, contexts, reg):
+    """K(x, C)(K(C, X) W K(X, C) + λ' K(C, C))⁻¹ K(C, X) W X, in float64."""
+    cross = kernel_of(dense, dense[chosen])
+    ridge = reg * np.average(np.diag(gram_of(dense)), weights=weights)
+    left = cross.T @ (weights[:, None] * cross) + ridge * gram_of(dense[chosen])
+    return kernel_of(contexts, dense[chosen]) @ np.linalg.solve(
+        left, cross.T @ (weights[:, None] * dense)
+    )
+
+
+@pytest.mark.parametrize("backend", ["closed-form", "neural-tangents"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_scores_are_those_of_the_normal_equations(backend, soft):
+    rows, contexts = make_rows(soft=soft), dense_rows(9, NUM_ITEMS, seed=2)
+    contexts[0] = 0
+    model = replace(ON_CENTRES, backend=backend).fit(rows, OPTIONS)
+    assert isinstance(model, FittedNystromAE)
+    assert len(model.chosen) == model.report["centres"] == 25
+    expected = by_the_equation(
+        rows.interactions.toarray(), rows.weights, model.chosen, contexts, 2.0
+    )
+    np.testing.assert_allclose(scores_of(model, contexts), expected, atol=2e-6)
+
+
+def test_no_other_combination_of_centres_costs_less():
+    """The stated objective, minimised numerically from nothing, ends at the same scores."""
+    dense = dense_rows(12, 4, soft=True)
+    weights = WEIGHTS[:12]
+    rows = rows_of_dense(dense, weights)
+    model = replace(ON_CENTRES, centres=5).fit(rows, OPTIONS)
+    cross, among = kernel_of(dense, dense[model.chosen]), gram_of(dense[model.chosen])
+    ridge = 2.0 * np.average(np.diag(gram_of(dense)), weights=weights)
+
+    def cost(flat):
+        beta = flat.reshape(5, 4)
+        missed = cross @ beta - dense
+        cost = (weights[:, None] * missed**2).sum() + ridge * np.sum(beta * (among @ beta))
+        slope = cross.T @ (weights[:, None] * missed) + ridge * among @ beta
+        return cost, 2 * slope.ravel()
+
+    found = minimize(cost, np.zeros(20), jac=True, method="BFGS", options={"gtol": 1e-9})
+    contexts = dense_rows(6, 4, seed=3)
+    expected = kernel_of(contexts, dense[model.chosen]) @ found.x.reshape(5, 4)
+    np.testing.assert_allclose(scores_of(model, contexts), expected, atol=2e-5)
+
+
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 1000),
+    num_rows=st.integers(1, 40),
+    reg=st.sampled_from([1.0, 5.0, 100.0]),
+    soft=st.booleans(),
+)
+def test_with_all_rows_as_centres_it_is_the_exact_solution(seed, num_rows, reg, soft):
+    """Equal rows among them too, which makes K(C, C) singular without its jitter."""
+    dense = dense_rows(num_rows, NUM_ITEMS, seed, soft=soft)
+    dense = np.concatenate([dense, dense[:2]])
+    rows = rows_of_dense(dense, np.random.default_rng(seed).uniform(0.3, 4, len(dense)))
+    contexts = dense_rows(5, NUM_ITEMS, seed + 1)
+    exact = replace(EXACT, reg=reg).fit(rows, OPTIONS)
+    for centres in (len(dense), 10_000):
+        model = replace(EXACT, reg=reg, centres=centres).fit(rows, OPTIONS)
+        np.testing.assert_allclose(
+            scores_of(model, contexts), scores_of(exact, contexts), atol=1e-5
+        )
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 1000), copies=st.lists(st.integers(1, 3), min_size=12, max_size=12))
+def test_a_row_of_weight_two_is_two_equal_rows(seed, copies):
+    dense = dense_rows(12, NUM_ITEMS, seed)
+    kernel = make_tile_kernel("closed-form", KernelSettings(), NUM_ITEMS, np.dtype(np.float64))
+    first = np.cumsum([0, *copies[:-1]])
+    of_weights = np.asarray(copies, dtype=np.float64)
+    sums = []
+    for matrix, weights, chosen in (
+        (dense, of_weights, np.arange(0, 12, 3)),
+        (np.repeat(dense, copies, axis=0), np.ones(sum(copies)), first[::3]),
+    ):
+        rows = csr_array(matrix)
+        centres = take_centres(rows, chosen, kernel, 1e-6)
+        sums.append(
+            NormalEquations.of(centres, rows, weights, np.dtype(np.float64), lambda text: None)
+        )
+    (weighted, repeated) = sums
+    assert weighted.mean_diagonal == pytest.approx(repeated.mean_diagonal)
+    np.testing.assert_allclose(np.tril(weighted.gram), np.tril(repeated.gram), rtol=1e-9)
+    np.testing.assert_allclose(weighted.right, repeated.right, rtol=1e-9, atol=1e-12)
+
+
+def test_more_centres_come_nearer_to_the_exact_solution():
+    rows, contexts = make_rows(400, weights=None), dense_rows(50, NUM_ITEMS, seed=5)
+    exact = scores_of(EXACT.fit(rows, OPTIONS), contexts)
+    wrong = [
+        np.sqrt(
+            np.mean(
+                (scores_of(replace(EXACT, centres=m).fit(rows, OPTIONS), contexts) - exact) ** 2
+            )
+        )
+        for m in (5, 20, 100, 400)
+    ]
+    assert wrong == sorted(wrong, reverse=True)
+    assert wrong[-1] < 1e-5 < 1e-3 < wrong[0]
+
+
+def test_blocks_of_rows_are_summed_alike():
+    """More rows than a tile holds, popular items and others."""
+    generator = np.random.default_rng(0)
+    dense = (generator.random((2500, 60)) < np.linspace(0.4, 0.005, 60)).astype(np.float32)
+    weights = generator.uniform(0.5, 2, 2500)
+    messages = []
+    recipe = InfiniteAE(reg=5.0, centres=1100, precision="float64")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("perennial.models.infinite_ae.nystrom.TELL_ROWS", 1024)
+        model = recipe.fit(
+            rows_of_dense(dense, weights), FitOptions(seed=3, progress=messages.append)
+        )
+    contexts = dense[:1200]
+    expected = by_the_equation(dense, weights, model.chosen, contexts, 5.0)
+    np.testing.assert_allclose(scores_of(model, contexts), expected, atol=1e-5)
+    assert "∞-AE: 2,048 of 2,500 rows on 1,100 centres" in messages
+
+
+def test_single_precision_is_taken_for_the_right_side_where_it_is_mild():
+    rows, contexts = make_rows(200, weights=None), dense_rows(9, NUM_ITEMS, seed=2)
+    single = InfiniteAE(reg=5.0, centres=40).fit(rows, OPTIONS)
+    double = InfiniteAE(reg=5.0, centres=40, precision="float64").fit(rows, OPTIONS)
+    assert (single.report["dtype"], double.report["dtype"]) == ("float32", "float64")
+    np.testing.assert_allclose(scores_of(single, contexts), scores_of(double, contexts), atol=1e-4)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 100), count=st.integers(1, 30))
+def test_centres_are_drawn_once_each_and_by_seed(seed, count):
+    weights = np.linspace(1, 2, 20)
+    chosen = draw_centres(weights, count, seed)
+    assert len(chosen) == min(count, 20)
+    assert (np.diff(chosen) > 0).all()
+    np.testing.assert_array_equal(chosen, draw_centres(weights, count, seed))
+
+
+def test_a_heavy_row_is_a_likely_centre():
+    weights = np.ones(100)
+    weights[7] = 1000
+    assert sum(7 in draw_centres(weights, 3, seed) for seed in range(200)) > 190
+    assert len({tuple(draw_centres(weights, 3, seed)) for seed in range(20)}) > 10
+
+
+def test_validation_chooses_by_f_itself_then_all_rows_are_used():
+    dense = dense_rows(150, 400, most=0.3)
+    rows = rows_of_dense(dense)
+    recipe = InfiniteAE(regs=(0.5, 5.0, 50.0), centres=40, precision="float64")
+    held = hold_out(rows, seed=3, share=0.2, max_users=30)
+    swept = recipe.sweep(held, OPTIONS)
+    training, seen = held.training.interactions.toarray(), held.contexts.toarray() > 0
+    chosen = draw_centres(rows.weights, 40, derive_seed(OPTIONS.seed, "centres"))
+    targets = held.targets.toarray() > 0
+    for reg, score in swept.items():
+        full = by_the_equation(training, rows.weights, chosen, training[held.users], reg)
+        order = np.argsort(-np.where(seen, -np.inf, full), axis=1)[:, :100]
+        hits = np.take_along_axis(targets, order, axis=1).sum(axis=1)
+        expected = 100 * np.mean(hits / np.minimum(100, targets.sum(axis=1)))
+        assert score == pytest.approx(expected, abs=0.3)
+    assert len(set(swept.values())) > 1
+    fixed = recipe.fit_judged(held, held.training, OPTIONS)
+    assert fixed.report["validation"] == {f"{reg:g}": score for reg, score in swept.items()}
+    assert fixed.report["reg"] == max(swept, key=lambda reg: (swept[reg], reg))
+    other = recipe.fit_judged(held, rows, OPTIONS)
+    assert other.report["reg"] == fixed.report["reg"]
+    expected = by_the_equation(dense, rows.weights, chosen, dense[:4], other.report["reg"])
+    np.testing.assert_allclose(scores_of(other, dense[:4]), expected, atol=1e-5)
+
+
+def test_contributions_of_all_rows_sum_to_the_score():
+    rows = make_rows(replayed=np.arange(60) % 3 == 0)
+    model = ON_CENTRES.fit(rows, OPTIONS)
+    assert isinstance(model, Explains)
+    assert isinstance(model, Teacher)
+    context = csr_array(dense_rows(1, NUM_ITEMS, seed=4))
+    items = np.array([0, 3, 3, 20])
+    told = model.explain(context, items)
+    assert told.contributions.shape == (4, 60)
+    np.testing.assert_allclose(
+        told.contributions.sum(axis=1), scores_of(model, context)[0, items], atol=1e-5
+    )
+    np.testing.assert_array_equal(told.replayed, rows.replayed)
+    others = np.setdiff1d(np.arange(60), model.chosen)
+    assert np.abs(told.contributions[:, others]).max() > 0, "not the centres alone"
+    exact = EXACT.fit(rows, OPTIONS).explain(context, items)
+    np.testing.assert_allclose(told.similarity, exact.similarity, rtol=1e-6)
+    np.testing.assert_allclose(
+        model.similarity(rows.interactions[:5]),
+        EXACT.fit(rows, OPTIONS).similarity(rows.interactions[:5]),
+    )
+    everything = replace(EXACT, centres=60).fit(rows, OPTIONS).explain(context, items)
+    np.testing.assert_allclose(everything.contributions, exact.contributions, atol=1e-5)
+    for wrong in (csr_array((2, NUM_ITEMS), dtype=np.float32), csr_array((1, 7), dtype=np.float32)):
+        with pytest.raises(ValueError, match="context of shape"):
+            model.explain(wrong, items)
+        if wrong.shape[1] == 7:
+            with pytest.raises(ValueError, match="contexts of 7 items"):
+                scores_of(model, wrong)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_stored_model_comes_back_to_the_bit(soft):
+    rows = make_rows(soft=soft, replayed=np.arange(60) < 20)
+    model = InfiniteAE(regs=(1.0, 5.0), centres=20).fit(rows, FitOptions(seed=1))
+    arrays, manifest = model.to_arrays()
+    assert manifest["settings"]["centres"] == 20
+    back = InfiniteAE().restore(arrays, manifest)
+    contexts = dense_rows(6, NUM_ITEMS, seed=2)
+    np.testing.assert_array_equal(scores_of(back, contexts), scores_of(model, contexts))
+    assert back.report == model.report
+    told = back.explain(csr_array(contexts[:1]), np.array([1]))
+    np.testing.assert_array_equal(told.replayed, rows.replayed)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays, manifest: arrays.pop("centres"),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"][::-1]),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"] + 60),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"] - 60),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"][:0]),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"].astype(np.float64)),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"][None]),
+        lambda arrays, manifest: manifest["settings"].pop("centres"),
+        lambda arrays, manifest: manifest["settings"].update(centres=0),
+    ],
+)
+def test_a_damaged_model_is_refused_in_one_line(damage):
+    arrays, manifest = ON_CENTRES.fit(make_rows(), OPTIONS).to_arrays()
+    damage(arrays, manifest)
+    with pytest.raises(UserError, match="the stored model is damaged"):
+        InfiniteAE().restore(arrays, manifest)
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 2])
+@pytest.mark.parametrize("num_items", [0, 1, NUM_ITEMS])
+def test_hardly_any_data(num_rows, num_items):
+    dense = np.ones((num_rows, num_items), dtype=np.float32)
+    model = InfiniteAE(centres=5).fit(rows_of_dense(dense), OPTIONS)
+    contexts = np.ones((3, num_items), dtype=np.float32)
+    scores = scores_of(model, contexts)
+    assert scores.shape == (3, num_items)
+    exact = scores_of(InfiniteAE().fit(rows_of_dense(dense), OPTIONS), contexts)
+    np.testing.assert_allclose(scores, exact, atol=1e-5)
+    back = InfiniteAE().restore(*model.to_arrays())
+    np.testing.assert_array_equal(scores_of(back, contexts), scores)
+    if num_rows and num_items:
+        told = model.explain(csr_array(contexts[:1]), np.array([0]))
+        assert told.contributions.sum() == pytest.approx(float(scores[0, 0]), abs=1e-5)
+
+
+def test_rows_with_a_teacher_are_refused_in_one_line():
+    rows = make_rows()
+    teacher = Pop().fit(rows, OPTIONS)
+    with pytest.raises(UserError, match=r"leave --set infinite-ae\.centres out"):
+        ON_CENTRES.fit(replace(rows, teacher=teacher), OPTIONS)
+
+
+def test_settings_of_runs_without_centres_are_those_of_before():
+    assert "centres" not in InfiniteAE().settings
+    recipe = make_recipe("infinite-ae", {"centres": "500"})
+    assert recipe == InfiniteAE(centres=500)
+    assert recipe.settings["centres"] == 500
+    for wrong in ("0", "-3", "many"):
+        with pytest.raises(UserError, match="infinite-ae"):
+            make_recipe("infinite-ae", {"centres": wrong})
+
+
+def test_the_memory_limit_caps_rows_as_ever_and_never_centres():
+    rows = make_rows(3000, weights=None)
+    recipe = InfiniteAE(reg=5.0, centres=50)
+    sizes = sizes_of(rows.interactions, rows.weights, 0, "auto", 5.0, num_centres=50)
+    limit = estimate_bytes(sizes, 1700)
+    model = recipe.fit(rows, FitOptions(seed=0, memory_limit=limit))
+    assert model.report["rows_used"] == 1700
+    assert model.report["centres"] == 50
+    assert model.report["bytes_estimated"] <= limit
+    with pytest.raises(UserError, match=r"50 centres and 30 items take .*centres=M"):
+        recipe.fit(rows, FitOptions(seed=0, memory_limit=estimate_bytes(sizes, 50) - 1))
+    held = hold_out(rows, seed=0)
+    with pytest.raises(UserError, match=r"∞-AE needs .* for 3,000 rows, over the memory limit"):
+        recipe.fit_judged(held, rows, FitOptions(seed=0, memory_limit=1000))
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_items", "centres"), [(6000, 60, 800), (1500, 20_000, 300)]
+)
+def test_a_fit_stays_within_its_estimate(num_rows, num_items, centres):
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(0, num_items, num_rows * 8)
+    matrix = csr_array(
+        (np.ones(len(drawn), np.float32), (np.repeat(np.arange(num_rows), 8), drawn)),
+        shape=(num_rows, num_items),
+    )
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    rows = rows_of_dense(np.zeros((num_rows, 1)))
+    rows = replace(rows, interactions=matrix)
+    recipe = InfiniteAE(regs=(5.0, 50.0), validation_users=500, centres=centres)
+    sizes = sizes_of(matrix, rows.weights, 500, "auto", 5.0, num_centres=centres)
+    tracemalloc.start()
+    try:
+        model = recipe.fit(rows, OPTIONS)
+        next(model.score_blocks(matrix[:1024], 1024))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak <= estimate_bytes(sizes, num_rows) <= 3 * peak
+    assert model.report["bytes_estimated"] == estimate_bytes(sizes, num_rows)

@@ -1,0 +1,269 @@
+"""The recipe and the fitted model as the replay uses them."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_rows import planted, rows_of, scores_of
+from scipy.sparse import csr_array
+
+from perennial.models.base import FitOptions
+from perennial.models.holdout import hold_out
+from perennial.models.mvae.recipe import MVAE, FittedMVAE
+from perennial.models.registry import make_recipe
+from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import load_arrays, save_arrays
+
+SMALL = MVAE(
+    hidden=24,
+    latent=8,
+    learning_rate=0.01,
+    batch_size=64,
+    max_updates=60,
+    check_every=10,
+    patience=2,
+)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedMVAE:
+    return SMALL.fit(rows_of(planted()), FitOptions(seed=1))
+
+
+def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMVAE):
+    fresh = planted(seed=9)
+    contexts = fresh.copy()
+    contexts.data[np.random.default_rng(2).random(contexts.nnz) < 0.3] = 0
+    contexts.eliminate_zeros()
+    hidden = (fresh - contexts).toarray() > 0
+    popularity = np.tile(np.asarray(planted().sum(axis=0)), (160, 1))
+
+    def share_hit(scores: np.ndarray) -> float:
+        masked = np.where(contexts.toarray() > 0, -np.inf, scores)
+        best = np.argsort(-masked, axis=1)[:, :5]
+        hits = np.take_along_axis(hidden, best, axis=1).sum(axis=1)
+        asked = np.minimum(5, hidden.sum(axis=1))
+        return float(hits[asked > 0].sum() / asked.sum())
+
+    learnt, popular = share_hit(scores_of(fitted, contexts)), share_hit(popularity)
+    assert learnt > popular + 0.15
+
+
+def test_a_fit_is_the_same_to_the_bit_for_a_seed(fitted: FittedMVAE):
+    rows = rows_of(planted())
+    again, other = (SMALL.fit(rows, FitOptions(seed=seed)) for seed in (1, 2))
+    scores = scores_of(fitted, rows.interactions)
+    assert np.array_equal(scores, scores_of(again, rows.interactions))
+    assert not np.array_equal(scores, scores_of(other, rows.interactions))
+    assert fitted.report == again.report
+
+
+def test_the_report_says_what_was_chosen(fitted: FittedMVAE):
+    report = fitted.report
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    assert report["rows_given"] == report["rows_used"] == 160
+    assert report["updates"] <= report["updates_tried"] <= report["max_updates"] == 60
+    assert 0 < report["validation_nDCG@100"] <= 100
+    assert report["validation_users"] > 50
+    assert report["first_layer"] == "dense"
+    assert report["started_warm"] is False
+
+
+def test_early_stopping_refits_for_as_long_as_validation_gained():
+    # A learning rate this high is at its best after a few updates.
+    recipe = replace(SMALL, learning_rate=0.3, averaging=0.0, check_every=2)
+    report = recipe.fit(rows_of(planted()), FitOptions(seed=1)).report
+    assert report["updates_tried"] == report["updates"] + 4 < 60
+
+
+def test_blocks_come_in_order_and_do_not_change_the_scores(fitted: FittedMVAE):
+    contexts = planted(seed=3)
+    blocks = list(fitted.score_blocks(contexts, 64))
+    assert [block.shape for block in blocks] == [(64, 50), (64, 50), (32, 50)]
+    assert all(block.dtype == np.float32 for block in blocks)
+    np.testing.assert_allclose(
+        np.concatenate(blocks), scores_of(fitted, contexts), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_scores_are_log_probabilities_of_the_known_items(fitted: FittedMVAE):
+    scores = scores_of(fitted, planted(seed=3))
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, rtol=1e-4)
+
+
+def test_contexts_of_another_width_are_refused(fitted: FittedMVAE):
+    with pytest.raises(ValueError, match="51 items"):
+        next(fitted.score_blocks(csr_array((2, 51), dtype=np.float32), 2))
+
+
+def test_only_the_direction_of_a_real_valued_row_matters(fitted: FittedMVAE):
+    contexts = planted(seed=3)
+    np.testing.assert_allclose(
+        scores_of(fitted, contexts * np.float32(0.25)), scores_of(fitted, contexts), atol=1e-5
+    )
+
+
+def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedMVAE, tmp_path: Path):
+    path = save_arrays(tmp_path, "model", *fitted.to_arrays())
+    restored = SMALL.restore(*load_arrays(path))
+    contexts = planted(seed=3)
+    assert np.array_equal(scores_of(restored, contexts), scores_of(fitted, contexts))
+    assert restored.report == fitted.report
+    assert restored.num_items == 50
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda arrays, manifest: arrays.pop("item_bias"),
+        lambda arrays, manifest: arrays.update(item_bias=arrays["item_bias"][1:]),
+        lambda arrays, manifest: arrays.update(item_bias=arrays["item_bias"].astype(np.float64)),
+        lambda arrays, manifest: manifest.pop("hidden"),
+        lambda arrays, manifest: manifest.update(num_items="many"),
+        lambda arrays, manifest: manifest.update(report=3),
+    ],
+)
+def test_a_damaged_model_is_refused(fitted: FittedMVAE, damage):
+    arrays, manifest = fitted.to_arrays()
+    damage(arrays, manifest)
+    with pytest.raises(UserError, match="fit the model again"):
+        SMALL.restore(arrays, manifest)
+
+
+def test_gathering_learns_what_the_dense_product_learns(fitted: FittedMVAE):
+    rows = rows_of(planted())
+    gathered = replace(SMALL, first_layer="gather").fit(rows, FitOptions(seed=1))
+    assert gathered.report["first_layer"] == "gather"
+    difference = scores_of(gathered, rows.interactions) - scores_of(fitted, rows.interactions)
+    assert np.abs(difference).max() < 0.05
+
+
+def test_sparse_data_is_gathered_unless_told():
+    matrix = csr_array(np.eye(128, dtype=np.float32))
+    one_update = replace(SMALL, max_updates=1)
+    assert one_update.fit(rows_of(matrix), FitOptions(seed=1)).report["first_layer"] == "gather"
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        np.zeros((0, 5)),
+        np.zeros((3, 5)),
+        np.array([[1, 0, 1, 1, 0]]),
+        np.array([[0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]),
+        np.ones((4, 1)),
+    ],
+    ids=["no rows", "empty rows", "one row", "one interaction", "one item"],
+)
+def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
+    interactions = csr_array(matrix.astype(np.float32))
+    model = SMALL.fit(rows_of(interactions), FitOptions(seed=1))
+    asked = csr_array(np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32))
+    scores = scores_of(model, asked)
+    assert scores.shape == asked.shape
+    assert np.isfinite(scores).all()
+
+
+def test_replayed_rows_are_trained_on_but_never_judged():
+    matrix = planted()
+    rows = rows_of(matrix, replayed=np.arange(160) >= 20)
+    report = SMALL.fit(rows, FitOptions(seed=1)).report
+    assert report["validation_users"] <= 20
+    assert report["rows_used"] == 160
+    only_replayed = SMALL.fit(rows_of(matrix, replayed=np.ones(160, dtype=np.bool_)), FitOptions(1))
+    assert only_replayed.report["validation_nDCG@100"] is None
+    # Nobody to ask: as long as β takes to be annealed.
+    assert only_replayed.report["updates"] == 12
+
+
+def test_heavy_rows_pull_the_scores_to_themselves():
+    matrix = csr_array(np.kron(np.eye(2), np.ones((80, 25))).astype(np.float32))
+    nobody = csr_array((1, 50), dtype=np.float32)
+    scores = []
+    for weight in (1.0, 9.0):
+        weights = np.repeat([1.0, weight], 80)
+        model = SMALL.fit(rows_of(matrix, weights=weights), FitOptions(seed=1))
+        scores.append(scores_of(model, nobody)[0])
+    gain = scores[1] - scores[0]
+    assert gain[25:].mean() > gain[:25].mean() + 0.2
+
+
+def test_the_row_cap_is_applied_and_reported():
+    report = SMALL.fit(rows_of(planted()), FitOptions(seed=1, max_rows=100)).report
+    assert (report["rows_given"], report["rows_used"]) == (160, 100)
+
+
+def test_over_the_memory_limit_nothing_is_trained():
+    with pytest.raises(UserError, match=r"mvae needs .* 50 items, over the memory limit"):
+        SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=10_000))
+    SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=1 << 30))
+
+
+def test_a_catalogue_too_large_is_refused_in_one_line_before_anything_is_allocated():
+    period = rows_of(csr_array(([1.0], ([0], [999_999])), (50_000, 1_000_000), dtype=np.float32))
+    with pytest.raises(UserError, match=r"mvae needs 2\d\.\d GiB .* of 1,000,000 items") as refusal:
+        MVAE().fit(period, FitOptions(seed=1, memory_limit=16 << 30))
+    assert "\n" not in str(refusal.value)
+
+
+def test_progress_is_told_at_every_look():
+    said: list[str] = []
+    SMALL.fit(rows_of(planted()), FitOptions(seed=1, progress=said.append))
+    assert sum("validation" in line for line in said) >= 3
+    assert any("refit" in line for line in said)
+
+
+def test_a_warm_start_goes_on_from_the_previous_model(fitted: FittedMVAE):
+    grown = csr_array((planted(seed=4).data, *_grown(planted(seed=4))), shape=(160, 55))
+    recipe = replace(SMALL, warm_start=True, learning_rate=1e-6, averaging=0.0, max_updates=2)
+    assert recipe.starts_warm
+    assert not SMALL.starts_warm
+    model = recipe.fit(rows_of(grown), FitOptions(seed=1, previous=fitted))
+    assert model.report["started_warm"] is True
+    kept, known = model.item_arrays(), fitted.item_arrays()
+    np.testing.assert_allclose(kept["encoder_items"][:50], known["encoder_items"], atol=1e-5)
+    np.testing.assert_allclose(kept["decoder_weights"], known["decoder_weights"], atol=1e-5)
+    fresh = replace(recipe, warm_start=False).fit(
+        rows_of(grown), FitOptions(seed=1, previous=fitted)
+    )
+    assert fresh.report["started_warm"] is False
+    assert np.abs(fresh.item_arrays()["encoder_items"][:50] - known["encoder_items"]).max() > 0.1
+
+
+def _grown(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
+    return matrix.indices, matrix.indptr
+
+
+def test_a_warm_start_without_a_previous_model_is_a_fresh_one(fitted: FittedMVAE):
+    rows = rows_of(planted())
+    warm = replace(SMALL, warm_start=True).fit(rows, FitOptions(seed=1))
+    assert np.array_equal(scores_of(warm, rows.interactions), scores_of(fitted, rows.interactions))
+
+
+def test_a_warm_start_from_something_else_is_refused(fitted: FittedMVAE):
+    rows = rows_of(planted())
+    other = replace(SMALL, warm_start=True, hidden=25)
+    with pytest.raises(UserError, match="hidden=24"):
+        other.fit(rows, FitOptions(seed=1, previous=fitted))
+    with pytest.raises(UserError, match="needs an mvae"):
+        other.fit(rows, FitOptions(seed=1, previous=object()))  # type: ignore[arg-type]
+
+
+def test_a_given_hold_out_is_what_the_choice_is_made_on():
+    rows = rows_of(planted())
+    held = hold_out(rows, seed=3, share=0.2)
+    model = SMALL.fit_judged(held, held.training, FitOptions(seed=1))
+    assert model.report["validation_users"] == len(held.users)
+
+
+def test_settings_come_from_text_and_are_checked():
+    recipe = make_recipe("mvae", {"hidden": "32", "warm_start": "true", "learning_rate": "1e-3"})
+    assert isinstance(recipe, MVAE)
+    assert (recipe.hidden, recipe.warm_start, recipe.learning_rate) == (32, True, 1e-3)
+    assert recipe.name == "mvae"
+    assert json.loads(json.dumps(recipe.settings))["hidden"] == 32
+    for setting in ({"hidden": 0}, {"dropout": 1.0}, {"beta": -1}, {"first_layer": "sparse"}):
+        with pytest.raises(UserError):
+            make_recipe("mvae", setting)

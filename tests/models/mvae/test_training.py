@@ -1,0 +1,162 @@
+"""The training loop: its schedule, its average, when it stops and when it compiles."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.sparse import csr_array, random_array
+
+from perennial.models.mvae import training as mvae_training
+from perennial.models.mvae.initial_weights import fresh_weights
+from perennial.models.mvae.network import Parameters, negative_bound
+from perennial.models.mvae.training import TrainingSettings, estimate_memory, start, train, update
+from perennial.models.training.batches import SparseBatch, assemble, make_key, scale_weights
+
+SETTINGS = TrainingSettings(
+    batch_size=8,
+    learning_rate=0.01,
+    dropout=0.5,
+    averaging=0.9,
+    beta=0.2,
+    anneal_updates=4,
+    gather=False,
+)
+
+
+@jax.jit
+def _bound(
+    parameters: Parameters, batch: SparseBatch, beta: jax.Array, key: jax.Array, dropout: jax.Array
+) -> jax.Array:
+    num_items = jnp.int32(20)
+    return negative_bound(parameters, batch, num_items, beta, key, dropout=dropout, gather=False)
+
+
+_gradient = jax.jit(jax.grad(_bound))
+
+
+def _matrix(num_items: int = 20, num_rows: int = 12) -> csr_array:
+    rows = random_array((num_rows, num_items), density=0.25, rng=np.random.default_rng(1))
+    return csr_array(rows.astype(np.float32))
+
+
+def _first(matrix: csr_array, seed: int = 3) -> Parameters:
+    return fresh_weights(matrix, np.ones(matrix.shape[0]), hidden=8, latent=3, seed=seed)
+
+
+def _train(matrix: csr_array, num_updates: int, **changes: object) -> Parameters:
+    arguments = {"settings": SETTINGS, "seed": 5} | changes
+    weights = np.ones(matrix.shape[0])
+    return train(_first(matrix), matrix, weights, num_updates=num_updates, **arguments)
+
+
+def test_beta_grows_linearly_and_stays():
+    betas = [SETTINGS.annealed_beta(number) for number in range(6)]
+    assert np.allclose(betas, [0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
+    assert replace(SETTINGS, anneal_updates=0).annealed_beta(0) == 0.2
+
+
+def test_an_update_is_a_step_of_adam_and_of_the_average():
+    matrix = _matrix()
+    parameters, batch = _first(matrix), assemble(matrix, np.arange(8), 8)
+    key, beta = make_key(1), np.float32(0.2)
+    gradient = _gradient(parameters, batch, beta, jax.random.fold_in(key, 95), np.float32(0.5))
+    optimiser = optax.adam(0.01)
+
+    @jax.jit
+    def step(parameters: Parameters, gradient: Parameters) -> Parameters:
+        steps, _ = optimiser.update(gradient, optimiser.init(parameters))
+        return optax.apply_updates(parameters, steps)
+
+    expected = step(parameters, gradient)
+    state, _ = update(
+        start(parameters), batch, np.int32(20), key, np.int32(95), SETTINGS.rates(95), gather=False
+    )
+    for name in Parameters._fields:
+        before, after = np.asarray(getattr(parameters, name)), getattr(expected, name)
+        np.testing.assert_allclose(getattr(state.parameters, name), after, atol=1e-5)
+        average = before + 0.1 * (np.asarray(after) - before)
+        np.testing.assert_allclose(getattr(state.average, name), average, atol=1e-5)
+
+
+def test_training_is_the_same_to_the_bit_for_a_seed():
+    matrix = _matrix()
+    runs = [_train(matrix, 10, seed=seed) for seed in (5, 5, 6)]
+    for name in Parameters._fields:
+        same, again, other = (np.asarray(getattr(run, name)) for run in runs)
+        assert np.array_equal(same, again), name
+        assert not np.array_equal(same, other), name
+
+
+def test_training_lowers_the_loss():
+    matrix = _matrix()
+    batch = assemble(matrix, np.arange(12), 12)
+
+    def loss(parameters: Parameters) -> float:
+        return float(_bound(parameters, batch, np.float32(0.2), make_key(9), np.float32(0)))
+
+    assert loss(_train(matrix, 60)) < loss(_first(matrix)) - 0.05
+
+
+def test_padded_items_keep_their_weights():
+    matrix = _matrix(num_items=19)
+    trained = _train(matrix, 5)
+    assert trained.item_bias.shape[0] > 19
+    assert not np.asarray(trained.encoder_items[19:]).any()
+    assert not np.asarray(trained.decoder_items[19:]).any()
+    assert not np.asarray(trained.item_bias[19:]).any()
+
+
+def test_a_check_is_made_regularly_and_at_the_end_and_stops_the_training():
+    matrix = _matrix()
+    made: list[int] = []
+    _train(matrix, 7, check_every=3, check=lambda number, _: made.append(number) or True)
+    assert made == [3, 6, 7]
+    stopped = _train(matrix, 7, check_every=3, check=lambda number, _: number < 3)
+    assert np.array_equal(stopped.item_bias, _train(matrix, 3).item_bias)
+
+
+def test_weight_two_is_two_copies():
+    """Without dropout and latent noise, the loss is that of the row standing there twice."""
+    matrix = _matrix(num_rows=2)
+    parameters = _first(matrix)
+    parameters = parameters._replace(
+        latent_weights=parameters.latent_weights.at[:, 3:].set(0.0),
+        latent_bias=parameters.latent_bias.at[3:].set(-80.0),
+    )
+
+    def loss(rows: list[int], weights: list[float]) -> float:
+        scaled = np.zeros(2, dtype=np.float32)
+        scaled[rows] = scale_weights(np.array(weights))
+        batch = assemble(matrix, np.array(rows), 8, scaled)
+        return float(_bound(parameters, batch, np.float32(0.2), make_key(9), np.float32(0)))
+
+    assert np.isclose(loss([0, 1], [2.0, 1.0]), loss([0, 0, 1], [1.0, 1.0, 1.0]), rtol=1e-5)
+    assert not np.isclose(loss([0, 1], [2.0, 1.0]), loss([0, 1], [1.0, 1.0]), rtol=1e-3)
+
+
+def test_a_growing_catalogue_compiles_once_per_bucket(monkeypatch: pytest.MonkeyPatch):
+    traces: list[tuple[int, ...]] = []
+
+    def counting(parameters: Parameters, batch: object, *arguments: object, **settings: object):
+        traces.append(parameters.item_bias.shape)
+        return negative_bound(parameters, batch, *arguments, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mvae_training, "negative_bound", counting)
+    for num_items in (250, 253, 256):
+        matrix = csr_array(np.eye(num_items, dtype=np.float32))
+        _train(matrix, 3, settings=replace(SETTINGS, batch_size=4))
+    assert traces == [(256,)]
+
+
+@pytest.mark.parametrize("gather", [False, True])
+def test_memory_is_estimated_from_the_weights_up(gather: bool):
+    small, large = (
+        estimate_memory(1_000_000, 500, 10_000, hidden=hidden, latent=200, gather=gather)
+        for hidden in (300, 600)
+    )
+    # Weights, gradient, two moments and the average of 2 × 10⁶ × 600 numbers of 4 bytes.
+    assert large > 5 * 4 * 2 * 1_000_000 * 600
+    assert large - small > 5 * 4 * 2 * 1_000_000 * 300

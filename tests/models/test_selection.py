@@ -1,0 +1,184 @@
+"""Choosing on a hold-out: the grid, the trials, the end of a training."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.holdout import HoldOut
+from perennial.models.selection import (
+    Patience,
+    Trial,
+    cap_and_hold_out,
+    choose,
+    choose_and_solve,
+    cross,
+    fit_on_hold_out,
+    judge,
+    report_choice,
+)
+from perennial.storage.log.matrices import UserRows
+
+
+@pytest.fixture
+def rows() -> TrainingRows:
+    generator = np.random.default_rng(0)
+    matrix = csr_array((generator.random((30, 12)) < 0.4).astype(np.float32))
+    periods = np.repeat(np.array([1, 2, 3], np.int32), 10)
+    return TrainingRows.of_users(
+        UserRows(users=np.arange(30, dtype=np.int32), interactions=matrix, last_period=periods)
+    )
+
+
+def test_a_grid_is_every_combination():
+    assert cross({"a": (1, 2), "b": ("x", "y")}) == (
+        {"a": 1, "b": "x"},
+        {"a": 1, "b": "y"},
+        {"a": 2, "b": "x"},
+        {"a": 2, "b": "y"},
+    )
+    assert cross({}) == ({},)
+
+
+def test_the_best_comes_first_and_the_earlier_of_equals(rows):
+    _, held = cap_and_hold_out(rows, FitOptions(0), None)
+    scores = {1: 5.0, 2: 7.0, 3: 7.0, 4: 6.0}
+    trials = choose(cross({"a": tuple(scores)}), held, lambda one: Trial(one, scores[one["a"]]))
+    assert [trial.candidate["a"] for trial in trials] == [2, 3, 4, 1]
+    report = report_choice(trials, held, rows)
+    assert report["chosen"] == {"a": 2}
+    assert report["validation_HR@100"] == 7.0
+    assert [one["HR@100"] for one in report["trials"]] == [7.0, 7.0, 6.0, 5.0]
+
+
+def test_nothing_is_tried_where_nobody_is_judged(rows):
+    nobody = HoldOut(rows, np.zeros(0, np.int64), rows.interactions[:0])
+
+    def attempt(_candidate):
+        raise AssertionError("not to be tried")
+
+    assert choose(cross({"a": (3, 4)}), nobody, attempt) == (Trial({"a": 3}, None),)
+
+
+def test_the_cap_comes_before_the_hold_out(rows):
+    kept, held = cap_and_hold_out(rows, FitOptions(0, max_rows=15), 4)
+    assert kept.num_rows == held.training.num_rows == 15
+    assert len(held.users) == 4
+    assert kept.last_period.min() == 2
+
+
+def test_a_perfect_and_a_useless_score(rows):
+    _, held = cap_and_hold_out(rows, FitOptions(0), None)
+    answers = held.targets.toarray()
+    assert judge([answers], held, FitOptions(0)) == 100.0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    report: Any
+
+
+class Chooser:
+    def fit_judged(self, held, rows, options):
+        return Fitted({"judged": len(held.users), "rows_used": rows.num_rows})
+
+
+def test_a_fit_tells_what_it_was_given_and_used(rows):
+    said = []
+    options = FitOptions(0, max_rows=12, progress=said.append)
+    model = fit_on_hold_out(Chooser(), rows, options, 5)
+    assert model.report == {"judged": 5, "rows_used": 12, "rows_given": 30}
+    assert said == ["12 of 30 rows"]
+
+
+def test_patience_ends_after_looks_without_a_better_score():
+    patience = Patience(looks=2)
+    assert [patience.see(step, score) for step, score in enumerate([1.0, 3.0, 3.0])] == [
+        True,
+        True,
+        False,
+    ]
+    assert not patience.ended
+    assert patience.see(3, 2.0) is False
+    assert patience.ended
+    assert (patience.best, patience.best_step) == (3.0, 1)
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A model that scores its items by a list."""
+
+    scores: Any
+    report: Any = None
+
+    @property
+    def num_items(self):
+        return len(self.scores)
+
+    def score_blocks(self, contexts, block_rows):
+        for start in range(0, contexts.shape[0], block_rows):
+            rows = min(block_rows, contexts.shape[0] - start)
+            yield np.broadcast_to(self.scores, (rows, len(self.scores)))
+
+
+class TestClosedForms:
+    @pytest.fixture
+    def prepared(self):
+        return []
+
+    @pytest.fixture
+    def prepare(self, prepared):
+        """Scores of the first or the last items; notes what was prepared and solved."""
+
+        def prepare(rows):
+            prepared.append(rows)
+            falling = -np.arange(rows.num_items, dtype=np.float32)
+            return lambda candidate: Constant(candidate["sign"] * falling)
+
+        return prepare
+
+    @pytest.fixture
+    def wide(self):
+        """Everybody has some of the first items of many."""
+        matrix = csr_array((np.random.default_rng(1).random((30, 20)) < 0.5).astype(np.float32))
+        matrix.resize((30, 300))
+        periods = np.ones(30, np.int32)
+        return TrainingRows.of_users(
+            UserRows(users=np.arange(30, dtype=np.int32), interactions=matrix, last_period=periods)
+        )
+
+    def test_the_best_is_solved_again_on_all_rows(self, wide, prepare, prepared):
+        kept, held = cap_and_hold_out(wide, FitOptions(0), None)
+        said = []
+        options = FitOptions(0, progress=said.append)
+        grid = cross({"sign": (-1, 1)})
+        trials, model = choose_and_solve(grid, held, kept, options, prepare)
+        assert [(one.candidate["sign"], one.score) for one in trials] == [(1, 100.0), (-1, 0.0)]
+        assert prepared == [held.training, kept]
+        assert model.scores[0] > model.scores[-1]
+        assert said[1] == "sign 1: validation HR@100 100.00"
+
+    def test_it_is_kept_where_the_rows_are_those_it_was_tried_on(self, wide, prepare, prepared):
+        _, held = cap_and_hold_out(wide, FitOptions(0), None)
+        grid = cross({"sign": (1, -1)})
+        trials, model = choose_and_solve(grid, held, held.training, FitOptions(0), prepare)
+        assert prepared == [held.training]
+        assert trials[0].candidate["sign"] == 1
+        assert model.scores[0] > model.scores[-1]
+
+    def test_a_single_candidate_is_not_tried(self, wide, prepare, prepared):
+        kept, held = cap_and_hold_out(wide, FitOptions(0), None)
+        grid = cross({"sign": (-1,)})
+        trials, _ = choose_and_solve(grid, held, kept, FitOptions(0), prepare)
+        assert trials == (Trial({"sign": -1}, None),)
+        assert prepared == [kept]
+
+    def test_the_first_is_taken_where_nobody_is_judged(self, wide, prepare, prepared):
+        nobody = HoldOut(wide, np.zeros(0, np.int64), wide.interactions[:0])
+        grid = cross({"sign": (-1, 1)})
+        trials, _ = choose_and_solve(grid, nobody, wide, FitOptions(0), prepare)
+        assert trials == (Trial({"sign": -1}, None),)
+        assert prepared == [wide]

@@ -1,0 +1,115 @@
+"""The bootstrap against a plain loop, and against what it must be."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perennial.replay.analysis.bootstrap import PeriodSeries, Series, interval, resample_means
+
+
+def one_group(columns, users=None):
+    """Periods with a single figure each."""
+    return [
+        PeriodSeries(
+            np.arange(len(values), dtype=np.int32) if users is None else users[number],
+            [Series(0, np.asarray(values, float), weights)],
+        )
+        for number, (values, weights) in enumerate(columns)
+    ]
+
+
+def naive_means(periods, num_groups, num_resamples, seed):
+    """The definition, user by user."""
+    users = sorted({int(user) for period in periods for user in period.users})
+    rng = np.random.default_rng(seed)
+    samples = np.full((num_resamples, num_groups), np.nan)
+    for draw in range(num_resamples):
+        drawn = [users[place] for place in rng.integers(0, len(users), len(users))]
+        for group in range(num_groups):
+            of_periods = []
+            for period in periods:
+                place = {int(user): number for number, user in enumerate(period.users)}
+                of_seeds = []
+                for series in period.series:
+                    if series.group != group:
+                        continue
+                    rows = [place[user] for user in drawn if user in place]
+                    weights = [1.0 if series.weights is None else series.weights[r] for r in rows]
+                    if sum(weights) > 0:
+                        values = [series.values[r] for r in rows]
+                        of_seeds.append(np.average(values, weights=weights))
+                if of_seeds:
+                    of_periods.append(np.mean(of_seeds))
+            if of_periods:
+                samples[draw, group] = np.mean(of_periods)
+    return samples
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 3), st.integers(1, 2))
+def test_agrees_with_a_plain_loop(seed, num_periods, num_groups, num_seeds):
+    rng = np.random.default_rng(seed)
+    periods = []
+    for _ in range(num_periods):
+        users = rng.permutation(12)[: rng.integers(1, 8)].astype(np.int32)
+        series = [
+            Series(
+                group,
+                rng.normal(size=len(users)),
+                rng.integers(0, 3, len(users)).astype(float) if rng.random() < 0.5 else None,
+            )
+            for group in range(num_groups)
+            for _ in range(num_seeds)
+            if rng.random() < 0.9
+        ]
+        periods.append(PeriodSeries(users, series))
+    fast = resample_means(periods, num_groups, num_resamples=7, seed=seed)
+    np.testing.assert_allclose(fast, naive_means(periods, num_groups, 7, seed), atol=1e-12)
+
+
+def test_blocks_of_draws_do_not_change_anything(monkeypatch):
+    rng = np.random.default_rng(0)
+    periods = one_group([(rng.normal(size=30), None), (rng.normal(size=30), None)])
+    whole = resample_means(periods, 1, num_resamples=50, seed=3)
+    monkeypatch.setattr("perennial.replay.analysis.bootstrap._BLOCK_NUMBERS", 90)
+    np.testing.assert_allclose(resample_means(periods, 1, num_resamples=50, seed=3), whole)
+
+
+def test_one_period_gives_the_standard_error_of_a_mean():
+    values = np.random.default_rng(1).normal(size=400)
+    samples = resample_means(one_group([(values, None)]), 1, num_resamples=4000, seed=0)
+    assert samples.std(ddof=1) == pytest.approx(values.std() / np.sqrt(400), rel=0.05)
+    assert samples.mean() == pytest.approx(values.mean(), abs=0.01)
+
+
+def test_recurring_users_count_once_and_new_ones_anew():
+    rng = np.random.default_rng(2)
+    values = rng.normal(size=300)
+    same = one_group([(values, None)] * 4)
+    users = [np.arange(300 * p, 300 * (p + 1), dtype=np.int32) for p in range(4)]
+    new = one_group([(rng.permutation(values), None) for _ in range(4)], users)
+    single = resample_means(same[:1], 1, num_resamples=4000, seed=0).std()
+    assert resample_means(same, 1, num_resamples=4000, seed=0).std() == pytest.approx(single)
+    assert resample_means(new, 1, num_resamples=4000, seed=0).std() == pytest.approx(
+        single / 2, rel=0.07
+    )
+
+
+def test_groups_see_the_same_draws():
+    values = np.random.default_rng(3).normal(size=50)
+    users = np.arange(50, dtype=np.int32)
+    periods = [PeriodSeries(users, [Series(0, values), Series(1, values + 2.5)])]
+    samples = resample_means(periods, 2, seed=4)
+    np.testing.assert_allclose(samples[:, 1] - samples[:, 0], 2.5)
+
+
+def test_nobody_at_all():
+    assert np.isnan(resample_means([], 2, num_resamples=3)).all()
+    empty = PeriodSeries(np.empty(0, np.int32), [Series(0, np.empty(0))])
+    assert np.isnan(resample_means([empty], 1, num_resamples=3)).all()
+
+
+def test_interval_is_the_middle():
+    assert interval(np.arange(1001) / 10) == pytest.approx((2.5, 97.5))
+    assert interval(np.array([1.0, np.nan, 1.0])) == (1.0, 1.0)

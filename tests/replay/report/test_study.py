@@ -1,0 +1,249 @@
+"""The page of a study: all its tables and maps, nothing from elsewhere, no name trusted."""
+
+import dataclasses
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from rich.console import Console
+from study_reports import make_report
+from test_report_page import EVIL, read
+
+from perennial.replay.analysis.transfer import TransferMatrix
+from perennial.replay.cli.study import print_study
+from perennial.replay.report.heatmaps import inline_heatmap, save_heatmaps, value_range
+from perennial.replay.report.study import (
+    costs_table,
+    findings,
+    lead_table,
+    ranks_table,
+    render_study,
+    subject_of,
+    transfer_table,
+    write_study,
+)
+from perennial.replay.report.tables import format_bytes
+from perennial.replay.study.continual_report import check_stretch
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store
+
+
+@pytest.fixture(scope="module")
+def report():
+    return make_report(confirm_from=3)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return render_study(report)
+
+
+def texts(table):
+    return [[entry.text for entry in row] for row in table.rows]
+
+
+def matrix(values, **names):
+    values = np.array(values, dtype=float)
+    given = {"strategy": "joint", "model": "mvae", "metric": "HR", "k": 100} | names
+    return TransferMatrix(**given, values=values, chance=np.full(values.shape[1], 1.0))
+
+
+class TestPage:
+    def test_it_says_what_the_study_found(self, page):
+        words = " ".join(read(page).words)
+        for text in (
+            "Strategies over the periods of ml",
+            "Mean over the evaluated periods",
+            "distill-cf less each other strategy",
+            "Periods from 3 on",
+            "Rank",
+            "What is forgotten, and what carries over",
+            "Backward transfer",
+            "Cost",
+            "Period by period",
+            "What the metrics mean",
+        ):
+            assert text in words
+        assert "not finished" not in words
+
+    def test_it_needs_nothing_else(self, page):
+        reader = read(page)
+        # A map's colours are a picture inside the page.
+        assert {one[2][:22] for one in reader.loads} == {"data:image/png;base64,"}
+        assert len(set(reader.ids)) == len(reader.ids)
+        without_names = re.sub(r'xmlns(:xlink)?="[^"]*"', "", page)
+        assert not re.search(r"https?:|@import|url\((?!#)|src=", without_names)
+
+    def test_every_map_is_there_with_ids_of_its_own(self, page):
+        svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+        maps = [svg for svg in svgs if "by fit and period asked about" in svg]
+        assert len(maps) == 10
+        assert len(svgs) == 10 + 10, "and a panel per metric and model"
+        labels = {re.search(r'aria-label="([^"]*)"', svg)[1] for svg in maps}
+        assert len(labels) == 10
+        for svg in maps:
+            ElementTree.fromstring(svg)  # noqa: S314  # our own
+            ids = re.findall(r'\bid="([^"]*)"', svg)
+            assert len({re.match(r"transfer-\d+-", one)[0] for one in ids}) == 1
+            for used in re.findall(r'(?:url\(|href=")#([^")]*)', svg):
+                assert used in ids
+
+    def test_names_are_never_trusted(self):
+        evil = make_report(
+            strategies=("individual" + EVIL, EVIL), models=(EVIL,), source=EVIL, confirm_from=2
+        )
+        page = render_study(evil)
+        reader = read(page)
+        assert "<script" not in page
+        assert all(one[2].startswith("data:image/png") for one in reader.loads)
+        assert EVIL in "".join(reader.words)
+
+    def test_without_transfer_there_are_no_maps(self):
+        page = render_study(make_report(transfer=False))
+        assert "What is forgotten" not in page
+        assert "data:image" not in page
+
+    def test_one_strategy_is_compared_with_none(self):
+        page = render_study(make_report(strategies=("joint",), models=("mvae",)))
+        assert "less each other strategy" not in page
+        read(page)
+
+    def test_where_nobody_was_judged_a_dash_stands(self, report):
+        nobody = tuple(
+            dataclasses.replace(one, values=np.full_like(one.values, np.nan))
+            for one in report.transfer
+        )
+        empty = dataclasses.replace(report, transfer=nobody)
+        read(render_study(empty))
+        assert {text for row in texts(transfer_table(empty)) for text in row[2:]} == {"–"}
+
+
+class TestTables:
+    def test_the_subject_is_held_against_each_other_strategy(self, report):
+        table = lead_table(report.summary)
+        assert sorted(row[:2] for row in texts(table)) == [
+            [model, other]
+            for model in ("infinite-ae", "mvae")
+            for other in ("ader", "individual", "joint", "user-rns")
+        ]
+        assert all(entry.detail for row in table.rows for entry in row[2:])
+
+    def test_a_study_without_the_subject_takes_its_last_strategy(self):
+        assert subject_of(make_report(strategies=("joint", "ader")).summary) == "ader"
+
+    def test_findings_are_about_the_periods_set_apart(self, report):
+        where, *found = findings(report)
+        assert where == "On the periods from 3 on:"
+        assert len(found) == 8
+        assert all(one.startswith("With ") for one in found)
+        assert all("distill-cf" in one for one in found)
+        everywhere = dataclasses.replace(report, confirmed=None, confirm_from=None)
+        assert all(one.startswith("With ") for one in findings(everywhere))
+
+    def test_ranks_and_costs_have_a_row_per_chain(self, report):
+        ranks, costs = ranks_table(report), costs_table(report)
+        assert [row[:2] for row in texts(ranks)] == [row[:2] for row in texts(costs)]
+        assert len(ranks.rows) == 10
+        assert sum(entry.best for row in ranks.rows for entry in row) >= 10
+        assert all(len(row) == len(costs.columns) for row in costs.rows)
+        assert texts(costs)[0][-3:] == ["500", "9,000", "70 KiB"]
+
+    def test_a_metric_that_no_period_has_whole_gets_a_dash(self, report):
+        ranks = tuple(one for one in report.ranks if (one.model, one.metric) != ("mvae", "AUC"))
+        table = ranks_table(dataclasses.replace(report, ranks=ranks))
+        assert {row[-1] for row in texts(table) if row[0] == "mvae"} == {"–"}
+
+    def test_bytes_are_told_in_a_unit_that_shows_them(self):
+        assert format_bytes(76_800) == "75 KiB"
+        assert format_bytes(851_443_712) == "812 MiB"
+        assert format_bytes(3_650_722_202) == "3.4 GiB"
+
+
+class TestMaps:
+    def test_one_scale_holds_all_that_is_known(self):
+        one = matrix([[1.0, np.nan], [2.0, 3.0]])
+        other = matrix([[np.nan, np.nan]])
+        assert value_range([one, other]) == (1.0, 3.0)
+        assert value_range([other]) == (-1.0, 1.0)
+        assert value_range([matrix([[4.0, 4.0]])]) == (3.0, 5.0)
+
+    def test_a_map_tells_what_it_is(self):
+        svg = inline_heatmap(matrix([[1.0, np.nan, 2.0], [2.0, 3.0, 1.0]]), "m", (1.0, 3.0))
+        assert svg.startswith("<svg")
+        assert 'aria-label="HR@100 of mvae with joint, by fit and period asked about"' in svg
+        assert "period asked about" in svg
+        assert "data:image/png;base64," in svg
+
+    def test_files_hold_all_maps_of_a_metric(self, tmp_path):
+        matrices = [
+            matrix([[1.0, 2.0]], strategy="joint", model="mvae"),
+            matrix([[1.0, 2.0]], strategy="ader", model="mvae"),
+            matrix([[1.0, np.nan]], strategy="joint", model="infinite-ae"),
+        ]
+        written = save_heatmaps(matrices, tmp_path)
+        assert [path.name for path in written] == [
+            "transfer-hr-at-100.png",
+            "transfer-hr-at-100.svg",
+        ]
+        assert written[0].read_bytes().startswith(b"\x89PNG")
+        ElementTree.parse(written[1])  # noqa: S314  # our own
+
+
+class TestFiles:
+    def test_a_study_is_a_folder_of_files(self, report, tmp_path):
+        folder = tmp_path / "deep" / "study"
+        written = write_study(report, folder)
+        names = [path.relative_to(folder).as_posix() for path in written]
+        assert names[:2] == ["report.html", "report.json"]
+        assert names[-2:] == ["plots/transfer-hr-at-100.png", "plots/transfer-hr-at-100.svg"]
+        assert len(names) == 2 + 2 * 5 + 2
+        assert all(path.stat().st_size > 0 for path in written)
+        assert write_study(report, folder) == written
+
+    def test_the_numbers_are_json_without_nan(self, report, tmp_path):
+        def refuse(name):
+            raise AssertionError(name)
+
+        text = write_study(report, tmp_path)[1].read_text()
+        read_back = json.loads(text, parse_constant=refuse)
+        assert list(read_back) == [
+            *("config", "results", "means", "timings", "differences"),
+            *("ranks", "costs", "confirmation", "transfer"),
+        ]
+        assert read_back["confirmation"]["from_period"] == 3
+        assert len(read_back["transfer"]) == 2 * 5 * 4
+        one = read_back["transfer"][0]
+        assert [row[-1] for row in one["matrix"]] == [None] * 3
+        assert one["chance"] == [None, 3.0, 3.0, 3.0]
+        pairs = {(each["strategy"], each["baseline"]) for each in read_back["differences"]}
+        assert len(pairs) == 5 * 4
+
+    def test_a_folder_that_cannot_be_written(self, report, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(UserError, match=r"cannot be written.*another folder"):
+            write_study(report, tmp_path / "file")
+
+
+def test_the_terminal_shows_the_same_tables(report, capsys):
+    print_study(report, Console(width=200))
+    shown = capsys.readouterr().out
+    for title in ("less each other", "from 3 on", "Rank", "What is forgotten", "Cost"):
+        assert title in shown
+    print_study(make_report(strategies=("joint",), transfer=False), Console(width=80))
+    shown = capsys.readouterr().out
+    assert "less each other" not in shown
+    assert "What is forgotten" not in shown
+
+
+def test_periods_to_confirm_on_must_be_in_the_log(store):
+    for first in (None, 2, 5):
+        check_stretch(store, first, None)
+    check_stretch(store, 4, 4)
+    with pytest.raises(UserError, match="no period from 6 on was evaluated"):
+        check_stretch(store, 6, None)
+    with pytest.raises(UserError, match="no period from 5 on is left by --until-period 4"):
+        check_stretch(store, 5, 4)
+    with Store.open(":memory:") as empty, pytest.raises(UserError, match="no period"):
+        check_stretch(empty, 2, None)

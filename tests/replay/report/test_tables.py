@@ -1,0 +1,207 @@
+"""What the tables say, and how they look in a terminal."""
+
+import dataclasses
+import io
+
+import pytest
+from made_runs import HR, make_run
+from rich.console import Console
+
+from perennial.replay.analysis.summary import summarise
+from perennial.replay.report import run_tables as details
+from perennial.replay.report import tables as content
+from perennial.replay.report import terminal as tables
+from perennial.storage.log.periods import PeriodSummary
+
+PERIOD = PeriodSummary(
+    1, "a.csv", 978_300_760_000_000, 978_387_160_000_000, True, 1234, 5, 6, 7, 8, "", 1234
+)
+AUC = ("AUC", None)
+
+
+@pytest.fixture
+def data():
+    return make_run(
+        {
+            ("joint", "mvae", 0, 2): {HR: [60.0, 20.0], AUC: [0.75, 0.25]},
+            ("individual", "mvae", 0, 2): {HR: [10.0, 20.0], AUC: [0.9, 0.7]},
+            ("individual", "infinite-ae", 0, 2): {HR: [15.0, 25.0], AUC: [0.6, 0.6]},
+        }
+    )
+
+
+def texts(table):
+    return [[entry.text for entry in row] for row in table.rows]
+
+
+def shown(renderable, width=80):
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(renderable)
+    return console.file.getvalue()
+
+
+def test_means_by_model_with_the_baseline_first(data):
+    table = content.means_table(summarise(data))
+    assert table.columns == ("model", "strategy", "HR@10", "AUC", "time")
+    assert texts(table) == [
+        ["mvae", "individual", "15.00", "0.8000", "2.0 s"],
+        ["mvae", "joint", "40.00", "0.5000", "2.0 s"],
+        ["infinite-ae", "individual", "20.00", "0.6000", "2.0 s"],
+    ]
+    best = [[entry.best for entry in row] for row in table.rows]
+    assert best == [
+        [False, False, False, True, False],
+        [False, False, True, False, False],
+        [False, False, False, False, False],
+    ]
+    assert table.rows[0][2].detail.startswith("± ")
+
+
+def test_differences_with_their_intervals(data):
+    table = content.differences_table(summarise(data))
+    assert table.title == "Difference from individual"
+    assert texts(table) == [["mvae", "joint", "+25.00", "−0.3000"]]
+    assert table.rows[0][2].detail == "+0.00 to +50.00"
+
+
+def test_no_differences_with_one_strategy(data):
+    alone = dataclasses.replace(data, cells=data.cells[1:])
+    assert content.differences_table(summarise(alone)) is None
+    assert tables.render_differences(summarise(alone)) is None
+
+
+def test_what_refits_saw(data):
+    reports = [
+        {"rows_given": 1000, "rows_used": 1000, "reg": 5.0, "epochs": 1030},
+        {"rows_given": 2000, "rows_used": 1500, "reg": 20.0},
+        {"rows_given": 2500, "rows_used": 1500, "reg": 5.0, "epochs": 12.4},
+    ]
+    cells = [
+        dataclasses.replace(data.cells[0], fit_period=number, fit_report=report)
+        for number, report in enumerate(reports)
+    ]
+    table = details.fits_table(dataclasses.replace(data, cells=tuple(reversed(cells))))
+    chosen = "5\N{NO-BREAK SPACE}(2×), 20\N{NO-BREAK SPACE}(1×)"
+    spans = ["1,000 → 2,500", "1,000 → 1,500"]
+    assert texts(table) == [["mvae", "joint", *spans, "2 of 3", chosen, "12 to 1,030"]]
+
+
+def test_who_was_judged(data):
+    counts = {
+        "skipped_users": 3,
+        "targets": 1200,
+        "unseen_targets": 30,
+        "empty_contexts": 1,
+        "masked_targets": 4,
+        "dropped_context_items": 5,
+    }
+    judged = {key: dataclasses.replace(one, counts=counts) for key, one in data.judged.items()}
+    table = details.judged_table(dataclasses.replace(data, judged=judged))
+    assert texts(table) == [["2", "2", "3", "1,200", "2.5%", "1", "4", "5"]]
+
+
+def test_periods_in_utc_or_lines():
+    lines = dataclasses.replace(PERIOD, first_time=1, last_time=1234, has_clock=False)
+    assert texts(details.periods_table([PERIOD]))[0][1:3] == [
+        "2000-12-31 22:12",
+        "2001-01-01 22:12",
+    ]
+    assert texts(details.periods_table([lines]))[0][1:3] == ["line 1", "line 1,234"]
+    assert details.periods_table([PERIOD]).note
+    assert not details.periods_table([PERIOD, lines]).note
+
+
+def test_timings_add_up_stages_and_average_seeds(data):
+    stages = {"fit": 90.0, "evaluate": 30.0, "memory": 0.001}
+    cells = tuple(
+        dataclasses.replace(data.cells[0], seed=seed, stages=stages, peak_rss_bytes=3 * 2**30)
+        for seed in (0, 1)
+    )
+    table = details.timings_table(dataclasses.replace(data, cells=cells))
+    assert table.columns == ("model", "strategy", "fit", "evaluate", "all", "peak memory")
+    assert texts(table) == [["mvae", "joint", "1 min 30 s", "30.0 s", "2 min 00 s", "3.0 GiB"]]
+
+
+def test_figures_period_by_period(data):
+    first, second = details.period_tables(summarise(data))
+    assert (first.title, second.title) == ("HR@10", "AUC")
+    assert first.columns == ("period", "mvae individual", "mvae joint", "infinite-ae individual")
+    assert texts(first) == [["2", "15.00", "40.00", "20.00"]]
+    assert [entry.best for entry in first.rows[0]] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.04, "0.0 s"),
+        (59.9, "59.9 s"),
+        (59.97, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 05 min"),
+    ],
+)
+def test_seconds_in_words(seconds, text):
+    assert content.format_seconds(seconds) == text
+
+
+def test_findings_say_what_the_interval_says(data):
+    (sentence,) = content.headline(summarise(data))
+    assert sentence == (
+        "With mvae, joint and individual cannot be told apart in HR@10"
+        " (95% interval +0.00 to +50.00)."
+    )
+    clear = make_run(
+        {
+            ("individual", "mvae", 0, 2): {HR: [10.0, 20.0]},
+            ("joint", "mvae", 0, 2): {HR: [12.0, 21.0]},
+            ("toy", "mvae", 0, 2): {HR: [9.0, 18.0]},
+        }
+    )
+    beats, trails = content.headline(summarise(clear))
+    assert beats.startswith("With mvae, joint beats individual by 1.50 points of HR@10")
+    assert trails.startswith("With mvae, toy trails individual by 1.50 points of HR@10")
+
+
+def test_settings_are_flat_and_in_words():
+    config = {
+        "models": [{"name": "mvae", "settings": {"beta": 0.2, "warm": False}}],
+        "seeds": [0, 1],
+        "protocol": {"mask_context": True},
+        "max_rows": None,
+        "versions": {"jax": "0"},
+    }
+    assert details.settings_rows(config) == [
+        ("model mvae", "beta 0.2, warm no"),
+        ("seeds", "0, 1"),
+        ("mask context", "yes"),
+        ("max rows", "none"),
+        ("version of jax", "0"),
+    ]
+
+
+def test_a_narrow_terminal_shows_every_figure(data):
+    summary = summarise(data)
+    for width in (60, 80, 200):
+        text = shown(tables.render_means(summary, width), width)
+        for word in ("mvae", "infinite-ae", "individual", "15.00", "0.8000", "±"):
+            assert word in text
+        assert "…" not in text
+        assert max(map(len, text.splitlines())) <= width
+
+
+def test_identifiers_are_not_markup(data):
+    cells = tuple(dataclasses.replace(cell, model="[red]x[/red]") for cell in data.cells)
+    text = shown(tables.render_means(summarise(dataclasses.replace(data, cells=cells))))
+    assert "[red]x[/red]" in text
+
+
+def test_every_table_renders(data):
+    summary = summarise(data)
+    for table in (
+        tables.render_differences(summary),
+        tables.render_fits(data),
+        tables.render_judged(data),
+        tables.render_timings(data),
+        tables.render_periods((PERIOD,)),
+    ):
+        assert shown(table).strip()

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from paper_toys import make_record
+
+from perennial.replay.metrics.base import UserValues
+from perennial.replay.study.paper.groups import choice_of, group_records
+from perennial.replay.study.paper.records import Value, read_record, record_path, write_record
+
+
+def test_the_standard_error_is_that_of_a_mean_over_users():
+    values = np.array([1.0, 2.0, 3.0, 6.0])
+    one = Value.of("HR", 10, UserValues(values, np.ones(4)))
+    assert one.mean == pytest.approx(3.0)
+    assert one.stderr == pytest.approx(values.std() / 2)
+    heavier = Value.of("AUC", None, UserValues(np.array([0.0, 1.0]), np.array([3.0, 1.0])))
+    assert heavier.mean == pytest.approx(0.25)
+    # √((3 · 0.25)² + (1 · 0.75)²) / 4
+    assert heavier.stderr == pytest.approx(np.sqrt(2 * 0.75**2) / 4)
+
+
+def test_nobody_has_no_figure():
+    nobody = UserValues(np.zeros(0), np.zeros(0))
+    assert Value.of("HR", 10, nobody) == Value("HR", 10, None, None)
+
+
+def test_a_cell_comes_back_as_it_was_written(tmp_path):
+    report = {"reg": np.float64(5.0), "trials": ({"reg": 1.0, "HR@100": float("nan")},)}
+    record = make_record(fit_report=report)
+    write_record(tmp_path, record)
+    again = read_record(tmp_path, record.key)
+    assert again.values == record.values
+    assert again.fit_report == {"reg": 5.0, "trials": [{"reg": 1.0, "HR@100": None}]}
+    assert again.to_json() | {"fit_report": {}} == record.to_json() | {
+        "fit_report": {},
+        "values": again.to_json()["values"],
+    }
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [f"{record.key}.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "all-users-None-mvae-0"}'])
+def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
+    record = make_record()
+    assert read_record(tmp_path, record.key) is None
+    write_record(tmp_path, record)
+    record_path(tmp_path, record.key).write_text(text)
+    assert read_record(tmp_path, record.key) is None
+
+
+def test_a_file_under_another_name_is_none(tmp_path):
+    record = make_record()
+    write_record(tmp_path, record)
+    record_path(tmp_path, record.key).rename(record_path(tmp_path, "another"))
+    assert read_record(tmp_path, "another") is None
+
+
+def test_cells_that_differ_in_their_seed_alone_are_a_group():
+    records = [
+        make_record(seed=seed, users=users, sampler=sampler)
+        for seed in (0, 1)
+        for sampler, users in (("all-users", None), ("user-rns", 25), ("user-rns", 50))
+    ]
+    groups = group_records(records)
+    assert [group.rows_name for group in groups] == ["all users", "user-rns 25", "user-rns 50"]
+    assert [len(group.records) for group in groups] == [2, 2, 2]
+    assert groups[1].mean_seconds("fit") == pytest.approx(2.5)
+    assert groups[1].peak_bytes == 2**31
+
+
+def test_a_choice_is_told_whatever_the_model_calls_it():
+    assert choice_of(make_record(fit_report={"updates": 40, "validation_nDCG@100": 3.5})) == {
+        "updates": 40,
+        "validation_nDCG@100": 3.5,
+    }
+    grid = {"chosen": {"reg": 5.0, "rank": 8}, "reg": 5.0, "steps": 3, "trials": [1, 2]}
+    assert choice_of(make_record(fit_report=grid)) == {"reg": 5.0, "rank": 8, "steps": 3}

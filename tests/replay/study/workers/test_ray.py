@@ -1,0 +1,285 @@
+"""Studies on a real cluster of two Ray nodes: the same figures to the bit, whatever is lost."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+from command_line import call_well
+from made_studies import assert_counted_once, figures_of
+from paper_toys import write_split
+from toys import fill, write_log
+
+from benchmarks.machines import compare, make_log, make_study, to_markdown, two_nodes
+from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.study.continual import ContinualStudy, run_continual
+from perennial.replay.study.continual_worker import Request
+from perennial.replay.study.workers.base import EngineRequest, Task
+from perennial.replay.study.workers.ray import OWN_WAYS, RayEngine, open_ray
+from perennial.replay.study.workers.registry import open_engine
+from perennial.storage.errors import UserError
+from perennial.storage.store import Store
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters are for POSIX"),
+    # Ray forks its processes, in which JAX has no part: they are other programs at once.
+    pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
+    # Ray leaves its log files and sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+NUM_PERIODS = 6
+CONFIG = ReplayConfig(
+    # One that is alone, and one whose fits follow on one another and keep a model.
+    strategies=("individual", "ader"),
+    strategy_settings={"ader": {"budget": 5}},
+    models=(ModelChoice("infinite-ae", {"reg": 5.0}),),
+)
+STUDY = ContinualStudy(CONFIG, None, (), 1)
+NUM_CELLS = 2 * (NUM_PERIODS - 1)
+TASKS = ["ader seed 0", "individual seed 0"]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two nodes with room for one worker each."""
+    # Short, because the sockets of Ray lie below it.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        # Otherwise Ray would put a token into the home of whoever runs the tests.
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        for name, value in OWN_WAYS.items():
+            patch.setenv(name, value)
+        pytest.importorskip("ray")
+        try:
+            with two_nodes() as made:
+                yield made
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def engine(cluster):
+    with open_ray(EngineRequest(address=cluster.address), lambda text: None) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    return write_log(tmp_path_factory.mktemp("log") / "log.csv", num_periods=NUM_PERIODS)
+
+
+@pytest.fixture(scope="module")
+def log_store(log):
+    path = log.with_name("log.duckdb")
+    with Store.open(path) as store:
+        fill(store, log, NUM_PERIODS)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path, log_store):
+    return Path(shutil.copy(log_store, tmp_path / "store.duckdb"))
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, log_store):
+    """What one process after the other makes of it, on this machine."""
+    path = Path(shutil.copy(log_store, tmp_path_factory.mktemp("alone") / "store.duckdb"))
+    runs = run_continual(path, STUDY, watch=lambda event: None)
+    return figures(path, runs.main)
+
+
+def figures(path: Path, run_id: int) -> dict:
+    """All that must be the same wherever it was made; every cell of the store, counted."""
+    assert_counted_once(path, NUM_CELLS, num_models=1)
+    with Store.open(path) as store:
+        found = figures_of(store, run_id)
+    assert len(found) == NUM_CELLS
+    return found
+
+
+def node_of(cluster, pid):
+    """The node that a worker's process belongs to."""
+    above = {one.pid for one in psutil.Process(pid).parents()}
+    (node,) = [
+        node
+        for node in cluster.list_all_nodes()
+        if node.all_processes["raylet"][0].process.pid in above
+    ]
+    return node
+
+
+@dataclass
+class Told:
+    """What a study said on its way."""
+
+    events: list = field(default_factory=list)
+
+    def __call__(self, event):
+        self.events.append(event)
+
+    def names(self, kind):
+        return [event.task.name for event in self.events if event.kind == kind]
+
+
+def test_an_interrupted_study_leaves_no_worker_and_goes_on(engine, path, alone):
+    told = Told()
+
+    def interrupt(event):
+        told(event)
+        if event.kind == "done":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_continual(path, STUDY, watch=interrupt, engine=engine)
+    assert not any(psutil.pid_exists(event.pid) for event in told.events)
+    with Store.open(path) as store:
+        assert store.rows("SELECT count(*) FROM cells") == [(NUM_PERIODS - 1,)]
+    again = Told()
+    runs = run_continual(path, STUDY, watch=again, engine=engine)
+    assert sorted(told.names("done") + again.names("done")) == TASKS
+    assert figures(path, runs.main) == alone
+
+
+def test_a_replay_of_a_cluster_is_that_of_one_process(cluster, log, tmp_path):
+    options = (
+        *("replay", log, "--periods", "3", "--model", "infinite-ae", "--json"),
+        *("--set", "infinite-ae.reg=5", "--strategy", "individual,joint"),
+    )
+    here = call_well(*options, "--workers", "1", "--store", tmp_path / "here.duckdb")
+    there = call_well(
+        *(*options, "--engine", "ray", "--address", cluster.address),
+        *("--store", tmp_path / "there.duckdb"),
+    )
+    wanted, found = json.loads(here.stdout), json.loads(there.stdout)
+    for part in ("results", "means"):
+        assert found[part] == wanted[part] != []
+    lines = there.stderr.splitlines()
+    assert f"joining the Ray cluster at {cluster.address}" in lines
+    assert "Ray: 2 machines with room for 2 workers" in lines
+    assert "joint seed 0: done" in lines
+
+
+def test_a_study_on_a_split_is_that_of_one_process(cluster, tmp_path):
+    split = write_split(tmp_path / "split.parquet")
+    options = (
+        *("study", "sample-efficiency", "--split", split, "--seed", "0", "--users", "10"),
+        *("--sampler", "user-rns", "--set", "infinite-ae.reg=5", "--json"),
+    )
+    here = call_well(*options, "--workers", "1", "-o", tmp_path / "here")
+    there = call_well(
+        *(*options, "--engine", "ray", "--address", cluster.address),
+        *("-o", tmp_path / "there", "--workers", "2"),
+    )
+    wanted, found = json.loads(here.stdout), json.loads(there.stdout)
+    assert [cell["values"] for cell in found["cells"]] == [
+        cell["values"] for cell in wanted["cells"]
+    ]
+    assert len(found["cells"]) == 2
+    # Who of two nodes is done first is theirs to say; that each is told once, and counted, is not.
+    done = re.findall(r"^(.+): done \((\d) of 3\)$", there.stderr, re.MULTILINE)
+    assert sorted(name for name, _ in done) == [
+        "all-users infinite-ae seed 0",
+        "user-rns 10 infinite-ae seed 0",
+        "user-rns 10 seed 0",
+    ]
+    assert [count for _, count in done] == ["1", "2", "3"]
+    files = {one.name for one in (tmp_path / "there" / "cells").iterdir()}
+    assert files == {one.name for one in (tmp_path / "here" / "cells").iterdir()}
+    again = call_well(*options, "--workers", "1", "-o", tmp_path / "there")
+    assert "begun" not in again.stderr
+
+
+def test_a_sample_of_the_benchmark(cluster, tmp_path):
+    log = make_log(tmp_path / "log.duckdb", num_rows=1_200, num_periods=3)
+    found = compare(log, make_study([0]), cluster.address)
+    assert [one.name for one in found] == ["one local worker", "two local workers", "two Ray nodes"]
+    # Two strategies, two periods, and at least HR and nDCG at two places.
+    assert len(found[0].figures) >= 4 * 4
+    assert found[2].figures == found[0].figures
+    lines = to_markdown(found).splitlines()
+    assert len(lines) == 5
+    assert lines[2].startswith("| one local worker | ")
+    assert lines[2].endswith(" | 1.00 |")
+
+
+class TestRefusals:
+    def test_other_code_on_the_machines(self, engine, path, monkeypatch):
+        own = engine.versions
+        monkeypatch.setattr(RayEngine, "versions", {**own, "code": "another"})
+        with pytest.raises(UserError, match=rf"has code {own['code']}, this machine has code ano"):
+            run_continual(path, STUDY, watch=Told(), engine=engine)
+        with Store.open(path) as store:
+            assert store.rows("SELECT count(*) FROM cells") == [(0,)]
+
+    def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(self, engine, tmp_path):
+        (tmp_path / "log.duckdb").write_bytes(b"no store")
+        request = Request(str(tmp_path / "log.duckdb"), str(tmp_path / "own"), CONFIG)
+        told = Told()
+        with pytest.raises(UserError) as caught:
+            # A module that is no worker: it has no `main`.
+            engine.run_tasks(
+                [Task("joint seed 1", request, 1)], "keyword", tmp_path, lambda task: None, told
+            )
+        text = str(caught.value)
+        assert "\n" not in text
+        assert "joint seed 1 lost its worker 3 times (AttributeError" in text
+        assert told.names("begun") == ["joint seed 1"] * 3
+        assert "Traceback" in (tmp_path / "joint-seed-1.log").read_text()
+
+
+def test_a_ray_of_this_machine_alone(cluster, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said = []
+    with open_engine("ray", EngineRequest(workers=1), said.append) as opened:
+        assert (opened.num_workers, opened.num_beside) == (1, 1)
+    assert said == [
+        "starting Ray on this machine",
+        "Ray: 1 machines with room for 1 workers",
+    ]
+
+
+# The last one, since it leaves the cluster with one node.
+def test_a_node_killed_in_the_middle_loses_no_cell_and_counts_none_twice(
+    cluster, engine, path, alone
+):
+    told, nodes, opened, killed = Told(), {}, set(), []
+
+    def watch(event):
+        told(event)
+        if event.kind == "started" and event.pid not in nodes:
+            nodes[event.pid] = node_of(cluster, event.pid)
+            opened.update(Path(one.path) for one in psutil.Process(event.pid).open_files())
+        elif event.kind == "finished" and not killed and len(nodes) == 2:
+            node = nodes[event.pid]
+            if node is not cluster.head_node:
+                # The cell after this one is being made, and stays so until its machine is gone.
+                os.kill(event.pid, signal.SIGSTOP)
+                cluster.remove_node(node, allow_graceful=False)
+                os.kill(event.pid, signal.SIGKILL)
+                killed.append(event)
+
+    assert (engine.num_workers, engine.num_beside) == (2, 1)
+    runs = run_continual(path, STUDY, watch=watch, engine=engine)
+    assert figures(path, runs.main) == alone
+    (lost,) = [event.task.name for event in killed]
+    assert told.names("lost") == [lost]
+    assert sorted(told.names("begun")) == sorted([*TASKS, lost])
+    assert sorted(told.names("done")) == TASKS
+    assert len({node.node_id for node in nodes.values()}) == 2
+    finished = [event for event in told.events if event.kind == "finished"]
+    assert NUM_CELLS < len(finished) < 2 * NUM_CELLS, "those that were lost are made again"
+    assert {one.name for one in opened} >= {"own.duckdb"}, "a copy of the log"
+    assert not any(one.is_relative_to(path.parent) for one in opened)

@@ -1,0 +1,628 @@
+"""Files become periods: whole or not at all, once, in one order, with every bad line named."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import IngestReport, IngestSettings, ingest_log, ingest_period
+from perennial.storage.log.matrices import read_events
+from perennial.storage.log.periods import fingerprint, list_periods
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.store import Store
+
+Write = Callable[[str, str | bytes], Path]
+Cut = Callable[[np.ndarray], np.ndarray]
+
+HEADER = "user_id,item_id,timestamp\n"
+
+
+def cut_at(*seconds: int) -> Cut:
+    return lambda _times: np.array(seconds, np.int64) * 1_000_000
+
+
+def dump(store: Store) -> dict[str, list[tuple]]:
+    """All that a store holds."""
+    tables = store.rows("SELECT table_name FROM duckdb_tables() ORDER BY table_name")
+    return {name: store.rows(f"SELECT rowid, * FROM {name} ORDER BY rowid") for (name,) in tables}
+
+
+def events_of(store: Store) -> list[tuple[int, str | int, str | int, int]]:
+    """(period, user, item, time) in log order."""
+    events = read_events(store, 1, 10**6)
+    return list(
+        zip(
+            events.periods.tolist(),
+            user_ids(store, events.users),
+            item_ids(store, events.items),
+            events.times.tolist(),
+            strict=True,
+        )
+    )
+
+
+def test_a_file_becomes_the_next_period(store: Store, write: Write) -> None:
+    one = write("one.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\n")
+    report = ingest_period(store, one)
+    assert report == IngestReport((one,), False, 3, 3, 0, 0, {}, (1,))
+    two = write("two.csv", HEADER + "w,a,35\nu,c,40\n")
+    assert ingest_period(store, str(two)).periods == (2,)
+    assert events_of(store) == [
+        (1, "v", "b", 10_000_000),
+        (1, "u", "b", 20_000_000),
+        (1, "u", "a", 30_000_000),
+        (2, "w", "a", 35_000_000),
+        (2, "u", "c", 40_000_000),
+    ]
+    events = read_events(store, 1, 2)
+    assert events.users.tolist() == [0, 1, 1, 2, 1]
+    assert events.items.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_a_log_is_cut_at_times(store: Store, write: Write) -> None:
+    path = write("log.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\nw,c,20\nx,a,19\n")
+    report = ingest_log(store, [path], cut_at(5, 20, 25, 26, 27, 90))
+    assert report.periods == (1, 2, 3)
+    assert [summary.interactions for summary in list_periods(store)] == [2, 2, 1]
+    periods = {time: period for period, _, _, time in events_of(store)}
+    assert periods == {10_000_000: 1, 19_000_000: 1, 20_000_000: 2, 30_000_000: 3}
+
+
+def test_cuts_are_made_of_the_times_that_are_kept(store: Store, write: Write) -> None:
+    seen = []
+
+    def cut(times: np.ndarray) -> np.ndarray:
+        seen.append(times.tolist())
+        return times[2:3]
+
+    path = write("log.csv", HEADER + "u,a,3\nu,a,3\nu,b,1\nv,b,2\n,b,0\n")
+    ingest_log(store, [path], cut, IngestSettings(max_reject_share=0.5))
+    assert seen == [[1_000_000, 2_000_000, 3_000_000]]
+
+
+def test_several_files_are_one_log(store: Store, write: Write) -> None:
+    files = [
+        write("a.csv", HEADER + "u,a,10\nu,b,30\n"),
+        write("b.csv", "ts,userId,itemId,note\n20,v,a,x\n30,u,b,y\n"),
+    ]
+    pq.write_table(
+        pa.table({"user": ["w"], "item": ["a"], "time": [25]}), files[0].with_name("c.parquet")
+    )
+    report = ingest_log(store, [*files, files[0].with_name("c.parquet")], cut_at(20))
+    assert (report.lines, report.interactions, report.merged) == (5, 4, 1)
+    assert [event[:3] for event in events_of(store)] == [
+        (1, "u", "a"),
+        (2, "v", "a"),
+        (2, "w", "a"),
+        (2, "u", "b"),
+    ]
+    assert list_periods(store)[1].source == "a.csv and 2 more"
+    names = store.rows("SELECT name FROM ingested_files ORDER BY ordinal")
+    assert names == [("a.csv",), ("b.csv",), ("c.parquet",)]
+
+
+def test_lines_are_times_where_there_are_none(store: Store, write: Write) -> None:
+    files = [write("p_0.txt", "8 5\n9\n8 5\n\n7 5\n"), write("p_1.txt", "9 6\n")]
+    settings_ = IngestSettings(max_reject_share=0.5)
+    report = ingest_log(store, files, lambda times: times[[2]], settings_)
+    assert (report.interactions, report.merged, report.rejected) == (4, 0, 1)
+    assert events_of(store) == [(1, 8, 5, 1), (1, 8, 5, 3), (2, 7, 5, 5), (2, 9, 6, 6)]
+    assert not list_periods(store)[0].has_clock
+
+
+def test_equal_rows_are_merged_and_counted(store: Store, write: Write) -> None:
+    rows = "u,a,10\n" * 3 + "u,a,11\nu,b,10\nv,a,10\nv,a,10\n"
+    report = ingest_period(store, write("log.csv", HEADER + rows))
+    assert (report.lines, report.interactions, report.merged) == (7, 4, 3)
+    again = ingest_period(store, write("next.csv", HEADER + "u,a,11\n"))
+    assert (again.interactions, again.merged) == (1, 0)
+
+
+BAD_LINES = [
+    (b"u,a", "wrong number of columns"),
+    (b"u,a,1,2", "wrong number of columns"),
+    (b'u,"a,1', "misplaced or unclosed quote"),
+    (b"u\xff,a,1", "invalid UTF-8"),
+    (b",a,1", "null or empty user"),
+    (b"  ,a,1", "null or empty user"),
+    (b"NULL,a,1", "null or empty user"),
+    (b"NaN,a,1", "user is NaN"),
+    (b"u,,1", "null or empty item"),
+    (b"u,nan,1", "item is NaN"),
+    (b"u,a,", "null or empty time"),
+    (b"u,a,soon", "unparsable time"),
+    (b"u,a,2020-13-01", "unparsable time"),
+    (b"u,a,nan", "time is NaN"),
+    (b"u,a,-5", "time out of range"),
+    (b"u,a,2e11", "time out of range"),
+]
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD_LINES)
+def test_bad_lines_are_rejected_with_line_and_reason(
+    store: Store, write: Write, bad: bytes, reason: str
+) -> None:
+    good = b"u,a,10\nv,b,20\n"
+    path = write("log.csv", HEADER.encode() + good + bad + b"\n\n" + bad + b"\nw,c,30\n")
+    report = ingest_period(store, path, IngestSettings(max_reject_share=0.4))
+    assert (report.lines, report.interactions, report.rejected) == (5, 3, 2)
+    assert report.reject_reasons == {reason: 2}
+    assert store.rows("SELECT * FROM rejects ORDER BY line") == [
+        (1, "log.csv", 4, reason),
+        (1, "log.csv", 6, reason),
+    ]
+    assert [event[1:3] for event in events_of(store)] == [("u", "a"), ("v", "b"), ("w", "c")]
+    assert store.rows("SELECT count(*) FROM users") == [(3,)]
+
+
+def test_bad_rows_of_parquet_are_numbered(store: Store, tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "user_id": pa.array([1.0, None, float("nan"), 2.5, 5.0, 6.0, 7.0]),
+            "item_id": pa.array(["a", "b", "c", "d", None, " ", "g"]),
+            "timestamp": pa.array([1, 2, 3, 4, 5, 6, None]),
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+    ingest_period(store, tmp_path / "log.parquet", IngestSettings(max_reject_share=0.9))
+    assert store.rows("SELECT line, reason FROM rejects ORDER BY line") == [
+        (2, "null or empty user"),
+        (3, "user is NaN"),
+        (4, "user is not a whole number"),
+        (5, "null or empty item"),
+        (6, "null or empty item"),
+        (7, "null or empty time"),
+    ]
+    assert events_of(store) == [(1, 1, "a", 1_000_000)]
+
+
+def test_rejects_name_their_file(store: Store, write: Write) -> None:
+    files = [write("a.csv", HEADER + "u,a,1\nu,b\n"), write("b.csv", HEADER + "u,,1\nv,a,2\n")]
+    report = ingest_log(store, files, cut_at(), IngestSettings(max_reject_share=0.5))
+    assert store.rows("SELECT file, line, reason FROM rejects ORDER BY file") == [
+        ("a.csv", 3, "wrong number of columns"),
+        ("b.csv", 2, "null or empty item"),
+    ]
+    assert report.reject_reasons == {"wrong number of columns": 1, "null or empty item": 1}
+
+
+@pytest.mark.parametrize(
+    ("num_bad", "share", "taken"),
+    [(1, 0.05, True), (2, 0.05, False), (1, 0.0, False), (0, 0.0, True), (19, 1.0, True)],
+)
+def test_too_many_bad_lines_refuse_the_file(
+    store: Store, write: Write, num_bad: int, share: float, taken: bool
+) -> None:
+    rows = [f"u{number},a,{number}\n" for number in range(20 - num_bad)] + [",a,1\n"] * num_bad
+    path = write("log.csv", HEADER + "".join(rows))
+    before = dump(store)
+    if taken:
+        report = ingest_period(store, path, IngestSettings(max_reject_share=share))
+        assert report.rejected == num_bad
+        return
+    words = rf"log\.csv: {num_bad} of 20 lines are bad \({num_bad} × null or empty user; "
+    with pytest.raises(UserError, match=words) as caught:
+        ingest_period(store, path, IngestSettings(max_reject_share=share))
+    assert f"the first is line {22 - num_bad}" in str(caught.value)
+    assert dump(store) == before
+
+
+def test_one_bad_file_refuses_the_log(store: Store, write: Write) -> None:
+    files = [
+        write("good.csv", HEADER + "".join(f"u,i{number},{number}\n" for number in range(100))),
+        write("bad.csv", HEADER + "u,a,1\n,a,1\n"),
+    ]
+    before = dump(store)
+    with pytest.raises(UserError, match=r"bad\.csv: 1 of 2 lines are bad"):
+        ingest_log(store, files, cut_at(50))
+    assert dump(store) == before
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_shares_are_shares(store: Store, write: Write, share: float) -> None:
+    with pytest.raises(UserError, match=r"is not in 0\.\.1"):
+        ingest_period(store, write("a.csv", "1 2"), IngestSettings(max_reject_share=share))
+
+
+@pytest.mark.parametrize("content", [HEADER, HEADER + "\n\n", ""])
+def test_files_without_events_are_refused(store: Store, write: Write, content: str) -> None:
+    with pytest.raises(UserError, match=r"log\.csv: no interactions"):
+        ingest_period(store, write("log.csv", content))
+    with pytest.raises(UserError, match="no file"):
+        ingest_log(store, [], cut_at())
+
+
+def test_the_same_content_again_changes_nothing(store: Store, write: Write) -> None:
+    content = HEADER + "u,a,10\nu,a,10\nv,b,20\n,b,20\n"
+    loose = IngestSettings(max_reject_share=0.5)
+    first = ingest_period(store, write("log.csv", content), loose)
+    ingest_period(store, write("other.csv", HEADER + "w,b,25\n"))
+    before = dump(store)
+    copy = write("copy.csv", content)
+    again = ingest_period(store, copy, IngestSettings(max_reject_share=0.25))
+    assert again == IngestReport(
+        (copy,), True, 4, 2, 1, 1, {"null or empty user": 1}, first.periods
+    )
+    assert dump(store) == before
+
+
+def test_the_same_log_cut_alike_again_changes_nothing(store: Store, write: Write) -> None:
+    files = [write("a.csv", HEADER + "u,a,10\nv,b,20\n"), write("b.csv", HEADER + "w,a,15\n")]
+    first = ingest_log(store, files, cut_at(15))
+    before = dump(store)
+    again = ingest_log(store, files, lambda times: times[[1]])
+    assert again.already_ingested
+    assert again.periods == first.periods == (1, 2)
+    assert dump(store) == before
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda store, files: ingest_log(store, files, cut_at(16)),
+        lambda store, files: ingest_log(store, files[:1], cut_at(15)),
+        lambda store, files: ingest_log(store, files[::-1], cut_at(15)),
+        lambda store, files: ingest_period(store, files[1]),
+        lambda store, files: ingest_log(store, files, cut_at(15), IngestSettings(tie_seed=1)),
+        lambda store, files: ingest_log(
+            store, files, cut_at(15), IngestSettings(user_column="item_id", item_column="user_id")
+        ),
+    ],
+)
+def test_the_same_content_read_otherwise_is_refused(
+    store: Store, write: Write, again: Callable[[Store, list[Path]], IngestReport]
+) -> None:
+    files = [write("a.csv", HEADER + "u,a,10\nv,b,20\n"), write("b.csv", HEADER + "w,a,15\n")]
+    ingest_log(store, files, cut_at(15))
+    before = dump(store)
+    with pytest.raises(UserError, match=r"is in the store already \(periods 1 to 2\)"):
+        again(store, files)
+    assert dump(store) == before
+
+
+def test_one_content_twice_in_a_log_is_refused(store: Store, write: Write) -> None:
+    files = [write("a.csv", HEADER + "u,a,10\n"), write("b.csv", HEADER + "u,a,10\n")]
+    with pytest.raises(UserError, match=r"b\.csv: the same content as .*a\.csv"):
+        ingest_log(store, files, cut_at())
+
+
+def test_files_with_and_without_times_are_refused(store: Store, write: Write) -> None:
+    files = [write("a.csv", HEADER + "u,a,10\n"), write("b.csv", "user_id,item_id\nu,a\n")]
+    with pytest.raises(UserError, match=r"b\.csv: no times in it"):
+        ingest_log(store, files, cut_at())
+
+
+def test_wrong_column_types_name_the_file(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user_id": [True], "item_id": [1], "timestamp": [1]}), path)
+    with pytest.raises(UserError, match=r"log\.parquet: a column of type bool cannot hold ident"):
+        ingest_period(store, path)
+    pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [[1]]}), path)
+    with pytest.raises(UserError, match=r"log\.parquet: a column of type list.* cannot hold times"):
+        ingest_period(store, path)
+
+
+def test_leading_zeros_make_strings(store: Store, write: Write) -> None:
+    ingest_period(store, write("log.csv", HEADER + "007,12,1\n7,13,2\n"))
+    assert user_ids(store, [0, 1]) == ["007", "7"]
+    assert item_ids(store, [0, 1]) == [12, 13]
+
+
+def test_integers_by_type_do_not_meet_strings(store: Store, write: Write, tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [1]}), path)
+    ingest_period(store, path)
+    before = dump(store)
+    text = write("log.csv", HEADER + "1,x,1\n")
+    with pytest.raises(
+        UserError, match="the file's items are strings, and those before them are integers"
+    ):
+        ingest_period(store, text)
+    assert dump(store) == before
+    ingest_period(store, write("digits.csv", HEADER + "1,2,1\n"))
+    assert user_ids(store, [0]) == [1]
+
+
+class StopError(Exception):
+    """Raised by a test in the middle of work."""
+
+
+def count_changes(write: Write) -> int:
+    """How many times an ingestion calls `Store.insert`."""
+    calls = []
+    patched = pytest.MonkeyPatch()
+    insert = Store.insert
+    patched.setattr(Store, "insert", lambda *args: (calls.append(1), insert(*args))[1])
+    with Store.open(":memory:") as store:
+        ingest_two_periods(store, write)
+    patched.undo()
+    return len(calls)
+
+
+def ingest_two_periods(store: Store, write: Write) -> IngestReport:
+    path = write("log.csv", HEADER + "u,a,1\nv,b,20\nv,,20\n")
+    return ingest_log(store, [path], cut_at(10), IngestSettings(max_reject_share=0.5))
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_stop_anywhere_leaves_the_store_as_it_was(
+    store: Store, write: Write, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    ingest_period(store, write("first.csv", HEADER + "x,a,1\n"))
+    before = dump(store)
+    steps = count_changes(write)
+    assert steps >= 5
+    insert = Store.insert
+    for step in range(steps):
+        calls = iter(range(steps))
+
+        def stop(self: Store, name: str, table: pa.Table, step: int = step, calls=calls) -> None:
+            here = next(calls) == step
+            if here and not after:
+                raise StopError
+            insert(self, name, table)
+            if here:
+                raise StopError
+
+        monkeypatch.setattr(Store, "insert", stop)
+        with pytest.raises(StopError):
+            ingest_two_periods(store, write)
+        monkeypatch.setattr(Store, "insert", insert)
+        assert dump(store) == before
+    assert ingest_two_periods(store, write).periods == (2, 3)
+
+
+CRASHING = """
+import os, sys
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.store import Store
+
+class Crashing(Store):
+    def insert(self, name, table):
+        super().insert(name, table)
+        if name == sys.argv[3]:
+            os._exit(9)
+
+store = Crashing.open(sys.argv[1])
+ingest_period(store, sys.argv[2])
+os._exit(8)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["interactions", "ingested_files", "none"])
+def test_a_crash_leaves_nothing_or_everything(tmp_path: Path, write: Write, table: str) -> None:
+    # Enough rows for DuckDB to write some of them to the file before the commit.
+    size = 300_000
+    log = pa.table(
+        {
+            "user_id": np.arange(size) % 999,
+            "item_id": np.arange(size),
+            "timestamp": 1 + np.arange(size),
+        }
+    )
+    pq.write_table(log, tmp_path / "log.parquet")
+    path = tmp_path / "store.duckdb"
+    with Store.open(path) as store:
+        ingest_period(store, write("first.csv", HEADER + "5,5,1\n"))
+        before = fingerprint(store, 9)
+    command = [sys.executable, "-c", CRASHING, path, tmp_path / "log.parquet", table]
+    finished = subprocess.run(command, check=False)  # noqa: S603
+    assert finished.returncode == (8 if table == "none" else 9)
+    with Store.open(path) as store:
+        if table != "none":
+            assert store.rows("SELECT count(*) FROM interactions") == [(1,)]
+            assert fingerprint(store, 9) == before
+        report = ingest_period(store, tmp_path / "log.parquet")
+        assert report.already_ingested is (table == "none")
+        assert store.rows("SELECT count(*) FROM interactions") == [(size + 1,)]
+        assert fingerprint(store, 9) != before
+
+
+@pytest.mark.slow
+def test_cores_and_threads_change_nothing(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    size = 700_000
+    log = pa.table(
+        {
+            "user_id": rng.integers(0, 3_000, size),
+            "item_id": [f"i{item}" for item in rng.integers(0, 900, size)],
+            "timestamp": rng.integers(10**9, 10**9 + 40_000, size),
+        }
+    )
+    pq.write_table(log, tmp_path / "log.parquet", row_group_size=90_000)
+    found = []
+    for threads in (1, 2, 7):
+        with Store.open(":memory:") as store:
+            store.rows(f"SET threads = {threads}")
+            ingest_log(store, [tmp_path / "log.parquet"], lambda times: times[:: size // 4])
+            events = read_events(store, 1, 9)
+            # Order as it lies in the table, without any help of ORDER BY.
+            assert (np.diff(events.times) >= 0).all()
+            found.append((fingerprint(store, 9), events.users.tolist(), events.items.tolist()))
+    assert found[0] == found[1] == found[2]
+
+
+IDS = {
+    "integers": st.integers(-(2**63), 2**63 - 1),
+    "strings": st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1).filter(
+        lambda text: text.strip() not in ("", "\\N", "NULL", "null", "NaN", "nan", "NAN")
+    ),
+}
+SOME = settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def write_rows(
+    path: Path, rows: list[tuple[str | int, str | int, int]], with_times: bool = True
+) -> Path:
+    """Write events in the format that a file's name promises, all values quoted in CSV."""
+    names = ["user_id", "item_id", "timestamp"][: 3 if with_times else 2]
+    rows = [row[: len(names)] for row in rows]
+    if path.suffix == ".parquet":
+        columns = zip(*rows, strict=True)
+        pq.write_table(pa.table(dict(zip(names, map(list, columns), strict=True))), path)
+        return path
+    quoted = [",".join('"' + str(value).replace('"', '""') + '"' for value in row) for row in rows]
+    path.write_bytes("\n".join([",".join(names), *quoted]).encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("kind", IDS)
+@given(data=st.data())
+@SOME
+def test_identifiers_come_back_as_they_went_in(
+    tmp_path: Path, suffix: str, kind: str, data: st.DataObject
+) -> None:
+    rows = data.draw(
+        st.lists(st.tuples(IDS[kind], IDS[kind], st.integers(0, 10**9)), min_size=1, max_size=15)
+    )
+    with Store.open(":memory:") as store:
+        ingest_period(store, write_rows(tmp_path / f"log{suffix}", rows))
+        found = [(user, item, time // 10**6) for _, user, item, time in events_of(store)]
+    expected = set(rows)
+    if kind == "strings" and suffix == ".csv":
+        # Text that is all digits is read as integers, column by column.
+        found = [(str(user), str(item), time) for user, item, time in found]
+    assert len(found) == len(expected)
+    assert set(found) == expected
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abcde"), st.sampled_from("vwxyz"), st.integers(0, 6)),
+        min_size=1,
+        max_size=30,
+    ),
+    random=st.randoms(use_true_random=False),
+)
+@SOME
+def test_the_order_of_lines_does_not_matter(
+    tmp_path: Path, suffix: str, rows: list[tuple[str, str, int]], random: Random
+) -> None:
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    found = []
+    for number, lines in enumerate((rows, shuffled)):
+        with Store.open(":memory:") as store:
+            path = write_rows(tmp_path / f"log{number}{suffix}", lines)
+            ingest_log(store, [path], lambda times: np.unique(times)[1::2])
+            content = dump(store)
+        for ledger in ("ingests", "ingested_files"):
+            del content[ledger]
+        content["periods"] = [(*row[:3], *row[4:]) for row in content["periods"]]
+        found.append(content)
+    assert found[0] == found[1]
+
+
+def test_csv_and_parquet_hold_the_same_log(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [tuple(row) for row in rng.integers(0, 12, (300, 3)).tolist()]
+    found = set()
+    for name in ("log.csv", "log.parquet"):
+        with Store.open(":memory:") as store:
+            ingest_period(store, write_rows(tmp_path / name, rows))
+            found.add(fingerprint(store, 1))
+    assert len(found) == 1
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1),
+    with_times=st.booleans(),
+)
+@SOME
+def test_twice_is_once(tmp_path: Path, rows: list[tuple[int, int, int]], with_times: bool) -> None:
+    path = write_rows(tmp_path / "log.csv", rows, with_times)
+    with Store.open(":memory:") as store:
+        first = ingest_period(store, path)
+        before = dump(store)
+        again = ingest_period(store, path)
+        assert dump(store) == before
+    assert again.already_ingested
+    assert not first.already_ingested
+    assert vars(again) == {**vars(first), "already_ingested": True}
+    assert first.interactions == (len(set(rows)) if with_times else len(rows))
+    assert first.interactions + first.merged == first.lines
+
+
+def test_the_seed_orders_ties(write: Write) -> None:
+    rows = HEADER + "".join(f"u,{item},5\n" for item in range(30))
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        with Store.open(":memory:") as store:
+            path = write(f"log{number}.csv", rows)
+            ingest_period(store, path, IngestSettings(tie_seed=seed))
+            found.append([item for _, _, item, _ in events_of(store)])
+    assert found[0] == found[1] != found[2]
+    assert sorted(found[0]) == sorted(found[2]) == list(range(30))
+    assert found[0] != sorted(found[0])
+
+
+def test_progress_is_told(store: Store, write: Write) -> None:
+    said: list[tuple[str, int, int | None]] = []
+    path = write("log.csv", HEADER + "u,a,1\n")
+    ingest_period(store, path, progress=lambda *message: said.append(message))
+    size = path.stat().st_size
+    assert said == [
+        ("checking log.csv", 0, 1),
+        ("reading log.csv", 0, 1),
+        ("reading log.csv", size, size),
+        ("ordering events", 0, None),
+        ("writing events", 0, None),
+    ]
+
+
+def test_the_view_shows_the_log_to_people(store: Store, write: Write) -> None:
+    ingest_log(store, [write("a.csv", HEADER + "u,a,10\nv,b,20\nu,b,20\n")], cut_at(20))
+    ingest_period(store, write("p_1.txt", "v a\nw b\n"))
+    assert store.rows("FROM events") == events_of(store)
+
+
+def test_files_of_one_log_may_differ_in_types_and_units(store: Store, tmp_path: Path) -> None:
+    tables = [
+        pa.table({"user_id": [1, 2], "item_id": ["a", "b"], "timestamp": [10**9, 10**9 + 2]}),
+        pa.table({"user_id": [2**40], "item_id": ["a"], "timestamp": [(10**9 + 1) * 1000]}),
+        pa.table({"user_id": [2.0], "item_id": ["c"], "timestamp": [10.0**9 + 3]}),
+    ]
+    files = []
+    for number, table in enumerate(tables):
+        files.append(tmp_path / f"{number}.parquet")
+        pq.write_table(table, files[-1])
+    text = tmp_path / "3.csv"
+    text.write_text(HEADER + "1,d,2001-09-09T01:46:44Z\n")
+    ingest_log(store, [*files, text], cut_at())
+    assert [event[1:] for event in events_of(store)] == [
+        (1, "a", 10**15),
+        (2**40, "a", 10**15 + 10**6),
+        (2, "b", 10**15 + 2 * 10**6),
+        (2, "c", 10**15 + 3 * 10**6),
+        (1, "d", 10**15 + 4 * 10**6),
+    ]
+
+
+def test_files_of_one_log_must_agree_on_integers(
+    store: Store, tmp_path: Path, write: Write
+) -> None:
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [1]}), path)
+    text = write("log.csv", HEADER + "x,1,1\n")
+    with pytest.raises(UserError, match=r"log\.csv: its users are strings, and those before them"):
+        ingest_log(store, [path, text], cut_at())
+    empty = write("empty.csv", HEADER + ",5,5\n")
+    taken = IngestSettings(max_reject_share=1)
+    assert ingest_log(store, [empty, path], cut_at(), taken).interactions == 1
+    assert user_ids(store, [0]) == [1]

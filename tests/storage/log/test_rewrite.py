@@ -1,0 +1,244 @@
+"""A store written anew is the store that the changed log would have made."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.log.matrices import count_known_items, read_events, read_rows
+from perennial.storage.log.periods import fingerprint, first_held_period, list_periods
+from perennial.storage.log.rewrite import drop_events, erase_users
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.store import Store
+
+Event = tuple[str, str, int]
+Log = list[list[Event]]
+"""The events of each period."""
+
+
+def ingest(folder: Path, name: str, log: Log) -> Path:
+    """A store that has taken each period from a file."""
+    path = folder / f"{name}.duckdb"
+    with Store.open(path) as store:
+        for number, events in enumerate(log, start=1):
+            file = folder / f"{name}-{number}.csv"
+            file.write_text("user,item,time\n" + "".join(f"{u},{i},{t}\n" for u, i, t in events))
+            ingest_period(store, file, late="merge" if name.startswith("late") else "refuse")
+    return path
+
+
+def facts(path: Path) -> list[object]:
+    """All that a store says of its log."""
+    with Store.open(path, read_only=True) as store:
+        periods = list_periods(store)
+        last = len(periods)
+        events = read_events(store, 1, last)
+        rows = read_rows(store, 1, last, num_items=count_known_items(store, last))
+        return [
+            fingerprint(store, last),
+            [(one.period, one.interactions, one.kept, one.users, one.new_items) for one in periods],
+            store.rows("SELECT * FROM users ORDER BY user_index"),
+            store.rows("SELECT * FROM items ORDER BY item_index"),
+            store.rows("SELECT * FROM events"),
+            events.users.tolist(),
+            events.times.tolist(),
+            rows.interactions.toarray().tolist(),
+        ]
+
+
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
+"""An example is several stores, too dear to shrink."""
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from("uvwx"), st.sampled_from("abcdef"), st.integers(0, 9)),
+    min_size=1,
+    max_size=12,
+)
+LOGS = st.lists(EVENTS, min_size=1, max_size=4).map(
+    lambda log: [
+        [(user, item, 10 * number + time) for user, item, time in events]
+        for number, events in enumerate(log, start=1)
+    ]
+)
+
+
+@given(log=LOGS, user=st.sampled_from("uvwx"))
+@settings(max_examples=12, deadline=None, phases=PHASES)
+def test_without_a_user_it_is_the_store_that_never_had_them(
+    tmp_path_factory: pytest.TempPathFactory, log: Log, user: str
+) -> None:
+    folder = tmp_path_factory.mktemp("erase")
+    path = ingest(folder, "log", log)
+    others = [[one for one in events if one[0] != user] for events in log]
+    others = [events for events in others if events]
+    with Store.open(path) as store:
+        before = facts_of(store)
+        if all(one[0] != user for events in log for one in events) or not others:
+            with pytest.raises(UserError):
+                erase_users(store, [user])
+            assert facts_of(store) == before
+            return
+        (erased,) = erase_users(store, [user])
+    gone = {(number, one) for number, events in enumerate(log) for one in events if one[0] == user}
+    assert erased.interactions == len(gone)
+    assert facts(path) == facts(ingest(folder, "other", others))
+    assert {one.suffix for one in folder.iterdir()} == {".csv", ".duckdb", ".lock"}
+
+
+def facts_of(store: Store) -> list[object]:
+    """The log of an open store."""
+    return [store.rows("SELECT * FROM events"), fingerprint(store, 99)]
+
+
+@given(log=LOGS, late=EVENTS)
+@settings(max_examples=12, deadline=None, phases=PHASES)
+def test_with_late_events_it_is_the_store_that_had_them_in_time(
+    tmp_path_factory: pytest.TempPathFactory, log: Log, late: list[Event]
+) -> None:
+    folder = tmp_path_factory.mktemp("late")
+    # Before the last period's last event, so that they are late.
+    last = max(time for _, _, time in log[-1])
+    late = [(user, item, min(4 * time, last - 1)) for user, item, time in late]
+    path = ingest(folder, "late", [*log, late])
+    begins = [min(time for _, _, time in events) for events in log[1:]]
+    whole = [list(events) for events in log]
+    for event in late:
+        whole[int(np.searchsorted(begins, event[2], side="right"))].append(event)
+    assert facts(path) == facts(ingest(folder, "other", whole))
+
+
+def test_late_files_are_refused_unless_told(tmp_path: Path) -> None:
+    log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
+    path = ingest(tmp_path, "log", log)
+    before = facts(path)
+    older, across, at_the_edge = tmp_path / "o.csv", tmp_path / "a.csv", tmp_path / "e.csv"
+    older.write_text("user,item,time\nz,z,11\n")
+    across.write_text("user,item,time\nz,z,35\nz,y,50\n")
+    at_the_edge.write_text("user,item,time\nz,z,40\nz,y,50\n")
+    with Store.open(path) as store:
+        with pytest.raises(UserError, match=r"o\.csv: .* older than period 2.*--late merge"):
+            ingest_period(store, older)
+        with pytest.raises(UserError, match=r"a\.csv: .* overlap period 2"):
+            ingest_period(store, across)
+    assert facts(path) == before
+    with Store.open(path) as store:
+        assert ingest_period(store, older, late="merge").periods == (1,)
+        again = ingest_period(store, older)
+        assert again.already_ingested
+        assert again.periods == ()
+        assert ingest_period(store, at_the_edge).periods == (3,)
+        assert list_periods(store)[0].source == "log-1.csv and o.csv"
+
+
+def test_what_is_no_late_file_is_not_merged(tmp_path: Path) -> None:
+    log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
+    path = ingest(tmp_path, "log", log)
+    before = facts(path)
+    newer, longer = tmp_path / "n.csv", tmp_path / "l.csv"
+    newer.write_text("user,item,time\nz,z,35\nz,y,50\nz,x,60\n")
+    longer.write_text("user,item,time\nz,z,35\nz,y,50\n")
+    words = r"n\.csv: 2 of its 3 .* newer than period 2"
+    with Store.open(path) as store, pytest.raises(UserError, match=words):
+        ingest_period(store, newer, late="merge")
+    assert facts(path) == before
+    with Store.open(path) as store:
+        assert ingest_period(store, longer, late="merge").periods == (2,)
+
+
+def test_nothing_is_merged_among_events_without_times(tmp_path: Path) -> None:
+    late = tmp_path / "late.csv"
+    late.write_text("user,item,time\nz,z,11\n")
+    plain = tmp_path / "plain.csv"
+    plain.write_text("user,item\nu,a\n")
+    log: Log = [[("u", "a", 10), ("v", "b", 20)]]
+    with Store.open(ingest(tmp_path, "log", log)) as store:
+        ingest_period(store, plain)
+        with pytest.raises(UserError, match=r"late\.csv: cannot be merged.* period 2 .*without"):
+            ingest_period(store, late, late="merge")
+
+
+def test_equal_late_events_are_there_once(tmp_path: Path) -> None:
+    path = ingest(tmp_path, "log", [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30)]])
+    late = tmp_path / "late.csv"
+    late.write_text("user,item,time\nu,a,10\nw,a,10\nw,a,10\n")
+    with Store.open(path) as store:
+        report = ingest_period(store, late, late="merge")
+        assert (report.interactions, report.merged, report.periods) == (1, 2, (1,))
+        assert store.rows("SELECT merged FROM ingests ORDER BY ingest") == [(0,), (0,), (2,)]
+        assert list_periods(store)[0].interactions == 3
+
+
+@given(log=LOGS, last=st.integers(0, 4))
+@settings(max_examples=10, deadline=None, phases=PHASES)
+def test_dropped_events_leave_the_ledger_and_the_others(
+    tmp_path_factory: pytest.TempPathFactory, log: Log, last: int
+) -> None:
+    folder = tmp_path_factory.mktemp("drop")
+    path = ingest(folder, "log", log)
+    last = min(last, len(log) - 1)
+    with Store.open(path) as store:
+        number = len(log)
+        whole = read_events(store, last + 1, number)
+        users = store.rows("SELECT * FROM users ORDER BY user_index")
+        print_before = fingerprint(store, number)
+        drop_events(store, last)
+        held = read_events(store, 1, number)
+        assert fingerprint(store, number) == print_before
+        assert first_held_period(store) == last + 1
+        for name in ("users", "items", "times", "periods"):
+            assert np.array_equal(getattr(held, name), getattr(whole, name))
+        assert store.rows("SELECT * FROM users ORDER BY user_index") == users
+        assert [one.kept == 0 for one in list_periods(store)] == [
+            period <= last for period in range(1, number + 1)
+        ]
+        assert {period for (period, *_) in store.rows("SELECT * FROM events")} == set(
+            range(last + 1, number + 1)
+        )
+        # The next period goes behind the others all the same.
+        late = folder / "next.csv"
+        late.write_text("user,item,time\nnew,new,1000\nu,a,1000\n")
+        assert ingest_period(store, late).periods == (number + 1,)
+        assert len(read_events(store, number + 1, number + 1).times) == 2
+
+
+def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path: Path) -> None:
+    log: Log = [
+        [("u", "a", 1), ("v", "b", 2)],
+        [("w", "c", 11), ("v", "a", 12)],
+        [("w", "a", 21), ("x", "d", 22)],
+    ]
+    path = ingest(tmp_path, "log", log)
+    with Store.open(path) as store:
+        drop_events(store, 2)
+        prints = [fingerprint(store, period) for period in (1, 2, 3)]
+        (erased,) = erase_users(store, ["w"])
+        assert (erased.first_period, erased.interactions) == (2, 1)
+        after = [fingerprint(store, period) for period in (1, 2, 3)]
+        assert after[0] == prints[0]
+        assert after[1] != prints[1]
+        assert user_ids(store, [0, 1, 2]) == ["u", "v", "x"]
+        assert item_ids(store, [0, 1, 2, 3]) == ["a", "b", "c", "d"]
+        assert [(one.users, one.new_users, one.kept) for one in list_periods(store)] == [
+            (2, 2, 0),
+            (1, 0, 0),
+            (1, 1, 1),
+        ]
+        assert read_events(store, 1, 3).users.tolist() == [2]
+
+
+def test_nothing_of_a_user_is_left_in_the_folder(tmp_path: Path) -> None:
+    sentinel = "sentinel-5f2b"
+    log: Log = [[(sentinel, "a", 1), ("v", "b", 2)], [(sentinel, "c", 11), ("v", "a", 12)]]
+    path = ingest(tmp_path, "log", log)
+    for file in tmp_path.glob("*.csv"):
+        file.unlink()
+    with Store.open(path) as store:
+        store.write_snapshot()
+        erase_users(store, [sentinel])
+        store.write_snapshot()
+    for file in tmp_path.rglob("*"):
+        assert sentinel.encode() not in file.read_bytes()

@@ -1,0 +1,76 @@
+"""Dense indices are append-only, and identifiers come back as they went in."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perennial.storage.log.vocabulary import (
+    ITEMS,
+    USERS,
+    extend,
+    item_ids,
+    lookup_items,
+    lookup_users,
+    read_kind,
+    user_ids,
+)
+from perennial.storage.reading.identifiers import DIGITS, INTEGERS, STRINGS, IdentifierKind
+from perennial.storage.store import Store
+
+
+def add(store: Store, ids: list[str], kind: IdentifierKind = STRINGS, period: int = 1) -> list[int]:
+    periods = np.full(len(ids), period, np.int32)
+    with store.transaction():
+        return extend(store, USERS, pa.array(ids, pa.string()), periods, kind)[0].tolist()
+
+
+def test_known_identifiers_keep_their_index(store: Store) -> None:
+    assert add(store, ["b", "a"]) == [0, 1]
+    assert add(store, ["c", "a", "d"], period=2) == [2, 1, 3]
+    assert user_ids(store, [3, 0, 0, 2]) == ["d", "b", "b", "c"]
+    assert lookup_users(store, ["a", "nobody", "d", "a"]).tolist() == [1, -1, 3, 1]
+    assert store.rows("SELECT first_period FROM users ORDER BY user_index") == [
+        (1,), (1,), (2,), (2,),
+    ]  # fmt: skip
+    assert lookup_items(store, ["a"]).tolist() == [-1]
+
+
+def test_integers_come_back_as_integers(store: Store) -> None:
+    with store.transaction():
+        ids = pa.array(["7", "-3", "12345678901234567890"])
+        extend(store, ITEMS, ids, np.ones(3, np.int32), INTEGERS)
+    assert item_ids(store, np.array([1, 0, 2])) == [-3, 7, 12345678901234567890]
+    assert lookup_items(store, [7, "7", "07", -3, 8]).tolist() == [0, 0, -1, 1, -1]
+    assert lookup_items(store, []).dtype == np.int32
+    assert item_ids(store, []) == []
+
+
+@pytest.mark.parametrize("index", [-1, 2, 10**9])
+def test_an_index_without_identifier_is_an_error(store: Store, index: int) -> None:
+    add(store, ["a", "b"])
+    with pytest.raises(IndexError, match="none of the users"):
+        user_ids(store, [0, index])
+
+
+@given(st.lists(st.lists(st.text(min_size=1), unique=True, max_size=8), max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_any_text_comes_back_in_order_of_first_appearance(batches: list[list[str]]) -> None:
+    with Store.open(":memory:") as store:
+        expected: list[str] = []
+        for batch in batches:
+            indices = add(store, batch)
+            expected += [text for text in batch if text not in expected]
+            assert indices == [expected.index(text) for text in batch]
+        assert user_ids(store, range(len(expected))) == expected
+        assert lookup_users(store, expected).tolist() == list(range(len(expected)))
+
+
+def test_digits_become_strings_when_strings_come(store: Store) -> None:
+    add(store, ["1", "2"], DIGITS)
+    assert user_ids(store, [0, 1]) == [1, 2]
+    add(store, ["B07", "1"])
+    assert user_ids(store, [0, 1, 2]) == ["1", "2", "B07"]
+    assert read_kind(store, USERS) == STRINGS
+    assert read_kind(store, ITEMS) is None

@@ -1,0 +1,104 @@
+"""Copies of objects are here while they are read, and only then."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from object_storage import BUCKET
+
+from perennial.storage.errors import StoreFault, UserError
+from perennial.storage.objects.bucket import Remote
+from perennial.storage.objects.copies import fetched, fetched_folder, sweep_fetched
+from perennial.storage.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def places(object_storage):
+    addresses = [object_storage.put(key, key.encode()) for key in ("a/day.csv", "b/day.csv")]
+    return [Remote.parse(address) for address in addresses]
+
+
+def test_copies_keep_their_names_and_go(places, tmp_path):
+    here = tmp_path / "here.csv"
+    with fetched([places[0], here, places[1]], tmp_path) as paths:
+        assert paths[1] == here
+        assert [path.name for path in paths] == ["day.csv", "here.csv", "day.csv"]
+        assert [paths[number].read_text() for number in (0, 2)] == ["a/day.csv", "b/day.csv"]
+        assert all(tmp_path in path.parents for path in paths)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_here_stay_where_they_are(tmp_path):
+    with fetched([tmp_path / "x"], tmp_path / "nowhere") as paths:
+        assert paths == (tmp_path / "x",)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_tell_the_address_and_copies_go(places, tmp_path):
+    with (
+        pytest.raises(StoreFault, match=r"^s3://logs/b/day\.csv: bad$"),
+        fetched(places, tmp_path) as paths,
+    ):
+        raise StoreFault(f"{paths[1]}: bad")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_no_file(places, tmp_path):
+    with (
+        pytest.raises(UserError, match=r"s3://logs/a: is a folder; name the objects in it"),
+        fetched([Remote.parse(f"s3://{BUCKET}/a")], tmp_path),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_copied_under_its_name(places, tmp_path):
+    folder = Remote.parse(f"s3://{BUCKET}/a")
+    with fetched_folder(folder, ["day.csv"], tmp_path / "not" / "there") as copies:
+        assert copies.name == "a"
+        assert (copies / "day.csv").read_text() == "a/day.csv"
+        assert copies.parent.parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_what_a_killed_process_left_goes_with_the_next_writer(places, tmp_path):
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from perennial.storage.objects.copies import fetched\n"
+        "from perennial.storage.objects.bucket import Remote\n"
+        f"with fetched([Remote.parse('{places[0]}')], Path(sys.argv[1])) as paths:\n"
+        "    print(paths[0], flush=True); time.sleep(60)"
+    )
+    worker = subprocess.Popen(  # noqa: S603  # our own interpreter and text
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with worker:
+        assert worker.stdout is not None
+        copy = Path(worker.stdout.readline().strip())
+        try:
+            with Store.open(tmp_path / "s.duckdb"):
+                assert copy.read_text() == "a/day.csv"  # It is in use.
+        finally:
+            worker.send_signal(signal.SIGKILL)
+    assert copy.exists()
+    with Store.open(tmp_path / "s.duckdb"):
+        assert not copy.exists()
+    assert not list(tmp_path.glob(".perennial-*"))
+
+
+def test_copies_in_use_are_left_alone(places, tmp_path):
+    with fetched(places, tmp_path) as first:
+        sweep_fetched(tmp_path)
+        with fetched(places, tmp_path) as second:
+            assert all(path.exists() for path in (*first, *second))
+    assert list(tmp_path.iterdir()) == []

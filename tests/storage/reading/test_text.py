@@ -1,0 +1,173 @@
+"""Every good line is a row, every bad one is named by its number."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perennial.storage.errors import UserError
+from perennial.storage.reading.rejects import Fault
+from perennial.storage.reading.text import Dialect, TextRows, find_bad_utf8, read_text
+
+CSV = Dialect(b",", 3, True, 0)
+
+
+def read(content: bytes, dialect: Dialect = CSV, block_bytes: int = 1 << 24) -> TextRows:
+    return read_text(
+        io.BytesIO(content), dialect, tuple(range(dialect.num_columns)), block_bytes=block_bytes
+    )
+
+
+def rows_of(text: TextRows) -> list[tuple[str, ...]]:
+    return list(zip(*(column.to_pylist() for column in text.columns), strict=True))
+
+
+def rejects_of(text: TextRows) -> dict[int, Fault]:
+    return {
+        int(line): Fault(fault)
+        for line, fault in zip(text.rejects.lines, text.rejects.faults, strict=True)
+    }
+
+
+def test_rows_lines_and_rejects() -> None:
+    text = read(b"a,b,c\n\nd,e\n1,2,3,4\r\n\r\n5,6,7\r\nx\xff,y,z\n8,9,0")
+    assert rows_of(text) == [("a", "b", "c"), ("5", "6", "7"), ("8", "9", "0")]
+    assert text.lines.tolist() == [1, 6, 8]
+    assert rejects_of(text) == {
+        3: Fault.WRONG_COLUMNS,
+        4: Fault.WRONG_COLUMNS,
+        7: Fault.BAD_UTF8,
+    }
+    assert text.num_lines == 6
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
+        (b'"a","b","c"', ("a", "b", "c")),
+        (b'"a,b",c,""', ("a,b", "c", "")),
+        (b'"say ""hi""",b,""""', ('say "hi"', "b", '"')),
+        (b",,", ("", "", "")),
+        (b" a, b ,c ", (" a", " b ", "c ")),
+        ('"é","∞",😀'.encode(), ("é", "∞", "😀")),
+        (b"a\x00b,c,d", ("a\x00b", "c", "d")),
+        (b"NULL,NaN,N/A", ("NULL", "NaN", "N/A")),
+    ],
+)
+def test_values_come_as_they_stand(line: bytes, row: tuple[str, ...]) -> None:
+    assert rows_of(read(line + b"\n")) == [row]
+    assert rows_of(read(line + b"\r\n" + line)) == [row, row]
+
+
+@pytest.mark.parametrize("line", [b'"a,b,c', b'a,"b"x,c', b'a,b"c",d', b'a,b,c"', b'"a" ,b,c'])
+def test_misplaced_quotes_cost_their_line_only(line: bytes) -> None:
+    text = read(b"1,2,3\n" + line + b'\n"4",5,6\n')
+    assert rows_of(text) == [("1", "2", "3"), ("4", "5", "6")]
+    assert rejects_of(text) == {2: Fault.BAD_QUOTES}
+
+
+def test_quotes_are_plain_where_they_do_not_enclose() -> None:
+    text = read(b'1\t"a\n"\t2\n', Dialect(b"\t", 2, False, 0))
+    assert rows_of(text) == [("1", '"a'), ('"', "2")]
+
+
+def test_two_byte_delimiters() -> None:
+    text = read(b"1::10::5::978300760\n2:x::20::4::1\n3::30::1\n", Dialect(b"::", 4, False, 0))
+    assert rows_of(text) == [("1", "10", "5", "978300760"), ("2:x", "20", "4", "1")]
+    assert rejects_of(text) == {3: Fault.WRONG_COLUMNS}
+
+
+def test_any_blanks_separate() -> None:
+    text = read(b"1 2\n\t3\t \t4  \r\n5\n  \n6 7 8\n9\t10", Dialect(b" ", 2, False, 0))
+    assert rows_of(text) == [("1", "2"), ("3", "4"), ("9", "10")]
+    assert text.lines.tolist() == [1, 2, 6]
+    assert rejects_of(text) == {3: Fault.WRONG_COLUMNS, 5: Fault.WRONG_COLUMNS}
+
+
+def test_headers_and_byte_order_marks_are_skipped() -> None:
+    text = read(b"\xef\xbb\xbf\nx,y\n1,2,3\n", Dialect(b",", 3, True, 2))
+    assert rows_of(text) == [("1", "2", "3")]
+    assert text.lines.tolist() == [3]
+    assert len(text.rejects) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n\r\n", b"only,two\n"])
+def test_files_without_rows(content: bytes) -> None:
+    text = read(content)
+    assert rows_of(text) == []
+    assert text.num_lines == len(text.rejects)
+
+
+def test_a_line_without_end_is_refused() -> None:
+    with pytest.raises(UserError, match="longer than 64 bytes"):
+        read(b"a" * 200, block_bytes=64)
+
+
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=12)
+
+
+@given(st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=12), st.integers(64, 300))
+@settings(max_examples=150, deadline=None)
+def test_what_a_csv_writer_writes_is_read_back(
+    rows: list[tuple[str, ...]], block_bytes: int
+) -> None:
+    sink = io.StringIO(newline="")
+    csv.writer(sink, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    content = sink.getvalue().encode()
+    longest = max((len(line) for line in content.split(b"\n")), default=0)
+    text = read(content, block_bytes=max(block_bytes, longest + 2))
+    assert rows_of(text) == rows
+    assert text.lines.tolist() == list(range(1, len(rows) + 1))
+    assert len(text.rejects) == 0
+
+
+@given(st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_rows_or_rejects(lines: list[bytes]) -> None:
+    text = read(b"".join(line + b"\n" for line in lines))
+    blank = {number for number, line in enumerate(lines, 1) if line in (b"", b"\r")}
+    found = text.lines.tolist() + text.rejects.lines.tolist()
+    if not lines or not lines[0].startswith(b"\xef\xbb\xbf"):
+        assert sorted(found) == [n for n in range(1, len(lines) + 1) if n not in blank]
+
+
+def is_bad(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=5).map(lambda text: text.encode("utf-8", "surrogatepass")),
+            st.binary(max_size=4),
+            st.lists(st.sampled_from(b"\xc1\xc2\xe0\xed\xf0\xf4\xf5\x80\x8f\x90\xa0\xbf\x41")).map(
+                bytes
+            ),
+        ).map(lambda line: line.replace(b"\n", b"")),
+        max_size=8,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_bad_utf8_is_found_like_pythons_decoder_finds_it(lines: list[bytes]) -> None:
+    data = np.frombuffer(b"".join(line + b"\n" for line in lines), np.uint8)
+    line_of_byte = np.repeat(np.arange(len(lines)), [len(line) + 1 for line in lines])
+    # A sequence that a line end cuts off is bad at the line end, which still belongs to its line.
+    bad_lines = set(line_of_byte[find_bad_utf8(data)].tolist()) if lines else set()
+    assert bad_lines == {number for number, line in enumerate(lines) if is_bad(line)}
+
+
+def test_blocks_of_many_short_lines_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"a,b,c\n1,2\n\n\n\n" * 5 + b"x" * 50 + b",y,z\n\n\n" + b"a,b,c\n" * 3
+    whole = read(content)
+    monkeypatch.setattr("perennial.storage.reading.text._MANY_LINES", 12)
+    parts = read(content)
+    assert rows_of(parts) == rows_of(whole)
+    assert parts.lines.tolist() == whole.lines.tolist()
+    assert rejects_of(parts) == rejects_of(whole)

@@ -1,0 +1,198 @@
+"""Times of every make become the same µs, and what is no time says why."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from perennial.storage.errors import UserError
+from perennial.storage.reading.rejects import Fault
+from perennial.storage.reading.timestamps import LATEST, Times, parse_times, ticks_per_second
+
+MOMENT = datetime(2001, 2, 3, 4, 5, 6, 789_000, UTC)
+MICROS = 981_173_106_789_000
+
+
+@pytest.fixture(scope="module")
+def utc() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'").fetchall()
+        yield connection
+
+
+def parse(connection: duckdb.DuckDBPyConnection, values: list, kind: pa.DataType) -> Times:
+    half = len(values) // 2
+    chunks = [pa.array(values[:half], kind), pa.array(values[half:], kind)]
+    return parse_times(pa.chunked_array(chunks, kind), connection)
+
+
+def faults_of(times: Times) -> list[Fault]:
+    if times.faults is None:
+        return [Fault.NONE] * len(times.micros)
+    return [Fault(fault) for fault in times.faults]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "micros"),
+    [
+        (981_173_106, pa.int64(), MICROS // 10**6 * 10**6),
+        (981_173_106, pa.int32(), MICROS // 10**6 * 10**6),
+        (981_173_106, pa.uint32(), MICROS // 10**6 * 10**6),
+        (981_173_106, pa.uint64(), MICROS // 10**6 * 10**6),
+        (981_173_106_789, pa.int64(), MICROS),
+        (MICROS, pa.int64(), MICROS),
+        (MICROS * 1000 + 400, pa.int64(), MICROS),
+        (981_173_106.789, pa.float64(), MICROS),
+        (981_173_106_789.0, pa.float64(), MICROS),
+        (MOMENT, pa.timestamp("ms", "UTC"), MICROS),
+        (MOMENT, pa.timestamp("us", "Europe/Paris"), MICROS),
+        (MOMENT.replace(tzinfo=None), pa.timestamp("ns"), MICROS),
+        (MOMENT.replace(tzinfo=None, microsecond=0), pa.timestamp("s"), MICROS // 10**6 * 10**6),
+        (date(2001, 2, 3), pa.date32(), 981_158_400_000_000),
+        (date(2001, 2, 3), pa.date64(), 981_158_400_000_000),
+        ("981173106", pa.string(), MICROS // 10**6 * 10**6),
+        ("981173106789", pa.string(), MICROS),
+        ("981173106.789", pa.string(), MICROS),
+        ("9.81173106789e8", pa.string(), MICROS),
+        ("2001-02-03T04:05:06.789", pa.string(), MICROS),
+        ("2001-02-03 04:05:06.789Z", pa.string(), MICROS),
+        ("2001-02-03T06:05:06.789+02:00", pa.string(), MICROS),
+        ("2001-02-02T22:35:06.789-0530", pa.string(), MICROS),
+        (" 2001-02-03 04:05:06.789 ", pa.string(), MICROS),
+        ("2001-02-03T04:05Z", pa.string(), MICROS // 60_000_000 * 60_000_000),
+        ("2001-02-03", pa.string(), 981_158_400_000_000),
+    ],
+)
+def test_one_moment_in_many_forms(
+    utc: duckdb.DuckDBPyConnection, value: object, kind: pa.DataType, micros: int
+) -> None:
+    times = parse(utc, [value, value, value], kind)
+    assert times.micros.tolist() == [micros] * 3
+    assert times.micros.dtype == np.int64
+    assert times.faults is None
+
+
+@pytest.mark.parametrize(
+    ("values", "micros", "fault"),
+    [
+        ([10**9, 5, 10**9], [10**15, 5 * 10**6, 10**15], Fault.NONE),
+        ([10**9, -5, 10**9], [10**15, 0, 10**15], Fault.TIME_RANGE),
+    ],
+)
+def test_arrays_are_read_like_columns(
+    utc: duckdb.DuckDBPyConnection, values: list[int], micros: list[int], fault: Fault
+) -> None:
+    times = parse_times(np.array(values), utc)
+    assert times.micros.tolist() == micros
+    assert faults_of(times)[1] == fault
+
+
+@pytest.mark.parametrize(
+    ("bad", "fault"),
+    [
+        ("", Fault.NO_TIME),
+        ("  ", Fault.NO_TIME),
+        ("NULL", Fault.NO_TIME),
+        ("\\N", Fault.NO_TIME),
+        ("NaN", Fault.NAN_TIME),
+        ("-inf", Fault.NAN_TIME),
+        ("infinity", Fault.NAN_TIME),
+        ("yesterday", Fault.BAD_TIME),
+        ("2001-02-30", Fault.BAD_TIME),
+        ("2001-02-03T25:00:00", Fault.BAD_TIME),
+        ("12:30", Fault.BAD_TIME),
+        ("1_000_000_000", Fault.BAD_TIME),
+        ("-1", Fault.TIME_RANGE),
+        ("99999999999", Fault.TIME_RANGE),
+        ("1e300", Fault.TIME_RANGE),
+        ("1969-12-31T23:59:59Z", Fault.TIME_RANGE),
+        ("2100-01-01", Fault.TIME_RANGE),
+    ],
+)
+@pytest.mark.parametrize("good", ["981173106", "2001-02-03T04:05:06Z", "981173106.0"])
+def test_bad_text_is_told_from_good(
+    utc: duckdb.DuckDBPyConnection, bad: str, fault: Fault, good: str
+) -> None:
+    times = parse(utc, [good, bad, good, good], pa.string())
+    assert faults_of(times) == [Fault.NONE, fault, Fault.NONE, Fault.NONE]
+    assert times.micros.tolist() == [
+        981_173_106_000_000,
+        0,
+        981_173_106_000_000,
+        981_173_106_000_000,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "fault"),
+    [
+        (None, pa.int64(), Fault.NO_TIME),
+        (None, pa.float64(), Fault.NO_TIME),
+        (None, pa.timestamp("us"), Fault.NO_TIME),
+        (float("nan"), pa.float64(), Fault.NAN_TIME),
+        (float("inf"), pa.float64(), Fault.NAN_TIME),
+        (-1, pa.int64(), Fault.TIME_RANGE),
+        (2**63 - 1, pa.int64(), Fault.TIME_RANGE),
+        (-(2**63), pa.int64(), Fault.TIME_RANGE),
+        (2**64 - 1, pa.uint64(), Fault.TIME_RANGE),
+        (-1.0, pa.float64(), Fault.TIME_RANGE),
+        (1e300, pa.float64(), Fault.TIME_RANGE),
+        (2**62, pa.timestamp("s"), Fault.TIME_RANGE),
+    ],
+)
+def test_bad_typed_values_are_told_from_good(
+    utc: duckdb.DuckDBPyConnection, value: object, kind: pa.DataType, fault: Fault
+) -> None:
+    good = pa.scalar(981_173_106, pa.int64()).cast(kind).as_py()
+    if pa.types.is_timestamp(kind):
+        good = datetime(2001, 2, 3)
+    values = pa.chunked_array([pa.array([good, good], kind), pa.array([value, good], kind)])
+    times = parse_times(values, utc)
+    assert faults_of(times) == [Fault.NONE, Fault.NONE, fault, Fault.NONE]
+    assert times.micros[2] == 0
+    assert (times.micros[[0, 1, 3]] > 0).all()
+
+
+def test_the_median_says_the_unit_and_not_the_order() -> None:
+    seconds = np.array([10**9, 2 * 10**9, 10**9])
+    for stray in (10**18, 0, -(10**15)):
+        for place in range(4):
+            assert ticks_per_second(np.insert(seconds, place, stray)) == 1
+    assert ticks_per_second(seconds * 1000) == 1_000
+    assert ticks_per_second(seconds * 10**6) == 1_000_000
+    assert ticks_per_second(seconds * 10**9) == 1_000_000_000
+    assert ticks_per_second(np.zeros(0, np.int64)) == 1
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.float64(), pa.timestamp("us")])
+def test_no_rows_are_no_times(utc: duckdb.DuckDBPyConnection, kind: pa.DataType) -> None:
+    assert len(parse(utc, [], kind).micros) == 0
+
+
+@pytest.mark.parametrize("kind", [pa.bool_(), pa.binary(), pa.list_(pa.int64()), pa.duration("s")])
+def test_other_types_are_refused(utc: duckdb.DuckDBPyConnection, kind: pa.DataType) -> None:
+    with pytest.raises(UserError, match="cannot hold times"):
+        parse(utc, [None], kind)
+
+
+@given(
+    st.lists(
+        st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC)),
+        min_size=1,
+        max_size=20,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_text_and_types_agree(utc: duckdb.DuckDBPyConnection, moments: list[datetime]) -> None:
+    typed = parse(utc, moments, pa.timestamp("us", "UTC")).micros
+    as_text = parse(utc, [moment.isoformat() for moment in moments], pa.string()).micros
+    np.testing.assert_array_equal(as_text, typed)
+    assert (typed < LATEST).all()
+    assert typed.tolist() == [
+        (moment - datetime(1970, 1, 1, tzinfo=UTC)) // (datetime.resolution) for moment in moments
+    ]

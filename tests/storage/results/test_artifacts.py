@@ -1,0 +1,113 @@
+"""Artifact files come back as they were saved, and damage is noticed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import load_arrays, save_arrays, sweep_unfinished
+
+DTYPES = st.sampled_from(
+    ["bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"]
+)
+ARRAYS = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=8),
+    DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, min_side=0))),
+    max_size=4,
+).filter(lambda arrays: "__metadata__" not in arrays)
+
+
+@given(arrays=ARRAYS, note=st.text())
+@settings(max_examples=50, deadline=None)
+def test_arrays_and_manifest_come_back(
+    tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, np.ndarray], note: str
+) -> None:
+    folder = tmp_path_factory.mktemp("artifacts")
+    path = save_arrays(folder, "model", arrays, {"note": note, "reg": 0.5})
+    loaded, manifest = load_arrays(path)
+    assert manifest == {"note": note, "reg": 0.5}
+    assert loaded.keys() == arrays.keys()
+    for key, array in arrays.items():
+        assert loaded[key].dtype == array.dtype
+        np.testing.assert_array_equal(loaded[key], array, strict=True)
+
+
+def test_strided_and_big_endian_arrays_keep_their_values(tmp_path: Path) -> None:
+    grid = np.arange(12.0).reshape(3, 4)
+    path = save_arrays(
+        tmp_path, "m", {"t": grid.T, "s": grid[::2, ::3], "b": grid.astype(">f8")}, {}
+    )
+    loaded, _ = load_arrays(path)
+    np.testing.assert_array_equal(loaded["t"], grid.T)
+    np.testing.assert_array_equal(loaded["s"], grid[::2, ::3])
+    np.testing.assert_array_equal(loaded["b"], grid)
+
+
+def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+    save_arrays(tmp_path, "m", {"x": np.zeros(3)}, {"turn": 1})
+    path = save_arrays(tmp_path, "m", {"x": np.ones(2)}, {"turn": 2})
+    loaded, manifest = load_arrays(path)
+    assert manifest == {"turn": 2}
+    np.testing.assert_array_equal(loaded["x"], np.ones(2))
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_arrays(tmp_path, "m", {"x": np.zeros(3)}, {"turn": 1})
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(UserError, match="No space left"):
+        save_arrays(tmp_path, "m", {"x": np.ones(3)}, {"turn": 2})
+    monkeypatch.undo()
+    assert load_arrays(path)[1] == {"turn": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+@pytest.mark.parametrize("place", [0, 9, 60, -1])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
+    path = save_arrays(tmp_path, "m", {"x": np.arange(100.0)}, {"turn": 1})
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"m\.safetensors"):
+        load_arrays(path)
+
+
+@pytest.mark.parametrize("length", [0, 4, 40, -8])
+def test_a_cut_file_is_noticed(tmp_path: Path, length: int) -> None:
+    path = save_arrays(tmp_path, "m", {"x": np.arange(100.0)}, {"turn": 1})
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(UserError, match="damaged"):
+        load_arrays(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_arrays(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("name", ["../m", "a/b", ".hidden", ""])
+def test_names_stay_in_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="plain file name"):
+        save_arrays(tmp_path / "inner", name, {}, {})
+
+
+def test_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not numbers"):
+        save_arrays(tmp_path, "m", {"x": np.array([object()])}, {})
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    kept = save_arrays(tmp_path, "model", {"a": np.ones(2)}, {})
+    (tmp_path / f".{kept.name}.4711").write_bytes(b"half")
+    sweep_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [kept]
+    sweep_unfinished(tmp_path / "none")

@@ -1,0 +1,345 @@
+"""What another copy of a store has made comes over whole, once, or not at all."""
+
+import dataclasses
+from contextlib import ExitStack
+from datetime import datetime
+
+import duckdb
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from perennial.storage.results import merge
+from perennial.storage.results.cells import (
+    Cell,
+    Figure,
+    JudgedUsers,
+    UserFigure,
+    insert_cell,
+    read_cells,
+    read_judged_users,
+    read_user_figures,
+)
+from perennial.storage.results.fits import (
+    Fit,
+    find_fit,
+    insert_fit,
+    insert_model_file,
+    read_model,
+    sweep_model_files,
+    write_model,
+)
+from perennial.storage.results.merge import merge_results
+from perennial.storage.results.runs import link_cell, start_run
+from perennial.storage.results.summaries import (
+    StoredSummary,
+    SummaryRecord,
+    find_summary,
+    insert_summary,
+)
+from perennial.storage.store import Store
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678)
+NOW = datetime(2026, 1, 2, 3, 4, 5)
+TABLES = (
+    "fits",
+    "model_files",
+    "evaluations",
+    "cells",
+    "figures",
+    "summaries",
+    "summary_entries",
+    "runs",
+    "run_cells",
+)
+
+
+@pytest.fixture
+def other():
+    with Store.open(":memory:") as opened:
+        yield opened
+
+
+def make_cell(key, fit="fit", evaluation="asked", period=4):
+    figures = (Figure("HR", 10, 12.5, 3), Figure("AUC", None, None, 3))
+    return Cell(
+        key=key,
+        fit_key=fit,
+        evaluation_key=evaluation,
+        strategy="joint",
+        model="it's; a model",
+        seed=2**62,
+        fit_period=period,
+        eval_period=period + 1,
+        figures=figures,
+        fit_report={"reg": 5.0, "note": None},
+        stages={"fit": 1.5},
+        peak_rss_bytes=2**40,
+        versions={"jax": "0"},
+        finished=NOW,
+    )
+
+
+def record(store, cell, users=(4, 9, 2), memory_limit=None):
+    """Enter a cell with its fit, who was judged, and figures that are the cell's own."""
+    shift = float(sum(cell.key.encode()))
+    judged = JudgedUsers(
+        cell.evaluation_key,
+        cell.fit_period,
+        cell.eval_period,
+        np.array(users, np.int32),
+        {"skipped_users": 3, "targets": 17},
+    )
+    by_user = [
+        UserFigure("HR", 10, np.array([1, 2, shift], np.float32), None),
+        UserFigure("AUC", None, np.zeros(3, np.float32), np.array([0, 1, 2.5], np.float32)),
+    ]
+    with store.transaction():
+        insert_fit(store, Fit(cell.fit_key, memory_limit, cell.fit_report))
+        insert_cell(store, cell, judged, by_user)
+
+
+def enter_fit(store, key, memory_limit=None):
+    with store.transaction():
+        insert_fit(store, Fit(key, memory_limit, {"reg": 5.0}))
+
+
+def keep(store, key, purpose="warm-start", chain="chain"):
+    """Enter a fit whose model is kept."""
+    path = write_model(store, key, {"weights": np.arange(6.0) + ord(key[0])}, {"key": key})
+    if find_fit(store, key) is None:
+        enter_fit(store, key)
+    with store.transaction():
+        insert_model_file(store, key, purpose, chain, path)
+    return path
+
+
+def make_summary(key, dense):
+    rows = csr_array(np.asarray(dense, dtype=np.float32))
+    record = SummaryRecord(
+        key=key,
+        first_period=1,
+        period=3,
+        seed=5,
+        settings={"regs": [1.0]},
+        report={"loss": 0.5, "validation": None},
+        versions={"code": "x"},
+        num_rows=rows.shape[0],
+        num_items=rows.shape[1],
+        num_entries=rows.nnz,
+        created=NOW,
+    )
+    return StoredSummary(record, rows)
+
+
+def content(store):
+    """All that a merge could touch."""
+    found = {name: store.rows(f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES}
+    folder = store.models_folder
+    files = {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
+    return found | {"files": files}
+
+
+def fill(store):
+    """A bit of everything."""
+    record(store, make_cell("one"))
+    record(store, make_cell("two", fit="b", evaluation="asked later", period=5), memory_limit=10)
+    keep(store, "b")
+    insert_summary(store, make_summary("summary", [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]]))
+
+
+def linked(store, *keys):
+    """The cells of these keys as a run has them: with figures, by user, and who was judged."""
+    run_id = start_run(store, {}, {}, len(keys), NOW)
+    for key in keys:
+        link_cell(store, run_id, key)
+    by_user = {
+        key: [
+            (
+                one.metric,
+                one.k,
+                one.values.tolist(),
+                None if one.weights is None else one.weights.tolist(),
+            )
+            for one in found
+        ]
+        for key, found in read_user_figures(store, run_id).items()
+    }
+    judged = {
+        key: dataclasses.replace(found, users=found.users.tolist())
+        for key, found in read_judged_users(store, run_id).items()
+    }
+    return read_cells(store, run_id), by_user, judged
+
+
+def test_everything_comes_over_whole(store, other):
+    fill(other)
+    wanted = content(other)
+    assert merge_results(store, other) == 2
+    assert content(store) == content(other) == wanted
+    cells, by_user, judged = linked(store, "one", "two")
+    two = make_cell("two", fit="b", evaluation="asked later", period=5)
+    assert cells == (make_cell("one"), two)
+    assert (cells, by_user, judged) == linked(other, "one", "two")
+    assert len(by_user["two"]) == 2
+    assert judged["asked"].users == [4, 9, 2], "in their order, which that of the values is"
+    assert find_fit(store, "b") == Fit("b", 10, two.fit_report)
+    summary = find_summary(store, "summary")
+    assert summary.record == make_summary("summary", [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]]).record
+    np.testing.assert_array_equal(summary.rows.toarray(), [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]])
+    arrays, manifest = read_model(store, "b")
+    np.testing.assert_array_equal(arrays["weights"], np.arange(6.0) + ord("b"))
+    assert manifest == {"key": "b"}
+
+
+def test_a_second_time_changes_nothing(store, other):
+    fill(other)
+    merge_results(store, other)
+    wanted = content(store)
+    assert merge_results(store, other) == 0
+    assert content(store) == wanted
+
+
+def test_what_both_have_is_there_once(store, other):
+    for one in (store, other):
+        record(one, make_cell("both"))
+        insert_summary(one, make_summary("both", [[1.0]]))
+    record(store, make_cell("mine", fit="f"))
+    record(other, make_cell("theirs"))  # of the fit and the evaluation that both have
+    insert_summary(other, make_summary("theirs", [[0.5]]))
+    assert merge_results(store, other) == 1
+    found = content(store)
+    assert [row[0] for row in found["cells"]] == ["both", "mine", "theirs"]
+    assert len(found["figures"]) == 6
+    assert [row[0] for row in found["fits"]] == ["f", "fit"]
+    assert len(found["evaluations"]) == 1
+    assert [row[0] for row in found["summaries"]] == ["both", "theirs"]
+    assert len(found["summary_entries"]) == 2
+
+
+def test_a_store_without_results_brings_nothing(store, other):
+    fill(store)
+    wanted = content(store)
+    assert merge_results(store, other) == 0
+    assert content(store) == wanted
+
+
+def test_runs_stay_where_they_are(store, other):
+    fill(other)
+    linked(other, "one")
+    merge_results(store, other)
+    assert store.rows("SELECT count(*) FROM runs") == [(0,)]
+    assert store.rows("SELECT count(*) FROM run_cells") == [(0,)]
+
+
+def test_parts_in_any_order_make_the_same():
+    with ExitStack() as opened:
+        parts = []
+        for keys in ("ab", "bcd", "ad", ""):
+            parts.append(opened.enter_context(Store.open(":memory:")))
+            for key in keys:
+                record(parts[-1], make_cell(key, fit=f"fit {key}", evaluation=f"asked {key}"))
+        contents = []
+        for order in (parts, parts[::-1], [*parts[1:], *parts]):
+            store = opened.enter_context(Store.open(":memory:"))
+            assert sum(merge_results(store, part) for part in order) == 4
+            contents.append(content(store))
+    assert len(contents[0]["cells"]) == 4
+    assert contents[1:] == contents[:1] * 2
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "kept"),
+    [
+        (None, None, None),
+        (None, 5, 5),
+        (7, 5, 5),
+        (5, 7, 5),
+        (5, 5, 5),
+        (5, None, 5),
+    ],
+)
+def test_the_smaller_memory_limit_counts(store, other, mine, theirs, kept):
+    enter_fit(store, "fit", mine)
+    enter_fit(other, "fit", theirs)
+    enter_fit(store, "another", 9)
+    merge_results(store, other)
+    assert find_fit(store, "fit") == Fit("fit", kept, {"reg": 5.0})
+    assert find_fit(store, "another").memory_limit == 9
+    assert find_fit(other, "fit").memory_limit == theirs
+
+
+class TestModelFiles:
+    def test_the_model_of_a_newer_fit_replaces_that_of_its_chain(self, store, other):
+        for one in (store, other):
+            keep(one, "a")
+        keep(store, "z", chain="mine alone")
+        keep(other, "b")
+        merge_results(store, other)
+        sweep_model_files(store)
+        assert read_model(store, "a") is None
+        assert read_model(store, "b")[1] == {"key": "b"}
+        assert read_model(store, "z")[1] == {"key": "z"}
+        assert len(list(store.models_folder.iterdir())) == 2
+
+    def test_one_that_has_gone_on_keeps_its_own(self, store, other):
+        for one in (store, other):
+            keep(one, "a")
+        keep(store, "b")
+        merge_results(store, other)
+        assert read_model(store, "b")[1] == {"key": "b"}
+        assert store.rows("SELECT fit_key FROM model_files") == [("b",)]
+
+    def test_a_file_comes_for_every_purpose(self, store, other):
+        keep(other, "a")
+        keep(other, "a", purpose="published")
+        merge_results(store, other)
+        assert content(store)["model_files"] == content(other)["model_files"]
+        assert len(content(store)["model_files"]) == 2
+
+    def test_a_lost_file_is_left_out(self, store, other):
+        keep(store, "a")
+        enter_fit(other, "a")
+        keep(other, "b").unlink()
+        keep(other, "c", chain="another")
+        merge_results(store, other)
+        assert find_fit(store, "b") is not None
+        assert read_model(store, "a") is not None, "the chain still has what it had"
+        assert read_model(store, "c") is not None
+
+    def test_the_folder_is_made_where_there_is_none(self, tmp_path, other):
+        keep(other, "a")
+        with Store.open(tmp_path / "store.duckdb") as store:
+            assert not store.models_folder.exists()
+            merge_results(store, other)
+            assert read_model(store, "a") is not None
+
+
+@pytest.mark.parametrize("table", ["figures", "summary_entries", "model_files"])
+def test_what_breaks_off_leaves_nothing(store, other, table):
+    record(store, make_cell("mine", fit="f"))
+    enter_fit(store, "fit", 100)
+    fill(other)
+    wanted = content(store)
+    other.connection.execute(f"DROP TABLE {table}")
+    with pytest.raises(duckdb.CatalogException):
+        merge_results(store, other)
+    assert content(store) == wanted
+
+
+def test_an_interrupt_at_the_end_leaves_no_rows(store, other, monkeypatch):
+    def interrupt(store, other):
+        assert len(content(store)["cells"]) == 2
+        raise KeyboardInterrupt
+
+    fill(other)
+    wanted = content(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(merge, "_lower_memory_limits", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            merge_results(store, other)
+    # A file may lie there, but no row names it.
+    sweep_model_files(store)
+    assert content(store) == wanted
+    assert merge_results(store, other) == 2
+    assert content(store) == content(other)
