@@ -23,7 +23,7 @@ from perennial.models.ease import Ease
 from perennial.models.holdout import HoldOut, validation_score
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.replay.evaluate import evaluate
-from perennial.stream.random_split import PaperSplit, read_paper_split
+from perennial.stream.random_split import RandomSplit, read_paper_split
 
 SETTINGS = {
     "200 items": DistillSettings(),
@@ -47,7 +47,7 @@ ALL_USERS_REG = {"ml-1m": 5.0, "magazine": 20.0}
 Figures = dict[Figure, float]
 
 
-def judge_on(split: PaperSplit, rows: csr_array, recipe: Recipe) -> Figures:
+def judge_on(split: RandomSplit, rows: csr_array, recipe: Recipe) -> Figures:
     """Test figures of a model fitted on some rows."""
     model = fit_on(rows, recipe)
     return {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}

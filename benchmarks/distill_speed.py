@@ -27,7 +27,7 @@ from benchmarks.paper_split import DATA
 from perennial.memory.distill.loop import distill_judged
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.step import Users, outer_step, start_state
+from perennial.memory.distill.step import DeviceUsers, outer_step, start_state
 from perennial.memory.distill.summary import SilentListener
 from perennial.models.base import TrainingRows
 from perennial.models.holdout import HoldOut
@@ -81,7 +81,7 @@ def seconds_of(work: Callable[[], object], runs: int = 5) -> float:
     return statistics.median(found)
 
 
-def step_seconds(settings: DistillSettings, users: Users, runs: int) -> float:
+def step_seconds(settings: DistillSettings, users: DeviceUsers, runs: int) -> float:
     """Median seconds of one outer step."""
     method = PARAMETRISATIONS[settings.method]
     rows = users.rows[: settings.num_synthetic_users]
@@ -95,7 +95,7 @@ def step_seconds(settings: DistillSettings, users: Users, runs: int) -> float:
     return seconds_of(work, runs)
 
 
-def product_seconds(users: Users, settings: DistillSettings) -> dict[str, float]:
+def product_seconds(users: DeviceUsers, settings: DistillSettings) -> dict[str, float]:
     """Seconds of the matrix products of a step, one by one."""
     batch = users.rows[: settings.batch_size]
     support = jax.random.uniform(jax.random.key(1), (settings.num_synthetic_users, batch.shape[1]))
@@ -163,7 +163,7 @@ def main() -> None:
         "paper, exact sampler": DistillSettings.paper(sampler="exact", **stopping),
     }
     dense = jnp.asarray(rows.interactions[:1024].toarray())
-    users = Users(
+    users = DeviceUsers(
         rows=dense,
         targets=dense,
         weights=jnp.ones(len(dense)),

@@ -42,7 +42,7 @@ from perennial.storage.log.periods import list_periods
 from perennial.stream.evaluation import Evaluation
 from perennial.stream.history import History
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
-from perennial.stream.random_split import PaperSplit, read_paper_split
+from perennial.stream.random_split import RandomSplit, read_paper_split
 
 METRICS = (("HR", 10), ("HR", 100), ("nDCG", 10), ("nDCG", 100))
 
@@ -146,7 +146,7 @@ def falkon(
 
 
 def on_split(
-    split: PaperSplit, centres: Sequence[Centres], steps: Sequence[int], console: Console
+    split: RandomSplit, centres: Sequence[Centres], steps: Sequence[int], console: Console
 ) -> list[Judged]:
     """Every solver on a split, λ by validation; then conjugate gradients on the last centres."""
     held = judged_by_split(split)

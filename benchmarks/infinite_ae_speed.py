@@ -39,7 +39,7 @@ from perennial.models.infinite_ae.stax_kernel import stax_values
 from perennial.replay.evaluate import evaluate
 from perennial.replay.metrics.psp import propensity_weights
 from perennial.stream.evaluation import Evaluation
-from perennial.stream.random_split import PaperSplit, read_paper_split
+from perennial.stream.random_split import RandomSplit, read_paper_split
 
 REGS = (0.5, 1.0, 5.0, 20.0, 50.0, 100.0)
 CUTOFFS = (10, 100)
@@ -85,7 +85,7 @@ Run = tuple[Stopwatch, float, dict[str, float]]
 """Seconds, the λ that was chosen, and the test figures."""
 
 
-def run_dense(split: PaperSplit, watch: Stopwatch) -> tuple[float, dict[str, float]]:
+def run_dense(split: RandomSplit, watch: Stopwatch) -> tuple[float, dict[str, float]]:
     """The straightforward implementation: λ and the test figures."""
     settings = KernelSettings()
     rows = split.train.interactions.toarray()
@@ -149,7 +149,7 @@ def measure_user_by_user(scores: NDArray[np.float32], asked: Evaluation) -> dict
 
 
 def run_ours(
-    split: PaperSplit, watch: Stopwatch, validation_users: int | None
+    split: RandomSplit, watch: Stopwatch, validation_users: int | None
 ) -> tuple[float, dict[str, float]]:
     """The product's own path: λ and the test figures."""
     rows = TrainingRows.of_users(split.train)

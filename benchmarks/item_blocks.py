@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.catalogue_scale import make_period
-from perennial.memory.distill.blocked import BlockedWork
-from perennial.memory.distill.dense import ResidentWork, Work
-from perennial.memory.distill.problem import Task
+from perennial.memory.distill.blocked import BlockedOptimisation
+from perennial.memory.distill.dense import DenseOptimisation, Optimisation
+from perennial.memory.distill.problem import DistillationProblem
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.holdout import hold_out
 
@@ -43,14 +43,18 @@ def measure(num_items: int, num_users: int, arguments: argparse.Namespace) -> Fo
     """Medians over the rounds; a stretch before them compiles."""
     period = make_period(num_users, num_items, arguments.per_user, arguments.seed)
     held = hold_out(period.rows, arguments.seed, max_users=arguments.judged)
-    task = Task.of(held, DistillSettings(num_synthetic_users=arguments.synthetic), arguments.seed)
-    stretches = [_stretches(way(task), arguments.steps) for way in (ResidentWork, BlockedWork)]
+    task = DistillationProblem.of(
+        held, DistillSettings(num_synthetic_users=arguments.synthetic), arguments.seed
+    )
+    stretches = [
+        _stretches(way(task), arguments.steps) for way in (DenseOptimisation, BlockedOptimisation)
+    ]
     rounds = [[next(one) for one in stretches] for _ in range(1 + arguments.rounds)]
     rows, blocks = (statistics.median(taken) for taken in zip(*rounds[1:], strict=True))
     return Found(rows, blocks, task.in_blocks)
 
 
-def _stretches(work: Work, num_steps: int) -> Iterator[float]:
+def _stretches(work: Optimisation, num_steps: int) -> Iterator[float]:
     """Seconds of so many steps and a judgement, again and again."""
     step = 0
     while True:

@@ -21,7 +21,7 @@ import numpy as np
 
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
-from perennial.replay.study.workers.base import EngineRequest
+from perennial.replay.study.workers.base import ExecutorOptions
 from perennial.replay.study.workers.ray import OWN_WAYS
 from perennial.replay.study.workers.registry import open_engine
 from perennial.storage.log.ingest import IngestSettings, ingest_log
@@ -71,7 +71,7 @@ def make_study(seeds: Sequence[int]) -> ContinualStudy:
 
 
 def measure(
-    name: str, log: Path, study: ContinualStudy, engine: str, request: EngineRequest
+    name: str, log: Path, study: ContinualStudy, engine: str, request: ExecutorOptions
 ) -> Measured:
     """Make a study in a fresh copy of a store."""
     with tempfile.TemporaryDirectory() as folder:
@@ -93,9 +93,9 @@ def compare(log: Path, study: ContinualStudy, address: str) -> list[Measured]:
         AssertionError: they do not come to the same figures.
     """
     asked = (
-        ("one local worker", "local", EngineRequest(workers=1)),
-        ("two local workers", "local", EngineRequest(workers=2)),
-        ("two Ray nodes", "ray", EngineRequest(workers=2, address=address)),
+        ("one local worker", "local", ExecutorOptions(workers=1)),
+        ("two local workers", "local", ExecutorOptions(workers=2)),
+        ("two Ray nodes", "ray", ExecutorOptions(workers=2, address=address)),
     )
     found = [measure(name, log, study, engine, request) for name, engine, request in asked]
     assert found[0].figures

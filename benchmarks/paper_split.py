@@ -26,7 +26,7 @@ from perennial.models.selection import ChoosingRecipe
 from perennial.replay.evaluate import evaluate
 from perennial.replay.study.paper.published import PAPER, RERUN, SHOWN, Figure
 from perennial.replay.study.paper.rows import judged_by_split
-from perennial.stream.random_split import PaperSplit, read_paper_split
+from perennial.stream.random_split import RandomSplit, read_paper_split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -50,7 +50,7 @@ class Result:
     chosen: str
 
 
-def judge(recipe: ChoosingRecipe, split: PaperSplit, seed: int, console: Console) -> Result:
+def judge(recipe: ChoosingRecipe, split: RandomSplit, seed: int, console: Console) -> Result:
     """Fit on train, test on train and validation."""
     held = judged_by_split(split)
     options = FitOptions(seed=seed, progress=lambda text: console.print(f"  {text}", style="dim"))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.plan import make_chains
-from perennial.replay.recommend.answers import Answers, Question
+from perennial.replay.recommend.answers import RecommendationQuery, Recommender
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.results.fits import insert_fit, insert_model_file, write_model
 from perennial.storage.results.publications import (
@@ -85,7 +85,7 @@ def publish(store: Store) -> None:
 class DenseReference:
     """The same model as one writes it down: dense rows, dense α, a full sort."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Recommender) -> None:
         model: Any = answers.model
         self.rows = model.rows.rows.toarray()
         self.squares = (self.rows**2).sum(axis=1)
@@ -143,7 +143,7 @@ def main() -> None:
             publish(store)
         start = time.perf_counter()
         with Store.open(path, read_only=True) as store:
-            answers = Answers.load(store)
+            answers = Recommender.load(store)
         print(f"{answers.num_items:,} items, {arguments.rows:,} rows; {len(_cores())} core(s)")
         print(f"loading: {time.perf_counter() - start:.2f} s")
         measure(answers, arguments)
@@ -153,7 +153,7 @@ def _cores() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
 
 
-def measure(answers: Answers, arguments: argparse.Namespace) -> None:
+def measure(answers: Recommender, arguments: argparse.Namespace) -> None:
     """Ask, and print milliseconds and ratios."""
     rng = np.random.default_rng(arguments.seed + 1)
     k, number = arguments.k, arguments.questions
@@ -164,9 +164,9 @@ def measure(answers: Answers, arguments: argparse.Namespace) -> None:
         for _ in range(number)
     ]
     asked = {
-        "known users": [Question(user=user, k=k) for user in users],
-        "baskets of 5": [Question(items=basket, k=k) for basket in baskets],
-        "baskets, why": [Question(items=basket, k=k, why=True) for basket in baskets],
+        "known users": [RecommendationQuery(user=user, k=k) for user in users],
+        "baskets of 5": [RecommendationQuery(items=basket, k=k) for basket in baskets],
+        "baskets, why": [RecommendationQuery(items=basket, k=k, why=True) for basket in baskets],
     }
     contexts = {
         "known users": [
@@ -194,7 +194,10 @@ def measure(answers: Answers, arguments: argparse.Namespace) -> None:
 
 
 def check_agreement(
-    answers: Answers, reference: DenseReference, questions: list[Question], contexts: list[Any]
+    answers: Recommender,
+    reference: DenseReference,
+    questions: list[RecommendationQuery],
+    contexts: list[Any],
 ) -> None:
     """Say how often both name the same items; near ties may fall either way in float32."""
     same = [

@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 
 from perennial.replay.config import ModelChoice, ReplayConfig
-from perennial.replay.live.setup import fix_live
-from perennial.replay.live.updater import Keeper
+from perennial.replay.live.setup import configure_live
+from perennial.replay.live.updater import LiveUpdater
 from perennial.replay.logs import open_for_reading
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.periods import list_periods
@@ -84,7 +84,7 @@ def publish(store: Path, logs: Sequence[Path], every: float) -> None:
         begun = time.monotonic()
         with Store.open(store, wait=60) as opened:
             ingest_period(opened, log)
-            for _ in Keeper(opened).catch_up():
+            for _ in LiveUpdater(opened).catch_up():
                 pass
         time.sleep(max(0.0, every - (time.monotonic() - begun)))
 
@@ -98,7 +98,7 @@ def make_store(path: Path, num_users: int, num_items: int, rows: int, seed: int)
         strategies=("individual",), models=(ModelChoice("infinite-ae", {"reg": 5.0}),), seeds=(0,)
     )
     with Store.open(path) as store:
-        fix_live(store, config)
+        configure_live(store, config)
     publish(path, [write_period(path.with_suffix(".csv"), names, 0, rows, seed)], 0)
 
 

@@ -91,7 +91,7 @@ class ResidentRows:
 
 
 @dataclass(frozen=True)
-class Remembered:
+class DeviceSummary:
     """A summary in the buffer: its rows on the default device, all else on the host."""
 
     record: SummaryRecord
@@ -117,7 +117,7 @@ class DistillMemory:
     policy: Policy
     weight: float
     settings: DistillSettings
-    summaries: tuple[Remembered, ...] = ()
+    summaries: tuple[DeviceSummary, ...] = ()
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """A prefix of each summary that counts, widened to the catalogue of today."""
@@ -160,7 +160,7 @@ class DistillMemory:
             found = self._distil(history, seed, key, say)
             insert_summary(history.store, found)
         keeps = {"all": 0, "recent": self.policy.periods, "rolling": 1, "whole": 1}
-        newest = Remembered(found.record, ResidentRows.place(found.rows))
+        newest = DeviceSummary(found.record, ResidentRows.place(found.rows))
         kept = (*self.summaries, newest)[-keeps[self.policy.name] :]
         return dataclasses.replace(self, summaries=kept)
 
@@ -191,7 +191,7 @@ class DistillMemory:
         return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
     @property
-    def _before(self) -> tuple[Remembered, ...]:
+    def _before(self) -> tuple[DeviceSummary, ...]:
         """The summaries that go into the next one."""
         return self.summaries[-1:] if self.policy.name == "rolling" else ()
 
@@ -253,7 +253,7 @@ class _Spoken:
         self.say(f"distilling period {self.period}: step {step} of {self.num_steps}{judged}")
 
 
-def _stand_in(summary: Remembered, num_items: int) -> TrainingRows:
+def _stand_in(summary: DeviceSummary, num_items: int) -> TrainingRows:
     """A summary as rows to distil again, each with the weight of the users it stands for."""
     count = summary.rows.num_rows
     users = float(summary.record.report.get("users_given", count))

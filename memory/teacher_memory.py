@@ -19,7 +19,7 @@ from perennial.stream.history import History
 
 
 @dataclass(frozen=True)
-class TaughtReplay:
+class TeacherMemory:
     """A memory and the model that answers for its rows.
 
     Attributes:
@@ -47,7 +47,7 @@ class TaughtReplay:
         say: Say = say_nothing,
         *,
         shared_seed: int | None = None,
-    ) -> "TaughtReplay":
+    ) -> "TeacherMemory":
         """Absorb the period with the shared seed, so that all models pay for it once.
 
         Raises:
@@ -59,12 +59,12 @@ class TaughtReplay:
                 "choose infinite-ae or mvae"
             )
         absorbed = self.rows.absorb(history, seed if shared_seed is None else shared_seed, say)
-        return TaughtReplay(absorbed, model)
+        return TeacherMemory(absorbed, model)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Nothing: all follows from the log and the model."""
         return {}
 
-    def restored(self, arrays: Mapping[str, NDArray[Any]]) -> "TaughtReplay":
+    def restored(self, arrays: Mapping[str, NDArray[Any]]) -> "TeacherMemory":
         """The memory as it was empty; it can learn, not yet replay."""
-        return TaughtReplay(self.rows)
+        return TeacherMemory(self.rows)

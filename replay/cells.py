@@ -11,8 +11,8 @@ from perennial.replay.evaluate import MetricResult
 from perennial.replay.keys import cell_key
 from perennial.replay.machine import Clock
 from perennial.replay.metrics.base import Metric
-from perennial.replay.plan import Question
-from perennial.storage.results.cells import Cell, Figure, JudgedUsers, UserFigure, insert_cell
+from perennial.replay.plan import PlannedEvaluation
+from perennial.storage.results.cells import Cell, EvaluatedUsers, Figure, UserFigure, insert_cell
 from perennial.storage.results.fits import Fit
 from perennial.storage.results.runs import insert_run_cell
 from perennial.storage.store import Store
@@ -20,11 +20,11 @@ from perennial.stream.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
-class MadeCell:
+class EvaluatedCell:
     """A cell with what is recorded beside it."""
 
     cell: Cell
-    judged: JudgedUsers
+    judged: EvaluatedUsers
     user_figures: Sequence[UserFigure]
 
 
@@ -42,7 +42,7 @@ class CellMaker:
     versions: Mapping[str, str]
     clock: Clock
 
-    def key(self, fit_key: str, question: Question) -> str:
+    def key(self, fit_key: str, question: PlannedEvaluation) -> str:
         """Of the cell that is a fit's answer to a question."""
         return cell_key(fit=fit_key, evaluation=question.key, metrics=self.metrics)
 
@@ -50,11 +50,11 @@ class CellMaker:
         self,
         chain: Chain,
         fit: Fit,
-        question: Question,
+        question: PlannedEvaluation,
         evaluation: Evaluation,
         results: Sequence[MetricResult],
         stages: Mapping[str, float],
-    ) -> MadeCell:
+    ) -> EvaluatedCell:
         """What is to be recorded of an answer; `stages` in seconds."""
         cell = Cell(
             key=self.key(fit.key, question),
@@ -72,17 +72,17 @@ class CellMaker:
             versions=self.versions,
             finished=self.clock.now(),
         )
-        judged = JudgedUsers(
+        judged = EvaluatedUsers(
             key=question.key,
             fit_period=evaluation.fit_period,
             eval_period=evaluation.eval_period,
             users=evaluation.users,
             counts=dataclasses.asdict(evaluation.counts),
         )
-        return MadeCell(cell, judged, [_user_figure(result) for result in results])
+        return EvaluatedCell(cell, judged, [_user_figure(result) for result in results])
 
 
-def insert_made(store: Store, run_id: int, made: MadeCell) -> None:
+def insert_made(store: Store, run_id: int, made: EvaluatedCell) -> None:
     """Write a cell and make it part of a run; for use inside a transaction."""
     insert_cell(store, made.cell, made.judged, made.user_figures)
     insert_run_cell(store, run_id, made.cell.key)

@@ -13,7 +13,7 @@ from perennial.storage.errors import OlderSchema, UserError
 from perennial.storage.log.ingest import IngestReport
 from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
 from perennial.storage.log.periods import list_periods
-from perennial.storage.objects.bucket import Bucket, Place, Remote
+from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
@@ -222,7 +222,7 @@ def check_folder(output: Place) -> None:
     Raises:
         UserError: its folder is not there, or its bucket.
     """
-    if isinstance(output, Remote):
+    if isinstance(output, RemotePath):
         Bucket(output).require(output)
         return
     if not output.parent.is_dir():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from perennial.models.base import FittedModel
 from perennial.models.registry import make_recipe
-from perennial.replay.cells import CellMaker, MadeCell, insert_made
+from perennial.replay.cells import CellMaker, EvaluatedCell, insert_made
 from perennial.replay.chain import Chain
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
@@ -29,7 +29,7 @@ from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.base import Metric
 from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import (
-    Question,
+    PlannedEvaluation,
     asked_periods,
     count_periods,
     make_chains,
@@ -153,7 +153,7 @@ class _Replay:
                         evaluations[one.key] = pose(self.store, self.config, one)
             self._make_cells(chain, [(one, evaluations[one.key]) for one in open_ones], watch)
 
-    def _link_recorded(self, chain: Chain, question: Question) -> bool:
+    def _link_recorded(self, chain: Chain, question: PlannedEvaluation) -> bool:
         """Make a cell that is in the store part of this run."""
         fit_key = None if self.fresh else chain.recorded_fit(question.fit_period)
         if fit_key is None:
@@ -168,7 +168,7 @@ class _Replay:
     def _make_cells(
         self,
         chain: Chain,
-        asked: Sequence[tuple[Question, Evaluation]],
+        asked: Sequence[tuple[PlannedEvaluation, Evaluation]],
         watch: Stopwatch,
     ) -> None:
         """Fit, judge, record."""
@@ -189,7 +189,9 @@ class _Replay:
         for question, recorded in zip([one for one, _ in asked], made, strict=True):
             self._finish(_name(chain, question), recorded.cell)
 
-    def _record(self, chain: Chain, model: FittedModel, fit: Fit, made: Sequence[MadeCell]) -> None:
+    def _record(
+        self, chain: Chain, model: FittedModel, fit: Fit, made: Sequence[EvaluatedCell]
+    ) -> None:
         """Write the cells of a fit whole or not at all, with the model if the next follows it."""
         path = None
         if chain.follows:
@@ -208,7 +210,7 @@ class _Replay:
         self.listener(CellFinished(name, self.num_done, self.num_cells, cell))
 
 
-def _name(chain: Chain, question: Question) -> CellName:
+def _name(chain: Chain, question: PlannedEvaluation) -> CellName:
     return CellName(
         chain.strategy.name,
         chain.recipe.name,

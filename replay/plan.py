@@ -20,7 +20,7 @@ from perennial.stream.next_period import build_evaluation
 
 
 @dataclass(frozen=True)
-class Question:
+class PlannedEvaluation:
     """A period that the fits at another one are asked about.
 
     Attributes:
@@ -45,7 +45,7 @@ def make_questions(
     fit_period: int,
     num_periods: int,
     versions: Mapping[str, str],
-) -> tuple[Question, ...]:
+) -> tuple[PlannedEvaluation, ...]:
     """The questions to the fits at a period, in order of the periods asked about."""
     extra: dict[str, Any] = {}
     held = first_held_period(store)
@@ -67,11 +67,11 @@ def make_questions(
             versions=versions,
             extra=extra,
         )
-        questions.append(Question(fit_period, eval_period, key))
+        questions.append(PlannedEvaluation(fit_period, eval_period, key))
     return tuple(questions)
 
 
-def pose(store: Store, config: ReplayConfig, question: Question) -> Evaluation:
+def pose(store: Store, config: ReplayConfig, question: PlannedEvaluation) -> Evaluation:
     """Build the evaluation that a question stands for."""
     return build_evaluation(
         store,
@@ -137,7 +137,7 @@ def count_periods(store: Store) -> int:
 
 
 @dataclass(frozen=True)
-class Part:
+class ReplayTask:
     """A part of a replay that can be made apart: a strategy with a seed, for all models.
 
     The models stay together because they share what the strategy's memory makes.
@@ -151,7 +151,9 @@ class Part:
     num_missing: int
 
 
-def missing_parts(store: Store, config: ReplayConfig, versions: Mapping[str, str]) -> list[Part]:
+def missing_parts(
+    store: Store, config: ReplayConfig, versions: Mapping[str, str]
+) -> list[ReplayTask]:
     """The parts of a replay that are not whole in the store, in the order of the replay.
 
     Raises:
@@ -174,7 +176,7 @@ def missing_parts(store: Store, config: ReplayConfig, versions: Mapping[str, str
             )
             missing[part] += not there
     return [
-        Part(_only(config, strategy, seed), count)
+        ReplayTask(_only(config, strategy, seed), count)
         for (strategy, seed), count in missing.items()
         if count
     ]

@@ -19,7 +19,7 @@ from perennial.models.base import TrainingRows
 from perennial.replay.logs import check_folder, hold_whole, read_whole
 from perennial.storage.errors import UserError
 from perennial.storage.log.vocabulary import item_ids, user_ids
-from perennial.storage.objects.bucket import Bucket, Place, Remote
+from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
@@ -31,7 +31,7 @@ from perennial.stream.sources.base import LogFiles
 
 
 @dataclass(frozen=True)
-class Weighted:
+class WeightedItem:
     """An item and the sum of its weights in a summary."""
 
     item: str | int
@@ -39,7 +39,7 @@ class Weighted:
 
 
 @dataclass(frozen=True)
-class Shown:
+class SummaryView:
     """A summary as `memory show` tells of it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Shown:
     """
 
     record: SummaryRecord
-    items: tuple[Weighted, ...]
+    items: tuple[WeightedItem, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -71,7 +71,7 @@ class Shown:
         }
 
 
-def show_summaries(store: Store, num_items: int = 5) -> tuple[Shown, ...]:
+def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
     """All summaries of a store with their heaviest items."""
     shown = []
     for record in list_summaries(store):
@@ -81,8 +81,8 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[Shown, ...]:
         order = order[weights[order] > 0]
         names: Sequence[str | int] = item_ids(store, order)
         named = zip(names, weights[order].tolist(), strict=True)
-        items = tuple(Weighted(item, weight) for item, weight in named)
-        shown.append(Shown(record, items))
+        items = tuple(WeightedItem(item, weight) for item, weight in named)
+        shown.append(SummaryView(record, items))
     return tuple(shown)
 
 
@@ -172,7 +172,7 @@ def write_table(table: pa.Table, path: Place) -> None:
     Raises:
         UserError: it cannot be written; what was there stays.
     """
-    if isinstance(path, Remote):
+    if isinstance(path, RemotePath):
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder) / "table.parquet"
             write_table(table, written)

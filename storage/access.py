@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from perennial.storage.errors import StoreFault, UserError
+from perennial.storage.errors import StorageUnavailable, UserError
 
 _LOCK_SUFFIX = ".lock"
 
@@ -34,12 +34,12 @@ class WriterLock:
         try:
             self._lock.acquire(timeout=-1 if wait == float("inf") else wait)
         except Timeout:
-            raise StoreFault(
+            raise StorageUnavailable(
                 f"{self._path}: another process is writing to the store; try again when it has "
                 "ended, or let this command --wait for it"
             ) from None
         except OSError as error:
-            raise StoreFault(
+            raise StorageUnavailable(
                 f"{lock_path(self._path)}: cannot be written ({error.strerror}); check the folder "
                 "and its permissions"
             ) from error

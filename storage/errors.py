@@ -12,7 +12,7 @@ class UserError(Exception):
     """
 
 
-class StoreFault(UserError):  # noqa: N818 - a UserError by another name
+class StorageUnavailable(UserError):  # noqa: N818 - a UserError by another name
     """A store, its disk or object storage does not do what it is asked; at another time it may."""
 
 
@@ -51,7 +51,7 @@ def raise_fault(path: Path | None, error: BaseException | None) -> None:
         if isinstance(first, (duckdb.IOException, *_DAMAGE)) or any(
             words in str(first) for words in _DAMAGE_WORDS + _DISK_WORDS
         ):
-            raise StoreFault(f"{path}: {explain(first)}") from error
+            raise StorageUnavailable(f"{path}: {explain(first)}") from error
         first = first.__context__
 
 
@@ -71,7 +71,7 @@ def check_length(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
     ).fetchall()[0][0]
     missing = _HEADER_BYTES + needed - path.stat().st_size
     if missing > 0:
-        raise StoreFault(
+        raise StorageUnavailable(
             f"{path}: the file is damaged (at least {missing:,} bytes are missing at its end); "
             "put a copy in its place"
         )

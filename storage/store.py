@@ -22,7 +22,7 @@ from perennial.storage.access import (
 )
 from perennial.storage.errors import (
     OlderSchema,
-    StoreFault,
+    StorageUnavailable,
     UserError,
     check_length,
     explain,
@@ -160,14 +160,16 @@ class Store:
             # DuckDB would play an old log on top of the new file.
             for log in (self.path, new):
                 if log.with_name(log.name + ".wal").exists():
-                    raise StoreFault(f"{log}: its write-ahead log did not close; try again")
+                    raise StorageUnavailable(f"{log}: its write-ahead log did not close; try again")
             # Whoever is gone from the new file must not stay in a copy of the old one.
             remove_snapshot(self.path)
             new.replace(self.path)
             sync_folder(self.path.parent)
             self._copy_for_readers(self.path)
         except OSError as error:
-            raise StoreFault(f"{self.path}: cannot be replaced ({error.strerror})") from error
+            raise StorageUnavailable(
+                f"{self.path}: cannot be replaced ({error.strerror})"
+            ) from error
         finally:
             self._reconnect(self.path)
 
@@ -308,9 +310,9 @@ def _make_file(path: Path) -> None:
         new.replace(path)
         sync_folder(path.parent)
     except duckdb.Error as error:
-        raise StoreFault(f"{path}: {explain(error)}") from error
+        raise StorageUnavailable(f"{path}: {explain(error)}") from error
     except OSError as error:
-        raise StoreFault(f"{path}: cannot be made ({error.strerror})") from error
+        raise StorageUnavailable(f"{path}: cannot be made ({error.strerror})") from error
 
 
 def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
@@ -321,7 +323,7 @@ def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
         except duckdb.Error as error:
             # Whoever has it is a reader: this process holds the lock of writers.
             if not is_locked(error) or time.monotonic() > deadline:
-                raise StoreFault(f"{path}: {explain(error)}") from error
+                raise StorageUnavailable(f"{path}: {explain(error)}") from error
         time.sleep(0.05)
 
 
@@ -340,12 +342,12 @@ def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
                 gone = locked or isinstance(error, FileNotFoundError)
                 if not gone and _identity(place) == seen:
                     if isinstance(error, duckdb.Error):
-                        raise StoreFault(f"{path}: {explain(error)}") from error
+                        raise StorageUnavailable(f"{path}: {explain(error)}") from error
                     raise
                 fault = error
         if time.monotonic() > deadline:
             words = explain(fault) if isinstance(fault, duckdb.Error) else str(fault)
-            raise StoreFault(f"{path}: {words}") from fault
+            raise StorageUnavailable(f"{path}: {words}") from fault
         time.sleep(0.05)
 
 

@@ -22,7 +22,7 @@ _FEWEST_JUDGED = 6
 """Interactions of a user of whom validation gets one: the least n with ⌊0.9n⌋ > ⌊0.8n⌋."""
 
 
-class Part(IntEnum):
+class SplitPart(IntEnum):
     """Where an interaction goes; the names are those of the `split` column."""
 
     TRAIN = 0
@@ -31,8 +31,8 @@ class Part(IntEnum):
     REMOVED = 3
 
 
-PART_NAMES = tuple(part.name.lower() for part in Part)
-"""`split` column of each `Part`."""
+PART_NAMES = tuple(part.name.lower() for part in SplitPart)
+"""`split` column of each `SplitPart`."""
 
 
 def draw_parts(rows: csr_array, seed: int) -> NDArray[np.int8]:
@@ -43,7 +43,7 @@ def draw_parts(rows: csr_array, seed: int) -> NDArray[np.int8]:
         seed: of the draw.
 
     Returns:
-        A `Part` for each entry, in the order of `rows.indices`. A row of n ≥ 3 entries has
+        A `SplitPart` for each entry, in the order of `rows.indices`. A row of n ≥ 3 entries has
         ⌊0.8n⌋ − 1 ≥ 1 of them in train and ⌊0.9n⌋ − ⌊0.8n⌋ in validation.
 
     Raises:
@@ -62,8 +62,8 @@ def draw_parts(rows: csr_array, seed: int) -> NDArray[np.int8]:
     count = lengths[owner]
     drawn = np.select(
         [count < FEWEST, place == 0, place < 8 * count // 10, place < 9 * count // 10],
-        [Part.REMOVED, Part.TEST, Part.TRAIN, Part.VALIDATION],
-        Part.TEST,
+        [SplitPart.REMOVED, SplitPart.TEST, SplitPart.TRAIN, SplitPart.VALIDATION],
+        SplitPart.TEST,
     )
     parts = np.empty(rows.nnz, dtype=np.int8)
     # `lexsort` keeps rows together, so the k-th of a row stands where the row's k-th entry does.
@@ -78,7 +78,7 @@ PARTS = PART_NAMES[:3]
 
 
 @dataclass(frozen=True)
-class PaperSplit:
+class RandomSplit:
     """One log, split at random by the paper's authors (design note 5, paper-split studies).
 
     Attributes:
@@ -95,7 +95,7 @@ class PaperSplit:
 
 def read_paper_split(
     path: Path, seed: int = 0, num_negatives: int = 50, keep_repeats: bool = False
-) -> PaperSplit:
+) -> RandomSplit:
     """Read a Parquet file with the columns `user_id`, `item_id` and `split`.
 
     Rows whose split is `train`, `validation` or `test` are used; users and items of the file are
@@ -142,7 +142,7 @@ def read_paper_split(
             keep_repeats=keep_repeats,
         )
 
-    return PaperSplit(
+    return RandomSplit(
         train=UserRows(
             users=np.arange(shape[0], dtype=np.int32),
             interactions=train,

@@ -11,7 +11,7 @@ import pytest
 from command_line import call
 
 from perennial import cli
-from perennial.storage.errors import StoreFault
+from perennial.storage.errors import StorageUnavailable
 
 ROOT = Path(cli.__file__).resolve().parent
 QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
@@ -161,7 +161,7 @@ def test_watch_tries_again_what_the_store_did_not_take(
     def take(_store: Path, paths: tuple[Path, ...], *_: object) -> None:
         asked.append(paths[0].name)
         if len(asked) <= 2:
-            raise StoreFault("the disk is full")
+            raise StorageUnavailable("the disk is full")
 
     def sleep(_seconds: float) -> None:
         if len(asked) >= 5:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from perennial.replay.cli.progress import watch_crew
 from perennial.replay.config import ReplayConfig
-from perennial.replay.study.continual_worker import Request
+from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers.base import Task, TaskEvent
 
 SMALL = (
@@ -174,7 +174,7 @@ class TestScreen:
     """What is drawn while workers are at work; nothing of it may reach stdout."""
 
     def events(self):
-        task = Task("joint [red] seed 0", Request("a", "b", ReplayConfig()), 2)
+        task = Task("joint [red] seed 0", ContinualRequest("a", "b", ReplayConfig()), 2)
         cell = {"fit_period": 3, "eval_period": 4, "model": "mvae"}
         for kind, details in (
             ("begun", {}),

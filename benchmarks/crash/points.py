@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 PHASES = {
-    "perennial.replay.live.setup.fix_live": "init",
+    "perennial.replay.live.setup.configure_live": "init",
     "perennial.replay.live.ingest.ingest_period": "ingest",
     "perennial.storage.log.ingest.merge_late": "merge",
-    "perennial.replay.live.updater.Keeper._judge": "judge",
+    "perennial.replay.live.updater.LiveUpdater._judge": "judge",
     "perennial.memory.distill_memory.DistillMemory.absorb": "distil",
-    "perennial.replay.live.updater.Keeper._fit": "refit",
-    "perennial.replay.live.updater.Keeper._publish": "publish",
+    "perennial.replay.live.updater.LiveUpdater._fit": "refit",
+    "perennial.replay.live.updater.LiveUpdater._publish": "publish",
     "perennial.storage.store.Store.write_snapshot": "snapshot",
     "perennial.replay.live.ingest.drop_events": "drop",
     "perennial.replay.live.ingest.erase_users": "forget",

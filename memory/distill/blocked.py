@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.memory.distill.checkpoint import load_arrays_and_best, save_arrays_and_best
-from perennial.memory.distill.objective import Asked, Products, loss_and_slopes
+from perennial.memory.distill.objective import SupportProducts, TargetBatch, loss_and_slopes
 from perennial.memory.distill.parametrisation import MOMENTUM, update_norm
-from perennial.memory.distill.problem import Task
+from perennial.memory.distill.problem import DistillationProblem
 from perennial.memory.distill.targets import Guide
 from perennial.memory.distill.top_k import GROUP, group_maxima, largest_of_columns
-from perennial.memory.distill.validation import Best
+from perennial.memory.distill.validation import BestSupport
 from perennial.models.mesh import round_up
 from perennial.storage.parallel import run_all
 from perennial.stream.seeds import derive_seed
@@ -181,14 +181,14 @@ _SMALLEST_NORM = 1e-6
 """Added to a gradient's norm, as optax does."""
 
 
-class BlockedWork:
-    """The steps of `SparseWeights` under the cosine loss; a `perennial.memory.distill.dense.Work`.
+class BlockedOptimisation:
+    """The steps of `SparseWeights` under the cosine loss; a `dense.Optimisation`.
 
     Args:
         task: what to distil.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: DistillationProblem) -> None:
         self._task = task
         self._blocks = ItemBlocks(task.narrow)
         self._targets = FactoredTargets(task.guide, self._blocks)
@@ -203,7 +203,7 @@ class BlockedWork:
         self._loss = float("nan")
         self._start()
 
-    def load(self, path: Path) -> tuple[Best, int, int] | None:
+    def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
         """As `Work` has it."""
         found = load_arrays_and_best(path, self._task.fingerprint())
         if found is None:
@@ -214,7 +214,7 @@ class BlockedWork:
         self._made = step
         return best, step, worse
 
-    def save(self, path: Path, best: Best, step: int, worse: int) -> None:
+    def save(self, path: Path, best: BestSupport, step: int, worse: int) -> None:
         """As `Work` has it; the gradient makes room for the copies that writing takes."""
         self._gradient = None
         arrays = {"parameters": self._parameters, "moment": self._moment}
@@ -232,13 +232,13 @@ class BlockedWork:
         self._made += 1
         self._move(norm)
 
-    def judge(self, step: int) -> Best:
+    def judge(self, step: int) -> BestSupport:
         """As `Work` has it."""
         support = self.support()
         if self._task.settings.export == "hard":
             support.data[:] = 1
         validation, reg = self._task.judge.judge(support)
-        return Best(support, step, validation, reg, self._loss)
+        return BestSupport(support, step, validation, reg, self._loss)
 
     def support(self) -> csr_array:
         """The weights that count, `(μ, items that occur)`."""
@@ -294,16 +294,16 @@ class BlockedWork:
     def _slopes(
         self, drawn: NDArray[np.int64], support: csr_array, similar: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """Slopes of the loss in the inner products, in the order of `Products`; it is kept."""
+        """Slopes of the loss in the inner products, in the order of `SupportProducts`."""
         double = support.astype(np.float64)
         training = self._task.held.training
         with jax.enable_x64(True):
-            products = Products(
+            products = SupportProducts(
                 cross=jnp.asarray(similar[drawn], jnp.float64),
                 inner=jnp.asarray((double @ double.T).toarray()),
                 wanted=jnp.asarray(self._targets.inner(drawn, similar), jnp.float64),
             )
-            asked = Asked(
+            asked = TargetBatch(
                 context_squares=jnp.asarray(self._squares[drawn]),
                 target_squares=jnp.asarray(self._target_squares[drawn]),
                 weights=jnp.asarray(training.weights[drawn]),

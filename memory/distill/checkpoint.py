@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.memory.distill.step import State
-from perennial.memory.distill.validation import Best
+from perennial.memory.distill.step import StepState
+from perennial.memory.distill.validation import BestSupport
 from perennial.storage.errors import UserError
 from perennial.storage.results.artifacts import load_arrays, save_arrays
 
 
 def save_progress(
-    path: Path, fingerprint: str, state: State, best: Best, step: int, worse: int
+    path: Path, fingerprint: str, state: StepState, best: BestSupport, step: int, worse: int
 ) -> None:
     """Write all that the next steps follow from; the file is replaced as a whole.
 
@@ -34,7 +34,9 @@ def save_progress(
     save_arrays_and_best(path, fingerprint, arrays, best, step, worse)
 
 
-def load_progress(path: Path, fingerprint: str, like: State) -> tuple[State, Best, int, int] | None:
+def load_progress(
+    path: Path, fingerprint: str, like: StepState
+) -> tuple[StepState, BestSupport, int, int] | None:
     """Read it back; `None` if there is nothing, or it is damaged or of another task.
 
     Args:
@@ -61,7 +63,7 @@ def save_arrays_and_best(
     path: Path,
     fingerprint: str,
     arrays: Mapping[str, NDArray[Any]],
-    best: Best,
+    best: BestSupport,
     step: int,
     worse: int,
 ) -> None:
@@ -83,7 +85,7 @@ def save_arrays_and_best(
 
 def load_arrays_and_best(
     path: Path, fingerprint: str
-) -> tuple[dict[str, NDArray[Any]], Best, int, int] | None:
+) -> tuple[dict[str, NDArray[Any]], BestSupport, int, int] | None:
     """What `save_arrays_and_best` wrote, as `load_progress` has it."""
     if not path.is_file():
         return None
@@ -102,9 +104,9 @@ def load_arrays_and_best(
         support = csr_array(parts, shape=tuple(manifest["shape"]))
     else:
         support = arrays["best"]
-    return arrays, Best(support=support, **numbers), manifest["step"], manifest["worse"]
+    return arrays, BestSupport(support=support, **numbers), manifest["step"], manifest["worse"]
 
 
-def _plain(state: State) -> State:
+def _plain(state: StepState) -> StepState:
     """With the key as numbers."""
     return state._replace(key=jax.random.key_data(state.key))

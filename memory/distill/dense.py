@@ -11,17 +11,17 @@ from jax import Array
 from perennial.memory.distill.checkpoint import load_progress, save_progress
 from perennial.memory.distill.export import stored_form
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
-from perennial.memory.distill.problem import Task
+from perennial.memory.distill.problem import DistillationProblem
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.step import Users, outer_step
-from perennial.memory.distill.validation import Best
+from perennial.memory.distill.step import DeviceUsers, outer_step
+from perennial.memory.distill.validation import BestSupport
 from perennial.models.mesh import device_mesh, put_on_each
 
 
-class Work(Protocol):
+class Optimisation(Protocol):
     """Parameters and optimiser of a distillation, from step to step."""
 
-    def load(self, path: Path) -> tuple[Best, int, int] | None:
+    def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
         """Go on from a checkpoint, if there is one of this task.
 
         Returns:
@@ -29,7 +29,7 @@ class Work(Protocol):
         """
         ...
 
-    def save(self, path: Path, best: Best, step: int, worse: int) -> None:
+    def save(self, path: Path, best: BestSupport, step: int, worse: int) -> None:
         """Write all that the next steps follow from; the file is replaced as a whole."""
         ...
 
@@ -41,27 +41,27 @@ class Work(Protocol):
         """Make a step."""
         ...
 
-    def judge(self, step: int) -> Best:
+    def judge(self, step: int) -> BestSupport:
         """The support as it would be stored after `step` steps, and what it is worth."""
         ...
 
 
-class ResidentWork:
+class DenseOptimisation:
     """All on the default device or the mesh, in arrays as wide as the items that occur.
 
     Args:
         task: what to distil.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: DistillationProblem) -> None:
         self._task = task
         self._mesh = device_mesh()
         self._state = put_on_each(task.start(), self._mesh)
-        self._users: Users | None = None
+        self._users: DeviceUsers | None = None
         self._loss: Array | None = None
 
-    def load(self, path: Path) -> tuple[Best, int, int] | None:
-        """As `Work` has it."""
+    def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
+        """As `Optimisation` has it."""
         found = load_progress(path, self._task.fingerprint(), self._state)
         if found is None:
             return None
@@ -69,8 +69,8 @@ class ResidentWork:
         self._state = put_on_each(state, self._mesh)
         return best, step, worse
 
-    def save(self, path: Path, best: Best, step: int, worse: int) -> None:
-        """As `Work` has it."""
+    def save(self, path: Path, best: BestSupport, step: int, worse: int) -> None:
+        """As `Optimisation` has it."""
         save_progress(path, self._task.fingerprint(), self._state, best, step, worse)
 
     def meet(self, step: int) -> None:
@@ -85,12 +85,12 @@ class ResidentWork:
             self._state, self._users, self._task.settings, self._mesh
         )
 
-    def judge(self, step: int) -> Best:
-        """As `Work` has it."""
+    def judge(self, step: int) -> BestSupport:
+        """As `Optimisation` has it."""
         key = jax.random.fold_in(self._state.key, 1)
         support = _stored(self._state.parameters, key, self._task.settings)
         validation, reg = self._task.judge.judge(support)
-        return Best(
+        return BestSupport(
             support=np.asarray(support),
             step=step,
             validation=validation,

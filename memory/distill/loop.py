@@ -7,13 +7,18 @@ import jax
 import numpy as np
 from scipy.sparse import csr_array
 
-from perennial.memory.distill.blocked import BlockedWork
-from perennial.memory.distill.dense import ResidentWork, Work
+from perennial.memory.distill.blocked import BlockedOptimisation
+from perennial.memory.distill.dense import DenseOptimisation, Optimisation
 from perennial.memory.distill.export import sparse_rows
-from perennial.memory.distill.problem import RESIDENT_CELLS, Task, padded_width, takes_blocks
+from perennial.memory.distill.problem import (
+    RESIDENT_CELLS,
+    DistillationProblem,
+    padded_width,
+    takes_blocks,
+)
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import DistillListener, SilentListener, Summary
-from perennial.memory.distill.validation import Best
+from perennial.memory.distill.validation import BestSupport
 from perennial.models.base import TrainingRows
 from perennial.models.holdout import HoldOut, hold_out
 from perennial.stream.seeds import derive_seed
@@ -100,7 +105,7 @@ def distill_judged(
         in_blocks: whether to work in item blocks; what is faster if `None`.
     """
     started = time.perf_counter()
-    task = Task.of(held, settings, seed, in_blocks)
+    task = DistillationProblem.of(held, settings, seed, in_blocks)
     best, steps, interrupted = _run(task, checkpoint, listener or SilentListener())
     rows = sparse_rows(best.support, task.items, held.training.num_items)
     if checkpoint is not None and not interrupted:
@@ -124,10 +129,12 @@ def distill_judged(
     return Summary(rows, report)
 
 
-def _run(task: Task, checkpoint: Path | None, listener: DistillListener) -> tuple[Best, int, bool]:
+def _run(
+    task: DistillationProblem, checkpoint: Path | None, listener: DistillListener
+) -> tuple[BestSupport, int, bool]:
     """Make the steps; the best support, how many steps were made, whether they were cut short."""
     settings = task.settings
-    work: Work = BlockedWork(task) if task.in_blocks else ResidentWork(task)
+    work: Optimisation = BlockedOptimisation(task) if task.in_blocks else DenseOptimisation(task)
     found = None if checkpoint is None else work.load(checkpoint)
     best, step, worse = (None, 0, 0) if found is None else found
     listener.started(settings.num_steps)

@@ -146,7 +146,7 @@ def sparsity_penalty(support: Array, data_row_sum: Array) -> Array:
     return support.sum(axis=1).mean() / data_row_sum
 
 
-class Products(NamedTuple):
+class SupportProducts(NamedTuple):
     """The inner products that the support takes part in.
 
     Attributes:
@@ -160,7 +160,7 @@ class Products(NamedTuple):
     wanted: Array
 
 
-class Asked(NamedTuple):
+class TargetBatch(NamedTuple):
     """What is known of a batch.
 
     Attributes:
@@ -176,7 +176,7 @@ class Asked(NamedTuple):
     num_items: Array
 
 
-def cosine_loss(products: Products, asked: Asked, reg: Array) -> Array:
+def cosine_loss(products: SupportProducts, asked: TargetBatch, reg: Array) -> Array:
     """What `objective.reconstruction_loss` says of `objective.support_predictions`."""
     inner, squares = products.inner, jnp.diagonal(products.inner)
     gram = ridged_gram(inner, squares, reg, asked.num_items)
@@ -188,7 +188,9 @@ def cosine_loss(products: Products, asked: Asked, reg: Array) -> Array:
 
 
 @partial(jax.jit)
-def loss_and_slopes(products: Products, asked: Asked, reg: Array) -> tuple[Array, Products]:
+def loss_and_slopes(
+    products: SupportProducts, asked: TargetBatch, reg: Array
+) -> tuple[Array, SupportProducts]:
     """The loss and its slope in each inner product; call it inside `jax.enable_x64(True)`.
 
     |f|² is here a difference of products that nearly cancel, for which single precision is short.

@@ -15,9 +15,9 @@ from scipy.sparse import csr_array
 
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.step import State, Users, start_state
+from perennial.memory.distill.step import DeviceUsers, StepState, start_state
 from perennial.memory.distill.targets import Guide
-from perennial.memory.distill.validation import Judge
+from perennial.memory.distill.validation import SupportValidator
 from perennial.models.holdout import HoldOut
 from perennial.models.mesh import next_power, round_up
 from perennial.stream.seeds import derive_seed
@@ -42,7 +42,7 @@ _WIDTH_STEP = 512
 
 
 @dataclass(frozen=True)
-class Task:
+class DistillationProblem:
     """What a distillation works on: the columns that occur, padded, and whom it draws.
 
     Attributes:
@@ -63,14 +63,14 @@ class Task:
     items: NDArray[np.int64]
     narrow: csr_array
     width: int
-    judge: Judge
+    judge: SupportValidator
     guide: Guide
     in_blocks: bool
 
     @classmethod
     def of(
         cls, held: HoldOut, settings: DistillSettings, seed: int, in_blocks: bool | None = None
-    ) -> "Task":
+    ) -> "DistillationProblem":
         """Reduce a hold-out to the items that occur, and fit the guide.
 
         Args:
@@ -85,7 +85,9 @@ class Task:
         narrow = training.interactions[:, items]
         narrow_rows = dataclasses.replace(training, interactions=narrow)
         small = HoldOut(narrow_rows, held.users, held.targets[:, items])
-        judge = Judge(small, training.num_items, settings.regs, derive_seed(seed, "ties"))
+        judge = SupportValidator(
+            small, training.num_items, settings.regs, derive_seed(seed, "ties")
+        )
         guide = Guide(
             narrow_rows,
             settings.guide_reg,
@@ -153,13 +155,13 @@ class Task:
                 digest.update(np.ascontiguousarray(part).tobytes())
         return digest.hexdigest()
 
-    def users(self, step: int) -> Users:
+    def users(self, step: int) -> DeviceUsers:
         """The users that are resident from `step` on; drawn by seed, some twice to fill up."""
         generator = np.random.default_rng(derive_seed(self.seed, "resident", step))
         order = generator.permutation(self.num_users)
         drawn = np.resize(order, self.resident)
         is_item = np.arange(self.width) < len(self.items)
-        return Users(
+        return DeviceUsers(
             rows=self._on_device(self.narrow[drawn].toarray()),
             targets=self._on_device(self.guide.targets(drawn)),
             weights=jnp.asarray(self.held.training.weights[drawn], jnp.float32),
@@ -176,7 +178,7 @@ class Task:
             self.num_users, self.num_synthetic_users, replace=False, p=weights / weights.sum()
         )
 
-    def start(self) -> State:
+    def start(self) -> StepState:
         """The state before the first step."""
         drawn = self.first_users()
         rows = self._on_device(self.narrow[drawn].toarray())

@@ -19,7 +19,7 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.models.mesh import batch_sharding
 
 
-class Users(NamedTuple):
+class DeviceUsers(NamedTuple):
     """Real users on the device, and what they are distilled with.
 
     Attributes:
@@ -39,7 +39,7 @@ class Users(NamedTuple):
     row_sum: Array
 
 
-class State(NamedTuple):
+class StepState(NamedTuple):
     """What changes from step to step; it stays on the device.
 
     Attributes:
@@ -53,16 +53,16 @@ class State(NamedTuple):
     key: Array
 
 
-def start_state(parameters: Array, settings: DistillSettings, key: Array) -> State:
+def start_state(parameters: Array, settings: DistillSettings, key: Array) -> StepState:
     """The state before the first step."""
     optimiser = PARAMETRISATIONS[settings.method].optimiser(settings, parameters.shape)
-    return State(parameters, optimiser.init(parameters), key)
+    return StepState(parameters, optimiser.init(parameters), key)
 
 
 @partial(jax.jit, static_argnames=("settings", "mesh"), donate_argnums=0)
 def outer_step(
-    state: State, users: Users, settings: DistillSettings, mesh: Mesh | None = None
-) -> tuple[State, Array]:
+    state: StepState, users: DeviceUsers, settings: DistillSettings, mesh: Mesh | None = None
+) -> tuple[StepState, Array]:
     """Draw a batch of real users, and move the support down the outer loss.
 
     Args:
@@ -100,4 +100,4 @@ def outer_step(
     optimiser = method.optimiser(settings, state.parameters.shape)
     change, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
     moved = method.project(optax.apply_updates(state.parameters, change))
-    return State(moved, optimiser_state, next_key), loss
+    return StepState(moved, optimiser_state, next_key), loss

@@ -20,7 +20,7 @@ _BLOCK_CELLS = 2**23
 
 
 @dataclass(frozen=True)
-class Best:
+class BestSupport:
     """The support that validated best so far.
 
     Attributes:
@@ -39,7 +39,7 @@ class Best:
 
 
 @dataclass
-class Judge:
+class SupportValidator:
     """HR@100 on a hold-out, with λ chosen again each time.
 
     Attributes:

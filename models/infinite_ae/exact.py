@@ -104,7 +104,7 @@ class FittedInfiniteAE:
         return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """What each row adds to f(x), see `perennial.models.infinite_ae.explanations.Explains`."""
+        """What each row adds to f(x), see `ExplainableModel`."""
         theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
         (coefficients,) = self.factor.solve(theta)
         added = weigh(coefficients, self.rows.rows, items)

@@ -30,7 +30,7 @@ class Explanation:
 
 
 @runtime_checkable
-class Explains(FittedModel, Protocol):
+class ExplainableModel(FittedModel, Protocol):
     """A model whose scores are sums over its training rows."""
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:

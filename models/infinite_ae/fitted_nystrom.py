@@ -67,7 +67,7 @@ class FittedNystromAE:
         return normalised_gram(self.centres.split(rows), self.centres.kernel)
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """What each row adds to f(x), see `perennial.models.infinite_ae.explanations.Explains`.
+        """What each row adds to f(x), see `ExplainableModel`.
 
         f(x) = Σ_i c_i x_i over all n rows, not the centres alone: c_i = w_i K(x_i, C) v with
         v = L⁻ᵀ (A + λ'I)⁻¹ φ(x). It takes O(n m) operations, a pass over the rows.

@@ -76,7 +76,7 @@ class TaughtInfiniteAE:
         return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """What each row adds to f(x), see `perennial.models.infinite_ae.explanations.Explains`."""
+        """What each row adds to f(x), see `ExplainableModel`."""
         theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
         num_new, known = len(self.new_rows), self.answers.shape[1]
         of_new_rows = theta[:, :num_new].copy()

@@ -15,7 +15,7 @@ from perennial.models.holdout import HoldOut
 from perennial.models.lightgcn.fitted import FittedLightGCN, make_model, restore_model
 from perennial.models.lightgcn.graph import Graph, Propagated, make_graph
 from perennial.models.lightgcn.loss import Loss
-from perennial.models.lightgcn.training import TrainingSettings, estimate_memory, train
+from perennial.models.lightgcn.training import LightGCNTrainingSettings, estimate_memory, train
 from perennial.models.selection import (
     Candidate,
     Trial,
@@ -155,9 +155,9 @@ class LightGCN:
         """
         return restore_model(arrays, manifest)
 
-    def training_settings(self, candidate: Candidate) -> TrainingSettings:
+    def training_settings(self, candidate: Candidate) -> LightGCNTrainingSettings:
         """The settings of a training with what a candidate says."""
-        return TrainingSettings(
+        return LightGCNTrainingSettings(
             loss=self.loss,
             layers=int(candidate["layers"]),
             temperature=float(candidate.get("temperature", 1.0)),

@@ -35,7 +35,7 @@ _FIRST_SPREAD = 0.1
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class LightGCNTrainingSettings:
     """How to train, however long.
 
     Attributes:
@@ -59,7 +59,7 @@ class TrainingSettings:
     batch_items: int
 
 
-class State(NamedTuple):
+class LightGCNState(NamedTuple):
     """What an update turns into the next: the items' embeddings, padded, and Adam's moments."""
 
     items: Array
@@ -92,7 +92,7 @@ def train(
     interactions: csr_array,
     weights: NDArray[np.float64],
     *,
-    settings: TrainingSettings,
+    settings: LightGCNTrainingSettings,
     num_updates: int,
     seed: int,
     check_every: int = 0,
@@ -140,21 +140,21 @@ def first_embeddings(num_items: int, dim: int, seed: int) -> NDArray[np.float32]
     return np.float32(_FIRST_SPREAD) * normal
 
 
-def start(embeddings: NDArray[np.float32]) -> State:
+def start(embeddings: NDArray[np.float32]) -> LightGCNState:
     """The state before the first update."""
     items = jnp.asarray(pad_first(embeddings, pad_items(len(embeddings))))
-    return State(items, optax.adam(0.0).init(items))
+    return LightGCNState(items, optax.adam(0.0).init(items))
 
 
 @jax.jit
-def move(state: State, gradient: Array, learning_rate: Array, l2: Array) -> State:
+def move(state: LightGCNState, gradient: Array, learning_rate: Array, l2: Array) -> LightGCNState:
     """One step of Adam; padding has no gradient and stays zero."""
     steps, moments = optax.adam(learning_rate).update(gradient + l2 * state.items, state.moments)
-    return State(optax.apply_updates(state.items, steps), moments)
+    return LightGCNState(optax.apply_updates(state.items, steps), moments)
 
 
 def gradients(
-    now: Propagated, draw: Draw, settings: TrainingSettings, key: Array, number: int
+    now: Propagated, draw: Draw, settings: LightGCNTrainingSettings, key: Array, number: int
 ) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
     """The loss, and its gradients by the representations of all rows and all items.
 
@@ -185,7 +185,9 @@ def gradients(
     return loss / draw.share, scale * by_rows, scale * by_items
 
 
-def draw_updates(entries: csr_array, settings: TrainingSettings, seed: int) -> Iterator[Draw]:
+def draw_updates(
+    entries: csr_array, settings: LightGCNTrainingSettings, seed: int
+) -> Iterator[Draw]:
     """What each update takes the loss of: everything, or rows and items at random.
 
     The softmax over items at random is the likelihood of an entry given that it is one of them,

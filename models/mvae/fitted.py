@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import Json
-from perennial.models.mvae.network import Parameters, represent, score
+from perennial.models.mvae.network import MVAEParameters, represent, score
 from perennial.models.training.batches import assemble, pad_items, pad_rows
 from perennial.storage.errors import UserError
 
@@ -29,7 +29,7 @@ class FittedMVAE:
         report: what the fit chose and used.
     """
 
-    parameters: Parameters
+    parameters: MVAEParameters
     num_items: int
     gather: bool
     report: Mapping[str, Json]
@@ -91,7 +91,7 @@ class FittedMVAE:
 
 
 def score_in_blocks(
-    parameters: Parameters, contexts: csr_array, num_items: int, gather: bool, block_rows: int
+    parameters: MVAEParameters, contexts: csr_array, num_items: int, gather: bool, block_rows: int
 ) -> Iterator[NDArray[np.float32]]:
     """What `FittedMVAE.score_blocks` does, for weights still in training.
 
@@ -146,7 +146,7 @@ def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Jso
     return FittedMVAE(parameters, num_items, gather, report)
 
 
-def pad_parameters(arrays: Mapping[str, NDArray[Any]], num_items: int) -> Parameters:
+def pad_parameters(arrays: Mapping[str, NDArray[Any]], num_items: int) -> MVAEParameters:
     """Put unpadded arrays on the device, with zeros for the items that are padding."""
     extra = pad_items(num_items) - num_items
     padded = {
@@ -155,4 +155,4 @@ def pad_parameters(arrays: Mapping[str, NDArray[Any]], num_items: int) -> Parame
         else values
         for name, values in arrays.items()
     }
-    return Parameters(**{name: jnp.asarray(values) for name, values in padded.items()})
+    return MVAEParameters(**{name: jnp.asarray(values) for name, values in padded.items()})

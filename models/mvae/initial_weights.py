@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.mvae.fitted import ITEM_ARRAYS, FittedMVAE, pad_parameters
-from perennial.models.mvae.network import Parameters, initialise
+from perennial.models.mvae.network import MVAEParameters, initialise
 from perennial.models.training.batches import make_key, pad_items
 
 
@@ -26,7 +26,7 @@ def log_popularity(interactions: csr_array, weights: NDArray[np.float64]) -> NDA
 
 def fresh_weights(
     interactions: csr_array, weights: NDArray[np.float64], *, hidden: int, latent: int, seed: int
-) -> Parameters:
+) -> MVAEParameters:
     """Random weights, with the items' popularity as their bias.
 
     Args:
@@ -39,7 +39,7 @@ def fresh_weights(
     num_items = interactions.shape[1]
     num_padded = pad_items(num_items)
     bias = np.pad(log_popularity(interactions, weights), (0, num_padded - num_items))
-    parameters: Parameters = initialise(
+    parameters: MVAEParameters = initialise(
         make_key(seed),
         bias,
         np.int32(num_items),
@@ -50,7 +50,7 @@ def fresh_weights(
     return parameters
 
 
-def warm_weights(previous: FittedMVAE, fresh: Parameters, num_items: int) -> Parameters:
+def warm_weights(previous: FittedMVAE, fresh: MVAEParameters, num_items: int) -> MVAEParameters:
     """The previous model's weights, and fresh ones for the items it did not know.
 
     Args:

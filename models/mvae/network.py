@@ -19,7 +19,7 @@ from jax import Array
 from perennial.models.training.batches import SparseBatch
 
 
-class Parameters(NamedTuple):
+class MVAEParameters(NamedTuple):
     """The weights, all float32; I is the padded number of items.
 
     Attributes:
@@ -43,7 +43,7 @@ class Parameters(NamedTuple):
     item_bias: Array
 
 
-class Lesson(NamedTuple):
+class TeacherBatch(NamedTuple):
     """Replayed rows and what the model before expects of them.
 
     Attributes:
@@ -61,7 +61,7 @@ class Lesson(NamedTuple):
 @partial(jax.jit, static_argnames=("num_padded", "hidden", "latent"))
 def initialise(
     key: Array, item_bias: Array, num_items: Array, *, num_padded: int, hidden: int, latent: int
-) -> Parameters:
+) -> MVAEParameters:
     """Draw fresh weights: Glorot normal matrices, zero biases, and the given bias per item.
 
     Args:
@@ -88,7 +88,7 @@ def initialise(
     def zeros(width: int) -> Array:
         return jnp.zeros(width, dtype=jnp.float32)
 
-    return Parameters(
+    return MVAEParameters(
         encoder_items=draw_items(0),
         encoder_bias=zeros(hidden),
         # Mean and log-variance are two layers side by side, each with its own Glorot scale.
@@ -140,7 +140,7 @@ def project(item_weights: Array, batch: SparseBatch, values: Array, gather: bool
 
 
 def encode(
-    parameters: Parameters, batch: SparseBatch, values: Array, gather: bool
+    parameters: MVAEParameters, batch: SparseBatch, values: Array, gather: bool
 ) -> tuple[Array, Array]:
     """Mean and log-variance of q(z | x), `(B, latent)` each.
 
@@ -157,7 +157,7 @@ def encode(
     return mean, log_variance
 
 
-def decode(parameters: Parameters, latent: Array) -> Array:
+def decode(parameters: MVAEParameters, latent: Array) -> Array:
     """Unnormalised log-probabilities of the items, `(B, I)`; those of padded items mean nothing."""
     hidden = jnp.tanh(latent @ parameters.decoder_weights + parameters.decoder_bias)
     return hidden @ parameters.decoder_items.T + parameters.item_bias
@@ -186,7 +186,7 @@ def divergence(mean: Array, log_variance: Array) -> Array:
 
 
 def _noisy_logits(
-    parameters: Parameters, batch: SparseBatch, key: Array, dropout: Array, gather: bool
+    parameters: MVAEParameters, batch: SparseBatch, key: Array, dropout: Array, gather: bool
 ) -> tuple[Array, Array, Array]:
     """Logits from dropped inputs and a drawn latent vector, and the mean and log-variance."""
     dropout_key, noise_key = jax.random.split(key)
@@ -197,7 +197,7 @@ def _noisy_logits(
 
 
 def negative_bound(
-    parameters: Parameters,
+    parameters: MVAEParameters,
     batch: SparseBatch,
     num_items: Array,
     beta: Array,
@@ -228,8 +228,8 @@ def negative_bound(
 
 
 def distillation_loss(
-    parameters: Parameters,
-    lesson: Lesson,
+    parameters: MVAEParameters,
+    lesson: TeacherBatch,
     key: Array,
     *,
     dropout: Array,
@@ -254,7 +254,9 @@ def distillation_loss(
 
 
 @partial(jax.jit, static_argnames=("gather",))
-def score(parameters: Parameters, batch: SparseBatch, num_items: Array, *, gather: bool) -> Array:
+def score(
+    parameters: MVAEParameters, batch: SparseBatch, num_items: Array, *, gather: bool
+) -> Array:
     """Log-probability of each item at the mean of q(z | x), `(B, I)`; no dropout, no noise.
 
     The logits rank alike, but are not comparable between rows.
@@ -271,7 +273,7 @@ def score(parameters: Parameters, batch: SparseBatch, num_items: Array, *, gathe
 
 
 @partial(jax.jit, static_argnames=("gather",))
-def represent(parameters: Parameters, batch: SparseBatch, *, gather: bool) -> Array:
+def represent(parameters: MVAEParameters, batch: SparseBatch, *, gather: bool) -> Array:
     """Mean of q(z | x) of each row, `(B, latent)`; no dropout."""
     mean, _ = encode(parameters, batch, normalise(batch), gather)
     return mean

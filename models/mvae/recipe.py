@@ -13,9 +13,9 @@ from perennial.models.base import FitOptions, FittedModel, Json, TrainingRows, c
 from perennial.models.holdout import HoldOut, hold_out, validation_score
 from perennial.models.mvae.fitted import FittedMVAE, restore_model, score_in_blocks
 from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
-from perennial.models.mvae.network import Parameters
+from perennial.models.mvae.network import MVAEParameters
 from perennial.models.mvae.teacher_batches import draw_lessons
-from perennial.models.mvae.training import TrainingSettings, estimate_memory, train
+from perennial.models.mvae.training import MVAETrainingSettings, estimate_memory, train
 from perennial.models.settings import require
 from perennial.storage.errors import UserError
 from perennial.stream.seeds import derive_seed
@@ -202,7 +202,7 @@ class MVAE:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ValidationChoice:
     """What the validation chose.
 
     Attributes:
@@ -227,15 +227,15 @@ class _Fit:
     gather: bool
     previous: FittedMVAE | None
 
-    def choose_updates(self, held: HoldOut) -> Choice:
+    def choose_updates(self, held: HoldOut) -> ValidationChoice:
         """Train on what is not held out until nDCG@100 on what is no longer grows."""
         recipe = self.recipe
         if len(held.users) == 0:
             # Nothing to learn from but the settings: as long as the annealing takes.
-            return Choice(max(1, self._settings.anneal_updates), None, 0, 0)
+            return ValidationChoice(max(1, self._settings.anneal_updates), None, 0, 0)
         scores: dict[int, float] = {}
 
-        def judge(updates: int, parameters: Parameters) -> bool:
+        def judge(updates: int, parameters: MVAEParameters) -> bool:
             scores[updates] = self._score(parameters, held)
             best = max(scores, key=lambda made: scores[made])
             self.options.progress(
@@ -246,21 +246,21 @@ class _Fit:
 
         self._train(held.training, recipe.max_updates, "choice", judge)
         best = max(scores, key=lambda made: scores[made])
-        return Choice(best, scores[best], len(held.users), max(scores))
+        return ValidationChoice(best, scores[best], len(held.users), max(scores))
 
-    def refit(self, rows: TrainingRows, num_updates: int) -> Parameters:
+    def refit(self, rows: TrainingRows, num_updates: int) -> MVAEParameters:
         """Train on all rows for the chosen number of updates."""
 
-        def tell(updates: int, _parameters: Parameters) -> bool:
+        def tell(updates: int, _parameters: MVAEParameters) -> bool:
             self.options.progress(f"mvae: refit, {updates} of {num_updates} updates")
             return True
 
         return self._train(rows, num_updates, "refit", tell)
 
     @property
-    def _settings(self) -> TrainingSettings:
+    def _settings(self) -> MVAETrainingSettings:
         recipe = self.recipe
-        return TrainingSettings(
+        return MVAETrainingSettings(
             batch_size=recipe.batch_size,
             learning_rate=recipe.learning_rate,
             dropout=recipe.dropout,
@@ -270,7 +270,7 @@ class _Fit:
             gather=self.gather,
         )
 
-    def _first_weights(self, rows: TrainingRows) -> Parameters:
+    def _first_weights(self, rows: TrainingRows) -> MVAEParameters:
         fresh = fresh_weights(
             rows.interactions,
             rows.weights,
@@ -287,8 +287,8 @@ class _Fit:
         rows: TrainingRows,
         num_updates: int,
         purpose: str,
-        check: Callable[[int, Parameters], bool],
-    ) -> Parameters:
+        check: Callable[[int, MVAEParameters], bool],
+    ) -> MVAEParameters:
         seed = derive_seed(self.options.seed, purpose)
         lessons = draw_lessons(rows, self.recipe.batch_size, derive_seed(seed, "lessons"))
         first = self._first_weights(rows)
@@ -306,7 +306,7 @@ class _Fit:
             check=check,
         )
 
-    def _score(self, parameters: Parameters, held: HoldOut) -> float:
+    def _score(self, parameters: MVAEParameters, held: HoldOut) -> float:
         num_items = held.training.num_items
         blocks = score_in_blocks(
             parameters, held.contexts, num_items, self.gather, _block_rows(num_items)

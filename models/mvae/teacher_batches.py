@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from perennial.models.base import FittedModel, TrainingRows
-from perennial.models.mvae.network import Lesson
+from perennial.models.mvae.network import TeacherBatch
 from perennial.models.scoring import ask_teacher
 from perennial.models.training.batches import (
     assemble,
@@ -18,7 +18,7 @@ from perennial.models.training.batches import (
 )
 
 
-def draw_lessons(rows: TrainingRows, batch_size: int, seed: int) -> Iterator[Lesson] | None:
+def draw_lessons(rows: TrainingRows, batch_size: int, seed: int) -> Iterator[TeacherBatch] | None:
     """Endless lessons, at a pace of about one pass over the replayed rows per pass over the others.
 
     Args:
@@ -47,7 +47,7 @@ def _draw(
     size: int,
     strength: float,
     order: np.random.Generator,
-) -> Iterator[Lesson]:
+) -> Iterator[TeacherBatch]:
     usual = usual_entries(matrix, size)
     weights = np.full(matrix.shape[0], strength, dtype=np.float32)
     height, width = pad_rows(size), pad_items(matrix.shape[1])
@@ -59,7 +59,7 @@ def _draw(
         likely = np.exp(answers - answers.max(axis=1, keepdims=True))
         sums = np.asarray(rows.sum(axis=1)).reshape(-1, 1)
         expected[:size, : teacher.num_items] = sums * likely / likely.sum(axis=1, keepdims=True)
-        yield Lesson(
+        yield TeacherBatch(
             batch=assemble(matrix, numbers, height, weights, usual),
             expected=jnp.asarray(expected),
             num_known=jnp.asarray(teacher.num_items, jnp.int32),

@@ -12,8 +12,13 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.mvae.network import Lesson, Parameters, distillation_loss, negative_bound
-from perennial.models.training.averaged_adam import State, start, step
+from perennial.models.mvae.network import (
+    MVAEParameters,
+    TeacherBatch,
+    distillation_loss,
+    negative_bound,
+)
+from perennial.models.training.averaged_adam import AveragedState, start, step
 from perennial.models.training.batches import (
     SparseBatch,
     assemble,
@@ -32,7 +37,7 @@ _STATE_COPIES = 5
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class MVAETrainingSettings:
     """How to train, however long.
 
     Attributes:
@@ -57,9 +62,9 @@ class TrainingSettings:
         """β of the update that `number` others came before."""
         return self.beta * min(1.0, (number + 1) / max(1, self.anneal_updates))
 
-    def rates(self, number: int) -> "Rates":
+    def rates(self, number: int) -> "MVAERates":
         """The rates of the update that `number` others came before."""
-        return Rates(
+        return MVAERates(
             np.float32(self.learning_rate),
             np.float32(self.dropout),
             np.float32(self.averaging),
@@ -67,7 +72,7 @@ class TrainingSettings:
         )
 
 
-class Rates(NamedTuple):
+class MVAERates(NamedTuple):
     """The numbers that rule an update; not compiled in, so that other ones cost nothing."""
 
     learning_rate: np.float32
@@ -78,16 +83,16 @@ class Rates(NamedTuple):
 
 @partial(jax.jit, static_argnames=("gather",), donate_argnames=("state",))
 def update(
-    state: State[Parameters],
+    state: AveragedState[MVAEParameters],
     batch: SparseBatch,
     num_items: Array,
     key: Array,
     number: Array,
-    rates: Rates,
-    lesson: Lesson | None = None,
+    rates: MVAERates,
+    lesson: TeacherBatch | None = None,
     *,
     gather: bool,
-) -> tuple[State[Parameters], Array]:
+) -> tuple[AveragedState[MVAEParameters], Array]:
     """One step of Adam on the negative bound, and of the running average of the weights.
 
     Args:
@@ -107,7 +112,7 @@ def update(
 
     beta, dropout = jnp.asarray(rates.beta), jnp.asarray(rates.dropout)
 
-    def loss_of(parameters: Parameters) -> Array:
+    def loss_of(parameters: MVAEParameters) -> Array:
         loss = negative_bound(
             parameters, batch, num_items, beta, own, dropout=dropout, gather=gather
         )
@@ -126,17 +131,17 @@ def update(
 
 
 def train(
-    parameters: Parameters,
+    parameters: MVAEParameters,
     matrix: csr_array,
     weights: NDArray[np.float64],
     *,
-    settings: TrainingSettings,
+    settings: MVAETrainingSettings,
     num_updates: int,
     seed: int,
-    lessons: Iterator[Lesson] | None = None,
+    lessons: Iterator[TeacherBatch] | None = None,
     check_every: int = 0,
-    check: Callable[[int, Parameters], bool] = lambda _number, _parameters: True,
-) -> Parameters:
+    check: Callable[[int, MVAEParameters], bool] = lambda _number, _parameters: True,
+) -> MVAEParameters:
     """Train for `num_updates`, or until a check says stop.
 
     Args:
@@ -155,7 +160,7 @@ def train(
         The averaged weights after the last update made.
     """
     num_rows, num_items = matrix.shape
-    state: State[Parameters] = start(parameters)
+    state: AveragedState[MVAEParameters] = start(parameters)
     del parameters  # the caller's last reference may be this one
     if num_rows == 0:
         return state.average

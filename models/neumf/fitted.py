@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import Json
-from perennial.models.neumf.network import Parameters, score
+from perennial.models.neumf.network import NeuMFParameters, score
 from perennial.models.training.batches import assemble, pad_items, pad_rows
 from perennial.storage.errors import UserError
 
@@ -30,7 +30,7 @@ class FittedNeuMF:
         report: what the fit chose and used.
     """
 
-    parameters: Parameters
+    parameters: NeuMFParameters
     num_items: int
     report: Mapping[str, Json]
 
@@ -121,4 +121,4 @@ def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Jso
             )
         extra = pad_items(num_items) - num_items if name in ITEM_ARRAYS else 0
         padded[name] = jnp.asarray(np.pad(values, [(0, extra)] + [(0, 0)] * (values.ndim - 1)))
-    return FittedNeuMF(Parameters(**padded), num_items, report)
+    return FittedNeuMF(NeuMFParameters(**padded), num_items, report)

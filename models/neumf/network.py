@@ -25,7 +25,7 @@ from perennial.models.mvae.network import normalise, project
 from perennial.models.training.batches import SparseBatch
 
 
-class Parameters(NamedTuple):
+class NeuMFParameters(NamedTuple):
     """The weights, all float32; I is the padded number of items.
 
     Attributes:
@@ -82,7 +82,7 @@ def initialise(
     factors: int,
     embedding: int,
     hidden: int,
-) -> Parameters:
+) -> NeuMFParameters:
     """Draw fresh weights: small normal embeddings, Glorot layers, and the given bias per item.
 
     Args:
@@ -104,7 +104,7 @@ def initialise(
     def embed(width: int) -> Array:
         return jnp.where(known, draw(num_padded, width, 0.1), 0.0)
 
-    return Parameters(
+    return NeuMFParameters(
         factor_users=embed(factors),
         factor_items=embed(factors),
         tower_users=embed(embedding),
@@ -120,7 +120,7 @@ def initialise(
     )
 
 
-def embed_users(parameters: Parameters, batch: SparseBatch) -> tuple[Array, Array]:
+def embed_users(parameters: NeuMFParameters, batch: SparseBatch) -> tuple[Array, Array]:
     """The users' p `(B, F)` and A p' `(B, H)`, a row each; zero for an empty row.
 
     A row is scaled to length 1, which for a binary one divides the sum by the root of its number.
@@ -131,7 +131,7 @@ def embed_users(parameters: Parameters, batch: SparseBatch) -> tuple[Array, Arra
     return of_factors, of_tower @ parameters.user_layer
 
 
-def score_items(parameters: Parameters, users: tuple[Array, Array], items: Array) -> Array:
+def score_items(parameters: NeuMFParameters, users: tuple[Array, Array], items: Array) -> Array:
     """The scores of each row for some of the items, `(B, C)`.
 
     Args:
@@ -149,7 +149,7 @@ def score_items(parameters: Parameters, users: tuple[Array, Array], items: Array
 
 
 def log_loss(
-    parameters: Parameters,
+    parameters: NeuMFParameters,
     batch: SparseBatch,
     candidates: Candidates,
     key: Array,
@@ -193,7 +193,7 @@ def log_loss(
 
 
 @jax.jit
-def score(parameters: Parameters, batch: SparseBatch) -> Array:
+def score(parameters: NeuMFParameters, batch: SparseBatch) -> Array:
     """The scores of each row for all items, `(B, I)`; those of padding mean nothing."""
     items = jnp.arange(parameters.item_bias.shape[0])
     return score_items(parameters, embed_users(parameters, batch), items)

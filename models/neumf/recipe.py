@@ -24,8 +24,13 @@ from numpy.typing import NDArray
 from perennial.models.base import FitOptions, Json, TrainingRows
 from perennial.models.holdout import HoldOut
 from perennial.models.neumf.fitted import FittedNeuMF, restore_model, score_rows
-from perennial.models.neumf.network import Parameters
-from perennial.models.neumf.training import TrainingSettings, estimate_memory, fresh_weights, train
+from perennial.models.neumf.network import NeuMFParameters
+from perennial.models.neumf.training import (
+    NeuMFTrainingSettings,
+    estimate_memory,
+    fresh_weights,
+    train,
+)
 from perennial.models.selection import (
     Candidate,
     Trial,
@@ -116,7 +121,7 @@ class NeuMF:
         needed = self._check_memory(rows, options.memory_limit)
         judged = _sample(held, self.validation_users, options.seed)
 
-        def score(parameters: Parameters) -> float:
+        def score(parameters: NeuMFParameters) -> float:
             model = FittedNeuMF(parameters, held.training.num_items, {})
             return judge(model.score_blocks(judged.contexts, 1024), judged, options)
 
@@ -147,9 +152,9 @@ class NeuMF:
         """
         return restore_model(arrays, manifest)
 
-    def training_settings(self, learning_rate: float) -> TrainingSettings:
+    def training_settings(self, learning_rate: float) -> NeuMFTrainingSettings:
         """What the training loop takes."""
-        return TrainingSettings(
+        return NeuMFTrainingSettings(
             batch_size=self.batch_size,
             num_candidates=self.num_candidates,
             learning_rate=learning_rate,
@@ -164,8 +169,8 @@ class NeuMF:
         candidate: Candidate,
         num_updates: int,
         seed: int,
-        look: Look[Parameters] | None = None,
-    ) -> Parameters:
+        look: Look[NeuMFParameters] | None = None,
+    ) -> NeuMFParameters:
         """Train from fresh weights."""
         fresh = fresh_weights(
             rows,

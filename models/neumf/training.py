@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import TrainingRows
-from perennial.models.neumf.network import Candidates, Parameters, initialise, log_loss
-from perennial.models.training.averaged_adam import State, start, step
+from perennial.models.neumf.network import Candidates, NeuMFParameters, initialise, log_loss
+from perennial.models.training.averaged_adam import AveragedState, start, step
 from perennial.models.training.batches import (
     SparseBatch,
     assemble,
@@ -33,7 +33,7 @@ _STATE_COPIES = 5
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class NeuMFTrainingSettings:
     """How to train, however long.
 
     Attributes:
@@ -53,7 +53,7 @@ class TrainingSettings:
     averaging: float
 
 
-class Rates(NamedTuple):
+class NeuMFRates(NamedTuple):
     """The numbers that rule an update; not compiled in, so that other ones cost nothing."""
 
     learning_rate: np.float32
@@ -65,13 +65,13 @@ class Rates(NamedTuple):
 
 @partial(jax.jit, donate_argnames=("state",))
 def update(
-    state: State[Parameters],
+    state: AveragedState[NeuMFParameters],
     batch: SparseBatch,
     candidates: Candidates,
     key: Array,
     number: Array,
-    rates: Rates,
-) -> tuple[State[Parameters], Array]:
+    rates: NeuMFRates,
+) -> tuple[AveragedState[NeuMFParameters], Array]:
     """One step of Adam on the log loss, and of the running average of the weights.
 
     Args:
@@ -86,7 +86,7 @@ def update(
         The next state and the loss.
     """
 
-    def loss_of(parameters: Parameters) -> Array:
+    def loss_of(parameters: NeuMFParameters) -> Array:
         return log_loss(
             parameters,
             batch,
@@ -105,15 +105,15 @@ def update(
 
 
 def train(
-    parameters: Parameters,
+    parameters: NeuMFParameters,
     rows: TrainingRows,
     *,
-    settings: TrainingSettings,
+    settings: NeuMFTrainingSettings,
     num_updates: int,
     seed: int,
     check_every: int = 0,
-    check: Callable[[int, Parameters], bool] = lambda _number, _parameters: True,
-) -> Parameters:
+    check: Callable[[int, NeuMFParameters], bool] = lambda _number, _parameters: True,
+) -> NeuMFParameters:
     """Train for `num_updates`, or until a check says stop.
 
     Args:
@@ -128,7 +128,7 @@ def train(
     Returns:
         The averaged weights after the last update made.
     """
-    state: State[Parameters] = start(parameters)
+    state: AveragedState[NeuMFParameters] = start(parameters)
     if rows.num_rows == 0 or rows.num_items == 0:
         return state.average
     scaled = scale_weights(rows.weights)
@@ -178,14 +178,14 @@ def draw_candidates(
 
 def fresh_weights(
     rows: TrainingRows, negatives: float, *, factors: int, embedding: int, hidden: int, seed: int
-) -> Parameters:
+) -> NeuMFParameters:
     """Random weights; the bias of an item is where the log loss is least without any other.
 
     As bias that is popularity, which would only be reached slowly by steps of the learning rate.
 
     Args:
         rows: the training rows.
-        negatives: see `TrainingSettings`.
+        negatives: see `NeuMFTrainingSettings`.
         factors: width of the factors.
         embedding: of the tower's embeddings.
         hidden: units of the tower's first layer.
@@ -195,7 +195,7 @@ def fresh_weights(
     absent = _negative_weight(rows, negatives) * (rows.weights.sum() - counts)
     bias = (np.log(counts + 0.5) - np.log(absent + 0.5)).astype(np.float32)
     num_padded = pad_items(rows.num_items)
-    parameters: Parameters = initialise(
+    parameters: NeuMFParameters = initialise(
         make_key(seed),
         np.pad(bias, (0, num_padded - rows.num_items)),
         np.int32(rows.num_items),
@@ -209,7 +209,7 @@ def fresh_weights(
 
 def estimate_memory(
     interactions: csr_array,
-    settings: TrainingSettings,
+    settings: NeuMFTrainingSettings,
     *,
     factors: int,
     embedding: int,
@@ -243,8 +243,8 @@ def _negative_weight(rows: TrainingRows, negatives: float) -> float:
     return negatives * max(present, 1.0) / max(absent, 1.0)
 
 
-def _rates(rows: TrainingRows, settings: TrainingSettings) -> Rates:
-    return Rates(
+def _rates(rows: TrainingRows, settings: NeuMFTrainingSettings) -> NeuMFRates:
+    return NeuMFRates(
         np.float32(settings.learning_rate),
         np.float32(settings.dropout),
         np.float32(settings.averaging),

@@ -12,7 +12,7 @@ Parameters = TypeVar("Parameters")
 """A tree of arrays: the weights of a network."""
 
 
-class State(NamedTuple, Generic[Parameters]):
+class AveragedState(NamedTuple, Generic[Parameters]):
     """What an update turns into the next: the weights, Adam's moments, the averaged weights."""
 
     parameters: Parameters
@@ -21,9 +21,9 @@ class State(NamedTuple, Generic[Parameters]):
 
 
 @jax.jit
-def start(parameters: Parameters) -> State[Parameters]:
+def start(parameters: Parameters) -> AveragedState[Parameters]:
     """The state before the first update; `parameters` are copied."""
-    return State(
+    return AveragedState(
         parameters=jax.tree.map(jnp.copy, parameters),
         moments=optax.adam(0.0).init(parameters),
         average=jax.tree.map(jnp.copy, parameters),
@@ -31,13 +31,13 @@ def start(parameters: Parameters) -> State[Parameters]:
 
 
 def step(
-    state: State[Parameters],
+    state: AveragedState[Parameters],
     gradient: Parameters,
     number: Array,
     *,
     learning_rate: np.float32,
     averaging: np.float32,
-) -> State[Parameters]:
+) -> AveragedState[Parameters]:
     """One step of Adam and of the average, to be compiled with what takes the gradient.
 
     Args:
@@ -52,4 +52,4 @@ def step(
     # The first weights are far off: the average forgets them faster than its later pace.
     pace = jnp.maximum(1.0 - averaging, 9.0 / (10.0 + number.astype(jnp.float32)))
     average = optax.incremental_update(parameters, state.average, pace)
-    return State(parameters, moments, average)
+    return AveragedState(parameters, moments, average)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from perennial.replay.analysis.run import RunData
-from perennial.replay.analysis.summary import Summary
+from perennial.replay.analysis.summary import RunSummary
 
 _ENTRY_BYTES = 8
 """A remembered interaction as it is replayed: an item's index and a weight of four bytes each."""
@@ -53,7 +53,7 @@ class Cost:
     kept_bytes: int
 
 
-def rank_strategies(summary: Summary) -> tuple[Rank, ...]:
+def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
     """Rank the strategies of each model in each metric, over the periods that all of them have."""
     values: dict[tuple[str, str, int | None], dict[int, dict[str, list[float]]]] = {}
     for one in summary.results:

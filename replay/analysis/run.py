@@ -8,7 +8,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.log.periods import PeriodSummary, list_periods
 from perennial.storage.results.cells import (
     Cell,
-    JudgedUsers,
+    EvaluatedUsers,
     UserFigure,
     read_cells,
     read_judged_users,
@@ -32,7 +32,7 @@ class RunData:
     run: Run
     periods: tuple[PeriodSummary, ...]
     cells: tuple[Cell, ...]
-    judged: Mapping[str, JudgedUsers]
+    judged: Mapping[str, EvaluatedUsers]
     user_figures: Mapping[str, tuple[UserFigure, ...]]
     until: int | None = None
 

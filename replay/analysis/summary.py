@@ -37,7 +37,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanFigure:
     """One metric of a strategy and model: unweighted mean over periods of seed-averaged figures.
 
     Attributes:
@@ -92,12 +92,12 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """A run as it is reported."""
 
     config: Mapping[str, Json]
     results: tuple[Result, ...]
-    means: tuple[Mean, ...]
+    means: tuple[MeanFigure, ...]
     timings: tuple[Timing, ...]
     differences: tuple[Difference, ...]
 
@@ -113,7 +113,7 @@ class Summary:
 
 def summarise(
     data: RunData, *, num_resamples: int = 1000, seed: int = 0, baselines: Sequence[str] = ()
-) -> Summary:
+) -> RunSummary:
     """Sum a run up.
 
     Args:
@@ -130,7 +130,7 @@ def summarise(
         series = _user_series(data, figures.groups, periods)
         return resample_means(series, len(figures.groups), num_resamples=num_resamples, seed=seed)
 
-    return Summary(
+    return RunSummary(
         config=_reported_config(data),
         results=results,
         means=tuple(_means(figures, resample(figures.periods))),
@@ -206,13 +206,15 @@ def _results(cells: Sequence[Cell]) -> list[Result]:
     ]
 
 
-def _means(figures: _PeriodFigures, samples: NDArray[np.float64]) -> list[Mean]:
+def _means(figures: _PeriodFigures, samples: NDArray[np.float64]) -> list[MeanFigure]:
     """A mean for each group."""
     means = []
     for column, group in enumerate(figures.groups):
         spread = samples[:, column][~np.isnan(samples[:, column])]
         stderr = float(np.std(spread, ddof=1)) if len(spread) > 1 else None
-        means.append(Mean(*group, mean=float(np.nanmean(figures.values[:, column])), stderr=stderr))
+        means.append(
+            MeanFigure(*group, mean=float(np.nanmean(figures.values[:, column])), stderr=stderr)
+        )
     return means
 
 

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
-from perennial.replay.plan import Question, pose
+from perennial.replay.plan import PlannedEvaluation, pose
 from perennial.storage.log.periods import list_periods
 from perennial.storage.results.cells import Cell
 from perennial.storage.store import Store
@@ -131,7 +131,7 @@ def chance_figures(store: Store, config: ReplayConfig) -> dict[Metric, NDArray[n
     num_periods = len(list_periods(store))
     figures: dict[Metric, NDArray[np.float64]] = {}
     for period in range(2, num_periods + 1):
-        evaluation = pose(store, config, Question(period - 1, period, key=""))
+        evaluation = pose(store, config, PlannedEvaluation(period - 1, period, key=""))
         model = _Chance(evaluation.num_items, derive_seed(config.evaluation_seed, period, "chance"))
         for result in evaluate(model, evaluation):
             row = figures.setdefault((result.metric, result.k), np.full(num_periods, np.nan))

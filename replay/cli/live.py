@@ -28,33 +28,33 @@ from perennial.replay.cli.options import (
 from perennial.replay.cli.progress import describe_ingest, show_status
 from perennial.replay.cli.requests import given
 from perennial.replay.events import Event, Listener, StageMessage
-from perennial.replay.live.ingest import Dropped, Step
-from perennial.replay.live.updater import PeriodDone
+from perennial.replay.live.ingest import DroppedPeriods, Step
+from perennial.replay.live.updater import PeriodPublished
 from perennial.replay.report.tables import format_figures, format_seconds
 from perennial.replay.strategies.registry import STRATEGIES
-from perennial.storage.errors import StoreFault, UserError
+from perennial.storage.errors import StorageUnavailable, UserError
 from perennial.storage.log.ingest import IngestReport
-from perennial.storage.log.rewrite import Erased
+from perennial.storage.log.rewrite import ErasedUser
 from perennial.storage.progress import Progress as Report
 
 if TYPE_CHECKING:
     from perennial.replay.live.ingest import LiveRequest, Step
-    from perennial.storage.log.rewrite import Erased
+    from perennial.storage.log.rewrite import ErasedUser
     from perennial.storage.objects.bucket import Place
 
 
-def describe_step(step: Step | Erased) -> str:
+def describe_step(step: Step | ErasedUser) -> str:
     """One line."""
     if isinstance(step, IngestReport):
         return describe_ingest(step)
-    if isinstance(step, PeriodDone):
+    if isinstance(step, PeriodPublished):
         return _describe_period(step)
-    if isinstance(step, Dropped):
+    if isinstance(step, DroppedPeriods):
         return f"interactions up to period {step.last} dropped; the memory alone remembers them"
     return _describe_erased(step)
 
 
-def step_to_json(step: Step | Erased) -> dict[str, Any]:
+def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
     """The same for a program."""
     if isinstance(step, IngestReport):
         return {
@@ -67,9 +67,9 @@ def step_to_json(step: Step | Erased) -> dict[str, Any]:
             },
             "reject_reasons": dict(step.reject_reasons),
         }
-    if isinstance(step, PeriodDone):
+    if isinstance(step, PeriodPublished):
         return _period_to_json(step)
-    if isinstance(step, Dropped):
+    if isinstance(step, DroppedPeriods):
         return {"step": "dropped", "last_period": step.last}
     # Not the identifier: what a program keeps of this must not bring it back.
     return {"step": "erased", **dataclasses.asdict(dataclasses.replace(step, user=""))}
@@ -97,7 +97,7 @@ def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
         yield read, listen
 
 
-def _describe_period(done: PeriodDone) -> str:
+def _describe_period(done: PeriodPublished) -> str:
     parts = []
     if done.judged is not None:
         figures = format_figures(done.judged.figures) or "nobody could be asked"
@@ -108,7 +108,7 @@ def _describe_period(done: PeriodDone) -> str:
     return f"period {done.period}: {'; '.join(parts)}"
 
 
-def _period_to_json(done: PeriodDone) -> dict[str, Any]:
+def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
     judged = None
     if done.judged is not None:
         judged = [
@@ -125,7 +125,7 @@ def _period_to_json(done: PeriodDone) -> dict[str, Any]:
     return {"step": "caught up", "period": done.period, "judged": judged, "published": published}
 
 
-def _describe_erased(erased: Erased) -> str:
+def _describe_erased(erased: ErasedUser) -> str:
     text = (
         f"user erased: {erased.interactions:,} interactions from period {erased.first_period} on, "
         f"{erased.summaries} {'summary' if erased.summaries == 1 else 'summaries'}"
@@ -194,7 +194,7 @@ def init(
     the memory, and publishes it. The same command again changes nothing.
     """
     from perennial.replay.cli.requests import asked_config
-    from perennial.replay.live.setup import describe, fix_live
+    from perennial.replay.live.setup import configure_live, describe
     from perennial.replay.logs import open_for_writing
     from perennial.storage.log.periods import list_periods
 
@@ -202,7 +202,7 @@ def init(
         {**asked, "models": (model,), "strategies": (strategy,), "seeds": (seed,)}
     )
     with open_for_writing(store, wait) as opened:
-        record = fix_live(opened, config, replace=replace)
+        record = configure_live(opened, config, replace=replace)
         held = len(list_periods(opened))
     click.echo(f"{store}: live with {describe(record)}")
     what = "perennial update" if held else "perennial ingest FILE..."
@@ -308,12 +308,12 @@ def watch(
     """
     import time
 
-    from perennial.replay.live.watch import Folder
+    from perennial.replay.live.watch import WatchedFolder
 
     if isinstance(folder, Path) and not folder.is_dir():
         raise UserError(f"{folder}: no such folder; create it first")
     request = _request(given(reading), late, True, forget_log_after)
-    looked = Folder(folder, 0.0 if once else settle)
+    looked = WatchedFolder(folder, 0.0 if once else settle)
     failed, fault = False, ""
     while True:
         whole: tuple[Place, ...] = ()
@@ -324,13 +324,13 @@ def watch(
                 try:
                     _take(store, (path,), request, float("inf"), as_json)
                     fault = ""
-                except StoreFault:
+                except StorageUnavailable:
                     raise
                 except UserError as error:
                     failed = True
                     click.echo(f"error: {error}", err=True)
                 taken += 1
-        except StoreFault as error:
+        except StorageUnavailable as error:
             failed = True
             # The files are well: they are taken once the store is, still in their order.
             looked.give_again(whole[taken:])
@@ -401,7 +401,7 @@ def _take(
         _tell(take_files(opened, paths, request, progress=progress, listener=listener), as_json)
 
 
-def _tell(steps: "Iterable[Step | Erased]", as_json: bool) -> int:
+def _tell(steps: "Iterable[Step | ErasedUser]", as_json: bool) -> int:
     """Print each step as it is done, or all as one JSON object; how many there were."""
     pass
 

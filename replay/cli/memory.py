@@ -21,7 +21,7 @@ from rich.table import Table
 from perennial.memory.privacy import LEVELS, percentiles
 from perennial.replay.cli.options import file_option, json_option, place_option, store_option
 from perennial.replay.privacy_audit import Audit
-from perennial.replay.summaries import Shown
+from perennial.replay.summaries import SummaryView
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
@@ -63,7 +63,7 @@ def show_distillation(console: Console) -> Iterator[DistillBar]:
         yield DistillBar(progress)
 
 
-def render_summaries(shown: tuple[Shown, ...]) -> Table:
+def render_summaries(shown: tuple[SummaryView, ...]) -> Table:
     """One line for each summary."""
     table = Table(title="Summaries", title_justify="left", box=None, header_style="bold")
     table.add_column("period", no_wrap=True, min_width=6)
@@ -97,7 +97,7 @@ def render_summaries(shown: tuple[Shown, ...]) -> Table:
     return table
 
 
-def describe_devices(shown: tuple[Shown, ...]) -> str:
+def describe_devices(shown: tuple[SummaryView, ...]) -> str:
     """Where the summaries were made, and what that took there and takes now."""
     devices = sorted({str(one.record.report.get("device", "unknown")) for one in shown})
     most = max(one.record.report.get("device_bytes", 0) for one in shown)

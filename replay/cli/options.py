@@ -10,7 +10,7 @@ import click
 
 from perennial.replay.study.workers.registry import ENGINES, LOCAL
 from perennial.storage.errors import UserError
-from perennial.storage.objects.bucket import Remote, is_remote
+from perennial.storage.objects.bucket import RemotePath, is_remote
 
 CUTS = ("equal-count", "equal-span", "day", "week", "month", "files")
 """`perennial.stream.cuts.CUTS`, here because importing that imports NumPy."""
@@ -160,13 +160,13 @@ class PlaceType(click.Path):
         super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Text -> a `Path` or a `Remote`."""
-        if isinstance(value, Remote):
+        """Text -> a `Path` or a `RemotePath`."""
+        if isinstance(value, RemotePath):
             return value
         if not (isinstance(value, str) and is_remote(value)):
             return super().convert(value, param, ctx)
         try:
-            return Remote.parse(value)
+            return RemotePath.parse(value)
         except UserError as error:
             self.fail(str(error), param, ctx)
 

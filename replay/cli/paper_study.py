@@ -37,11 +37,11 @@ from perennial.replay.report.paper_tables import (
     shares_table,
 )
 from perennial.replay.report.terminal import render_table
-from perennial.replay.study.paper.base import Asked
+from perennial.replay.study.paper.base import StudyOptions
 from perennial.replay.study.paper.cells import DISTILL
 from perennial.replay.study.paper.published import PAPER
-from perennial.replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, Entry
-from perennial.replay.study.paper.report import Found
+from perennial.replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, StudyEntry
+from perennial.replay.study.paper.report import StudyResults
 from perennial.stream.noise import Noise
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from perennial.replay.study.paper.split import OpenSplit
 
 
-def asked_study(options: Mapping[str, Any], num_users: int, say: Callable[[str], None]) -> Asked:
+def asked_study(
+    options: Mapping[str, Any], num_users: int, say: Callable[[str], None]
+) -> StudyOptions:
     """The cells that the options ask for.
 
     Args:
@@ -72,7 +74,7 @@ def asked_study(options: Mapping[str, Any], num_users: int, say: Callable[[str],
     if over:
         asked = ", ".join(f"{count:,}" for count in over)
         say(f"--users {asked}: the split has {num_users:,} users, so that many are taken instead")
-    return Asked(
+    return StudyOptions(
         models=choose_models(options["models"], of_models),
         samplers=options["samplers"],
         users=users,
@@ -85,7 +87,7 @@ def asked_study(options: Mapping[str, Any], num_users: int, say: Callable[[str],
     )
 
 
-def print_paper_study(found: Found, console: Console) -> None:
+def print_paper_study(found: StudyResults, console: Console) -> None:
     """The tables of a study and what they say."""
     for make in (figures_table, published_table, shares_table, choices_table, costs_table):
         table = make(found)
@@ -99,7 +101,7 @@ def print_paper_study(found: Found, console: Console) -> None:
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
 
-def make_command(name: str, entry: Entry) -> click.Command:
+def make_command(name: str, entry: StudyEntry) -> click.Command:
     """The command of a study."""
 
     def call(**options: Any) -> None:
@@ -129,7 +131,7 @@ def make_command(name: str, entry: Entry) -> click.Command:
     return click.command(name=name)(command)
 
 
-def _choices(entry: Entry) -> tuple[Callable[[Any], Any], ...]:
+def _choices(entry: StudyEntry) -> tuple[Callable[[Any], Any], ...]:
     """Which cells there are, in reversed order."""
     seeds, users = (",".join(map(str, numbers)) for numbers in (entry.seeds, entry.users))
     return (
@@ -155,7 +157,7 @@ def _choices(entry: Entry) -> tuple[Callable[[Any], Any], ...]:
     )
 
 
-def _noise_options(entry: Entry) -> tuple[Callable[[Any], Any], ...]:
+def _noise_options(entry: StudyEntry) -> tuple[Callable[[Any], Any], ...]:
     """How much noise, for the studies that have any."""
     if not entry.noises:
         return ()
@@ -235,9 +237,9 @@ def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -
 
     pass
     from perennial.replay.report.paper import write_paper_study
-    from perennial.replay.study.paper.cells import Ground
+    from perennial.replay.study.paper.cells import StudyContext
     from perennial.replay.study.paper.registry import find_study
-    from perennial.replay.study.paper.report import Found, describe_study
+    from perennial.replay.study.paper.report import StudyResults, describe_study
     from perennial.replay.study.paper.runner import count_tasks, run_cells
 
     study = find_study(name)
@@ -246,14 +248,14 @@ def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -
         split = _open(source, options, output, errors)
         asked = asked_study(options, split.num_users, lambda text: click.echo(text, err=True))
         cells = study.cells(asked)
-        ground = Ground(
+        ground = StudyContext(
             str(split.path), split.content, str(output), options["keep_repeats"], engine.versions
         )
         with watch_crew(errors, count_tasks(ground, cells)) as watch:
             records = run_cells(
                 ground, cells, engine.num_beside, watch, options["memory_limit"], engine
             )
-    found = Found.of(name, study, split, describe_study(split, asked, ground), records)
+    found = StudyResults.of(name, study, split, describe_study(split, asked, ground), records)
     written = write_paper_study(found, output)
     if options["as_json"]:
         click.echo(json.dumps(found.to_json(), allow_nan=False))

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from perennial.replay.analysis.run import load_run
 from perennial.replay.analysis.run_comparison import RunComparison
-from perennial.replay.analysis.summary import Summary, summarise
+from perennial.replay.analysis.summary import RunSummary, summarise
 from perennial.replay.events import (
     CellFinished,
     CellName,
@@ -91,7 +91,7 @@ def _name_periods(periods: Sequence[int]) -> str:
     return f"periods {', '.join(str(one) for one in periods[:-1])} and {last}"
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(summary: RunSummary, console: Console) -> None:
     """The tables of a run and what they say."""
     console.print(render_means(summary, console.width))
     differences = render_differences(summary, console.width)
@@ -104,7 +104,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         console.print(sentence, markup=False, highlight=False)
 
 
-def print_against(against: RunComparison, summary: Summary, console: Console) -> None:
+def print_against(against: RunComparison, summary: RunSummary, console: Console) -> None:
     """What a change of the settings has done."""
     for table in against_tables(against, summary):
         console.print()

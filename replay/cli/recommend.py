@@ -19,18 +19,18 @@ from perennial.replay.cli.options import (
     settings_option,
     store_option,
 )
-from perennial.replay.recommend.answers import Answer, Answers
+from perennial.replay.recommend.answers import RecommendedItem, Recommender
 from perennial.replay.recommend.reasons import Reason
 from perennial.replay.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perennial.replay.recommend.answers import Answers
+    from perennial.replay.recommend.answers import Recommender
 
 
 def answers_to_json(
-    found: Sequence[Answer], model: Answers, *, published: bool, why: bool
+    found: Sequence[RecommendedItem], model: Recommender, *, published: bool, why: bool
 ) -> dict[str, Any]:
     """What `recommend --json` prints.
 
@@ -56,7 +56,7 @@ def answers_to_json(
     return about | {"recommendations": listed}
 
 
-def describe_answers(found: Sequence[Answer], period: int) -> Iterator[str]:
+def describe_answers(found: Sequence[RecommendedItem], period: int) -> Iterator[str]:
     """A line per item, best first, and the reasons below it.
 
     Args:
@@ -171,12 +171,12 @@ def recommend(
         raise click.UsageError("--why goes with --user or --items", context)
 
     pass
-    from perennial.replay.recommend.answers import Question
+    from perennial.replay.recommend.answers import RecommendationQuery
     from perennial.replay.recommend.batch import read_names
 
     users = (user,) if user is not None else read_names(users_file) if users_file else ()
     excluded = (exclude or ()) + (read_names(exclude_file) if exclude_file else ())
-    question = Question(user, items or (), k, excluded, not keep_seen, why)
+    question = RecommendationQuery(user, items or (), k, excluded, not keep_seen, why)
     asked_to_fit = any(
         context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _FITTING
     )
@@ -196,10 +196,10 @@ def recommend(
 
 def _live_answers(
     store: Path, users: "Sequence[str]", *, last_try: bool = False
-) -> "Answers | None":
+) -> "Recommender | None":
     """The published model of a live store, which is read only."""
     from perennial.replay.logs import open_for_reading
-    from perennial.replay.recommend.answers import Answers
+    from perennial.replay.recommend.answers import Recommender
     from perennial.storage.errors import UserError
     from perennial.storage.results.publications import read_live
 
@@ -207,7 +207,7 @@ def _live_answers(
         if read_live(opened) is None:
             return None
         try:
-            return Answers.load(opened, users)
+            return Recommender.load(opened, users)
         except UserError:
             if last_try:
                 raise
@@ -217,7 +217,7 @@ def _live_answers(
 
 def _fitted_answers(
     store: Path, users: "Sequence[str]", question: Any, fitting: dict[str, Any]
-) -> "Answers":
+) -> "Recommender":
     """A model that is fitted now, or was the last time."""
     from rich.console import Console
 
@@ -227,8 +227,8 @@ def _fitted_answers(
     from perennial.replay.cli.requests import split_settings
     from perennial.replay.config import choose_models, choose_strategies
     from perennial.replay.logs import open_existing
-    from perennial.replay.recommend.answers import Answers
-    from perennial.replay.recommend.catalogue import Known
+    from perennial.replay.recommend.answers import Recommender
+    from perennial.replay.recommend.catalogue import Catalogue
     from perennial.replay.recommend.fitting import newest_model
     from perennial.replay.strategies.registry import make_strategy
 
@@ -245,17 +245,17 @@ def _fitted_answers(
     strategy = make_strategy(fitting["strategy"], asked.get(fitting["strategy"]))
     limits = Limits(fitting["memory_limit"], fitting["max_rows"])
     with open_existing(store) as opened:
-        known = Known.load(opened, users)
+        known = Catalogue.load(opened, users)
         if question is not None:
             # Before the fit, so that a slip of the pen costs no time.
             known.context(question.user, question.items)
         with show_status(Console(stderr=True)) as say:
             model = newest_model(opened, strategy, recipe, fitting["seed"], limits, say)
-        return Answers.of_model(opened, model, strategy.name, recipe.name, known)
+        return Recommender.of_model(opened, model, strategy.name, recipe.name, known)
 
 
 def _answer_all(
-    answers: "Answers", users: "Sequence[str]", question: Any, output: Path, as_json: bool
+    answers: "Recommender", users: "Sequence[str]", question: Any, output: Path, as_json: bool
 ) -> None:
     """Recommend to many, into a file."""
     from rich.console import Console

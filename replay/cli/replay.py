@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from perennial.replay.analysis.run import RunData
     from perennial.replay.config import ReplayConfig
     from perennial.replay.logs import OpenLog
-    from perennial.replay.study.workers.base import Engine
+    from perennial.replay.study.workers.base import Executor
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -99,7 +99,7 @@ def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunDat
     return load_run(log.store, run_id)
 
 
-def _replay_with(engine: "Engine", path: Path, config: "ReplayConfig") -> "RunData":
+def _replay_with(engine: "Executor", path: Path, config: "ReplayConfig") -> "RunData":
     """A strategy with a seed is a task, as in a study."""
     from rich.console import Console
 

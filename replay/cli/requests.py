@@ -16,7 +16,7 @@ from perennial.stream.next_period import ProtocolSettings
 
 if TYPE_CHECKING:
     from perennial.replay.logs import OpenLog
-    from perennial.replay.study.workers.base import Engine
+    from perennial.replay.study.workers.base import Executor
 
 
 Setting = tuple[str, str, Any]
@@ -110,13 +110,13 @@ def asks_for_engine(options: Mapping[str, Any]) -> bool:
     return options["engine"] != LOCAL or any(given)
 
 
-def asked_engine(options: Mapping[str, Any]) -> "AbstractContextManager[Engine]":
+def asked_engine(options: Mapping[str, Any]) -> "AbstractContextManager[Executor]":
     """The engine that `engine_options` ask for; says on stderr what there is.
 
     Raises:
         click.UsageError: options that the engine does not have.
     """
-    from perennial.replay.study.workers.base import EngineRequest
+    from perennial.replay.study.workers.base import ExecutorOptions
 
     name = options["engine"]
     if name == LOCAL:
@@ -126,5 +126,5 @@ def asked_engine(options: Mapping[str, Any]) -> "AbstractContextManager[Engine]"
         ):
             if given:
                 raise click.UsageError(f"{flag} is for clusters; give --engine ray with it")
-    request = EngineRequest(options["workers"], options["address"], options["gpus_per_cell"])
+    request = ExecutorOptions(options["workers"], options["address"], options["gpus_per_cell"])
     return open_engine(name, request, lambda text: click.echo(text, err=True))

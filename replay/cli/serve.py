@@ -131,7 +131,7 @@ def serve(
     from perennial.replay.cli.errors import INTERRUPTED
     from perennial.replay.service.limits import ServiceLimits
     from perennial.replay.service.security import read_token
-    from perennial.replay.service.server import Listening, log_to_stderr, serve_store
+    from perennial.replay.service.server import ServerAddress, log_to_stderr, serve_store
 
     limits = ServiceLimits(
         max_body=max_body,
@@ -143,7 +143,7 @@ def serve(
         shutdown_seconds=shutdown_timeout,
         **({} if scorings is None else {"scorings": scorings}),
     )
-    listening = Listening(host, port, read_token(token_file), allowed_hosts)
+    listening = ServerAddress(host, port, read_token(token_file), allowed_hosts)
     log_to_stderr(access=access_log)
     if serve_store(store, listening, limits, check_every, lambda line: click.echo(line, err=True)):
         click.get_current_context().exit(INTERRUPTED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import Listener, ignore_events
 from perennial.replay.live.setup import require_live
-from perennial.replay.live.updater import Keeper, PeriodDone
+from perennial.replay.live.updater import LiveUpdater, PeriodPublished
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import (
@@ -18,7 +18,7 @@ from perennial.storage.log.ingest import (
     ingest_period,
 )
 from perennial.storage.log.periods import first_held_period, list_periods
-from perennial.storage.log.rewrite import Erased, drop_events, erase_users, finish_rewriting
+from perennial.storage.log.rewrite import ErasedUser, drop_events, erase_users, finish_rewriting
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
@@ -45,7 +45,7 @@ class LiveRequest:
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DroppedPeriods:
     """The interactions of some periods were let go.
 
     Attributes:
@@ -55,7 +55,7 @@ class Dropped:
     last: int
 
 
-Step = IngestReport | PeriodDone | Dropped
+Step = IngestReport | PeriodPublished | DroppedPeriods
 """What was done."""
 
 
@@ -93,18 +93,18 @@ def take_files(
 
 def bring_up_to_date(
     store: Store, forget_log_after: int | None, listener: Listener = ignore_events
-) -> Iterator[PeriodDone | Dropped]:
+) -> Iterator[PeriodPublished | DroppedPeriods]:
     """Judge, refit and publish for what has come, then let old interactions go.
 
     Raises:
         UserError: no live model is fixed.
     """
-    yield from Keeper(store, listener).catch_up()
+    yield from LiveUpdater(store, listener).catch_up()
     if forget_log_after is not None:
         last = len(list_periods(store)) - forget_log_after
         if last >= first_held_period(store):
             drop_events(store, last)
-            yield Dropped(last)
+            yield DroppedPeriods(last)
 
 
 def check_forgetting(store: Store, request: LiveRequest) -> None:
@@ -133,7 +133,7 @@ def check_forgetting(store: Store, request: LiveRequest) -> None:
 
 def forget_users(
     store: Store, users: Sequence[str], listener: Listener = ignore_events
-) -> Iterator[Erased | PeriodDone]:
+) -> Iterator[ErasedUser | PeriodPublished]:
     """Erase users, all at once, then distil and refit what the live model needs.
 
     Once they are out of the log, what was interrupted is finished by any `update`; before that
@@ -151,4 +151,4 @@ def forget_users(
     finish_rewriting(store)
     yield from erase_users(store, users)
     if read_live(store) is not None:
-        yield from Keeper(store, listener).catch_up()
+        yield from LiveUpdater(store, listener).catch_up()

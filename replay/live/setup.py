@@ -13,7 +13,7 @@ from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
 
-def fix_live(
+def configure_live(
     store: Store, config: ReplayConfig, *, replace: bool = False, clock: Clock | None = None
 ) -> LiveRecord:
     """Fix what the model of a store is, and open the run that its figures go into.

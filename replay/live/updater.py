@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from perennial.models.base import FittedModel
-from perennial.replay.cells import CellMaker, MadeCell, insert_made
+from perennial.replay.cells import CellMaker, EvaluatedCell, insert_made
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
 from perennial.replay.events import CellName, Listener, StageMessage, ignore_events
 from perennial.replay.live.setup import require_live
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import default_metrics
-from perennial.replay.plan import Question, make_chains, make_questions, pose
+from perennial.replay.plan import PlannedEvaluation, make_chains, make_questions, pose
 from perennial.storage.log.periods import first_held_period, list_periods
 from perennial.storage.log.rewrite import finish_rewriting
 from perennial.storage.results.cells import Cell, has_cell
@@ -44,7 +44,7 @@ from perennial.storage.store import Store
 
 
 @dataclass(frozen=True)
-class PeriodDone:
+class PeriodPublished:
     """A period that the model has caught up with.
 
     Attributes:
@@ -59,7 +59,7 @@ class PeriodDone:
 
 
 @dataclass
-class Keeper:
+class LiveUpdater:
     """Keeps the model of a store current.
 
     Attributes:
@@ -83,7 +83,7 @@ class Keeper:
         for publication in list_publications(self.store):
             self.chain.recall(publication.period, publication.fit_key)
 
-    def catch_up(self) -> Iterator[PeriodDone]:
+    def catch_up(self) -> Iterator[PeriodPublished]:
         """Judge, remember, refit and publish for every period since the last publication."""
         finish_rewriting(self.store)
         sweep_model_files(self.store)
@@ -104,14 +104,14 @@ class Keeper:
             if period == periods[-1] or not self._is_judged(period + 1):
                 publication = self._publish(period)
             if judged is not None or publication is not None:
-                yield PeriodDone(period, judged, publication)
+                yield PeriodPublished(period, judged, publication)
 
     def _is_there(self, period: int, held: int) -> bool:
         """Whether there is a model of a period, or one can be made again."""
         published = find_publication(self.store, period) is not None
         return period > 0 and (period >= held or published)
 
-    def _question(self, period: int) -> Question:
+    def _question(self, period: int) -> PlannedEvaluation:
         """What the model before a period is asked about it."""
         (question,) = make_questions(
             self.store, self.config, period - 1, period, self._maker.versions
@@ -144,7 +144,7 @@ class Keeper:
             results = evaluate(
                 model, evaluation, self._maker.metrics, lambda text: self._say(period, text)
             )
-        made: MadeCell = self._maker.make(
+        made: EvaluatedCell = self._maker.make(
             self.chain, fit, question, evaluation, results, watch.stages
         )
         with self.store.transaction():

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from perennial.storage.objects.bucket import Bucket, Place, Remote
+from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
 """Ends of names under which programs write what they rename when it is whole."""
@@ -15,7 +15,7 @@ _Look = tuple[int, int]
 
 
 @dataclass
-class Folder:
+class WatchedFolder:
     """A folder that is looked into again and again.
 
     Attributes:
@@ -58,7 +58,7 @@ class Folder:
             self._taken.pop(path, None)
 
     def _looks(self) -> Iterator[tuple[Place, _Look]]:
-        if isinstance(self.path, Remote):
+        if isinstance(self.path, RemotePath):
             self._bucket = self._bucket or Bucket(self.path)
             for found in self._bucket.list(self.path):
                 if not _is_unfinished(found.place.name):

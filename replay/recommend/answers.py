@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import FittedModel
-from perennial.models.infinite_ae.explanations import Explains
+from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.ranking import top_items
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ReplayConfig
 from perennial.replay.live.setup import require_live
 from perennial.replay.machine import Clock
-from perennial.replay.recommend.catalogue import Known, UnknownName
+from perennial.replay.recommend.catalogue import Catalogue, UnknownName
 from perennial.replay.recommend.reasons import Reason, find_reasons
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import list_periods
@@ -24,14 +24,21 @@ from perennial.storage.results.fits import Fit, find_fit, read_model
 from perennial.storage.results.publications import newest_publication
 from perennial.storage.store import Store
 
-__all__ = ["Answer", "Answers", "Question", "RankedUsers", "Reason", "UnknownName"]
+__all__ = [
+    "RankedUsers",
+    "Reason",
+    "RecommendationQuery",
+    "RecommendedItem",
+    "Recommender",
+    "UnknownName",
+]
 
 _BLOCK_BYTES = 64 << 20
 """Scores that exist at a time when many users are answered."""
 
 
 @dataclass(frozen=True)
-class Question:
+class RecommendationQuery:
     """What someone asks.
 
     Attributes:
@@ -63,7 +70,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RecommendedItem:
     """An item for someone.
 
     Attributes:
@@ -84,7 +91,7 @@ class RankedUsers:
     """The best items of a block of users.
 
     Attributes:
-        users: `(b,)` rows of `Known.histories`.
+        users: `(b,)` rows of `Catalogue.histories`.
         items: `(b, k)` int32, best first; −1 where there are fewer.
         scores: `(b, k)` float32; undefined where there is no item.
     """
@@ -95,7 +102,7 @@ class RankedUsers:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Recommender:
     """A model and all that it takes to ask it; safe to ask from several threads at once.
 
     Attributes:
@@ -115,7 +122,7 @@ class Answers:
     strategy: str
     model_name: str
     model: FittedModel
-    known: Known
+    known: Catalogue
     fitted_on_newest: bool = False
 
     @property
@@ -129,7 +136,7 @@ class Answers:
         return self.known.num_users
 
     @classmethod
-    def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Answers":
+    def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Recommender":
         """Take the published model of a store; the store may be closed afterwards.
 
         Args:
@@ -163,13 +170,13 @@ class Answers:
             strategy=config.strategies[0],
             model_name=choice.name,
             model=model,
-            known=Known.load(store, users),
+            known=Catalogue.load(store, users),
             fitted_on_newest=_on_newest(
                 store, find_fit(store, published.fit_key), published.period
             ),
         )
 
-    def of_those_in(self, store: Store) -> "Answers | None":
+    def of_those_in(self, store: Store) -> "Recommender | None":
         """The same for all but users that the store has no more; `None` where it has them all."""
         known = self.known.of_those_in(store)
         if len(known.user_rows) == len(self.known.user_rows):
@@ -178,8 +185,8 @@ class Answers:
 
     @classmethod
     def of_model(
-        cls, store: Store, model: FittedModel, strategy: str, name: str, known: Known
-    ) -> "Answers":
+        cls, store: Store, model: FittedModel, strategy: str, name: str, known: Catalogue
+    ) -> "Recommender":
         """Take a model that was fitted on the newest period and not published."""
         return cls(
             period=list_periods(store)[-1].period,
@@ -191,7 +198,7 @@ class Answers:
             known=known,
         )
 
-    def answer(self, question: Question) -> tuple[Answer, ...]:
+    def answer(self, question: RecommendationQuery) -> tuple[RecommendedItem, ...]:
         """The best items for someone, best first; fewer than asked for where there are no more.
 
         Raises:
@@ -208,7 +215,7 @@ class Answers:
         ranking = top_items(scores, excluded, question.k, tie_seed=0)[0]
         ranking = ranking[ranking >= 0]
         reasons: tuple[tuple[Reason, ...], ...] = ((),) * len(ranking)
-        if question.why and isinstance(self.model, Explains):
+        if question.why and isinstance(self.model, ExplainableModel):
             reasons = find_reasons(
                 self.model.explain(context, ranking),
                 context,
@@ -229,8 +236,8 @@ class Answers:
         *,
         exclude: Sequence[str | int] = (),
         exclude_seen: bool = True,
-    ) -> Iterator[tuple[str | int, tuple[Answer, ...]]]:
-        """Answer many users, block by block; arguments as `Question`.
+    ) -> Iterator[tuple[str | int, tuple[RecommendedItem, ...]]]:
+        """Answer many users, block by block; arguments as `RecommendationQuery`.
 
         Yields:
             Each user, as in the store, with their answers, in the order of `users`.
@@ -283,9 +290,9 @@ class Answers:
         """Rows over the items of the model: later ones are dropped."""
         return rows if rows.shape[1] == self.num_items else csr_array(rows[:, : self.num_items])
 
-    def _answer(self, item: int, score: float, reasons: tuple[Reason, ...] = ()) -> Answer:
+    def _answer(self, item: int, score: float, reasons: tuple[Reason, ...] = ()) -> RecommendedItem:
         name = self.known.item_ids[item]
-        return Answer(name, score, self.known.title(name), reasons)
+        return RecommendedItem(name, score, self.known.title(name), reasons)
 
 
 def require_reasons(model: FittedModel, name: str) -> None:
@@ -294,7 +301,7 @@ def require_reasons(model: FittedModel, name: str) -> None:
     Raises:
         UserError: it cannot.
     """
-    if not isinstance(model, Explains):
+    if not isinstance(model, ExplainableModel):
         raise UserError(f"{name} cannot tell why it recommends something; only infinite-ae can")
 
 

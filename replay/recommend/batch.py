@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from perennial.replay.recommend.answers import Answers
+from perennial.replay.recommend.answers import Recommender
 from perennial.replay.recommend.catalogue import UnknownName
 from perennial.replay.summaries import write_table
 from perennial.storage.errors import UserError
@@ -56,7 +56,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def recommend_to_file(
-    answers: Answers,
+    answers: Recommender,
     users: Sequence[str],
     path: Path,
     *,

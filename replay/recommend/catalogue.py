@@ -28,7 +28,7 @@ class UnknownName(UserError):  # noqa: N818 - it is no fault of the program
 
 
 @dataclass(frozen=True)
-class Known:
+class Catalogue:
     """The names, titles and histories of a store.
 
     Attributes:
@@ -50,7 +50,7 @@ class Known:
     titles: Mapping[str, str]
 
     @classmethod
-    def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Known":
+    def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Catalogue":
         """Read it.
 
         Args:
@@ -141,7 +141,7 @@ class Known:
         ones, ends = np.ones(len(columns), np.float32), np.array([0, len(columns)], np.int32)
         return csr_array((ones, columns, ends), shape=(1, len(self.item_ids)))
 
-    def of_those_in(self, store: Store) -> "Known":
+    def of_those_in(self, store: Store) -> "Catalogue":
         """The same without users that the store has no more."""
         there = {str(user) for user in all_ids(store, USERS)}
         rows = {user: row for user, row in self.user_rows.items() if user in there}

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.infinite_ae.explanations import Explanation
-from perennial.replay.recommend.catalogue import Known
+from perennial.replay.recommend.catalogue import Catalogue
 
 NUM_REASONS = 3
 """Rows that are told of, per item."""
@@ -21,7 +21,7 @@ Kind = Literal["remembered", "newest", "user", "unknown"]
 
 
 @dataclass(frozen=True)
-class Shared:
+class CommonItem:
     """An item that the asker and a row have in common."""
 
     item: str | int
@@ -47,12 +47,12 @@ class Reason:
     share: float
     similarity: float
     kind: Kind
-    shared: tuple[Shared, ...]
+    shared: tuple[CommonItem, ...]
     num_shared: int
 
 
 def find_reasons(
-    explanation: Explanation, context: csr_array, known: Known, *, on_newest: bool
+    explanation: Explanation, context: csr_array, known: Catalogue, *, on_newest: bool
 ) -> tuple[tuple[Reason, ...], ...]:
     """The rows that contribute most, item by item.
 
@@ -83,7 +83,7 @@ def find_reasons(
                     share=float(added[row]) / for_it,
                     similarity=float(explanation.similarity[row]),
                     kind=_kind(explanation.replayed, row, on_newest),
-                    shared=tuple(Shared(name, known.title(name)) for name in names),
+                    shared=tuple(CommonItem(name, known.title(name)) for name in names),
                     num_shared=len(common),
                 )
             )

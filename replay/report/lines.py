@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from perennial.replay.analysis.summary import Summary
+from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.tables import headline_metrics, metric_label
 
 # Okabe and Ito's palette, told apart by people with any common colour blindness; its yellow is too
@@ -119,7 +119,7 @@ class Panel:
         return label if self.metric.startswith("AUC") else f"{label} (%)"
 
 
-def make_panels(summary: Summary, metric: str, k: int | None) -> tuple[Panel, ...]:
+def make_panels(summary: RunSummary, metric: str, k: int | None) -> tuple[Panel, ...]:
     """The panels of a metric, one per model; a strategy has the same style in each."""
     results = [r for r in summary.results if (r.metric, r.k) == (metric, k) and r.value is not None]
     strategies = style_order(summary)
@@ -137,12 +137,12 @@ def make_panels(summary: Summary, metric: str, k: int | None) -> tuple[Panel, ..
     return tuple(panels)
 
 
-def style_order(summary: Summary) -> tuple[str, ...]:
+def style_order(summary: RunSummary) -> tuple[str, ...]:
     """The strategies in the order that gives them their colours and markers."""
     return tuple(dict.fromkeys(result.strategy for result in summary.results))
 
 
-def save_plots(summary: Summary, folder: Path) -> tuple[Path, ...]:
+def save_plots(summary: RunSummary, folder: Path) -> tuple[Path, ...]:
     """Write a PNG and an SVG per headline metric.
 
     Args:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from perennial.replay.analysis.run import RunData
-from perennial.replay.analysis.summary import Summary
+from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.lines import (
     COLOURS,
     MARKER_SIGNS,
@@ -109,7 +109,7 @@ class Section:
 
 def render_page(
     data: RunData,
-    summary: Summary,
+    summary: RunSummary,
     *,
     title: str | None = None,
     findings: Sequence[str] | None = None,
@@ -243,7 +243,7 @@ def _with_markup(section: Section) -> Section:
     return dataclasses.replace(section, pictures=pictures)
 
 
-def _legend(summary: Summary) -> list[tuple[str, str]]:
+def _legend(summary: RunSummary) -> list[tuple[str, str]]:
     return [
         (strategy, MARKER_SIGNS[number % len(MARKER_SIGNS)])
         for number, strategy in enumerate(style_order(summary))

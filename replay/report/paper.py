@@ -40,7 +40,7 @@ from perennial.replay.study.paper.base import Axis
 from perennial.replay.study.paper.groups import Group
 from perennial.replay.study.paper.published import SHOWN, Figure
 from perennial.replay.study.paper.registry import PAPER_STUDIES, find_study
-from perennial.replay.study.paper.report import Found
+from perennial.replay.study.paper.report import StudyResults
 from perennial.replay.summaries import write_table
 from perennial.storage.errors import UserError
 
@@ -57,7 +57,7 @@ _MEANINGS = (
 )
 
 
-def write_paper_study(found: Found, folder: Path) -> tuple[Path, ...]:
+def write_paper_study(found: StudyResults, folder: Path) -> tuple[Path, ...]:
     """Write the page, the numbers and pictures of a study into its own folder, and the index.
 
     Args:
@@ -78,7 +78,7 @@ def write_paper_study(found: Found, folder: Path) -> tuple[Path, ...]:
     return (*written, own / TABLE, _write_index(folder, found))
 
 
-def render_paper_study(found: Found) -> str:
+def render_paper_study(found: StudyResults) -> str:
     """The study as one self-contained HTML page."""
     others = [make(found) for make in (published_table, shares_table, choices_table, costs_table)]
     sections = (
@@ -119,7 +119,7 @@ def style_order(groups: Sequence[Group], axis: Axis) -> tuple[str, ...]:
     return tuple(dict.fromkeys(axis.line(group) for group in groups))
 
 
-def make_dot_panel(found: Found, figure: Figure) -> DotPanel:
+def make_dot_panel(found: StudyResults, figure: Figure) -> DotPanel:
     """A dot per group."""
     dots = []
     for group in found.groups:
@@ -135,7 +135,7 @@ def _table_section(table: Table) -> Section:
     return Section(table.title, tables=(table,))
 
 
-def _pictures(found: Found) -> Section:
+def _pictures(found: StudyResults) -> Section:
     if found.study.axis is None:
         panels = [make_dot_panel(found, figure) for figure in SHOWN]
         pictures = {
@@ -176,7 +176,7 @@ def _legend(groups: Sequence[Group], axis: Axis) -> list[tuple[str, str]]:
     ]
 
 
-def _save(found: Found, plots: Path) -> tuple[Path, ...]:
+def _save(found: StudyResults, plots: Path) -> tuple[Path, ...]:
     """Every picture as PNG and SVG."""
     written: tuple[Path, ...] = ()
     if found.study.axis is None:
@@ -212,7 +212,7 @@ def _range(group: Group, figure: Figure) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _subtitle(found: Found) -> str:
+def _subtitle(found: StudyResults) -> str:
     split = found.split
     train, validation, test = split.num_interactions
     return (
@@ -221,7 +221,7 @@ def _subtitle(found: Found) -> str:
     )
 
 
-def _write_index(folder: Path, found: Found) -> Path:
+def _write_index(folder: Path, found: StudyResults) -> Path:
     """The page that links the studies of a folder."""
     links = [
         (find_study(name).title, f"{name}/{PAGE}")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from perennial.replay.report.tables import (
-    Entry,
     Table,
+    TableCell,
     format_bytes,
     format_seconds,
     format_value,
@@ -12,12 +12,12 @@ from perennial.replay.report.tables import (
 )
 from perennial.replay.study.paper.groups import Estimate, Group, choice_of
 from perennial.replay.study.paper.published import SHOWN, Figure, difference_percent
-from perennial.replay.study.paper.records import Record
-from perennial.replay.study.paper.report import Found
+from perennial.replay.study.paper.records import CellRecord
+from perennial.replay.study.paper.report import StudyResults
 from perennial.replay.study.paper.sentences import share_of_whole
 
 
-def figures_table(found: Found) -> Table:
+def figures_table(found: StudyResults) -> Table:
     """The six figures of each group; below each the standard error over the seeds."""
     best = {figure: _best(found.groups, figure) for figure in SHOWN}
     rows = tuple(
@@ -38,7 +38,7 @@ def figures_table(found: Found) -> Table:
     )
 
 
-def published_table(found: Found) -> Table | None:
+def published_table(found: StudyResults) -> Table | None:
     """Ours beside the paper's; `None` where it has none."""
     if not found.has_published:
         return None
@@ -61,7 +61,7 @@ def published_table(found: Found) -> Table | None:
     )
 
 
-def shares_table(found: Found) -> Table | None:
+def shares_table(found: StudyResults) -> Table | None:
     """HR@10 along the axis in per cent of the model's on all users; `None` without an axis."""
     axis = found.study.axis
     if axis is None:
@@ -77,8 +77,8 @@ def shares_table(found: Found) -> Table | None:
         }
         if any(place in mine for place in places):
             shares = [mine.get(place) for place in places]
-            entries = [Entry("–" if one is None else f"{one:.1f}%") for one in shares]
-            rows.append((Entry(model), Entry(line), *entries))
+            entries = [TableCell("–" if one is None else f"{one:.1f}%") for one in shares]
+            rows.append((TableCell(model), TableCell(line), *entries))
     return Table(
         title="In relation to all users",
         columns=("model", "trained on", *(axis.name(place) for place in places)),
@@ -89,7 +89,7 @@ def shares_table(found: Found) -> Table | None:
     )
 
 
-def costs_table(found: Found) -> Table:
+def costs_table(found: StudyResults) -> Table:
     """Seconds and memory of a cell."""
     rows = []
     for group in found.groups:
@@ -102,7 +102,7 @@ def costs_table(found: Found) -> Table:
             format_seconds(group.mean_seconds("test")),
             format_bytes(group.peak_bytes),
         )
-        rows.append((*_labels(found, group), *map(Entry, texts)))
+        rows.append((*_labels(found, group), *map(TableCell, texts)))
     return Table(
         title="Time and memory",
         columns=(
@@ -123,13 +123,13 @@ def costs_table(found: Found) -> Table:
     )
 
 
-def choices_table(found: Found) -> Table:
+def choices_table(found: StudyResults) -> Table:
     """What each model chose."""
     rows = tuple(
         (
             *_labels(found, group),
-            Entry(_range([_validation(record) for record in group.records])),
-            Entry(" | ".join(dict.fromkeys(_choice(record) for record in group.records))),
+            TableCell(_range([_validation(record) for record in group.records])),
+            TableCell(" | ".join(dict.fromkeys(_choice(record) for record in group.records))),
         )
         for group in found.groups
     )
@@ -144,13 +144,13 @@ def choices_table(found: Found) -> Table:
     )
 
 
-def _columns(found: Found) -> tuple[str, str]:
+def _columns(found: StudyResults) -> tuple[str, str]:
     """Headings of the labels; the page has the last one large."""
     return ("trained on", "model") if found.study.axis is None else ("model", "trained on")
 
 
-def _labels(found: Found, group: Group) -> tuple[Entry, Entry]:
-    model, rows = Entry(group.model), Entry(group.name)
+def _labels(found: StudyResults, group: Group) -> tuple[TableCell, TableCell]:
+    model, rows = TableCell(group.model), TableCell(group.name)
     return (rows, model) if found.study.axis is None else (model, rows)
 
 
@@ -158,23 +158,23 @@ def _best(groups: Sequence[Group], figure: Figure) -> float | None:
     return max((mean for one in groups if (mean := one.mean(figure)) is not None), default=None)
 
 
-def _entry(group: Group, figure: Figure, best: float | None) -> Entry:
+def _entry(group: Group, figure: Figure, best: float | None) -> TableCell:
     one: Estimate | None = group.estimates.get(figure)
     if one is None:
-        return Entry("–")
+        return TableCell("–")
     detail = "" if one.stderr is None else f"± {format_value(figure[0], one.stderr)}"
-    return Entry(format_value(figure[0], one.mean), detail, best=one.mean == best)
+    return TableCell(format_value(figure[0], one.mean), detail, best=one.mean == best)
 
 
-def _beside(found: Found, group: Group, figure: Figure) -> Entry:
+def _beside(found: StudyResults, group: Group, figure: Figure) -> TableCell:
     ours, theirs = group.mean(figure), found.published(group, figure)
     if ours is None or theirs is None:
-        return Entry("–")
+        return TableCell("–")
     difference = f"{difference_percent(ours, theirs):+.1f}%".replace("-", "−")
-    return Entry(difference, f"of {format_value(figure[0], theirs)}")
+    return TableCell(difference, f"of {format_value(figure[0], theirs)}")
 
 
-def _validation(record: Record) -> float | None:
+def _validation(record: CellRecord) -> float | None:
     """The best score."""
     # ∞-AE tells the score of each λ instead.
     scores = record.fit_report.get("validation")
@@ -193,7 +193,7 @@ def _range(values: Sequence[float | None]) -> str:
     return " to ".join(dict.fromkeys(f"{value:.2f}" for value in known[:1] + known[-1:])) or "–"
 
 
-def _choice(record: Record) -> str:
+def _choice(record: CellRecord) -> str:
     told = {
         name: value
         for name, value in choice_of(record).items()

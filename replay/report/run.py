@@ -7,15 +7,21 @@ from typing import Any
 
 from perennial.replay.analysis.run import RunData
 from perennial.replay.analysis.run_comparison import RunComparison
-from perennial.replay.analysis.summary import Summary
+from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.lines import save_plots
 from perennial.replay.report.page import Section, render_page
 from perennial.replay.report.run_tables import plain_value
-from perennial.replay.report.tables import Entry, Table, headline_metrics, paired_table, tell_first
+from perennial.replay.report.tables import (
+    Table,
+    TableCell,
+    headline_metrics,
+    paired_table,
+    tell_first,
+)
 from perennial.storage.errors import UserError
 
 
-def against_section(against: RunComparison, summary: Summary) -> Section:
+def against_section(against: RunComparison, summary: RunSummary) -> Section:
     """Both tables, for the page."""
     return Section(
         f"Beside run {against.other_run}",
@@ -24,14 +30,18 @@ def against_section(against: RunComparison, summary: Summary) -> Section:
     )
 
 
-def against_tables(against: RunComparison, summary: Summary) -> tuple[Table, ...]:
+def against_tables(against: RunComparison, summary: RunSummary) -> tuple[Table, ...]:
     """The paired differences, and the settings in which the runs differ."""
     metrics = headline_metrics(summary)
     changed = Table(
         title="Settings that differ",
         columns=("setting", "here", f"run {against.other_run}"),
         rows=tuple(
-            (Entry(one.name), Entry(plain_value(one.here)), Entry(plain_value(one.there)))
+            (
+                TableCell(one.name),
+                TableCell(plain_value(one.here)),
+                TableCell(plain_value(one.there)),
+            )
             for one in against.changed
         ),
         num_remarks=2,
@@ -41,7 +51,7 @@ def against_tables(against: RunComparison, summary: Summary) -> tuple[Table, ...
     return (paired, changed) if changed.rows else (paired,)
 
 
-def tell_against(against: RunComparison, summary: Summary) -> list[str]:
+def tell_against(against: RunComparison, summary: RunSummary) -> list[str]:
     """The first headline metric in sentences."""
     over = f"Over the {against.num_periods} evaluated periods that both runs have:"
     return [over, *tell_first(summary, against.differences)]
@@ -53,7 +63,7 @@ PLOTS = "plots"
 
 
 def write_report(
-    data: RunData, summary: Summary, folder: Path, against: RunComparison | None = None
+    data: RunData, summary: RunSummary, folder: Path, against: RunComparison | None = None
 ) -> tuple[Path, ...]:
     """Write `report.html`, `report.json` and `plots/*.png`, `plots/*.svg`.
 
@@ -78,7 +88,7 @@ def write_report(
     )
 
 
-def report_json(summary: Summary, against: RunComparison | None = None) -> dict[str, Any]:
+def report_json(summary: RunSummary, against: RunComparison | None = None) -> dict[str, Any]:
     """The object that `report --json` prints; `against` where another run was named."""
     numbers = summary.to_json()
     return numbers if against is None else {**numbers, "against": against.to_json()}

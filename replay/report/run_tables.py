@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from perennial.replay.analysis.run import RunData
-from perennial.replay.analysis.summary import Summary
+from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.tables import (
-    Entry,
     Table,
+    TableCell,
     chain_order,
     format_bytes,
     format_seconds,
@@ -36,13 +36,13 @@ def fits_table(data: RunData) -> Table:
         )
         rows.append(
             (
-                Entry(model),
-                Entry(strategy),
-                Entry(_span(given)),
-                Entry(_span(used)),
-                Entry(f"{capped} of {len(cells)}" if capped else "none"),
-                Entry(_tally(cell.fit_report.get("reg") for cell in cells)),
-                Entry(_extent(cell.fit_report.get("epochs") for cell in cells)),
+                TableCell(model),
+                TableCell(strategy),
+                TableCell(_span(given)),
+                TableCell(_span(used)),
+                TableCell(f"{capped} of {len(cells)}" if capped else "none"),
+                TableCell(_tally(cell.fit_report.get("reg") for cell in cells)),
+                TableCell(_extent(cell.fit_report.get("epochs") for cell in cells)),
             )
         )
     return Table(
@@ -65,7 +65,7 @@ def judged_table(data: RunData) -> Table:
         unseen = counts.get("unseen_targets", 0) / targets if targets else 0.0
         rows.append(
             tuple(
-                Entry(text)
+                TableCell(text)
                 for text in (
                     str(judged.eval_period),
                     f"{len(judged.users):,}",
@@ -101,7 +101,7 @@ def periods_table(periods: Sequence[PeriodSummary]) -> Table:
     """The log, period by period."""
     rows = [
         tuple(
-            Entry(text)
+            TableCell(text)
             for text in (
                 str(one.period),
                 *(_moment(time, one.has_clock) for time in (one.first_time, one.last_time)),
@@ -146,7 +146,7 @@ def timings_table(data: RunData) -> Table:
         peak = max(cell.peak_rss_bytes for cell in cells)
         whole = sum(sum(cell.stages.values()) for cell in cells) / seeds
         texts = [*map(format_seconds, sums), format_seconds(whole), format_bytes(peak)]
-        rows.append((Entry(model), Entry(strategy), *map(Entry, texts)))
+        rows.append((TableCell(model), TableCell(strategy), *map(TableCell, texts)))
     return Table(
         title="Time and memory",
         columns=("model", "strategy", *stages, "all", "peak memory"),
@@ -157,7 +157,7 @@ def timings_table(data: RunData) -> Table:
     )
 
 
-def period_tables(summary: Summary) -> list[Table]:
+def period_tables(summary: RunSummary) -> list[Table]:
     """Every metric of the run, period by period, seeds averaged."""
     tables = []
     chains = chain_order(summary)
@@ -175,9 +175,11 @@ def period_tables(summary: Summary) -> list[Table]:
             top = max((one for one in means if not np.isnan(one)), default=None)
             rows.append(
                 (
-                    Entry(str(period)),
+                    TableCell(str(period)),
                     *(
-                        Entry("–" if np.isnan(one) else format_value(metric, one), best=one == top)
+                        TableCell(
+                            "–" if np.isnan(one) else format_value(metric, one), best=one == top
+                        )
                         for one in means
                     ),
                 )

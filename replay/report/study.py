@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from perennial.replay.analysis.summary import Summary
+from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.analysis.transfer import Metric, TransferMatrix
 from perennial.replay.report.heatmaps import inline_heatmap, save_heatmaps, value_range
 from perennial.replay.report.lines import save_plots
 from perennial.replay.report.page import Section, render_page
 from perennial.replay.report.run import write_folder
 from perennial.replay.report.tables import (
-    Entry,
     Table,
+    TableCell,
     chain_order,
     format_bytes,
     format_seconds,
@@ -44,13 +44,13 @@ def findings(report: StudyReport) -> list[str]:
     return [*left_out(report.summary), *found]
 
 
-def subject_of(summary: Summary) -> str:
+def subject_of(summary: RunSummary) -> str:
     """The strategy that is held against each other one."""
     strategies = list(dict.fromkeys(one.strategy for one in summary.results))
     return SUBJECT if SUBJECT in strategies else strategies[-1]
 
 
-def lead_table(summary: Summary) -> Table:
+def lead_table(summary: RunSummary) -> Table:
     """The subject against every other strategy with the same model."""
     subject = subject_of(summary)
     table = paired_table(
@@ -88,11 +88,13 @@ def ranks_table(report: StudyReport) -> Table:
         for metric in metrics:
             one = found.get((model, strategy, *metric))
             if one is None:
-                entries.append(Entry("–"))
+                entries.append(TableCell("–"))
                 continue
             place = f"by mean {one.of_mean:g}"
-            entries.append(Entry(f"{one.rank:.1f}", place, best=one.rank == best[model, metric]))
-        rows.append((Entry(model), Entry(strategy), *entries))
+            entries.append(
+                TableCell(f"{one.rank:.1f}", place, best=one.rank == best[model, metric])
+            )
+        rows.append((TableCell(model), TableCell(strategy), *entries))
     return Table(
         title="Rank",
         columns=("model", "strategy", *(metric_label(*one) for one in metrics)),
@@ -117,7 +119,7 @@ def costs_table(report: StudyReport) -> Table:
             f"{one.kept_interactions:,}",
             format_bytes(one.kept_bytes),
         )
-        rows.append((Entry(model), Entry(strategy), *map(Entry, texts)))
+        rows.append((TableCell(model), TableCell(strategy), *map(TableCell, texts)))
     return Table(
         title="Cost",
         columns=(
@@ -150,8 +152,8 @@ def transfer_table(report: StudyReport) -> Table:
                 value = getattr(found[model, strategy, metric, k], name)
                 signed = name == "backward"
                 shown = "–" if np.isnan(value) else format_value(metric, value, signed=signed)
-                entries.append(Entry(shown))
-        rows.append((Entry(model), Entry(strategy), *entries))
+                entries.append(TableCell(shown))
+        rows.append((TableCell(model), TableCell(strategy), *entries))
     labels = [
         f"{what} {metric_label(*metric)}"
         for what in ("last fit", "backward", "forgetting", "forward")

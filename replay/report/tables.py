@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from perennial.replay.analysis.summary import Difference, Mean, Summary, baseline_of
+from perennial.replay.analysis.summary import Difference, MeanFigure, RunSummary, baseline_of
 from perennial.storage.results.cells import Figure
 
 HEADLINE: tuple[tuple[str, int | None], ...] = (
@@ -17,7 +17,7 @@ HEADLINE: tuple[tuple[str, int | None], ...] = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """A table's cell.
 
     Attributes:
@@ -47,7 +47,7 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Entry, ...], ...]
+    rows: tuple[tuple[TableCell, ...], ...]
     num_labels: int = 1
     num_remarks: int = 0
     note: str = ""
@@ -95,13 +95,13 @@ def format_bytes(count: int) -> str:
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
-def headline_metrics(summary: Summary) -> tuple[tuple[str, int | None], ...]:
+def headline_metrics(summary: RunSummary) -> tuple[tuple[str, int | None], ...]:
     """The headline metrics that a run has; all it has if none of them."""
     known = tuple(dict.fromkeys((mean.metric, mean.k) for mean in summary.means))
     return tuple(one for one in HEADLINE if one in known) or known
 
 
-def means_table(summary: Summary) -> Table:
+def means_table(summary: RunSummary) -> Table:
     """Means over periods of each model and strategy, with the time that its refits took."""
     metrics = headline_metrics(summary)
     means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
@@ -110,8 +110,8 @@ def means_table(summary: Summary) -> Table:
     for model, strategy in chain_order(summary):
         found = [means.get((model, strategy, *one)) for one in metrics]
         entries = [_mean_entry(mean, best[one]) for mean, one in zip(found, metrics, strict=True)]
-        time = Entry(format_seconds(_seconds(summary, model, strategy)))
-        rows.append((Entry(model), Entry(strategy), *entries, time))
+        time = TableCell(format_seconds(_seconds(summary, model, strategy)))
+        rows.append((TableCell(model), TableCell(strategy), *entries, time))
     return Table(
         title="Mean over the evaluated periods",
         columns=("model", "strategy", *(metric_label(*one) for one in metrics), "time"),
@@ -122,7 +122,7 @@ def means_table(summary: Summary) -> Table:
     )
 
 
-def differences_table(summary: Summary, baseline: str | None = None) -> Table | None:
+def differences_table(summary: RunSummary, baseline: str | None = None) -> Table | None:
     """What each strategy gains over a baseline; `None` if there is nothing to compare.
 
     Args:
@@ -157,7 +157,7 @@ def paired_table(
     rows = []
     for model, name in dict.fromkeys((model, name) for model, name, _, _ in found):
         entries = [difference_entry(found.get((model, name, *one))) for one in metrics]
-        rows.append((Entry(model), Entry(name), *entries))
+        rows.append((TableCell(model), TableCell(name), *entries))
     return Table(
         title=title,
         columns=("model", heading, *(metric_label(*one) for one in metrics)),
@@ -168,18 +168,18 @@ def paired_table(
     )
 
 
-def headline(summary: Summary) -> list[str]:
+def headline(summary: RunSummary) -> list[str]:
     """What the run shows, in a sentence per model and strategy compared with a baseline."""
     return [*left_out(summary), *tell_first(summary, summary.differences)]
 
 
-def left_out(summary: Summary) -> list[str]:
+def left_out(summary: RunSummary) -> list[str]:
     """A sentence where the figures are not of all periods."""
     last = summary.config.get("until_period")
     return [] if last is None else [f"Of the periods up to {last}; later ones are left out."]
 
 
-def tell_first(summary: Summary, differences: Iterable[Difference]) -> list[str]:
+def tell_first(summary: RunSummary, differences: Iterable[Difference]) -> list[str]:
     """Those of the summary's first headline metric, a sentence each."""
     first = headline_metrics(summary)[:1]
     return [tell(one) for one in differences if first == ((one.metric, one.k),)]
@@ -198,7 +198,7 @@ def tell(one: Difference) -> str:
     return f"With {one.model}, {text} (95% interval {low} to {high})."
 
 
-def chain_order(summary: Summary) -> list[tuple[str, str]]:
+def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
     """(model, strategy), model by model, the baseline first."""
     pairs = list(dict.fromkeys((one.model, one.strategy) for one in summary.timings))
     models = list(dict.fromkeys(model for model, _ in pairs))
@@ -214,26 +214,26 @@ def chain_order(summary: Summary) -> list[tuple[str, str]]:
     ]
 
 
-def _seconds(summary: Summary, model: str, strategy: str) -> float:
+def _seconds(summary: RunSummary, model: str, strategy: str) -> float:
     """All stages of all periods, averaged over seeds."""
     mine = [one for one in summary.timings if (one.model, one.strategy) == (model, strategy)]
     return sum(sum(one.seconds.values()) for one in mine) / len({one.seed for one in mine})
 
 
-def _best(means: Iterable[Mean]) -> float | None:
+def _best(means: Iterable[MeanFigure]) -> float | None:
     return max((mean.mean for mean in means), default=None)
 
 
-def difference_entry(one: Difference | None) -> Entry:
+def difference_entry(one: Difference | None) -> TableCell:
     """A difference and its interval."""
     if one is None:
-        return Entry("–")
+        return TableCell("–")
     low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
-    return Entry(format_value(one.metric, one.mean, signed=True), f"{low} to {high}")
+    return TableCell(format_value(one.metric, one.mean, signed=True), f"{low} to {high}")
 
 
-def _mean_entry(mean: Mean | None, best: float | None) -> Entry:
+def _mean_entry(mean: MeanFigure | None, best: float | None) -> TableCell:
     if mean is None:
-        return Entry("–")
+        return TableCell("–")
     detail = "" if mean.stderr is None else f"± {format_value(mean.metric, mean.stderr)}"
-    return Entry(format_value(mean.metric, mean.mean), detail, best=mean.mean == best)
+    return TableCell(format_value(mean.metric, mean.mean), detail, best=mean.mean == best)

@@ -4,14 +4,14 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from perennial.replay.analysis.run import RunData
-from perennial.replay.analysis.summary import Summary
+from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.run_tables import (
     fits_table,
     judged_table,
     periods_table,
     timings_table,
 )
-from perennial.replay.report.tables import Entry, Table, differences_table, means_table
+from perennial.replay.report.tables import Table, TableCell, differences_table, means_table
 from perennial.storage.log.periods import PeriodSummary
 
 _ROOMY = 110
@@ -19,12 +19,12 @@ _ROOMY = 110
 _SHORT = len("± 0.0000")
 
 
-def render_means(summary: Summary, width: int = 80) -> RichTable:
+def render_means(summary: RunSummary, width: int = 80) -> RichTable:
     """Means ± standard errors per model and strategy, the best of each column in bold."""
     return render_table(means_table(summary), width)
 
 
-def render_differences(summary: Summary, width: int = 80) -> RichTable | None:
+def render_differences(summary: RunSummary, width: int = 80) -> RichTable | None:
     """Gains over the baseline with their intervals; `None` with a single strategy."""
     table = differences_table(summary)
     return None if table is None else render_table(table, width)
@@ -83,7 +83,7 @@ def render_table(table: Table, width: int = 80) -> RichTable:
     return drawn
 
 
-def _draw(entry: Entry, separator: str) -> Text:
+def _draw(entry: TableCell, separator: str) -> Text:
     """An entry; its text is never read as markup."""
     text = Text(entry.text, style="bold" if entry.best else "")
     if entry.detail:

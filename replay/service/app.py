@@ -16,9 +16,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from perennial.replay.live.status import LiveStatus
-from perennial.replay.recommend.answers import Answer, Answers, Question, Reason, UnknownName
+from perennial.replay.recommend.answers import (
+    Reason,
+    RecommendationQuery,
+    RecommendedItem,
+    Recommender,
+    UnknownName,
+)
 from perennial.replay.service.limits import RETRY_AFTER, Refusal, ServiceLimits, WorkQueue
-from perennial.replay.service.monitoring import CONTENT_TYPE, Observed, ServiceMetrics
+from perennial.replay.service.monitoring import CONTENT_TYPE, MonitoredApp, ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader
 from perennial.replay.service.schemas import (
     Asked,
@@ -33,7 +39,7 @@ from perennial.replay.service.schemas import (
     SharedItem,
     describe_errors,
 )
-from perennial.replay.service.security import Guarded
+from perennial.replay.service.security import GuardedApp
 from perennial.replay.service.static import site_files, site_route
 from perennial.storage.errors import UserError
 
@@ -77,7 +83,7 @@ class Service:
         self.scoring.close()
         self.reading.close()
 
-    def answers(self) -> Answers:
+    def answers(self) -> Recommender:
         """The model for one request, from its start to its end.
 
         Raises:
@@ -95,7 +101,7 @@ class Service:
             Refusal: 404, 422, 429 or 503.
         """
         answers = self.answers()
-        question = Question(
+        question = RecommendationQuery(
             user=asked.user if isinstance(asked, ForUser) else None,
             items=tuple(asked.items) if isinstance(asked, ForItems) else (),
             k=asked.k,
@@ -147,9 +153,9 @@ def create_app(
     files = site_files()
     app.router.routes.extend(site_route(one) for one in files)
     open_paths = {one.path for one in files} | {"/health"}
-    guarded = Guarded(app, limits, token=token, open_paths=open_paths, hosts=hosts)
+    guarded = GuardedApp(app, limits, token=token, open_paths=open_paths, hosts=hosts)
     known = {*open_paths, "/recommend", "/metrics", "/status", "/openapi.json"}
-    return Observed(guarded, service.metrics, known)
+    return MonitoredApp(guarded, service.metrics, known)
 
 
 def _asking_routes(service: Service, always: Sequence[int]) -> APIRouter:
@@ -223,7 +229,7 @@ def _check_json(request: Request) -> None:
         raise Refusal(415, "send the question as JSON, with `Content-Type: application/json`")
 
 
-def _as_message(answers: Answers, found: Sequence[Answer]) -> Recommendations:
+def _as_message(answers: Recommender, found: Sequence[RecommendedItem]) -> Recommendations:
     return Recommendations(
         period=answers.period,
         published=answers.published.replace(tzinfo=UTC),

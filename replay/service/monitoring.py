@@ -111,7 +111,7 @@ SECURITY_HEADERS: Mapping[str, str] = {
 """No script but our own files, no request elsewhere, no frame around it."""
 
 
-class Observed:
+class MonitoredApp:
     """An application under observation.
 
     Args:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perennial.replay.logs import open_for_reading
-from perennial.replay.recommend.answers import Answers
+from perennial.replay.recommend.answers import Recommender
 from perennial.replay.service.limits import RETRY_AFTER, Refusal
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.storage.access import snapshot_path
@@ -63,7 +63,7 @@ _LONGEST_PAUSE = 8.0
 """Seconds between two tries while the store cannot be read."""
 
 
-class Published(Protocol):
+class PublishedModel(Protocol):
     """What tells one published model from another."""
 
     @property
@@ -80,7 +80,7 @@ class CurrentModel:
         answers: the newest published model; `None` before the first.
     """
 
-    def __init__(self, answers: Answers | None = None) -> None:
+    def __init__(self, answers: Recommender | None = None) -> None:
         self.answers = answers
 
 
@@ -94,7 +94,7 @@ class Watcher:
         metrics: ServiceMetrics,
         *,
         every: float = 1.0,
-        load: Callable[[Store], Answers] = Answers.load,
+        load: Callable[[Store], Recommender] = Recommender.load,
     ) -> None:
         self._file, self._current, self._metrics = file, current, metrics
         self._every, self._load = every, load
@@ -133,7 +133,7 @@ class Watcher:
         LOG.info("period %d answers now, published %s UTC", found.period, found.published)
         return True
 
-    def _read(self) -> Answers | None:
+    def _read(self) -> Recommender | None:
         """The newest publication's model, unless it is the one that answers already.
 
         Where nothing is published any more it is the one that answers, without users who are gone.
@@ -171,7 +171,7 @@ class Watcher:
         self._said = said
 
 
-def _same(one: Published, other: Published) -> bool:
+def _same(one: PublishedModel, other: PublishedModel) -> bool:
     return (one.fit_key, one.published) == (other.fit_key, other.published)
 
 

@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Guarded:
+class GuardedApp:
     """An application behind the checks.
 
     Args:

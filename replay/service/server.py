@@ -120,7 +120,7 @@ _TRIES = 10
 
 
 @dataclass(frozen=True)
-class Listening:
+class ServerAddress:
     """Where the service listens, and to whom.
 
     Attributes:
@@ -145,7 +145,7 @@ class Listening:
 
 def serve_store(
     path: Path,
-    listening: Listening,
+    listening: ServerAddress,
     limits: ServiceLimits,
     check_every: float,
     say: Callable[[str], None],

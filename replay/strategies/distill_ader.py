@@ -6,7 +6,7 @@ from perennial.memory.base import ReplayBuffer, TaughtMemory
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill_memory import DistillMemory
-from perennial.memory.teacher_memory import TaughtReplay
+from perennial.memory.teacher_memory import TeacherMemory
 from perennial.models.base import TrainingRows
 from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
 from perennial.replay.strategies.distill_cf import BESIDE_REAL_USERS
@@ -41,7 +41,7 @@ class DistillAder:
     def empty_memory(self) -> TaughtMemory:
         """No summary yet."""
         policy = parse_policy(_POLICY)
-        return TaughtReplay(
+        return TeacherMemory(
             DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
         )
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import Listener, ignore_events
 from perennial.replay.loop import run_replay
-from perennial.replay.plan import Part, missing_parts
-from perennial.replay.study.continual_worker import Request, copy_store
-from perennial.replay.study.workers.base import Engine, Task, Watch
-from perennial.replay.study.workers.local import LocalEngine
+from perennial.replay.plan import ReplayTask, missing_parts
+from perennial.replay.study.continual_worker import ContinualRequest, copy_store
+from perennial.replay.study.workers.base import Executor, Task, Watch
+from perennial.replay.study.workers.local import LocalExecutor
 from perennial.storage.results.artifacts import models_folder
 from perennial.storage.results.merge import merge_results
 from perennial.storage.store import Store
@@ -88,7 +88,7 @@ def run_continual(
     *,
     watch: Watch,
     listener: Listener = ignore_events,
-    engine: Engine | None = None,
+    engine: Executor | None = None,
 ) -> StudyRuns:
     """Make what is missing with workers, then link all of it into runs of the store.
 
@@ -104,7 +104,7 @@ def run_continual(
     Raises:
         UserError: the log is too short, the settings make no run, or a task cannot be done.
     """
-    engine = engine or LocalEngine(study.num_workers)
+    engine = engine or LocalExecutor(study.num_workers)
     folder = path.with_name(path.name + ".study")
     with Store.open(path) as store:
         for left in sorted(folder.glob(f"*{_SUFFIX}")):
@@ -137,14 +137,14 @@ def run_continual(
     return StudyRuns(runs[-1], runs[0] if len(runs) > 1 else None)
 
 
-def _task(part: Part, folder: Path, snapshot: Path) -> Task:
+def _task(part: ReplayTask, folder: Path, snapshot: Path) -> Task:
     """A part as a worker gets it."""
     config = part.config
     name = f"{config.strategies[0]} seed {config.seeds[0]}"
     if config.held_out is not None:
         name += " transfer"
     own = _own_store(folder, name)
-    return Task(name, Request(str(snapshot), str(own), config), part.num_missing)
+    return Task(name, ContinualRequest(str(snapshot), str(own), config), part.num_missing)
 
 
 def _own_store(folder: Path, name: str) -> Path:

@@ -6,7 +6,7 @@ from typing import Any
 
 from perennial.replay.analysis.ranks_and_costs import Cost, Rank, count_costs, rank_strategies
 from perennial.replay.analysis.run import RunData, from_period, is_within, load_run
-from perennial.replay.analysis.summary import Summary, summarise
+from perennial.replay.analysis.summary import RunSummary, summarise
 from perennial.replay.analysis.transfer import (
     Metric,
     TransferMatrix,
@@ -39,9 +39,9 @@ class StudyReport:
     """
 
     data: RunData
-    summary: Summary
+    summary: RunSummary
     confirm_from: int | None
-    confirmed: Summary | None
+    confirmed: RunSummary | None
     ranks: tuple[Rank, ...]
     costs: tuple[Cost, ...]
     transfer: tuple[TransferMatrix, ...]

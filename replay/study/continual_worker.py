@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellFinished, CellStarted, Event, StageMessage
-from perennial.replay.study.workers.base import Errand
+from perennial.replay.study.workers.base import TaskFiles
 from perennial.replay.study.workers.process import serve, tell
 from perennial.storage.access import copy_file
 from perennial.storage.results.artifacts import models_folder
@@ -23,7 +23,7 @@ _OWN, _RESULTS = "own.duckdb", "results.duckdb"
 
 
 @dataclass(frozen=True)
-class Request:
+class ContinualRequest:
     """What a worker is to do.
 
     Attributes:
@@ -42,14 +42,14 @@ class Request:
         """One line of JSON."""
         return json.dumps(asdict(self))
 
-    def away(self) -> Errand:
+    def away(self) -> TaskFiles:
         """The same elsewhere: the worker's store goes there as a copy, and results come back."""
         given = Path(self.snapshot)
         models = models_folder(given)
         kept = sorted(models.iterdir()) if models.is_dir() else []
         own = models_folder(Path(_OWN)).name
-        return Errand(
-            line=Request(_OWN, _OWN, self.config, _RESULTS).to_line(),
+        return TaskFiles(
+            line=ContinualRequest(_OWN, _OWN, self.config, _RESULTS).to_line(),
             takes={_OWN: given, **{f"{own}/{path.name}": path for path in kept}},
             brings={
                 _RESULTS: Path(self.store),
@@ -58,7 +58,7 @@ class Request:
         )
 
     @classmethod
-    def from_line(cls, line: str) -> "Request":
+    def from_line(cls, line: str) -> "ContinualRequest":
         """The inverse of `to_line`."""
         return TypeAdapter(cls).validate_json(line)
 
@@ -73,7 +73,7 @@ def _work(line: str) -> None:
     from perennial.storage.results.merge import merge_results
     from perennial.storage.store import Store
 
-    request = Request.from_line(line)
+    request = ContinualRequest.from_line(line)
     path = Path(request.store)
     if not path.exists():
         copy_store(Path(request.snapshot), path)

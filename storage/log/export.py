@@ -12,7 +12,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.log.periods import PeriodSummary, list_periods
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, read_kind
 from perennial.storage.objects.bucket import Place
-from perennial.storage.objects.copies import Folder, open_folder
+from perennial.storage.objects.copies import OutputFolder, open_folder
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.store import Store
 
@@ -129,7 +129,7 @@ def _name(store: Store) -> str:
 
 
 def _check_folder(
-    folder: Folder, names: Sequence[str], *, is_whole: bool, force: bool
+    folder: OutputFolder, names: Sequence[str], *, is_whole: bool, force: bool
 ) -> tuple[str, ...]:
     """See that nothing else is lost, and that the folder will hold this export alone.
 
@@ -154,7 +154,7 @@ def _check_folder(
     return ()
 
 
-def _is_export(folder: Folder, name: str) -> bool:
+def _is_export(folder: OutputFolder, name: str) -> bool:
     try:
         return _MARK in (pq.read_schema(folder.open(name)).metadata or {})
     except (OSError, pa.ArrowException):
@@ -173,7 +173,7 @@ def _identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
 
 
 def _write(
-    store: Store, period: PeriodSummary, folder: Folder, name: str, schema: pa.Schema
+    store: Store, period: PeriodSummary, folder: OutputFolder, name: str, schema: pa.Schema
 ) -> None:
     partial = folder.new(name)
     try:

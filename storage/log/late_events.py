@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 from perennial.storage.log.append import OrderedLog
 from perennial.storage.log.periods import PeriodSummary, list_periods
-from perennial.storage.log.rewrite import PeriodEvents, Words, find_places, read_words, rewrite_log
+from perennial.storage.log.rewrite import (
+    GrowingVocabulary,
+    PeriodEvents,
+    find_places,
+    read_words,
+    rewrite_log,
+)
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary
 from perennial.storage.reading.identifiers import Encoded, join_kinds
@@ -18,7 +24,7 @@ from perennial.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedEvents:
     """Late events that were taken in.
 
     Attributes:
@@ -52,7 +58,7 @@ def _meet(period: PeriodSummary, first: int, last: int) -> bool:
 
 def merge_late(
     store: Store, log: OrderedLog, tie_seed: int, name: str, finish: Callable[[Store, int], None]
-) -> Merged:
+) -> MergedEvents:
     """Put events among those of the periods that they belong to, and write the store anew.
 
     A period lasts until the next one begins; the first one takes all that is older, the newest one
@@ -111,7 +117,7 @@ def merge_late(
         sources=lambda period, source: f"{source} and {name}" if period in touched else source,
         finish=lambda new: finish(new, equal),
     )
-    return Merged(tuple(sorted(touched)), equal)
+    return MergedEvents(tuple(sorted(touched)), equal)
 
 
 def _check_late(periods: Sequence[PeriodSummary], log: OrderedLog, name: str) -> None:
@@ -134,11 +140,13 @@ def _check_late(periods: Sequence[PeriodSummary], log: OrderedLog, name: str) ->
         )
 
 
-def _join(words: Words, late: Encoded, vocabulary: Vocabulary) -> tuple[Words, NDArray[np.int32]]:
+def _join(
+    words: GrowingVocabulary, late: Encoded, vocabulary: Vocabulary
+) -> tuple[GrowingVocabulary, NDArray[np.int32]]:
     """A vocabulary with what comes late, and the late codes as places in it."""
     kind = join_kinds(words.kind, late.kind, f"the file's {vocabulary.table}")
     place_of = find_places(late.ids, words.ids).copy()
     is_new = place_of < 0
     place_of[is_new] = len(words.ids) + np.arange(np.count_nonzero(is_new))
     ids = pa.concat_arrays([words.ids, late.ids.filter(pa.array(is_new))])
-    return Words(ids, kind, words.first_periods), place_of[late.codes]
+    return GrowingVocabulary(ids, kind, words.first_periods), place_of[late.codes]

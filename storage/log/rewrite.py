@@ -38,7 +38,7 @@ from perennial.storage.store import Store, remove_file, rewrite_path
 
 
 @dataclass(frozen=True)
-class Words:
+class GrowingVocabulary:
     """The identifiers of a vocabulary, and more that may come.
 
     Attributes:
@@ -57,7 +57,7 @@ class PeriodEvents:
     """The events of a period while they are changed.
 
     Attributes:
-        users: `(n,)` int32, places in `Words.ids`.
+        users: `(n,)` int32, places in `GrowingVocabulary.ids`.
         items: likewise.
         times: `(n,)` int64, sorted.
     """
@@ -75,14 +75,16 @@ Edit = Callable[[int, PeriodEvents], PeriodEvents]
 """A period and its events -> what they are to be."""
 
 
-def read_words(store: Store, vocabulary: Vocabulary) -> Words:
+def read_words(store: Store, vocabulary: Vocabulary) -> GrowingVocabulary:
     """A vocabulary as it is."""
     found = store.table(
         f"SELECT id, first_period FROM {vocabulary.table} ORDER BY {vocabulary.index}"
     )
     ids = found["id"].combine_chunks()
     kind = read_kind(store, vocabulary)
-    return Words(ids, STRINGS if kind is None else kind, found["first_period"].to_numpy())
+    return GrowingVocabulary(
+        ids, STRINGS if kind is None else kind, found["first_period"].to_numpy()
+    )
 
 
 def find_places(ids: pa.StringArray, among: pa.StringArray) -> NDArray[np.int32]:
@@ -124,8 +126,8 @@ def drop_events(store: Store, last: int) -> None:
 
 def rewrite_log(
     store: Store,
-    users: Words,
-    items: Words,
+    users: GrowingVocabulary,
+    items: GrowingVocabulary,
     edit: Edit,
     first_changed: int,
     *,
@@ -247,8 +249,8 @@ def _without_someone(row: dict[str, Any]) -> dict[str, Any]:
 def _append_held(
     store: Store,
     new: Store,
-    users: Words,
-    items: Words,
+    users: GrowingVocabulary,
+    items: GrowingVocabulary,
     edit: Edit,
     sources: Callable[[int, str], str],
 ) -> int | None:
@@ -274,7 +276,7 @@ def _append_held(
 
 
 @dataclass(frozen=True)
-class Erased:
+class ErasedUser:
     """What went with a user.
 
     Attributes:
@@ -293,7 +295,7 @@ class Erased:
     lost_periods: tuple[int, ...]
 
 
-def erase_users(store: Store, users: Sequence[str]) -> tuple[Erased, ...]:
+def erase_users(store: Store, users: Sequence[str]) -> tuple[ErasedUser, ...]:
     """Write the store anew without some users: it is without all of them, or as before.
 
     Models and summaries that saw them are deleted, figures about them are taken out of the runs.
@@ -330,5 +332,5 @@ def erase_users(store: Store, users: Sequence[str]) -> tuple[Erased, ...]:
         void = [period for period in summaries if period >= first]
         summaries = [period for period in summaries if period < first]
         lost = tuple(sorted({period for period in void if period < held}))
-        erased.append(Erased(user, first, int(removed[index]), len(void), lost))
+        erased.append(ErasedUser(user, first, int(removed[index]), len(void), lost))
     return tuple(erased)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from perennial.storage.errors import StoreFault, UserError
+from perennial.storage.errors import StorageUnavailable, UserError
 from perennial.storage.progress import Progress, ignore_progress
 
 SCHEMES = ("s3", "gs")
@@ -30,7 +30,7 @@ _NO_ANSWER = re.compile(
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemotePath:
     """An object on object storage, or a folder: what its objects' names begin with.
 
     Attributes:
@@ -46,7 +46,7 @@ class Remote:
     login: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> "Remote":
+    def parse(cls, text: str) -> "RemotePath":
         """Read an address.
 
         Raises:
@@ -83,11 +83,11 @@ class Remote:
         """What comes before the first."""
         return self.path.partition("/")[0]
 
-    def __truediv__(self, name: str) -> "Remote":
+    def __truediv__(self, name: str) -> "RemotePath":
         return replace(self, path=f"{self.path}/{name}")
 
 
-Place = Path | Remote
+Place = Path | RemotePath
 """Where a file or a folder is: on this machine, or on object storage."""
 
 
@@ -97,7 +97,7 @@ def is_remote(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ObjectInfo:
     """What a listing tells of an object.
 
     Attributes:
@@ -106,7 +106,7 @@ class Listed:
         changed: ns since 1970.
     """
 
-    place: Remote
+    place: RemotePath
     size: int
     changed: int
 
@@ -114,7 +114,7 @@ class Listed:
 class Bucket:
     """The bucket of a place, connected to. What goes wrong is one line that holds no secret."""
 
-    def __init__(self, place: Remote) -> None:
+    def __init__(self, place: RemotePath) -> None:
         """Connect.
 
         Raises:
@@ -139,7 +139,7 @@ class Bucket:
         except OSError as error:
             raise _explain(place, error) from None
 
-    def is_folder(self, place: Remote) -> bool:
+    def is_folder(self, place: RemotePath) -> bool:
         """Whether a place is a folder, and not an object.
 
         Raises:
@@ -152,7 +152,7 @@ class Bucket:
             raise self._missing(place)
         return bool(kind == fs.FileType.Directory)
 
-    def require(self, place: Remote) -> None:
+    def require(self, place: RemotePath) -> None:
         """See that the bucket of a place is there.
 
         Raises:
@@ -163,7 +163,7 @@ class Bucket:
         if self._kind(place, place.bucket) == fs.FileType.NotFound:
             raise UserError(f"{place}: there is no bucket '{place.bucket}'; check its name")
 
-    def list(self, folder: Remote) -> tuple[Listed, ...]:
+    def list(self, folder: RemotePath) -> tuple[ObjectInfo, ...]:
         """The objects in a folder, not those in its folders; none where nothing begins with it.
 
         Raises:
@@ -178,12 +178,12 @@ class Bucket:
         if not found:
             self.require(folder)
         return tuple(
-            Listed(folder / one.base_name, one.size, one.mtime_ns or 0)
+            ObjectInfo(folder / one.base_name, one.size, one.mtime_ns or 0)
             for one in found
             if one.type == fs.FileType.File and one.base_name.isprintable()
         )
 
-    def open(self, place: Remote) -> Any:
+    def open(self, place: RemotePath) -> Any:
         """An object as pyarrow reads it, in parts.
 
         Raises:
@@ -191,7 +191,7 @@ class Bucket:
         """
         return self._system.open_input_file(place.path)
 
-    def get(self, place: Remote, target: Path, progress: Progress = ignore_progress) -> None:
+    def get(self, place: RemotePath, target: Path, progress: Progress = ignore_progress) -> None:
         """Copy an object to a file.
 
         Raises:
@@ -203,12 +203,12 @@ class Bucket:
                     progress(f"fetching {place.name}", done, size)
                     file.write(block)
         except OSError as error:
-            raise StoreFault(
+            raise StorageUnavailable(
                 f"{place}: cannot be copied to {target} ({error.strerror}); make room or mend the "
                 "disk"
             ) from error
 
-    def put(self, source: Path, place: Remote) -> None:
+    def put(self, source: Path, place: RemotePath) -> None:
         """Copy a file to an object, which appears whole or not at all.
 
         Raises:
@@ -227,7 +227,7 @@ class Bucket:
         except OSError as error:
             raise _explain(place, error) from None
 
-    def remove(self, place: Remote) -> None:
+    def remove(self, place: RemotePath) -> None:
         """Remove an object.
 
         Raises:
@@ -238,7 +238,7 @@ class Bucket:
         except OSError as error:
             raise _explain(place, error) from None
 
-    def _blocks(self, place: Remote) -> Iterator[tuple[int, int, bytes]]:
+    def _blocks(self, place: RemotePath) -> Iterator[tuple[int, int, bytes]]:
         """An object piece by piece, each with the bytes before it and in all."""
         try:
             with self.open(place) as stream:
@@ -251,18 +251,18 @@ class Bucket:
         except OSError as error:
             raise _explain(place, error) from None
 
-    def _kind(self, place: Remote, path: str) -> Any:
+    def _kind(self, place: RemotePath, path: str) -> Any:
         try:
             return self._system.get_file_info(path).type
         except OSError as error:
             raise _explain(place, error) from None
 
-    def _missing(self, place: Remote) -> UserError:
+    def _missing(self, place: RemotePath) -> UserError:
         self.require(place)
         return UserError(f"{place}: there is no such object and no such folder; check its name")
 
 
-def _explain(place: Remote, error: OSError) -> UserError:
+def _explain(place: RemotePath, error: OSError) -> UserError:
     """One line without what the libraries say, which names hosts and what was asked of them."""
     text = str(error)
     found = _CODE.search(text)
@@ -278,7 +278,9 @@ def _explain(place: Remote, error: OSError) -> UserError:
         return UserError(f"{place}: access is refused; check {keys}, and what they allow")
     if _NO_ANSWER.search(code):
         where = "AWS_ENDPOINT_URL and " if place.scheme == "s3" else ""
-        return StoreFault(f"{place}: no answer ({code}); check {where}the network, or try later")
-    return StoreFault(
+        return StorageUnavailable(
+            f"{place}: no answer ({code}); check {where}the network, or try later"
+        )
+    return StorageUnavailable(
         f"{place}: cannot be reached ({code or type(error).__name__}); check its region, {keys}"
     )

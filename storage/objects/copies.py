@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from perennial.storage.access import sync_folder
-from perennial.storage.errors import StoreFault, UserError
-from perennial.storage.objects.bucket import Bucket, Place, Remote
+from perennial.storage.errors import StorageUnavailable, UserError
+from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 from perennial.storage.progress import Progress, ignore_progress
 
 _PREFIX = ".perennial-fetched-"
@@ -36,13 +36,13 @@ def fetched(
     Raises:
         UserError: an object cannot be had.
     """
-    if not any(isinstance(place, Remote) for place in places):
+    if not any(isinstance(place, RemotePath) for place in places):
         yield tuple(place for place in places if isinstance(place, Path))
         return
     with _folder(beside) as folder:
         paths = []
         for number, place in enumerate(places):
-            if isinstance(place, Remote):
+            if isinstance(place, RemotePath):
                 paths.append(_fetch(place, folder / str(number), progress))
             else:
                 paths.append(place)
@@ -53,7 +53,7 @@ def fetched(
 
 @contextmanager
 def fetched_folder(
-    folder: Remote, names: Sequence[str], beside: Path, progress: Progress = ignore_progress
+    folder: RemotePath, names: Sequence[str], beside: Path, progress: Progress = ignore_progress
 ) -> Iterator[Path]:
     """A folder on this machine, of the same name, with copies of some objects of another.
 
@@ -100,7 +100,7 @@ def sweep_fetched(folder: Path) -> None:
         held.release()
 
 
-def _fetch(place: Remote, folder: Path, progress: Progress) -> Path:
+def _fetch(place: RemotePath, folder: Path, progress: Progress) -> Path:
     bucket = Bucket(place)
     if bucket.is_folder(place):
         raise UserError(f"{place}: is a folder; name the objects in it")
@@ -121,7 +121,7 @@ def _folder(beside: Path) -> Iterator[Path]:
         lock.acquire(timeout=0)
         folder.mkdir()
     except OSError as error:
-        raise StoreFault(
+        raise StorageUnavailable(
             f"{home}: cannot be written ({error.strerror}); it takes copies of what lies on object "
             "storage"
         ) from error
@@ -146,7 +146,7 @@ def _told_by_address(named: dict[Path, Place]) -> Iterator[None]:
         raise type(error)(text) from error
 
 
-class Folder(Protocol):
+class OutputFolder(Protocol):
     """What writing files into a folder needs."""
 
     @property
@@ -183,70 +183,70 @@ class Folder(Protocol):
         ...
 
 
-class HereFolder:
+class LocalFolder:
     """A folder on this machine."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
 
     def names(self) -> list[str]:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         if self.place.exists() and not self.place.is_dir():
             raise UserError(f"{self.place}: is a file; name a folder")
         return sorted(path.name for path in self.place.glob("*"))
 
     def open(self, name: str) -> Any:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         return self.place / name
 
     def new(self, name: str) -> Path:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         self.place.mkdir(parents=True, exist_ok=True)
         return self.place / f".{name}.partial"
 
     def put(self, written: Path, name: str) -> None:
-        """See `Folder`; it is on the disk afterwards."""
+        """See `OutputFolder`; it is on the disk afterwards."""
         with written.open("rb") as file:
             os.fsync(file.fileno())
         written.replace(self.place / name)
         sync_folder(self.place)
 
     def remove(self, name: str) -> None:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         (self.place / name).unlink()
 
 
 class RemoteFolder:
     """A folder on object storage; files are written here first."""
 
-    def __init__(self, place: Remote, room: Path) -> None:
+    def __init__(self, place: RemotePath, room: Path) -> None:
         self.place = place
         self._room = room
         self._bucket = Bucket(place)
 
     def names(self) -> list[str]:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         return sorted(one.place.name for one in self._bucket.list(self.place))
 
     def open(self, name: str) -> Any:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         return self._bucket.open(self.place / name)
 
     def new(self, name: str) -> Path:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         return self._room / name
 
     def put(self, written: Path, name: str) -> None:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         self._bucket.put(written, self.place / name)
 
     def remove(self, name: str) -> None:
-        """See `Folder`."""
+        """See `OutputFolder`."""
         self._bucket.remove(self.place / name)
 
 
 @contextmanager
-def open_folder(place: Place, beside: Path) -> Iterator[Folder]:
+def open_folder(place: Place, beside: Path) -> Iterator[OutputFolder]:
     """A folder to write to.
 
     Args:
@@ -257,7 +257,7 @@ def open_folder(place: Place, beside: Path) -> Iterator[Folder]:
         UserError: its bucket cannot be reached.
     """
     if isinstance(place, Path):
-        yield HereFolder(place)
+        yield LocalFolder(place)
         return
     with room_beside(beside) as room:
         yield RemoteFolder(place, room)

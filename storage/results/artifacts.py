@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from perennial.storage.access import sync_folder
-from perennial.storage.errors import StoreFault, UserError
+from perennial.storage.errors import StorageUnavailable, UserError
 
 SUFFIX = ".safetensors"
 
@@ -51,7 +51,9 @@ def save_arrays(
         folder.mkdir(parents=True, exist_ok=True)
         write_synced(path, data)
     except OSError as error:
-        raise StoreFault(f"{path}: cannot be written ({error.strerror}); check the disk") from error
+        raise StorageUnavailable(
+            f"{path}: cannot be written ({error.strerror}); check the disk"
+        ) from error
     return path
 
 

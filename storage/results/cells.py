@@ -44,7 +44,7 @@ Json = Any
 
 
 @dataclass(frozen=True)
-class JudgedUsers:
+class EvaluatedUsers:
     """Who was judged in a period, and what was skipped or dropped on the way.
 
     Attributes:
@@ -78,7 +78,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class UserFigure:
-    """One metric of one cell, user by user in the order of `JudgedUsers.users`.
+    """One metric of one cell, user by user in the order of `EvaluatedUsers.users`.
 
     Attributes:
         values: `(n,)` float32.
@@ -98,7 +98,7 @@ class Cell:
     Attributes:
         key: of everything the cell follows from.
         fit_key: of everything the fit follows from (`perennial.storage.results.fits`).
-        evaluation_key: of the `JudgedUsers`.
+        evaluation_key: of the `EvaluatedUsers`.
         fit_report: what the fit chose and used, as `perennial.storage.results.fits` has it.
         stages: seconds per stage.
         peak_rss_bytes: the process's largest resident size until the cell was done.
@@ -128,7 +128,7 @@ def has_cell(store: Store, key: str) -> bool:
 
 
 def insert_cell(
-    store: Store, cell: Cell, judged: JudgedUsers, user_figures: Sequence[UserFigure]
+    store: Store, cell: Cell, judged: EvaluatedUsers, user_figures: Sequence[UserFigure]
 ) -> None:
     """Write a cell, replacing one with the same key; for use inside a transaction.
 
@@ -201,7 +201,7 @@ def read_cells(store: Store, run_id: int) -> tuple[Cell, ...]:
     )
 
 
-def read_judged_users(store: Store, run_id: int) -> dict[str, JudgedUsers]:
+def read_judged_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]:
     """Who the cells of a run were judged on, by `Cell.evaluation_key`, in order of period."""
     table = store.table(
         "SELECT * FROM evaluations WHERE evaluation_key IN ("
@@ -210,7 +210,7 @@ def read_judged_users(store: Store, run_id: int) -> dict[str, JudgedUsers]:
         [run_id],
     )
     return {
-        row["evaluation_key"]: JudgedUsers(
+        row["evaluation_key"]: EvaluatedUsers(
             key=row["evaluation_key"],
             fit_period=row["fit_period"],
             eval_period=row["eval_period"],
@@ -258,7 +258,7 @@ def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]
     store.insert("figures", rows)
 
 
-def _insert_judged(store: Store, judged: JudgedUsers) -> None:
+def _insert_judged(store: Store, judged: EvaluatedUsers) -> None:
     """Write who was judged."""
     rows = pa.table(
         {

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from perennial.storage.objects.bucket import Bucket, Remote, is_remote
+from perennial.storage.objects.bucket import Bucket, RemotePath, is_remote
 from perennial.storage.objects.copies import fetched, fetched_folder
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.sources.base import LogFiles
@@ -29,7 +29,7 @@ def source_at_hand(
     if not is_remote(source):
         yield source
         return
-    place = Remote.parse(source)
+    place = RemotePath.parse(source)
     bucket = Bucket(place)
     if bucket.is_folder(place):
         names = choose_periods(place, [one.place.name for one in bucket.list(place)])

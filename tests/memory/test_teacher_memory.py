@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from perennial.memory.teacher_memory import TaughtReplay
+from perennial.memory.teacher_memory import TeacherMemory
 from perennial.models.base import TrainingRows
 from perennial.storage.errors import UserError
 
@@ -44,7 +44,7 @@ class Speaker(Mute):
 
 
 def test_rows_come_with_the_model_that_was_learnt_from():
-    memory, model = TaughtReplay(Told()), Speaker()
+    memory, model = TeacherMemory(Told()), Speaker()
     assert memory.replay_rows(3) is None
     learnt = memory.learn(None, model, 5)
     rows = learnt.replay_rows(3)
@@ -55,12 +55,14 @@ def test_rows_come_with_the_model_that_was_learnt_from():
 
 
 def test_what_models_share_is_drawn_by_the_shared_seed():
-    learnt = TaughtReplay(Told()).learn(None, Speaker(), 5).learn(None, Speaker(), 6, shared_seed=9)
+    learnt = (
+        TeacherMemory(Told()).learn(None, Speaker(), 5).learn(None, Speaker(), 6, shared_seed=9)
+    )
     assert learnt.rows.seeds == (5, 9)
 
 
 def test_what_is_read_back_can_learn_and_not_yet_replay():
-    empty = TaughtReplay(Told())
+    empty = TeacherMemory(Told())
     learnt = empty.learn(None, Speaker(), 5)
     back = empty.restored(learnt.to_arrays())
     assert back.replay_rows(3) is None
@@ -69,4 +71,4 @@ def test_what_is_read_back_can_learn_and_not_yet_replay():
 
 def test_a_model_that_cannot_be_taught_is_refused():
     with pytest.raises(UserError, match="choose infinite-ae or mvae"):
-        TaughtReplay(Told()).learn(None, Mute(), 0)
+        TeacherMemory(Told()).learn(None, Mute(), 0)

@@ -62,7 +62,7 @@ def published_file(tmp_path_factory):
 def answers(published_file):
     """The model of that store, in memory."""
     from perennial.replay.logs import open_for_reading
-    from perennial.replay.recommend.answers import Answers
+    from perennial.replay.recommend.answers import Recommender
 
     with open_for_reading(published_file) as store:
-        return Answers.load(store)
+        return Recommender.load(store)

@@ -5,7 +5,7 @@ from datetime import datetime
 import numpy as np
 
 from perennial.replay.analysis.run import RunData
-from perennial.storage.results.cells import Cell, Figure, JudgedUsers, UserFigure
+from perennial.storage.results.cells import Cell, EvaluatedUsers, Figure, UserFigure
 from perennial.storage.results.runs import Run
 
 HR = ("HR", 10)
@@ -36,7 +36,7 @@ def make_run(values, run=RUN):
             )
         key = f"{strategy} {model} {seed} {period}"
         asked = f"asked {period}"
-        judged[asked] = JudgedUsers(
+        judged[asked] = EvaluatedUsers(
             asked, period - 1, period, np.arange(len(numbers), dtype=np.int32), {}
         )
         cells.append(

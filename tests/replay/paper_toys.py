@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perennial.replay.config import ModelChoice
-from perennial.replay.study.paper.cells import Ground
-from perennial.replay.study.paper.records import Record, Value
-from perennial.replay.study.paper.report import Found
+from perennial.replay.study.paper.cells import StudyContext
+from perennial.replay.study.paper.records import CellRecord, MetricValue
+from perennial.replay.study.paper.report import StudyResults
 from perennial.replay.study.paper.split import OpenSplit
 
 FAST = {"infinite-ae": {"regs": (1.0, 20.0)}}
@@ -32,13 +32,15 @@ def write_split(path: Path, num_users: int = 40, num_items: int = 30, seed: int 
     return path
 
 
-def make_ground(split: Path, folder: Path, **changes: Any) -> Ground:
+def make_ground(split: Path, folder: Path, **changes: Any) -> StudyContext:
     """What the cells of a test stand on."""
     given = {"content": "0" * 64, "keep_repeats": False, "versions": {"code": "toys"}}
-    return Ground(str(split), folder=str(folder), **{**given, **changes})
+    return StudyContext(str(split), folder=str(folder), **{**given, **changes})
 
 
-def make_record(sampler="all-users", users=None, model="mvae", seed=0, **changes: Any) -> Record:
+def make_record(
+    sampler="all-users", users=None, model="mvae", seed=0, **changes: Any
+) -> CellRecord:
     """A cell whose figures are 10 and its seed, but for those given as `HR=12.0`."""
     figures = {("HR", 10): 10.0, ("HR", 100): 50.0, ("nDCG", 10): 9.0, ("nDCG", 100): 20.0}
     figures |= {("PSP", 10): 2.0, ("AUC", None): 0.9}
@@ -50,7 +52,7 @@ def make_record(sampler="all-users", users=None, model="mvae", seed=0, **changes
         "num_rows": 1000 if users is None else users,
         "num_interactions": 5000,
         "values": tuple(
-            Value(metric, k, value + (0.0 if metric == "AUC" else seed), 0.25)
+            MetricValue(metric, k, value + (0.0 if metric == "AUC" else seed), 0.25)
             for (metric, k), value in figures.items()
         ),
         "seconds": {"rows": 0.0 if users is None else 60.0, "fit": 2.0 + seed, "test": 1.0},
@@ -63,13 +65,13 @@ def make_record(sampler="all-users", users=None, model="mvae", seed=0, **changes
         "finished": "2025-01-01T00:00:00",
         **changes,
     }
-    return Record(sampler=sampler, users=users, model=ModelChoice(model), seed=seed, **given)
+    return CellRecord(sampler=sampler, users=users, model=ModelChoice(model), seed=seed, **given)
 
 
-def make_found(name, study, records, *, paper="ml-1m", source="ml-1m") -> Found:
+def make_found(name, study, records, *, paper="ml-1m", source="ml-1m") -> StudyResults:
     """A study of made-up cells."""
     split = OpenSplit(
         Path("s.parquet"), "0" * 64, source, paper, "as it is", 1000, 50, (9000, 1000, 1000)
     )
     config = {"source": source, "seeds": [0, 1]}
-    return Found.of(name, study, split, config, records)
+    return StudyResults.of(name, study, split, config, records)

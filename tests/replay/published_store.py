@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from perennial.replay.config import ModelChoice, ReplayConfig
-from perennial.replay.live.setup import fix_live
-from perennial.replay.live.updater import Keeper
+from perennial.replay.live.setup import configure_live
+from perennial.replay.live.updater import LiveUpdater
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.vocabulary import write_titles
 from perennial.storage.store import Store
@@ -37,7 +37,7 @@ def write_period(path: Path, period: int, *, num_users: int = NUM_USERS, num_ite
 def make_live(path: Path) -> Path:
     """A store in which a live model is fixed, and nothing is published yet."""
     with Store.open(path) as store:
-        fix_live(store, live_config())
+        configure_live(store, live_config())
         write_titles(store, {f"i{item}": f"Item number {item}" for item in range(0, 200, 2)})
     return path
 
@@ -47,7 +47,7 @@ def publish_period(path: Path, period: int, **shape: int) -> str:
     log = write_period(path.with_name(f"period-{period}.csv"), period, **shape)
     with Store.open(path, wait=30) as store:
         ingest_period(store, log)
-        (*_, done) = Keeper(store).catch_up()
+        (*_, done) = LiveUpdater(store).catch_up()
         assert done.publication is not None
         return done.publication.fit_key
 

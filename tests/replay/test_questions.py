@@ -7,7 +7,7 @@ import pytest
 
 from perennial.replay.config import ReplayConfig
 from perennial.replay.keys import evaluation_key
-from perennial.replay.plan import Question, asked_periods, make_questions, pose
+from perennial.replay.plan import PlannedEvaluation, asked_periods, make_questions, pose
 from perennial.storage.log.periods import fingerprint
 from perennial.stream.history import HeldOutUsers
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
@@ -68,7 +68,7 @@ def test_what_is_no_matter_of_the_question_changes_nothing(store):
 
 @pytest.mark.parametrize("eval_period", [1, 3, 5])
 def test_a_question_is_posed_to_the_held_out_users(store, eval_period):
-    found = pose(store, ALL, Question(3, eval_period, ""))
+    found = pose(store, ALL, PlannedEvaluation(3, eval_period, ""))
     by_hand = build_evaluation(
         store, 3, ALL.protocol, 0, eval_period=eval_period, only=ALL.held_out
     )

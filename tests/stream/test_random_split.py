@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.storage.errors import UserError
-from perennial.stream.random_split import PART_NAMES, Part, draw_parts
+from perennial.stream.random_split import PART_NAMES, SplitPart, draw_parts
 
 rows_of_lengths = st.lists(st.integers(0, 40), min_size=1, max_size=15).map(lambda more: [6, *more])
 
@@ -25,12 +25,12 @@ def test_every_interaction_of_a_kept_user_is_in_one_part(lengths, seed):
     assert len(parts) == sum(lengths)
     for count, mine in zip(lengths, by_user(lengths, parts), strict=True):
         if count < 3:
-            assert (mine == Part.REMOVED).all()
+            assert (mine == SplitPart.REMOVED).all()
             continue
-        tallies = [int((mine == part).sum()) for part in Part]
+        tallies = [int((mine == part).sum()) for part in SplitPart]
         first, second = int(0.8 * count), int(0.9 * count)
         assert tallies == [first - 1, second - first, count - second + 1, 0]
-        assert tallies[Part.TRAIN] >= 1
+        assert tallies[SplitPart.TRAIN] >= 1
 
 
 @given(rows_of_lengths, st.integers(0, 5))
@@ -45,7 +45,11 @@ def test_other_seeds_draw_otherwise():
 
 def test_every_place_is_as_likely_in_each_part():
     parts = draw_parts(rows([20] * 3000), 0).reshape(3000, 20)
-    for part, share in ((Part.TRAIN, 15 / 20), (Part.VALIDATION, 2 / 20), (Part.TEST, 3 / 20)):
+    for part, share in (
+        (SplitPart.TRAIN, 15 / 20),
+        (SplitPart.VALIDATION, 2 / 20),
+        (SplitPart.TEST, 3 / 20),
+    ):
         np.testing.assert_allclose((parts == part).mean(axis=0), share, atol=0.04)
 
 

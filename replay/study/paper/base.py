@@ -6,7 +6,7 @@ from typing import Any
 
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice
-from perennial.replay.study.paper.cells import DISTILL, Cell, Rows
+from perennial.replay.study.paper.cells import DISTILL, StudyCell, TrainingSet
 from perennial.replay.study.paper.groups import Group
 from perennial.stream.noise import Noise
 
@@ -22,7 +22,7 @@ FEW_ROWS: Mapping[str, Mapping[str, Json]] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyOptions:
     """What a study is asked for; each one takes what it has a use for.
 
     Attributes:
@@ -41,35 +41,35 @@ class Asked:
     distillation: Mapping[str, Json] = field(default_factory=dict)
     noises: tuple[Noise, ...] = (Noise(),)
 
-    def whole(self) -> tuple[Rows, ...]:
+    def whole(self) -> tuple[TrainingSet, ...]:
         """All users."""
-        return (Rows(),)
+        return (TrainingSet(),)
 
-    def few(self) -> tuple[Rows, ...]:
+    def few(self) -> tuple[TrainingSet, ...]:
         """The rows of each sampler, from few to many."""
         return tuple(
-            Rows(sampler, users, self.distillation if sampler == DISTILL else {})
+            TrainingSet(sampler, users, self.distillation if sampler == DISTILL else {})
             for sampler in self.samplers
             for users in self.users
         )
 
-    def noisy(self, rows: Sequence[Rows]) -> tuple[Rows, ...]:
+    def noisy(self, rows: Sequence[TrainingSet]) -> tuple[TrainingSet, ...]:
         """The same rows at each noise."""
         return tuple(replace(one, noise=noise) for one in rows for noise in self.noises)
 
     def cross(
-        self, rows: Sequence[Rows], models: Sequence[ModelChoice] | None = None
-    ) -> tuple[Cell, ...]:
+        self, rows: Sequence[TrainingSet], models: Sequence[ModelChoice] | None = None
+    ) -> tuple[StudyCell, ...]:
         """Each model on each of some rows with each seed."""
         return tuple(
-            Cell(one, suited(model, one), seed)
+            StudyCell(one, suited(model, one), seed)
             for model in (self.models if models is None else models)
             for one in rows
             for seed in self.seeds
         )
 
 
-def suited(model: ModelChoice, rows: Rows) -> ModelChoice:
+def suited(model: ModelChoice, rows: TrainingSet) -> ModelChoice:
     """The model with a grid for few rows, where it is given none."""
     if not rows.is_made:
         return model
@@ -114,7 +114,7 @@ class PaperStudy:
 
     title: str
     about: str
-    cells: Callable[[Asked], tuple[Cell, ...]]
+    cells: Callable[[StudyOptions], tuple[StudyCell, ...]]
     tell: Callable[[Sequence[Group]], list[str]]
     axis: Axis | None = None
     row: Callable[[Group], str | None] | None = None

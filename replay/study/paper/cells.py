@@ -23,7 +23,7 @@ DISTILL = "distill-cf"
 
 
 @dataclass(frozen=True)
-class Rows:
+class TrainingSet:
     """The rows that a cell is fitted on, but for their seed.
 
     Attributes:
@@ -72,7 +72,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """A model fitted on some rows.
 
     Attributes:
@@ -81,7 +81,7 @@ class Cell:
         seed: every draw derives from it: of rows, fit, negatives and the order of ties.
     """
 
-    rows: Rows
+    rows: TrainingSet
     model: ModelChoice
     seed: int
 
@@ -92,7 +92,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Ground:
+class StudyContext:
     """What the cells of a study have in common.
 
     Attributes:
@@ -109,7 +109,7 @@ class Ground:
     keep_repeats: bool
     versions: Mapping[str, str]
 
-    def rows_key(self, rows: Rows, seed: int) -> str:
+    def rows_key(self, rows: TrainingSet, seed: int) -> str:
         """Of everything that rows follow from; studies that share them find them by it."""
         return make_key(
             {
@@ -120,7 +120,7 @@ class Ground:
             }
         )
 
-    def cell_key(self, cell: Cell) -> str:
+    def cell_key(self, cell: StudyCell) -> str:
         """Of everything that a cell follows from."""
         recipe = make_recipe(cell.model.name, cell.model.settings)
         return make_key(

@@ -11,16 +11,16 @@ from perennial.models.selection import ChoosingRecipe
 from perennial.replay.evaluate import evaluate
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import make_metric
-from perennial.replay.study.paper.cells import DISTILL, Cell, Ground
-from perennial.replay.study.paper.records import Record, Value, write_record
+from perennial.replay.study.paper.cells import DISTILL, StudyCell, StudyContext
+from perennial.replay.study.paper.records import CellRecord, MetricValue, write_record
 from perennial.replay.study.paper.rows import (
-    KeptRows,
+    StoredRows,
     judged_apart,
     judged_by_split,
     read_kept_rows,
     rows_path,
 )
-from perennial.stream.random_split import PaperSplit, read_paper_split
+from perennial.stream.random_split import RandomSplit, read_paper_split
 from perennial.stream.seeds import derive_seed
 
 METRICS = ("HR", "nDCG", "PSP", "AUC")
@@ -28,13 +28,13 @@ METRICS = ("HR", "nDCG", "PSP", "AUC")
 
 
 def make_cell(
-    ground: Ground,
-    cell: Cell,
+    ground: StudyContext,
+    cell: StudyCell,
     say: Callable[[str], None],
     *,
     memory_limit: int | None = None,
     clock: Clock | None = None,
-) -> Record:
+) -> CellRecord:
     """Fit on the rows of a cell, test, and write its file.
 
     Args:
@@ -58,7 +58,7 @@ def make_cell(
     with watch.stage("test"):
         metrics = [make_metric(name) for name in METRICS]
         results = evaluate(model, split.test, metrics, progress=say)
-    record = Record(
+    record = CellRecord(
         key=ground.cell_key(cell),
         sampler=cell.rows.sampler,
         users=cell.rows.users,
@@ -67,7 +67,7 @@ def make_cell(
         num_interactions=int(held.training.interactions.nnz),
         model=cell.model,
         seed=cell.seed,
-        values=tuple(Value.of(one.metric, one.k, one.values) for one in results),
+        values=tuple(MetricValue.of(one.metric, one.k, one.values) for one in results),
         seconds={"rows": 0.0 if kept is None else kept.seconds, **watch.stages},
         peak_bytes=watch.clock.peak_rss_bytes(),
         rows_peak_bytes=0 if kept is None else kept.peak_bytes,
@@ -81,7 +81,9 @@ def make_cell(
     return record
 
 
-def _lesson(ground: Ground, cell: Cell, split: PaperSplit) -> tuple[HoldOut, KeptRows | None]:
+def _lesson(
+    ground: StudyContext, cell: StudyCell, split: RandomSplit
+) -> tuple[HoldOut, StoredRows | None]:
     """What the model is given, and where its rows came from a file, what is known of them."""
     held = judged_by_split(split, cell.rows.noise, cell.seed)
     if not cell.rows.is_made:

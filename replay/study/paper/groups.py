@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from perennial.replay.study.paper.published import Figure
-from perennial.replay.study.paper.records import Record
+from perennial.replay.study.paper.records import CellRecord
 
 Json = Any
 """What `json.dumps` takes."""
@@ -48,7 +48,7 @@ class Group:
         estimates: metric by metric; those without a value are left out.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[CellRecord, ...]
     estimates: Mapping[Figure, Estimate]
 
     @property
@@ -101,9 +101,9 @@ class Group:
         return None if found is None else found.mean
 
 
-def group_records(records: Sequence[Record]) -> tuple[Group, ...]:
+def group_records(records: Sequence[CellRecord]) -> tuple[Group, ...]:
     """Group cells, in the order of their first ones."""
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[CellRecord]] = {}
     for record in records:
         alike = replace(record, seed=0).to_json()
         name = str([alike[part] for part in ("sampler", "users", "noise", "model")])
@@ -111,7 +111,7 @@ def group_records(records: Sequence[Record]) -> tuple[Group, ...]:
     return tuple(Group(tuple(together), _estimate(together)) for together in found.values())
 
 
-def choice_of(record: Record) -> dict[str, Json]:
+def choice_of(record: CellRecord) -> dict[str, Json]:
     """What the model of a cell chose, as far as its report says so, flat."""
     report = record.fit_report
     chosen: dict[str, Json] = {}
@@ -124,7 +124,7 @@ def choice_of(record: Record) -> dict[str, Json]:
     return chosen
 
 
-def _estimate(records: Sequence[Record]) -> dict[Figure, Estimate]:
+def _estimate(records: Sequence[CellRecord]) -> dict[Figure, Estimate]:
     values: dict[Figure, list[tuple[float, float]]] = {}
     for record in records:
         for one in record.values:

@@ -23,7 +23,7 @@ FOLDER = "cells"
 
 
 @dataclass(frozen=True)
-class Value:
+class MetricValue:
     """A metric of a cell.
 
     Attributes:
@@ -37,7 +37,7 @@ class Value:
     stderr: float | None
 
     @classmethod
-    def of(cls, metric: str, k: int | None, users: UserValues) -> "Value":
+    def of(cls, metric: str, k: int | None, users: UserValues) -> "MetricValue":
         """The mean Σ wv / Σ w and its standard error √Σ w²(v − mean)² / Σ w.
 
         The second is that of a ratio of sums over independent users; with equal weights it is the
@@ -51,7 +51,7 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Record:
+class CellRecord:
     """A finished cell.
 
     Attributes:
@@ -82,7 +82,7 @@ class Record:
     num_interactions: int
     model: ModelChoice
     seed: int
-    values: tuple[Value, ...]
+    values: tuple[MetricValue, ...]
     seconds: Mapping[str, float]
     peak_bytes: int
     rows_peak_bytes: int
@@ -102,7 +102,7 @@ def record_path(folder: Path, key: str) -> Path:
     return folder / FOLDER / f"{key}.json"
 
 
-def write_record(folder: Path, record: Record) -> None:
+def write_record(folder: Path, record: CellRecord) -> None:
     """Write the file whole or not at all, synced; that is the commit of a cell.
 
     Raises:
@@ -117,13 +117,13 @@ def write_record(folder: Path, record: Record) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror}); check the disk") from error
 
 
-def read_record(folder: Path, key: str) -> Record | None:
+def read_record(folder: Path, key: str) -> CellRecord | None:
     """The finished cell with a key; `None` where there is none, or what is there is no such file.
 
     A damaged file is as good as none: the cell is made again and the file replaced.
     """
     try:
-        record = TypeAdapter(Record).validate_json(record_path(folder, key).read_bytes())
+        record = TypeAdapter(CellRecord).validate_json(record_path(folder, key).read_bytes())
     except (OSError, ValidationError):
         return None
     return record if record.key == key else None

@@ -25,7 +25,7 @@ _NUMBERS = (25, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
-class Entry:
+class StudyEntry:
     """A study, as the command line needs it.
 
     Attributes:
@@ -54,15 +54,15 @@ class Entry:
         return tuple(name for name in self.models or MODELS if name in MODELS)
 
 
-PAPER_STUDIES: Mapping[str, Entry] = {
-    "table1": Entry(
+PAPER_STUDIES: Mapping[str, StudyEntry] = {
+    "table1": StudyEntry(
         "perennial.replay.study.paper.studies.table1:STUDY",
         "Compare the models on a random split of a log (Table 1 of the paper).\n\n"
         "Every model is fitted on all users, and ∞-AE on 500 synthetic users too. Where the paper"
         " has figures for the data set they stand beside ours.",
         beside_paper=True,
     ),
-    "sample-efficiency": Entry(
+    "sample-efficiency": StudyEntry(
         "perennial.replay.study.paper.studies.sample_efficiency:STUDY",
         "Ask how many users ∞-AE needs, by how they are chosen or made (Figure 1).\n\n"
         "Synthetic users, and real ones by each sampler, from few to many; all users beside them.",
@@ -70,7 +70,7 @@ PAPER_STUDIES: Mapping[str, Entry] = {
         samplers=(),
         users=_NUMBERS,
     ),
-    "transfer": Entry(
+    "transfer": StudyEntry(
         "perennial.replay.study.paper.studies.transfer:STUDY",
         "Fit models that were not distilled for on the same rows (Figure 2).\n\n"
         "Rows are shared with `sample-efficiency` where the output folder is the same.",
@@ -78,7 +78,7 @@ PAPER_STUDIES: Mapping[str, Entry] = {
         samplers=(),
         users=_NUMBERS,
     ),
-    "noise": Entry(
+    "noise": StudyEntry(
         "perennial.replay.study.paper.studies.noise:STUDY",
         "Put noise into the training data, and see what it costs (Figures 3 and 4).\n\n"
         "Users are kept or made of the noisy data, and models fitted on them; the test is clean.",

@@ -7,11 +7,11 @@ from typing import Any
 import pyarrow as pa
 
 from perennial.models.registry import make_recipe
-from perennial.replay.study.paper.base import Asked, PaperStudy
-from perennial.replay.study.paper.cells import Ground
+from perennial.replay.study.paper.base import PaperStudy, StudyOptions
+from perennial.replay.study.paper.cells import StudyContext
 from perennial.replay.study.paper.groups import Group, group_records
 from perennial.replay.study.paper.published import Figure, difference_percent, published_figure
-from perennial.replay.study.paper.records import Record
+from perennial.replay.study.paper.records import CellRecord
 from perennial.replay.study.paper.split import OpenSplit
 
 Json = Any
@@ -42,7 +42,7 @@ _SCHEMA = pa.schema(
 )
 
 
-def describe_study(split: OpenSplit, asked: Asked, ground: Ground) -> dict[str, Json]:
+def describe_study(split: OpenSplit, asked: StudyOptions, ground: StudyContext) -> dict[str, Json]:
     """The settings of a study, for people."""
     train, validation, test = split.num_interactions
     return {
@@ -71,7 +71,7 @@ def describe_study(split: OpenSplit, asked: Asked, ground: Ground) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class Found:
+class StudyResults:
     """All that a study has found.
 
     Attributes:
@@ -87,7 +87,7 @@ class Found:
     study: PaperStudy
     split: OpenSplit
     config: Mapping[str, Json]
-    records: tuple[Record, ...]
+    records: tuple[CellRecord, ...]
     groups: tuple[Group, ...]
 
     @classmethod
@@ -97,8 +97,8 @@ class Found:
         study: PaperStudy,
         split: OpenSplit,
         config: Mapping[str, Json],
-        records: Sequence[Record],
-    ) -> "Found":
+        records: Sequence[CellRecord],
+    ) -> "StudyResults":
         """Sum cells up."""
         return cls(name, study, split, config, tuple(records), group_records(records))
 

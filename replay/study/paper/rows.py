@@ -13,16 +13,16 @@ from perennial.memory.samplers.registry import find_sampler
 from perennial.models.base import TrainingRows
 from perennial.models.holdout import HoldOut
 from perennial.replay.machine import Clock, Stopwatch
-from perennial.replay.study.paper.cells import DISTILL, Ground, Rows
+from perennial.replay.study.paper.cells import DISTILL, StudyContext, TrainingSet
 from perennial.storage.errors import UserError
 from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
 from perennial.stream.evaluation import binary
 from perennial.stream.noise import Noise, add_noise
-from perennial.stream.random_split import PaperSplit, read_paper_split
+from perennial.stream.random_split import RandomSplit, read_paper_split
 from perennial.stream.seeds import derive_seed
 
 
-def judged_by_split(split: PaperSplit, noise: Noise | None = None, seed: int = 0) -> HoldOut:
+def judged_by_split(split: RandomSplit, noise: Noise | None = None, seed: int = 0) -> HoldOut:
     """All users of train, with the split's validation interactions as the answers.
 
     Args:
@@ -63,7 +63,7 @@ FOLDER = "rows"
 
 
 @dataclass(frozen=True)
-class KeptRows:
+class StoredRows:
     """Rows from their file.
 
     Attributes:
@@ -79,14 +79,14 @@ class KeptRows:
     report: Mapping[str, Json]
 
 
-def rows_path(ground: Ground, rows: Rows, seed: int) -> Path:
+def rows_path(ground: StudyContext, rows: TrainingSet, seed: int) -> Path:
     """The file of rows that are made."""
     return Path(ground.folder) / FOLDER / f"{ground.rows_key(rows, seed)}{SUFFIX}"
 
 
 def make_rows(
-    ground: Ground,
-    rows: Rows,
+    ground: StudyContext,
+    rows: TrainingSet,
     seed: int,
     say: Callable[[str], None],
     clock: Clock | None = None,
@@ -126,7 +126,7 @@ def make_rows(
     return save_arrays(path.parent, path.name.removesuffix(SUFFIX), arrays, manifest)
 
 
-def read_kept_rows(path: Path) -> KeptRows:
+def read_kept_rows(path: Path) -> StoredRows:
     """Read what `make_rows` wrote.
 
     Raises:
@@ -138,7 +138,7 @@ def read_kept_rows(path: Path) -> KeptRows:
         parts = (arrays["values"], arrays["items"], arrays["offsets"])
         rows = csr_array(parts, shape=shape)
         rows.check_format(full_check=True)
-        return KeptRows(rows, manifest["seconds"], manifest["peak_bytes"], manifest["report"])
+        return StoredRows(rows, manifest["seconds"], manifest["peak_bytes"], manifest["report"])
     except (KeyError, ValueError) as error:
         raise UserError(f"{path}: does not hold rows ({error}); delete it") from None
 
@@ -160,7 +160,7 @@ class _Listener:
 
 
 def _make(
-    held: HoldOut, rows: Rows, seed: int, say: Callable[[str], None]
+    held: HoldOut, rows: TrainingSet, seed: int, say: Callable[[str], None]
 ) -> tuple[csr_array, dict[str, Json]]:
     """The rows, and how they came about."""
     if rows.sampler == DISTILL:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from perennial.replay.study.paper.cells import Cell, Ground
+from perennial.replay.study.paper.cells import StudyCell, StudyContext
 from perennial.replay.study.paper.records import FOLDER as CELLS_FOLDER
-from perennial.replay.study.paper.records import Record, read_record
+from perennial.replay.study.paper.records import CellRecord, read_record
 from perennial.replay.study.paper.rows import FOLDER as ROWS_FOLDER
 from perennial.replay.study.paper.rows import read_kept_rows, rows_path
-from perennial.replay.study.paper.worker import Request
-from perennial.replay.study.workers.base import Engine, Task, Watch
-from perennial.replay.study.workers.local import LocalEngine
+from perennial.replay.study.paper.worker import PaperRequest
+from perennial.replay.study.workers.base import Executor, Task, Watch
+from perennial.replay.study.workers.local import LocalExecutor
 from perennial.storage.errors import UserError
 
 _WORKER = "perennial.replay.study.paper.worker"
@@ -22,13 +22,13 @@ _LOGS = "logs"
 
 
 def run_cells(
-    ground: Ground,
-    cells: Sequence[Cell],
+    ground: StudyContext,
+    cells: Sequence[StudyCell],
     num_workers: int,
     watch: Watch,
     memory_limit: int | None = None,
-    engine: Engine | None = None,
-) -> tuple[Record, ...]:
+    engine: Executor | None = None,
+) -> tuple[CellRecord, ...]:
     """Make the cells that are not there; the same call again makes none.
 
     A worker makes one cell and ends, so that its peak memory is the cell's own. One that dies has
@@ -48,7 +48,7 @@ def run_cells(
     Raises:
         UserError: another process works in the folder, or a cell cannot be made.
     """
-    engine = engine or LocalEngine(num_workers)
+    engine = engine or LocalExecutor(num_workers)
     folder = Path(ground.folder)
     with _alone(folder):
         _sweep(folder)
@@ -62,13 +62,13 @@ def run_cells(
     return tuple(_finished(ground, cell) for cell in cells)
 
 
-def count_tasks(ground: Ground, cells: Sequence[Cell]) -> int:
+def count_tasks(ground: StudyContext, cells: Sequence[StudyCell]) -> int:
     """How many tasks `run_cells` would share out now: missing cells and the rows they need."""
     return sum(map(len, plan_tasks(ground, cells)))
 
 
 def plan_tasks(
-    ground: Ground, cells: Sequence[Cell], memory_limit: int | None = None
+    ground: StudyContext, cells: Sequence[StudyCell], memory_limit: int | None = None
 ) -> tuple[list[Task], list[Task]]:
     """What is missing: first rows and the cells that need none, then the cells that need them.
 
@@ -80,10 +80,10 @@ def plan_tasks(
     for cell in missing:
         path = rows_path(ground, cell.rows, cell.seed)
         if cell.rows.is_made and path not in rows and not _is_sound(path):
-            request = Request(ground, cell.rows, cell.seed, None)
+            request = PaperRequest(ground, cell.rows, cell.seed, None)
             rows[path] = Task(f"{cell.rows.name} seed {cell.seed}", request, 1)
     tasks = [
-        Task(cell.name, Request(ground, cell.rows, cell.seed, cell.model, memory_limit), 1)
+        Task(cell.name, PaperRequest(ground, cell.rows, cell.seed, cell.model, memory_limit), 1)
         for cell in missing
     ]
     at_once = [task for task, cell in zip(tasks, missing, strict=True) if not cell.rows.is_made]
@@ -100,7 +100,7 @@ def _is_sound(path: Path) -> bool:
     return True
 
 
-def _finished(ground: Ground, cell: Cell) -> Record:
+def _finished(ground: StudyContext, cell: StudyCell) -> CellRecord:
     record = read_record(Path(ground.folder), ground.cell_key(cell))
     if record is None:
         raise UserError(

@@ -15,7 +15,13 @@ from perennial.replay.summaries import write_table
 from perennial.storage.errors import UserError
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.storage.progress import Progress, ignore_progress
-from perennial.stream.random_split import PART_NAMES, Part, draw_parts, has_split, read_paper_split
+from perennial.stream.random_split import (
+    PART_NAMES,
+    SplitPart,
+    draw_parts,
+    has_split,
+    read_paper_split,
+)
 from perennial.stream.sources.base import LogFiles
 from perennial.stream.sources.registry import SOURCES, open_source
 
@@ -123,7 +129,7 @@ def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
         given = read_whole(store)
         parts = draw_parts(given.interactions, request.seed)
         rows, items = given.interactions.tocoo().coords
-        used = parts != Part.REMOVED
+        used = parts != SplitPart.REMOVED
         users = pa.array(user_ids(store, given.users))
         names = pa.array(item_ids(store, np.arange(given.interactions.shape[1])))
         table = pa.table(

@@ -9,15 +9,15 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from perennial.replay.config import ModelChoice
-from perennial.replay.study.paper.cells import Cell, Ground, Rows
-from perennial.replay.study.workers.base import Errand
+from perennial.replay.study.paper.cells import StudyCell, StudyContext, TrainingSet
+from perennial.replay.study.workers.base import TaskFiles
 from perennial.replay.study.workers.process import serve, tell
 
 _SPLIT = "split.parquet"
 
 
 @dataclass(frozen=True)
-class Request:
+class PaperRequest:
     """What a worker is to make.
 
     Attributes:
@@ -28,8 +28,8 @@ class Request:
         memory_limit: bytes that a fit may take; it is refused if it needs more.
     """
 
-    ground: Ground
-    rows: Rows
+    ground: StudyContext
+    rows: TrainingSet
     seed: int
     model: ModelChoice | None
     memory_limit: int | None = None
@@ -38,7 +38,7 @@ class Request:
         """One line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
-    def away(self) -> Errand:
+    def away(self) -> TaskFiles:
         """The same elsewhere: split and rows go there, the file that is made comes back."""
         from perennial.replay.study.paper.records import record_path
         from perennial.replay.study.paper.rows import rows_path
@@ -50,18 +50,18 @@ class Request:
         if self.model is None:
             made, made_there = rows, rows_there
         else:
-            key = self.ground.cell_key(Cell(self.rows, self.model, self.seed))
+            key = self.ground.cell_key(StudyCell(self.rows, self.model, self.seed))
             made, made_there = (record_path(Path(one.folder), key) for one in (self.ground, there))
             if self.rows.is_made:
                 takes[rows_there.as_posix()] = rows
-        return Errand(
+        return TaskFiles(
             line=dataclasses.replace(self, ground=there).to_line(),
             takes=takes,
             brings={made_there.as_posix(): made},
         )
 
     @classmethod
-    def from_line(cls, line: str) -> "Request":
+    def from_line(cls, line: str) -> "PaperRequest":
         """The inverse of `to_line`."""
         return TypeAdapter(cls).validate_json(line)
 
@@ -75,11 +75,11 @@ def _work(line: str) -> None:
     from perennial.replay.study.paper.fit import make_cell
     from perennial.replay.study.paper.rows import make_rows
 
-    request = Request.from_line(line)
+    request = PaperRequest.from_line(line)
     if request.model is None:
         make_rows(request.ground, request.rows, request.seed, _say)
     else:
-        cell = Cell(request.rows, request.model, request.seed)
+        cell = StudyCell(request.rows, request.model, request.seed)
         make_cell(request.ground, cell, _say, memory_limit=request.memory_limit)
 
 

@@ -9,14 +9,14 @@ Json = Any
 """What `json.loads` gives."""
 
 
-class Request(Protocol):
+class TaskRequest(Protocol):
     """What a worker is to do."""
 
     def to_line(self) -> str:
         """One line of JSON."""
         ...
 
-    def away(self) -> "Errand":
+    def away(self) -> "TaskFiles":
         """The same for a machine that sees none of our files."""
         ...
 
@@ -32,7 +32,7 @@ class Task:
     """
 
     name: str
-    request: Request
+    request: TaskRequest
     num_cells: int
 
 
@@ -58,7 +58,7 @@ Watch = Callable[[TaskEvent], None]
 
 
 @dataclass(frozen=True)
-class EngineRequest:
+class ExecutorOptions:
     """What a person asks of an engine.
 
     Attributes:
@@ -72,7 +72,7 @@ class EngineRequest:
     gpus_per_cell: float = 0.0
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Starts workers for tasks, and starts them again where they are lost.
 
     Attributes:
@@ -115,7 +115,7 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
-class Errand:
+class TaskFiles:
     """A request with places in a folder of the worker's own, and what goes into it and out.
 
     Places are relative, with `/` between their parts.
@@ -142,7 +142,7 @@ def read_brought(folder: Path, places: tuple[str, ...]) -> dict[str, bytes]:
     return {one.relative_to(folder).as_posix(): one.read_bytes() for one in files}
 
 
-def place_here(errand: Errand, place: str) -> Path:
+def place_here(errand: TaskFiles, place: str) -> Path:
     """Where a file that was brought belongs.
 
     Raises:

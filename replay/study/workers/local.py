@@ -15,7 +15,7 @@ from pathlib import Path
 
 import perennial
 from perennial.replay.machine import default_workers
-from perennial.replay.study.workers.base import EngineRequest, Task, TaskEvent, Watch
+from perennial.replay.study.workers.base import ExecutorOptions, Task, TaskEvent, Watch
 from perennial.replay.study.workers.process import REFUSED
 from perennial.storage.errors import UserError
 from perennial.storage.results.versions import read_versions
@@ -193,7 +193,7 @@ def _next_try(worker: _Worker) -> int:
 
 
 @dataclass(frozen=True)
-class LocalEngine:
+class LocalExecutor:
     """A crew of processes.
 
     Attributes:
@@ -226,6 +226,6 @@ class LocalEngine:
 
 
 @contextmanager
-def open_local(request: EngineRequest, say: Callable[[str], None]) -> Iterator[LocalEngine]:
+def open_local(request: ExecutorOptions, say: Callable[[str], None]) -> Iterator[LocalExecutor]:
     """One worker per core unless told, one where there is a GPU."""
-    yield LocalEngine(request.workers or default_workers())
+    yield LocalExecutor(request.workers or default_workers())

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 
 from perennial.replay.study.workers.base import (
-    EngineRequest,
-    Errand,
+    ExecutorOptions,
     Task,
     TaskEvent,
+    TaskFiles,
     Watch,
     place_here,
 )
 from perennial.replay.study.workers.local import MAX_TRIES
-from perennial.replay.study.workers.ray_task import Ears, Job, LostWorker, Outcome, do_job
+from perennial.replay.study.workers.ray_task import EventQueue, Job, LostWorker, Outcome, do_job
 from perennial.storage.errors import UserError
 from perennial.storage.results.artifacts import write_synced
 from perennial.storage.results.versions import read_versions
@@ -167,7 +167,7 @@ _STOP_PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
-class RayEngine:
+class RayExecutor:
     """Workers of a cluster that this process has joined.
 
     Attributes:
@@ -206,14 +206,14 @@ class RayEngine:
 
 
 @contextmanager
-def open_ray(request: EngineRequest, say: Callable[[str], None]) -> Iterator[RayEngine]:
+def open_ray(request: ExecutorOptions, say: Callable[[str], None]) -> Iterator[RayExecutor]:
     """Join a cluster, or start Ray on this machine alone; as many workers as it has room for."""
     with join_cluster(request.address, request.workers, say) as ray:
         places = count_places(ray.nodes(), request.gpus_per_cell)
         num_workers = request.workers or max(1, sum(places))
         num_beside = min(num_workers, max(places, default=num_workers))
         say(f"Ray: {len(places)} machines with room for {sum(places)} workers")
-        yield RayEngine(num_workers, num_beside, request.gpus_per_cell)
+        yield RayExecutor(num_workers, num_beside, request.gpus_per_cell)
 
 
 @dataclass
@@ -230,7 +230,7 @@ class _AtWork:
     """A task that Ray has."""
 
     task: Task
-    errand: Errand
+    errand: TaskFiles
     tries: list[_Try] = field(default_factory=list)
 
 
@@ -239,7 +239,7 @@ class _Crew:
 
     def __init__(
         self,
-        engine: RayEngine,
+        engine: RayExecutor,
         worker: str,
         folder: Path,
         collect: Callable[[Task], None],
@@ -253,7 +253,7 @@ class _Crew:
         self._collect, self._watch = collect, watch
         self._given: dict[Path, Any] = {}
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        hearing: Any = ray.remote(Ears)
+        hearing: Any = ray.remote(EventQueue)
         self._ears = hearing.options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         self._heard = self._ears.tell.remote()
         self._do = ray.remote(do_job).options(

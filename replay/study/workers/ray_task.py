@@ -70,7 +70,7 @@ class Outcome:
     refusal: str = ""
 
 
-class Ears:
+class EventQueue:
     """Hears what workers say, until it is asked; an actor beside the driver."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ def do_job(job: Job, ears: Any) -> Outcome:
 
     Args:
         job: what to do.
-        ears: handle of an `Ears` that hears of it.
+        ears: handle of an `EventQueue` that hears of it.
 
     Raises:
         LostWorker: the process died; Ray begins the task again.

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from perennial.replay.study.workers.base import Engine, EngineRequest
+    from perennial.replay.study.workers.base import Executor, ExecutorOptions
 
 LOCAL = "local"
 """What is taken where none is named."""
@@ -18,12 +18,12 @@ ENGINES: Mapping[str, str] = {
     LOCAL: "perennial.replay.study.workers.local:open_local",
     "ray": "perennial.replay.study.workers.ray:open_ray",
 }
-"""Name on the command line -> context manager that gives the `Engine` that is asked for."""
+"""Name on the command line -> context manager that gives the `Executor` that is asked for."""
 
 
 def open_engine(
-    name: str, request: "EngineRequest", say: Callable[[str], None]
-) -> "AbstractContextManager[Engine]":
+    name: str, request: "ExecutorOptions", say: Callable[[str], None]
+) -> "AbstractContextManager[Executor]":
     """An engine for as long as it is needed.
 
     Args:
@@ -35,4 +35,4 @@ def open_engine(
         UserError: on entering: it is not installed or cannot be reached.
     """
     opener = pkgutil.resolve_name(ENGINES[name])
-    return cast("AbstractContextManager[Engine]", opener(request, say))
+    return cast("AbstractContextManager[Executor]", opener(request, say))

@@ -10,10 +10,10 @@ from scipy.sparse import csr_array
 import perennial.memory.distill.blocked as item_blocks
 import perennial.memory.distill.loop as distillation
 import perennial.memory.distill.problem as work
-from perennial.memory.distill.blocked import BlockedWork
-from perennial.memory.distill.dense import ResidentWork
+from perennial.memory.distill.blocked import BlockedOptimisation
+from perennial.memory.distill.dense import DenseOptimisation
 from perennial.memory.distill.loop import distill
-from perennial.memory.distill.problem import Task, takes_blocks
+from perennial.memory.distill.problem import DistillationProblem, takes_blocks
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.base import TrainingRows
 from perennial.models.holdout import HoldOut, hold_out
@@ -38,7 +38,7 @@ def log(num_users=128, num_items=150, replayed=0):
 def started(settings, rows=None, seed=5):
     """The same task for both: all users are in every batch, so that they see the same ones."""
     rows = log() if rows is None else rows
-    return Task.of(hold_out(rows, 0, max_users=40), settings, seed)
+    return DistillationProblem.of(hold_out(rows, 0, max_users=40), settings, seed)
 
 
 def wide_parameters(resident, width):
@@ -55,7 +55,7 @@ def test_the_steps_are_those_of_whole_rows(changes):
     task = started(dataclasses.replace(PLAIN, **changes), log(num_items=512))
     width = len(task.items)
     assert width == task.width == 512
-    blocked, resident = BlockedWork(task), ResidentWork(task)
+    blocked, resident = BlockedOptimisation(task), DenseOptimisation(task)
     resident.meet(0)
     np.testing.assert_allclose(
         blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=1e-5
@@ -73,7 +73,7 @@ def test_the_steps_are_those_of_whole_rows(changes):
 def test_replayed_rows_are_predicted_with_themselves_and_go_on_from_where_they_are():
     task = started(PLAIN, log(replayed=60))
     width = len(task.items)
-    blocked, resident = BlockedWork(task), ResidentWork(task)
+    blocked, resident = BlockedOptimisation(task), DenseOptimisation(task)
     resident.meet(0)
     np.testing.assert_allclose(
         blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=1e-5
@@ -85,7 +85,7 @@ def test_replayed_rows_are_predicted_with_themselves_and_go_on_from_where_they_a
 
 def test_the_first_support_is_judged_alike():
     task = started(PLAIN)
-    ours, theirs = BlockedWork(task).judge(0), ResidentWork(task).judge(0)
+    ours, theirs = BlockedOptimisation(task).judge(0), DenseOptimisation(task).judge(0)
     np.testing.assert_allclose(
         ours.support.toarray(), theirs.support[:, : len(task.items)], atol=1e-5
     )
@@ -96,7 +96,7 @@ def test_the_first_support_is_judged_alike():
 
 def test_padding_never_grows():
     task = started(PLAIN)
-    blocked = BlockedWork(task)
+    blocked = BlockedOptimisation(task)
     for _ in range(3):
         blocked.advance()
     assert blocked._parameters.shape[0] % 64 == 0
@@ -157,7 +157,7 @@ class TestInBlocks:
         # With all 128 users whole rows are faster, with the 50 that would be left blocks.
         monkeypatch.setattr(work, "WIDEST_ON_CPU", 512 - 30)
         monkeypatch.setattr(distillation, "MAX_USERS", 50)
-        monkeypatch.setattr(distillation, "BlockedWork", None)
+        monkeypatch.setattr(distillation, "BlockedOptimisation", None)
         assert distill(log(), SETTINGS, 0).report["users_used"] == 50
 
     def test_nobody_to_judge_is_no_hindrance(self):
@@ -204,9 +204,9 @@ def test_nothing_as_wide_as_the_items_is_held_but_three_arrays():
     rows.data[:] = 1
     training = TrainingRows(rows, np.ones(100), np.zeros(100, bool), np.ones(100, np.int32))
     settings = dataclasses.replace(SETTINGS, num_synthetic_users=64)
-    task = Task.of(hold_out(training, 0, max_users=10), settings, 0)
+    task = DistillationProblem.of(hold_out(training, 0, max_users=10), settings, 0)
     tracemalloc.start()
-    blocked = BlockedWork(task)
+    blocked = BlockedOptimisation(task)
     blocked.advance()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -14,7 +14,7 @@ import perennial.memory.distill.problem as work
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.step import Users, outer_step, start_state
+from perennial.memory.distill.step import DeviceUsers, outer_step, start_state
 from perennial.models.base import TrainingRows
 
 PAPER = DistillSettings.paper(
@@ -25,7 +25,7 @@ PAPER = DistillSettings.paper(
 def resident(rows):
     """Users on the device whose targets are their own rows."""
     count, width = rows.shape
-    return Users(
+    return DeviceUsers(
         rows=rows,
         targets=rows,
         weights=jnp.ones(count),

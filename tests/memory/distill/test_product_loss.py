@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from perennial.memory.distill.objective import (
-    Asked,
-    Products,
+    SupportProducts,
+    TargetBatch,
     loss_and_slopes,
     reconstruction_loss,
     support_predictions,
@@ -35,12 +35,12 @@ def test_value_and_gradient_are_the_same(twins):
         rows[1], rows[2] = rows[0], 0
     with jax.enable_x64(True):
         support = jnp.asarray(rows)
-        products = Products(
+        products = SupportProducts(
             jnp.asarray(CONTEXTS @ rows.T),
             jnp.asarray(rows @ rows.T),
             jnp.asarray(TARGETS @ rows.T),
         )
-        asked = Asked(
+        asked = TargetBatch(
             jnp.asarray((CONTEXTS**2).sum(axis=1)),
             jnp.asarray((TARGETS**2).sum(axis=1)),
             jnp.asarray(WEIGHTS),
@@ -57,8 +57,8 @@ def test_value_and_gradient_are_the_same(twins):
 
 def test_a_target_without_length_has_no_slope():
     with jax.enable_x64(True):
-        products = Products(jnp.ones((1, 2)), jnp.eye(2), jnp.zeros((1, 2)))
-        asked = Asked(jnp.ones(1), jnp.zeros(1), jnp.ones(1), jnp.asarray(5.0))
+        products = SupportProducts(jnp.ones((1, 2)), jnp.eye(2), jnp.zeros((1, 2)))
+        asked = TargetBatch(jnp.ones(1), jnp.zeros(1), jnp.ones(1), jnp.asarray(5.0))
         loss, slopes = loss_and_slopes(products, asked, jnp.asarray(1.0))
     assert float(loss) == 1
     assert all(bool(jnp.isfinite(slope).all()) for slope in slopes)

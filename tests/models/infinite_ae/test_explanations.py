@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, TrainingRows
-from perennial.models.infinite_ae.explanations import Explains
+from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.taught import TaughtInfiniteAE
@@ -71,7 +71,7 @@ def context_of(items):
 )
 def test_contributions_sum_to_the_score(known, context, items):
     model, row = MODELS[known], context_of(context)
-    assert isinstance(model, Explains)
+    assert isinstance(model, ExplainableModel)
     (scores,) = model.score_blocks(row, 1)
     explanation = model.explain(row, np.array(items, np.int64))
     assert explanation.contributions.shape == (len(items), 40)
@@ -161,4 +161,4 @@ def test_one_context_of_the_right_width():
 
 def test_mvae_does_not_explain():
     recipe = MVAE(hidden=4, latent=2, max_updates=2, check_every=2)
-    assert not isinstance(recipe.fit(make_rows(), FitOptions(seed=0)), Explains)
+    assert not isinstance(recipe.fit(make_rows(), FitOptions(seed=0)), ExplainableModel)

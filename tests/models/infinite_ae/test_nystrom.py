@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Teacher
 from perennial.models.holdout import hold_out
-from perennial.models.infinite_ae.explanations import Explains
+from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE
 from perennial.models.infinite_ae.gram import make_tile_kernel
 from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
@@ -224,7 +224,7 @@ def test_validation_chooses_by_f_itself_then_all_rows_are_used():
 def test_contributions_of_all_rows_sum_to_the_score():
     rows = make_rows(replayed=np.arange(60) % 3 == 0)
     model = ON_CENTRES.fit(rows, OPTIONS)
-    assert isinstance(model, Explains)
+    assert isinstance(model, ExplainableModel)
     assert isinstance(model, Teacher)
     context = csr_array(dense_rows(1, NUM_ITEMS, seed=4))
     items = np.array([0, 3, 3, 20])

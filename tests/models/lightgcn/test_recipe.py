@@ -17,7 +17,7 @@ from perennial.models.lightgcn.fitted import FittedLightGCN, make_model
 from perennial.models.lightgcn.graph import DeviceGraph, ScipyGraph, make_graph
 from perennial.models.lightgcn.loss import weigh_entries
 from perennial.models.lightgcn.recipe import LightGCN
-from perennial.models.lightgcn.training import TrainingSettings, draw_updates, gradients
+from perennial.models.lightgcn.training import LightGCNTrainingSettings, draw_updates, gradients
 from perennial.models.registry import make_recipe
 from perennial.models.selection import cap_and_hold_out
 from perennial.models.training.batches import make_key
@@ -98,7 +98,7 @@ def test_both_graphs_agree(drawn: tuple[csr_array, int, int]):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
-def _settings(**changes: object) -> TrainingSettings:
+def _settings(**changes: object) -> LightGCNTrainingSettings:
     settings = LightGCN(dim=3, layers=(2,)).training_settings({"layers": 2, "temperature": 0.5})
     return replace(settings, **changes)
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array, random_array
 
 from perennial.models.mvae.network import (
-    Parameters,
+    MVAEParameters,
     divergence,
     drop,
     encode,
@@ -31,7 +31,7 @@ def matrix() -> csr_array:
     return csr_array(rows.astype(np.float32))
 
 
-def _draw(num_padded: int, seed: int = 4) -> Parameters:
+def _draw(num_padded: int, seed: int = 4) -> MVAEParameters:
     bias = np.linspace(-1, 1, NUM_ITEMS, dtype=np.float32)
     return initialise(
         jax.random.key(seed),
@@ -44,7 +44,7 @@ def _draw(num_padded: int, seed: int = 4) -> Parameters:
 
 
 @partial(jax.jit, static_argnames=("gather",))
-def _bound(parameters: Parameters, batch: SparseBatch, *, gather: bool, dropout: float = 0.0):
+def _bound(parameters: MVAEParameters, batch: SparseBatch, *, gather: bool, dropout: float = 0.0):
     return negative_bound(
         parameters,
         batch,
@@ -61,7 +61,7 @@ _gradient = jax.jit(jax.value_and_grad(_bound), static_argnames=("gather",))
 
 @jax.jit
 @jax.value_and_grad
-def _naive_bound(parameters: Parameters, rows: jax.Array, weights: jax.Array, noise: jax.Array):
+def _naive_bound(parameters: MVAEParameters, rows: jax.Array, weights: jax.Array, noise: jax.Array):
     """Equation by equation on dense rows, one user at a time, as the paper writes it."""
 
     def bound_of(row: jax.Array, epsilon: jax.Array) -> jax.Array:

@@ -12,10 +12,10 @@ from scipy.sparse import csr_array
 from perennial.models.base import FitOptions, Teacher, TrainingRows
 from perennial.models.mvae import training as mvae_training
 from perennial.models.mvae.initial_weights import fresh_weights
-from perennial.models.mvae.network import Lesson, densify, distillation_loss, negative_bound
+from perennial.models.mvae.network import TeacherBatch, densify, distillation_loss, negative_bound
 from perennial.models.mvae.recipe import MVAE
 from perennial.models.mvae.teacher_batches import draw_lessons
-from perennial.models.mvae.training import TrainingSettings, start, update
+from perennial.models.mvae.training import MVAETrainingSettings, start, update
 from perennial.models.training.batches import assemble, make_key
 
 NUM_ITEMS, KNOWN = 60, 50
@@ -182,7 +182,7 @@ def test_an_item_the_teacher_does_not_know_gets_no_gradient_from_it():
         assert not values[KNOWN:].any()
 
 
-QUIET = TrainingSettings(
+QUIET = MVAETrainingSettings(
     batch_size=8,
     learning_rate=0.01,
     dropout=0.0,
@@ -219,7 +219,7 @@ def test_an_update_adds_the_two_losses():
     assert float(loss) == pytest.approx(float(own), rel=1e-5)
     assert float(both) == pytest.approx(float(own) + other, rel=1e-5)
     assert np.abs(taught.parameters.item_bias - alone.parameters.item_bias).max() > 1e-4
-    nothing = Lesson(
+    nothing = TeacherBatch(
         lesson.batch._replace(weights=jnp.zeros_like(lesson.batch.weights)),
         lesson.expected,
         lesson.num_known,

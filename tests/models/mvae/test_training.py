@@ -11,11 +11,17 @@ from scipy.sparse import csr_array, random_array
 
 from perennial.models.mvae import training as mvae_training
 from perennial.models.mvae.initial_weights import fresh_weights
-from perennial.models.mvae.network import Parameters, negative_bound
-from perennial.models.mvae.training import TrainingSettings, estimate_memory, start, train, update
+from perennial.models.mvae.network import MVAEParameters, negative_bound
+from perennial.models.mvae.training import (
+    MVAETrainingSettings,
+    estimate_memory,
+    start,
+    train,
+    update,
+)
 from perennial.models.training.batches import SparseBatch, assemble, make_key, scale_weights
 
-SETTINGS = TrainingSettings(
+SETTINGS = MVAETrainingSettings(
     batch_size=8,
     learning_rate=0.01,
     dropout=0.5,
@@ -28,7 +34,11 @@ SETTINGS = TrainingSettings(
 
 @jax.jit
 def _bound(
-    parameters: Parameters, batch: SparseBatch, beta: jax.Array, key: jax.Array, dropout: jax.Array
+    parameters: MVAEParameters,
+    batch: SparseBatch,
+    beta: jax.Array,
+    key: jax.Array,
+    dropout: jax.Array,
 ) -> jax.Array:
     num_items = jnp.int32(20)
     return negative_bound(parameters, batch, num_items, beta, key, dropout=dropout, gather=False)
@@ -42,11 +52,11 @@ def _matrix(num_items: int = 20, num_rows: int = 12) -> csr_array:
     return csr_array(rows.astype(np.float32))
 
 
-def _first(matrix: csr_array, seed: int = 3) -> Parameters:
+def _first(matrix: csr_array, seed: int = 3) -> MVAEParameters:
     return fresh_weights(matrix, np.ones(matrix.shape[0]), hidden=8, latent=3, seed=seed)
 
 
-def _train(matrix: csr_array, num_updates: int, **changes: object) -> Parameters:
+def _train(matrix: csr_array, num_updates: int, **changes: object) -> MVAEParameters:
     arguments = {"settings": SETTINGS, "seed": 5} | changes
     weights = np.ones(matrix.shape[0])
     return train(_first(matrix), matrix, weights, num_updates=num_updates, **arguments)
@@ -66,7 +76,7 @@ def test_an_update_is_a_step_of_adam_and_of_the_average():
     optimiser = optax.adam(0.01)
 
     @jax.jit
-    def step(parameters: Parameters, gradient: Parameters) -> Parameters:
+    def step(parameters: MVAEParameters, gradient: MVAEParameters) -> MVAEParameters:
         steps, _ = optimiser.update(gradient, optimiser.init(parameters))
         return optax.apply_updates(parameters, steps)
 
@@ -74,7 +84,7 @@ def test_an_update_is_a_step_of_adam_and_of_the_average():
     state, _ = update(
         start(parameters), batch, np.int32(20), key, np.int32(95), SETTINGS.rates(95), gather=False
     )
-    for name in Parameters._fields:
+    for name in MVAEParameters._fields:
         before, after = np.asarray(getattr(parameters, name)), getattr(expected, name)
         np.testing.assert_allclose(getattr(state.parameters, name), after, atol=1e-5)
         average = before + 0.1 * (np.asarray(after) - before)
@@ -84,7 +94,7 @@ def test_an_update_is_a_step_of_adam_and_of_the_average():
 def test_training_is_the_same_to_the_bit_for_a_seed():
     matrix = _matrix()
     runs = [_train(matrix, 10, seed=seed) for seed in (5, 5, 6)]
-    for name in Parameters._fields:
+    for name in MVAEParameters._fields:
         same, again, other = (np.asarray(getattr(run, name)) for run in runs)
         assert np.array_equal(same, again), name
         assert not np.array_equal(same, other), name
@@ -94,7 +104,7 @@ def test_training_lowers_the_loss():
     matrix = _matrix()
     batch = assemble(matrix, np.arange(12), 12)
 
-    def loss(parameters: Parameters) -> float:
+    def loss(parameters: MVAEParameters) -> float:
         return float(_bound(parameters, batch, np.float32(0.2), make_key(9), np.float32(0)))
 
     assert loss(_train(matrix, 60)) < loss(_first(matrix)) - 0.05
@@ -140,7 +150,7 @@ def test_weight_two_is_two_copies():
 def test_a_growing_catalogue_compiles_once_per_bucket(monkeypatch: pytest.MonkeyPatch):
     traces: list[tuple[int, ...]] = []
 
-    def counting(parameters: Parameters, batch: object, *arguments: object, **settings: object):
+    def counting(parameters: MVAEParameters, batch: object, *arguments: object, **settings: object):
         traces.append(parameters.item_bias.shape)
         return negative_bound(parameters, batch, *arguments, **settings)  # type: ignore[arg-type]
 

@@ -14,10 +14,10 @@ from scipy.sparse import csr_array
 from perennial.models.base import FitOptions
 from perennial.models.holdout import hold_out
 from perennial.models.neumf.fitted import FittedNeuMF
-from perennial.models.neumf.network import Candidates, Parameters, log_loss, score
+from perennial.models.neumf.network import Candidates, NeuMFParameters, log_loss, score
 from perennial.models.neumf.recipe import NeuMF
 from perennial.models.neumf.training import (
-    Rates,
+    NeuMFRates,
     draw_candidates,
     fresh_weights,
     start,
@@ -55,7 +55,7 @@ def test_who_is_judged_apart_from_the_rows_is_asked_with_their_own_contexts():
     np.testing.assert_array_equal(some.targets.toarray(), people.targets[chosen].toarray())
 
 
-def _weights(matrix: csr_array) -> Parameters:
+def _weights(matrix: csr_array) -> NeuMFParameters:
     drawn = fresh_weights(rows_of(matrix), 4.0, factors=8, embedding=4, hidden=6, seed=3)
     # Zero biases would hide a mistake in them.
     generator = np.random.default_rng(0)
@@ -66,7 +66,7 @@ def _weights(matrix: csr_array) -> Parameters:
     return drawn._replace(**shifts)
 
 
-def _plain_scores(parameters: Parameters, rows: np.ndarray) -> np.ndarray:
+def _plain_scores(parameters: NeuMFParameters, rows: np.ndarray) -> np.ndarray:
     """The formula of `neumf_network`, pair by pair."""
     p = {name: np.asarray(values, np.float64) for name, values in parameters._asdict().items()}
     scores = np.zeros(rows.shape)
@@ -136,7 +136,7 @@ def test_updates_lower_the_loss():
     batch = assemble(matrix, np.arange(64), 64, scale_weights(np.ones(64)))
     candidates = draw_candidates(batch, 50, 64, np.random.default_rng(0))
     numbers = (0.01, 0.5, 0.9, 0.5, 50.0)
-    rates = Rates(*(np.float32(number) for number in numbers))
+    rates = NeuMFRates(*(np.float32(number) for number in numbers))
     state, losses = start(_weights(matrix)), []
     for number in range(40):
         state, loss = update(state, batch, candidates, make_key(1), np.int32(number), rates)

@@ -9,7 +9,7 @@ import pytest
 from perennial.replay.analysis.transfer import TransferMatrix, chance_figures, transfer_matrices
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.loop import run_replay
-from perennial.replay.plan import Question, pose
+from perennial.replay.plan import PlannedEvaluation, pose
 from perennial.storage.results.cells import read_cells
 from perennial.stream.history import HeldOutUsers
 
@@ -135,7 +135,7 @@ class TestRun:
         found = chance_figures(store, self.CONFIG)
         assert all(len(row) == 5 and math.isnan(row[0]) for row in found.values())
         for period in (2, 3, 4, 5):
-            asked = pose(store, self.CONFIG, Question(period - 1, period, ""))
+            asked = pose(store, self.CONFIG, PlannedEvaluation(period - 1, period, ""))
             counts = np.diff(asked.targets.indptr)
             known = np.diff(asked.targets[:, : asked.num_items].indptr)
             free = asked.num_items - np.diff(asked.contexts.indptr)

@@ -12,14 +12,14 @@ from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished
 from perennial.replay.live.ingest import (
-    Dropped,
+    DroppedPeriods,
     LiveRequest,
     bring_up_to_date,
     forget_users,
     take_files,
 )
-from perennial.replay.live.setup import fix_live
-from perennial.replay.live.updater import Keeper
+from perennial.replay.live.setup import configure_live
+from perennial.replay.live.updater import LiveUpdater
 from perennial.replay.loop import run_replay
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.plan import make_chains
@@ -29,7 +29,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.log.export import export_periods
 from perennial.storage.log.ingest import IngestReport
 from perennial.storage.log.periods import fingerprint, first_held_period, list_periods
-from perennial.storage.log.rewrite import Erased
+from perennial.storage.log.rewrite import ErasedUser
 from perennial.storage.results.cells import read_cells, read_user_figures
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import list_publications, newest_publication, read_live
@@ -79,7 +79,7 @@ def live(tmp_path):
     def make(config, name="live"):
         store = Store.open(tmp_path / f"{name}.duckdb")
         opened.append(store)
-        fix_live(store, config)
+        configure_live(store, config)
         return store
 
     yield make
@@ -193,12 +193,12 @@ def test_what_is_fixed_stays_unless_replaced(live, period_files, changed):
     store = live(CHAINS["individual"])
     list(take_files(store, period_files[:2], LiveRequest()))
     first = read_live(store)
-    assert fix_live(store, CHAINS["individual"]) == first
+    assert configure_live(store, CHAINS["individual"]) == first
     other = dataclasses.replace(CHAINS["individual"], **changed)
     with pytest.raises(UserError, match=r"is live with individual, infinite-ae and seed 0 already"):
-        fix_live(store, other)
+        configure_live(store, other)
     assert read_live(store) == first
-    second = fix_live(store, other, replace=True)
+    second = configure_live(store, other, replace=True)
     assert second.run_id != first.run_id
     assert list_publications(store) == ()
 
@@ -211,11 +211,11 @@ def test_one_of_each_is_fixed(live, tmp_path):
             ("seed", ReplayConfig(strategies=("joint",), models=(AE,), seeds=(0, 1))),
         ):
             with pytest.raises(UserError, match=f"one {what}, not 2"):
-                fix_live(store, config)
+                configure_live(store, config)
         with pytest.raises(UserError, match="another model"):
-            fix_live(store, ReplayConfig(strategies=("finetune",), models=(AE,)))
+            configure_live(store, ReplayConfig(strategies=("finetune",), models=(AE,)))
         with pytest.raises(UserError, match="perennial init"):
-            Keeper(store)
+            LiveUpdater(store)
 
 
 class TestForgettingTheLog:
@@ -230,7 +230,7 @@ class TestForgettingTheLog:
             for path in period_files
             for step in take_files(kept, [path], LiveRequest(forget_log_after=1))
         ]
-        assert [step.last for step in steps if isinstance(step, Dropped)] == [1, 2, 3, 4]
+        assert [step.last for step in steps if isinstance(step, DroppedPeriods)] == [1, 2, 3, 4]
         list(take_files(whole, period_files, LiveRequest()))
         assert first_held_period(kept) == 5
         assert summaries(kept) == summaries(whole)
@@ -258,7 +258,7 @@ class TestForgettingTheLog:
         list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))
         for name in ("joint", "whole"):
             with pytest.raises(UserError, match=r"needs the whole log.*only from period 4"):
-                fix_live(store, CHAINS[name], replace=True)
+                configure_live(store, CHAINS[name], replace=True)
 
     def test_a_chain_that_begins_anew_is_called_so(self, live, period_files):
         store = live(CHAINS["finetune"])
@@ -277,7 +277,7 @@ class TestForgettingTheLog:
     def test_another_configuration_begins_with_what_is_held(self, live, period_files):
         store = live(CHAINS["individual"])
         list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))
-        fix_live(store, dataclasses.replace(CHAINS["individual"], seeds=(1,)), replace=True)
+        configure_live(store, dataclasses.replace(CHAINS["individual"], seeds=(1,)), replace=True)
         (done,) = bring_up_to_date(store, None)
         assert (done.period, done.judged) == (4, None)
         list(take_files(store, [period_files[4]], LiveRequest(forget_log_after=1)))
@@ -321,7 +321,7 @@ class TestForgettingAUser:
         )[0][0]
         judged = judged_periods(store, read_live(store).run_id)
         steps = list(forget_users(store, [user]))
-        assert isinstance(steps[0], Erased)
+        assert isinstance(steps[0], ErasedUser)
         assert judged_periods(store, read_live(store).run_id) == judged
         with Store.open(tmp_path / "other.duckdb") as other:
             list(take_files(other, without(user, period_files, tmp_path), LiveRequest()))

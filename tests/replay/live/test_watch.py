@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from perennial.replay.live.watch import Folder
+from perennial.replay.live.watch import WatchedFolder
 
 
 class Hand:
@@ -23,7 +23,7 @@ def touch(path: Path, text: str) -> None:
 
 def test_a_file_is_given_once_it_stays_as_it_is(tmp_path: Path) -> None:
     clock = Hand()
-    folder = Folder(tmp_path, 5.0, clock)
+    folder = WatchedFolder(tmp_path, 5.0, clock)
     assert folder.look() == ()
     touch(tmp_path / "b.csv", "half")
     assert folder.look() == ()
@@ -43,7 +43,7 @@ def test_a_file_is_given_once_it_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_file_that_could_not_be_taken_is_given_again(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, 0.0, Hand())
+    folder = WatchedFolder(tmp_path, 0.0, Hand())
     for name in ("a.csv", "b.csv", "c.csv"):
         touch(tmp_path / name, "x")
     whole = folder.look()
@@ -56,12 +56,12 @@ def test_what_is_not_finished_is_not_looked_at(tmp_path: Path) -> None:
     for name in (".hidden.csv", "a.csv.part", "b.tmp", "c.PARTIAL", "z.csv", "a.csv"):
         touch(tmp_path / name, "x")
     (tmp_path / "folder.csv").mkdir()
-    assert Folder(tmp_path, 0.0, Hand()).look() == (tmp_path / "a.csv", tmp_path / "z.csv")
+    assert WatchedFolder(tmp_path, 0.0, Hand()).look() == (tmp_path / "a.csv", tmp_path / "z.csv")
 
 
 def test_a_file_that_goes_is_forgotten(tmp_path: Path) -> None:
     clock = Hand()
-    folder = Folder(tmp_path, 5.0, clock)
+    folder = WatchedFolder(tmp_path, 5.0, clock)
     touch(tmp_path / "a.csv", "x")
     folder.look()
     (tmp_path / "a.csv").unlink()
@@ -77,5 +77,5 @@ def test_a_file_that_goes_is_forgotten(tmp_path: Path) -> None:
 def test_numbers_in_names_sort_as_numbers(tmp_path: Path) -> None:
     for name in ("day-10.csv", "day-2.csv", "day-1.csv", "a1b2.csv", "a1b10.csv"):
         touch(tmp_path / name, "x")
-    given = [path.name for path in Folder(tmp_path, 0.0, Hand()).look()]
+    given = [path.name for path in WatchedFolder(tmp_path, 0.0, Hand()).look()]
     assert given == ["a1b2.csv", "a1b10.csv", "day-1.csv", "day-2.csv", "day-10.csv"]

@@ -15,12 +15,12 @@ from scipy.sparse import csr_array
 from perennial.models.infinite_ae.explanations import Explanation
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice, ReplayConfig
-from perennial.replay.live.setup import fix_live
-from perennial.replay.live.updater import Keeper
+from perennial.replay.live.setup import configure_live
+from perennial.replay.live.updater import LiveUpdater
 from perennial.replay.logs import open_for_reading
-from perennial.replay.recommend.answers import Answers, Question, UnknownName
+from perennial.replay.recommend.answers import RecommendationQuery, Recommender, UnknownName
 from perennial.replay.recommend.batch import read_names, recommend_to_file
-from perennial.replay.recommend.catalogue import Known
+from perennial.replay.recommend.catalogue import Catalogue
 from perennial.replay.recommend.fitting import recommend_items, recommend_user
 from perennial.replay.recommend.reasons import find_reasons
 from perennial.storage.errors import UserError
@@ -61,8 +61,8 @@ def test_a_user_and_a_basket_get_what_the_model_recommends(published_file, answe
         for k in (3, 100):
             for_user = recommend_user(store, model, "u3", k=k)
             for_items = recommend_items(store, model, ["i5", "i9"], k=k)
-            found = [answers.answer(Question(user="u3", k=k))]
-            found.append(answers.answer(Question(items=("i5", "i9"), k=k)))
+            found = [answers.answer(RecommendationQuery(user="u3", k=k))]
+            found.append(answers.answer(RecommendationQuery(items=("i5", "i9"), k=k)))
             for ours, expected in zip(found, (for_user, for_items), strict=True):
                 assert [(one.item, one.score) for one in ours] == [
                     (one.item, one.score) for one in expected
@@ -72,7 +72,7 @@ def test_a_user_and_a_basket_get_what_the_model_recommends(published_file, answe
 def test_titles_come_where_they_are_known(published_file, answers):
     with open_for_reading(published_file) as store:
         titles = read_titles(store)
-    for one in answers.answer(Question(user="u0", k=24)):
+    for one in answers.answer(RecommendationQuery(user="u0", k=24)):
         assert one.title == titles.get(one.item)
 
 
@@ -84,7 +84,7 @@ def test_titles_come_where_they_are_known(published_file, answers):
 )
 def test_only_what_is_wanted_and_best_first(answers, who, exclude, exclude_seen, k):
     about = {"user": who} if isinstance(who, str) else {"items": tuple(who)}
-    question = Question(k=k, exclude=tuple(exclude), exclude_seen=exclude_seen, **about)
+    question = RecommendationQuery(k=k, exclude=tuple(exclude), exclude_seen=exclude_seen, **about)
     found = answers.answer(question)
     had = had_by(answers, who) if isinstance(who, str) else set(who)
     left = set(ITEMS) - set(exclude) - (had if exclude_seen else set())
@@ -103,7 +103,7 @@ def test_many_users_get_what_each_gets(answers, exclude_seen):
     found = list(answers.answer_users(USERS, 5, **wishes))
     assert [user for user, _ in found] == USERS
     for user, given_to in found:
-        alone = answers.answer(Question(user=user, k=5, **wishes))
+        alone = answers.answer(RecommendationQuery(user=user, k=5, **wishes))
         assert [one.item for one in given_to] == [one.item for one in alone]
         np.testing.assert_allclose(
             [one.score for one in given_to], [one.score for one in alone], rtol=1e-5
@@ -112,22 +112,24 @@ def test_many_users_get_what_each_gets(answers, exclude_seen):
 
 def test_a_user_that_is_loaded_alone_gets_the_same(published_file, answers):
     with open_for_reading(published_file) as store:
-        alone = Answers.load(store, ["u3", "nobody"])
-    assert alone.answer(Question(user="u3")) == answers.answer(Question(user="u3"))
+        alone = Recommender.load(store, ["u3", "nobody"])
+    assert alone.answer(RecommendationQuery(user="u3")) == answers.answer(
+        RecommendationQuery(user="u3")
+    )
     assert alone.num_users == len(USERS)
     with pytest.raises(UnknownName):
-        alone.answer(Question(user="nobody"))
+        alone.answer(RecommendationQuery(user="nobody"))
 
 
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        (Question(), "either a user or items"),
-        (Question(user="u1", items=("i1",)), "either a user or items"),
-        (Question(user="u1", k=0), "at least 1"),
-        (Question(user="nobody"), "user 'nobody' is not in the store; check"),
-        (Question(items=("i1", "x", "y")), "unknown items x, y: not in the store"),
-        (Question(items=("x",)), "unknown item x: not in"),
+        (RecommendationQuery(), "either a user or items"),
+        (RecommendationQuery(user="u1", items=("i1",)), "either a user or items"),
+        (RecommendationQuery(user="u1", k=0), "at least 1"),
+        (RecommendationQuery(user="nobody"), "user 'nobody' is not in the store; check"),
+        (RecommendationQuery(items=("i1", "x", "y")), "unknown items x, y: not in the store"),
+        (RecommendationQuery(items=("x",)), "unknown item x: not in"),
     ],
 )
 def test_questions_that_make_no_sense(answers, question, message):
@@ -151,12 +153,12 @@ class TestLoading:
         with Store.open(tmp_path / "s.duckdb") as store:
             ingest_period(store, write_period(tmp_path / "1.csv", 1))
             with pytest.raises(UserError, match="perennial init"):
-                Answers.load(store)
+                Recommender.load(store)
 
     def test_nothing_is_published(self, tmp_path):
         path, words = make_live(tmp_path / "s.duckdb"), "no published model yet; `perennial ingest`"
         with Store.open(path) as store, pytest.raises(UserError, match=words):
-            Answers.load(store)
+            Recommender.load(store)
 
     def test_the_file_is_lost(self, tmp_path):
         path = make_live(tmp_path / "s.duckdb")
@@ -164,29 +166,31 @@ class TestLoading:
         shutil.rmtree(tmp_path / "s.duckdb.models")
         words = "`perennial update` makes it again"
         with open_for_reading(path) as store, pytest.raises(UserError, match=words):
-            Answers.load(store)
+            Recommender.load(store)
 
     def test_an_empty_log(self, tmp_path):
         words = "holds no interactions"
         with Store.open(tmp_path / "s.duckdb") as store, pytest.raises(UserError, match=words):
-            Known.load(store)
+            Catalogue.load(store)
 
     def test_integers_come_back_as_integers(self, tmp_path):
         log = tmp_path / "log.csv"
         log.write_text("user_id,item_id\n1,10\n1,20\n2,10\n2,30\n3,30\n")
         with Store.open(tmp_path / "s.duckdb") as store:
-            fix_live(
+            configure_live(
                 store,
                 ReplayConfig(
                     strategies=("individual",), models=(ModelChoice("infinite-ae", {"reg": 1.0}),)
                 ),
             )
             ingest_period(store, log)
-            list(Keeper(store).catch_up())
-            answers = Answers.load(store)
+            list(LiveUpdater(store).catch_up())
+            answers = Recommender.load(store)
         for user in (1, "1"):
-            assert [one.item for one in answers.answer(Question(user=user, k=3))] == [30]
-        assert answers.answer(Question(items=(10, "20"))) == answers.answer(Question(user=1))
+            assert [one.item for one in answers.answer(RecommendationQuery(user=user, k=3))] == [30]
+        assert answers.answer(RecommendationQuery(items=(10, "20"))) == answers.answer(
+            RecommendationQuery(user=1)
+        )
         assert dict(answers.answer_users(["2"], 1))[2][0].item == 20
 
 
@@ -195,24 +199,26 @@ def test_what_came_after_the_model_counts_where_it_knows_it(tmp_path):
     path = make_live(tmp_path / "s.duckdb")
     publish_period(path, 1)
     with Store.open(path) as store:
-        before = Answers.load(store)
+        before = Recommender.load(store)
         ingest_period(store, write_period(tmp_path / "2.csv", 2))
-        after = Answers.load(store)
+        after = Recommender.load(store)
         model = published_model(store)
         expected = recommend_user(store, model, "u4", k=50)
     assert after.num_items == before.num_items < len(after.known.item_ids)
     assert had_by(before, "u4") < had_by(after, "u4")
-    found = after.answer(Question(user="u4", k=50))
+    found = after.answer(RecommendationQuery(user="u4", k=50))
     assert [one.item for one in found] == [one.item for one in expected]
     new = set(after.known.item_ids[after.num_items :])
     assert new
     assert new.isdisjoint(one.item for one in found)
-    assert after.answer(Question(items=tuple(new), k=3)), "someone of whom nothing is known"
+    assert after.answer(RecommendationQuery(items=tuple(new), k=3)), (
+        "someone of whom nothing is known"
+    )
 
 
 class TestWhy:
     def test_rows_that_contribute_most_and_nobodys_name(self, answers):
-        question = Question(user="u3", k=5, why=True)
+        question = RecommendationQuery(user="u3", k=5, why=True)
         found = answers.answer(question)
         assert [dataclasses.replace(one, reasons=()) for one in found] == list(
             answers.answer(dataclasses.replace(question, why=False))
@@ -258,22 +264,22 @@ class TestWhy:
 
     def test_a_whole_log_is_not_the_newest_period(self, tmp_path, published_file):
         with open_for_reading(published_file) as store:
-            known = Known.load(store)
+            known = Catalogue.load(store)
             model = published_model(store)
-            answers = Answers.of_model(store, model, "joint", "infinite-ae", known)
-        (one,) = answers.answer(Question(user="u1", k=1, why=True))
+            answers = Recommender.of_model(store, model, "joint", "infinite-ae", known)
+        (one,) = answers.answer(RecommendationQuery(user="u1", k=1, why=True))
         assert {reason.kind for reason in one.reasons} == {"user"}
 
     def test_mvae_cannot_tell(self, tmp_path):
         model = ModelChoice("mvae", {"hidden": 4, "latent": 2, "max_updates": 2, "check_every": 2})
         with Store.open(tmp_path / "s.duckdb") as store:
-            fix_live(store, ReplayConfig(strategies=("individual",), models=(model,)))
+            configure_live(store, ReplayConfig(strategies=("individual",), models=(model,)))
             ingest_period(store, write_period(tmp_path / "1.csv", 1))
-            list(Keeper(store).catch_up())
-            answers = Answers.load(store)
-        assert answers.answer(Question(user="u1"))
+            list(LiveUpdater(store).catch_up())
+            answers = Recommender.load(store)
+        assert answers.answer(RecommendationQuery(user="u1"))
         with pytest.raises(UserError, match=r"mvae cannot tell why.*; only infinite-ae can"):
-            answers.answer(Question(user="u1", why=True))
+            answers.answer(RecommendationQuery(user="u1", why=True))
 
 
 class TestBatch:
@@ -287,7 +293,7 @@ class TestBatch:
         assert table.schema.names == ["user_id", "rank", "item_id", "score", "title"]
         assert table["user_id"].to_pylist() == ["u2"] * 4 + ["u1"] * 4
         assert table["rank"].to_pylist() == [1, 2, 3, 4] * 2
-        alone = answers.answer(Question(user="u2", k=4))
+        alone = answers.answer(RecommendationQuery(user="u2", k=4))
         assert table["item_id"].to_pylist()[:4] == [one.item for one in alone]
         assert table["title"].to_pylist()[:4] == [one.title for one in alone]
         assert told[-1] == ("recommending", 2, 2)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import httpx
 
-from perennial.replay.recommend.answers import Answer
+from perennial.replay.recommend.answers import RecommendedItem
 from perennial.replay.service.app import Service, create_app
 from perennial.replay.service.limits import ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import ServiceMetrics
@@ -58,7 +58,7 @@ class FakeAnswers:
     strategy, model_name, num_items, num_users = "individual", "infinite-ae", 3, 2
 
     def __init__(self, answer=None):
-        self._answer = answer or (lambda _question: (Answer("i1", 0.5, None),))
+        self._answer = answer or (lambda _question: (RecommendedItem("i1", 0.5, None),))
 
     def answer(self, question):
         return self._answer(question)

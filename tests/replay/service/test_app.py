@@ -6,7 +6,7 @@ import pytest
 from calls import STATUS, TOKEN, FakeAnswers, call, make_app, make_service
 from prometheus_client.parser import text_string_to_metric_families
 
-from perennial.replay.recommend.answers import Answer, Question, UnknownName
+from perennial.replay.recommend.answers import RecommendationQuery, RecommendedItem, UnknownName
 from perennial.replay.service.limits import Refusal
 from perennial.replay.service.monitoring import SECURITY_HEADERS
 from perennial.storage.errors import UserError
@@ -25,7 +25,7 @@ def asked():
 def app(asked):
     def answer(question):
         asked.append(question)
-        return (Answer("i1", 0.5, "One"), Answer(2, 0.25, None))
+        return (RecommendedItem("i1", 0.5, "One"), RecommendedItem(2, 0.25, None))
 
     return make_app(FakeAnswers(answer))
 
@@ -50,8 +50,8 @@ class TestRecommending:
         query = "items=a,7&k=3&exclude=x,5&exclude_seen=false&why=true"
         call(app, "GET", f"/recommend?{query}")
         call(app, "POST", "/recommend", json={"user": 12})
-        wanted = Question(None, ("a", "7"), 3, ("x", "5"), False, True)
-        assert asked == [wanted, wanted, Question(user="12")]
+        wanted = RecommendationQuery(None, ("a", "7"), 3, ("x", "5"), False, True)
+        assert asked == [wanted, wanted, RecommendationQuery(user="12")]
 
     def test_the_real_model_answers_and_says_why(self, answers):
         app = make_app(answers)

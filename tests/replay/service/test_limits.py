@@ -7,7 +7,7 @@ import time
 import pytest
 from calls import FakeAnswers, call, calls, make_app, make_service
 
-from perennial.replay.recommend.answers import Answer
+from perennial.replay.recommend.answers import RecommendedItem
 from perennial.replay.service.limits import Refusal, ServiceLimits, WorkQueue
 
 JSON = {"Content-Type": "application/json"}
@@ -27,7 +27,7 @@ class Gate:
         assert self.opened.wait(30)
         with self._lock:
             self.running -= 1
-        return (Answer("i1", 0.5, None),)
+        return (RecommendedItem("i1", 0.5, None),)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from calls import FakeAnswers, call, make_app, make_service
 from published_store import make_live, publish_period
 
-from perennial.replay.recommend.answers import Answer, Answers
+from perennial.replay.recommend.answers import RecommendedItem, Recommender
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader, StoreFile, Watcher
 from perennial.storage.access import snapshot_path
@@ -179,7 +179,7 @@ def test_a_request_ends_on_the_model_it_began_with():
     def answer(_question):
         begun.set()
         assert go.wait(20)
-        return (Answer("old", 1.0, None),)
+        return (RecommendedItem("old", 1.0, None),)
 
     service = make_service(FakeAnswers(answer))
     app, found = make_app(service=service), []
@@ -188,7 +188,7 @@ def test_a_request_ends_on_the_model_it_began_with():
     )
     asking.start()
     assert begun.wait(20)
-    newer = FakeAnswers(lambda _question: (Answer("new", 1.0, None),))
+    newer = FakeAnswers(lambda _question: (RecommendedItem("new", 1.0, None),))
     newer.period = 8
     service.current.answers = newer
     go.set()
@@ -206,7 +206,7 @@ def test_real_publications_are_taken_over(path):
         key = publish_period(path, period)
         assert watcher.look()
         answers = watcher._current.answers
-        assert isinstance(answers, Answers)
+        assert isinstance(answers, Recommender)
         assert (answers.period, answers.fit_key) == (period, key)
 
 

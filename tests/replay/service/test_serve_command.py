@@ -21,7 +21,7 @@ from published_store import make_live, publish_period
 
 from perennial import cli
 from perennial.replay.service.security import read_token
-from perennial.replay.service.server import Listening, bind
+from perennial.replay.service.server import ServerAddress, bind
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
@@ -233,9 +233,9 @@ def test_the_files_token_goes_before_the_environments(tmp_path, monkeypatch):
 
 def test_names_that_are_served():
     own = ("localhost", "127.0.0.1", "[::1]")
-    assert Listening("127.0.0.1", 80).hosts()[:3] == own
-    assert Listening("0.0.0.0", 80, "t").hosts() is None  # noqa: S104
-    assert "a.example" in Listening("0.0.0.0", 80, "t", ("a.example",)).hosts()  # noqa: S104
+    assert ServerAddress("127.0.0.1", 80).hosts()[:3] == own
+    assert ServerAddress("0.0.0.0", 80, "t").hosts() is None  # noqa: S104
+    assert "a.example" in ServerAddress("0.0.0.0", 80, "t", ("a.example",)).hosts()  # noqa: S104
 
 
 def test_ipv6_can_be_listened_on():

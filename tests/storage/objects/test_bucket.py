@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from object_storage import BUCKET, SECRET
 
-from perennial.storage.errors import StoreFault, UserError
-from perennial.storage.objects.bucket import Bucket, Remote, is_remote
+from perennial.storage.errors import StorageUnavailable, UserError
+from perennial.storage.objects.bucket import Bucket, RemotePath, is_remote
 
 NAMES = st.text(
     st.characters(categories=["L", "N", "P", "S"], exclude_characters="/%#?@"), min_size=1
@@ -27,7 +27,7 @@ class TestAddress:
     )
     def test_is_read(self, text, path, options):
         assert is_remote(text)
-        place = Remote.parse(text)
+        place = RemotePath.parse(text)
         assert (place.path, place.options) == (path, options)
         assert str(place) == f"{text[:2].lower()}://{path}"
         assert (place / "x").name == "x"
@@ -48,7 +48,7 @@ class TestAddress:
     )
     def test_is_refused(self, text, words):
         with pytest.raises(UserError, match=r"\S") as caught:
-            Remote.parse(text)
+            RemotePath.parse(text)
         assert words in str(caught.value)
         assert SECRET not in str(caught.value)
 
@@ -58,7 +58,7 @@ class TestAddress:
 
     @given(NAMES.filter(lambda name: name not in (".", "..")))
     def test_names_come_back(self, name):
-        assert Remote.parse(str(Remote("s3", BUCKET) / name)).name == name
+        assert RemotePath.parse(str(RemotePath("s3", BUCKET) / name)).name == name
 
 
 class TestBucket:
@@ -67,24 +67,24 @@ class TestBucket:
         object_storage.put("may/b.csv", b"bb")
         object_storage.put("may/a b#c.csv", b"a")
         object_storage.put("may/deep/c.csv", b"c")
-        return Bucket(Remote.parse(f"s3://{BUCKET}"))
+        return Bucket(RemotePath.parse(f"s3://{BUCKET}"))
 
     def test_lists_what_lies_in_a_folder(self, bucket):
-        found = bucket.list(Remote.parse(f"s3://{BUCKET}/may"))
+        found = bucket.list(RemotePath.parse(f"s3://{BUCKET}/may"))
         assert {(one.place.name, one.size) for one in found} == {("a b#c.csv", 1), ("b.csv", 2)}
         assert all(one.changed > 0 for one in found)
-        assert bucket.list(Remote.parse(f"s3://{BUCKET}/june")) == ()
+        assert bucket.list(RemotePath.parse(f"s3://{BUCKET}/june")) == ()
 
     def test_tells_folders_from_objects(self, bucket):
-        assert bucket.is_folder(Remote.parse(f"s3://{BUCKET}/may"))
-        assert not bucket.is_folder(Remote.parse(f"s3://{BUCKET}/may/b.csv"))
+        assert bucket.is_folder(RemotePath.parse(f"s3://{BUCKET}/may"))
+        assert not bucket.is_folder(RemotePath.parse(f"s3://{BUCKET}/may/b.csv"))
         with pytest.raises(UserError, match="no such object and no such folder"):
-            bucket.is_folder(Remote.parse(f"s3://{BUCKET}/ma"))
+            bucket.is_folder(RemotePath.parse(f"s3://{BUCKET}/ma"))
 
     def test_gets_what_was_put_and_removes_it(self, bucket, object_storage, tmp_path):
         content = bytes(range(256)) * (80 << 10)
         (tmp_path / "here").write_bytes(content)
-        place = Remote.parse(f"s3://{BUCKET}/x/y%23z")
+        place = RemotePath.parse(f"s3://{BUCKET}/x/y%23z")
         bucket.put(tmp_path / "here", place)
         assert object_storage.get("x/y#z") == content
         told = []
@@ -95,22 +95,22 @@ class TestBucket:
         assert "x/y#z" not in object_storage.keys()  # noqa: SIM118 - no mapping
 
     def test_gets_an_empty_object(self, bucket, object_storage, tmp_path):
-        bucket.get(Remote.parse(object_storage.put("empty", b"")), tmp_path / "e")
+        bucket.get(RemotePath.parse(object_storage.put("empty", b"")), tmp_path / "e")
         assert (tmp_path / "e").read_bytes() == b""
 
     def test_puts_an_object_in_the_place_of_another(self, bucket, object_storage, tmp_path):
         (tmp_path / "here").write_bytes(b"new")
-        bucket.put(tmp_path / "here", Remote.parse(f"s3://{BUCKET}/may/b.csv"))
+        bucket.put(tmp_path / "here", RemotePath.parse(f"s3://{BUCKET}/may/b.csv"))
         assert object_storage.get("may/b.csv") == b"new"
 
     def test_a_full_disk_is_told_as_such(self, bucket, tmp_path):
-        with pytest.raises(StoreFault, match="cannot be copied to"):
-            bucket.get(Remote.parse(f"s3://{BUCKET}/may/b.csv"), tmp_path / "no" / "folder")
+        with pytest.raises(StorageUnavailable, match="cannot be copied to"):
+            bucket.get(RemotePath.parse(f"s3://{BUCKET}/may/b.csv"), tmp_path / "no" / "folder")
 
 
 class TestFaults:
     def test_no_such_bucket(self, object_storage, tmp_path):
-        place = Remote.parse("s3://elsewhere/a")
+        place = RemotePath.parse("s3://elsewhere/a")
         bucket = Bucket(place)
         (tmp_path / "a").touch()
         for call in (
@@ -127,7 +127,7 @@ class TestFaults:
 
     def test_an_option_that_is_none(self, object_storage):
         with pytest.raises(UserError, match=r"is no option of pyarrow") as caught:
-            Bucket(Remote.parse(f"s3://{BUCKET}/a?secret_key={SECRET}"))
+            Bucket(RemotePath.parse(f"s3://{BUCKET}/a?secret_key={SECRET}"))
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
 
@@ -146,21 +146,25 @@ class TestFaults:
             ),
             ("AWS Error SIGNATURE_DOES_NOT_MATCH during X: y", "access is refused", UserError),
             ("AWS Error UNKNOWN (HTTP status 403) during X: y", "access is refused", UserError),
-            ("AWS Error NETWORK_CONNECTION during X: curlCode: 7", "no answer", StoreFault),
-            ("AWS Error UNKNOWN (HTTP status 503) during X: y", "no answer", StoreFault),
-            ("AWS Error UNKNOWN (HTTP status 301) during X: y", "check its region", StoreFault),
+            ("AWS Error NETWORK_CONNECTION during X: curlCode: 7", "no answer", StorageUnavailable),
+            ("AWS Error UNKNOWN (HTTP status 503) during X: y", "no answer", StorageUnavailable),
+            (
+                "AWS Error UNKNOWN (HTTP status 301) during X: y",
+                "check its region",
+                StorageUnavailable,
+            ),
             ("AWS Error NO_SUCH_BUCKET during X: y", "no bucket 'logs'", UserError),
             ("google::cloud::Status(PERMISSION_DENIED: x", "GOOGLE_APPLICATION", UserError),
             ("google::cloud::Status(UNAVAILABLE: no OAuth2 access token", "refused", UserError),
-            ("google::cloud::Status(UNAVAILABLE: CURL error [7]", "no answer", StoreFault),
-            ("something else", "cannot be reached", StoreFault),
+            ("google::cloud::Status(UNAVAILABLE: CURL error [7]", "no answer", StorageUnavailable),
+            ("something else", "cannot be reached", StorageUnavailable),
         ],
     )
     def test_what_servers_say_is_told_in_one_line(
         self, said, words, kind, object_storage, monkeypatch
     ):
         scheme = "gs" if "google" in said else "s3"
-        place = Remote.parse(f"{scheme}://logs/a")
+        place = RemotePath.parse(f"{scheme}://logs/a")
         bucket = Bucket(place)
 
         class Failing:
@@ -175,8 +179,8 @@ class TestFaults:
         assert SECRET not in str(caught.value)
 
     def test_google_cloud_storage_that_does_not_answer(self):
-        place = Remote.parse(
+        place = RemotePath.parse(
             "gs://anonymous@logs/a?scheme=http&endpoint_override=127.0.0.1:9&retry_limit_seconds=0.1"
         )
-        with pytest.raises(StoreFault, match=r"^gs://logs/a: no answer"):
+        with pytest.raises(StorageUnavailable, match=r"^gs://logs/a: no answer"):
             Bucket(place).is_folder(place)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from object_storage import BUCKET
 
-from perennial.storage.errors import StoreFault, UserError
-from perennial.storage.objects.bucket import Remote
+from perennial.storage.errors import StorageUnavailable, UserError
+from perennial.storage.objects.bucket import RemotePath
 from perennial.storage.objects.copies import fetched, fetched_folder, sweep_fetched
 from perennial.storage.store import Store
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def places(object_storage):
     addresses = [object_storage.put(key, key.encode()) for key in ("a/day.csv", "b/day.csv")]
-    return [Remote.parse(address) for address in addresses]
+    return [RemotePath.parse(address) for address in addresses]
 
 
 def test_copies_keep_their_names_and_go(places, tmp_path):
@@ -41,24 +41,24 @@ def test_files_that_are_here_stay_where_they_are(tmp_path):
 
 def test_errors_tell_the_address_and_copies_go(places, tmp_path):
     with (
-        pytest.raises(StoreFault, match=r"^s3://logs/b/day\.csv: bad$"),
+        pytest.raises(StorageUnavailable, match=r"^s3://logs/b/day\.csv: bad$"),
         fetched(places, tmp_path) as paths,
     ):
-        raise StoreFault(f"{paths[1]}: bad")
+        raise StorageUnavailable(f"{paths[1]}: bad")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_no_file(places, tmp_path):
     with (
         pytest.raises(UserError, match=r"s3://logs/a: is a folder; name the objects in it"),
-        fetched([Remote.parse(f"s3://{BUCKET}/a")], tmp_path),
+        fetched([RemotePath.parse(f"s3://{BUCKET}/a")], tmp_path),
     ):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_copied_under_its_name(places, tmp_path):
-    folder = Remote.parse(f"s3://{BUCKET}/a")
+    folder = RemotePath.parse(f"s3://{BUCKET}/a")
     with fetched_folder(folder, ["day.csv"], tmp_path / "not" / "there") as copies:
         assert copies.name == "a"
         assert (copies / "day.csv").read_text() == "a/day.csv"

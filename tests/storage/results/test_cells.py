@@ -8,8 +8,8 @@ import pytest
 
 from perennial.storage.results.cells import (
     Cell,
+    EvaluatedUsers,
     Figure,
-    JudgedUsers,
     UserFigure,
     has_cell,
     insert_cell,
@@ -46,7 +46,7 @@ def make_cell(key="cell", evaluation="asked", **changes):
 
 
 def make_judged(key="asked", users=(4, 9, 2)):
-    return JudgedUsers(key, 4, 5, np.array(users, np.int32), COUNTS)
+    return EvaluatedUsers(key, 4, 5, np.array(users, np.int32), COUNTS)
 
 
 def user_figures():

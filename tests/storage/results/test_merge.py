@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 from perennial.storage.results import merge
 from perennial.storage.results.cells import (
     Cell,
+    EvaluatedUsers,
     Figure,
-    JudgedUsers,
     UserFigure,
     insert_cell,
     read_cells,
@@ -83,7 +83,7 @@ def make_cell(key, fit="fit", evaluation="asked", period=4):
 def record(store, cell, users=(4, 9, 2), memory_limit=None):
     """Enter a cell with its fit, who was judged, and figures that are the cell's own."""
     shift = float(sum(cell.key.encode()))
-    judged = JudgedUsers(
+    judged = EvaluatedUsers(
         cell.evaluation_key,
         cell.fit_period,
         cell.eval_period,

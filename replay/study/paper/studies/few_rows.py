@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from perennial.replay.study.paper.base import Asked, Axis
-from perennial.replay.study.paper.cells import Cell
+from perennial.replay.study.paper.base import Axis, StudyOptions
+from perennial.replay.study.paper.cells import StudyCell
 from perennial.replay.study.paper.groups import Group
 from perennial.replay.study.paper.sentences import share_of_whole
 
@@ -19,7 +19,7 @@ BY_USERS = Axis(
 )
 
 
-def cells(asked: Asked) -> tuple[Cell, ...]:
+def cells(asked: StudyOptions) -> tuple[StudyCell, ...]:
     """Every model on all users, and on every number of them by every sampler."""
     return asked.cross((*asked.whole(), *asked.few()))
 

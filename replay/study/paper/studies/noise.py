@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from perennial.replay.study.paper.base import Asked, Axis, PaperStudy
-from perennial.replay.study.paper.cells import Cell
+from perennial.replay.study.paper.base import Axis, PaperStudy, StudyOptions
+from perennial.replay.study.paper.cells import StudyCell
 from perennial.replay.study.paper.groups import Group
 from perennial.replay.study.paper.sentences import HEADLINE
 
 
-def cells(asked: Asked) -> tuple[Cell, ...]:
+def cells(asked: StudyOptions) -> tuple[StudyCell, ...]:
     """Every model on all users and on the rows of every sampler, at each noise."""
     return asked.cross(asked.noisy((*asked.whole(), *asked.few())))
 

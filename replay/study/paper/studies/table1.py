@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from perennial.replay.study.paper.base import Asked, PaperStudy
-from perennial.replay.study.paper.cells import ALL_USERS, DISTILL, Cell
+from perennial.replay.study.paper.base import PaperStudy, StudyOptions
+from perennial.replay.study.paper.cells import ALL_USERS, DISTILL, StudyCell
 from perennial.replay.study.paper.groups import Group
 from perennial.replay.study.paper.sentences import share_sentence
 
@@ -11,7 +11,7 @@ INFINITE_AE = "infinite-ae"
 """The model that the summaries are learnt with."""
 
 
-def cells(asked: Asked) -> tuple[Cell, ...]:
+def cells(asked: StudyOptions) -> tuple[StudyCell, ...]:
     """All models on all users; where ∞-AE is among them, it on what the samplers make too."""
     few = [model for model in asked.models if model.name == INFINITE_AE]
     return (*asked.cross(asked.whole()), *asked.cross(asked.few(), few))

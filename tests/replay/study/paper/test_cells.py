@@ -6,12 +6,14 @@ import pytest
 from paper_toys import make_ground
 
 from perennial.replay.config import ModelChoice
-from perennial.replay.study.paper.base import Asked, suited
-from perennial.replay.study.paper.cells import Cell, Rows
-from perennial.replay.study.paper.worker import Request
+from perennial.replay.study.paper.base import StudyOptions, suited
+from perennial.replay.study.paper.cells import StudyCell, TrainingSet
+from perennial.replay.study.paper.worker import PaperRequest
 from perennial.storage.errors import UserError
 
-CELL = Cell(Rows("distill-cf", 50, {"num_steps": 5}), ModelChoice("mvae", {"latent": 4}), 1)
+CELL = StudyCell(
+    TrainingSet("distill-cf", 50, {"num_steps": 5}), ModelChoice("mvae", {"latent": 4}), 1
+)
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def test_everything_else_is(ground):
         change(CELL, model=ModelChoice("infinite-ae")),
         change(CELL, rows=change(CELL.rows, users=51)),
         change(CELL, rows=change(CELL.rows, settings={"num_steps": 6})),
-        change(CELL, rows=Rows("user-rns", 50)),
-        change(CELL, rows=Rows()),
+        change(CELL, rows=TrainingSet("user-rns", 50)),
+        change(CELL, rows=TrainingSet()),
     ]
     grounds = [
         ground,
@@ -48,7 +50,7 @@ def test_everything_else_is(ground):
 
 
 def test_settings_that_are_the_defaults_change_nothing(ground):
-    plain = Cell(Rows("user-rns", 50), ModelChoice("mvae"), 0)
+    plain = StudyCell(TrainingSet("user-rns", 50), ModelChoice("mvae"), 0)
     named = dataclasses.replace(plain, model=ModelChoice("mvae", {"latent": 200}))
     assert ground.cell_key(plain) == ground.cell_key(named)
 
@@ -59,27 +61,30 @@ def test_rows_are_the_same_whatever_model_and_questions(ground):
 
 
 def test_a_request_survives_its_line(ground):
-    request = Request(ground, CELL.rows, CELL.seed, CELL.model)
-    assert Request.from_line(request.to_line()) == request
+    request = PaperRequest(ground, CELL.rows, CELL.seed, CELL.model)
+    assert PaperRequest.from_line(request.to_line()) == request
     assert "\n" not in request.to_line()
 
 
 def test_a_setting_that_distillation_has_not_is_refused():
     with pytest.raises(UserError, match="sampler 'distill-cf' has no setting 'nonsense'"):
-        Rows("distill-cf", 50, {"nonsense": 1}).distillation()
+        TrainingSet("distill-cf", 50, {"nonsense": 1}).distillation()
 
 
 class TestAsked:
     def test_few_rows_get_a_grid_of_their_own(self):
-        few = suited(ModelChoice("infinite-ae"), Rows("user-rns", 50))
+        few = suited(ModelChoice("infinite-ae"), TrainingSet("user-rns", 50))
         assert min(few.settings["regs"]) < 1.0
-        assert suited(ModelChoice("infinite-ae"), Rows()).settings == {}
+        assert suited(ModelChoice("infinite-ae"), TrainingSet()).settings == {}
         for given in ({"regs": (3.0,)}, {"reg": 2.0}):
-            assert suited(ModelChoice("infinite-ae", given), Rows("user-rns", 50)).settings == given
-        assert suited(ModelChoice("mvae"), Rows("user-rns", 50)).settings == {}
+            assert (
+                suited(ModelChoice("infinite-ae", given), TrainingSet("user-rns", 50)).settings
+                == given
+            )
+        assert suited(ModelChoice("mvae"), TrainingSet("user-rns", 50)).settings == {}
 
     def test_cells_are_all_that_was_asked_for(self):
-        asked = Asked(
+        asked = StudyOptions(
             models=(ModelChoice("mvae"), ModelChoice("infinite-ae")),
             samplers=("distill-cf", "user-rns"),
             users=(25, 50),

@@ -5,7 +5,7 @@ import pytest
 from paper_toys import make_ground, write_split
 
 from perennial.replay.config import ModelChoice
-from perennial.replay.study.paper.cells import Cell, Rows
+from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.fit import make_cell
 from perennial.replay.study.paper.rows import (
     judged_apart,
@@ -64,8 +64,8 @@ def test_others_judge_rows_that_are_made(split):
 def test_a_cell_learns_from_noise_and_is_asked_without(path, tmp_path):
     ground = make_ground(path, tmp_path)
     model = ModelChoice("infinite-ae", {"reg": 5.0})
-    clean = make_cell(ground, Cell(Rows(), model, 0), lambda _: None)
-    cell = Cell(Rows(noise=Noise(100.0)), model, 0)
+    clean = make_cell(ground, StudyCell(TrainingSet(), model, 0), lambda _: None)
+    cell = StudyCell(TrainingSet(noise=Noise(100.0)), model, 0)
     noisy = make_cell(ground, cell, lambda _: None)
     assert (noisy.noise, noisy.num_interactions) == (100.0, clean.num_interactions)
     assert noisy.test_users == clean.test_users
@@ -75,7 +75,7 @@ def test_a_cell_learns_from_noise_and_is_asked_without(path, tmp_path):
 
 def test_rows_are_kept_of_the_noisy_log(path, tmp_path):
     ground = make_ground(path, tmp_path)
-    whole = Rows("user-rns", 40, noise=HALF)
+    whole = TrainingSet("user-rns", 40, noise=HALF)
     kept = read_kept_rows(make_rows(ground, whole, 0, lambda _: None))
     noisy = judged_by_split(read_paper_split(path), HALF, 0).training.interactions
     found = sorted(map(tuple, kept.rows.toarray().tolist()))

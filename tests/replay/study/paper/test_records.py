@@ -4,15 +4,15 @@ from paper_toys import make_record
 
 from perennial.replay.metrics.base import UserValues
 from perennial.replay.study.paper.groups import choice_of, group_records
-from perennial.replay.study.paper.records import Value, read_record, record_path, write_record
+from perennial.replay.study.paper.records import MetricValue, read_record, record_path, write_record
 
 
 def test_the_standard_error_is_that_of_a_mean_over_users():
     values = np.array([1.0, 2.0, 3.0, 6.0])
-    one = Value.of("HR", 10, UserValues(values, np.ones(4)))
+    one = MetricValue.of("HR", 10, UserValues(values, np.ones(4)))
     assert one.mean == pytest.approx(3.0)
     assert one.stderr == pytest.approx(values.std() / 2)
-    heavier = Value.of("AUC", None, UserValues(np.array([0.0, 1.0]), np.array([3.0, 1.0])))
+    heavier = MetricValue.of("AUC", None, UserValues(np.array([0.0, 1.0]), np.array([3.0, 1.0])))
     assert heavier.mean == pytest.approx(0.25)
     # √((3 · 0.25)² + (1 · 0.75)²) / 4
     assert heavier.stderr == pytest.approx(np.sqrt(2 * 0.75**2) / 4)
@@ -20,7 +20,7 @@ def test_the_standard_error_is_that_of_a_mean_over_users():
 
 def test_nobody_has_no_figure():
     nobody = UserValues(np.zeros(0), np.zeros(0))
-    assert Value.of("HR", 10, nobody) == Value("HR", 10, None, None)
+    assert MetricValue.of("HR", 10, nobody) == MetricValue("HR", 10, None, None)
 
 
 def test_a_cell_comes_back_as_it_was_written(tmp_path):

@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 
 from perennial.memory.distill.summary import Summary
 from perennial.replay.config import ModelChoice
-from perennial.replay.study.paper.cells import Cell, Rows
+from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.fit import make_cell
 from perennial.replay.study.paper.records import record_path
 from perennial.replay.study.paper.rows import make_rows, read_kept_rows, rows_path
@@ -22,9 +22,9 @@ from perennial.storage.errors import UserError
 
 MODEL = ModelChoice("infinite-ae", FAST["infinite-ae"])
 CELLS = (
-    Cell(Rows(), MODEL, 0),
-    Cell(Rows("user-rns", 10), MODEL, 0),
-    Cell(Rows("user-rns", 10), ModelChoice("infinite-ae", {"reg": 5.0}), 0),
+    StudyCell(TrainingSet(), MODEL, 0),
+    StudyCell(TrainingSet("user-rns", 10), MODEL, 0),
+    StudyCell(TrainingSet("user-rns", 10), ModelChoice("infinite-ae", {"reg": 5.0}), 0),
 )
 """A cell of all users, and two that share their rows."""
 
@@ -123,7 +123,7 @@ def test_what_is_finished_is_not_planned_again(ground):
 
 def test_rows_come_back_from_their_file(ground):
     said = []
-    rows = Rows("head-user", 7)
+    rows = TrainingSet("head-user", 7)
     kept = read_kept_rows(make_rows(ground, rows, 3, said.append))
     assert kept.rows.shape == (7, 30)
     assert kept.rows.dtype == np.float32
@@ -132,12 +132,12 @@ def test_rows_come_back_from_their_file(ground):
 
 
 def test_synthetic_users_come_with_how_they_were_made(ground):
-    rows = Rows("distill-cf", 20, {"num_steps": 2, "validate_every": 1, "max_items": 5})
+    rows = TrainingSet("distill-cf", 20, {"num_steps": 2, "validate_every": 1, "max_items": 5})
     kept = read_kept_rows(make_rows(ground, rows, 0, lambda _: None))
     assert kept.rows.shape == (20, 30)
     assert np.diff(kept.rows.indptr).max() <= 5
     assert kept.report["steps"] == 2
-    record = make_cell(ground, Cell(rows, MODEL, 0), lambda _: None)
+    record = make_cell(ground, StudyCell(rows, MODEL, 0), lambda _: None)
     assert record.rows_report == dict(kept.report)
     assert record.seconds["rows"] == kept.seconds > 0
 
@@ -145,7 +145,7 @@ def test_synthetic_users_come_with_how_they_were_made(ground):
 def test_a_distillation_that_was_interrupted_is_not_kept(ground, monkeypatch):
     cut_short = Summary(csr_array(np.eye(3, 30, dtype=np.float32)), {"interrupted": True})
     monkeypatch.setattr("perennial.memory.distill.loop.distill_judged", lambda *_, **__: cut_short)
-    rows = Rows("distill-cf", 20)
+    rows = TrainingSet("distill-cf", 20)
     with pytest.raises(KeyboardInterrupt):
         make_rows(ground, rows, 0, lambda _: None)
     assert not rows_path(ground, rows, 0).exists()

@@ -13,7 +13,7 @@ from toys import fill, write_log
 
 import perennial
 from perennial.replay.config import ModelChoice, ReplayConfig
-from perennial.replay.study.continual_worker import Request
+from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers import local as crew
 from perennial.replay.study.workers.base import Task
 from perennial.replay.study.workers.local import COMMAND, run_tasks, worker_environment
@@ -32,7 +32,9 @@ class Crew:
         self.most_at_work, self.at_work = 0, set()
 
     def task(self, name, *tries):
-        request = Request(json.dumps(tries), str(self.folder / f"{name}.store"), ReplayConfig())
+        request = ContinualRequest(
+            json.dumps(tries), str(self.folder / f"{name}.store"), ReplayConfig()
+        )
         return Task(name, request, sum(word == "cell" for words in tries for word in words))
 
     def watch(self, event):
@@ -134,7 +136,9 @@ def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(crew_of):
 
 def test_a_worker_that_says_nothing_is_told_by_its_exit_code(crew_of, monkeypatch):
     monkeypatch.setattr(crew, "MAX_TRIES", 1)
-    task = Task("mute", Request("no plan", str(crew_of.folder / "mute.store"), ReplayConfig()), 1)
+    task = Task(
+        "mute", ContinualRequest("no plan", str(crew_of.folder / "mute.store"), ReplayConfig()), 1
+    )
     with pytest.raises(UserError, match="exit code 3"):
         run_tasks(
             [task],
@@ -220,7 +224,7 @@ class TestWorker:
             text=True,
             env=worker_environment(os.environ),
         )
-        request = Request(str(snapshot), str(folder / "own.duckdb"), config)
+        request = ContinualRequest(str(snapshot), str(folder / "own.duckdb"), config)
         process.stdin.write(request.to_line() + "\n")
         process.stdin.flush()
         return process
@@ -229,8 +233,8 @@ class TestWorker:
         config = ReplayConfig(
             models=(ModelChoice("mvae", {"latent": 4}),), strategy_settings={"ader": {"budget": 3}}
         )
-        request = Request("a", "b", config)
-        assert Request.from_line(request.to_line()) == request
+        request = ContinualRequest("a", "b", config)
+        assert ContinualRequest.from_line(request.to_line()) == request
         assert "\n" not in request.to_line()
 
     @pytest.mark.slow

@@ -21,9 +21,9 @@ from toys import fill, write_log
 from benchmarks.machines import compare, make_log, make_study, to_markdown, two_nodes
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
-from perennial.replay.study.continual_worker import Request
-from perennial.replay.study.workers.base import EngineRequest, Task
-from perennial.replay.study.workers.ray import OWN_WAYS, RayEngine, open_ray
+from perennial.replay.study.continual_worker import ContinualRequest
+from perennial.replay.study.workers.base import ExecutorOptions, Task
+from perennial.replay.study.workers.ray import OWN_WAYS, RayExecutor, open_ray
 from perennial.replay.study.workers.registry import open_engine
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
@@ -71,7 +71,7 @@ def cluster():
 
 @pytest.fixture
 def engine(cluster):
-    with open_ray(EngineRequest(address=cluster.address), lambda text: None) as opened:
+    with open_ray(ExecutorOptions(address=cluster.address), lambda text: None) as opened:
         yield opened
 
 
@@ -218,7 +218,7 @@ def test_a_sample_of_the_benchmark(cluster, tmp_path):
 class TestRefusals:
     def test_other_code_on_the_machines(self, engine, path, monkeypatch):
         own = engine.versions
-        monkeypatch.setattr(RayEngine, "versions", {**own, "code": "another"})
+        monkeypatch.setattr(RayExecutor, "versions", {**own, "code": "another"})
         with pytest.raises(UserError, match=rf"has code {own['code']}, this machine has code ano"):
             run_continual(path, STUDY, watch=Told(), engine=engine)
         with Store.open(path) as store:
@@ -226,7 +226,7 @@ class TestRefusals:
 
     def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(self, engine, tmp_path):
         (tmp_path / "log.duckdb").write_bytes(b"no store")
-        request = Request(str(tmp_path / "log.duckdb"), str(tmp_path / "own"), CONFIG)
+        request = ContinualRequest(str(tmp_path / "log.duckdb"), str(tmp_path / "own"), CONFIG)
         told = Told()
         with pytest.raises(UserError) as caught:
             # A module that is no worker: it has no `main`.
@@ -243,7 +243,7 @@ class TestRefusals:
 def test_a_ray_of_this_machine_alone(cluster, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said = []
-    with open_engine("ray", EngineRequest(workers=1), said.append) as opened:
+    with open_engine("ray", ExecutorOptions(workers=1), said.append) as opened:
         assert (opened.num_workers, opened.num_beside) == (1, 1)
     assert said == [
         "starting Ray on this machine",

@@ -16,15 +16,15 @@ from toys import fill, write_log
 from perennial.replay.cli.progress import watch_crew
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.machine import default_workers
-from perennial.replay.study.continual_worker import Request, main
-from perennial.replay.study.paper.cells import Cell, Rows
+from perennial.replay.study.continual_worker import ContinualRequest, main
+from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.rows import make_rows
 from perennial.replay.study.paper.runner import plan_tasks
 from perennial.replay.study.workers.base import (
-    EngineRequest,
-    Errand,
+    ExecutorOptions,
     Task,
     TaskEvent,
+    TaskFiles,
     place_here,
     read_brought,
 )
@@ -58,14 +58,14 @@ def carry_out(errand, folder, monkeypatch, work):
 
 class TestErrand:
     def test_what_is_brought_goes_where_it_belongs(self):
-        errand = Errand("", {}, {"a.json": Path("x/b.json"), "models": Path("y")})
+        errand = TaskFiles("", {}, {"a.json": Path("x/b.json"), "models": Path("y")})
         assert place_here(errand, "a.json") == Path("x/b.json")
         assert place_here(errand, "models/deep/one") == Path("y/deep/one")
 
     @pytest.mark.parametrize("place", ["b.json", "a", "models/../z", "../models", "", "/etc/x"])
     def test_nothing_else_is_taken(self, place):
         with pytest.raises(ValueError, match="not asked for"):
-            place_here(Errand("", {}, {"a.json": Path("x"), "models": Path("y")}), place)
+            place_here(TaskFiles("", {}, {"a.json": Path("x"), "models": Path("y")}), place)
 
     def test_folders_are_brought_with_all_that_is_in_them(self, tmp_path):
         (tmp_path / "models" / "deep").mkdir(parents=True)
@@ -80,7 +80,7 @@ class TestErrand:
             fill(store, write_log(tmp_path / "log.csv", num_periods=3), 3)
             store.models_folder.mkdir()
             (store.models_folder / "fit-x.safetensors").write_bytes(b"kept")
-        request = Request(str(snapshot), str(tmp_path / "mine.task.duckdb"), CONFIG)
+        request = ContinualRequest(str(snapshot), str(tmp_path / "mine.task.duckdb"), CONFIG)
         errand = request.away()
         assert str(tmp_path) not in errand.line
         assert set(errand.takes) == {"own.duckdb", "own.duckdb.models/fit-x.safetensors"}
@@ -101,8 +101,8 @@ class TestErrand:
         from perennial.replay.study.paper.worker import main as work
 
         ground = make_ground(write_split(tmp_path / "s.parquet"), tmp_path / "study")
-        rows = Rows("user-rns", 10)
-        cell = Cell(rows, ModelChoice("infinite-ae", FAST["infinite-ae"]), 0)
+        rows = TrainingSet("user-rns", 10)
+        cell = StudyCell(rows, ModelChoice("infinite-ae", FAST["infinite-ae"]), 0)
         (first,), (second,) = plan_tasks(ground, [cell])
         name = f"rows/{ground.rows_key(rows, 0)}.safetensors"
         errand = first.request.away()
@@ -140,10 +140,10 @@ class TestSameCode:
 
 class TestOpening:
     def test_local_workers_are_as_many_as_asked(self):
-        with open_engine("local", EngineRequest(3), pytest.fail) as engine:
+        with open_engine("local", ExecutorOptions(3), pytest.fail) as engine:
             assert (engine.num_workers, engine.num_beside) == (3, 3)
             assert engine.versions == read_versions()
-        with open_engine("local", EngineRequest(), pytest.fail) as engine:
+        with open_engine("local", ExecutorOptions(), pytest.fail) as engine:
             assert engine.num_workers == default_workers()
 
     def test_places_of_a_cluster(self):
@@ -160,7 +160,7 @@ class TestOpening:
     def refuse(self, address):
         with (
             pytest.raises(UserError) as caught,
-            open_engine("ray", EngineRequest(address=address), lambda text: None),
+            open_engine("ray", ExecutorOptions(address=address), lambda text: None),
         ):
             pass
         assert "\n" not in str(caught.value)
@@ -214,7 +214,7 @@ class TestCommands:
 
 
 def test_what_a_person_is_told_of_other_machines():
-    task = Task("joint seed 0", Request("a", "b", ReplayConfig()), 2)
+    task = Task("joint seed 0", ContinualRequest("a", "b", ReplayConfig()), 2)
     for given in ({}, {"force_terminal": True, "width": 120}):
         drawn = io.StringIO()
         with watch_crew(Console(file=drawn, **given)) as watch:
