@@ -35,8 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: one at the end leaves all processes but its own idle."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    """Put files with slow tests first: one at the end leaves all processes but its own idle."""
+    slow = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") or item.get_closest_marker("campaign")
+    }
     items.sort(key=lambda item: item.path not in slow)
 
 

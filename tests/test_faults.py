@@ -25,7 +25,7 @@ TINY = ("--model", "infinite-ae", "--strategy", "individual,distill-cf", "--budg
 STEPS = ("--set", 'distill-cf.distillation={"steps": 1}')
 ASK = ("--user", "u7", "--k", "5", "--json")
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="a disk of Unix")]
+pytestmark = [pytest.mark.campaign, pytest.mark.skipif(os.name == "nt", reason="a disk of Unix")]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ NO_INDEX = re.compile(
     re.IGNORECASE,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.campaign
 
 
 def _uv(*arguments: str | Path) -> None:

@@ -12,7 +12,7 @@ from perennial.replay.report.study import write_study
 
 PROGRAM = find_browser()
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.campaign,
     pytest.mark.skipif(
         PROGRAM is None, reason="no chromium, chromium-browser or google-chrome on the path"
     ),

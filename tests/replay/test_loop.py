@@ -379,7 +379,7 @@ def undisturbed(toy_store_file, tmp_path_factory):
         return numbers(store, run_id)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.parametrize(("point", "count"), KILL_POINTS)
 def test_a_killed_run_goes_on_to_the_same_figures(
@@ -399,7 +399,7 @@ def test_a_killed_run_goes_on_to_the_same_figures(
         assert files == {name for (name,) in rows}
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file, undisturbed):
     path = tmp_path / "store.duckdb"

@@ -35,12 +35,12 @@ def campaign(folder):
     return run_campaign(folder, KILLS, SEED, 2, scenarios=["distill-cf"])
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_nothing_is_lost_and_nothing_differs(campaign):
     assert [crash_campaign.describe(one) for one in campaign.outcomes if one.faults] == []
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_every_phase_is_hit(campaign):
     assert campaign.missed == ()
     assert sum(one.killed for one in campaign.outcomes) == KILLS
@@ -65,7 +65,7 @@ def test_every_phase_is_hit(campaign):
         assert label in labels
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_a_process_that_is_not_killed_is_a_finding(folder, campaign):
     beyond = sum(place.step == 0 for place in campaign.points)
     job = {"scenario": "distill-cf", "step": 0, "point": beyond, "delay": 0.0, "from_start": False}

@@ -243,7 +243,7 @@ class TestNoise:
         assert names[:2] == ["all users", "all users, 50% noise"]
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.skipif(find_browser() is None, reason="no chromium on the path")
 def test_the_pages_in_a_browser(tmp_path):
     pages = [write_paper_study(make(), tmp_path)[0] for make in STUDIES.values()]

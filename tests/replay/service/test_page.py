@@ -19,7 +19,7 @@ from perennial.replay.service.server import address_of, bind
 
 PROGRAM = find_browser()
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.campaign,
     pytest.mark.skipif(
         PROGRAM is None, reason="no chromium, chromium-browser or google-chrome on the path"
     ),

@@ -10,7 +10,7 @@ from schemathesis.engine import events, from_schema
 from perennial.replay.live.status import read_status
 from perennial.replay.service.reload import StatusReader, StoreFile
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.campaign
 SETTINGS = {
     "seed": 11,
     "generation": {"max-examples": 20},

@@ -29,7 +29,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.campaign,
     pytest.mark.skipif(sys.platform == "win32", reason="Ray's clusters are for POSIX"),
     # Ray forks its processes, in which JAX has no part: they are other programs at once.
     pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning"),
