@@ -1,26 +1,54 @@
-"""The seam of the memories: what survives of a period once it is over."""
+"""The interface of memories, and operations on the rows that they replay."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self
 
+import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
 
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.stream.history import History
 
 Say = Callable[[str], None]
-"""Told in a few words how work goes on."""
+"""Called with a few words as the work goes on."""
 
 
 def say_nothing(_words: str) -> None:
     """Drop a message."""
 
 
-class ReplayBuffer(Protocol):
-    """What is replayed beside the new period."""
+class Memory(Protocol):
+    """What a strategy remembers of the periods before t; immutable.
+
+    Subclasses write `reach`, `replay_rows` and `update`, and inherit the rest unless they need it.
+    When a run resumes, a memory is rebuilt by updates with the last `reach` periods, after
+    `restore` if it `is_stored`. A memory whose update takes long keeps its result in the store, so
+    that the same update again only reads it.
+    """
+
+    @property
+    def reach(self) -> int | None:
+        """Number of last periods whose updates rebuild the memory; `None`: all of them."""
+        ...
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether `update` reads the model fitted at the period."""
+        return False
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether `state` is stored with each fit: the log alone does not give the memory back."""
+        return self.needs_model
+
+    @property
+    def summary_settings(self) -> Mapping[str, Any] | None:
+        """Settings of the summaries that the memory keeps in the store; `None` if it has none."""
+        return None
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
-        """The rows to train on beside period t, all marked `replayed`.
+        """Rows to train on next to those of period t, all marked `replayed`.
 
         Args:
             num_items: d_t, the width of the rows.
@@ -30,87 +58,107 @@ class ReplayBuffer(Protocol):
         """
         ...
 
-
-@runtime_checkable
-class Memory(ReplayBuffer, Protocol):
-    """What a strategy remembers of the periods before t; immutable.
-
-    A memory that costs time to make keeps its parts in the store, so that absorbing the same period
-    under the same seed again, after a resume, finds them there.
-    """
-
-    @property
-    def reach(self) -> int | None:
-        """How many of the last periods must be absorbed for the memory to be whole; `None`: all."""
-        ...
-
-    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "Memory":
-        """The memory after period `history.period` is over.
-
-        Args:
-            history: everything up to and including the period to absorb.
-            seed: of the run; every random draw derives from it and the period, and from no strategy
-                or model, so that what they share is made once.
-            say: told how it goes.
-        """
-        ...
-
-
-@runtime_checkable
-class TaughtMemory(ReplayBuffer, Protocol):
-    """A memory that learns from the model fitted at each period; immutable.
-
-    It depends on all models before, so it is kept with the newest of them to go on from.
-    """
-
-    def learn(
+    def update(
         self,
         history: History,
-        model: FittedModel,
+        model: FittedModel | None,
         seed: int,
         say: Say = say_nothing,
         *,
-        shared_seed: int | None = None,
-    ) -> "TaughtMemory":
-        """The memory after period `history.period` is over.
+        chain_seed: int | None = None,
+    ) -> Self:
+        """Return the memory after period `history.period`.
 
         Args:
-            history: everything up to and including the period to absorb.
-            model: fitted at that period, beside what this memory replays.
-            seed: of the chain of fits; every random draw derives from it and the period.
-            say: told how it goes.
-            shared_seed: for draws that the chains of other models share; `seed` unless told.
+            history: the log up to and including that period.
+            model: fitted at that period with what this memory replays; `None` unless `needs_model`.
+            seed: of the run. Draws that derive from it and the period are shared by all strategies
+                and models, so that their common parts are made once.
+            say: called with a few words as the update goes on.
+            chain_seed: of the chain of fits, for draws that depend on its model; `seed` by default.
 
         Raises:
             UserError: the model is of a kind that cannot teach.
         """
         ...
 
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """What `restored` needs, the last model apart."""
-        ...
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays that `restore` needs, without the model."""
+        return {}
 
-    def restored(self, arrays: Mapping[str, NDArray[Any]]) -> "TaughtMemory":
-        """The memory of these settings that `to_arrays` came from; it can learn, not yet replay.
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the memory with these settings whose `state` was stored, ready for `update`.
 
         Raises:
             UserError: the arrays are damaged.
         """
-        ...
-
-
-class NoMemory:
-    """Remembers nothing: for strategies that read all they need from the log."""
-
-    def replay_rows(self, num_items: int) -> TrainingRows | None:
-        """Nothing to replay."""
-        return None
-
-    @property
-    def reach(self) -> int | None:
-        """None at all."""
-        return 0
-
-    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "NoMemory":
-        """Nothing is kept."""
         return self
+
+
+class NoMemory(Memory):
+    """The empty memory of strategies that read all they need from the log."""
+
+    reach = 0
+
+    def replay_rows(self, num_items: int) -> None:
+        """Return `None`: nothing is replayed."""
+        return
+
+    def update(
+        self,
+        history: History,
+        model: FittedModel | None,
+        seed: int,
+        say: Say = say_nothing,
+        *,
+        chain_seed: int | None = None,
+    ) -> Self:
+        """Return the memory itself."""
+        return self
+
+
+def replayed_rows(
+    interactions: csr_array,
+    weight: float,
+    periods: NDArray[np.int32],
+    teacher: FittedModel | None = None,
+) -> TrainingRows:
+    """Training rows of a memory, all of one weight.
+
+    Args:
+        interactions: `(n, num_items)` float32.
+        weight: of each row.
+        periods: `(n,)` int32, the period that each row comes from.
+        teacher: model whose scores are the rows' targets.
+    """
+    num_rows = len(periods)
+    return TrainingRows(
+        interactions=interactions,
+        weights=np.full(num_rows, weight, dtype=np.float64),
+        replayed=np.ones(num_rows, dtype=np.bool_),
+        last_period=periods,
+        teacher=teacher,
+    )
+
+
+def join_rows(first: TrainingRows, second: TrainingRows) -> TrainingRows:
+    """Concatenate rows of the same width."""
+    stacked = vstack([first.interactions, second.interactions], format="csr")
+    return TrainingRows(
+        interactions=csr_array(stacked, dtype=np.float32),
+        weights=np.concatenate([first.weights, second.weights]),
+        replayed=np.concatenate([first.replayed, second.replayed]),
+        last_period=np.concatenate([first.last_period, second.last_period]),
+        teacher=first.teacher or second.teacher,
+    )
+
+
+def widen(rows: csr_array, num_items: int) -> csr_array:
+    """Return `(n, d)` rows as `(n, num_items)`: an item's index never changes.
+
+    Raises:
+        ValueError: `num_items` is less than d.
+    """
+    if rows.shape[1] > num_items:
+        raise ValueError(f"{rows.shape[1]} items cannot be narrowed to {num_items}")
+    return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))

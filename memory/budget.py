@@ -3,9 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from perennial.storage.errors import UserError
 
+_Part = TypeVar("_Part")
 _RECENT = re.compile(r"recent:([1-9]\d*)")
 
 
@@ -22,6 +24,10 @@ class Policy:
 
     name: str
     periods: int = 0
+
+    def newest(self, parts: tuple[_Part, ...]) -> tuple[_Part, ...]:
+        """Return the parts that are kept, of parts of successive periods, oldest first."""
+        return parts[-{"all": 0, "recent": self.periods}.get(self.name, 1) :]
 
     @property
     def reach(self) -> int | None:
@@ -63,9 +69,8 @@ def share_budget(budget: int, sizes: Sequence[int], policy: Policy) -> tuple[int
     Returns:
         A number for each summary, at most its size; they sum to min(B, what there is).
     """
-    counted = {"all": len(sizes), "recent": policy.periods, "rolling": 1, "whole": 1}[policy.name]
-    first = max(0, len(sizes) - counted)
-    chosen = len(sizes) - first
+    chosen = len(policy.newest(tuple(sizes)))
+    first = len(sizes) - chosen
     shares = [0] * len(sizes)
     for place in range(first, len(sizes)):
         wanted = budget // chosen

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,11 @@ import numpy as np
 from jax import Array
 from scipy.sparse import csr_array, vstack
 
-from perennial.memory.base import Say, say_nothing
+from perennial.memory.base import Memory, Say, join_rows, replayed_rows, say_nothing
 from perennial.memory.budget import Policy, share_budget
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.settings import DistillSettings
-from perennial.models.base import TrainingRows
+from perennial.models.base import FittedModel, TrainingRows
 from perennial.models.mesh import round_up
 from perennial.storage.log.periods import first_held_period
 from perennial.storage.results.summaries import (
@@ -36,6 +37,156 @@ from perennial.stream.seeds import derive_seed
 
 _WIDTH_STEP = 64
 """Rows are padded to a multiple of this, so that buffers differ in few shapes."""
+
+
+@dataclass(frozen=True)
+class DistillMemory(Memory):
+    """Summaries of the periods before t, and what of them is replayed.
+
+    They stay on the default device between periods, and the store has a copy of each.
+
+    Attributes:
+        budget: B, the rows that may be replayed.
+        policy: how B is shared among the periods.
+        weight: how much a synthetic user counts beside a real one.
+        settings: of the distillation; B stands for its number of synthetic users.
+        summaries: oldest first; under `rolling` and `whole` the newest holds all that the earlier
+            ones did.
+    """
+
+    budget: int
+    policy: Policy
+    weight: float
+    settings: DistillSettings
+    summaries: "tuple[DeviceSummary, ...]" = ()
+
+    def replay_rows(self, num_items: int) -> TrainingRows | None:
+        """A prefix of each summary that counts, widened to the catalogue of today."""
+        sizes = [summary.rows.num_rows for summary in self.summaries]
+        shares = share_budget(self.budget, sizes, self.policy)
+        if sum(shares) == 0:
+            return None
+        parts = [
+            summary.rows.fetch(share, num_items)
+            for summary, share in zip(self.summaries, shares, strict=True)
+        ]
+        periods = np.repeat([summary.record.period for summary in self.summaries], shares)
+        rows = csr_array(vstack(parts, format="csr"), dtype=np.float32)
+        return replayed_rows(rows, self.weight, periods.astype(np.int32))
+
+    @property
+    def reach(self) -> int | None:
+        """Reach of the policy."""
+        return self.policy.reach
+
+    @property
+    def summary_settings(self) -> Mapping[str, Any]:
+        """Settings of the distillation, as they are recorded."""
+        return dataclasses.asdict(self._distillation)
+
+    def update(
+        self,
+        history: History,
+        model: FittedModel | None,
+        seed: int,
+        say: Say = say_nothing,
+        *,
+        chain_seed: int | None = None,
+    ) -> "DistillMemory":
+        """Distil period `history.period`, or read its summary from the store.
+
+        If the store no longer holds the period's interactions, a summary that other code made of
+        them is taken; without any, the period is left out.
+        """
+        key = self._key(history, seed, read_versions())
+        found = find_summary(history.store, key)
+        if found is None and history.period < first_held_period(history.store):
+            found = self._made_by_others(history, seed)
+            if found is None:
+                say(f"nothing is remembered of period {history.period}: its log is gone")
+                return self
+        if found is None:
+            found = self._distil(history, seed, key, say)
+            insert_summary(history.store, found)
+        newest = DeviceSummary(found.record, ResidentRows.place(found.rows))
+        kept = self.policy.newest((*self.summaries, newest))
+        return dataclasses.replace(self, summaries=kept)
+
+    @cached_property
+    def _distillation(self) -> DistillSettings:
+        """Settings with B as the number of synthetic users."""
+        return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
+
+    def _made_by_others(self, history: History, seed: int) -> StoredSummary | None:
+        """The newest summary that differs from the one wanted only in the code that made it."""
+        for record in reversed(list_summaries(history.store)):
+            alike = (record.period, record.seed) == (history.period, seed)
+            if alike and record.key == self._key(history, seed, record.versions):
+                return find_summary(history.store, record.key)
+        return None
+
+    def _key(self, history: History, seed: int, versions: Mapping[str, str]) -> str:
+        """Of everything that the summary follows from; no strategy, no model, no weight."""
+        parts = {
+            "log": history.fingerprint,
+            "settings": self.summary_settings,
+            "seed": seed,
+            "versions": dict(versions),
+            "first": self._first_period(history.period),
+            "before": [summary.record.key for summary in self._before],
+        }
+        text = json.dumps(parts, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+    @property
+    def _before(self) -> "tuple[DeviceSummary, ...]":
+        """The summaries that go into the next one."""
+        return self.summaries[-1:] if self.policy.name == "rolling" else ()
+
+    def _first_period(self, period: int) -> int:
+        """Where the stretch begins that the next summary stands for."""
+        if self.policy.name == "whole":
+            return 1
+        return self._before[0].record.first_period if self._before else period
+
+    def _distil(self, history: History, seed: int, key: str, say: Say) -> StoredSummary:
+        first = self._first_period(history.period)
+        rows = TrainingRows.of_users(history.rows(first=history.period if self._before else first))
+        for earlier in self._before:
+            rows = join_rows(rows, _stand_in(earlier, rows.num_items))
+        checkpoint = _checkpoint(history.store, key)
+        summary = distill(
+            rows,
+            self._distillation,
+            derive_seed(seed, history.period, "memory"),
+            checkpoint=checkpoint,
+            listener=_Spoken(history.period, say),
+        )
+        if summary.report.get("interrupted"):
+            # The next replay goes on from the checkpoint; half a summary is not the summary.
+            raise KeyboardInterrupt
+        record = SummaryRecord(
+            key=key,
+            first_period=first,
+            period=history.period,
+            seed=seed,
+            settings=self.summary_settings,
+            report=summary.report,
+            versions=read_versions(),
+            num_rows=summary.num_rows,
+            num_items=rows.num_items,
+            num_entries=summary.rows.nnz,
+            created=datetime.now(UTC).replace(tzinfo=None),
+        )
+        return StoredSummary(record, summary.rows)
+
+
+@dataclass(frozen=True)
+class DeviceSummary:
+    """A summary in the buffer: its rows on the default device, all else on the host."""
+
+    record: SummaryRecord
+    rows: "ResidentRows"
 
 
 @dataclass(frozen=True)
@@ -90,149 +241,6 @@ class ResidentRows:
         return int(self.items.nbytes + self.weights.nbytes)
 
 
-@dataclass(frozen=True)
-class DeviceSummary:
-    """A summary in the buffer: its rows on the default device, all else on the host."""
-
-    record: SummaryRecord
-    rows: ResidentRows
-
-
-@dataclass(frozen=True)
-class DistillMemory:
-    """Summaries of the periods before t, and what of them is replayed.
-
-    They stay on the default device between periods, and the store has a copy of each.
-
-    Attributes:
-        budget: B, the rows that may be replayed.
-        policy: how B is shared among the periods.
-        weight: how much a synthetic user counts beside a real one.
-        settings: of the distillation; B stands for its number of synthetic users.
-        summaries: oldest first; under `rolling` and `whole` the newest holds all that the earlier
-            ones did.
-    """
-
-    budget: int
-    policy: Policy
-    weight: float
-    settings: DistillSettings
-    summaries: tuple[DeviceSummary, ...] = ()
-
-    def replay_rows(self, num_items: int) -> TrainingRows | None:
-        """A prefix of each summary that counts, widened to the catalogue of today."""
-        sizes = [summary.rows.num_rows for summary in self.summaries]
-        shares = share_budget(self.budget, sizes, self.policy)
-        if sum(shares) == 0:
-            return None
-        parts = [
-            summary.rows.fetch(share, num_items)
-            for summary, share in zip(self.summaries, shares, strict=True)
-        ]
-        periods = np.repeat([summary.record.period for summary in self.summaries], shares)
-        rows = csr_array(vstack(parts, format="csr"), dtype=np.float32)
-        return TrainingRows(
-            interactions=rows,
-            weights=np.full(rows.shape[0], self.weight),
-            replayed=np.ones(rows.shape[0], dtype=np.bool_),
-            last_period=periods.astype(np.int32),
-        )
-
-    @property
-    def reach(self) -> int | None:
-        """As the policy has it."""
-        return self.policy.reach
-
-    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "DistillMemory":
-        """Distil period `history.period`, or find its summary in the store.
-
-        Where the store no longer holds the period, a summary that other code made of it will do,
-        and without any the period is forgotten.
-        """
-        key = self._key(history, seed, read_versions())
-        found = find_summary(history.store, key)
-        if found is None and history.period < first_held_period(history.store):
-            found = self._made_by_others(history, seed)
-            if found is None:
-                say(f"nothing is remembered of period {history.period}: its log is gone")
-                return self
-        if found is None:
-            found = self._distil(history, seed, key, say)
-            insert_summary(history.store, found)
-        keeps = {"all": 0, "recent": self.policy.periods, "rolling": 1, "whole": 1}
-        newest = DeviceSummary(found.record, ResidentRows.place(found.rows))
-        kept = (*self.summaries, newest)[-keeps[self.policy.name] :]
-        return dataclasses.replace(self, summaries=kept)
-
-    @cached_property
-    def distillation(self) -> DistillSettings:
-        """The settings with B in them, as they are recorded."""
-        return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
-
-    def _made_by_others(self, history: History, seed: int) -> StoredSummary | None:
-        """The newest summary that differs from the one wanted only in the code that made it."""
-        for record in reversed(list_summaries(history.store)):
-            alike = (record.period, record.seed) == (history.period, seed)
-            if alike and record.key == self._key(history, seed, record.versions):
-                return find_summary(history.store, record.key)
-        return None
-
-    def _key(self, history: History, seed: int, versions: Mapping[str, str]) -> str:
-        """Of everything that the summary follows from; no strategy, no model, no weight."""
-        parts = {
-            "log": history.fingerprint,
-            "settings": dataclasses.asdict(self.distillation),
-            "seed": seed,
-            "versions": dict(versions),
-            "first": self._first_period(history.period),
-            "before": [summary.record.key for summary in self._before],
-        }
-        text = json.dumps(parts, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
-
-    @property
-    def _before(self) -> tuple[DeviceSummary, ...]:
-        """The summaries that go into the next one."""
-        return self.summaries[-1:] if self.policy.name == "rolling" else ()
-
-    def _first_period(self, period: int) -> int:
-        """Where the stretch begins that the next summary stands for."""
-        if self.policy.name == "whole":
-            return 1
-        return self._before[0].record.first_period if self._before else period
-
-    def _distil(self, history: History, seed: int, key: str, say: Say) -> StoredSummary:
-        first = self._first_period(history.period)
-        rows = TrainingRows.of_users(history.rows(first=history.period if self._before else first))
-        for earlier in self._before:
-            rows = join_rows(rows, _stand_in(earlier, rows.num_items))
-        checkpoint = _checkpoint(history.store, key)
-        summary = distill(
-            rows,
-            self.distillation,
-            derive_seed(seed, history.period, "memory"),
-            checkpoint=checkpoint,
-            listener=_Spoken(history.period, say),
-        )
-        if summary.report.get("interrupted"):
-            # The next replay goes on from the checkpoint; half a summary is not the summary.
-            raise KeyboardInterrupt
-        record = SummaryRecord(
-            key=key,
-            first_period=first,
-            period=history.period,
-            seed=seed,
-            settings=dataclasses.asdict(self.distillation),
-            report=summary.report,
-            versions=read_versions(),
-            num_rows=summary.num_rows,
-            num_items=rows.num_items,
-            num_entries=summary.rows.nnz,
-            created=datetime.now(UTC).replace(tzinfo=None),
-        )
-        return StoredSummary(record, summary.rows)
-
-
 @dataclass
 class _Spoken:
     """Tells in words how a distillation goes."""
@@ -257,24 +265,8 @@ def _stand_in(summary: DeviceSummary, num_items: int) -> TrainingRows:
     """A summary as rows to distil again, each with the weight of the users it stands for."""
     count = summary.rows.num_rows
     users = float(summary.record.report.get("users_given", count))
-    return TrainingRows(
-        interactions=summary.rows.fetch(count, num_items),
-        weights=np.full(count, users / max(count, 1)),
-        replayed=np.ones(count, dtype=np.bool_),
-        last_period=np.full(count, summary.record.period, dtype=np.int32),
-    )
-
-
-def join_rows(first: TrainingRows, second: TrainingRows) -> TrainingRows:
-    """Rows one under the other; both of the same width."""
-    stacked = vstack([first.interactions, second.interactions], format="csr")
-    return TrainingRows(
-        interactions=csr_array(stacked, dtype=np.float32),
-        weights=np.concatenate([first.weights, second.weights]),
-        replayed=np.concatenate([first.replayed, second.replayed]),
-        last_period=np.concatenate([first.last_period, second.last_period]),
-        teacher=first.teacher or second.teacher,
-    )
+    periods = np.full(count, summary.record.period, dtype=np.int32)
+    return replayed_rows(summary.rows.fetch(count, num_items), users / max(count, 1), periods)
 
 
 def _checkpoint(store: Store, key: str) -> Path | None:

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from perennial.memory.base import Say, say_nothing
+from perennial.memory.base import Memory, Say, replayed_rows, say_nothing, widen
 from perennial.memory.budget import Policy, share_budget
 from perennial.memory.samplers.base import Sample, Sampler, thin_to_mean
-from perennial.models.base import TrainingRows
+from perennial.models.base import FittedModel, TrainingRows
 from perennial.stream.history import History
 from perennial.stream.seeds import derive_seed
 
@@ -40,7 +40,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class SampledMemory:
+class SampledMemory(Memory):
     """Rows of real users under a budget; they are drawn again from the log after a resume.
 
     Attributes:
@@ -64,19 +64,23 @@ class SampledMemory:
             return None
         kept = list(zip(self.parts, shares, strict=True))
         rows = vstack([widen(part.first(share), num_items) for part, share in kept], format="csr")
-        return TrainingRows(
-            interactions=csr_array(rows, dtype=np.float32),
-            weights=np.full(rows.shape[0], self.weight),
-            replayed=np.ones(rows.shape[0], dtype=np.bool_),
-            last_period=np.concatenate([part.periods[:share] for part, share in kept]),
-        )
+        periods = np.concatenate([part.periods[:share] for part, share in kept])
+        return replayed_rows(csr_array(rows, dtype=np.float32), self.weight, periods)
 
     @property
     def reach(self) -> int | None:
-        """As the policy has it."""
+        """Reach of the policy."""
         return self.policy.reach
 
-    def absorb(self, history: History, seed: int, say: Say = say_nothing) -> "SampledMemory":
+    def update(
+        self,
+        history: History,
+        model: FittedModel | None,
+        seed: int,
+        say: Say = say_nothing,
+        *,
+        chain_seed: int | None = None,
+    ) -> "SampledMemory":
         """Sample the period, under `whole` the log so far.
 
         Under `rolling` the rows with the highest priorities of the buffer and the period are kept.
@@ -88,20 +92,7 @@ class SampledMemory:
         part = _as_part(found, history.period, drawn)
         if self.policy.name == "rolling" and self.parts:
             part = _best(self.parts[-1], part, self.budget)
-        keeps = {"all": 0, "recent": self.policy.periods, "rolling": 1, "whole": 1}
-        parts = (*self.parts, part)[-keeps[self.policy.name] :]
-        return dataclasses.replace(self, parts=parts)
-
-
-def widen(rows: csr_array, num_items: int) -> csr_array:
-    """The same rows over more items: an item's index never changes.
-
-    Raises:
-        ValueError: fewer items.
-    """
-    if rows.shape[1] > num_items:
-        raise ValueError(f"{rows.shape[1]} items cannot be narrowed to {num_items}")
-    return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))
+        return dataclasses.replace(self, parts=self.policy.newest((*self.parts, part)))
 
 
 def _as_part(sample: Sample, period: int, seed: int) -> _Part:

@@ -1,16 +1,14 @@
-"""Rows of any memory, replayed with the last model's answers to them instead of with themselves.
+"""Rows of any memory, replayed with the scores of the last model as targets.
 
-A summary of a few items per row says little of all the other items, and as targets its zeros count
-as dislikes. The model that was fitted last has an answer for every item: it is asked for them, as
-ADER asks it about its exemplars (Mi, Lin & Faltings, RecSys 2020).
+A synthetic user has a few items and says little about all others; as a target, each zero counts as
+a dislike. The model that was fitted last has a score for every item, and is distilled as ADER
+distils it on exemplars (Mi, Lin & Faltings, RecSys 2020).
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from numpy.typing import NDArray
 
 from perennial.memory.base import Memory, Say, say_nothing
 from perennial.models.base import FittedModel, Teacher, TrainingRows
@@ -19,52 +17,51 @@ from perennial.stream.history import History
 
 
 @dataclass(frozen=True)
-class TeacherMemory:
-    """A memory and the model that answers for its rows.
+class TeacherMemory(Memory):
+    """A memory and the model that is the teacher of its rows.
 
     Attributes:
-        rows: the memory. Its next state must follow from the log alone, as under the policy
+        rows: the wrapped memory. Its next state must follow from the log alone, as under the policy
             `whole`, since only the log is there after a resume.
-        teacher: the model fitted at the period that was absorbed last; `None` before the first,
-            and where the memory was read back.
+        teacher: model fitted at the period of the last update; `None` before the first, and after
+            `restore`.
     """
 
     rows: Memory
     teacher: FittedModel | None = None
 
+    reach = 1
+    needs_model = True
+
+    @property
+    def summary_settings(self) -> Mapping[str, Any] | None:
+        """Settings of the wrapped memory's summaries."""
+        return self.rows.summary_settings
+
     def replay_rows(self, num_items: int) -> TrainingRows | None:
-        """The memory's rows with their teacher."""
+        """Return the wrapped memory's rows with their teacher."""
         if self.teacher is None:
             return None
         replayed = self.rows.replay_rows(num_items)
         return None if replayed is None else dataclasses.replace(replayed, teacher=self.teacher)
 
-    def learn(
+    def update(
         self,
         history: History,
-        model: FittedModel,
+        model: FittedModel | None,
         seed: int,
         say: Say = say_nothing,
         *,
-        shared_seed: int | None = None,
+        chain_seed: int | None = None,
     ) -> "TeacherMemory":
-        """Absorb the period with the shared seed, so that all models pay for it once.
+        """Update the wrapped memory by the run's seed, so that all models share its summaries.
 
         Raises:
-            UserError: the model's recipe does not learn from answers.
+            UserError: the model's recipe cannot be trained on a teacher's scores.
         """
         if not isinstance(model, Teacher):
             raise UserError(
                 "replaying a model's answers needs a model that learns from them; "
                 "choose infinite-ae or mvae"
             )
-        absorbed = self.rows.absorb(history, seed if shared_seed is None else shared_seed, say)
-        return TeacherMemory(absorbed, model)
-
-    def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Nothing: all follows from the log and the model."""
-        return {}
-
-    def restored(self, arrays: Mapping[str, NDArray[Any]]) -> "TeacherMemory":
-        """The memory as it was empty; it can learn, not yet replay."""
-        return TeacherMemory(self.rows)
+        return TeacherMemory(self.rows.update(history, None, seed, say), model)

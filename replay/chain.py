@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from perennial.memory.base import Memory, TaughtMemory
+from perennial.memory.base import Memory
 from perennial.models.base import FitOptions, FittedModel, Json, Recipe, TrainingRows
 from perennial.models.registry import make_recipe
 from perennial.replay.keys import FitKeys, chain_key, fit_keys
@@ -68,14 +68,14 @@ class Chain:
         self._limits = limits
         self._versions = versions
         self._fit_keys: dict[int, str] = {}
-        self._memory: Memory | TaughtMemory = strategy.empty_memory()
+        self._memory = strategy.empty_memory()
         self._absorbed = 0
         self._last: tuple[int, FittedModel] | None = None
 
     @property
     def follows(self) -> bool:
-        """Whether a fit needs the model of the period before, which must be kept then."""
-        return self.recipe.starts_warm or isinstance(self._memory, TaughtMemory)
+        """Whether a fit needs the model or the memory stored with the fit before."""
+        return self.recipe.starts_warm or self._memory.is_stored
 
     def history(self, period: int) -> History:
         """What the fit at a period may see."""
@@ -141,10 +141,8 @@ class Chain:
     def to_arrays(self, model: FittedModel) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The model that was fitted last, with what the chain needs beside it to go on."""
         arrays, manifest = model.to_arrays()
-        if isinstance(self._memory, TaughtMemory):
-            kept = self._memory.to_arrays()
-            arrays = arrays | {_MEMORY + name: values for name, values in kept.items()}
-        return arrays, manifest
+        state = self._memory.state()
+        return arrays | {_MEMORY + name: values for name, values in state.items()}, manifest
 
     def _count_kept(
         self, history: History, rows: TrainingRows, previous: FittedModel | None
@@ -198,7 +196,7 @@ class Chain:
 
     def _memory_before(
         self, history: History, watch: Stopwatch, say: Callable[[str], None]
-    ) -> Memory | TaughtMemory:
+    ) -> Memory:
         """The memory that the fit at `history.period` may use: it has absorbed all before."""
         if self._absorbed >= history.period:
             self._memory, self._absorbed = self.strategy.empty_memory(), 0
@@ -206,28 +204,28 @@ class Chain:
             # Only the period just over belongs to this fit's time; the others are caught up with.
             late = Stopwatch(watch.clock) if period < history.period - 1 else watch
             with late.stage("memory"):
-                self._memory = self._absorb(period, say)
+                self._memory = self._update_memory(period, say)
         # Also where it had nothing to learn from: it will not learn of those periods any more.
         self._absorbed = history.period - 1
         return self._memory
 
     def _first_to_absorb(self, period: int) -> int:
-        """Where the memory goes on to be ready for the fit at `period`."""
-        if isinstance(self._memory, Memory):
-            reach = self._memory.reach
-            return max(self._absorbed + 1, 1 if reach is None else period - reach)
-        # It learns from the model of a period, which only the last one is at hand of.
-        return self._absorbed + 1 if self._last is not None else period
+        """Return the first period to update the memory with, for the fit at `period`."""
+        if self._memory.is_stored and self._last is None:
+            return period  # The chain begins there, so that the memory is empty.
+        reach = self._memory.reach
+        return max(self._absorbed + 1, 1 if reach is None else period - reach)
 
-    def _absorb(self, period: int, say: Callable[[str], None]) -> Memory | TaughtMemory:
-        """The memory after a period."""
+    def _update_memory(self, period: int, say: Callable[[str], None]) -> Memory:
+        """Return the memory after a period."""
+        model = None
+        if self._memory.needs_model:
+            assert self._last is not None  # noqa: S101 - `_model_before` came first
+            assert self._last[0] == period  # noqa: S101
+            model = self._last[1]
+        chain_seed = derive_seed(self.seed, self.strategy.name, self.recipe.name)
         past = self.history(period)
-        if isinstance(self._memory, Memory):
-            return self._memory.absorb(past, self.seed, say)
-        assert self._last is not None  # noqa: S101 - `_model_before` came first
-        assert self._last[0] == period  # noqa: S101
-        seed = derive_seed(self.seed, self.strategy.name, self.recipe.name)
-        return self._memory.learn(past, self._last[1], seed, say, shared_seed=self.seed)
+        return self._memory.update(past, model, self.seed, say, chain_seed=chain_seed)
 
     def _model_before(self, history: History, say: Callable[[str], None]) -> FittedModel | None:
         """The model of the period before; fitted again where the store does not keep it."""
@@ -250,7 +248,7 @@ class Chain:
                 self._take_up(period, *kept)
                 return period
         self._last = None
-        if isinstance(self._memory, TaughtMemory):
+        if self._memory.is_stored:
             self._memory, self._absorbed = self.strategy.empty_memory(), 0
         return 0
 
@@ -259,14 +257,14 @@ class Chain:
     ) -> None:
         """Go on from what `to_arrays` gave at a period."""
         memory = self.strategy.empty_memory()
-        if isinstance(memory, TaughtMemory):
-            # It was kept as the fit saw it: before it learnt of that period.
+        if memory.is_stored:
+            # The state was stored as the fit used it: before the update with that period.
             own = {
                 name.removeprefix(_MEMORY): values
                 for name, values in arrays.items()
                 if name.startswith(_MEMORY)
             }
-            self._memory, self._absorbed = memory.restored(own), period - 1
+            self._memory, self._absorbed = memory.restore(own), period - 1
         self._last = (period, self.recipe.restore(arrays, manifest))
 
 

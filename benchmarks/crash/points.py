@@ -20,7 +20,7 @@ PHASES = {
     "perennial.replay.live.ingest.ingest_period": "ingest",
     "perennial.storage.log.ingest.merge_late": "merge",
     "perennial.replay.live.updater.LiveUpdater._judge": "judge",
-    "perennial.memory.distill_memory.DistillMemory.absorb": "distil",
+    "perennial.memory.distill_memory.DistillMemory.update": "distil",
     "perennial.replay.live.updater.LiveUpdater._fit": "refit",
     "perennial.replay.live.updater.LiveUpdater._publish": "publish",
     "perennial.storage.store.Store.write_snapshot": "snapshot",

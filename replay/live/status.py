@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.memory.distill_memory import DistillMemory
-from perennial.memory.teacher_memory import TeacherMemory
 from perennial.replay.config import ReplayConfig
 from perennial.replay.report.tables import HEADLINE, metric_label
 from perennial.replay.strategies.registry import make_strategy
@@ -196,11 +194,10 @@ def _memory(store: Store, config: ReplayConfig) -> tuple[MemoryStatus, ...]:
     """The newest summary of each period that the strategy made, or would take."""
     (name,) = config.strategies
     memory = make_strategy(name, config.strategy_settings.get(name)).empty_memory()
-    summaries = memory.rows if isinstance(memory, TeacherMemory) else memory
-    if not isinstance(summaries, DistillMemory):
+    if memory.summary_settings is None:
         return ()
-    # As it is recorded: through text, tuples are lists.
-    wanted = json.loads(json.dumps(dataclasses.asdict(summaries.distillation)))
+    # The store holds them as JSON, in which tuples are lists.
+    wanted = json.loads(json.dumps(memory.summary_settings))
     found = {
         record.period: MemoryStatus(
             period=record.period,

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perennial.memory.base import ReplayBuffer, TaughtMemory
-from perennial.memory.distill_memory import join_rows
+from perennial.memory.base import Memory, join_rows
 from perennial.memory.exemplar_memory import ExemplarMemory
 from perennial.models.base import TrainingRows
 from perennial.replay.strategies.base import WarmStart
@@ -46,11 +45,11 @@ class Ader:
         """Where the model can."""
         return WarmStart.IF_POSSIBLE if self.warm_start else WarmStart.AS_TOLD
 
-    def empty_memory(self) -> TaughtMemory:
+    def empty_memory(self) -> Memory:
         """No exemplar yet."""
         return ExemplarMemory(self.budget)
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, and the exemplars with their teacher."""
         rows = TrainingRows.of_users(history.rows(first=history.period))
         replayed = memory.replay_rows(rows.num_items)

@@ -3,9 +3,8 @@
 from enum import Enum
 from typing import Protocol
 
-from perennial.memory.base import Memory, ReplayBuffer, TaughtMemory
+from perennial.memory.base import Memory, join_rows
 from perennial.memory.budget import parse_policy
-from perennial.memory.distill_memory import join_rows
 from perennial.models.base import TrainingRows
 from perennial.stream.history import History
 
@@ -36,11 +35,11 @@ class Strategy(Protocol):
         """Whether a fit, or its memory made again, reads periods that were absorbed already."""
         ...
 
-    def empty_memory(self) -> Memory | TaughtMemory:
+    def empty_memory(self) -> Memory:
         """The memory before the first period."""
         ...
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The rows to fit on at period t = `history.period`.
 
         Args:
@@ -50,7 +49,7 @@ class Strategy(Protocol):
         ...
 
 
-def rows_beside(history: History, memory: ReplayBuffer) -> TrainingRows:
+def rows_beside(history: History, memory: Memory) -> TrainingRows:
     """The users of period t, and the rows that the memory replays."""
     rows = TrainingRows.of_users(history.rows(first=history.period))
     replayed = memory.replay_rows(rows.num_items)

@@ -1,6 +1,6 @@
 """`individual`: forget everything, fit on the new period alone."""
 
-from perennial.memory.base import Memory, NoMemory, ReplayBuffer
+from perennial.memory.base import Memory, NoMemory
 from perennial.models.base import TrainingRows
 from perennial.replay.strategies.base import WarmStart
 from perennial.stream.history import History
@@ -17,7 +17,7 @@ class Individual:
         """Nothing is remembered."""
         return NoMemory()
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, each with what they did in it."""
         return TrainingRows.of_users(history.rows(first=history.period))
 
@@ -33,7 +33,7 @@ class Finetune:
         """Nothing is remembered beside the weights."""
         return NoMemory()
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, each with what they did in it."""
         return TrainingRows.of_users(history.rows(first=history.period))
 
@@ -49,6 +49,6 @@ class Joint:
         """The log is the memory."""
         return NoMemory()
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """All users so far, each with everything they did."""
         return TrainingRows.of_users(history.rows(first=1))

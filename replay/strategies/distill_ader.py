@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from perennial.memory.base import ReplayBuffer, TaughtMemory
+from perennial.memory.base import Memory
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill_memory import DistillMemory
@@ -38,13 +38,13 @@ class DistillAder:
         """Refuse settings that mean nothing."""
         check_memory(self.budget, _POLICY, self.memory_weight)
 
-    def empty_memory(self) -> TaughtMemory:
+    def empty_memory(self) -> Memory:
         """No summary yet."""
         policy = parse_policy(_POLICY)
         return TeacherMemory(
             DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
         )
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, and the synthetic users with their teacher."""
         return rows_beside(history, memory)

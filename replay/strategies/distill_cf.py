@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from perennial.memory.base import Memory, ReplayBuffer
+from perennial.memory.base import Memory
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill_memory import DistillMemory
@@ -55,6 +55,6 @@ class DistillCF:
         policy = parse_policy(self.policy)
         return DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, and the replayed rows."""
         return rows_beside(history, memory)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from perennial.memory.base import Memory, ReplayBuffer
+from perennial.memory.base import Memory
 from perennial.memory.budget import parse_policy
 from perennial.memory.sampled_memory import SampledMemory
 from perennial.memory.samplers.registry import find_sampler
@@ -54,6 +54,6 @@ class Sampled:
         policy = parse_policy(self.policy)
         return SampledMemory(self.budget, policy, self.memory_weight, find_sampler(self.sampler))
 
-    def training_rows(self, history: History, memory: ReplayBuffer) -> TrainingRows:
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, and the replayed rows."""
         return rows_beside(history, memory)

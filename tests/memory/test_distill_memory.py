@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import perennial.memory.distill_memory as module
+from perennial.memory.base import join_rows
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import Summary
-from perennial.memory.distill_memory import DistillMemory, join_rows
+from perennial.memory.distill_memory import DistillMemory
 from perennial.models.base import TrainingRows
 from perennial.storage.log.ingest import IngestSettings, ingest_log
 from perennial.storage.results.summaries import list_summaries
@@ -46,7 +47,7 @@ def opened(path, num_periods=4):
 def after(store, policy, periods, budget=6, seed=1):
     memory = DistillMemory(budget, parse_policy(policy), 0.5, SETTINGS)
     for period in periods:
-        memory = memory.absorb(History(store, period), seed)
+        memory = memory.update(History(store, period), None, seed)
     return memory
 
 

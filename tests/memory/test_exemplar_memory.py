@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from perennial.memory.base import Memory, TaughtMemory
 from perennial.memory.exemplar_memory import ExemplarMemory
 from perennial.models.base import Teacher
 from perennial.storage.errors import UserError
@@ -60,7 +59,7 @@ class Cosine:
 
 
 def learn(memory, log, seed=0):
-    return memory.learn(log, Cosine(log.num_items), seed)
+    return memory.update(log, Cosine(log.num_items), seed)
 
 
 def after(periods, budget=20, seed=0):
@@ -138,27 +137,27 @@ def test_groups_share_the_budget_by_their_size():
 def test_nothing_is_remembered_at_first():
     memory = ExemplarMemory(5)
     assert memory.replay_rows(10) is None
-    assert isinstance(memory, TaughtMemory)
-    assert not isinstance(memory, Memory)
+    assert memory.needs_model
+    assert memory.is_stored
     assert isinstance(Cosine(3), Teacher)
 
 
 def test_a_memory_goes_on_from_what_was_kept():
     memory = after(3)
-    arrays = {name: values.copy() for name, values in memory.to_arrays().items()}
-    back = ExemplarMemory(20).restored(arrays)
+    arrays = {name: values.copy() for name, values in memory.state().items()}
+    back = ExemplarMemory(20).restore(arrays)
     assert back.replay_rows(40) is None, "its teacher is not kept with it"
     assert_same(
         learn(back, Log(4)).replay_rows(40),
         learn(memory, Log(4)).replay_rows(40),
     )
-    for name, values in back.to_arrays().items():
+    for name, values in back.state().items():
         assert values.dtype == arrays[name].dtype
         np.testing.assert_array_equal(values, arrays[name])
 
 
 def test_so_does_an_empty_one():
-    back = ExemplarMemory(20).restored(ExemplarMemory(20).to_arrays())
+    back = ExemplarMemory(20).restore(ExemplarMemory(20).state())
     assert_same(learn(back, Log(1)).replay_rows(15), after(1).replay_rows(15))
 
 
@@ -179,15 +178,15 @@ def test_so_does_an_empty_one():
     ],
 )
 def test_damaged_exemplars_are_refused_in_one_line(damage):
-    arrays = after(2).to_arrays()
+    arrays = after(2).state()
     damage(arrays)
     with pytest.raises(UserError, match=r"stored exemplars are damaged .*--fresh"):
-        ExemplarMemory(20).restored(arrays)
+        ExemplarMemory(20).restore(arrays)
 
 
 def test_more_exemplars_than_the_budget_are_refused():
     with pytest.raises(UserError, match="damaged"):
-        ExemplarMemory(2).restored(after(2).to_arrays())
+        ExemplarMemory(2).restore(after(2).state())
 
 
 @pytest.mark.parametrize("num_users", [0, 1, 2])
@@ -215,4 +214,4 @@ def test_a_model_that_cannot_compare_rows_is_refused():
             raise NotImplementedError
 
     with pytest.raises(UserError, match=r"'ader' needs a model .* choose infinite-ae or mvae"):
-        ExemplarMemory(5).learn(Log(1), Mute(), 0)
+        ExemplarMemory(5).update(Log(1), Mute(), 0)

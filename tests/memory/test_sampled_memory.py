@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from perennial.memory.base import widen
 from perennial.memory.budget import parse_policy
-from perennial.memory.sampled_memory import SampledMemory, widen
+from perennial.memory.sampled_memory import SampledMemory
 from perennial.memory.samplers.registry import find_sampler
 
 
@@ -31,7 +32,7 @@ class Log:
 def after(policy, periods, seed=0, sampler="user-rns", budget=6):
     memory = SampledMemory(budget, parse_policy(policy), 2.0, find_sampler(sampler))
     for period in range(1, periods + 1):
-        memory = memory.absorb(Log(period), seed)
+        memory = memory.update(Log(period), None, seed)
     return memory
 
 
@@ -81,7 +82,7 @@ def test_random_interactions_stay_as_many_as_random_users_bring(policy, budget):
     means = []
     for period in range(1, 6):
         log = UnevenLog(period)
-        memory = memory.absorb(log, 0)
+        memory = memory.update(log, None, 0)
         means.append(log.interactions.nnz / 30)
         rows = memory.replay_rows(50).interactions
         assert (np.diff(rows.indptr) > 0).all()
@@ -97,7 +98,7 @@ def test_parts_of_rows_stay_parts_of_rows():
     sampler = find_sampler("interaction-rns")
     memory = SampledMemory(20, parse_policy("rolling"), 1.0, sampler)
     for period in range(1, 5):
-        memory = memory.absorb(UnevenLog(period), 0)
+        memory = memory.update(UnevenLog(period), None, 0)
     rows = memory.replay_rows(50)
     real = {period: UnevenLog(period).interactions.toarray() for period in range(1, 5)}
     for row, period in zip(rows.interactions.toarray(), rows.last_period, strict=True):

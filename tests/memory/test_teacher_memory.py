@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from perennial.memory.base import Memory
 from perennial.memory.teacher_memory import TeacherMemory
 from perennial.models.base import TrainingRows
 from perennial.storage.errors import UserError
 
 
-class Told:
+class Told(Memory):
     """A memory of one row that notes the seeds it was given."""
 
     def __init__(self, seeds=()):
@@ -21,7 +22,8 @@ class Told:
         row = csr_array(np.ones((1, num_items), dtype=np.float32))
         return TrainingRows(row, np.full(1, 2.0), np.ones(1, np.bool_), np.ones(1, np.int32))
 
-    def absorb(self, history, seed, say=None):
+    def update(self, history, model, seed, say=None):
+        assert model is None
         return Told((*self.seeds, seed))
 
 
@@ -46,7 +48,7 @@ class Speaker(Mute):
 def test_rows_come_with_the_model_that_was_learnt_from():
     memory, model = TeacherMemory(Told()), Speaker()
     assert memory.replay_rows(3) is None
-    learnt = memory.learn(None, model, 5)
+    learnt = memory.update(None, model, 5)
     rows = learnt.replay_rows(3)
     assert rows.teacher is model
     np.testing.assert_array_equal(rows.weights, [2.0])
@@ -56,19 +58,19 @@ def test_rows_come_with_the_model_that_was_learnt_from():
 
 def test_what_models_share_is_drawn_by_the_shared_seed():
     learnt = (
-        TeacherMemory(Told()).learn(None, Speaker(), 5).learn(None, Speaker(), 6, shared_seed=9)
+        TeacherMemory(Told()).update(None, Speaker(), 5).update(None, Speaker(), 9, chain_seed=6)
     )
     assert learnt.rows.seeds == (5, 9)
 
 
 def test_what_is_read_back_can_learn_and_not_yet_replay():
     empty = TeacherMemory(Told())
-    learnt = empty.learn(None, Speaker(), 5)
-    back = empty.restored(learnt.to_arrays())
+    learnt = empty.update(None, Speaker(), 5)
+    back = empty.restore(learnt.state())
     assert back.replay_rows(3) is None
-    assert back.learn(None, Speaker(), 5).replay_rows(3).teacher is not None
+    assert back.update(None, Speaker(), 5).replay_rows(3).teacher is not None
 
 
 def test_a_model_that_cannot_be_taught_is_refused():
     with pytest.raises(UserError, match="choose infinite-ae or mvae"):
-        TeacherMemory(Told()).learn(None, Mute(), 0)
+        TeacherMemory(Told()).update(None, Mute(), 0)

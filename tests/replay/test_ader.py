@@ -89,7 +89,7 @@ def learnt(store, periods, budget=10):
     for period in range(1, periods + 1):
         rows = Ader(budget).training_rows(History(store, period), memory)
         model = InfiniteAE(reg=5.0).fit(rows, FitOptions(seed=0))
-        memory = memory.learn(History(store, period), model, 0)
+        memory = memory.update(History(store, period), model, 0)
     return memory
 
 
@@ -244,7 +244,7 @@ def test_the_file_of_the_model_holds_the_exemplars_it_was_fitted_beside(store, m
         for name, values in arrays.items()
         if name.startswith("memory.")
     }
-    memory = ExemplarMemory(10).restored(own)
+    memory = ExemplarMemory(10).restore(own)
     kept = memory.exemplars
     # The last fit was at period 4, and saw what was herded after period 3.
     assert kept.rows.shape[1] == History(store, 3).num_items
@@ -252,7 +252,7 @@ def test_the_file_of_the_model_holds_the_exemplars_it_was_fitted_beside(store, m
     assert kept.periods.max() <= 3
     restored = make_recipe(model).restore(arrays, manifest)
     assert isinstance(restored, TaughtInfiniteAE if model == "infinite-ae" else FittedMVAE)
-    learnt_on = memory.learn(History(store, 4), restored, 0)
+    learnt_on = memory.update(History(store, 4), restored, 0)
     assert learnt_on.replay_rows(restored.num_items).teacher is restored
 
 

@@ -279,11 +279,11 @@ def test_a_strategy_with_other_settings_makes_other_cells(store, monkeypatch):
 def test_a_memory_absorbs_each_period_once_and_is_timed_with_the_next(store, monkeypatch):
     absorbed = []
 
-    def absorb(self, history, seed, say):
+    def update(self, history, model, seed, say, **_):
         absorbed.append((history.period, seed))
         return LastRow(absorbed=(*self.absorbed, history.period))
 
-    monkeypatch.setattr(LastRow, "absorb", absorb)
+    monkeypatch.setattr(LastRow, "update", update)
     config = ReplayConfig(strategies=("toy",), models=(POPULARITY,), seeds=(5,))
     run_id, _ = replay(store, config)
     assert absorbed == [(period, 5) for period in (1, 2, 3)]

@@ -66,7 +66,7 @@ def test_rows_are_replayed_beside_those_of_the_period(store, name):
     strategy = make_strategy(name, {"budget": 6, "memory_weight": 0.5})
     memory = strategy.empty_memory()
     for period in range(1, 4):
-        memory = memory.absorb(History(store, period), 0)
+        memory = memory.update(History(store, period), None, 0)
     rows = strategy.training_rows(History(store, 4), memory)
     own = History(store, 4).rows(first=4).interactions
     np.testing.assert_array_equal(

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from perennial.memory.base import Memory
 from perennial.models import registry as models
-from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.base import FitOptions, FittedModel, TrainingRows
 from perennial.replay.strategies import registry as strategies
 from perennial.replay.strategies.base import WarmStart
 from perennial.storage.log.ingest import IngestSettings, ingest_log
@@ -109,7 +109,7 @@ class Popularity:
 
 
 @dataclasses.dataclass(frozen=True)
-class LastRow:
+class LastRow(Memory):
     """Remembers one row: the sum of each period's most active users."""
 
     items: tuple[int, ...] = ()
@@ -126,8 +126,14 @@ class LastRow:
         )
         return TrainingRows(row, np.full(1, 3.0), np.ones(1, np.bool_), np.zeros(1, np.int32))
 
-    def absorb(
-        self, history: History, seed: int, say: Callable[[str], None] | None = None
+    def update(
+        self,
+        history: History,
+        model: FittedModel | None,
+        seed: int,
+        say: Callable[[str], None] | None = None,
+        *,
+        chain_seed: int | None = None,
     ) -> Memory:
         rows = history.rows(first=history.period).interactions
         rng = np.random.default_rng(seed)

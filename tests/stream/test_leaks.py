@@ -183,11 +183,11 @@ def test_nor_one_that_is_taught_by_the_model_before(store_of, futures):
         with store_of([*past_of_fixed_size(), *future]) as store:
             memory = strategy.empty_memory()
             first = strategy.training_rows(History(store, 1), memory)
-            memory = memory.learn(History(store, 1), recipe.fit(first, FitOptions(seed=4)), 0)
+            memory = memory.update(History(store, 1), recipe.fit(first, FitOptions(seed=4)), 0)
             rows = strategy.training_rows(History(store, T), memory)
             assert rows.replayed.any()
             model = recipe.fit(rows, FitOptions(seed=4))
-            memory = memory.learn(History(store, T), model, 0)
+            memory = memory.update(History(store, T), model, 0)
         kept = memory.replay_rows(model.num_items).interactions
         scores = np.concatenate(list(model.score_blocks(rows.interactions[:10], 4)))
         answers.append((kept.toarray(), scores))
