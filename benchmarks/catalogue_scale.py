@@ -25,7 +25,7 @@ from scipy.sparse import csr_array
 from benchmarks.scaling import power_law, run_child
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.summary import Summary
+from perennial.memory.distill.summary import DistillStep, Summary
 from perennial.models.base import FitOptions, TrainingRows
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.mvae.recipe import MVAE
@@ -61,13 +61,10 @@ class Clock:
     at: list[float] = field(default_factory=list)
     judged: list[bool] = field(default_factory=list)
 
-    def started(self, num_steps: int) -> None:
-        """Nothing to note."""
-
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
+    def __call__(self, event: DistillStep) -> None:
         """Note the time; validations are apart."""
         self.at.append(time.perf_counter())
-        self.judged.append(validation is not None)
+        self.judged.append(event.validation is not None)
 
     @property
     def step_seconds(self) -> float:

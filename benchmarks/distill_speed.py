@@ -28,7 +28,7 @@ from perennial.memory.distill.loop import distill_judged
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.step import DeviceUsers, outer_step, start_state
-from perennial.memory.distill.summary import SilentListener
+from perennial.memory.distill.summary import DistillStep
 from perennial.models.base import TrainingRows
 from perennial.models.holdout import HoldOut
 from perennial.stream.random_split import read_paper_split
@@ -43,13 +43,11 @@ class Curve:
     steps: list[float] = field(default_factory=list)
     _last: float = 0.0
 
-    def started(self, num_steps: int) -> None:
-        """Nothing to note."""
-
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
+    def __call__(self, event: DistillStep) -> None:
         """Note the time of a validation."""
-        if validation is not None:
-            self.points.append((time.perf_counter() - self.began, step, validation))
+        if event.validation is not None:
+            seconds = time.perf_counter() - self.began
+            self.points.append((seconds, event.step, event.validation))
 
     @property
     def best(self) -> float:
@@ -61,13 +59,10 @@ class Curve:
         return next((at for at, _, value in self.points if value >= wanted), None)
 
 
-class StopAtFirstStep(SilentListener):
-    """Ctrl-C after the first step, by when everything is compiled."""
-
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
-        """Stop."""
-        if step == 1:
-            raise KeyboardInterrupt
+def stop_at_first_step(event: DistillStep) -> None:
+    """Interrupt after the first step, by when everything is compiled."""
+    if event.step == 1:
+        raise KeyboardInterrupt
 
 
 def seconds_of(work: Callable[[], object], runs: int = 5) -> float:
@@ -176,7 +171,7 @@ def main() -> None:
     steps: dict[str, float] = {}
     for name, settings in jobs.items():
         steps[name] = step_seconds(settings, users, 2 if "exact" in name else 9)
-        distill_judged(held, settings, arguments.seed, listener=StopAtFirstStep())
+        distill_judged(held, settings, arguments.seed, listener=stop_at_first_step)
         curves[name] = Curve()
         distill_judged(held, settings, arguments.seed, listener=curves[name])
         console.print(

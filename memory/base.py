@@ -1,6 +1,6 @@
 """The interface of memories, and operations on the rows that they replay."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -8,14 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from perennial.models.base import FittedModel, TrainingRows
+from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.history import History
-
-Say = Callable[[str], None]
-"""Called with a few words as the work goes on."""
-
-
-def say_nothing(_words: str) -> None:
-    """Drop a message."""
 
 
 class Memory(Protocol):
@@ -63,7 +57,7 @@ class Memory(Protocol):
         history: History,
         model: FittedModel | None,
         seed: int,
-        say: Say = say_nothing,
+        progress: Progress = ignore_progress,
         *,
         chain_seed: int | None = None,
     ) -> Self:
@@ -74,7 +68,7 @@ class Memory(Protocol):
             model: fitted at that period with what this memory replays; `None` unless `needs_model`.
             seed: of the run. Draws that derive from it and the period are shared by all strategies
                 and models, so that their common parts are made once.
-            say: called with a few words as the update goes on.
+            progress: called with a few words as the update goes on.
             chain_seed: of the chain of fits, for draws that depend on its model; `seed` by default.
 
         Raises:
@@ -109,7 +103,7 @@ class NoMemory(Memory):
         history: History,
         model: FittedModel | None,
         seed: int,
-        say: Say = say_nothing,
+        progress: Progress = ignore_progress,
         *,
         chain_seed: int | None = None,
     ) -> Self:

@@ -16,13 +16,15 @@ import numpy as np
 from jax import Array
 from scipy.sparse import csr_array, vstack
 
-from perennial.memory.base import Memory, Say, join_rows, replayed_rows, say_nothing
+from perennial.memory.base import Memory, join_rows, replayed_rows
 from perennial.memory.budget import Policy, share_budget
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill.summary import report_steps
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.models.mesh import round_up
 from perennial.storage.log.periods import first_held_period
+from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
@@ -89,7 +91,7 @@ class DistillMemory(Memory):
         history: History,
         model: FittedModel | None,
         seed: int,
-        say: Say = say_nothing,
+        progress: Progress = ignore_progress,
         *,
         chain_seed: int | None = None,
     ) -> "DistillMemory":
@@ -103,10 +105,10 @@ class DistillMemory(Memory):
         if found is None and history.period < first_held_period(history.store):
             found = self._made_by_others(history, seed)
             if found is None:
-                say(f"nothing is remembered of period {history.period}: its log is gone")
+                progress(f"nothing is remembered of period {history.period}: its log is gone")
                 return self
         if found is None:
-            found = self._distil(history, seed, key, say)
+            found = self._distil(history, seed, key, progress)
             insert_summary(history.store, found)
         newest = DeviceSummary(found.record, ResidentRows.place(found.rows))
         kept = self.policy.newest((*self.summaries, newest))
@@ -149,7 +151,7 @@ class DistillMemory(Memory):
             return 1
         return self._before[0].record.first_period if self._before else period
 
-    def _distil(self, history: History, seed: int, key: str, say: Say) -> StoredSummary:
+    def _distil(self, history: History, seed: int, key: str, progress: Progress) -> StoredSummary:
         first = self._first_period(history.period)
         rows = TrainingRows.of_users(history.rows(first=history.period if self._before else first))
         for earlier in self._before:
@@ -160,7 +162,7 @@ class DistillMemory(Memory):
             self._distillation,
             derive_seed(seed, history.period, "memory"),
             checkpoint=checkpoint,
-            listener=_Spoken(history.period, say),
+            listener=report_steps(progress, f"distilling period {history.period}"),
         )
         if summary.report.get("interrupted"):
             # The next replay goes on from the checkpoint; half a summary is not the summary.
@@ -239,26 +241,6 @@ class ResidentRows:
     def nbytes(self) -> int:
         """Bytes on the device, padding included."""
         return int(self.items.nbytes + self.weights.nbytes)
-
-
-@dataclass
-class _Spoken:
-    """Tells in words how a distillation goes."""
-
-    period: int
-    say: Say
-    validation: float | None = None
-    num_steps: int = 0
-
-    def started(self, num_steps: int) -> None:
-        """Remember how many there are."""
-        self.num_steps = num_steps
-
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
-        """One line that is written over."""
-        self.validation = self.validation if validation is None else validation
-        judged = "" if self.validation is None else f", validation HR@100 {self.validation:.2f}"
-        self.say(f"distilling period {self.period}: step {step} of {self.num_steps}{judged}")
 
 
 def _stand_in(summary: DeviceSummary, num_items: int) -> TrainingRows:

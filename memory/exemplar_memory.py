@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from perennial.memory.base import Memory, Say, replayed_rows, say_nothing, widen
+from perennial.memory.base import Memory, replayed_rows, widen
 from perennial.models.base import FittedModel, Teacher, TrainingRows
 from perennial.storage.errors import UserError
+from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.history import History
 from perennial.stream.seeds import derive_seed
 
@@ -57,7 +58,7 @@ class ExemplarMemory(Memory):
         history: History,
         model: FittedModel | None,
         seed: int,
-        say: Say = say_nothing,
+        progress: Progress = ignore_progress,
         *,
         chain_seed: int | None = None,
     ) -> "ExemplarMemory":
@@ -71,7 +72,7 @@ class ExemplarMemory(Memory):
                 "strategy 'ader' needs a model that can be asked how alike users are; "
                 "choose infinite-ae or mvae"
             )
-        say(f"herding exemplars of period {history.period}")
+        progress(f"herding exemplars of period {history.period}")
         candidates = self._candidates(history)
         draws = seed if chain_seed is None else chain_seed
         chosen = herd_groups(

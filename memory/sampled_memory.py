@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from perennial.memory.base import Memory, Say, replayed_rows, say_nothing, widen
+from perennial.memory.base import Memory, replayed_rows, widen
 from perennial.memory.budget import Policy, share_budget
 from perennial.memory.samplers.base import Sample, Sampler, thin_to_mean
 from perennial.models.base import FittedModel, TrainingRows
+from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.history import History
 from perennial.stream.seeds import derive_seed
 
@@ -77,7 +78,7 @@ class SampledMemory(Memory):
         history: History,
         model: FittedModel | None,
         seed: int,
-        say: Say = say_nothing,
+        progress: Progress = ignore_progress,
         *,
         chain_seed: int | None = None,
     ) -> "SampledMemory":
@@ -85,7 +86,7 @@ class SampledMemory(Memory):
 
         Under `rolling` the rows with the highest priorities of the buffer and the period are kept.
         """
-        say(f"sampling period {history.period}")
+        progress(f"sampling period {history.period}")
         first = 1 if self.policy.name == "whole" else history.period
         drawn = derive_seed(seed, history.period, "sample")
         found = self.sampler(history.rows(first=first).interactions, self.budget, drawn)

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perennial.memory.base import Memory, Say, say_nothing
+from perennial.memory.base import Memory
 from perennial.models.base import FittedModel, Teacher, TrainingRows
 from perennial.storage.errors import UserError
+from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.history import History
 
 
@@ -50,7 +51,7 @@ class TeacherMemory(Memory):
         history: History,
         model: FittedModel | None,
         seed: int,
-        say: Say = say_nothing,
+        progress: Progress = ignore_progress,
         *,
         chain_seed: int | None = None,
     ) -> "TeacherMemory":
@@ -64,4 +65,4 @@ class TeacherMemory(Memory):
                 "replaying a model's answers needs a model that learns from them; "
                 "choose infinite-ae or mvae"
             )
-        return TeacherMemory(self.rows.update(history, None, seed, say), model)
+        return TeacherMemory(self.rows.update(history, None, seed, progress), model)

@@ -1,6 +1,6 @@
 """The seam between models and everything that trains or asks them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.storage.log.matrices import UserRows
+from perennial.storage.progress import Progress, ignore_progress
 
 Json = Any
 """What `json.dumps` takes."""
@@ -67,10 +68,6 @@ class TrainingRows:
         return int(self.interactions.shape[1])
 
 
-def _ignore(_message: str) -> None:
-    """Drop a progress message."""
-
-
 @dataclass(frozen=True)
 class FitOptions:
     """How to fit, apart from what the model is.
@@ -88,7 +85,7 @@ class FitOptions:
     memory_limit: int | None = None
     max_rows: int | None = None
     previous: "FittedModel | None" = None
-    progress: Callable[[str], None] = field(default=_ignore)
+    progress: Progress = field(default=ignore_progress)
 
 
 class FittedModel(Protocol):

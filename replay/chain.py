@@ -3,7 +3,7 @@
 The replay and the published models both fit through here, so that they agree to the bit.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.strategies.base import Strategy, WarmStart
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import first_held_period
+from perennial.storage.progress import Progress
 from perennial.storage.results.fits import Fit, find_fit, read_model
 from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers, History
@@ -95,20 +96,20 @@ class Chain:
         self._fit_keys[period] = fit_key
 
     def fit(
-        self, history: History, watch: Stopwatch, say: Callable[[str], None]
+        self, history: History, watch: Stopwatch, progress: Progress
     ) -> tuple[FittedModel, Fit]:
         """Fit at period `history.period`.
 
         Args:
             history: the log up to the period.
             watch: takes the time of the stages `memory`, `rows` and `fit`.
-            say: called with a few words as the fit goes on.
+            progress: called with a few words as the fit goes on.
 
         Raises:
             UserError: the strategy finds no rows to fit on.
         """
-        previous = self._model_before(history, say) if self.follows else None
-        memory = self._memory_before(history, watch, say)
+        previous = self._model_before(history, progress) if self.follows else None
+        memory = self._memory_before(history, watch, progress)
         with watch.stage("rows"):
             rows = self.strategy.training_rows(history, memory)
         if rows.num_rows == 0:
@@ -120,7 +121,7 @@ class Chain:
             memory_limit=self._limits.memory_limit,
             max_rows=self._limits.max_rows,
             previous=previous if self.recipe.starts_warm else None,
-            progress=say,
+            progress=progress,
         )
         with watch.stage("fit"):
             model = self.recipe.fit(rows, options)
@@ -194,9 +195,7 @@ class Chain:
             return keys.whole
         return None
 
-    def _memory_before(
-        self, history: History, watch: Stopwatch, say: Callable[[str], None]
-    ) -> Memory:
+    def _memory_before(self, history: History, watch: Stopwatch, progress: Progress) -> Memory:
         """The memory that the fit at `history.period` may use: it has absorbed all before."""
         if self._absorbed >= history.period:
             self._memory, self._absorbed = self.strategy.empty_memory(), 0
@@ -204,7 +203,7 @@ class Chain:
             # Only the period just over belongs to this fit's time; the others are caught up with.
             late = Stopwatch(watch.clock) if period < history.period - 1 else watch
             with late.stage("memory"):
-                self._memory = self._update_memory(period, say)
+                self._memory = self._update_memory(period, progress)
         # Also where it had nothing to learn from: it will not learn of those periods any more.
         self._absorbed = history.period - 1
         return self._memory
@@ -216,7 +215,7 @@ class Chain:
         reach = self._memory.reach
         return max(self._absorbed + 1, 1 if reach is None else period - reach)
 
-    def _update_memory(self, period: int, say: Callable[[str], None]) -> Memory:
+    def _update_memory(self, period: int, progress: Progress) -> Memory:
         """Return the memory after a period."""
         model = None
         if self._memory.needs_model:
@@ -225,16 +224,16 @@ class Chain:
             model = self._last[1]
         chain_seed = derive_seed(self.seed, self.strategy.name, self.recipe.name)
         past = self.history(period)
-        return self._memory.update(past, model, self.seed, say, chain_seed=chain_seed)
+        return self._memory.update(past, model, self.seed, progress, chain_seed=chain_seed)
 
-    def _model_before(self, history: History, say: Callable[[str], None]) -> FittedModel | None:
+    def _model_before(self, history: History, progress: Progress) -> FittedModel | None:
         """The model of the period before; fitted again where the store does not keep it."""
         wanted = history.period - 1
         if self._last is None or self._last[0] != wanted:
             begin = max(self._go_back(wanted) + 1, min(first_held_period(self._store), wanted + 1))
             for period in range(begin, wanted + 1):
-                say(f"fitting period {period} again, to go on from it")
-                self.fit(self.history(period), Stopwatch(Clock()), say)
+                progress(f"fitting period {period} again, to go on from it")
+                self.fit(self.history(period), Stopwatch(Clock()), progress)
         return None if self._last is None else self._last[1]
 
     def _go_back(self, wanted: int) -> int:

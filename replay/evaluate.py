@@ -1,6 +1,6 @@
 """Judge a fitted model on the next period."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from perennial.models.ranking import find_hits, top_items
 from perennial.replay.metrics.base import Collected, Metric, RankedBlock, UserValues
 from perennial.replay.metrics.psp import propensity_weights
 from perennial.replay.metrics.registry import default_metrics
+from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.evaluation import Evaluation
 
 BLOCK_BYTES = 64 << 20
@@ -32,15 +33,11 @@ class MetricResult:
     values: UserValues
 
 
-def _ignore(_message: str) -> None:
-    """Drop a progress message."""
-
-
 def evaluate(
     model: FittedModel,
     evaluation: Evaluation,
     metrics: Sequence[Metric] | None = None,
-    progress: Callable[[str], None] = _ignore,
+    progress: Progress = ignore_progress,
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[MetricResult, ...]:
     """Score the users in blocks, rank, and take every metric.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from perennial.storage.progress import Progress
 from perennial.storage.results.cells import Cell
 
 
@@ -74,6 +75,15 @@ class RunFinished:
 
 Event = RunStarted | CellStarted | StageMessage | CellFinished | RunFinished
 Listener = Callable[[Event], None]
+
+
+def report_stages(listener: Listener, cell: CellName) -> Progress:
+    """Make a progress callback that sends each message to a listener as a stage of a cell."""
+
+    def progress(message: str, _done: int = 0, _total: int | None = None, /) -> None:
+        listener(StageMessage(cell, message))
+
+    return progress
 
 
 def ignore_events(_event: Event) -> None:

@@ -22,8 +22,8 @@ from perennial.replay.events import (
     Listener,
     RunFinished,
     RunStarted,
-    StageMessage,
     ignore_events,
+    report_stages,
 )
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.base import Metric
@@ -174,14 +174,12 @@ class _Replay:
         """Fit, judge, record."""
         name = _name(chain, asked[0][0])
 
-        def say(text: str) -> None:
-            self.listener(StageMessage(name, text))
-
-        model, fit = chain.fit(chain.history(name.fit_period), watch, say)
+        progress = report_stages(self.listener, name)
+        model, fit = chain.fit(chain.history(name.fit_period), watch, progress)
         made = []
         for question, evaluation in asked:
             with watch.stage("evaluate"):
-                results = evaluate(model, evaluation, self.maker.metrics, say)
+                results = evaluate(model, evaluation, self.maker.metrics, progress)
             made.append(self.maker.make(chain, fit, question, evaluation, results, watch.stages))
             # What one fit took belongs to the first of its cells.
             watch = Stopwatch(self.maker.clock)

@@ -1,10 +1,22 @@
-"""How long work reports on itself; the command line decides how to show it."""
+"""The progress callback of long work; the command line decides how to show it."""
 
-from collections.abc import Callable
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with what is going on, how much is done and how much there is (`None`: not known)."""
+from typing import Protocol
 
 
-def ignore_progress(_what: str, _done: int, _total: int | None) -> None:
+class Progress(Protocol):
+    """Callback of work that may take longer than two seconds."""
+
+    def __call__(self, message: str, done: int = 0, total: int | None = None, /) -> None:
+        """Report progress.
+
+        Args:
+            message: what is being done, in a few words; it replaces the message before.
+            done: amount of work done so far, in any unit.
+            total: amount of work in all, in the same unit; `None` if it is not known or not
+                counted.
+        """
+        ...
+
+
+def ignore_progress(_message: str, _done: int = 0, _total: int | None = None, /) -> None:
     """Drop a progress message."""

@@ -29,12 +29,10 @@ class Recorder:
     def __init__(self, stop_at=None):
         self.steps, self.scores, self.stop_at = [], [], stop_at
 
-    def started(self, num_steps):
-        self.num_steps = num_steps
-
-    def step(self, step, loss, validation):
-        self.steps.append(step)
-        if validation is not None:
-            self.scores.append((step, validation))
-        if step == self.stop_at:
+    def __call__(self, event):
+        self.num_steps = event.num_steps
+        self.steps.append(event.step)
+        if event.validation is not None:
+            self.scores.append((event.step, event.validation))
+        if event.step == self.stop_at:
             raise KeyboardInterrupt

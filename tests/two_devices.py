@@ -30,12 +30,10 @@ class Losses:
     def __init__(self):
         self.said = []
 
-    def started(self, num_steps):
-        pass
-
-    def step(self, step, loss, validation):
-        if validation is not None:
-            self.said.append((np.nan if loss is None else loss, validation))
+    def __call__(self, event):
+        if event.validation is not None:
+            loss = np.nan if event.loss is None else event.loss
+            self.said.append((loss, event.validation))
 
 
 def fit_and_score():

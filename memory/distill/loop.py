@@ -17,7 +17,7 @@ from perennial.memory.distill.problem import (
     takes_blocks,
 )
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.summary import DistillListener, SilentListener, Summary
+from perennial.memory.distill.summary import DistillListener, DistillStep, Summary, ignore_steps
 from perennial.memory.distill.validation import BestSupport
 from perennial.models.base import TrainingRows
 from perennial.models.holdout import HoldOut, hold_out
@@ -40,7 +40,7 @@ def distill(
     seed: int,
     *,
     checkpoint: Path | None = None,
-    listener: DistillListener | None = None,
+    listener: DistillListener = ignore_steps,
 ) -> Summary:
     """Distil rows into synthetic users, holding out a tenth of the interactions to judge by.
 
@@ -49,7 +49,7 @@ def distill(
         settings: how.
         seed: every random draw derives from it; the same seed gives the same summary to the bit.
         checkpoint: a file to go on from after a stop; removed at the end.
-        listener: told of every step.
+        listener: called after every step.
 
     Returns:
         At most μ rows, and no more than there are users. Ctrl-C ends the steps and gives the best
@@ -89,7 +89,7 @@ def distill_judged(
     seed: int,
     *,
     checkpoint: Path | None = None,
-    listener: DistillListener | None = None,
+    listener: DistillListener = ignore_steps,
     users_given: int | None = None,
     in_blocks: bool | None = None,
 ) -> Summary:
@@ -100,13 +100,13 @@ def distill_judged(
         settings: how.
         seed: every random draw derives from it.
         checkpoint: a file to go on from after a stop.
-        listener: told of every step.
+        listener: called after every step.
         users_given: how many real users the rows stand for; for the report.
         in_blocks: whether to work in item blocks; what is faster if `None`.
     """
     started = time.perf_counter()
     task = DistillationProblem.of(held, settings, seed, in_blocks)
-    best, steps, interrupted = _run(task, checkpoint, listener or SilentListener())
+    best, steps, interrupted = _run(task, checkpoint, listener)
     rows = sparse_rows(best.support, task.items, held.training.num_items)
     if checkpoint is not None and not interrupted:
         checkpoint.unlink(missing_ok=True)
@@ -137,20 +137,19 @@ def _run(
     work: Optimisation = BlockedOptimisation(task) if task.in_blocks else DenseOptimisation(task)
     found = None if checkpoint is None else work.load(checkpoint)
     best, step, worse = (None, 0, 0) if found is None else found
-    listener.started(settings.num_steps)
     work.meet(step)
     try:
         if best is None:
             best = work.judge(0)
-            listener.step(0, None, best.validation)
+            listener(DistillStep(0, settings.num_steps, None, best.validation))
         while step < settings.num_steps and worse < settings.patience:
             work.advance()
             step += 1
             if step % settings.validate_every and step < settings.num_steps:
-                listener.step(step, None, None)
+                listener(DistillStep(step, settings.num_steps))
                 continue
             judged = work.judge(step)
-            listener.step(step, judged.loss, judged.validation)
+            listener(DistillStep(step, settings.num_steps, judged.loss, judged.validation))
             better = not judged.validation <= best.validation
             best, worse = (judged, 0) if better else (best, worse + 1)
             if checkpoint is not None:

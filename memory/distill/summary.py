@@ -1,10 +1,12 @@
 """What a distillation leaves: a few sparse synthetic users."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from scipy.sparse import csr_array
+
+from perennial.storage.progress import Progress
 
 Json = Any
 """What `json.dumps` takes."""
@@ -36,27 +38,41 @@ class Summary:
         return float(self.rows.nnz) / cells if cells else 0.0
 
 
-class DistillListener(Protocol):
-    """Shows progress, or does not."""
+@dataclass(frozen=True)
+class DistillStep:
+    """Event after a step of a distillation.
 
-    def started(self, num_steps: int) -> None:
-        """At most `num_steps` steps are about to be made."""
+    Attributes:
+        step: number of the step, from 1; 0 for the validation of the initial support.
+        num_steps: the most steps that are made.
+        loss: of this step; `None` where it was not fetched from the device.
+        validation: HR@100 in per cent on the holdout; `None` for a step without validation.
+    """
 
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
-        """Step `step` is done.
-
-        Args:
-            step: from 1; 0 for the start.
-            loss: of the newest step whose loss was fetched.
-            validation: HR@100 in per cent of the newest validation.
-        """
+    step: int
+    num_steps: int
+    loss: float | None = None
+    validation: float | None = None
 
 
-class SilentListener:
-    """Shows nothing."""
+DistillListener = Callable[[DistillStep], None]
+"""Callback after each step; it may raise `KeyboardInterrupt` to end the distillation."""
 
-    def started(self, num_steps: int) -> None:
-        """Nothing to show."""
 
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
-        """Nothing to show."""
+def ignore_steps(_step: DistillStep) -> None:
+    """Drop an event."""
+
+
+def report_steps(progress: Progress, message: str) -> DistillListener:
+    """Make a listener that reports each step and the newest validation to a progress callback."""
+    newest = ""
+
+    def listener(event: DistillStep) -> None:
+        nonlocal newest
+        if event.validation is not None:
+            loss = "" if event.loss is None else f", loss {event.loss:.4g}"
+            newest = f"{loss}, validation HR@100 {event.validation:.2f}"
+        text = f"{message}: step {event.step} of {event.num_steps}{newest}"
+        progress(text, event.step, event.num_steps)
+
+    return listener

@@ -1,6 +1,6 @@
 """A solved ∞-AE on centres: scores of any context, and what each row adds to them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, block
 from perennial.models.infinite_ae.storage import describe_rows, rows_to_arrays
 from perennial.models.mesh import threads_for
 from perennial.models.scoring import score_in_parts
+from perennial.storage.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class NystromSystem:
         kernel: TileKernel,
         jitter: float,
         dtype: np.dtype[Any],
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> "NystromSystem":
         """Make the pass.
 

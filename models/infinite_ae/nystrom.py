@@ -16,7 +16,7 @@ Falkon takes conjugate gradients instead of A. Its steps cost O(n m) for each of
 and d is thousands: A is as much as m/2 columns take in one step, whatever the number of λ.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, spl
 from perennial.models.mesh import threads_for
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
+from perennial.storage.progress import Progress
 
 TELL_ROWS = 16 * TILE
 """Progress is told after so many rows."""
@@ -144,7 +145,7 @@ class NormalEquations:
         rows: csr_array,
         weights: NDArray[np.float64],
         dtype: np.dtype[Any],
-        progress: Callable[[str], None],
+        progress: Progress,
     ) -> "NormalEquations":
         """Sum over the rows, `TILE` at a time.
 

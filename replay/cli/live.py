@@ -87,7 +87,7 @@ def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
     """The same for files that are read first: what is being read, then what is being done."""
     with show_status(console) as say:
 
-        def read(what: str, done: int, total: int | None) -> None:
+        def read(what: str, done: int = 0, total: int | None = None, /) -> None:
             say(what if not total else f"{what} ({100 * done // total}%)")
 
         def listen(event: Event) -> None:

@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from perennial.memory.distill.summary import DistillListener, report_steps
 from perennial.memory.privacy import LEVELS, percentiles
 from perennial.replay.cli.options import file_option, json_option, place_option, store_option
 from perennial.replay.privacy_audit import Audit
@@ -27,40 +28,25 @@ if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
 
 
-class DistillBar:
-    """A bar with the step, the loss, the validation metric and the time left."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("distilling", total=None, judged="")
-
-    def started(self, num_steps: int) -> None:
-        """At most so many steps."""
-        self._progress.update(self._task, total=num_steps)
-
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
-        """One step further; figures stay until there are newer ones."""
-        self._progress.update(self._task, completed=step)
-        if validation is not None:
-            told = "" if loss is None else f"loss {loss:.4g}, "
-            self._progress.update(self._task, judged=f"{told}validation HR@100 {validation:.2f}")
-
-
 @contextmanager
-def show_distillation(console: Console) -> Iterator[DistillBar]:
-    """Draw the bar; nothing where no one watches."""
+def show_distillation(console: Console) -> Iterator[DistillListener]:
+    """Draw a bar with the step, the loss, the validation and the time left."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[judged]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as progress:
-        yield DistillBar(progress)
+    ) as bars:
+        task = bars.add_task("distilling", total=None)
+
+        def show(message: str, done: int = 0, total: int | None = None, /) -> None:
+            bars.update(task, description=message, completed=done, total=total)
+
+        yield report_steps(show, "distilling")
 
 
 def render_summaries(shown: tuple[SummaryView, ...]) -> Table:

@@ -1,6 +1,6 @@
 """What commands show besides a running replay."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
@@ -53,17 +53,21 @@ def show_bar(console: Console) -> Iterator[Report]:
     ) as bars:
         task = bars.add_task("", total=None)
 
-        def show(what: str, done: int, total: int | None) -> None:
+        def show(what: str, done: int = 0, total: int | None = None, /) -> None:
             bars.update(task, description=what, completed=done, total=total)
 
         yield show
 
 
 @contextmanager
-def show_status(console: Console) -> Iterator[Callable[[str], None]]:
+def show_status(console: Console) -> Iterator[Report]:
     """A spinner with a few words, for work of unknown length."""
     with console.status("") as status:
-        yield lambda text: status.update(escape(text))
+
+        def show(message: str, _done: int = 0, _total: int | None = None, /) -> None:
+            status.update(escape(message))
+
+        yield show
 
 
 def describe_ingest(report: IngestReport) -> str:

@@ -12,13 +12,14 @@ from perennial.models.base import FittedModel
 from perennial.replay.cells import CellMaker, EvaluatedCell, insert_made
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
-from perennial.replay.events import CellName, Listener, StageMessage, ignore_events
+from perennial.replay.events import CellName, Listener, ignore_events, report_stages
 from perennial.replay.live.setup import require_live
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import PlannedEvaluation, make_chains, make_questions, pose
 from perennial.storage.log.periods import first_held_period, list_periods
 from perennial.storage.log.rewrite import finish_rewriting
+from perennial.storage.progress import Progress
 from perennial.storage.results.cells import Cell, has_cell
 from perennial.storage.results.fits import (
     Fit,
@@ -141,9 +142,7 @@ class LiveUpdater:
         with watch.stage("prepare"):
             evaluation = pose(self.store, self.config, question)
         with watch.stage("evaluate"):
-            results = evaluate(
-                model, evaluation, self._maker.metrics, lambda text: self._say(period, text)
-            )
+            results = evaluate(model, evaluation, self._maker.metrics, self._progress(period))
         made: EvaluatedCell = self._maker.make(
             self.chain, fit, question, evaluation, results, watch.stages
         )
@@ -171,7 +170,7 @@ class LiveUpdater:
 
     def _fit(self, period: int, watch: Stopwatch) -> tuple[FittedModel, Fit]:
         history = self.chain.history(period)
-        return self.chain.fit(history, watch, lambda text: self._say(period, text))
+        return self.chain.fit(history, watch, self._progress(period))
 
     def _publish(self, period: int) -> Publication:
         """Refit beside the memory and let the new model answer."""
@@ -194,8 +193,8 @@ class LiveUpdater:
         sweep_model_files(self.store)
         return publication
 
-    def _say(self, period: int, text: str) -> None:
+    def _progress(self, period: int) -> Progress:
         name = CellName(
             self.chain.strategy.name, self.chain.recipe.name, self.chain.seed, period, period + 1
         )
-        self.listener(StageMessage(name, text))
+        return report_stages(self.listener, name)

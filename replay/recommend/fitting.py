@@ -1,6 +1,6 @@
 """The model of the newest period, fitted on demand and kept, and what it recommends."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import read_rows
 from perennial.storage.log.periods import list_periods
 from perennial.storage.log.vocabulary import item_ids, lookup_items, lookup_users
+from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.fits import (
     insert_fit,
     insert_model_file,
@@ -39,17 +40,13 @@ class Recommendation:
     score: float
 
 
-def _ignore(_message: str) -> None:
-    """Drop a progress message."""
-
-
 def newest_model(
     store: Store,
     strategy: Strategy,
     recipe: Recipe,
     seed: int,
     limits: Limits | None = None,
-    progress: Callable[[str], None] = _ignore,
+    progress: Progress = ignore_progress,
     versions: Mapping[str, str] | None = None,
 ) -> FittedModel:
     """The model fitted on all that the strategy may see at the newest period.

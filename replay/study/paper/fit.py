@@ -1,6 +1,5 @@
 """A cell made: rows, fit, test, and the file that says so."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +19,7 @@ from perennial.replay.study.paper.rows import (
     read_kept_rows,
     rows_path,
 )
+from perennial.storage.progress import Progress
 from perennial.stream.random_split import RandomSplit, read_paper_split
 from perennial.stream.seeds import derive_seed
 
@@ -30,7 +30,7 @@ METRICS = ("HR", "nDCG", "PSP", "AUC")
 def make_cell(
     ground: StudyContext,
     cell: StudyCell,
-    say: Callable[[str], None],
+    progress: Progress,
     *,
     memory_limit: int | None = None,
     clock: Clock | None = None,
@@ -40,7 +40,7 @@ def make_cell(
     Args:
         ground: of the study.
         cell: which; rows that are made must lie in their file.
-        say: called with a few words as it goes on.
+        progress: called with a few words as it goes on.
         memory_limit: bytes that the fit may take; `None` for no limit.
         clock: tells the time and the memory.
 
@@ -52,12 +52,12 @@ def make_cell(
     held, kept = _lesson(ground, cell, split)
     recipe = cast(ChoosingRecipe, make_recipe(cell.model.name, cell.model.settings))
     seed = derive_seed(cell.seed, "paper fit", cell.model.name)
-    options = FitOptions(seed=seed, memory_limit=memory_limit, progress=say)
+    options = FitOptions(seed=seed, memory_limit=memory_limit, progress=progress)
     with watch.stage("fit"):
         model = recipe.fit_judged(held, held.training, options)
     with watch.stage("test"):
         metrics = [make_metric(name) for name in METRICS]
-        results = evaluate(model, split.test, metrics, progress=say)
+        results = evaluate(model, split.test, metrics, progress=progress)
     record = CellRecord(
         key=ground.cell_key(cell),
         sampler=cell.rows.sampler,

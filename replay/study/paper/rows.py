@@ -1,6 +1,6 @@
 """Rows that are made of a split once, synthetic or sampled, and kept for every model and study."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from perennial.models.holdout import HoldOut
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.study.paper.cells import DISTILL, StudyContext, TrainingSet
 from perennial.storage.errors import UserError
+from perennial.storage.progress import Progress
 from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
 from perennial.stream.evaluation import binary
 from perennial.stream.noise import Noise, add_noise
@@ -88,7 +89,7 @@ def make_rows(
     ground: StudyContext,
     rows: TrainingSet,
     seed: int,
-    say: Callable[[str], None],
+    progress: Progress,
     clock: Clock | None = None,
 ) -> Path:
     """Distil or sample, and write the file whole or not at all.
@@ -97,7 +98,7 @@ def make_rows(
         ground: of the study.
         rows: which.
         seed: every draw derives from it.
-        say: called with a few words as it goes on.
+        progress: called with a few words as it goes on.
         clock: tells the time and the memory.
 
     Raises:
@@ -108,7 +109,7 @@ def make_rows(
     held = judged_by_split(read_paper_split(Path(ground.split)), rows.noise, seed)
     watch = Stopwatch(clock)
     with watch.stage("rows"):
-        made, report = _make(held, rows, derive_seed(seed, "paper rows", rows.sampler), say)
+        made, report = _make(held, rows, derive_seed(seed, "paper rows", rows.sampler), progress)
     manifest = {
         "num_items": int(made.shape[1]),
         "rows": rows.describe(),
@@ -143,36 +144,23 @@ def read_kept_rows(path: Path) -> StoredRows:
         raise UserError(f"{path}: does not hold rows ({error}); delete it") from None
 
 
-class _Listener:
-    """Passes the steps of a distillation on in words."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._steps = say, 0
-
-    def started(self, num_steps: int) -> None:
-        """At most so many steps."""
-        self._steps = num_steps
-
-    def step(self, step: int, loss: float | None, validation: float | None) -> None:
-        """One step further."""
-        if validation is not None:
-            self._say(f"distilling, step {step} of {self._steps}, HR@100 {validation:.2f}")
-
-
 def _make(
-    held: HoldOut, rows: TrainingSet, seed: int, say: Callable[[str], None]
+    held: HoldOut, rows: TrainingSet, seed: int, progress: Progress
 ) -> tuple[csr_array, dict[str, Json]]:
     """The rows, and how they came about."""
     if rows.sampler == DISTILL:
         # Most samplers do without JAX, which takes longer to import than they to draw.
         from perennial.memory.distill.loop import distill_judged
+        from perennial.memory.distill.summary import report_steps
 
-        summary = distill_judged(held, rows.distillation(), seed, listener=_Listener(say))
+        summary = distill_judged(
+            held, rows.distillation(), seed, listener=report_steps(progress, "distilling")
+        )
         if summary.report["interrupted"]:
             # It gives what it has; kept under this key, that would pass for the whole.
             raise KeyboardInterrupt
         return summary.rows, {k: v for k, v in summary.report.items() if k != "seconds"}
     assert rows.users is not None  # noqa: S101 - a sampler is asked for so many
-    say(f"sampling {rows.users:,} users")
+    progress(f"sampling {rows.users:,} users")
     sample = find_sampler(rows.sampler)(held.training.interactions, rows.users, seed)
     return sample.rows.astype(np.float32), {"interactions": int(sample.rows.nnz)}

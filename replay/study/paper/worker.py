@@ -83,8 +83,8 @@ def _work(line: str) -> None:
         make_cell(request.ground, cell, _say, memory_limit=request.memory_limit)
 
 
-def _say(text: str) -> None:
-    tell({"event": "stage", "text": text})
+def _say(message: str, _done: int = 0, _total: int | None = None, /) -> None:
+    tell({"event": "stage", "text": message})
 
 
 if __name__ == "__main__":

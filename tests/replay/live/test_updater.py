@@ -147,7 +147,7 @@ def test_what_was_left_out_is_caught_up_with(live, period_files):
     ]
     assert list(bring_up_to_date(store, None)) == []
     steps = list(take_files(store, [period_files[3]], LiveRequest()))
-    assert [type(step).__name__ for step in steps] == ["IngestReport", "PeriodDone"]
+    assert [type(step).__name__ for step in steps] == ["IngestReport", "PeriodPublished"]
     assert judged_periods(store, read_live(store).run_id) == {2, 3, 4}
 
 

@@ -19,6 +19,7 @@ from perennial.replay.study.paper.records import record_path
 from perennial.replay.study.paper.rows import make_rows, read_kept_rows, rows_path
 from perennial.replay.study.paper.runner import count_tasks, plan_tasks, run_cells
 from perennial.storage.errors import UserError
+from perennial.storage.progress import ignore_progress
 
 MODEL = ModelChoice("infinite-ae", FAST["infinite-ae"])
 CELLS = (
@@ -110,10 +111,10 @@ class TestWorkers:
 
 def test_what_is_finished_is_not_planned_again(ground):
     assert count_tasks(ground, CELLS) == 4
-    make_rows(ground, CELLS[1].rows, 0, lambda _: None)
+    make_rows(ground, CELLS[1].rows, 0, ignore_progress)
     assert count_tasks(ground, CELLS) == 3
     for cell in CELLS[:2]:
-        make_cell(ground, cell, lambda _: None)
+        make_cell(ground, cell, ignore_progress)
     first, later = plan_tasks(ground, CELLS)
     assert (first, [task.name for task in later]) == ([], [CELLS[2].name])
     record_path(Path(ground.folder), ground.cell_key(CELLS[0])).write_text("{")
@@ -133,11 +134,11 @@ def test_rows_come_back_from_their_file(ground):
 
 def test_synthetic_users_come_with_how_they_were_made(ground):
     rows = TrainingSet("distill-cf", 20, {"num_steps": 2, "validate_every": 1, "max_items": 5})
-    kept = read_kept_rows(make_rows(ground, rows, 0, lambda _: None))
+    kept = read_kept_rows(make_rows(ground, rows, 0, ignore_progress))
     assert kept.rows.shape == (20, 30)
     assert np.diff(kept.rows.indptr).max() <= 5
     assert kept.report["steps"] == 2
-    record = make_cell(ground, StudyCell(rows, MODEL, 0), lambda _: None)
+    record = make_cell(ground, StudyCell(rows, MODEL, 0), ignore_progress)
     assert record.rows_report == dict(kept.report)
     assert record.seconds["rows"] == kept.seconds > 0
 
@@ -147,7 +148,7 @@ def test_a_distillation_that_was_interrupted_is_not_kept(ground, monkeypatch):
     monkeypatch.setattr("perennial.memory.distill.loop.distill_judged", lambda *_, **__: cut_short)
     rows = TrainingSet("distill-cf", 20)
     with pytest.raises(KeyboardInterrupt):
-        make_rows(ground, rows, 0, lambda _: None)
+        make_rows(ground, rows, 0, ignore_progress)
     assert not rows_path(ground, rows, 0).exists()
 
 
@@ -155,7 +156,7 @@ def test_workers_share_the_memory(ground):
     (task,), _ = plan_tasks(ground, CELLS[:1], 1000)
     assert task.request.memory_limit == 1000
     with pytest.raises(UserError, match="over the memory limit"):
-        make_cell(ground, CELLS[0], lambda _: None, memory_limit=1000)
+        make_cell(ground, CELLS[0], ignore_progress, memory_limit=1000)
     assert count_tasks(ground, CELLS[:1]) == 1
 
 
