@@ -1,9 +1,9 @@
-"""How long an answer of the published model takes, beside dense scores and a full sort.
+"""Latency of recommendations, compared with dense scores and a full sort.
 
 A seeded synthetic store in a temporary folder: a catalogue of 40,000 items and a published ∞-AE of
-2,500 rows. Known users and baskets are asked one at a time; then many users in one batch. The
-reference holds α densely, computes the kernel from dense rows, and sorts all scores; both do the
-same questions in the same process, and their rankings are compared.
+2,500 rows. Known users and baskets are queried one at a time, then many users in one batch. The
+reference stores α densely, computes the kernel from dense rows, and sorts all scores; both process
+the same queries in the same process, and their rankings are compared.
 
     uv run --extra dev python -m benchmarks.recommend_latency
 """
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.plan import make_chains
-from perennial.replay.recommend.answers import RecommendationQuery, Recommender
+from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.results.fits import insert_fit, insert_model_file, write_model
 from perennial.storage.results.publications import (
@@ -40,7 +40,7 @@ REG = 5.0
 
 
 def write_periods(folder: Path, num_items: int, num_rows: int, seed: int) -> list[Path]:
-    """Period 1 brings all items, period 2 the rows of the model."""
+    """Write period 1 with all items and period 2 with the rows of the model."""
     rng = np.random.default_rng(seed)
     popularity = 1.0 / np.arange(1, num_items + 1) ** 0.8
     popularity /= popularity.sum()
@@ -51,7 +51,7 @@ def write_periods(folder: Path, num_items: int, num_rows: int, seed: int) -> lis
         return owners, rng.choice(num_items, size=len(owners), p=popularity)
 
     first = draw(range(num_rows, 2 * num_rows))
-    # Everything is met once, so that the catalogue has the size that is asked for.
+    # Every item occurs once, so that the catalogue has the requested size.
     everything = np.full(num_items, num_rows), np.arange(num_items)
     periods = [
         tuple(np.concatenate(parts) for parts in zip(first, everything, strict=True)),
@@ -67,7 +67,7 @@ def write_periods(folder: Path, num_items: int, num_rows: int, seed: int) -> lis
 
 
 def publish(store: Store) -> None:
-    """Fit the newest period's users and make that the model that answers."""
+    """Fit a model on the users of the newest period and publish it."""
     config = ReplayConfig(
         strategies=("individual",), models=(ModelChoice("infinite-ae", {"reg": REG}),)
     )
@@ -83,10 +83,10 @@ def publish(store: Store) -> None:
 
 
 class DenseReference:
-    """The same model as one writes it down: dense rows, dense α, a full sort."""
+    """Textbook version of the model: dense rows, dense α, a full sort."""
 
-    def __init__(self, answers: Recommender) -> None:
-        model: Any = answers.model
+    def __init__(self, recommender: Recommender) -> None:
+        model: Any = recommender.model
         self.rows = model.rows.rows.toarray()
         self.squares = (self.rows**2).sum(axis=1)
         gram = self.kernel(self.rows @ self.rows.T, self.squares[:, None], self.squares)
@@ -103,8 +103,8 @@ class DenseReference:
         theta: NDArray[np.float32] = first + sigma * (np.pi - angle) / np.pi
         return theta
 
-    def answer(self, items: NDArray[np.int32], k: int) -> NDArray[np.intp]:
-        """The best items that are not in the context."""
+    def recommend(self, items: NDArray[np.int32], k: int) -> NDArray[np.intp]:
+        """Return the best items that are not in the context."""
         context = np.zeros(self.rows.shape[1], np.float32)
         context[items] = 1
         theta = self.kernel(self.rows @ context, self.squares, (context**2).sum())
@@ -113,14 +113,14 @@ class DenseReference:
         return np.argsort(-scores)[:k]
 
 
-def time_each(ask: Callable[[Any], Any], questions: list[Any]) -> NDArray[np.float64]:
-    """Milliseconds per question, the first few apart: they compile."""
-    for question in questions[:5]:
-        ask(question)
+def time_each(recommend: Callable[[Any], Any], queries: list[Any]) -> NDArray[np.float64]:
+    """Return milliseconds per query; a few are run before, because they compile."""
+    for query in queries[:5]:
+        recommend(query)
     times = []
-    for question in questions:
+    for query in queries:
         start = time.perf_counter()
-        ask(question)
+        recommend(query)
         times.append(1000 * (time.perf_counter() - start))
     return np.array(times)
 
@@ -129,8 +129,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=40_000)
     parser.add_argument("--rows", type=int, default=2_500)
-    parser.add_argument("--questions", type=int, default=200, help="of each kind")
-    parser.add_argument("--batch", type=int, default=2_000, help="users answered at once")
+    parser.add_argument("--questions", type=int, default=200, help="queries of each kind")
+    parser.add_argument("--batch", type=int, default=2_000, help="users in the batch")
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -143,43 +143,42 @@ def main() -> None:
             publish(store)
         start = time.perf_counter()
         with Store.open(path, read_only=True) as store:
-            answers = Recommender.load(store)
-        print(f"{answers.num_items:,} items, {arguments.rows:,} rows; {len(_cores())} core(s)")
+            recommender = Recommender.load(store)
+        print(f"{recommender.num_items:,} items, {arguments.rows:,} rows; {len(_cores())} core(s)")
         print(f"loading: {time.perf_counter() - start:.2f} s")
-        measure(answers, arguments)
+        measure(recommender, arguments)
 
 
 def _cores() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else {0}
 
 
-def measure(answers: Recommender, arguments: argparse.Namespace) -> None:
-    """Ask, and print milliseconds and ratios."""
+def measure(recommender: Recommender, arguments: argparse.Namespace) -> None:
+    """Run the queries, and print milliseconds and ratios."""
     rng = np.random.default_rng(arguments.seed + 1)
     k, number = arguments.k, arguments.questions
     users = rng.choice(2 * arguments.rows, size=number, replace=False).tolist()
-    names = [str(answers.known.item_ids[place]) for place in range(answers.num_items)]
+    names = [str(recommender.catalogue.item_ids[place]) for place in range(recommender.num_items)]
     baskets = [
         tuple(names[place] for place in rng.choice(2_000, size=5, replace=False))
         for _ in range(number)
     ]
-    asked = {
+    requested = {
         "known users": [RecommendationQuery(user=user, k=k) for user in users],
         "baskets of 5": [RecommendationQuery(items=basket, k=k) for basket in baskets],
         "baskets, why": [RecommendationQuery(items=basket, k=k, why=True) for basket in baskets],
     }
+    catalogue = recommender.catalogue
     contexts = {
-        "known users": [
-            answers.known.histories[[row]].indices for row in answers.known.rows_of(users)
-        ],
-        "baskets of 5": [answers.known.basket(basket).indices for basket in baskets],
+        "known users": [catalogue.context(user).indices for user in users],
+        "baskets of 5": [catalogue.context(None, basket).indices for basket in baskets],
     }
     contexts["baskets, why"] = contexts["baskets of 5"]
-    reference = DenseReference(answers)
-    check_agreement(answers, reference, asked["baskets of 5"], contexts["baskets of 5"])
-    for kind, questions in asked.items():
-        ours = time_each(answers.answer, questions)
-        dense = time_each(lambda items: reference.answer(items, k), contexts[kind])
+    reference = DenseReference(recommender)
+    check_agreement(recommender, reference, requested["baskets of 5"], contexts["baskets of 5"])
+    for kind, queries in requested.items():
+        ours = time_each(recommender.recommend, queries)
+        dense = time_each(lambda items: reference.recommend(items, k), contexts[kind])
         print(
             f"{kind}: median {np.median(ours):.1f} ms, p99 {np.percentile(ours, 99):.1f} ms; "
             f"dense median {np.median(dense):.1f} ms, p99 {np.percentile(dense, 99):.1f} ms; "
@@ -187,28 +186,28 @@ def measure(answers: Recommender, arguments: argparse.Namespace) -> None:
         )
     batch = rng.choice(2 * arguments.rows, size=min(arguments.batch, 2 * arguments.rows)).tolist()
     start = time.perf_counter()
-    for _block in answers.rank_users(batch, k):
+    for _block in recommender.rank_users(batch, k):
         pass
     rate = len(batch) / (time.perf_counter() - start)
     print(f"batch of {len(batch):,}: {rate:,.0f} users/s")
 
 
 def check_agreement(
-    answers: Recommender,
+    recommender: Recommender,
     reference: DenseReference,
-    questions: list[RecommendationQuery],
+    queries: list[RecommendationQuery],
     contexts: list[Any],
 ) -> None:
-    """Say how often both name the same items; near ties may fall either way in float32."""
+    """Print the share of equal items; near ties may fall either way in float32."""
     same = [
         len(
-            {one.item for one in answers.answer(question)}
-            & {answers.known.item_ids[i] for i in reference.answer(context, question.k)}
+            {one.item for one in recommender.recommend(query)}
+            & {recommender.catalogue.item_ids[i] for i in reference.recommend(context, query.k)}
         )
-        / question.k
-        for question, context in zip(questions[:20], contexts[:20], strict=True)
+        / query.k
+        for query, context in zip(queries[:20], contexts[:20], strict=True)
     ]
-    print(f"same items among the best {questions[0].k}: {np.mean(same):.1%}")
+    print(f"same items among the best {queries[0].k}: {np.mean(same):.1%}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from perennial import cli
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.registry import MODELS, make_recipe
 from perennial.replay.metrics.registry import METRICS
-from perennial.replay.recommend.fitting import newest_model, recommend_items
+from perennial.replay.recommend.catalogue import Catalogue
+from perennial.replay.recommend.fitting import newest_model
+from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.replay.strategies.registry import SAMPLED, STRATEGIES, make_strategy
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.store import Store
@@ -176,6 +178,9 @@ class TestExtending:
             kept = newest_model(store, *asked, progress=said.append)
             assert said == []
             assert kept is not fitted
-            assert recommend_items(store, kept, [3], k=4) == recommend_items(
-                store, fitted, [3], k=4
+            first, second = (
+                Recommender.from_model(store, model, "recent", "popularity", Catalogue.load(store))
+                for model in (fitted, kept)
             )
+            query = RecommendationQuery(items=(3,), k=4)
+            assert first.recommend(query) == second.recommend(query)

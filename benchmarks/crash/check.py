@@ -8,10 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.crash.scenario import SENTINELS
-from perennial.replay.config import ReplayConfig
 from perennial.replay.live.status import read_status
-from perennial.replay.plan import make_chains
-from perennial.replay.recommend.fitting import recommend_user
+from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import list_periods
@@ -19,7 +17,6 @@ from perennial.storage.results.artifacts import load_arrays
 from perennial.storage.results.fits import find_fit, read_model
 from perennial.storage.results.publications import list_publications, read_live
 from perennial.storage.results.summaries import find_summary, list_summaries
-from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
 _EMPTY_QUERIES = {
@@ -173,10 +170,8 @@ def _publications(store: Store) -> Iterator[str]:
         if named or newest.period == periods:
             yield f"the model of period {newest.period} is published and not kept"
         return
-    (chain,) = make_chains(store, ReplayConfig.from_json(record.config), read_versions())
-    model = chain.recipe.restore(*kept)
     ((user,),) = store.rows("SELECT id FROM users JOIN interactions USING (user_index) LIMIT 1")
-    answers = recommend_user(store, model, user, k=3)
+    answers = Recommender.load(store, [user]).recommend(RecommendationQuery(user=user, k=3))
     if not answers or not all(np.isfinite(answer.score) for answer in answers):
         yield f"the model of period {newest.period} does not answer"
 

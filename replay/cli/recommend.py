@@ -19,14 +19,14 @@ from perennial.replay.cli.options import (
     settings_option,
     store_option,
 )
-from perennial.replay.recommend.answers import RecommendedItem, Recommender
 from perennial.replay.recommend.reasons import Reason
+from perennial.replay.recommend.recommender import RecommendedItem, Recommender
 from perennial.replay.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from perennial.replay.recommend.answers import Recommender
+    from perennial.replay.recommend.recommender import Recommender
 
 
 def answers_to_json(
@@ -171,8 +171,8 @@ def recommend(
         raise click.UsageError("--why goes with --user or --items", context)
 
     pass
-    from perennial.replay.recommend.answers import RecommendationQuery
     from perennial.replay.recommend.batch import read_names
+    from perennial.replay.recommend.recommender import RecommendationQuery
 
     users = (user,) if user is not None else read_names(users_file) if users_file else ()
     excluded = (exclude or ()) + (read_names(exclude_file) if exclude_file else ())
@@ -185,7 +185,7 @@ def recommend(
     if output is not None:
         _answer_all(answers, users, question, output, as_json)
         return
-    found = answers.answer(question)
+    found = answers.recommend(question)
     if as_json:
         told = answers_to_json(found, answers, published=live is not None, why=why)
         click.echo(json.dumps(told, allow_nan=False))
@@ -199,7 +199,7 @@ def _live_answers(
 ) -> "Recommender | None":
     """The published model of a live store, which is read only."""
     from perennial.replay.logs import open_for_reading
-    from perennial.replay.recommend.answers import Recommender
+    from perennial.replay.recommend.recommender import Recommender
     from perennial.storage.errors import UserError
     from perennial.storage.results.publications import read_live
 
@@ -227,9 +227,9 @@ def _fitted_answers(
     from perennial.replay.cli.requests import split_settings
     from perennial.replay.config import choose_models, choose_strategies
     from perennial.replay.logs import open_existing
-    from perennial.replay.recommend.answers import Recommender
     from perennial.replay.recommend.catalogue import Catalogue
     from perennial.replay.recommend.fitting import newest_model
+    from perennial.replay.recommend.recommender import Recommender
     from perennial.replay.strategies.registry import make_strategy
 
     of_strategies, of_models = split_settings(fitting["settings"])
@@ -251,7 +251,7 @@ def _fitted_answers(
             known.context(question.user, question.items)
         with show_status(Console(stderr=True)) as say:
             model = newest_model(opened, strategy, recipe, fitting["seed"], limits, say)
-        return Recommender.of_model(opened, model, strategy.name, recipe.name, known)
+        return Recommender.from_model(opened, model, strategy.name, recipe.name, known)
 
 
 def _answer_all(

@@ -1,62 +1,59 @@
-"""Recommendations for many users at once, into a file."""
+"""Recommendations for many users, written to a file."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from perennial.replay.recommend.answers import Recommender
 from perennial.replay.recommend.catalogue import UnknownName
+from perennial.replay.recommend.recommender import Recommender
 from perennial.replay.summaries import write_table
 from perennial.storage.errors import UserError
 from perennial.storage.progress import Progress, ignore_progress
 
-_MOST_BYTES = 256 << 20
+_MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What was written.
+    """Counts of a written file of recommendations.
 
     Attributes:
-        users: who are in the file.
-        unknown: users that were asked about and that the store does not know.
-        rows: recommendations.
+        users: number of users in the file.
+        unknown: number of requested users that the store does not know.
+        rows: number of recommendations.
     """
 
     users: int
     unknown: int
     rows: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+    def to_json(self) -> dict[str, int]:
+        """Return the counts by name."""
         return asdict(self)
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Identifiers from a text file, one a line, each once and in its order.
+    """Read identifiers from a text file, one per line, without duplicates and in their order.
 
     Raises:
         UserError: the file cannot be read, is not text, or is too large.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path}: larger than {_MOST_BYTES >> 20} MiB; split it")
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; split it")
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError:
-        raise UserError(
-            f"{path}: not written in UTF-8; give a text file with one per line"
-        ) from None
+        raise UserError(f"{path}: not UTF-8; give a text file with one per line") from None
     return tuple(dict.fromkeys(name for line in lines if (name := line.strip())))
 
 
 def recommend_to_file(
-    answers: Recommender,
+    recommender: Recommender,
     users: Sequence[str],
     path: Path,
     *,
@@ -65,16 +62,16 @@ def recommend_to_file(
     exclude_seen: bool = True,
     progress: Progress = ignore_progress,
 ) -> BatchReport:
-    """Write rows (user_id, rank, item_id, score and, where one is known, title).
+    """Write rows (user_id, rank, item_id, score and, if any item has one, title).
 
     Args:
-        answers: the model.
-        users: whom to recommend to; those that are unknown are left out.
-        path: a Parquet file, replaced as a whole.
+        recommender: model and catalogue.
+        users: users to recommend to; unknown ones are left out.
+        path: Parquet file, replaced as a whole.
         k: items per user, ≥ 1.
-        exclude: items that nobody gets.
-        exclude_seen: leave out what a user has had.
-        progress: told how many users are answered.
+        exclude: items that no user gets.
+        exclude_seen: leave out the items of a user's history.
+        progress: called with the number of users done.
 
     Raises:
         UserError: no users are given, or the file cannot be written.
@@ -82,35 +79,35 @@ def recommend_to_file(
     """
     if not users:
         raise UserError("no users given; name at least one")
-    known = [user for user in users if user in answers.known.user_rows]
+    catalogue = recommender.catalogue
+    known = [user for user in users if user in catalogue.user_rows]
     if not known:
         raise UnknownName(
             f"none of the {len(users):,} users is in the store; check the identifiers",
             users,
         )
-    item_ids = pa.array(answers.known.item_ids)
-    user_ids = pa.array(answers.known.user_ids)
+    item_ids, user_ids = pa.array(catalogue.item_ids), pa.array(catalogue.user_ids)
     parts = [_empty_table(user_ids.type, item_ids.type)]
-
-    def tell(done: int) -> None:
-        progress("recommending", done, len(known))
-
-    for block in answers.rank_users(
-        known, k, exclude=exclude, exclude_seen=exclude_seen, progress=tell
+    for block in recommender.rank_users(
+        known,
+        k,
+        exclude=exclude,
+        exclude_seen=exclude_seen,
+        progress=lambda done: progress("recommending", done, len(known)),
     ):
-        rows, places = np.nonzero(block.items >= 0)
+        rows, ranks = np.nonzero(block.items >= 0)
         parts.append(
             pa.table(
                 {
                     "user_id": user_ids.take(pa.array(block.users[rows])),
-                    "rank": pa.array(places + 1, pa.int32()),
-                    "item_id": item_ids.take(pa.array(block.items[rows, places])),
-                    "score": block.scores[rows, places],
+                    "rank": pa.array(ranks + 1, pa.int32()),
+                    "item_id": item_ids.take(pa.array(block.items[rows, ranks])),
+                    "score": block.scores[rows, ranks],
                 }
             )
         )
     table = pa.concat_tables(parts)
-    titles = [answers.known.title(item) for item in table["item_id"].to_pylist()]
+    titles = [catalogue.title(item) for item in table["item_id"].to_pylist()]
     if any(title is not None for title in titles):
         table = table.append_column("title", pa.array(titles, pa.string()))
     write_table(table, path)

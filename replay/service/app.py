@@ -16,12 +16,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from perennial.replay.live.status import LiveStatus
-from perennial.replay.recommend.answers import (
-    Reason,
+from perennial.replay.recommend.catalogue import UnknownName
+from perennial.replay.recommend.reasons import Reason
+from perennial.replay.recommend.recommender import (
     RecommendationQuery,
     RecommendedItem,
     Recommender,
-    UnknownName,
 )
 from perennial.replay.service.limits import RETRY_AFTER, Refusal, ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import CONTENT_TYPE, MonitoredApp, ServiceMetrics
@@ -110,7 +110,7 @@ class Service:
             why=asked.why,
         )
         try:
-            found = await self.scoring.do(lambda: answers.answer(question))
+            found = await self.scoring.do(lambda: answers.recommend(question))
         except UnknownName as error:
             raise Refusal(404, str(error)) from None
         except UserError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perennial.replay.logs import open_for_reading
-from perennial.replay.recommend.answers import Recommender
+from perennial.replay.recommend.recommender import Recommender
 from perennial.replay.service.limits import RETRY_AFTER, Refusal
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.storage.access import snapshot_path
@@ -144,7 +144,7 @@ class Watcher:
             # and the same fit may be published anew.
             if newest is None:
                 # Someone was erased, and the model without them is still being made.
-                return None if now is None else now.of_those_in(store)
+                return None if now is None else now.without_erased_users(store)
             if now is not None and _same(now, newest):
                 return None
             return self._load(store)

@@ -59,10 +59,10 @@ def published_file(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def answers(published_file):
-    """The model of that store, in memory."""
+def recommender(published_file):
+    """Recommender of that store, in memory."""
     from perennial.replay.logs import open_for_reading
-    from perennial.replay.recommend.answers import Recommender
+    from perennial.replay.recommend.recommender import Recommender
 
     with open_for_reading(published_file) as store:
         return Recommender.load(store)

@@ -9,7 +9,9 @@ from perennial.replay.analysis.run import load_run
 from perennial.replay.analysis.summary import summarise
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.loop import run_replay
-from perennial.replay.recommend.fitting import newest_model, recommend_user
+from perennial.replay.recommend.catalogue import Catalogue
+from perennial.replay.recommend.fitting import newest_model
+from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.replay.report.run import write_report
 from perennial.replay.strategies.baselines import Joint
 from perennial.storage.log.ingest import ingest_log
@@ -66,6 +68,11 @@ def recommend_from_kept(store, choice):
     recipe = make_recipe(choice.name, choice.settings)
     fitted, kept = (newest_model(store, Joint(), recipe, seed=0) for _ in range(2))
     assert kept is not fitted
-    first, second = (recommend_user(store, model, 100, k=5) for model in (fitted, kept))
+    first, second = (
+        Recommender.from_model(
+            store, model, "joint", recipe.name, Catalogue.load(store, [100])
+        ).recommend(RecommendationQuery(user=100, k=5))
+        for model in (fitted, kept)
+    )
     assert [one.item for one in first] == [one.item for one in second]
     assert sum(one.item % 3 == 100 % 3 for one in first) >= 4, "user 100 likes the second third"

@@ -1,18 +1,15 @@
-"""The newest model is fitted once, kept, and answers for users and items."""
-
-import dataclasses
+"""The newest model is fitted once and kept until the log or the settings change."""
 
 import numpy as np
 import pytest
 from toys import LastRow, Popularity, Toy, fill, write_log
 
 from perennial.replay.chain import Limits
-from perennial.replay.recommend.fitting import newest_model, recommend_items, recommend_user
+from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.strategies.baselines import Individual, Joint
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.matrices import read_rows
-from perennial.storage.log.vocabulary import item_ids, lookup_users
 from perennial.storage.store import Store
 
 VERSIONS = {"code": "toys"}
@@ -63,8 +60,11 @@ def test_other_settings_are_another_model(store, fitted, change):
     assert len(fitted) == 2, "both are kept"
 
 
-def test_a_memory_limit_that_bites_is_another_model(store, fitted):
-    whole = publish(store)
+def test_only_a_memory_limit_that_cuts_rows_makes_another_model(store, fitted):
+    whole = publish(store, limits=Limits(memory_limit=10**9))
+    publish(store, limits=Limits(memory_limit=10**10))
+    publish(store)
+    assert len(fitted) == 1
     capped = publish(store, limits=Limits(memory_limit=7000))
     assert len(fitted) == 2
     assert capped.report["rows_used"] == 7
@@ -117,84 +117,6 @@ def test_period_by_period_gives_what_all_at_once_gives(tmp_path, fitted):
         at_once = publish(fill(whole, log, num_periods=3), Toy(), recipe)
         assert len(fitted) == 6, "all that a warm start needs"
     np.testing.assert_array_equal(model.counts, at_once.counts)
-
-
-def test_a_memory_limit_that_does_not_bite_keeps_the_model(store, fitted):
-    publish(store, limits=Limits(memory_limit=10**9))
-    publish(store, limits=Limits(memory_limit=10**10))
-    publish(store)
-    assert len(fitted) == 1
-
-
-def test_a_user_gets_the_best_unseen_items(store):
-    model = publish(store)
-    index = lookup_users(store, ["u3"])
-    context = read_rows(store, 1, 5, num_items=model.num_items, users=index).interactions
-    (scores,) = model.score_blocks(context, 1)
-    seen = set(context.indices.tolist())
-    best = sorted(
-        (item for item in range(model.num_items) if item not in seen), key=lambda i: -scores[0, i]
-    )[:5]
-    found = recommend_user(store, model, "u3", k=5)
-    assert [one.item for one in found] == item_ids(store, best)
-    assert [one.score for one in found] == [pytest.approx(scores[0, item]) for item in best]
-
-
-def test_seen_items_may_come_too(store):
-    model = publish(store)
-    everything = recommend_user(store, model, "u3", k=1000, exclude_seen=False)
-    unseen = recommend_user(store, model, "u3", k=1000)
-    assert len(everything) == model.num_items
-    assert {one.item for one in unseen} < {one.item for one in everything}
-
-
-def test_someone_unknown_gets_items_by_items(store):
-    model = publish(store)
-    found = recommend_items(store, model, ["i1", "i2", "i1"], k=1000)
-    assert len(found) == model.num_items - 2
-    assert {"i1", "i2"}.isdisjoint(one.item for one in found)
-    assert recommend_items(store, model, ["i2", "i1"], k=1000) == found
-
-
-def test_a_user_with_the_same_history_gets_the_same(store):
-    model = publish(store)
-    index = lookup_users(store, ["u3"])
-    history = read_rows(store, 1, 5, num_items=model.num_items, users=index).interactions.indices
-    items = item_ids(store, history)
-    assert recommend_items(store, model, items, k=9) == recommend_user(store, model, "u3", k=9)
-
-
-def test_a_model_that_does_not_know_the_newest_items_still_answers(store):
-    model = publish(store)
-    older = dataclasses.replace(model, counts=model.counts[:10])
-    found = recommend_user(store, older, "u3", k=1000, exclude_seen=False)
-    assert len(found) == 10
-
-
-def test_integer_identifiers_come_back_as_integers(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_text("user_id,item_id\n1,10\n1,20\n2,10\n2,30\n")
-    with Store.open(tmp_path / "store.duckdb") as store:
-        ingest_period(store, path)
-        model = publish(store, Individual())
-        assert [one.item for one in recommend_user(store, model, "1", k=3)] == [30]
-        assert [one.item for one in recommend_items(store, model, ["30", 20], k=3)] == [10]
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda s, m: recommend_user(s, m, "nobody", k=3), "user 'nobody' is not in .*--items"),
-        (lambda s, m: recommend_items(s, m, ["i1", "x", "y"], k=3), "unknown items x, y: .*check"),
-        (lambda s, m: recommend_items(s, m, ["x"], k=3), "unknown item x:"),
-        (lambda s, m: recommend_items(s, m, [], k=3), "no items given"),
-        (lambda s, m: recommend_user(s, m, "u3", k=0), "at least 1"),
-    ],
-)
-def test_mistakes_are_told(store, call, message):
-    model = publish(store)
-    with pytest.raises(UserError, match=message):
-        call(store, model)
 
 
 def test_an_empty_store(tmp_path):

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import httpx
 
-from perennial.replay.recommend.answers import RecommendedItem
+from perennial.replay.recommend.recommender import RecommendedItem
 from perennial.replay.service.app import Service, create_app
 from perennial.replay.service.limits import ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import ServiceMetrics
@@ -51,7 +51,7 @@ class FixedStatus:
         return STATUS if self._status is None else self._status
 
 
-class FakeAnswers:
+class FakeRecommender:
     """Answers with what the test says."""
 
     period, published, fit_key = 7, datetime(2026, 1, 2, 3, 4, 5), "0123456789abcdef" * 2
@@ -60,8 +60,8 @@ class FakeAnswers:
     def __init__(self, answer=None):
         self._answer = answer or (lambda _question: (RecommendedItem("i1", 0.5, None),))
 
-    def answer(self, question):
-        return self._answer(question)
+    def recommend(self, query):
+        return self._answer(query)
 
 
 def make_service(answers=None, *, scorings=2, waiting=8, status=None):

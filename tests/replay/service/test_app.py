@@ -3,10 +3,11 @@
 import logging
 
 import pytest
-from calls import STATUS, TOKEN, FakeAnswers, call, make_app, make_service
+from calls import STATUS, TOKEN, FakeRecommender, call, make_app, make_service
 from prometheus_client.parser import text_string_to_metric_families
 
-from perennial.replay.recommend.answers import RecommendationQuery, RecommendedItem, UnknownName
+from perennial.replay.recommend.catalogue import UnknownName
+from perennial.replay.recommend.recommender import RecommendationQuery, RecommendedItem
 from perennial.replay.service.limits import Refusal
 from perennial.replay.service.monitoring import SECURITY_HEADERS
 from perennial.storage.errors import UserError
@@ -27,7 +28,7 @@ def app(asked):
         asked.append(question)
         return (RecommendedItem("i1", 0.5, "One"), RecommendedItem(2, 0.25, None))
 
-    return make_app(FakeAnswers(answer))
+    return make_app(FakeRecommender(answer))
 
 
 class TestRecommending:
@@ -53,8 +54,8 @@ class TestRecommending:
         wanted = RecommendationQuery(None, ("a", "7"), 3, ("x", "5"), False, True)
         assert asked == [wanted, wanted, RecommendationQuery(user="12")]
 
-    def test_the_real_model_answers_and_says_why(self, answers):
-        app = make_app(answers)
+    def test_the_real_model_answers_and_says_why(self, recommender):
+        app = make_app(recommender)
         said = call(app, "POST", "/recommend", json={"items": ["i4"], "k": 2, "why": True}).json()
         assert len(said["recommendations"]) == 2
         first = said["recommendations"][0]["reasons"][0]
@@ -135,7 +136,7 @@ class TestRefusing:
         def answer(_question):
             raise error
 
-        said = call(make_app(FakeAnswers(answer)), "POST", "/recommend", json={"user": "x"})
+        said = call(make_app(FakeRecommender(answer)), "POST", "/recommend", json={"user": "x"})
         assert said.status_code == status
         assert said.json() == {"error": " ".join(str(error).split())}
 
@@ -163,7 +164,7 @@ class TestRefusing:
         def answer(_question):
             raise ZeroDivisionError("of u-secret")
 
-        answer = call(make_app(FakeAnswers(answer)), "POST", "/recommend", json={"user": "a"})
+        answer = call(make_app(FakeRecommender(answer)), "POST", "/recommend", json={"user": "a"})
         assert answer.status_code == 500
         assert "secret" not in answer.text
         assert "ZeroDivisionError" in caplog.text
@@ -210,7 +211,7 @@ class TestState:
 
 class TestGuards:
     def test_all_but_health_and_the_shells_need_the_token(self):
-        app = make_app(FakeAnswers(), token=TOKEN)
+        app = make_app(FakeRecommender(), token=TOKEN)
         for path in ("/status", "/metrics", "/openapi.json", "/recommend?user=a", "/nope"):
             answer = call(app, "GET", path)
             assert answer.status_code == 401, path
@@ -226,12 +227,12 @@ class TestGuards:
         "given", [f"Basic {TOKEN}", TOKEN, "Bearer", "Bearer x", f"Bearer {TOKEN}x", "Bearer \xff"]
     )
     def test_other_tokens(self, given):
-        app = make_app(FakeAnswers(), token=TOKEN)
+        app = make_app(FakeRecommender(), token=TOKEN)
         headers = {"Authorization": given.encode("latin-1")}
         assert call(app, "GET", "/status", headers=headers).status_code == 401
 
     def test_only_the_services_own_names(self):
-        app = make_app(FakeAnswers(), hosts=("localhost", "127.0.0.1", "[::1]"))
+        app = make_app(FakeRecommender(), hosts=("localhost", "127.0.0.1", "[::1]"))
         for host in ("localhost", "LOCALHOST:8080", "127.0.0.1:1", "[::1]:8080", "[::1]"):
             assert call(app, "GET", "/health", headers={"Host": host}).status_code == 200, host
         for host in ("evil.example", "localhost.evil.example", "127.0.0.1.evil", "a@localhost", ""):
@@ -241,7 +242,7 @@ class TestGuards:
 
     @pytest.mark.parametrize("path", ["/", "/docs", "/health", "/nope", "/recommend?user=a"])
     def test_every_answer_has_the_security_headers(self, path):
-        app = make_app(FakeAnswers(), token=TOKEN)
+        app = make_app(FakeRecommender(), token=TOKEN)
         headers = call(app, "GET", path).headers
         for name, value in SECURITY_HEADERS.items():
             if name != "cache-control":

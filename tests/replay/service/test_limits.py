@@ -5,9 +5,9 @@ import threading
 import time
 
 import pytest
-from calls import FakeAnswers, call, calls, make_app, make_service
+from calls import FakeRecommender, call, calls, make_app, make_service
 
-from perennial.replay.recommend.answers import RecommendedItem
+from perennial.replay.recommend.recommender import RecommendedItem
 from perennial.replay.service.limits import Refusal, ServiceLimits, WorkQueue
 
 JSON = {"Content-Type": "application/json"}
@@ -42,7 +42,7 @@ class TestBody:
 
     def test_one_that_just_fits(self):
         body = b'{"user": "a"}'.ljust(100)
-        app = make_app(FakeAnswers(), self.limits)
+        app = make_app(FakeRecommender(), self.limits)
         assert call(app, "POST", "/recommend", content=body, headers=JSON).status_code == 200
 
     def test_one_that_says_that_it_is_too_long_is_not_read(self):
@@ -51,14 +51,14 @@ class TestBody:
             yield b""
 
         headers = {**JSON, "Content-Length": "101"}
-        app = make_app(FakeAnswers(), self.limits)
+        app = make_app(FakeRecommender(), self.limits)
         answer = call(app, "POST", "/recommend", content=body(), headers=headers)
         assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
         assert "100 bytes" in answer.json()["error"]
 
     @pytest.mark.parametrize("length", ["5", "x", "9" * 5000], ids=["too small", "none", "absurd"])
     def test_one_that_lies_about_its_length(self, length):
-        app = make_app(FakeAnswers(), self.limits)
+        app = make_app(FakeRecommender(), self.limits)
         headers = {**JSON, "Content-Length": length}
         answer = call(app, "POST", "/recommend", content=b"x" * 101, headers=headers)
         assert answer.status_code == 413
@@ -71,7 +71,7 @@ class TestBody:
                 sent.append(1)
                 yield b"x" * 30
 
-        app = make_app(FakeAnswers(), self.limits)
+        app = make_app(FakeRecommender(), self.limits)
         answer = call(app, "POST", "/recommend", content=endless(), headers=JSON)
         assert answer.status_code == 413
         assert len(sent) == 4
@@ -81,13 +81,13 @@ class TestBody:
             yield b"{"
             await asyncio.sleep(60)
 
-        app = make_app(FakeAnswers(), ServiceLimits(request_seconds=0.1))
+        app = make_app(FakeRecommender(), ServiceLimits(request_seconds=0.1))
         answer = call(app, "POST", "/recommend", content=slow(), headers=JSON)
         assert (answer.status_code, answer.headers["Connection"]) == (408, "close")
 
 
 def test_an_address_and_headers_that_are_too_long():
-    app = make_app(FakeAnswers(), ServiceLimits(max_header=1000))
+    app = make_app(FakeRecommender(), ServiceLimits(max_header=1000))
     for path, headers in (
         ("/health", {"X-Long": "x" * 1000}),
         ("/" + "x" * 1000, {}),
@@ -158,4 +158,4 @@ class TestWork:
 
 
 def gate_answers(gate):
-    return FakeAnswers(gate.answer)
+    return FakeRecommender(gate.answer)

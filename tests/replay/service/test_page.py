@@ -122,8 +122,8 @@ def asked_elsewhere(seen, address):
     [(1280, 900, 1, False), (390, 844, 3, False), (390, 844, 3, True)],
     ids=["desktop", "phone", "phone in the dark"],
 )
-def test_the_live_state(answers, browser, width, height, scale, dark):
-    app = make_app(service=make_service(answers, status=FixedStatus(FULL)))
+def test_the_live_state(recommender, browser, width, height, scale, dark):
+    app = make_app(service=make_service(recommender, status=FixedStatus(FULL)))
     with serving(app) as address:
         seen = browser.look(address, width, height, scale=scale, dark=dark, ask=when_ready(*LAYOUT))
     assert seen.errors == []
@@ -157,8 +157,8 @@ FOUND = (
 @pytest.mark.parametrize(
     ("kind", "what"), [("items", "i4, i6 ,"), ("user", " u3 ")], ids=["a basket", "a user"]
 )
-def test_the_box(answers, browser, kind, what):
-    app = make_app(service=make_service(answers, status=FixedStatus(FULL)))
+def test_the_box(recommender, browser, kind, what):
+    app = make_app(service=make_service(recommender, status=FixedStatus(FULL)))
     then = ASK.replace("KIND", kind).replace("WHAT", what)
     with serving(app) as address:
         seen = browser.look(address, 390, 844, ask=when_ready(*FOUND, then=then))
@@ -171,8 +171,8 @@ def test_the_box(answers, browser, kind, what):
     assert disabled is False
 
 
-def test_a_mistake_is_told(answers, browser):
-    app = make_app(service=make_service(answers))
+def test_a_mistake_is_told(recommender, browser):
+    app = make_app(service=make_service(recommender))
     then = ASK.replace("KIND", "items").replace("WHAT", "<b>nothing</b>")
     with serving(app) as address:
         seen = browser.look(address, 390, 844, ask=when_ready(*FOUND, then=then))
@@ -189,8 +189,8 @@ CHOOSE = """(() => {
 })()"""
 
 
-def test_the_choosers(answers, browser):
-    app = make_app(service=make_service(answers, status=FixedStatus(FULL)))
+def test_the_choosers(recommender, browser):
+    app = make_app(service=make_service(recommender, status=FixedStatus(FULL)))
     shown = (
         "document.querySelector('#metric-chart svg').getAttribute('aria-label')",
         "document.querySelector('#memory-chart svg').getAttribute('aria-label')",
@@ -253,8 +253,8 @@ LOCKED = (
     [(TOKEN, False, ""), ("another one", True, "That is not the token.")],
     ids=["right", "wrong"],
 )
-def test_the_token(answers, browser, token, locked, said):
-    app = make_app(service=make_service(answers, status=FixedStatus(FULL)), token=TOKEN)
+def test_the_token(recommender, browser, token, locked, said):
+    app = make_app(service=make_service(recommender, status=FixedStatus(FULL)), token=TOKEN)
     then = ENTER.replace("TOKEN", json.dumps(token))
     with serving(app) as address:
         seen = browser.look(address, 390, 844, ask=when_ready(*LOCKED, then=then))
@@ -270,9 +270,9 @@ ROUTES = (
 
 
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "with a token"])
-def test_the_page_of_the_routes(answers, browser, token):
+def test_the_page_of_the_routes(recommender, browser, token):
     then = "" if token is None else ENTER.replace("TOKEN", json.dumps(token))
-    with serving(make_app(answers, token=token)) as address:
+    with serving(make_app(recommender, token=token)) as address:
         seen = browser.look(
             f"{address}docs", 1280, 900, ask=when_ready(*ROUTES, then=then, patience=6.0)
         )

@@ -7,10 +7,10 @@ import time
 from datetime import datetime
 
 import pytest
-from calls import FakeAnswers, call, make_app, make_service
+from calls import FakeRecommender, call, make_app, make_service
 from published_store import make_live, publish_period
 
-from perennial.replay.recommend.answers import RecommendedItem, Recommender
+from perennial.replay.recommend.recommender import RecommendedItem, Recommender
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader, StoreFile, Watcher
 from perennial.storage.access import snapshot_path
@@ -24,7 +24,7 @@ from perennial.storage.results.publications import (
 from perennial.storage.store import Store
 
 
-class Fake(FakeAnswers):
+class Fake(FakeRecommender):
     def __init__(self, publication):
         super().__init__()
         self.period, self.fit_key = publication.period, publication.fit_key
@@ -75,12 +75,12 @@ class TestLooking:
         publish_period(path, 1)
         watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
         assert watcher.look()
-        users = list(watcher._current.answers.known.user_rows)
+        users = list(watcher._current.answers.catalogue.user_rows)
         with Store.open(path) as store:
             list(erase_users(store, users[:1]))
             assert newest_publication(store) is None
         assert watcher.look()
-        assert list(watcher._current.answers.known.user_rows) == users[1:]
+        assert list(watcher._current.answers.catalogue.user_rows) == users[1:]
         with Store.open(path) as store:
             store.write_snapshot()
         assert not watcher.look()
@@ -181,14 +181,14 @@ def test_a_request_ends_on_the_model_it_began_with():
         assert go.wait(20)
         return (RecommendedItem("old", 1.0, None),)
 
-    service = make_service(FakeAnswers(answer))
+    service = make_service(FakeRecommender(answer))
     app, found = make_app(service=service), []
     asking = threading.Thread(
         target=lambda: found.append(call(app, "POST", "/recommend", json={"user": "a"}))
     )
     asking.start()
     assert begun.wait(20)
-    newer = FakeAnswers(lambda _question: (RecommendedItem("new", 1.0, None),))
+    newer = FakeRecommender(lambda _question: (RecommendedItem("new", 1.0, None),))
     newer.period = 8
     service.current.answers = newer
     go.set()

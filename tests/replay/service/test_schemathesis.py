@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import schemathesis
-from calls import TOKEN, FakeAnswers, make_app, make_service
+from calls import TOKEN, FakeRecommender, make_app, make_service
 from schemathesis.engine import events, from_schema
 
 from perennial.replay.live.status import read_status
@@ -28,24 +28,24 @@ SETTINGS = {
 KNOWN = {"auth": {"openapi": {"HTTPBearer": {"bearer": TOKEN}}}}
 
 
-class Obliging(FakeAnswers):
-    """The real model; two of three askers count as someone it knows, whatever they are called."""
+class Obliging(FakeRecommender):
+    """The real model; two of three users count as a known one, whatever their names are."""
 
-    def __init__(self, answers):
+    def __init__(self, recommender):
         super().__init__()
-        self._answers = answers
+        self._recommender = recommender
 
-    def answer(self, question):
-        asker = question.user or question.items[0]
-        if len(asker) % 3:
-            question = dataclasses.replace(question, user="u3", items=())
-        return self._answers.answer(question)
+    def recommend(self, query):
+        name = query.user or query.items[0]
+        if len(name) % 3:
+            query = dataclasses.replace(query, user="u3", items=())
+        return self._recommender.recommend(query)
 
 
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "with a token"])
-def test_the_service_is_as_it_is_documented(answers, published_file, token):
+def test_the_service_is_as_it_is_documented(recommender, published_file, token):
     status = StatusReader(StoreFile(published_file), lambda store: read_status(store).to_json())
-    service = make_service(Obliging(answers), status=status)
+    service = make_service(Obliging(recommender), status=status)
     app = make_app(service=service, token=token)
     config = schemathesis.Config.from_dict(SETTINGS | (KNOWN if token else {}))
     given = {"headers": {"Authorization": f"Bearer {token}"}} if token else {}

@@ -1,4 +1,4 @@
-"""What the published model answers, and why."""
+"""Recommendations of the published model, and their reasons."""
 
 import dataclasses
 import shutil
@@ -18,14 +18,15 @@ from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.live.setup import configure_live
 from perennial.replay.live.updater import LiveUpdater
 from perennial.replay.logs import open_for_reading
-from perennial.replay.recommend.answers import RecommendationQuery, Recommender, UnknownName
 from perennial.replay.recommend.batch import read_names, recommend_to_file
-from perennial.replay.recommend.catalogue import Catalogue
-from perennial.replay.recommend.fitting import recommend_items, recommend_user
+from perennial.replay.recommend.catalogue import Catalogue, UnknownName
 from perennial.replay.recommend.reasons import find_reasons
+from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
-from perennial.storage.log.vocabulary import read_titles
+from perennial.storage.log.matrices import read_rows
+from perennial.storage.log.periods import list_periods
+from perennial.storage.log.vocabulary import lookup_users, read_titles
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import newest_publication
 from perennial.storage.store import Store
@@ -40,39 +41,54 @@ def published_model(store):
     )
 
 
-def had_by(answers, user):
-    row = answers.known.histories[[answers.known.user_rows[user]]]
-    return {answers.known.item_ids[item] for item in row.indices.tolist()}
+def score_user(store, model, user):
+    """Scores of all items that the model knows, and the user's own items among them."""
+    last = list_periods(store)[-1].period
+    rows = read_rows(store, 1, last, num_items=len(ITEMS) + 4, users=lookup_users(store, [user]))
+    context = csr_array(rows.interactions[:, : model.num_items])
+    (scores,) = model.score_blocks(context, 1)
+    return scores[0], set(context.indices.tolist())
 
 
-def test_it_says_of_whom_it_is(answers):
-    assert (answers.period, answers.strategy, answers.model_name) == (
+def seen_by(recommender, user):
+    row = recommender.catalogue.histories[[recommender.catalogue.user_rows[user]]]
+    return {recommender.catalogue.item_ids[item] for item in row.indices.tolist()}
+
+
+def test_period_strategy_and_sizes_are_those_of_the_publication(recommender):
+    assert (recommender.period, recommender.strategy, recommender.model_name) == (
         2,
         "individual",
         "infinite-ae",
     )
-    assert answers.num_users == len(USERS)
-    assert answers.num_items == len(ITEMS)
+    assert recommender.num_users == len(USERS)
+    assert recommender.num_items == len(ITEMS)
 
 
-def test_a_user_and_a_basket_get_what_the_model_recommends(published_file, answers):
+def test_a_user_gets_the_best_unseen_items(published_file, recommender):
     with open_for_reading(published_file) as store:
-        model = published_model(store)
-        for k in (3, 100):
-            for_user = recommend_user(store, model, "u3", k=k)
-            for_items = recommend_items(store, model, ["i5", "i9"], k=k)
-            found = [answers.answer(RecommendationQuery(user="u3", k=k))]
-            found.append(answers.answer(RecommendationQuery(items=("i5", "i9"), k=k)))
-            for ours, expected in zip(found, (for_user, for_items), strict=True):
-                assert [(one.item, one.score) for one in ours] == [
-                    (one.item, one.score) for one in expected
-                ]
+        scores, seen = score_user(store, published_model(store), "u3")
+    unseen = sorted((scores[item] for item in range(len(scores)) if item not in seen), reverse=True)
+    for k in (3, 100):
+        found = recommender.recommend(RecommendationQuery(user="u3", k=k))
+        items = [recommender.catalogue.item_indices[one.item] for one in found]
+        assert seen.isdisjoint(items)
+        assert [one.score for one in found] == [pytest.approx(scores[item]) for item in items]
+        assert [one.score for one in found] == pytest.approx(unseen[:k])
 
 
-def test_titles_come_where_they_are_known(published_file, answers):
+def test_a_basket_is_a_set_of_items_and_equals_a_user_with_the_same_history(recommender):
+    items = tuple(seen_by(recommender, "u3"))
+    of_user = recommender.recommend(RecommendationQuery(user="u3", k=9))
+    assert recommender.recommend(RecommendationQuery(items=items, k=9)) == of_user
+    repeated = RecommendationQuery(items=(*reversed(items), items[0]), k=9)
+    assert recommender.recommend(repeated) == of_user
+
+
+def test_titles_come_where_they_are_known(published_file, recommender):
     with open_for_reading(published_file) as store:
         titles = read_titles(store)
-    for one in answers.answer(RecommendationQuery(user="u0", k=24)):
+    for one in recommender.recommend(RecommendationQuery(user="u0", k=24)):
         assert one.title == titles.get(one.item)
 
 
@@ -82,47 +98,47 @@ def test_titles_come_where_they_are_known(published_file, answers):
     exclude_seen=st.booleans(),
     k=st.integers(1, 40),
 )
-def test_only_what_is_wanted_and_best_first(answers, who, exclude, exclude_seen, k):
+def test_only_allowed_items_and_best_first(recommender, who, exclude, exclude_seen, k):
     about = {"user": who} if isinstance(who, str) else {"items": tuple(who)}
-    question = RecommendationQuery(k=k, exclude=tuple(exclude), exclude_seen=exclude_seen, **about)
-    found = answers.answer(question)
-    had = had_by(answers, who) if isinstance(who, str) else set(who)
-    left = set(ITEMS) - set(exclude) - (had if exclude_seen else set())
+    query = RecommendationQuery(k=k, exclude=tuple(exclude), exclude_seen=exclude_seen, **about)
+    found = recommender.recommend(query)
+    seen = seen_by(recommender, who) if isinstance(who, str) else set(who)
+    left = set(ITEMS) - set(exclude) - (seen if exclude_seen else set())
     items = [one.item for one in found]
     assert len(items) == len(set(items)) == min(k, len(left))
     assert set(items) <= left
     scores = [one.score for one in found]
     assert scores == sorted(scores, reverse=True)
-    everything = answers.answer(dataclasses.replace(question, k=40))
+    everything = recommender.recommend(dataclasses.replace(query, k=40))
     assert everything[: len(found)] == found
 
 
 @pytest.mark.parametrize("exclude_seen", [True, False])
-def test_many_users_get_what_each_gets(answers, exclude_seen):
-    wishes = {"exclude": ("i7", "i8"), "exclude_seen": exclude_seen}
-    found = list(answers.answer_users(USERS, 5, **wishes))
+def test_many_users_get_what_each_gets_alone(recommender, exclude_seen):
+    options = {"exclude": ("i7", "i8"), "exclude_seen": exclude_seen}
+    found = list(recommender.recommend_users(USERS, 5, **options))
     assert [user for user, _ in found] == USERS
-    for user, given_to in found:
-        alone = answers.answer(RecommendationQuery(user=user, k=5, **wishes))
-        assert [one.item for one in given_to] == [one.item for one in alone]
+    for user, items_of_user in found:
+        alone = recommender.recommend(RecommendationQuery(user=user, k=5, **options))
+        assert [one.item for one in items_of_user] == [one.item for one in alone]
         np.testing.assert_allclose(
-            [one.score for one in given_to], [one.score for one in alone], rtol=1e-5
+            [one.score for one in items_of_user], [one.score for one in alone], rtol=1e-5
         )
 
 
-def test_a_user_that_is_loaded_alone_gets_the_same(published_file, answers):
+def test_a_user_that_is_loaded_alone_gets_the_same(published_file, recommender):
     with open_for_reading(published_file) as store:
         alone = Recommender.load(store, ["u3", "nobody"])
-    assert alone.answer(RecommendationQuery(user="u3")) == answers.answer(
+    assert alone.recommend(RecommendationQuery(user="u3")) == recommender.recommend(
         RecommendationQuery(user="u3")
     )
     assert alone.num_users == len(USERS)
     with pytest.raises(UnknownName):
-        alone.answer(RecommendationQuery(user="nobody"))
+        alone.recommend(RecommendationQuery(user="nobody"))
 
 
 @pytest.mark.parametrize(
-    ("question", "message"),
+    ("query", "message"),
     [
         (RecommendationQuery(), "either a user or items"),
         (RecommendationQuery(user="u1", items=("i1",)), "either a user or items"),
@@ -132,20 +148,20 @@ def test_a_user_that_is_loaded_alone_gets_the_same(published_file, answers):
         (RecommendationQuery(items=("x",)), "unknown item x: not in"),
     ],
 )
-def test_questions_that_make_no_sense(answers, question, message):
+def test_queries_that_make_no_sense(recommender, query, message):
     with pytest.raises(UserError, match=message) as failed:
-        answers.answer(question)
+        recommender.recommend(query)
     assert "\n" not in str(failed.value)
     if "nobody" in message:
         assert isinstance(failed.value, UnknownName)
         assert failed.value.names == ("nobody",)
 
 
-def test_many_users_fail_before_the_first_answer(answers):
+def test_many_users_fail_before_the_first_result(recommender):
     with pytest.raises(UnknownName, match="users 'x', 'y' are not in"):
-        next(answers.answer_users(["u1", "x", "y"]))
+        next(recommender.recommend_users(["u1", "x", "y"]))
     with pytest.raises(UserError, match="at least 1"):
-        next(answers.answer_users(["u1"], 0))
+        next(recommender.recommend_users(["u1"], 0))
 
 
 class TestLoading:
@@ -185,13 +201,14 @@ class TestLoading:
             )
             ingest_period(store, log)
             list(LiveUpdater(store).catch_up())
-            answers = Recommender.load(store)
-        for user in (1, "1"):
-            assert [one.item for one in answers.answer(RecommendationQuery(user=user, k=3))] == [30]
-        assert answers.answer(RecommendationQuery(items=(10, "20"))) == answers.answer(
-            RecommendationQuery(user=1)
+            recommender = Recommender.load(store)
+        of_integer, of_text, of_items = (
+            recommender.recommend(RecommendationQuery(k=3, **context))
+            for context in ({"user": 1}, {"user": "1"}, {"items": (10, "20")})
         )
-        assert dict(answers.answer_users(["2"], 1))[2][0].item == 20
+        assert [one.item for one in of_integer] == [30]
+        assert of_integer == of_text == of_items
+        assert dict(recommender.recommend_users(["2"], 1))[2][0].item == 20
 
 
 def test_what_came_after_the_model_counts_where_it_knows_it(tmp_path):
@@ -202,28 +219,29 @@ def test_what_came_after_the_model_counts_where_it_knows_it(tmp_path):
         before = Recommender.load(store)
         ingest_period(store, write_period(tmp_path / "2.csv", 2))
         after = Recommender.load(store)
-        model = published_model(store)
-        expected = recommend_user(store, model, "u4", k=50)
-    assert after.num_items == before.num_items < len(after.known.item_ids)
-    assert had_by(before, "u4") < had_by(after, "u4")
-    found = after.answer(RecommendationQuery(user="u4", k=50))
-    assert [one.item for one in found] == [one.item for one in expected]
-    new = set(after.known.item_ids[after.num_items :])
+        scores, seen = score_user(store, published_model(store), "u4")
+    assert after.num_items == before.num_items < len(after.catalogue.item_ids)
+    assert seen_by(before, "u4") < seen_by(after, "u4")
+    found = after.recommend(RecommendationQuery(user="u4", k=50))
+    items = [after.catalogue.item_indices[one.item] for one in found]
+    assert set(items) == set(range(after.num_items)) - seen
+    assert [one.score for one in found] == pytest.approx(-np.sort(-scores[items]))
+    new = set(after.catalogue.item_ids[after.num_items :])
     assert new
     assert new.isdisjoint(one.item for one in found)
-    assert after.answer(RecommendationQuery(items=tuple(new), k=3)), (
+    assert after.recommend(RecommendationQuery(items=tuple(new), k=3)), (
         "someone of whom nothing is known"
     )
 
 
 class TestWhy:
-    def test_rows_that_contribute_most_and_nobodys_name(self, answers):
-        question = RecommendationQuery(user="u3", k=5, why=True)
-        found = answers.answer(question)
+    def test_the_rows_that_contribute_most_without_names_of_users(self, recommender):
+        query = RecommendationQuery(user="u3", k=5, why=True)
+        found = recommender.recommend(query)
         assert [dataclasses.replace(one, reasons=()) for one in found] == list(
-            answers.answer(dataclasses.replace(question, why=False))
+            recommender.recommend(dataclasses.replace(query, why=False))
         )
-        had = had_by(answers, "u3")
+        seen = seen_by(recommender, "u3")
         for one in found:
             assert 1 <= len(one.reasons) <= 3
             assert [reason.row for reason in one.reasons] == list(range(1, len(one.reasons) + 1))
@@ -233,12 +251,12 @@ class TestWhy:
             assert sum(reason.share for reason in one.reasons) <= 1 + 1e-6
             for reason in one.reasons:
                 assert reason.kind == "newest"
-                assert {shared.item for shared in reason.shared} <= had
+                assert {shared.item for shared in reason.shared} <= seen
                 assert len(reason.shared) == min(3, reason.num_shared)
                 assert not set(map(str, USERS)) & set(map(str, dataclasses.astuple(reason)))
 
-    def test_items_in_common_are_told_rarest_first_with_their_titles(self, answers):
-        known = answers.known
+    def test_common_items_come_rarest_first_with_their_titles(self, recommender):
+        known = recommender.catalogue
         width = len(known.item_ids)
         dense = np.zeros((3, width), np.float32)
         dense[0, [1, 2, 3, 4]] = dense[1, [1, 2]] = dense[2, 1] = 1
@@ -259,61 +277,62 @@ class TestWhy:
             (name, known.titles.get(name)) for name in names
         ]
         unknown = dataclasses.replace(explanation, replayed=None)
-        told = find_reasons(unknown, csr_array(context), known, on_newest=True)
-        assert {one.kind for one in told[0]} == {"unknown"}
+        reported = find_reasons(unknown, csr_array(context), known, on_newest=True)
+        assert {one.kind for one in reported[0]} == {"unknown"}
 
     def test_a_whole_log_is_not_the_newest_period(self, tmp_path, published_file):
         with open_for_reading(published_file) as store:
             known = Catalogue.load(store)
             model = published_model(store)
-            answers = Recommender.of_model(store, model, "joint", "infinite-ae", known)
-        (one,) = answers.answer(RecommendationQuery(user="u1", k=1, why=True))
+            recommender = Recommender.from_model(store, model, "joint", "infinite-ae", known)
+        (one,) = recommender.recommend(RecommendationQuery(user="u1", k=1, why=True))
         assert {reason.kind for reason in one.reasons} == {"user"}
 
-    def test_mvae_cannot_tell(self, tmp_path):
+    def test_mvae_cannot_explain(self, tmp_path):
         model = ModelChoice("mvae", {"hidden": 4, "latent": 2, "max_updates": 2, "check_every": 2})
         with Store.open(tmp_path / "s.duckdb") as store:
             configure_live(store, ReplayConfig(strategies=("individual",), models=(model,)))
             ingest_period(store, write_period(tmp_path / "1.csv", 1))
             list(LiveUpdater(store).catch_up())
-            answers = Recommender.load(store)
-        assert answers.answer(RecommendationQuery(user="u1"))
+            recommender = Recommender.load(store)
+        assert recommender.recommend(RecommendationQuery(user="u1"))
         with pytest.raises(UserError, match=r"mvae cannot tell why.*; only infinite-ae can"):
-            answers.answer(RecommendationQuery(user="u1", why=True))
+            recommender.recommend(RecommendationQuery(user="u1", why=True))
 
 
 class TestBatch:
-    def test_a_file_with_ranks_scores_and_titles(self, answers, tmp_path):
-        path, told = tmp_path / "recs.parquet", []
+    def test_a_file_with_ranks_scores_and_titles(self, recommender, tmp_path):
+        path, reported = tmp_path / "recs.parquet", []
         report = recommend_to_file(
-            answers, ["u2", "nobody", "u1"], path, k=4, progress=lambda *at: told.append(at)
+            recommender, ["u2", "nobody", "u1"], path, k=4, progress=lambda *at: reported.append(at)
         )
         assert report.to_json() == {"users": 2, "unknown": 1, "rows": 8}
         table = pq.read_table(path)
         assert table.schema.names == ["user_id", "rank", "item_id", "score", "title"]
         assert table["user_id"].to_pylist() == ["u2"] * 4 + ["u1"] * 4
         assert table["rank"].to_pylist() == [1, 2, 3, 4] * 2
-        alone = answers.answer(RecommendationQuery(user="u2", k=4))
+        alone = recommender.recommend(RecommendationQuery(user="u2", k=4))
         assert table["item_id"].to_pylist()[:4] == [one.item for one in alone]
         assert table["title"].to_pylist()[:4] == [one.title for one in alone]
-        assert told[-1] == ("recommending", 2, 2)
+        assert reported[-1] == ("recommending", 2, 2)
         assert [one.name for one in tmp_path.iterdir()] == ["recs.parquet"]
 
-    def test_no_titles_no_column(self, answers, tmp_path):
-        untitled = dataclasses.replace(answers, known=dataclasses.replace(answers.known, titles={}))
+    def test_no_titles_no_column(self, recommender, tmp_path):
+        catalogue = dataclasses.replace(recommender.catalogue, titles={})
+        untitled = dataclasses.replace(recommender, catalogue=catalogue)
         recommend_to_file(untitled, ["u2"], tmp_path / "recs.parquet")
         assert "title" not in pq.read_table(tmp_path / "recs.parquet").schema.names
 
-    def test_users_who_get_nothing_leave_a_file_without_rows(self, answers, tmp_path):
-        report = recommend_to_file(answers, ["u1"], tmp_path / "recs.parquet", exclude=ITEMS)
+    def test_users_who_get_nothing_leave_a_file_without_rows(self, recommender, tmp_path):
+        report = recommend_to_file(recommender, ["u1"], tmp_path / "recs.parquet", exclude=ITEMS)
         assert report.rows == 0
         assert pq.read_table(tmp_path / "recs.parquet").schema.field("rank").type == pa.int32()
 
-    def test_nobody_is_known(self, answers, tmp_path):
+    def test_nobody_is_known(self, recommender, tmp_path):
         with pytest.raises(UnknownName, match="none of the 2 users is in"):
-            recommend_to_file(answers, ["x", "y"], tmp_path / "recs.parquet")
+            recommend_to_file(recommender, ["x", "y"], tmp_path / "recs.parquet")
         with pytest.raises(UserError, match="no users given"):
-            recommend_to_file(answers, [], tmp_path / "recs.parquet")
+            recommend_to_file(recommender, [], tmp_path / "recs.parquet")
         assert list(tmp_path.iterdir()) == []
 
     def test_names_are_read_one_a_line(self, tmp_path):
@@ -322,7 +341,7 @@ class TestBatch:
         assert read_names(path) == ("u1", "u 2", "ü3")
 
     @pytest.mark.parametrize("content", [None, b"\xff\xfeu\x001\x00"])
-    def test_a_file_that_is_none(self, tmp_path, content):
+    def test_an_unreadable_file(self, tmp_path, content):
         path = tmp_path / "users.txt"
         if content is not None:
             path.write_bytes(content)
