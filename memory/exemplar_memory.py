@@ -18,6 +18,7 @@ from perennial.memory.base import Memory, replayed_rows, widen
 from perennial.models.base import FittedModel, Teacher, TrainingRows
 from perennial.storage.errors import UserError
 from perennial.storage.progress import Progress, ignore_progress
+from perennial.storage.results.artifacts import csr_from_arrays, csr_to_arrays
 from perennial.stream.history import History
 from perennial.stream.seeds import derive_seed
 
@@ -87,8 +88,7 @@ class ExemplarMemory(Memory):
         """Return the exemplars."""
         rows = self.exemplars.rows
         return {
-            "offsets": rows.indptr.astype(np.int32),
-            "items": rows.indices.astype(np.int32),
+            **csr_to_arrays(rows, binary=True),
             "shape": np.array(rows.shape, dtype=np.int32),
             "groups": self.exemplars.groups,
             "periods": self.exemplars.periods,
@@ -101,16 +101,11 @@ class ExemplarMemory(Memory):
             UserError: the arrays are damaged.
         """
         try:
-            items = np.asarray(arrays["items"], dtype=np.int32)
             num_rows, num_items = (int(side) for side in arrays["shape"])
-            rows = csr_array(
-                (np.ones(len(items), np.float32), items, np.asarray(arrays["offsets"], np.int32)),
-                shape=(num_rows, num_items),
-            )
-            rows.check_format(full_check=True)
+            rows = csr_from_arrays(arrays, num_items, binary=True)
             groups = np.asarray(arrays["groups"], dtype=np.int64)
             periods = np.asarray(arrays["periods"], dtype=np.int32)
-            if not len(groups) == len(periods) == num_rows <= self.budget:
+            if not len(groups) == len(periods) == rows.shape[0] == num_rows <= self.budget:
                 raise ValueError("there is not one group and period for each row")
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(

@@ -17,6 +17,7 @@ from perennial.memory.distill.summary import DistillListener, Summary
 from perennial.memory.samplers.registry import find_sampler
 from perennial.models.base import TrainingRows
 from perennial.replay.logs import check_folder, hold_whole, read_whole
+from perennial.storage.atomic import replacing
 from perennial.storage.errors import UserError
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
@@ -178,12 +179,10 @@ def write_table(table: pa.Table, path: Place) -> None:
             write_table(table, written)
             Bucket(path).put(written, path)
         return
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        pq.write_table(table, partial)
-        partial.replace(path)
+        with replacing(path) as temporary:
+            pq.write_table(table, temporary)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         reason = error.strerror or "the disk refused it"
         raise UserError(f"{path}: cannot be written ({reason}); name another file") from error
 

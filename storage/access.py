@@ -4,12 +4,12 @@ DuckDB locks its own file too, but only while it is open, and a command that wri
 closes it in between.
 """
 
-import os
 import shutil
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from perennial.storage.atomic import replacing
 from perennial.storage.errors import StorageUnavailable, UserError
 
 _LOCK_SUFFIX = ".lock"
@@ -74,12 +74,10 @@ def copy_file(source: Path, target: Path) -> None:
     Raises:
         UserError: the copy cannot be written.
     """
-    part = target.with_name(target.name + ".part")
     try:
-        shutil.copyfile(source, part)
-        part.replace(target)
+        with replacing(target, target.with_name(target.name + ".part"), sync=False) as part:
+            shutil.copyfile(source, part)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise UserError(f"{target}: cannot be written ({error.strerror}); check the disk") from None
 
 
@@ -90,14 +88,3 @@ def remove_snapshot(path: Path) -> None:
         snapshot_path(path).with_name(f"{path.name}{_SNAPSHOT_SUFFIX}.part"),
     ):
         left.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable; elsewhere than on POSIX a folder cannot be opened."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,8 +1,18 @@
-"""Errors that a user can cause."""
+"""Errors that a user can cause, and the sentences for errors of DuckDB and the disk.
+
+DuckDB is imported inside functions, since every command imports this file and few open a store.
+"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
+if TYPE_CHECKING:
+    import duckdb
+
+_DAMAGE_WORDS = ("Corrupt", "Could not read")
+_DISK_WORDS = ("Could not write", "No space left", "Disk quota", "Read-only file system")
+# The three headers before the first block.
+_HEADER_BYTES = 3 * 4096
 
 
 class UserError(Exception):
@@ -13,57 +23,50 @@ class UserError(Exception):
 
 
 class StorageUnavailable(UserError):  # noqa: N818 - a UserError by another name
-    """A store, its disk or object storage does not do what it is asked; at another time it may."""
+    """A store, its disk or object storage fails now and may work at another time."""
 
 
 class OlderSchema(UserError):  # noqa: N818 - a UserError by another name
     """The store was written by an older program; opening it for writing upgrades it."""
 
 
-# Those that a sound program and a sound file never meet.
-_DAMAGE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
-_DAMAGE_WORDS = ("Corrupt", "Could not read")
-# The three headers before the first block.
-_HEADER_BYTES = 3 * 4096
-_DISK_WORDS = ("Could not write", "No space left", "Disk quota", "Read-only file system")
-
-
-def is_locked(error: duckdb.Error) -> bool:
-    """Whether another process has the file."""
+def is_locked(error: "duckdb.Error") -> bool:
+    """Return True if another process has the file open."""
     return "Could not set lock" in str(error)
 
 
 def raise_fault(path: Path | None, error: BaseException | None) -> None:
-    """Raise what is the fault of the file or the disk as one line; do nothing for other errors.
+    """Raise an error of the file or the disk as one line; do nothing for any other error.
 
-    DuckDB has words for such errors, but no class: a full disk may be an error of the transaction.
-    And once one is met inside a transaction, all that is cleaned up says only that this is aborted.
+    DuckDB words such errors but has no class for them: a full disk may come as an error of the
+    transaction. After one inside a transaction, every later error only says that it is aborted, so
+    the first error of the chain counts.
 
     Args:
         path: the store's file.
-        error: what was raised, perhaps while another error was handled.
+        error: the exception, perhaps raised while another was handled.
 
     Raises:
-        StoreFault: the file is damaged, or the disk takes no more.
+        StorageUnavailable: the file is damaged, or the disk takes no more.
     """
+    import duckdb
+
     first = error
     while isinstance(first, duckdb.Error):
-        if isinstance(first, (duckdb.IOException, *_DAMAGE)) or any(
-            words in str(first) for words in _DAMAGE_WORDS + _DISK_WORDS
-        ):
+        if isinstance(first, duckdb.IOException) or _is_damage(first) or _is_disk(first):
             raise StorageUnavailable(f"{path}: {explain(first)}") from error
         first = first.__context__
 
 
-def check_length(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
-    """See that a file is long enough for the blocks that are in use.
+def check_length(path: Path, connection: "duckdb.DuckDBPyConnection") -> None:
+    """Check that a file is long enough for the blocks in use.
 
-    DuckDB looks at a block when it is read: of a file that was cut short it would read the rest,
-    and write new blocks behind the gap. Blocks at the end may lack if they are free, so a cut of
-    few blocks shows only where one of them is read.
+    DuckDB checks a block only when it is read: it would read the rest of a truncated file, and
+    write new blocks behind the gap. Missing blocks at the end may be free ones, so a file that is a
+    few blocks too short is noticed only where one of them is read.
 
     Raises:
-        StoreFault: it is too short.
+        StorageUnavailable: the file is too short.
     """
     needed = connection.execute(
         """SELECT block_size * used_blocks FROM pragma_database_size()
@@ -77,8 +80,8 @@ def check_length(path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def explain(error: duckdb.Error) -> str:
-    """What is wrong and what to do, without the name of the file."""
+def explain(error: "duckdb.Error") -> str:
+    """Say in one sentence what is wrong and what to do, without the name of the file."""
     text = " ".join(str(error).split())
     if is_locked(error):
         return "another process has the store open; wait until it ends"
@@ -86,11 +89,23 @@ def explain(error: duckdb.Error) -> str:
         return "open in this process already, once for reading and once for writing; close one"
     if "not a valid DuckDB database" in text:
         return "not a DuckDB file; name another file for the store"
-    if any(words in text for words in _DISK_WORDS):
+    if _is_disk(error):
         return (
             f"cannot be written ({text[:200]}); what was finished before is kept: make room or "
             "mend the disk, and give the same command again"
         )
-    if isinstance(error, _DAMAGE) or any(words in text for words in _DAMAGE_WORDS):
+    if _is_damage(error):
         return f"the file is damaged ({text[:200]}); put a copy in its place"
     return f"cannot be opened as a store ({text[:200]}); check the path and its permissions"
+
+
+def _is_disk(error: "duckdb.Error") -> bool:
+    return any(words in str(error) for words in _DISK_WORDS)
+
+
+def _is_damage(error: "duckdb.Error") -> bool:
+    """Return True for errors that a sound program and a sound file never cause."""
+    import duckdb
+
+    kinds = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+    return isinstance(error, kinds) or any(words in str(error) for words in _DAMAGE_WORDS)

@@ -18,8 +18,8 @@ from perennial.storage.access import (
     lock_path,
     remove_snapshot,
     snapshot_path,
-    sync_folder,
 )
+from perennial.storage.atomic import sync_folder
 from perennial.storage.errors import (
     OlderSchema,
     StorageUnavailable,

@@ -13,7 +13,12 @@ from scipy.sparse import csr_array
 from perennial.memory.distill.step import StepState
 from perennial.memory.distill.validation import BestSupport
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import load_arrays, save_arrays
+from perennial.storage.results.artifacts import (
+    csr_from_arrays,
+    csr_to_arrays,
+    load_arrays,
+    save_arrays,
+)
 
 
 def save_progress(
@@ -77,7 +82,7 @@ def save_arrays_and_best(
     support = best.support
     if isinstance(support, csr_array):
         manifest["shape"] = list(support.shape)
-        parts = {"offsets": support.indptr, "items": support.indices, "values": support.data}
+        parts = csr_to_arrays(support)
     else:
         parts = {"best": support}
     save_arrays(path.parent, path.stem, {**arrays, **parts}, manifest)
@@ -100,8 +105,7 @@ def load_arrays_and_best(
     }
     support: NDArray[np.float32] | csr_array
     if "shape" in manifest:
-        parts = (arrays["values"], arrays["items"], arrays["offsets"])
-        support = csr_array(parts, shape=tuple(manifest["shape"]))
+        support = csr_from_arrays(arrays, manifest["shape"][1])
     else:
         support = arrays["best"]
     return arrays, BestSupport(support=support, **numbers), manifest["step"], manifest["worse"]

@@ -21,10 +21,11 @@ from perennial.models.infinite_ae.gram import (
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.mesh_rows import MeshRows
 from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
-from perennial.models.infinite_ae.storage import describe_rows, rows_to_arrays
+from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.mesh import device_mesh
 from perennial.models.scoring import score_in_parts, score_rows
 from perennial.models.solver import DeviceFactor, DeviceSystem, Factor, KernelSystem, make_system
+from perennial.storage.results.artifacts import csr_to_arrays
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class FittedInfiniteAE:
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The rows, their weights and λ: the factor is made again from them."""
-        arrays = {**rows_to_arrays(self.rows.rows), "weights": self.weights}
+        arrays = {**csr_to_arrays(self.rows.rows), "weights": self.weights}
         return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
 
 

@@ -13,10 +13,11 @@ from perennial.models.base import Json, TrainingRows
 from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
 from perennial.models.infinite_ae.gram import TileKernel, cross_kernel, normalised_gram
 from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, blocks_of, take_centres
-from perennial.models.infinite_ae.storage import describe_rows, rows_to_arrays
+from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.mesh import threads_for
 from perennial.models.scoring import score_in_parts
 from perennial.storage.progress import Progress
+from perennial.storage.results.artifacts import csr_to_arrays
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class FittedNystromAE:
         """The rows, their weights, which are centres, and λ: A and B are summed again from them."""
         rows, settings = self.system.rows, self.system.settings
         arrays = {
-            **rows_to_arrays(rows.interactions),
+            **csr_to_arrays(rows.interactions),
             "weights": rows.weights,
             "centres": self.chosen,
         }

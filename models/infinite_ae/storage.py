@@ -9,15 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import Json, TrainingRows
-
-
-def rows_to_arrays(rows: csr_array) -> dict[str, NDArray[Any]]:
-    """The parts of a sparse matrix by the names that `StoredFit` reads."""
-    return {
-        "offsets": rows.indptr.astype(np.int32),
-        "items": rows.indices.astype(np.int32),
-        "values": rows.data.astype(np.float32),
-    }
+from perennial.storage.results.artifacts import csr_from_arrays
 
 
 def describe_rows(
@@ -103,16 +95,10 @@ def _read_rows(
     arrays: Mapping[str, NDArray[Any]], num_items: int
 ) -> tuple[csr_array, NDArray[np.float64]]:
     """X and `(n,)` W again."""
-    interactions = csr_array(
-        (
-            np.asarray(arrays["values"], dtype=np.float32),
-            np.asarray(arrays["items"], dtype=np.int32),
-            np.asarray(arrays["offsets"], dtype=np.int32),
-        ),
-        shape=(len(arrays["weights"]), num_items),
-    )
-    interactions.check_format(full_check=True)
+    interactions = csr_from_arrays(arrays, num_items)
     weights = np.asarray(arrays["weights"], dtype=np.float64)
+    if len(weights) != interactions.shape[0]:
+        raise ValueError("there is not one weight for each row")
     if not ((weights > 0).all() and np.isfinite(weights).all()):
         raise ValueError("a weight is out of range")
     return interactions, weights

@@ -25,9 +25,10 @@ from perennial.models.infinite_ae.gram import (
     normalised_gram,
 )
 from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
-from perennial.models.infinite_ae.storage import describe_rows, rows_to_arrays
+from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.scoring import score_in_parts
 from perennial.models.solver import Factor, KernelSystem, make_system
+from perennial.storage.results.artifacts import csr_to_arrays
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class TaughtInfiniteAE:
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The rows, their weights, the answers and λ: the factors are made again from them."""
         arrays = {
-            **rows_to_arrays(self.rows.rows),
+            **csr_to_arrays(self.rows.rows),
             "weights": self.weights,
             "answers": self.answers,
         }

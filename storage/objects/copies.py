@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from perennial.storage.access import sync_folder
+from perennial.storage.atomic import sync_folder
 from perennial.storage.errors import StorageUnavailable, UserError
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 from perennial.storage.progress import Progress, ignore_progress

@@ -1,45 +1,44 @@
-"""Arrays and a manifest in one file: written whole or not at all, checked when read."""
+"""Arrays and a manifest in one safetensors file: written atomically, verified when read."""
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from perennial.storage.access import sync_folder
+from perennial.storage.atomic import write_synced
 from perennial.storage.errors import StorageUnavailable, UserError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 SUFFIX = ".safetensors"
 
 
 def models_folder(store: Path) -> Path:
-    """Where the files of a store's models lie: `<store>.models` beside it."""
+    """Return the folder of a store's model files: `<store>.models` next to the store."""
     return store.with_name(store.name + ".models")
 
 
 def save_arrays(
     folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]
 ) -> Path:
-    """Write arrays and a manifest to `<folder>/<name>.safetensors`, replacing what was there.
-
-    The file is written under another name, synced and renamed, and the folder synced: after a crash
-    the old file, the new one or none is there, never a part.
+    """Write arrays and a manifest to `<folder>/<name>.safetensors`, replacing an older file.
 
     Args:
-        folder: made where absent.
-        name: of the file, without folder or suffix.
-        arrays: of booleans or numbers.
+        folder: created if absent.
+        name: name of the file, without folder or suffix.
+        arrays: booleans or numbers, of any shape.
         manifest: what `json.dumps` takes.
 
     Raises:
-        ValueError: the name has a folder in it, or an array holds something else than numbers.
-        StoreFault: the file cannot be written.
+        ValueError: the name has a folder in it, or an array does not hold numbers.
+        StorageUnavailable: the file cannot be written.
     """
     if not name or Path(name).name != name or name.startswith("."):
         raise ValueError(f"{name!r} is no plain file name")
@@ -58,10 +57,10 @@ def save_arrays(
 
 
 def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `save_arrays` wrote.
+    """Read the arrays and the manifest of a file that `save_arrays` wrote.
 
     Raises:
-        UserError: the file is missing, damaged or something else.
+        UserError: the file is missing, damaged or of another kind.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -78,29 +77,52 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return arrays, manifest
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, synced, replacing what was there.
+def csr_to_arrays(rows: "csr_array", *, binary: bool = False) -> dict[str, NDArray[Any]]:
+    """Split a sparse matrix into the arrays that are stored of it.
+
+    Args:
+        rows: `(n, d)`.
+        binary: leave the values out, since all are 1.
+
+    Returns:
+        `offsets` `(n + 1,)` int32, `items` `(nnz,)` int32 and `values` `(nnz,)` float32.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "offsets": rows.indptr.astype(np.int32),
+        "items": rows.indices.astype(np.int32),
+    }
+    if not binary:
+        arrays["values"] = rows.data.astype(np.float32)
+    return arrays
+
+
+def csr_from_arrays(
+    arrays: Mapping[str, NDArray[Any]], num_items: int, *, binary: bool = False
+) -> "csr_array":
+    """Rebuild and check the sparse matrix that `csr_to_arrays` took apart.
+
+    Args:
+        arrays: among others `offsets`, `items` and `values`.
+        num_items: width d of the matrix.
+        binary: all values are 1, and none are stored.
+
+    Returns:
+        `(n, d)` float32.
 
     Raises:
-        OSError: the disk refuses it; what was there stays.
+        KeyError: an array is missing.
+        ValueError: the arrays contradict each other or the width.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    from scipy.sparse import csr_array
 
-
-def sweep_unfinished(folder: Path) -> None:
-    """Remove what writers that were killed had not renamed yet; nobody may be writing."""
-    for left in folder.glob(f".*{SUFFIX}.*"):
-        left.unlink(missing_ok=True)
+    items = np.asarray(arrays["items"], np.int32)
+    values = np.ones(len(items)) if binary else arrays["values"]
+    offsets = np.asarray(arrays["offsets"], np.int32)
+    rows = csr_array(
+        (np.asarray(values, np.float32), items, offsets), shape=(len(offsets) - 1, num_items)
+    )
+    rows.check_format(full_check=True)
+    return rows
 
 
 def _plain(key: str, array: NDArray[Any]) -> NDArray[Any]:

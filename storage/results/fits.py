@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from perennial.storage.atomic import sweep_temporary
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import load_arrays, save_arrays, sweep_unfinished
+from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
 from perennial.storage.store import Store
 
 Json = Any
@@ -103,7 +104,7 @@ def sweep_model_files(store: Store) -> None:
     """Delete the files of fits that no row names: replaced ones, and what killed runs left."""
     if not store.models_folder.is_dir():
         return
-    sweep_unfinished(store.models_folder)
+    sweep_temporary(store.models_folder, SUFFIX)
     kept = {name for (name,) in store.rows("SELECT file FROM model_files")}
     for path in store.models_folder.glob(f"{_PREFIX}*"):
         if path.name not in kept:

@@ -1,13 +1,13 @@
 """Downloads one file: verified, resumed after a break, and there only when it is whole."""
 
 import hashlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perennial.storage.atomic import commit
 from perennial.storage.errors import UserError
 from perennial.storage.progress import Progress, ignore_progress
 
@@ -86,7 +86,7 @@ def fetch(
             pieced = _transfer(url, remote, part, progress, wait)
             actual = hash_file(part, algorithm)
             if actual == remote.checksum:
-                part.replace(destination)
+                commit(part, destination)
                 _validator_file(part).unlink(missing_ok=True)
                 return
             _discard(part)
@@ -168,8 +168,6 @@ def _request(
                     raise _too_large(url, remote, part)
                 file.write(chunk)
                 progress(remote.name, done, total)
-            file.flush()
-            os.fsync(file.fileno())
     if total is not None and done != total:
         raise _BrokenOffError(f"{done:,} of {total:,} bytes came")
 

@@ -1,48 +1,18 @@
 """Public data sets: downloaded once, unpacked, and kept in the cache under a receipt."""
 
 import json
-import os
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
+from perennial.storage.atomic import replacing, write_synced
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
 from perennial.stream.sources.download import RemoteFile, fetch, hash_file
-
-Result = TypeVar("Result")
-
-
-def replace_file(path: Path, write: Callable[[IO[bytes]], Result]) -> Result:
-    """Write a file under a name of its own, then give it its name in one step.
-
-    Args:
-        path: the file; its folder must exist.
-        write: called with the open file.
-
-    Returns:
-        What `write` returns. If it raises, `path` is as it was.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        with temporary.open("wb") as out:
-            result = write(out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return result
-
 
 _CHUNK = 1 << 20
 
@@ -126,15 +96,15 @@ def obtain(
         folder.mkdir(parents=True, exist_ok=True)
         download = folder / f"{file.name}.download"
         fetch(file.remote, download, mirror=mirror, progress=progress)
-        unpacked = replace_file(path, lambda out: _unpack(download, file, out, progress))
+        with replacing(path) as temporary, temporary.open("wb") as out:
+            unpacked = _unpack(download, file, out, progress)
         receipt = {
             "published": file.remote.checksum,
             "url": file.remote.url(mirror),
             "sha256": _sha256(path),
             "bytes": unpacked,
         }
-        text = json.dumps(receipt, indent=1).encode()
-        replace_file(receipt_path, lambda out: out.write(text))
+        write_synced(receipt_path, json.dumps(receipt, indent=1).encode())
         download.unlink()
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None

@@ -5,11 +5,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from perennial.storage.atomic import replacing
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.progress import Progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
-from perennial.stream.sources.public_dataset import replace_file
 from perennial.stream.sources.synthetic_generator import SyntheticLog, SyntheticSettings, generate
 
 GENERATOR = 2
@@ -25,7 +25,8 @@ def write(log: SyntheticLog, path: Path) -> None:
     table = pa.table({"user_id": log.users, "item_id": log.items, "timestamp": log.times})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, lambda out: pq.write_table(table, out, compression="zstd"))
+        with replacing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 

@@ -16,7 +16,13 @@ from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.study.paper.cells import DISTILL, StudyContext, TrainingSet
 from perennial.storage.errors import UserError
 from perennial.storage.progress import Progress
-from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
+from perennial.storage.results.artifacts import (
+    SUFFIX,
+    csr_from_arrays,
+    csr_to_arrays,
+    load_arrays,
+    save_arrays,
+)
 from perennial.stream.evaluation import binary
 from perennial.stream.noise import Noise, add_noise
 from perennial.stream.random_split import RandomSplit, read_paper_split
@@ -119,12 +125,7 @@ def make_rows(
         "report": report,
     }
     path = rows_path(ground, rows, seed)
-    arrays = {
-        "offsets": made.indptr.astype(np.int32),
-        "items": made.indices.astype(np.int32),
-        "values": made.data.astype(np.float32),
-    }
-    return save_arrays(path.parent, path.name.removesuffix(SUFFIX), arrays, manifest)
+    return save_arrays(path.parent, path.name.removesuffix(SUFFIX), csr_to_arrays(made), manifest)
 
 
 def read_kept_rows(path: Path) -> StoredRows:
@@ -135,10 +136,7 @@ def read_kept_rows(path: Path) -> StoredRows:
     """
     arrays, manifest = load_arrays(path)
     try:
-        shape = (len(arrays["offsets"]) - 1, int(manifest["num_items"]))
-        parts = (arrays["values"], arrays["items"], arrays["offsets"])
-        rows = csr_array(parts, shape=shape)
-        rows.check_format(full_check=True)
+        rows = csr_from_arrays(arrays, int(manifest["num_items"]))
         return StoredRows(rows, manifest["seconds"], manifest["peak_bytes"], manifest["report"])
     except (KeyError, ValueError) as error:
         raise UserError(f"{path}: does not hold rows ({error}); delete it") from None

@@ -30,8 +30,8 @@ from perennial.replay.study.workers.base import (
 )
 from perennial.replay.study.workers.local import MAX_TRIES
 from perennial.replay.study.workers.ray_task import EventQueue, Job, LostWorker, Outcome, do_job
+from perennial.storage.atomic import write_synced
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import write_synced
 from perennial.storage.results.versions import read_versions
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from perennial.storage.atomic import sweep_temporary
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import load_arrays, save_arrays, sweep_unfinished
+from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
 
 DTYPES = st.sampled_from(
     ["bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"]
@@ -108,6 +109,6 @@ def test_objects_are_refused(tmp_path: Path) -> None:
 def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
     kept = save_arrays(tmp_path, "model", {"a": np.ones(2)}, {})
     (tmp_path / f".{kept.name}.4711").write_bytes(b"half")
-    sweep_unfinished(tmp_path)
+    sweep_temporary(tmp_path, SUFFIX)
     assert list(tmp_path.iterdir()) == [kept]
-    sweep_unfinished(tmp_path / "none")
+    sweep_temporary(tmp_path / "none", SUFFIX)
