@@ -143,7 +143,7 @@ class Exemplars:
     @classmethod
     def none(cls) -> "Exemplars":
         """Before the first period."""
-        empty = csr_array((0, 0), dtype=np.float32)
+        empty = csr_array(np.zeros((0, 0), dtype=np.float32))
         return cls(empty, np.zeros(0, np.int64), np.zeros(0, np.int32))
 
     def take(self, chosen: NDArray[np.int64]) -> "Exemplars":

@@ -163,7 +163,7 @@ class _Cells:
     def __init__(self, rows: csr_array, unobserved: float) -> None:
         self._rows = rows.astype(np.float64)
         self._unobserved = unobserved
-        self.row_sums: Vector = self._rows.sum(axis=1)
+        self.row_sums: Vector = np.asarray(self._rows.sum(axis=1), dtype=np.float64)
         self.filled = self.weigh_columns(np.ones(rows.shape[1]))
 
     def weigh_columns(self, values: Vector) -> Vector:

@@ -108,10 +108,9 @@ class LapackSystem:
         self._buffer = gram
         self._diagonal = diagonal
         self._weights = weights
-        self._potrf, self._potri, self._potrs, self._trtri = lapack.get_lapack_funcs(
-            ("potrf", "potri", "potrs", "trtri"), (gram,)
-        )
-        self._trsm = blas.get_blas_funcs("trsm", (gram,))
+        routines: Any = lapack.get_lapack_funcs(("potrf", "potri", "potrs", "trtri"), (gram,))
+        self._potrf, self._potri, self._potrs, self._trtri = routines
+        self._trsm: Any = blas.get_blas_funcs("trsm", (gram,))
 
     def ridge(self, reg: float) -> float:
         """λ'."""

@@ -66,7 +66,7 @@ def add_noise(rows: csr_array, noise: Noise, seed: int) -> csr_array:
     counts = np.minimum(counts, of)
     drawn_seed = derive_seed(seed, "noise", noise.kind, "drawn")
     if noise.kind == "flip":
-        nothing = csr_array(rows.shape, dtype=np.float32)
+        nothing = csr_array(rows.shape, shape=rows.shape, dtype=np.float32)
         drawn = _draw(nothing, counts, of, drawn_seed)
         return binary(rows + drawn - 2 * rows.multiply(drawn))
     counts = np.minimum(counts, rows.shape[1] - lengths)

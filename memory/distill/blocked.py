@@ -58,8 +58,11 @@ class ItemBlocks:
     def _blocks(self) -> list[csr_array]:
         """Each `(BLOCK, n)`, by item."""
         by_item = self.rows.T.tocsr()
-        by_item.resize((self.num_padded, self.rows.shape[0]))
-        return [by_item[start : start + BLOCK] for start in range(0, self.num_padded, BLOCK)]
+        offsets = np.pad(by_item.indptr, (0, self.num_padded - by_item.shape[0]), mode="edge")
+        padded = csr_array(
+            (by_item.data, by_item.indices, offsets), shape=(self.num_padded, by_item.shape[1])
+        )
+        return [padded[start : start + BLOCK] for start in range(0, self.num_padded, BLOCK)]
 
     def __iter__(self) -> Iterator[slice]:
         """The blocks as ranges of items."""

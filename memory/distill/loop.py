@@ -5,7 +5,6 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from scipy.sparse import csr_array
 
 from perennial.memory.distill.blocked import BlockedOptimisation
 from perennial.memory.distill.dense import DenseOptimisation, Optimisation
@@ -60,7 +59,7 @@ def distill(
     """
     filled = np.flatnonzero(np.diff(rows.interactions.indptr))
     if len(filled) == 0:
-        return Summary(csr_array((0, rows.num_items), dtype=np.float32), {"steps": 0})
+        return Summary(rows.interactions[:0], {"steps": 0})
     occurring = int(np.count_nonzero(np.bincount(rows.interactions.indices)))
     in_blocks = takes_blocks(padded_width(occurring), len(filled), settings)
     most = MAX_USERS_IN_BLOCKS if in_blocks else MAX_USERS

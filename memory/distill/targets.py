@@ -18,7 +18,6 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.sparse import csr_array
 
 from perennial.memory.distill.objective import NETWORK
 from perennial.models.base import TrainingRows
@@ -111,7 +110,7 @@ def _project(rows: TrainingRows, reg: float, num_items: int, seed: int) -> NDArr
     count = rows.num_rows
     generator = np.random.default_rng(seed)
     landmarks = np.sort(generator.permutation(count)[:NUM_LANDMARKS])
-    matrix = csr_array(rows.interactions, dtype=np.float64)
+    matrix = rows.interactions.astype(np.float64)
     with jax.enable_x64(True):
         squares = np.asarray((matrix**2).sum(axis=1)).ravel()
         inner = (matrix @ matrix[landmarks].T).toarray()

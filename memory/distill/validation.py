@@ -172,7 +172,7 @@ class _SparseMet:
         return cls(
             cross=(contexts @ support.T).toarray(),
             inner=(support @ support.T).toarray(),
-            squares=np.asarray((contexts**2).sum(axis=1)).ravel(),
+            squares=np.asarray((contexts**2).sum(axis=1), dtype=np.float32).ravel(),
             columns=columns,
             values=support[:, columns].toarray(),
             shape=contexts.shape,

@@ -117,7 +117,7 @@ def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
         head_items: the columns to make dense.
     """
     rows = without_twins(rows)
-    dtype = np.float32 if np.all(rows.data == 1) else np.float64
+    dtype = np.dtype(np.float32 if np.all(rows.data == 1) else np.float64)
     in_head = np.zeros(rows.shape[1], dtype=np.bool_)
     in_head[head_items] = True
     kept = ~in_head[rows.indices]

@@ -151,7 +151,7 @@ class Recommender:
         choice = config.models[0]
         model = make_recipe(choice.name, choice.settings).restore(*files)
         # The first scores compile the model's code.
-        next(model.score_blocks(csr_array((1, model.num_items), dtype=np.float32), 1))
+        next(model.score_blocks(csr_array(np.zeros((1, model.num_items), dtype=np.float32)), 1))
         fit = find_fit(store, publication.fit_key)
         return cls(
             period=publication.period,
