@@ -23,7 +23,7 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import report_steps
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.models.mesh import round_up
-from perennial.storage.log.periods import first_held_period
+from perennial.storage.log.periods import first_retained_period
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.summaries import (
     StoredSummary,
@@ -102,7 +102,7 @@ class DistillMemory(Memory):
         """
         key = self._key(history, seed, read_versions())
         found = find_summary(history.store, key)
-        if found is None and history.period < first_held_period(history.store):
+        if found is None and history.period < first_retained_period(history.store):
             found = self._made_by_others(history, seed)
             if found is None:
                 progress(f"nothing is remembered of period {history.period}: its log is gone")

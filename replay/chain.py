@@ -16,7 +16,7 @@ from perennial.replay.keys import FitKeys, chain_key, fit_keys
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.strategies.base import Strategy, WarmStart
 from perennial.storage.errors import UserError
-from perennial.storage.log.periods import first_held_period
+from perennial.storage.log.periods import first_retained_period
 from perennial.storage.progress import Progress
 from perennial.storage.results.fits import Fit, find_fit, read_model
 from perennial.storage.store import Store
@@ -167,7 +167,7 @@ class Chain:
         if not self.follows:
             return period
         known = [earlier for earlier in self._fit_keys if earlier < period]
-        return max(known) + 1 if known else min(period, first_held_period(self._store))
+        return max(known) + 1 if known else min(period, first_retained_period(self._store))
 
     def _keys(self, period: int, *, begins: bool = False) -> FitKeys:
         """The keys that the fit at `period` can have; if warm, the one before must be known.
@@ -230,7 +230,9 @@ class Chain:
         """The model of the period before; fitted again where the store does not keep it."""
         wanted = history.period - 1
         if self._last is None or self._last[0] != wanted:
-            begin = max(self._go_back(wanted) + 1, min(first_held_period(self._store), wanted + 1))
+            begin = max(
+                self._go_back(wanted) + 1, min(first_retained_period(self._store), wanted + 1)
+            )
             for period in range(begin, wanted + 1):
                 progress(f"fitting period {period} again, to go on from it")
                 self.fit(self.history(period), Stopwatch(Clock()), progress)

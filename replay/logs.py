@@ -18,9 +18,9 @@ from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
 from perennial.stream.cuts import Cut, make_cut
-from perennial.stream.loading import hold_log
+from perennial.stream.loading import load_log
 from perennial.stream.sources.base import LogFiles
-from perennial.stream.sources.object_storage import open_source_beside
+from perennial.stream.sources.object_storage import open_local_source
 from perennial.stream.sources.registry import SOURCES
 
 DEFAULT_SOURCE = next(iter(SOURCES))
@@ -98,7 +98,7 @@ def open_log(
         with finding as (log, cut):
             path = request.store or Path(f"{log.name}.duckdb")
             store = stack.enter_context(open_for_writing(path, request.wait))
-            reports = hold_log(store, log, cut, progress)
+            reports = load_log(store, log, cut, progress)
         yield OpenLog(store, path, log.name, cut.name, reports)
 
 
@@ -126,7 +126,7 @@ def find_log(
         UserError: no such source, or no such cut.
     """
     beside = Path() if request.store is None else request.store.parent
-    opening = open_source_beside(
+    opening = open_local_source(
         source or DEFAULT_SOURCE, beside, cache=cache, mirror=mirror, progress=progress
     )
     with opening as log:
@@ -243,7 +243,7 @@ def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
     log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **reading))
     with Store.open(":memory:") as store:
         # Any cut will do: the periods are read together.
-        hold_log(store, log, make_cut("files" if len(log.paths) > 1 else "equal-count", 1))
+        load_log(store, log, make_cut("files" if len(log.paths) > 1 else "equal-count", 1))
         yield store
 
 
@@ -291,5 +291,5 @@ def open_to_export(
     with Store.open(":memory:") as store:
         finding = find_log(request, request.source, cache=cache, mirror=mirror, progress=progress)
         with finding as (log, cut):
-            hold_log(store, log, cut, progress)
+            load_log(store, log, cut, progress)
         yield store

@@ -12,7 +12,7 @@ from perennial.replay.keys import cell_key, evaluation_key
 from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
-from perennial.storage.log.periods import fingerprint, first_held_period, list_periods
+from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.results.cells import has_cell
 from perennial.storage.store import Store
 from perennial.stream.evaluation import Evaluation
@@ -48,7 +48,7 @@ def make_questions(
 ) -> tuple[PlannedEvaluation, ...]:
     """The questions to the fits at a period, in order of the periods asked about."""
     extra: dict[str, Any] = {}
-    held = first_held_period(store)
+    held = first_retained_period(store)
     if held > 1:
         # Contexts have only what the store still holds.
         extra["held_from"] = held
@@ -121,7 +121,7 @@ def count_periods(store: Store) -> int:
     Raises:
         UserError: there are fewer, or the interactions of some were dropped.
     """
-    held = first_held_period(store)
+    held = first_retained_period(store)
     if held > 1:
         raise UserError(
             f"{store.path or 'the store'} holds interactions only from period {held} on, and a "

@@ -30,7 +30,7 @@ from perennial.storage.errors import (
     raise_fault,
 )
 from perennial.storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
-from perennial.storage.objects.copies import sweep_fetched
+from perennial.storage.objects.copies import sweep_copies
 from perennial.storage.results.artifacts import models_folder
 
 # Nothing is fetched at run time: what DuckDB's wheel does not carry is not used.
@@ -292,7 +292,7 @@ def _lock(path: Path, wait: float) -> WriterLock:
     lock.acquire(wait)
     remove_snapshot(path)
     remove_spilled(path)
-    sweep_fetched(path.parent)
+    sweep_copies(path.parent)
     for half_done in (rewrite_path(path), rewrite_path(rewrite_path(path))):
         remove_file(half_done)
     return lock

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import UserRows, count_known_items, read_events, read_rows
-from perennial.storage.log.periods import fingerprint, first_held_period
+from perennial.storage.log.periods import fingerprint, first_retained_period
 from perennial.storage.store import Store
 from perennial.stream.seeds import derive_seed
 
@@ -80,7 +80,7 @@ class History:
         last = self.period if last is None else last
         if last > self.period:
             raise ValueError(f"period {last} is not known at the end of period {self.period}")
-        held = first_held_period(self.store)
+        held = first_retained_period(self.store)
         if first < held:
             raise UserError(
                 f"period {first} is needed, but the store holds interactions only from period "

@@ -11,7 +11,7 @@ import numpy as np
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import IngestReport, IngestSettings, ingest_log, ingest_period
 from perennial.storage.log.matrices import read_events
-from perennial.storage.log.periods import first_held_period, list_periods
+from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.reading.columns import Column
 from perennial.storage.reading.formats import read_times
@@ -21,7 +21,7 @@ from perennial.stream.cuts import Cut
 from perennial.stream.sources.base import LogFiles
 
 
-def load_log(
+def ingest_files(
     store: Store, log: LogFiles, cut: Cut, progress: Progress = ignore_progress
 ) -> tuple[IngestReport, ...]:
     """Ingest a log.
@@ -95,7 +95,7 @@ def _first_time(store: Store, path: Path, column: Column) -> int:
     return int(good.min()) if len(good) else 0
 
 
-def hold_log(
+def load_log(
     store: Store, log: LogFiles, cut: Cut, progress: Progress = ignore_progress
 ) -> tuple[IngestReport, ...]:
     """Load a log into an empty store, finish what was interrupted, or see that it is all there.
@@ -114,7 +114,7 @@ def hold_log(
     """
     if list_periods(store) and _is_held(store, log, cut, progress):
         return ()
-    reports = load_log(store, log, cut, progress)
+    reports = ingest_files(store, log, cut, progress)
     return tuple(report for report in reports if not report.already_ingested)
 
 
@@ -124,7 +124,7 @@ def _is_held(store: Store, log: LogFiles, cut: Cut, progress: Progress) -> bool:
     Raises:
         UserError: something else is.
     """
-    first = first_held_period(store)
+    first = first_retained_period(store)
     if first > 1:
         raise UserError(
             f"{store.path} holds interactions only from period {first} on, and '{log.name}' begins "

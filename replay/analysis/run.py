@@ -11,7 +11,7 @@ from perennial.storage.results.cells import (
     EvaluatedUsers,
     UserFigure,
     read_cells,
-    read_judged_users,
+    read_evaluated_users,
     read_user_figures,
 )
 from perennial.storage.results.runs import Run, read_run
@@ -57,7 +57,7 @@ def load_run(
         run=run,
         periods=tuple(p for p in list_periods(store) if p.period <= num_periods),
         cells=read_cells(store, run.run_id),
-        judged=read_judged_users(store, run.run_id),
+        judged=read_evaluated_users(store, run.run_id),
         user_figures=read_user_figures(store, run.run_id) if users else {},
     )
     if until is None:

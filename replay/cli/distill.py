@@ -163,12 +163,12 @@ def _open(
 ) -> "LogFiles":
     """The files of a log, until the stack ends; those on object storage beside the output."""
     from perennial.replay.cli.progress import show_bar
-    from perennial.stream.sources.object_storage import open_source_beside
+    from perennial.stream.sources.object_storage import open_local_source
 
     beside = output.parent if isinstance(output, Path) else Path()
     with show_bar(console) as progress:
         return stack.enter_context(
-            open_source_beside(
+            open_local_source(
                 source, beside, cache=cache or default_cache(), mirror=mirror, progress=progress
             )
         )

@@ -391,12 +391,12 @@ def _take(
     pass
     from perennial.replay.live.ingest import take_files
     from perennial.replay.logs import open_for_writing
-    from perennial.storage.objects.copies import fetched
+    from perennial.storage.objects.copies import local_copies
 
     with (
         open_for_writing(store, wait) as opened,
         show_files(Console(stderr=True)) as (progress, listener),
-        fetched(files, store.parent, progress) as paths,
+        local_copies(files, store.parent, progress) as paths,
     ):
         _tell(take_files(opened, paths, request, progress=progress, listener=listener), as_json)
 

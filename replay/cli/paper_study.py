@@ -215,7 +215,7 @@ def _study(name: str, options: dict[str, Any]) -> None:
     from rich.console import Console
 
     from perennial.replay.cli.progress import show_bar
-    from perennial.stream.sources.object_storage import source_at_hand
+    from perennial.stream.sources.object_storage import local_source
 
     if options["named"] is not None and options["source"] is not None:
         raise click.UsageError("the source is given twice; leave one out")
@@ -224,7 +224,7 @@ def _study(name: str, options: dict[str, Any]) -> None:
     with ExitStack() as stack:
         if source is not None:
             with show_bar(Console(stderr=True)) as progress:
-                source = stack.enter_context(source_at_hand(source, output, progress))
+                source = stack.enter_context(local_source(source, output, progress))
         _run(name, source, output, options)
 
 

@@ -17,7 +17,7 @@ from perennial.storage.log.ingest import (
     Late,
     ingest_period,
 )
-from perennial.storage.log.periods import first_held_period, list_periods
+from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser, drop_events, erase_users, finish_rewriting
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.publications import read_live
@@ -102,7 +102,7 @@ def bring_up_to_date(
     yield from LiveUpdater(store, listener).catch_up()
     if forget_log_after is not None:
         last = len(list_periods(store)) - forget_log_after
-        if last >= first_held_period(store):
+        if last >= first_retained_period(store):
             drop_events(store, last)
             yield DroppedPeriods(last)
 

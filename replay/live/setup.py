@@ -6,7 +6,7 @@ from perennial.replay.config import ReplayConfig
 from perennial.replay.machine import Clock
 from perennial.replay.plan import make_chains
 from perennial.storage.errors import UserError
-from perennial.storage.log.periods import first_held_period
+from perennial.storage.log.periods import first_retained_period
 from perennial.storage.results.publications import LiveRecord, read_live, write_live
 from perennial.storage.results.runs import insert_run
 from perennial.storage.results.versions import read_versions
@@ -48,7 +48,7 @@ def configure_live(
             f"{store.path or 'the store'} is live with {describe(fixed)} already; "
             "--replace begins anew with other settings"
         )
-    held_from = first_held_period(store)
+    held_from = first_retained_period(store)
     if held_from > 1 and chain.strategy.needs_log:
         raise UserError(
             f"strategy '{chain.strategy.name}' needs the whole log, as it is set, and the store "

@@ -12,7 +12,7 @@ from typing import Any
 from perennial.replay.config import ReplayConfig
 from perennial.replay.report.tables import HEADLINE, metric_label
 from perennial.replay.strategies.registry import make_strategy
-from perennial.storage.log.periods import first_held_period, list_periods
+from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
 from perennial.storage.results.summaries import list_summaries
@@ -142,7 +142,7 @@ def read_status(store: Store) -> LiveStatus:
         published_period=None if publication is None else publication.period,
         published=None if publication is None else publication.published,
         periods_behind=0 if record is None else sum(one.period > seen for one in periods),
-        held_from=first_held_period(store) if periods else None,
+        held_from=first_retained_period(store) if periods else None,
         metrics=() if record is None else _metrics(store, record),
         memory=() if config is None else _memory(store, config),
         log=LogStatus(

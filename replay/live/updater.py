@@ -17,7 +17,7 @@ from perennial.replay.live.setup import require_live
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import PlannedEvaluation, make_chains, make_questions, pose
-from perennial.storage.log.periods import first_held_period, list_periods
+from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.log.rewrite import finish_rewriting
 from perennial.storage.progress import Progress
 from perennial.storage.results.cells import Cell, has_cell
@@ -39,7 +39,7 @@ from perennial.storage.results.publications import (
     list_publications,
     newest_publication,
 )
-from perennial.storage.results.runs import count_cells, insert_run_cell, judged_periods
+from perennial.storage.results.runs import evaluated_periods, insert_run_cell, update_num_cells
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
@@ -95,7 +95,7 @@ class LiveUpdater:
             # Its file is lost, so that it does not answer: it is published again.
             done -= 1
         # Nothing can be fitted or asked of a period whose interactions were dropped.
-        held = first_held_period(self.store)
+        held = first_retained_period(self.store)
         for period in periods:
             if period <= done or period < held:
                 continue
@@ -121,7 +121,7 @@ class LiveUpdater:
 
     def _is_judged(self, period: int) -> bool:
         """Whether the run tells of a period; what a replay in this store told is taken over."""
-        if period in judged_periods(self.store, self.record.run_id):
+        if period in evaluated_periods(self.store, self.record.run_id):
             return True
         fit_key = self.chain.recorded_fit(period - 1)
         if fit_key is None:
@@ -131,7 +131,7 @@ class LiveUpdater:
             return False
         with self.store.transaction():
             insert_run_cell(self.store, self.record.run_id, key)
-            count_cells(self.store, self.record.run_id)
+            update_num_cells(self.store, self.record.run_id)
         return True
 
     def _judge(self, period: int) -> Cell:
@@ -149,7 +149,7 @@ class LiveUpdater:
         with self.store.transaction():
             insert_fit(self.store, fit)
             insert_made(self.store, self.record.run_id, made)
-            count_cells(self.store, self.record.run_id)
+            update_num_cells(self.store, self.record.run_id)
         return made.cell
 
     def _model_of(self, period: int) -> tuple[FittedModel, Fit, dict[str, float]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from perennial.storage.results.cells import list_column, lists_of
+from perennial.storage.results.cells import make_list_column, read_list_column
 from perennial.storage.store import Store
 
 _UNCHANGED = ("ingests", "ingested_files", "rejects", "runs", "fits", "live", "titles")
@@ -78,10 +78,10 @@ def _copy_figures(old: Store, new: Store, change: Renumbering) -> None:
         linked.filter(pc.is_in(linked["cell_key"], value_set=cells["cell_key"].combine_chunks())),
     )
     judged = old.table(f"SELECT * FROM evaluations WHERE {within} ORDER BY rowid", [last])
-    renamed = [change.users[users] for users in lists_of(judged, "users")]
+    renamed = [change.users[users] for users in read_list_column(judged, "users")]
     kept = [users >= 0 for users in renamed]
     present = [users[mask] for users, mask in zip(renamed, kept, strict=True)]
-    new.insert("evaluations", with_column(judged, "users", list_column(present, pa.int32())))
+    new.insert("evaluations", with_column(judged, "users", make_list_column(present, pa.int32())))
     masks = dict(zip(judged["evaluation_key"].to_pylist(), kept, strict=True))
     _copy_values(old, new, cells, masks)
 
@@ -104,8 +104,8 @@ def _copy_values(
     for row, (key, one, weight) in enumerate(
         zip(
             figures["cell_key"].to_pylist(),
-            lists_of(figures, "user_values"),
-            lists_of(figures, "user_weights"),
+            read_list_column(figures, "user_values"),
+            read_list_column(figures, "user_weights"),
             strict=True,
         )
     ):
@@ -116,8 +116,8 @@ def _copy_values(
             means[row] = _mean(values[-1], weights[-1])
     for name, column in (
         ("value", pa.array(means, pa.float64())),
-        ("user_values", list_column(values, pa.float32())),
-        ("user_weights", list_column(weights, pa.float32())),
+        ("user_values", make_list_column(values, pa.float32())),
+        ("user_weights", make_list_column(weights, pa.float32())),
     ):
         figures = with_column(figures, name, column)
     new.insert("figures", figures)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
 from perennial.storage.log.append import OrderedLog, append_log, record_files, record_ingest
-from perennial.storage.log.late_events import find_collision, merge_late
+from perennial.storage.log.late_events import describe_overlap, merge_late
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
 from perennial.storage.progress import Progress, ignore_progress
@@ -145,7 +145,7 @@ def _ingest(
     if (report := _find_again(store, files, hashes, settings, cut)) is not None:
         return report
     ready = _prepare(store, files, cut, settings, progress)
-    collision = find_collision(store, ready.log)
+    collision = describe_overlap(store, ready.log)
     if collision is not None and late == "refuse":
         raise UserError(
             f"{files[0]}: {collision}; nothing was taken. Ingest files in the order of time, or "

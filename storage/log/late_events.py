@@ -13,8 +13,8 @@ from perennial.storage.log.periods import PeriodSummary, list_periods
 from perennial.storage.log.rewrite import (
     GrowingVocabulary,
     PeriodEvents,
-    find_places,
-    read_words,
+    find_indices,
+    read_vocabulary,
     rewrite_log,
 )
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
@@ -36,7 +36,7 @@ class MergedEvents:
     equal: int
 
 
-def find_collision(store: Store, log: OrderedLog) -> str | None:
+def describe_overlap(store: Store, log: OrderedLog) -> str | None:
     """How a log that would be the next period lies with those that are there; `None` where well.
 
     A log may begin at the very time that the newest period ends with. Without clocks there is
@@ -87,8 +87,8 @@ def merge_late(
                 f"{name}: some of it belongs to period {one.period}, whose interactions are no "
                 "longer held; take these lines out"
             )
-    users, user_codes = _join(read_words(store, USERS), log.users, USERS)
-    items, item_codes = _join(read_words(store, ITEMS), log.items, ITEMS)
+    users, user_codes = _join(read_vocabulary(store, USERS), log.users, USERS)
+    items, item_codes = _join(read_vocabulary(store, ITEMS), log.items, ITEMS)
     hashes = [hash_identifiers(words.ids, tie_seed) for words in (users, items)]
     equal = 0
 
@@ -145,7 +145,7 @@ def _join(
 ) -> tuple[GrowingVocabulary, NDArray[np.int32]]:
     """A vocabulary with what comes late, and the late codes as places in it."""
     kind = join_kinds(words.kind, late.kind, f"the file's {vocabulary.table}")
-    place_of = find_places(late.ids, words.ids).copy()
+    place_of = find_indices(late.ids, words.ids).copy()
     is_new = place_of < 0
     place_of[is_new] = len(words.ids) + np.arange(np.count_nonzero(is_new))
     ids = pa.concat_arrays([words.ids, late.ids.filter(pa.array(is_new))])

@@ -61,7 +61,7 @@ def fingerprint(store: Store, last: int) -> str:
     return digest.hexdigest()
 
 
-def first_held_period(store: Store) -> int:
+def first_retained_period(store: Store) -> int:
     """The oldest period whose events are still in the store; 1 where none was dropped."""
     (dropped,) = store.rows("SELECT coalesce(max(period), 0) FROM periods WHERE kept = 0")
     return int(dropped[0]) + 1

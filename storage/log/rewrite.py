@@ -29,7 +29,7 @@ from perennial.storage.log.carry_over import (
     with_column,
 )
 from perennial.storage.log.matrices import read_events
-from perennial.storage.log.periods import first_held_period
+from perennial.storage.log.periods import first_retained_period
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, lookup_users, read_kind
 from perennial.storage.reading.identifiers import STRINGS, Encoded, IdentifierKind
 from perennial.storage.results.fits import sweep_model_files
@@ -75,7 +75,7 @@ Edit = Callable[[int, PeriodEvents], PeriodEvents]
 """A period and its events -> what they are to be."""
 
 
-def read_words(store: Store, vocabulary: Vocabulary) -> GrowingVocabulary:
+def read_vocabulary(store: Store, vocabulary: Vocabulary) -> GrowingVocabulary:
     """A vocabulary as it is."""
     found = store.table(
         f"SELECT id, first_period FROM {vocabulary.table} ORDER BY {vocabulary.index}"
@@ -87,7 +87,7 @@ def read_words(store: Store, vocabulary: Vocabulary) -> GrowingVocabulary:
     )
 
 
-def find_places(ids: pa.StringArray, among: pa.StringArray) -> NDArray[np.int32]:
+def find_indices(ids: pa.StringArray, among: pa.StringArray) -> NDArray[np.int32]:
     """Where identifiers stand among others: `(n,)`, −1 for those that do not."""
     places: NDArray[np.int32] = (
         pc.index_in(ids, value_set=among).fill_null(-1).to_numpy(zero_copy_only=False)
@@ -160,7 +160,7 @@ def rewrite_log(
             raise UserError(f"{store.path}: nobody else is in it; delete the store instead")
         found = new.table("SELECT id FROM users ORDER BY user_index")["id"].combine_chunks()
         there = users.ids[: len(users.first_periods)]
-        copy_records(store, new, Renumbering(find_places(there, found), first_changed, emptied))
+        copy_records(store, new, Renumbering(find_indices(there, found), first_changed, emptied))
         finish(new)
 
 
@@ -216,7 +216,7 @@ def _copy_dropped(
     store: Store, new: Store, gone: NDArray[np.int32], first_periods: NDArray[np.int32]
 ) -> None:
     """The periods without events, and who was first seen in them: they are first in the order."""
-    held = first_held_period(store)
+    held = first_retained_period(store)
     for vocabulary in (USERS, ITEMS):
         rows = store.table(
             f"""SELECT * FROM {vocabulary.table} WHERE first_period < ?
@@ -315,7 +315,7 @@ def erase_users(store: Store, users: Sequence[str]) -> tuple[ErasedUser, ...]:
                 f"user '{user}' is not in {store.path}; check the identifier, or finish a `forget` "
                 "that was interrupted with `perennial update`"
             )
-    words = read_words(store, USERS)
+    words = read_vocabulary(store, USERS)
     firsts = words.first_periods[indices]
     removed = np.zeros(len(words.first_periods), np.int64)
 
@@ -324,9 +324,9 @@ def erase_users(store: Store, users: Sequence[str]) -> tuple[ErasedUser, ...]:
         removed[:] += np.bincount(events.users[theirs], minlength=len(removed))
         return events.take(~theirs)
 
-    held = first_held_period(store)
+    held = first_retained_period(store)
     summaries = [one.period for one in list_summaries(store)]
-    rewrite_log(store, words, read_words(store, ITEMS), edit, int(firsts.min()), gone=indices)
+    rewrite_log(store, words, read_vocabulary(store, ITEMS), edit, int(firsts.min()), gone=indices)
     erased = []
     for user, index, first in zip(users, indices, firsts.tolist(), strict=True):
         void = [period for period in summaries if period >= first]

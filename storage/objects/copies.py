@@ -20,7 +20,7 @@ _LOCK = ".lock"
 
 
 @contextmanager
-def fetched(
+def local_copies(
     places: Sequence[Place], beside: Path, progress: Progress = ignore_progress
 ) -> Iterator[tuple[Path, ...]]:
     """Files on this machine: those that are here already, and copies of those that are not.
@@ -52,7 +52,7 @@ def fetched(
 
 
 @contextmanager
-def fetched_folder(
+def local_folder(
     folder: RemotePath, names: Sequence[str], beside: Path, progress: Progress = ignore_progress
 ) -> Iterator[Path]:
     """A folder on this machine, of the same name, with copies of some objects of another.
@@ -60,7 +60,7 @@ def fetched_folder(
     Args:
         folder: where they lie.
         names: of the objects.
-        beside: as for `fetched`.
+        beside: as for `local_copies`.
         progress: told how many bytes of an object are here.
 
     Raises:
@@ -77,17 +77,17 @@ def fetched_folder(
 
 
 @contextmanager
-def room_beside(beside: Path) -> Iterator[Path]:
+def temporary_folder(beside: Path) -> Iterator[Path]:
     """A folder for files that are on their way to object storage, removed at the end.
 
     Args:
-        beside: as for `fetched`.
+        beside: as for `local_copies`.
     """
     with _folder(beside) as folder:
         yield folder
 
 
-def sweep_fetched(folder: Path) -> None:
+def sweep_copies(folder: Path) -> None:
     """Remove copies that a process which was killed left in a folder."""
     for lock in folder.glob(f"{_PREFIX}*{_LOCK}"):
         held = FileLock(lock)
@@ -114,7 +114,7 @@ def _fetch(place: RemotePath, folder: Path, progress: Progress) -> Path:
 def _folder(beside: Path) -> Iterator[Path]:
     """A new folder, and a lock beside it that tells that somebody uses it."""
     home = next(one for one in (beside, *beside.absolute().parents) if one.is_dir())
-    sweep_fetched(home)
+    sweep_copies(home)
     folder = home / f"{_PREFIX}{uuid.uuid4().hex}"
     lock = FileLock(folder.with_suffix(_LOCK))
     try:
@@ -259,5 +259,5 @@ def open_folder(place: Place, beside: Path) -> Iterator[OutputFolder]:
     if isinstance(place, Path):
         yield LocalFolder(place)
         return
-    with room_beside(beside) as room:
+    with temporary_folder(beside) as room:
         yield RemoteFolder(place, room)

@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
 _LEAST_TIME = 1e8
 
 
-def understand(head: bytes, choice: ColumnChoice, text_format: str) -> tuple[Dialect, Columns]:
+def detect_dialect(head: bytes, choice: ColumnChoice, text_format: str) -> tuple[Dialect, Columns]:
     """Find the dialect of a text file and its columns.
 
     Without a header the first column is the user and the second the item; of the others the last

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.reading.columns import Column, ColumnChoice, printable
-from perennial.storage.reading.dialects import HEAD_BYTES, understand
+from perennial.storage.reading.dialects import HEAD_BYTES, detect_dialect
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet import read_columns
 from perennial.storage.reading.rejects import Rejects
@@ -146,7 +146,7 @@ def _read_text(
 ) -> RawFile:
     size = path.stat().st_size
     with path.open("rb") as packed, _unpack(packed) as stream:
-        dialect, columns = understand(stream.read(HEAD_BYTES), choice, text_format)
+        dialect, columns = detect_dialect(stream.read(HEAD_BYTES), choice, text_format)
     with path.open("rb") as packed, _unpack(packed) as stream:
 
         def tell() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from perennial.storage.store import Store
 
 
-def list_column(
+def make_list_column(
     arrays: Sequence[NDArray[np.float32] | NDArray[np.int32] | None], kind: pa.DataType
 ) -> pa.ListArray:
     """One list per row, of values of a kind; a null for each `None`."""
@@ -30,7 +30,7 @@ def list_column(
     return pa.ListArray.from_arrays(offsets, pa.array(values, kind), mask=missing)
 
 
-def lists_of(table: pa.Table, column: str) -> list[Any]:
+def read_list_column(table: pa.Table, column: str) -> list[Any]:
     """The lists of a column as NumPy arrays, `None` for a null."""
     return [
         row.values.to_numpy(zero_copy_only=False) if row.is_valid else None
@@ -201,7 +201,7 @@ def read_cells(store: Store, run_id: int) -> tuple[Cell, ...]:
     )
 
 
-def read_judged_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]:
+def read_evaluated_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]:
     """Who the cells of a run were judged on, by `Cell.evaluation_key`, in order of period."""
     table = store.table(
         "SELECT * FROM evaluations WHERE evaluation_key IN ("
@@ -218,7 +218,7 @@ def read_judged_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]:
             counts=json.loads(row["counts"]),
         )
         for row, users in zip(
-            table.drop_columns(["users"]).to_pylist(), lists_of(table, "users"), strict=True
+            table.drop_columns(["users"]).to_pylist(), read_list_column(table, "users"), strict=True
         )
     }
 
@@ -233,8 +233,8 @@ def read_user_figures(store: Store, run_id: int) -> dict[str, tuple[UserFigure, 
     figures: dict[str, tuple[UserFigure, ...]] = {}
     for row, values, weights in zip(
         table.select(["cell_key", "metric", "k"]).to_pylist(),
-        lists_of(table, "user_values"),
-        lists_of(table, "user_weights"),
+        read_list_column(table, "user_values"),
+        read_list_column(table, "user_weights"),
         strict=True,
     ):
         figure = UserFigure(row["metric"], row["k"], values, weights)
@@ -251,8 +251,12 @@ def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]
             "metric": [figure.metric for figure in cell.figures],
             "k": pa.array([figure.k for figure in cell.figures], pa.int32()),
             "value": pa.array([figure.value for figure in cell.figures], pa.float64()),
-            "user_values": list_column([figure.values for figure in user_figures], pa.float32()),
-            "user_weights": list_column([figure.weights for figure in user_figures], pa.float32()),
+            "user_values": make_list_column(
+                [figure.values for figure in user_figures], pa.float32()
+            ),
+            "user_weights": make_list_column(
+                [figure.weights for figure in user_figures], pa.float32()
+            ),
         }
     )
     store.insert("figures", rows)
@@ -265,7 +269,7 @@ def _insert_judged(store: Store, judged: EvaluatedUsers) -> None:
             "evaluation_key": [judged.key],
             "fit_period": pa.array([judged.fit_period], pa.int32()),
             "eval_period": pa.array([judged.eval_period], pa.int32()),
-            "users": list_column([judged.users], pa.int32()),
+            "users": make_list_column([judged.users], pa.int32()),
             "counts": [json.dumps(dict(judged.counts))],
         }
     )

@@ -69,7 +69,7 @@ def insert_run(
     return int(run_id)
 
 
-def count_cells(store: Store, run_id: int) -> None:
+def update_num_cells(store: Store, run_id: int) -> None:
     """Note that a live run has as many cells as it has; for use inside a transaction."""
     store.connection.execute(
         """UPDATE runs SET num_cells = (SELECT count(*) FROM run_cells WHERE run_cells.run_id = ?)
@@ -78,7 +78,7 @@ def count_cells(store: Store, run_id: int) -> None:
     )
 
 
-def judged_periods(store: Store, run_id: int) -> frozenset[int]:
+def evaluated_periods(store: Store, run_id: int) -> frozenset[int]:
     """The periods that a run has cells about."""
     rows = store.rows(
         "SELECT eval_period FROM cells JOIN run_cells USING (cell_key) WHERE run_id = ?", [run_id]

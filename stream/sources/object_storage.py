@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from perennial.storage.objects.bucket import Bucket, RemotePath, is_remote
-from perennial.storage.objects.copies import fetched, fetched_folder
+from perennial.storage.objects.copies import local_copies, local_folder
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.sources.base import LogFiles
 from perennial.stream.sources.files import choose_periods
@@ -13,9 +13,7 @@ from perennial.stream.sources.registry import open_source
 
 
 @contextmanager
-def source_at_hand(
-    source: str, beside: Path, progress: Progress = ignore_progress
-) -> Iterator[str]:
+def local_source(source: str, beside: Path, progress: Progress = ignore_progress) -> Iterator[str]:
     """A source that is no address on object storage: what lies there has a copy instead.
 
     Args:
@@ -33,15 +31,15 @@ def source_at_hand(
     bucket = Bucket(place)
     if bucket.is_folder(place):
         names = choose_periods(place, [one.place.name for one in bucket.list(place)])
-        with fetched_folder(place, names, beside, progress) as folder:
+        with local_folder(place, names, beside, progress) as folder:
             yield str(folder)
         return
-    with fetched([place], beside, progress) as (path,):
+    with local_copies([place], beside, progress) as (path,):
         yield str(path)
 
 
 @contextmanager
-def open_source_beside(
+def open_local_source(
     source: str,
     beside: Path,
     *,
@@ -52,7 +50,7 @@ def open_source_beside(
     """As `open_source`, of sources on object storage too, whose files are gone at the end.
 
     Args:
-        source: as for `source_at_hand`.
+        source: as for `local_source`.
         beside: likewise.
         cache: folder for downloads and generated logs; made where absent.
         mirror: address to download from in place of the publisher's.
@@ -61,5 +59,5 @@ def open_source_beside(
     Raises:
         UserError: the log cannot be had.
     """
-    with source_at_hand(source, beside, progress) as here:
+    with local_source(source, beside, progress) as here:
         yield open_source(here, cache=cache, mirror=mirror, progress=progress)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from perennial.storage.results.cells import read_cells, read_judged_users, read_user_figures
+from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
 from perennial.storage.store import Store
 
 
@@ -30,7 +30,7 @@ def assert_counted_once(path: Path, num_cells: int, num_models: int) -> None:
 
 def figures_of(store: Store, run_id: int) -> dict:
     """All of a run that must be the same wherever it was made, by strategy and periods."""
-    judged, by_user = read_judged_users(store, run_id), read_user_figures(store, run_id)
+    judged, by_user = read_evaluated_users(store, run_id), read_user_figures(store, run_id)
     return {
         (cell.strategy, cell.fit_period, cell.eval_period): (
             cell.key,

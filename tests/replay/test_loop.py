@@ -30,7 +30,7 @@ from perennial.replay.strategies.baselines import Joint
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
-from perennial.storage.results.cells import read_cells, read_judged_users, read_user_figures
+from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
 from perennial.storage.results.runs import read_run
 from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers, History
@@ -105,7 +105,7 @@ def test_a_cell_is_what_its_parts_give_by_hand(store, config):
         "kept_interactions": rows.interactions.nnz - own.nnz,
         "kept_model_bytes": 0,
     }
-    judged = read_judged_users(store, run_id)[cell.evaluation_key]
+    judged = read_evaluated_users(store, run_id)[cell.evaluation_key]
     np.testing.assert_array_equal(judged.users, evaluation.users)
     assert judged.counts == dataclasses.asdict(evaluation.counts)
 
@@ -120,7 +120,7 @@ def test_an_evaluation_is_built_once_per_period(store, config, monkeypatch):
     monkeypatch.setattr(loop, "pose", build)
     run_id, _ = replay(store, config)
     assert built == [1, 2, 3, 4]
-    assert len(read_judged_users(store, run_id)) == 4
+    assert len(read_evaluated_users(store, run_id)) == 4
 
 
 def test_events_tell_the_whole_run(store, config):
@@ -541,7 +541,7 @@ class TestHeldOutUsers:
     @staticmethod
     def answers(store, run_id):
         """All that must be the same however the run came about."""
-        judged, by_user = read_judged_users(store, run_id), read_user_figures(store, run_id)
+        judged, by_user = read_evaluated_users(store, run_id), read_user_figures(store, run_id)
         return {
             (cell.strategy, cell.fit_period, cell.eval_period): (
                 cell.key,
@@ -579,7 +579,7 @@ class TestHeldOutUsers:
 
     def test_they_alone_are_judged(self, store):
         run_id, _ = replay(store, self.CONFIG)
-        judged = read_judged_users(store, run_id)
+        judged = read_evaluated_users(store, run_id)
         assert len(judged) == 20, "once for both chains"
         for found in judged.values():
             assert len(found.users) > 0

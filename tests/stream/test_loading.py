@@ -9,7 +9,7 @@ from perennial.storage.log.ingest import IngestSettings, ingest_period
 from perennial.storage.log.periods import list_periods
 from perennial.storage.store import Store
 from perennial.stream.cuts import make_cut
-from perennial.stream.loading import hold_log
+from perennial.stream.loading import load_log
 from perennial.stream.sources.base import LogFiles
 
 
@@ -37,24 +37,24 @@ def store(tmp_path):
 @pytest.mark.parametrize("cut", [make_cut("equal-count", 4), make_cut("files")])
 def test_the_same_again_does_nothing(store, tmp_path, cut):
     log = log_of(write_files(tmp_path, 1, 2, 3))
-    assert hold_log(store, log, cut)
+    assert load_log(store, log, cut)
     before = list_periods(store)
-    assert hold_log(store, log, cut) == ()
+    assert load_log(store, log, cut) == ()
     assert list_periods(store) == before
 
 
 def test_files_that_are_missing_are_added(store, tmp_path):
     log = log_of(write_files(tmp_path, 1, 2, 3))
     ingest_period(store, log.paths[0], log.settings)
-    reports = hold_log(store, log, make_cut("files"))
+    reports = load_log(store, log, make_cut("files"))
     assert [report.periods for report in reports] == [(2,), (3,)]
 
 
 def test_a_file_that_turned_up_before_those_held_is_refused(store, tmp_path):
     paths = write_files(tmp_path, 1, 2, 3)
-    hold_log(store, log_of(paths[1:]), make_cut("files"))
+    load_log(store, log_of(paths[1:]), make_cut("files"))
     with pytest.raises(UserError, match="in another way"):
-        hold_log(store, log_of(paths), make_cut("files"))
+        load_log(store, log_of(paths), make_cut("files"))
     assert len(list_periods(store)) == 2
 
 
@@ -69,40 +69,40 @@ def test_a_file_that_turned_up_before_those_held_is_refused(store, tmp_path):
 )
 def test_another_cut_is_refused(store, tmp_path, held, wanted):
     log = log_of(write_files(tmp_path, 1, 2, 3))
-    hold_log(store, log, held)
+    load_log(store, log, held)
     before = list_periods(store)
     with pytest.raises(UserError, match="in another way"):
-        hold_log(store, log, wanted)
+        load_log(store, log, wanted)
     assert list_periods(store) == before
 
 
 def test_a_single_file_cut_in_periods_is_not_file_by_file(store, tmp_path):
     log = log_of(write_files(tmp_path, 1))
-    hold_log(store, log, make_cut("equal-count", 2))
+    load_log(store, log, make_cut("equal-count", 2))
     with pytest.raises(UserError, match="in another way"):
-        hold_log(store, log, make_cut("files"))
+        load_log(store, log, make_cut("files"))
 
 
 def test_other_columns_are_refused(store, tmp_path):
     paths = write_files(tmp_path, 1, 2)
-    hold_log(store, log_of(paths), make_cut("equal-count", 2))
+    load_log(store, log_of(paths), make_cut("equal-count", 2))
     with pytest.raises(UserError, match="in another way"):
-        hold_log(store, log_of(paths, item_column="user", user_column="item"), make_cut("files"))
+        load_log(store, log_of(paths, item_column="user", user_column="item"), make_cut("files"))
 
 
 @pytest.mark.parametrize("cut", [make_cut("equal-count", 2), make_cut("files")])
 def test_another_log_is_refused(store, tmp_path, cut):
     paths = write_files(tmp_path, 1, 2, 3)
-    hold_log(store, log_of(paths[:2]), cut)
+    load_log(store, log_of(paths[:2]), cut)
     before = list_periods(store)
     with pytest.raises(UserError, match="another log"):
-        hold_log(store, log_of(paths[1:]), cut)
+        load_log(store, log_of(paths[1:]), cut)
     assert list_periods(store) == before
 
 
 def test_a_log_that_has_grown_in_the_store_is_refused(store, tmp_path):
     paths = write_files(tmp_path, 1, 2, 3)
-    hold_log(store, log_of(paths[:2]), make_cut("equal-count", 2))
+    load_log(store, log_of(paths[:2]), make_cut("equal-count", 2))
     ingest_period(store, paths[2], IngestSettings())
     with pytest.raises(UserError, match="holds more than 'parts'"):
-        hold_log(store, log_of(paths[:2]), make_cut("equal-count", 2))
+        load_log(store, log_of(paths[:2]), make_cut("equal-count", 2))

@@ -28,12 +28,12 @@ from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.storage.log.export import export_periods
 from perennial.storage.log.ingest import IngestReport
-from perennial.storage.log.periods import fingerprint, first_held_period, list_periods
+from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser
 from perennial.storage.results.cells import read_cells, read_user_figures
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import list_publications, newest_publication, read_live
-from perennial.storage.results.runs import judged_periods, list_runs
+from perennial.storage.results.runs import evaluated_periods, list_runs
 from perennial.storage.results.summaries import list_summaries
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
@@ -148,7 +148,7 @@ def test_what_was_left_out_is_caught_up_with(live, period_files):
     assert list(bring_up_to_date(store, None)) == []
     steps = list(take_files(store, [period_files[3]], LiveRequest()))
     assert [type(step).__name__ for step in steps] == ["IngestReport", "PeriodPublished"]
-    assert judged_periods(store, read_live(store).run_id) == {2, 3, 4}
+    assert evaluated_periods(store, read_live(store).run_id) == {2, 3, 4}
 
 
 def test_what_a_replay_made_is_taken_over(live, period_files):
@@ -173,7 +173,7 @@ def test_a_lost_model_file_is_made_again(live, period_files):
     list(take_files(store, period_files[:2], LiveRequest()))
     shutil.rmtree(store.models_folder)
     list(take_files(store, [period_files[2]], LiveRequest()))
-    assert judged_periods(store, read_live(store).run_id) == {2, 3}
+    assert evaluated_periods(store, read_live(store).run_id) == {2, 3}
 
 
 def test_a_model_fitted_on_demand_takes_nobodys_place(live, period_files):
@@ -232,11 +232,11 @@ class TestForgettingTheLog:
         ]
         assert [step.last for step in steps if isinstance(step, DroppedPeriods)] == [1, 2, 3, 4]
         list(take_files(whole, period_files, LiveRequest()))
-        assert first_held_period(kept) == 5
+        assert first_retained_period(kept) == 5
         assert summaries(kept) == summaries(whole)
         assert published_arrays(kept) == published_arrays(whole)
         # Contexts know less, so that figures differ.
-        assert judged_periods(kept, read_live(kept).run_id) == {2, 3, 4, 5}
+        assert evaluated_periods(kept, read_live(kept).run_id) == {2, 3, 4, 5}
 
     @pytest.mark.parametrize("name", ["joint", "whole"])
     def test_strategies_that_read_it_again_refuse(self, name, live, period_files):
@@ -281,7 +281,7 @@ class TestForgettingTheLog:
         (done,) = bring_up_to_date(store, None)
         assert (done.period, done.judged) == (4, None)
         list(take_files(store, [period_files[4]], LiveRequest(forget_log_after=1)))
-        assert judged_periods(store, read_live(store).run_id) == {5}
+        assert evaluated_periods(store, read_live(store).run_id) == {5}
 
     def test_other_strategies_say_what_they_miss(self, live, period_files):
         store = live(CHAINS["individual"])
@@ -319,10 +319,10 @@ class TestForgettingAUser:
             "SELECT id FROM users JOIN interactions USING (user_index) "
             "GROUP BY id ORDER BY count(*) DESC, id LIMIT 1"
         )[0][0]
-        judged = judged_periods(store, read_live(store).run_id)
+        judged = evaluated_periods(store, read_live(store).run_id)
         steps = list(forget_users(store, [user]))
         assert isinstance(steps[0], ErasedUser)
-        assert judged_periods(store, read_live(store).run_id) == judged
+        assert evaluated_periods(store, read_live(store).run_id) == judged
         with Store.open(tmp_path / "other.duckdb") as other:
             list(take_files(other, without(user, period_files, tmp_path), LiveRequest()))
             assert fingerprint(other, 5) == fingerprint(store, 5)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.matrices import count_known_items, read_events, read_rows
-from perennial.storage.log.periods import fingerprint, first_held_period, list_periods
+from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.log.rewrite import drop_events, erase_users
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.storage.store import Store
@@ -188,7 +188,7 @@ def test_dropped_events_leave_the_ledger_and_the_others(
         drop_events(store, last)
         held = read_events(store, 1, number)
         assert fingerprint(store, number) == print_before
-        assert first_held_period(store) == last + 1
+        assert first_retained_period(store) == last + 1
         for name in ("users", "items", "times", "periods"):
             assert np.array_equal(getattr(held, name), getattr(whole, name))
         assert store.rows("SELECT * FROM users ORDER BY user_index") == users

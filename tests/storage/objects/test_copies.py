@@ -11,7 +11,7 @@ from object_storage import BUCKET
 
 from perennial.storage.errors import StorageUnavailable, UserError
 from perennial.storage.objects.bucket import RemotePath
-from perennial.storage.objects.copies import fetched, fetched_folder, sweep_fetched
+from perennial.storage.objects.copies import local_copies, local_folder, sweep_copies
 from perennial.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def places(object_storage):
 
 def test_copies_keep_their_names_and_go(places, tmp_path):
     here = tmp_path / "here.csv"
-    with fetched([places[0], here, places[1]], tmp_path) as paths:
+    with local_copies([places[0], here, places[1]], tmp_path) as paths:
         assert paths[1] == here
         assert [path.name for path in paths] == ["day.csv", "here.csv", "day.csv"]
         assert [paths[number].read_text() for number in (0, 2)] == ["a/day.csv", "b/day.csv"]
@@ -34,7 +34,7 @@ def test_copies_keep_their_names_and_go(places, tmp_path):
 
 
 def test_files_that_are_here_stay_where_they_are(tmp_path):
-    with fetched([tmp_path / "x"], tmp_path / "nowhere") as paths:
+    with local_copies([tmp_path / "x"], tmp_path / "nowhere") as paths:
         assert paths == (tmp_path / "x",)
         assert list(tmp_path.iterdir()) == []
 
@@ -42,7 +42,7 @@ def test_files_that_are_here_stay_where_they_are(tmp_path):
 def test_errors_tell_the_address_and_copies_go(places, tmp_path):
     with (
         pytest.raises(StorageUnavailable, match=r"^s3://logs/b/day\.csv: bad$"),
-        fetched(places, tmp_path) as paths,
+        local_copies(places, tmp_path) as paths,
     ):
         raise StorageUnavailable(f"{paths[1]}: bad")
     assert list(tmp_path.iterdir()) == []
@@ -51,7 +51,7 @@ def test_errors_tell_the_address_and_copies_go(places, tmp_path):
 def test_a_folder_is_no_file(places, tmp_path):
     with (
         pytest.raises(UserError, match=r"s3://logs/a: is a folder; name the objects in it"),
-        fetched([RemotePath.parse(f"s3://{BUCKET}/a")], tmp_path),
+        local_copies([RemotePath.parse(f"s3://{BUCKET}/a")], tmp_path),
     ):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -59,7 +59,7 @@ def test_a_folder_is_no_file(places, tmp_path):
 
 def test_a_folder_is_copied_under_its_name(places, tmp_path):
     folder = RemotePath.parse(f"s3://{BUCKET}/a")
-    with fetched_folder(folder, ["day.csv"], tmp_path / "not" / "there") as copies:
+    with local_folder(folder, ["day.csv"], tmp_path / "not" / "there") as copies:
         assert copies.name == "a"
         assert (copies / "day.csv").read_text() == "a/day.csv"
         assert copies.parent.parent == tmp_path
@@ -97,8 +97,8 @@ def test_what_a_killed_process_left_goes_with_the_next_writer(places, tmp_path):
 
 
 def test_copies_in_use_are_left_alone(places, tmp_path):
-    with fetched(places, tmp_path) as first:
-        sweep_fetched(tmp_path)
-        with fetched(places, tmp_path) as second:
+    with local_copies(places, tmp_path) as first:
+        sweep_copies(tmp_path)
+        with local_copies(places, tmp_path) as second:
             assert all(path.exists() for path in (*first, *second))
     assert list(tmp_path.iterdir()) == []

@@ -14,7 +14,7 @@ from perennial.storage.results.cells import (
     has_cell,
     insert_cell,
     read_cells,
-    read_judged_users,
+    read_evaluated_users,
     read_user_figures,
 )
 from perennial.storage.results.fits import Fit, insert_fit
@@ -105,7 +105,7 @@ def test_any_number_of_users_comes_back(store, size):
     run_id = new_run(store)
     record(store, run_id, make_cell(figures=figures), make_judged(users=range(size)), values)
     assert read_cells(store, run_id)[0].figures == figures
-    (judged,) = read_judged_users(store, run_id).values()
+    (judged,) = read_evaluated_users(store, run_id).values()
     np.testing.assert_array_equal(judged.users, np.arange(size))
     (found,) = read_user_figures(store, run_id).values()
     for one, given in zip(found, values, strict=True):
@@ -119,7 +119,7 @@ def test_judged_users_stand_once_for_all_cells(store):
     run_id = new_run(store)
     record(store, run_id, make_cell("a"))
     record(store, run_id, make_cell("b"))
-    judged = read_judged_users(store, run_id)
+    judged = read_evaluated_users(store, run_id)
     assert list(judged) == ["asked"]
     assert judged["asked"].users.tolist() == [4, 9, 2]
     assert judged["asked"].counts == COUNTS
@@ -160,7 +160,7 @@ def test_a_cell_without_figures(store):
         insert_cell(store, make_cell(figures=()), make_judged(users=()), [])
         insert_run_cell(store, run_id, "cell")
     assert read_cells(store, run_id)[0].figures == ()
-    assert read_judged_users(store, run_id)["asked"].users.shape == (0,)
+    assert read_evaluated_users(store, run_id)["asked"].users.shape == (0,)
     assert read_user_figures(store, run_id) == {}
 
 

@@ -17,7 +17,7 @@ from perennial.storage.results.cells import (
     UserFigure,
     insert_cell,
     read_cells,
-    read_judged_users,
+    read_evaluated_users,
     read_user_figures,
 )
 from perennial.storage.results.fits import (
@@ -167,7 +167,7 @@ def linked(store, *keys):
     }
     judged = {
         key: dataclasses.replace(found, users=found.users.tolist())
-        for key, found in read_judged_users(store, run_id).items()
+        for key, found in read_evaluated_users(store, run_id).items()
     }
     return read_cells(store, run_id), by_user, judged
 

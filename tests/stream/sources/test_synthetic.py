@@ -11,7 +11,7 @@ from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.store import Store
 from perennial.stream.cuts import make_cut
 from perennial.stream.history import History
-from perennial.stream.loading import load_log
+from perennial.stream.loading import ingest_files
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
 from perennial.stream.sources.base import LogFiles
 from perennial.stream.sources.registry import describe_sources, open_source
@@ -168,7 +168,7 @@ def test_forgetting_costs_something_on_users_who_return(tmp_path):
         path = tmp_path / f"{seed}.parquet"
         write(generate(SyntheticSettings(), seed), path)
         with Store.open(":memory:") as store:
-            load_log(store, LogFiles("log", (path,), IngestSettings()), make_cut("equal-count"))
+            ingest_files(store, LogFiles("log", (path,), IngestSettings()), make_cut("equal-count"))
             for period in (5, 10, 15):
                 asked = build_evaluation(store, period, ProtocolSettings("returning"), seed)
                 for first, sign in ((1, 1.0), (period, -1.0)):
