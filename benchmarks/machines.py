@@ -23,7 +23,7 @@ from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.workers.base import ExecutorOptions
 from perennial.replay.study.workers.ray import OWN_WAYS
-from perennial.replay.study.workers.registry import open_engine
+from perennial.replay.study.workers.registry import open_executor
 from perennial.storage.log.ingest import IngestSettings, ingest_log
 from perennial.storage.store import Store
 
@@ -77,7 +77,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copy(log, Path(folder) / "store.duckdb"))
         asked = time.perf_counter()
-        with open_engine(engine, request, lambda text: None) as opened:
+        with open_executor(engine, request, lambda text: None) as opened:
             began = time.perf_counter()
             run_continual(path, study, watch=lambda event: None, engine=opened)
             ended = time.perf_counter()

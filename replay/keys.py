@@ -14,6 +14,7 @@ from typing import Any
 from perennial.models.base import Recipe
 from perennial.replay.metrics.base import Metric
 from perennial.replay.strategies.base import Strategy
+from perennial.storage.registry import external_source
 from perennial.stream.history import HeldOutUsers
 from perennial.stream.next_period import ProtocolSettings
 
@@ -49,12 +50,12 @@ def describe_strategy(strategy: Strategy) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if dataclasses.is_dataclass(strategy) and not isinstance(strategy, type):
         settings = dataclasses.asdict(strategy)
-    return {"name": strategy.name, "settings": settings}
+    return {"name": strategy.name, "settings": settings, **external_source(strategy)}
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
     """A model's name and settings."""
-    return {"name": recipe.name, "settings": dict(recipe.settings)}
+    return {"name": recipe.name, "settings": dict(recipe.settings), **external_source(recipe)}
 
 
 def chain_key(

@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import DistillListener, Summary
-from perennial.memory.samplers.registry import find_sampler
+from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import TrainingRows
 from perennial.replay.logs import check_folder, hold_whole, read_whole
 from perennial.storage.atomic import replacing
@@ -300,7 +300,7 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
         UserError: the log cannot be read, or the file cannot be written.
     """
     check_folder(output)
-    sampler = find_sampler(request.sampler)
+    sampler = SAMPLERS.load(request.sampler)
     with hold_whole(log, request.reading) as store:
         given = read_whole(store)
         found = sampler(given.interactions, request.users, request.seed)

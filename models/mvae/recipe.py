@@ -16,8 +16,8 @@ from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
 from perennial.models.mvae.network import MVAEParameters
 from perennial.models.mvae.teacher_batches import draw_lessons
 from perennial.models.mvae.training import MVAETrainingSettings, estimate_memory, train
-from perennial.models.settings import require
 from perennial.storage.errors import UserError
+from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
 
 _GATHER_BELOW = 0.01

@@ -40,9 +40,9 @@ from perennial.models.selection import (
     judge,
     report_choice,
 )
-from perennial.models.settings import require
 from perennial.models.training.early_stopping import Look, Search
 from perennial.storage.errors import UserError
+from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
 
 

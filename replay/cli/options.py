@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from perennial.replay.study.workers.registry import ENGINES, LOCAL
+from perennial.replay.study.workers.registry import EXECUTORS, LOCAL
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import RemotePath, is_remote
 
@@ -352,7 +352,7 @@ def engine_options(command: Any) -> Any:
         ),
         click.option(
             "--engine",
-            type=click.Choice(tuple(ENGINES)),
+            type=click.Choice(tuple(EXECUTORS)),
             default=LOCAL,
             show_default=True,
             help="Who makes the cells: processes here, or the machines of a Ray cluster.",

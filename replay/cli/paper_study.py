@@ -10,7 +10,6 @@ import click
 from rich.console import Console
 
 from perennial.models.registry import MODELS
-from perennial.models.settings import build
 from perennial.replay.cli.options import (
     NOISE_KINDS,
     READING,
@@ -42,6 +41,7 @@ from perennial.replay.study.paper.cells import DISTILL
 from perennial.replay.study.paper.published import PAPER
 from perennial.replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, StudyEntry
 from perennial.replay.study.paper.report import StudyResults
+from perennial.storage.registry import build
 from perennial.stream.noise import Noise
 
 if TYPE_CHECKING:

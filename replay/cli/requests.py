@@ -11,7 +11,7 @@ from perennial.replay.cli.options import READING
 from perennial.replay.config import ReplayConfig, choose_models, choose_strategies
 from perennial.replay.logs import LogRequest
 from perennial.replay.strategies.registry import STRATEGIES
-from perennial.replay.study.workers.registry import LOCAL, open_engine
+from perennial.replay.study.workers.registry import LOCAL, open_executor
 from perennial.stream.next_period import ProtocolSettings
 
 if TYPE_CHECKING:
@@ -127,4 +127,4 @@ def asked_engine(options: Mapping[str, Any]) -> "AbstractContextManager[Executor
             if given:
                 raise click.UsageError(f"{flag} is for clusters; give --engine ray with it")
     request = ExecutorOptions(options["workers"], options["address"], options["gpus_per_cell"])
-    return open_engine(name, request, lambda text: click.echo(text, err=True))
+    return open_executor(name, request, lambda text: click.echo(text, err=True))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from perennial.memory.base import Memory
 from perennial.memory.budget import parse_policy
 from perennial.memory.sampled_memory import SampledMemory
-from perennial.memory.samplers.registry import find_sampler
+from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import TrainingRows
 from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
 from perennial.stream.history import History
@@ -31,7 +31,7 @@ class Sampled:
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        find_sampler(self.sampler)
+        SAMPLERS.load(self.sampler)
         check_memory(self.budget, self.policy, self.memory_weight)
 
     @property
@@ -52,7 +52,7 @@ class Sampled:
     def empty_memory(self) -> Memory:
         """No row yet."""
         policy = parse_policy(self.policy)
-        return SampledMemory(self.budget, policy, self.memory_weight, find_sampler(self.sampler))
+        return SampledMemory(self.budget, policy, self.memory_weight, SAMPLERS.load(self.sampler))
 
     def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """The users of period t, and the replayed rows."""

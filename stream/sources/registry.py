@@ -1,29 +1,29 @@
-"""The sources by name. A new source is one file and one line here.
+"""The sources by name. A new source is one file and one line here."""
 
-Names only, so that the command line can list them before anything heavy is imported.
-"""
-
-import pkgutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from perennial.storage.errors import UserError
+from perennial.storage.registry import Registry
 
 if TYPE_CHECKING:
     from perennial.storage.progress import Progress
     from perennial.stream.sources.base import LogFiles, Source
 
-SOURCES: Mapping[str, str] = {
-    "synthetic": "perennial.stream.sources.synthetic:SOURCE",
-    "complete-journey": "perennial.stream.sources.complete_journey:SOURCE",
-    "ml-100k": "perennial.stream.sources.movielens:ML_100K",
-    "ml-1m": "perennial.stream.sources.movielens:ML_1M",
-    "ml-20m": "perennial.stream.sources.movielens:ML_20M",
-    "amazon-magazine": "perennial.stream.sources.amazon:MAGAZINE",
-    "diginetica": "perennial.stream.sources.diginetica:SOURCE",
-}
+SOURCES: "Registry[Source]" = Registry(
+    "source",
+    {
+        "synthetic": "perennial.stream.sources.synthetic:SOURCE",
+        "complete-journey": "perennial.stream.sources.complete_journey:SOURCE",
+        "ml-100k": "perennial.stream.sources.movielens:ML_100K",
+        "ml-1m": "perennial.stream.sources.movielens:ML_1M",
+        "ml-20m": "perennial.stream.sources.movielens:ML_20M",
+        "amazon-magazine": "perennial.stream.sources.amazon:MAGAZINE",
+        "diginetica": "perennial.stream.sources.diginetica:SOURCE",
+    },
+    group="perennial.sources",
+)
 """Name on the command line -> object that is the `Source`; the embedded default first."""
 
 
@@ -50,7 +50,7 @@ def describe_sources(cache: Path) -> tuple[SourceDescription, ...]:
     """Describe each named source and whether it is already in the `cache` or installed."""
     descriptions = []
     for name in SOURCES:
-        source = _load(name)
+        source = SOURCES.load(name)
         info = source.info
         descriptions.append(
             SourceDescription(name, info.summary, info.size, info.licence, source.state(cache))
@@ -80,17 +80,13 @@ def open_source(
     from perennial.storage.progress import ignore_progress
     from perennial.stream.sources.files import open_path
 
-    if source in SOURCES:
-        return _load(source).open(cache=cache, mirror=mirror, progress=progress or ignore_progress)
     path = Path(source).expanduser()
+    if source in SOURCES or (SOURCES.is_target(source) and not path.exists()):
+        report = progress or ignore_progress
+        return SOURCES.load(source).open(cache=cache, mirror=mirror, progress=report)
     if not path.exists():
         raise UserError(
             f"'{source}' is neither a file, a folder nor a known data set; "
             f"the data sets are {', '.join(SOURCES)}"
         )
     return open_path(path)
-
-
-def _load(name: str) -> "Source":
-    """Import a named source."""
-    return cast("Source", pkgutil.resolve_name(SOURCES[name]))

@@ -7,7 +7,7 @@ from scipy.sparse import csr_array
 from perennial.memory.base import widen
 from perennial.memory.budget import parse_policy
 from perennial.memory.sampled_memory import SampledMemory
-from perennial.memory.samplers.registry import find_sampler
+from perennial.memory.samplers.registry import SAMPLERS
 
 
 class Log:
@@ -30,7 +30,7 @@ class Log:
 
 
 def after(policy, periods, seed=0, sampler="user-rns", budget=6):
-    memory = SampledMemory(budget, parse_policy(policy), 2.0, find_sampler(sampler))
+    memory = SampledMemory(budget, parse_policy(policy), 2.0, SAMPLERS.load(sampler))
     for period in range(1, periods + 1):
         memory = memory.update(Log(period), None, seed)
     return memory
@@ -77,7 +77,7 @@ class UnevenLog(Log):
 @pytest.mark.parametrize("policy", ["all", "recent:2", "rolling"])
 @pytest.mark.parametrize("budget", [5, 20, 40])
 def test_random_interactions_stay_as_many_as_random_users_bring(policy, budget):
-    sampler = find_sampler("interaction-rns")
+    sampler = SAMPLERS.load("interaction-rns")
     memory = SampledMemory(budget, parse_policy(policy), 1.0, sampler)
     means = []
     for period in range(1, 6):
@@ -95,7 +95,7 @@ def test_random_interactions_stay_as_many_as_random_users_bring(policy, budget):
 
 
 def test_parts_of_rows_stay_parts_of_rows():
-    sampler = find_sampler("interaction-rns")
+    sampler = SAMPLERS.load("interaction-rns")
     memory = SampledMemory(20, parse_policy("rolling"), 1.0, sampler)
     for period in range(1, 5):
         memory = memory.update(UnevenLog(period), None, 0)

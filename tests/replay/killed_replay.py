@@ -4,11 +4,11 @@ import os
 import signal
 import sys
 
-from perennial.models import registry as models
+from perennial.models.registry import MODELS
 from perennial.replay import cells, loop
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished, CellStarted, StageMessage
-from perennial.replay.strategies import registry as strategies
+from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.store import Store
 
 CONFIG = ReplayConfig(
@@ -56,8 +56,8 @@ def replace(name, point, countdown):
 
 
 def main(store_path, point, count):
-    models.MODELS = {**models.MODELS, "popularity": "toys:Popularity"}
-    strategies.STRATEGIES = {**strategies.STRATEGIES, "toy": "toys:Toy"}
+    MODELS["popularity"] = "toys:Popularity"
+    STRATEGIES["toy"] = "toys:Toy"
     loop.read_versions = read_versions
     countdown = Countdown(count)
     events = {"started": CellStarted, "message": StageMessage, "finished": CellFinished}

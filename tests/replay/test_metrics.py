@@ -157,5 +157,5 @@ def test_the_registry_names_every_metric():
         "AUC": (None,),
         "AUCu": (None,),
     }
-    with pytest.raises(UserError, match="unknown metric 'MRR'; choose from HR"):
+    with pytest.raises(UserError, match="unknown metric 'MRR'; choose from AUC"):
         make_metric("MRR")

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from perennial.memory.base import Memory
-from perennial.models import registry as models
 from perennial.models.base import FitOptions, FittedModel, TrainingRows
-from perennial.replay.strategies import registry as strategies
+from perennial.models.registry import MODELS
 from perennial.replay.strategies.base import WarmStart
+from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.log.ingest import IngestSettings, ingest_log
 from perennial.storage.store import Store
 from perennial.stream.history import History
@@ -23,8 +23,8 @@ BYTES_PER_ROW = 1000
 
 def register_toys(monkeypatch: Any) -> None:
     """Add the toys to the registries as a new file and a line in each would."""
-    monkeypatch.setattr(models, "MODELS", {**models.MODELS, "popularity": "toys:Popularity"})
-    monkeypatch.setattr(strategies, "STRATEGIES", {**strategies.STRATEGIES, "toy": "toys:Toy"})
+    monkeypatch.setitem(MODELS, "popularity", "toys:Popularity")
+    monkeypatch.setitem(STRATEGIES, "toy", "toys:Toy")
     # The real one would notice sources edited between two processes of a test.
     monkeypatch.setattr("perennial.replay.loop.read_versions", lambda: {"code": "toys"})
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.registry import make_recipe
-from perennial.models.settings import build
 from perennial.replay.config import ModelChoice
 from perennial.replay.keys import describe_recipe, make_key
+from perennial.storage.registry import build
 from perennial.stream.noise import Noise
 
 Json = Any

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.memory.samplers.registry import find_sampler
+from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import TrainingRows
 from perennial.models.holdout import HoldOut
 from perennial.replay.machine import Clock, Stopwatch
@@ -160,5 +160,5 @@ def _make(
         return summary.rows, {k: v for k, v in summary.report.items() if k != "seconds"}
     assert rows.users is not None  # noqa: S101 - a sampler is asked for so many
     progress(f"sampling {rows.users:,} users")
-    sample = find_sampler(rows.sampler)(held.training.interactions, rows.users, seed)
+    sample = SAMPLERS.load(rows.sampler)(held.training.interactions, rows.users, seed)
     return sample.rows.astype(np.float32), {"interactions": int(sample.rows.nnz)}

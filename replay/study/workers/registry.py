@@ -1,38 +1,43 @@
-"""The engines by name. A new engine is one file and one line here.
+"""The executors by name. A new executor is one file and one line here."""
 
-Names only, so that the command line can list them before anything heavy is imported.
-"""
-
-import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from perennial.storage.registry import Registry
 
 if TYPE_CHECKING:
     from perennial.replay.study.workers.base import Executor, ExecutorOptions
 
 LOCAL = "local"
-"""What is taken where none is named."""
+"""Executor of a study for which none is named."""
 
-ENGINES: Mapping[str, str] = {
-    LOCAL: "perennial.replay.study.workers.local:open_local",
-    "ray": "perennial.replay.study.workers.ray:open_ray",
-}
-"""Name on the command line -> context manager that gives the `Executor` that is asked for."""
+EXECUTORS: "Registry[OpenExecutor]" = Registry(
+    "engine",
+    {
+        LOCAL: "perennial.replay.study.workers.local:open_local",
+        "ray": "perennial.replay.study.workers.ray:open_ray",
+    },
+)
+"""Name on the command line -> function that makes a context manager of an `Executor`."""
+
+if TYPE_CHECKING:
+    OpenExecutor = Callable[
+        [ExecutorOptions, Callable[[str], None]], AbstractContextManager[Executor]
+    ]
 
 
-def open_engine(
-    name: str, request: "ExecutorOptions", say: Callable[[str], None]
+def open_executor(
+    name: str, options: "ExecutorOptions", report: Callable[[str], None]
 ) -> "AbstractContextManager[Executor]":
-    """An engine for as long as it is needed.
+    """Open an executor for as long as it is needed.
 
     Args:
-        name: a key of `ENGINES`.
-        request: what is asked of it.
-        say: told in words what takes long, and what there is.
+        name: a key of `EXECUTORS`.
+        options: number of workers, address of a cluster, GPUs.
+        report: called with one line about what takes long, and about the machines found.
 
     Raises:
-        UserError: on entering: it is not installed or cannot be reached.
+        UserError: on entering, if it is not installed or cannot be reached.
     """
-    opener = pkgutil.resolve_name(ENGINES[name])
-    return cast("AbstractContextManager[Executor]", opener(request, say))
+    return EXECUTORS.load(name)(options, report)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from perennial.memory.samplers.registry import SAMPLERS, find_sampler
+from perennial.memory.samplers.registry import SAMPLERS
 from perennial.memory.samplers.svp_cf_user import mean_events, watch_proxy
 from perennial.storage.errors import UserError
 
@@ -23,7 +23,7 @@ def logs(draw):
 
 
 def check_promises(name, rows, budget, seed):
-    sampler = find_sampler(name)
+    sampler = SAMPLERS.load(name)
     found = sampler(rows, budget, seed)
     count = len(found.users)
     assert count <= budget
@@ -56,19 +56,19 @@ def test_so_does_the_one_with_a_model(rows, budget, seed):
 @pytest.mark.parametrize("name", ["user-rns", "head-user"])
 def test_rows_are_whole(name):
     rows = csr_array((np.random.default_rng(0).random((8, 20)) < 0.3).astype(np.float32))
-    found = find_sampler(name)(rows, 5, 0)
+    found = SAMPLERS.load(name)(rows, 5, 0)
     np.testing.assert_array_equal(found.rows.toarray(), rows.toarray()[found.users])
 
 
 def test_head_users_are_the_longest():
     rows = csr_array(np.tril(np.ones((5, 5), dtype=np.float32)))
-    found = find_sampler("head-user")(rows, 3, 0)
+    found = SAMPLERS.load("head-user")(rows, 3, 0)
     assert found.users.tolist() == [4, 3, 2]
 
 
 def test_random_users_are_all_as_likely():
     rows = csr_array(np.tril(np.ones((6, 6), dtype=np.float32)))
-    sampler = find_sampler("user-rns")
+    sampler = SAMPLERS.load("user-rns")
     drawn = np.concatenate([sampler(rows, 2, seed).users for seed in range(3000)])
     # 1,000 expected each, standard deviation 26.
     assert np.abs(np.bincount(drawn, minlength=6) - 1000).max() < 130
@@ -77,7 +77,7 @@ def test_random_users_are_all_as_likely():
 def test_random_interactions_are_as_many_as_random_users_would_bring():
     generator = np.random.default_rng(1)
     rows = csr_array((generator.random((200, 60)) < generator.random((200, 1))).astype(np.float32))
-    found = find_sampler("interaction-rns")(rows, 40, 0)
+    found = SAMPLERS.load("interaction-rns")(rows, 40, 0)
     mean = rows.nnz / (np.diff(rows.indptr) > 0).sum()
     assert found.rows.nnz == round(40 * mean)
     # Active users are met first, and keep a part of what they did.
@@ -89,7 +89,7 @@ def test_random_interactions_are_as_many_as_random_users_would_bring():
 
 def test_equally_long_rows_come_in_a_seeded_order():
     rows = csr_array(np.ones((8, 3), dtype=np.float32))
-    orders = {tuple(find_sampler("head-user")(rows, 8, seed).users.tolist()) for seed in range(5)}
+    orders = {tuple(SAMPLERS.load("head-user")(rows, 8, seed).users.tolist()) for seed in range(5)}
     assert len(orders) == 5
 
 
@@ -126,10 +126,10 @@ def test_users_who_follow_no_crowd_are_the_hardest():
         start = 50 * (user % 4)
         dense[user, start : start + 50] = generator.random(50) < 0.6
     dense[200:] = generator.random((20, 200)) < 0.15
-    found = find_sampler("svp-cf-user")(csr_array(dense), 20, 0)
+    found = SAMPLERS.load("svp-cf-user")(csr_array(dense), 20, 0)
     assert (found.users >= 200).sum() >= 16
 
 
 def test_an_unknown_sampler_is_refused():
     with pytest.raises(UserError, match="choose from"):
-        find_sampler("nobody")
+        SAMPLERS.load("nobody")

@@ -26,7 +26,7 @@ def test_a_source_is_called_what_it_is_registered_as(name):
 
 def test_the_names_are_known_without_importing_the_sources():
     code = (
-        "import sys, stream.sources.registry\n"
+        "import sys, perennial.stream.sources.registry\n"
         "heavy = {'duckdb', 'pyarrow', 'numpy', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )

@@ -24,7 +24,7 @@ from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers.base import ExecutorOptions, Task
 from perennial.replay.study.workers.ray import OWN_WAYS, RayExecutor, open_ray
-from perennial.replay.study.workers.registry import open_engine
+from perennial.replay.study.workers.registry import open_executor
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
@@ -243,7 +243,7 @@ class TestRefusals:
 def test_a_ray_of_this_machine_alone(cluster, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     said = []
-    with open_engine("ray", ExecutorOptions(workers=1), said.append) as opened:
+    with open_executor("ray", ExecutorOptions(workers=1), said.append) as opened:
         assert (opened.num_workers, opened.num_beside) == (1, 1)
     assert said == [
         "starting Ray on this machine",

@@ -29,7 +29,7 @@ from perennial.replay.study.workers.base import (
     read_brought,
 )
 from perennial.replay.study.workers.ray import count_places
-from perennial.replay.study.workers.registry import open_engine
+from perennial.replay.study.workers.registry import open_executor
 from perennial.replay.study.workers.remote_main import describe_difference
 from perennial.storage.errors import UserError
 from perennial.storage.results.versions import read_versions
@@ -140,10 +140,10 @@ class TestSameCode:
 
 class TestOpening:
     def test_local_workers_are_as_many_as_asked(self):
-        with open_engine("local", ExecutorOptions(3), pytest.fail) as engine:
+        with open_executor("local", ExecutorOptions(3), pytest.fail) as engine:
             assert (engine.num_workers, engine.num_beside) == (3, 3)
             assert engine.versions == read_versions()
-        with open_engine("local", ExecutorOptions(), pytest.fail) as engine:
+        with open_executor("local", ExecutorOptions(), pytest.fail) as engine:
             assert engine.num_workers == default_workers()
 
     def test_places_of_a_cluster(self):
@@ -160,7 +160,7 @@ class TestOpening:
     def refuse(self, address):
         with (
             pytest.raises(UserError) as caught,
-            open_engine("ray", ExecutorOptions(address=address), lambda text: None),
+            open_executor("ray", ExecutorOptions(address=address), lambda text: None),
         ):
             pass
         assert "\n" not in str(caught.value)

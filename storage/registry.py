@@ -1,0 +1,143 @@
+"""Registries: names of models, strategies, samplers, metrics and sources, imported when used.
+
+A registry maps a name to a target, `package.module:Name`. It knows the built-in targets, those that
+installed distributions declare as entry points, and takes a target in place of a name, so that
+a model of a user's own needs no change here.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from perennial.storage.errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry(MutableMapping[str, str], Generic[T]):
+    """Names of one kind of thing and the targets that they stand for.
+
+    Iteration gives the built-in names in the order of declaration, then those of entry points.
+
+    Args:
+        kind: what is registered, for messages: `model`, `strategy`.
+        targets: name -> `package.module:Name` of the built-in ones.
+        group: entry-point group that other distributions declare theirs in; `None` for none.
+    """
+
+    def __init__(self, kind: str, targets: Mapping[str, str], group: str | None = None) -> None:
+        self.kind = kind
+        self._targets = dict(targets)
+        self._group = group
+
+    @cached_property
+    def _installed(self) -> dict[str, str]:
+        if self._group is None:
+            return {}
+        return {one.name: one.value for one in importlib.metadata.entry_points(group=self._group)}
+
+    def __getitem__(self, name: str) -> str:
+        return self._targets[name] if name in self._targets else self._installed[name]
+
+    def __setitem__(self, name: str, target: str) -> None:
+        self._targets[name] = target
+
+    def __delitem__(self, name: str) -> None:
+        del self._targets[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._targets
+        yield from (name for name in self._installed if name not in self._targets)
+
+    def __len__(self) -> int:
+        return len(self._targets.keys() | self._installed.keys())
+
+    @staticmethod
+    def is_target(name: str) -> bool:
+        """Return whether a text has the form `package.module:Name`."""
+        return re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name) is not None
+
+    def check(self, name: str) -> None:
+        """Refuse what is neither a registered name nor a target.
+
+        Raises:
+            UserError: it is neither.
+        """
+        if name not in self and not self.is_target(name):
+            raise UserError(f"unknown {self.kind} '{name}'; choose from {', '.join(sorted(self))}")
+
+    def load(self, name: str) -> T:
+        """Import what a name or a target stands for.
+
+        Raises:
+            UserError: unknown name, or a target that cannot be imported.
+        """
+        self.check(name)
+        target = self.get(name, name)
+        try:
+            return cast(T, pkgutil.resolve_name(target))
+        except (ImportError, AttributeError, ValueError) as error:
+            if name in self._targets:
+                raise
+            raise UserError(f"{self.kind} '{name}' cannot be imported: {error}") from None
+
+
+def build(kind: str, name: str, target: type[Any], settings: Mapping[str, Any]) -> Any:
+    """Make an instance of a class with some of its settings given.
+
+    Args:
+        kind: what it is, for messages: `model`, `strategy`.
+        name: its name, likewise.
+        target: a frozen dataclass, or a class without settings.
+        settings: field -> value; text is converted to the field's type.
+
+    Raises:
+        UserError: unknown field, or a value that does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = {f.name for f in dataclasses.fields(target)} if dataclasses.is_dataclass(target) else {}
+    for setting in settings:
+        if setting not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise UserError(f"{kind} '{name}' has no setting '{setting}'; {has}")
+    if not known:
+        return target()
+    try:
+        return TypeAdapter(target).validate_python(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{kind} '{name}', setting '{where}': {first['msg']}") from None
+
+
+def require(holds: bool, message: str) -> None:
+    """Raise `ValueError` with a message unless a condition holds."""
+    if not holds:
+        raise ValueError(message)
+
+
+def external_source(instance: object) -> dict[str, str]:
+    """Identify the code of an object whose class is not one of this package.
+
+    Results are recorded under keys that contain a hash of this package's sources; for a class from
+    elsewhere the key needs its sources too.
+
+    Returns:
+        `{"source": "package.module:Name", "source_hash": …}`; empty for a class of this package.
+    """
+    cls = type(instance)
+    if cls.__module__.split(".")[0] == __name__.split(".")[0]:
+        return {}
+    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    source = inspect.getsource(cls) if path is None else Path(path).read_text(encoding="utf-8")
+    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
+    return {"source": f"{cls.__module__}:{cls.__qualname__}", "source_hash": digest}
