@@ -1,4 +1,4 @@
-"""A cell of a run made of a fit and its answers, and written."""
+"""Cells of a run: evaluate fits, link the cells that the store has, record the others."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -6,60 +6,111 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perennial.models.base import FittedModel
 from perennial.replay.chain import Chain
-from perennial.replay.evaluate import MetricResult
+from perennial.replay.config import ReplayConfig
+from perennial.replay.evaluate import MetricResult, evaluate
 from perennial.replay.keys import cell_key
-from perennial.replay.machine import Clock
+from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.base import Metric
-from perennial.replay.plan import PlannedEvaluation
-from perennial.storage.results.cells import Cell, EvaluatedUsers, Figure, UserFigure, insert_cell
-from perennial.storage.results.fits import Fit
-from perennial.storage.results.runs import insert_run_cell
+from perennial.replay.plan import PlannedEvaluation, plan_evaluations
+from perennial.storage.progress import Progress
+from perennial.storage.results.cells import (
+    Cell,
+    EvaluatedUsers,
+    Figure,
+    UserFigure,
+    has_cell,
+    insert_cell,
+)
+from perennial.storage.results.fits import Fit, insert_fit
+from perennial.storage.results.runs import update_num_cells, insert_run_cell
 from perennial.storage.store import Store
 from perennial.stream.evaluation import Evaluation
+from perennial.stream.next_period import build_evaluation
 
 
 @dataclass(frozen=True)
 class EvaluatedCell:
-    """A cell with what is recorded beside it."""
+    """A cell, the users that it was evaluated on, and its figures user by user."""
 
     cell: Cell
-    judged: EvaluatedUsers
+    users: EvaluatedUsers
     user_figures: Sequence[UserFigure]
 
 
 @dataclass(frozen=True)
 class CellMaker:
-    """What the cells of a run have in common.
+    """Makes the cells of a run.
 
     Attributes:
-        metrics: that were taken.
+        store: that holds the log; open for writing.
+        config: settings of the run.
+        run_id: run that the cells become part of.
+        metrics: taken of each evaluation.
         versions: of the code and its libraries.
-        clock: tells when, and how much memory there was.
+        clock: source of times and memory figures.
+        is_live: whether the run's number of cells grows with each of them.
     """
 
+    store: Store
+    config: ReplayConfig
+    run_id: int
     metrics: tuple[Metric, ...]
     versions: Mapping[str, str]
     clock: Clock
+    is_live: bool = False
 
-    def key(self, fit_key: str, question: PlannedEvaluation) -> str:
-        """Of the cell that is a fit's answer to a question."""
-        return cell_key(fit=fit_key, evaluation=question.key, metrics=self.metrics)
+    def plan(self, fit_period: int, num_periods: int) -> tuple[PlannedEvaluation, ...]:
+        """Return the evaluations of the fits at a period."""
+        return plan_evaluations(self.store, self.config, fit_period, num_periods, self.versions)
 
-    def make(
+    def build_evaluation(self, planned: PlannedEvaluation) -> Evaluation:
+        """Read contexts and targets of an evaluation from the log."""
+        return build_evaluation(
+            self.store,
+            planned.fit_period,
+            self.config.protocol,
+            self.config.evaluation_seed,
+            eval_period=planned.eval_period,
+            only=self.config.held_out,
+        )
+
+    def link(self, chain: Chain, planned: PlannedEvaluation) -> bool:
+        """Make the chain's cell part of the run and return True, if the store has it."""
+        fit_key = chain.recorded_fit(planned.fit_period)
+        if fit_key is None or not has_cell(self.store, self._key(fit_key, planned)):
+            return False
+        with self.store.transaction():
+            self._append(self._key(fit_key, planned))
+        return True
+
+    def evaluate(
         self,
         chain: Chain,
-        fit: Fit,
-        question: PlannedEvaluation,
+        fitted: tuple[FittedModel, Fit],
+        planned: PlannedEvaluation,
         evaluation: Evaluation,
-        results: Sequence[MetricResult],
-        stages: Mapping[str, float],
+        watch: Stopwatch,
+        progress: Progress,
     ) -> EvaluatedCell:
-        """What is to be recorded of an answer; `stages` in seconds."""
+        """Evaluate a fit.
+
+        Args:
+            chain: that fitted the model.
+            fitted: the model and the record of its fit.
+            planned: the plan that `evaluation` was built from.
+            evaluation: from `build_evaluation`.
+            watch: has timed the stages before; times the stage `evaluate`.
+            progress: called with a few words as the evaluation goes on.
+        """
+        model, fit = fitted
+        with watch.stage("evaluate"):
+            results = evaluate(model, evaluation, self.metrics, progress)
         cell = Cell(
-            key=self.key(fit.key, question),
+            key=self._key(fit.key, planned),
             fit_key=fit.key,
-            evaluation_key=question.key,
+            evaluation_key=planned.key,
             strategy=chain.strategy.name,
             model=chain.recipe.name,
             seed=chain.seed,
@@ -67,36 +118,49 @@ class CellMaker:
             eval_period=evaluation.eval_period,
             figures=tuple(_figure(result) for result in results),
             fit_report=fit.report,
-            stages=dict(stages),
+            stages=dict(watch.stages),
             peak_rss_bytes=self.clock.peak_rss_bytes(),
             versions=self.versions,
             finished=self.clock.now(),
         )
-        judged = EvaluatedUsers(
-            key=question.key,
+        users = EvaluatedUsers(
+            key=planned.key,
             fit_period=evaluation.fit_period,
             eval_period=evaluation.eval_period,
             users=evaluation.users,
             counts=dataclasses.asdict(evaluation.counts),
         )
-        return EvaluatedCell(cell, judged, [_user_figure(result) for result in results])
+        return EvaluatedCell(cell, users, [_user_figure(result) for result in results])
 
+    def insert(self, fit: Fit, evaluated: Sequence[EvaluatedCell]) -> None:
+        """Write a fit and its cells, and make these part of the run.
 
-def insert_made(store: Store, run_id: int, made: EvaluatedCell) -> None:
-    """Write a cell and make it part of a run; for use inside a transaction."""
-    insert_cell(store, made.cell, made.judged, made.user_figures)
-    insert_run_cell(store, run_id, made.cell.key)
+        For use inside a transaction.
+        """
+        insert_fit(self.store, fit)
+        for one in evaluated:
+            insert_cell(self.store, one.cell, one.users, one.user_figures)
+            self._append(one.cell.key)
+
+    def _append(self, key: str) -> None:
+        insert_run_cell(self.store, self.run_id, key)
+        if self.is_live:
+            update_num_cells(self.store, self.run_id)
+
+    def _key(self, fit_key: str, planned: PlannedEvaluation) -> str:
+        """Return the key of the cell of a fit and an evaluation."""
+        return cell_key(fit=fit_key, evaluation=planned.key, metrics=self.metrics)
 
 
 def _figure(result: MetricResult) -> Figure:
-    """A period's figure."""
+    """Return the figure of a period."""
     mean = result.values.mean
     value = None if np.isnan(mean) else mean
     return Figure(result.metric, result.k, value, len(result.values.values))
 
 
 def _user_figure(result: MetricResult) -> UserFigure:
-    """The figure user by user; equal weights are left out."""
+    """Return the figure user by user; equal weights are left out."""
     weights = result.values.weights
     alike = len(weights) == 0 or bool(np.all(weights == 1.0))
     return UserFigure(

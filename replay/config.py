@@ -1,13 +1,17 @@
-"""What a replay is asked to do."""
+"""Settings of a replay: strategies, models, seeds and the protocol of the evaluation."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from perennial.models.base import Recipe
 from perennial.models.registry import make_recipe
+from perennial.replay.keys import describe_strategy
+from perennial.replay.strategies.base import Strategy
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.stream.history import HeldOutUsers
@@ -29,24 +33,33 @@ class ModelChoice:
     name: str
     settings: Mapping[str, Json] = field(default_factory=dict)
 
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Recipe of the model with these settings.
+
+        Raises:
+            UserError: unknown model or setting, or a value that does not fit.
+        """
+        return make_recipe(self.name, self.settings)
+
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """The settings of a replay; each (strategy, model, seed) is followed through all periods.
+    """The settings of a replay; each (strategy, model, seed) is a chain of fits over the periods.
 
     Attributes:
         strategies: keys of `perennial.replay.strategies.registry.STRATEGIES`.
         strategy_settings: strategy -> its settings that differ from the defaults.
         models: the models, each at most once.
         seeds: every random draw of a fit derives from one of these.
-        protocol: how the next period is asked about (design note 5).
+        protocol: how a fit is evaluated on a period (design note 5).
         evaluation_seed: of the sampled negatives and the order of ties, which all strategies,
             models and seeds share.
         max_rows: row cap of a fit, `None` for none but the memory's.
         memory_limit: bytes a fit may allocate, `None` for no limit.
-        held_out: users whom no fit sees; with them each fit is asked about every period, and about
-            these users alone, for what it has kept and what it can guess. `None` for the next
-            period and all its users.
+        held_out: users that no fit sees; with them each fit is evaluated on every period, on these
+            users alone, for how well it remembers old periods and predicts new ones. `None`: each
+            fit is evaluated on the next period and all its users.
         source: where the log came from; recorded only.
         cut: how it was cut into periods; recorded only.
     """
@@ -63,19 +76,30 @@ class ReplayConfig:
     source: str | None = None
     cut: str | None = None
 
+    @cached_property
+    def built_strategies(self) -> tuple[Strategy, ...]:
+        """The strategies with their settings.
+
+        Raises:
+            UserError: unknown strategy or setting, or a value that does not fit.
+        """
+        return tuple(
+            make_strategy(name, self.strategy_settings.get(name)) for name in self.strategies
+        )
+
     def to_json(self) -> dict[str, Json]:
-        """The settings as they are recorded and reported."""
+        """Return the settings as they are recorded and reported."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, recorded: Mapping[str, Json]) -> "ReplayConfig":
-        """The inverse of `to_json`, also after a journey through text."""
+        """Return the settings that `to_json` gave, also after a round trip through text."""
         return TypeAdapter(cls).validate_python(recorded)
 
 
 def choose_models(
     names: Sequence[str],
-    settings: Sequence[tuple[str, str, Any]] = (),
+    settings: Sequence[tuple[str, str, Json]] = (),
     *,
     warm_start: bool = False,
 ) -> tuple[ModelChoice, ...]:
@@ -84,39 +108,34 @@ def choose_models(
     Args:
         names: of models.
         settings: (model, setting, value); the last one of a setting counts.
-        warm_start: switch it on for the models that have such a setting.
+        warm_start: set `warm_start` of the models that have this setting.
 
     Raises:
         UserError: unknown model or setting, a value that does not fit, a setting of a model that is
             not among `names`, or a warm start where no model has one.
     """
-    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
-    starts_warm = [name for name in chosen if _has_setting(name, "warm_start")]
+    chosen: dict[str, dict[str, Json]] = {name: {} for name in names}
     if warm_start:
-        if not starts_warm:
+        takers = [name for name in chosen if "warm_start" in ModelChoice(name).recipe.settings]
+        if not takers:
             raise UserError(f"a warm start is not for {', '.join(names)}; leave --warm-start out")
-        for name in starts_warm:
+        for name in takers:
             chosen[name]["warm_start"] = True
-    for model, setting, value in settings:
-        if model not in chosen:
-            raise UserError(
-                f"setting {model}.{setting} is for a model that does not run; it is "
-                f"{', '.join(names)} that do"
-            )
-        chosen[model][setting] = value
-    for name, values in chosen.items():
-        make_recipe(name, values)
-    return tuple(ModelChoice(name, values) for name, values in chosen.items())
+    _assign(chosen, "model", settings)
+    models = tuple(ModelChoice(name, values) for name, values in chosen.items())
+    for model in models:
+        model.recipe  # noqa: B018  # Built here, so that mistakes show before the log is read.
+    return models
 
 
 def choose_strategies(
     names: Sequence[str],
-    settings: Sequence[tuple[str, str, Any]] = (),
+    settings: Sequence[tuple[str, str, Json]] = (),
     *,
     budget: int | None = None,
     policy: str | None = None,
     weight: float | None = None,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, Json]]:
     """Check strategies and their settings before anything is made.
 
     Args:
@@ -133,12 +152,13 @@ def choose_strategies(
         UserError: unknown strategy or setting, a value that does not fit, or a setting of a
             strategy that does not run.
     """
-    chosen: dict[str, dict[str, Any]] = {name: {} for name in names}
+    chosen: dict[str, dict[str, Json]] = {name: {} for name in names}
+    known = {name: describe_strategy(make_strategy(name))["settings"] for name in names}
     shared = {"budget": budget, "policy": policy, "memory_weight": weight}
     for setting, value in shared.items():
         if value is None:
             continue
-        takers = [name for name in chosen if _takes(make_strategy(name), setting)]
+        takers = [name for name in chosen if setting in known[name]]
         if not takers:
             raise UserError(
                 f"none of {', '.join(names)} has a memory with the setting {setting}; leave its "
@@ -146,24 +166,20 @@ def choose_strategies(
             )
         for name in takers:
             chosen[name][setting] = value
-    for strategy, setting, value in settings:
-        if strategy not in chosen:
-            raise UserError(
-                f"setting {strategy}.{setting} is for a strategy that does not run; it is "
-                f"{', '.join(names)} that do"
-            )
-        chosen[strategy][setting] = value
+    _assign(chosen, "strategy", settings)
     for name, values in chosen.items():
         make_strategy(name, values)
     return {name: values for name, values in chosen.items() if values}
 
 
-def _takes(strategy: Any, setting: str) -> bool:
-    return dataclasses.is_dataclass(strategy) and setting in {
-        field.name for field in dataclasses.fields(strategy)
-    }
-
-
-def _has_setting(name: str, setting: str) -> bool:
-    recipe: Any = make_recipe(name)
-    return setting in {field.name for field in dataclasses.fields(recipe)}
+def _assign(
+    chosen: dict[str, dict[str, Json]], kind: str, settings: Sequence[tuple[str, str, Json]]
+) -> None:
+    """Add (name, setting, value) to the settings by name."""
+    for name, setting, value in settings:
+        if name not in chosen:
+            raise UserError(
+                f"setting {name}.{setting} is for a {kind} that does not run; it is "
+                f"{', '.join(chosen)} that do"
+            )
+        chosen[name][setting] = value

@@ -1,20 +1,17 @@
-"""The replay: refit period after period, judge each refit on the next period, record it.
+"""The replay: refit period after period, evaluate each fit on the next period, record the result.
 
-Periods run outside and chains inside, so that an evaluation is built once for all of them and only
-one exists at a time. A cell is recorded in one transaction; whatever ends the process, the same
-call again goes on from the cells that are there and comes to the same figures.
+The outer loop is over periods and the inner one over chains, so that an evaluation is built once
+for all chains and only one exists at a time. The cells of a fit are recorded in one transaction;
+whatever ends the process, the same call resumes after the recorded cells and gives equal figures.
 """
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from perennial.models.base import FittedModel
-from perennial.models.registry import make_recipe
-from perennial.replay.cells import CellMaker, EvaluatedCell, insert_made
+from perennial.replay.cells import CellMaker, EvaluatedCell
 from perennial.replay.chain import Chain
 from perennial.replay.config import ReplayConfig
-from perennial.replay.evaluate import evaluate
 from perennial.replay.events import (
     CellFinished,
     CellName,
@@ -28,23 +25,10 @@ from perennial.replay.events import (
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.base import Metric
 from perennial.replay.metrics.registry import default_metrics
-from perennial.replay.plan import (
-    PlannedEvaluation,
-    asked_periods,
-    count_periods,
-    make_chains,
-    make_questions,
-    pose,
-)
-from perennial.storage.results.cells import Cell, has_cell
-from perennial.storage.results.fits import (
-    Fit,
-    insert_fit,
-    insert_model_file,
-    sweep_model_files,
-    write_model,
-)
-from perennial.storage.results.runs import end_run, link_cell, start_run
+from perennial.replay.plan import PlannedEvaluation, count_periods, eval_periods, make_chains
+from perennial.storage.results.cells import Cell
+from perennial.storage.results.fits import insert_model_file, sweep_model_files, write_model
+from perennial.storage.results.runs import end_run, start_run
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 from perennial.stream.evaluation import Evaluation
@@ -63,14 +47,14 @@ def run_replay(
     """Replay the log of a store.
 
     Args:
-        store: holds the log; takes the run.
-        config: what to do.
-        listener: told what happens; runs between and inside cells.
+        store: that holds the log; open for writing.
+        config: settings of the replay.
+        listener: called with each event, between and inside cells.
         clock: source of times and memory figures.
-        metrics: all registered ones unless told.
-        fresh: make every cell again, also those that are in the store.
-        versions: of the code, its libraries and the device that cells in the store were made
-            with; this process's own unless workers with another device made all.
+        metrics: all registered ones by default.
+        fresh: make every cell again, also those that the store has.
+        versions: of the code, its libraries and the device that the store's cells were made with;
+            this process's own by default, others if workers with another device made all cells.
 
     Returns:
         The number of the run, for `runs` and `perennial.replay.analysis.run`.
@@ -83,36 +67,24 @@ def run_replay(
     versions = read_versions() if versions is None else versions
     chains = make_chains(store, config, versions)
     num_cells = len(chains) * sum(
-        len(asked_periods(config, period, num_periods)) for period in range(1, num_periods)
+        len(eval_periods(config, period, num_periods)) for period in range(1, num_periods)
     )
-    recipes = [make_recipe(model.name, model.settings) for model in config.models]
-    models = {recipe.name: dict(recipe.settings) for recipe in recipes}
+    recipes = [model.recipe for model in config.models]
     recorded = config.to_json() | {
-        "models": [{"name": name, "settings": settings} for name, settings in models.items()],
+        "models": [{"name": one.name, "settings": dict(one.settings)} for one in recipes],
         "periods": num_periods,
     }
     sweep_model_files(store)
     run_id = start_run(store, recorded, versions, num_cells, clock.now())
     listener(RunStarted(run_id, num_cells, num_periods))
-    replay = _Replay(
-        store=store,
-        config=config,
-        run_id=run_id,
-        num_periods=num_periods,
-        num_cells=num_cells,
-        maker=CellMaker(
-            metrics=default_metrics() if metrics is None else tuple(metrics),
-            versions=versions,
-            clock=clock,
-        ),
-        listener=listener,
-        fresh=fresh,
-    )
+    metrics = default_metrics() if metrics is None else tuple(metrics)
+    maker = CellMaker(store, config, run_id, metrics, versions, clock)
+    replay = _Replay(maker, num_periods, num_cells, listener, fresh)
     try:
         for period in range(1, num_periods):
-            replay.judge_period(period, chains)
+            replay.evaluate_period(period, chains)
     except BaseException:
-        # What ended the run is what must be told, not that this could not be noted.
+        # The error that ended the run must be raised, not one from recording its end.
         with suppress(Exception):
             end_run(store, run_id, "interrupted", clock.now())
         raise
@@ -123,96 +95,75 @@ def run_replay(
 
 @dataclass
 class _Replay:
-    """A run under way."""
+    """A replay in progress."""
 
-    store: Store
-    config: ReplayConfig
-    run_id: int
+    maker: CellMaker
     num_periods: int
     num_cells: int
-    maker: CellMaker
     listener: Listener
     fresh: bool
     num_done: int = 0
 
-    def judge_period(self, period: int, chains: Sequence[Chain]) -> None:
-        """Fit every chain at `period` and ask it what is to be asked; what is there is linked."""
-        questions = make_questions(
-            self.store, self.config, period, self.num_periods, self.maker.versions
-        )
+    def evaluate_period(self, period: int, chains: Sequence[Chain]) -> None:
+        """Fit every chain at `period` and evaluate the fits; link the cells that the store has."""
+        planned = self.maker.plan(period, self.num_periods)
         evaluations: dict[str, Evaluation] = {}
         for chain in chains:
-            open_ones = [one for one in questions if not self._link_recorded(chain, one)]
-            if not open_ones:
+            missing = [one for one in planned if not self._link(chain, one)]
+            if not missing:
                 continue
-            self.listener(CellStarted(_name(chain, open_ones[0]), self.num_done, self.num_cells))
+            self.listener(CellStarted(_name(chain, missing[0]), self.num_done, self.num_cells))
             watch = Stopwatch(self.maker.clock)
-            for one in open_ones:
+            for one in missing:
                 if one.key not in evaluations:
                     with watch.stage("prepare"):
-                        evaluations[one.key] = pose(self.store, self.config, one)
-            self._make_cells(chain, [(one, evaluations[one.key]) for one in open_ones], watch)
+                        evaluations[one.key] = self.maker.build_evaluation(one)
+            self._make_cells(chain, [(one, evaluations[one.key]) for one in missing], watch)
 
-    def _link_recorded(self, chain: Chain, question: PlannedEvaluation) -> bool:
-        """Make a cell that is in the store part of this run."""
-        fit_key = None if self.fresh else chain.recorded_fit(question.fit_period)
-        if fit_key is None:
+    def _link(self, chain: Chain, planned: PlannedEvaluation) -> bool:
+        if self.fresh or not self.maker.link(chain, planned):
             return False
-        key = self.maker.key(fit_key, question)
-        if not has_cell(self.store, key):
-            return False
-        link_cell(self.store, self.run_id, key)
-        self._finish(_name(chain, question), None)
+        self._finish(_name(chain, planned), None)
         return True
 
     def _make_cells(
         self,
         chain: Chain,
-        asked: Sequence[tuple[PlannedEvaluation, Evaluation]],
+        missing: Sequence[tuple[PlannedEvaluation, Evaluation]],
         watch: Stopwatch,
     ) -> None:
-        """Fit, judge, record."""
-        name = _name(chain, asked[0][0])
-
+        """Fit a chain at a period, evaluate the fit and record its cells."""
+        name = _name(chain, missing[0][0])
         progress = report_stages(self.listener, name)
         model, fit = chain.fit(chain.history(name.fit_period), watch, progress)
-        made = []
-        for question, evaluation in asked:
-            with watch.stage("evaluate"):
-                results = evaluate(model, evaluation, self.maker.metrics, progress)
-            made.append(self.maker.make(chain, fit, question, evaluation, results, watch.stages))
-            # What one fit took belongs to the first of its cells.
+        evaluated: list[EvaluatedCell] = []
+        for planned, evaluation in missing:
+            evaluated.append(
+                self.maker.evaluate(chain, (model, fit), planned, evaluation, watch, progress)
+            )
+            # The seconds of the fit belong to the first of its cells.
             watch = Stopwatch(self.maker.clock)
-        self._record(chain, model, fit, made)
-        for question, recorded in zip([one for one, _ in asked], made, strict=True):
-            self._finish(_name(chain, question), recorded.cell)
-
-    def _record(
-        self, chain: Chain, model: FittedModel, fit: Fit, made: Sequence[EvaluatedCell]
-    ) -> None:
-        """Write the cells of a fit whole or not at all, with the model if the next follows it."""
-        path = None
-        if chain.follows:
-            path = write_model(self.store, fit.key, *chain.to_arrays(model))
-        with self.store.transaction():
-            insert_fit(self.store, fit)
+        store = self.maker.store
+        path = write_model(store, fit.key, *chain.to_arrays(model)) if chain.follows else None
+        with store.transaction():
+            self.maker.insert(fit, evaluated)
             if path is not None:
-                insert_model_file(self.store, fit.key, "warm-start", chain.key, path)
-            for one in made:
-                insert_made(self.store, self.run_id, one)
+                insert_model_file(store, fit.key, "warm-start", chain.key, path)
         if path is not None:
-            sweep_model_files(self.store)
+            sweep_model_files(store)
+        for (planned, _), one in zip(missing, evaluated, strict=True):
+            self._finish(_name(chain, planned), one.cell)
 
     def _finish(self, name: CellName, cell: Cell | None) -> None:
         self.num_done += 1
         self.listener(CellFinished(name, self.num_done, self.num_cells, cell))
 
 
-def _name(chain: Chain, question: PlannedEvaluation) -> CellName:
+def _name(chain: Chain, planned: PlannedEvaluation) -> CellName:
     return CellName(
         chain.strategy.name,
         chain.recipe.name,
         chain.seed,
-        question.fit_period,
-        question.eval_period,
+        planned.fit_period,
+        planned.eval_period,
     )

@@ -14,10 +14,10 @@ from scipy.sparse import csr_array
 
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
-from perennial.replay.plan import PlannedEvaluation, pose
 from perennial.storage.log.periods import list_periods
 from perennial.storage.results.cells import Cell
 from perennial.storage.store import Store
+from perennial.stream.next_period import build_evaluation
 from perennial.stream.seeds import derive_seed
 
 Metric = tuple[str, int | None]
@@ -131,7 +131,14 @@ def chance_figures(store: Store, config: ReplayConfig) -> dict[Metric, NDArray[n
     num_periods = len(list_periods(store))
     figures: dict[Metric, NDArray[np.float64]] = {}
     for period in range(2, num_periods + 1):
-        evaluation = pose(store, config, PlannedEvaluation(period - 1, period, key=""))
+        evaluation = build_evaluation(
+            store,
+            period - 1,
+            config.protocol,
+            config.evaluation_seed,
+            eval_period=period,
+            only=config.held_out,
+        )
         model = _Chance(evaluation.num_items, derive_seed(config.evaluation_seed, period, "chance"))
         for result in evaluate(model, evaluation):
             row = figures.setdefault((result.metric, result.k), np.full(num_periods, np.nan))

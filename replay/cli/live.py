@@ -99,9 +99,9 @@ def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
 
 def _describe_period(done: PeriodPublished) -> str:
     parts = []
-    if done.judged is not None:
-        figures = format_figures(done.judged.figures) or "nobody could be asked"
-        parts.append(f"the model of period {done.judged.fit_period} judged on it: {figures}")
+    if done.evaluated is not None:
+        figures = format_figures(done.evaluated.figures) or "nobody could be asked"
+        parts.append(f"the model of period {done.evaluated.fit_period} judged on it: {figures}")
     if done.publication is not None:
         seconds = sum(done.publication.stages.values())
         parts.append(f"refitted and published in {format_seconds(seconds)}")
@@ -110,10 +110,10 @@ def _describe_period(done: PeriodPublished) -> str:
 
 def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
     judged = None
-    if done.judged is not None:
+    if done.evaluated is not None:
         judged = [
             {"metric": figure.metric, "k": figure.k, "value": figure.value}
-            for figure in done.judged.figures
+            for figure in done.evaluated.figures
         ]
     published = None
     if done.publication is not None:

@@ -8,7 +8,6 @@ from perennial.replay.config import ReplayConfig
 from perennial.replay.events import Listener, ignore_events
 from perennial.replay.live.setup import require_live
 from perennial.replay.live.updater import LiveUpdater, PeriodPublished
-from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import (
     DEFAULT_SETTINGS,
@@ -121,13 +120,12 @@ def check_forgetting(store: Store, request: LiveRequest) -> None:
             "remembered first"
         )
     config = ReplayConfig.from_json(require_live(store).config)
-    (name,) = config.strategies
-    strategy = make_strategy(name, config.strategy_settings.get(name))
+    (strategy,) = config.built_strategies
     if strategy.needs_log:
         raise UserError(
-            f"strategy '{name}' needs the whole log, as it is set; for --forget-log-after choose "
-            "one that remembers, such as `perennial init --strategy distill-cf --memory-policy "
-            "rolling`"
+            f"strategy '{strategy.name}' needs the whole log, as it is set; for "
+            "--forget-log-after choose one that remembers, such as `perennial "
+            "init --strategy distill-cf --memory-policy rolling`"
         )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from perennial.replay.config import ReplayConfig
 from perennial.replay.report.tables import HEADLINE, metric_label
-from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
@@ -192,12 +191,12 @@ def _metrics(store: Store, record: LiveRecord) -> tuple[MetricStatus, ...]:
 
 def _memory(store: Store, config: ReplayConfig) -> tuple[MemoryStatus, ...]:
     """The newest summary of each period that the strategy made, or would take."""
-    (name,) = config.strategies
-    memory = make_strategy(name, config.strategy_settings.get(name)).empty_memory()
-    if memory.summary_settings is None:
+    (strategy,) = config.built_strategies
+    wanted = strategy.empty_memory().summary_settings
+    if wanted is None:
         return ()
     # The store holds them as JSON, in which tuples are lists.
-    wanted = json.loads(json.dumps(memory.summary_settings))
+    wanted = json.loads(json.dumps(wanted))
     found = {
         record.period: MemoryStatus(
             period=record.period,

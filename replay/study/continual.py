@@ -13,7 +13,7 @@ from pathlib import Path
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import Listener, ignore_events
 from perennial.replay.loop import run_replay
-from perennial.replay.plan import ReplayTask, missing_parts
+from perennial.replay.plan import ReplayTask, missing_tasks
 from perennial.replay.study.continual_worker import ContinualRequest, copy_store
 from perennial.replay.study.workers.base import Executor, Task, Watch
 from perennial.replay.study.workers.local import LocalExecutor
@@ -112,7 +112,7 @@ def run_continual(
         parts = [
             part
             for config in study.configs
-            for part in missing_parts(store, config, engine.versions)
+            for part in missing_tasks(store, config, engine.versions)
         ]
     shutil.rmtree(folder, ignore_errors=True)
     if parts:

@@ -17,7 +17,7 @@ from killed_replay import CONFIG
 from toys import BYTES_PER_ROW, LastRow, Popularity, fill, register_toys, write_log
 
 from perennial.models.base import FitOptions
-from perennial.replay import chain, loop, plan
+from perennial.replay import cells, chain, loop
 from perennial.replay.analysis.run import load_run
 from perennial.replay.analysis.summary import summarise
 from perennial.replay.config import ModelChoice, ReplayConfig
@@ -25,7 +25,6 @@ from perennial.replay.evaluate import evaluate
 from perennial.replay.events import CellFinished, CellStarted, RunFinished, RunStarted, StageMessage
 from perennial.replay.loop import run_replay
 from perennial.replay.machine import Clock
-from perennial.replay.plan import pose
 from perennial.replay.strategies.baselines import Joint
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
@@ -113,11 +112,11 @@ def test_a_cell_is_what_its_parts_give_by_hand(store, config):
 def test_an_evaluation_is_built_once_per_period(store, config, monkeypatch):
     built = []
 
-    def build(store, config, question):
-        built.append(question.fit_period)
-        return pose(store, config, question)
+    def build(store, fit_period, *protocol, **options):
+        built.append(fit_period)
+        return build_evaluation(store, fit_period, *protocol, **options)
 
-    monkeypatch.setattr(loop, "pose", build)
+    monkeypatch.setattr(cells, "build_evaluation", build)
     run_id, _ = replay(store, config)
     assert built == [1, 2, 3, 4]
     assert len(read_evaluated_users(store, run_id)) == 4
@@ -265,15 +264,12 @@ def test_a_toy_strategy_with_a_toy_memory_plugs_in(store):
     assert given == [without[0], *(rows + 1 for rows in without[1:])]
 
 
-def test_a_strategy_with_other_settings_makes_other_cells(store, monkeypatch):
+def test_a_strategy_with_other_settings_makes_other_cells(store):
     config = ReplayConfig(strategies=("toy",), models=(POPULARITY,))
     replay(store, config)
 
-    def larger(name, settings):
-        return dataclasses.replace(make_strategy(name, settings), size=2)
-
-    monkeypatch.setattr(plan, "make_strategy", larger)
-    assert len(replay(store, config)[1]) == 4
+    larger = dataclasses.replace(config, strategy_settings={"toy": {"size": 2}})
+    assert len(replay(store, larger)[1]) == 4
 
 
 def test_a_memory_absorbs_each_period_once_and_is_timed_with_the_next(store, monkeypatch):

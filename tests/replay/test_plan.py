@@ -1,16 +1,29 @@
-"""What a replay consists of, and what of it is still to be made."""
+"""Parts of a replay: chains, evaluations, missing cells."""
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from perennial.replay.cells import CellMaker
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished
+from perennial.replay.keys import evaluation_key
 from perennial.replay.loop import run_replay
-from perennial.replay.plan import count_periods, make_chains, missing_parts
+from perennial.replay.machine import Clock
+from perennial.replay.plan import (
+    PlannedEvaluation,
+    count_periods,
+    eval_periods,
+    make_chains,
+    missing_tasks,
+    plan_evaluations,
+)
 from perennial.storage.errors import UserError
+from perennial.storage.log.periods import fingerprint
 from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers
+from perennial.stream.next_period import ProtocolSettings, build_evaluation
 
 VERSIONS = {"code": "toys"}
 CONFIG = ReplayConfig(
@@ -24,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("with_toys")
 
 def missing(store, config):
     """Missing cells by strategy and seed."""
-    parts = missing_parts(store, config, VERSIONS)
+    parts = missing_tasks(store, config, VERSIONS)
     return {(*part.config.strategies, *part.config.seeds): part.num_missing for part in parts}
 
 
@@ -60,7 +73,7 @@ def test_a_partial_replay_leaves_the_rest(store):
 
 
 def test_parts_put_together_are_the_whole(store):
-    for part in missing_parts(store, CONFIG, VERSIONS):
+    for part in missing_tasks(store, CONFIG, VERSIONS):
         made = []
         run_replay(store, part.config, listener=made.append)
         finished = [one for one in made if isinstance(one, CellFinished)]
@@ -69,7 +82,7 @@ def test_parts_put_together_are_the_whole(store):
 
 
 def test_a_part_has_its_own_settings_alone(store):
-    parts = missing_parts(store, CONFIG, VERSIONS)
+    parts = missing_tasks(store, CONFIG, VERSIONS)
     assert parts[0].config.strategy_settings == {}
     assert parts[-1].config.strategy_settings == {"toy": {"size": 2}}
     assert all(part.config.models == CONFIG.models for part in parts)
@@ -118,3 +131,64 @@ def test_two_periods_are_needed(store):
     assert count_periods(store) == 5
     with Store.open(":memory:") as empty, pytest.raises(UserError, match=r"has 0 period\(s\)"):
         count_periods(empty)
+
+
+NEXT = ReplayConfig()
+ALL = ReplayConfig(held_out=HeldOutUsers(0.4))
+
+
+def keys(store, config, fit_period=2):
+    return [one.key for one in plan_evaluations(store, config, fit_period, 5, VERSIONS)]
+
+
+@pytest.mark.parametrize(("config", "periods"), [(NEXT, (4,)), (ALL, (1, 2, 3, 4, 5))])
+def test_a_fit_is_evaluated_on_the_next_period_or_on_all(store, config, periods):
+    assert eval_periods(config, 3, 5) == periods
+    planned = plan_evaluations(store, config, 3, 5, VERSIONS)
+    assert [(one.fit_period, one.eval_period) for one in planned] == [(3, t) for t in periods]
+
+
+def test_the_key_of_an_evaluation_on_the_next_period_has_no_extra_parts(store):
+    # Cells that were made before there were other evaluations must be found.
+    assert keys(store, NEXT) == [
+        evaluation_key(
+            log=fingerprint(store, 3), protocol=ProtocolSettings(), seed=0, versions=VERSIONS
+        )
+    ]
+
+
+def test_no_two_evaluations_have_the_same_key(store):
+    found = [
+        key for config in (ALL, NEXT) for fit in (1, 2, 3, 4) for key in keys(store, config, fit)
+    ]
+    assert len(set(found)) == len(found) == 24
+
+
+@pytest.mark.parametrize(
+    ("change", "is_same"),
+    [
+        ({"held_out": HeldOutUsers(0.3)}, False),
+        ({"held_out": HeldOutUsers(0.4, 1)}, False),
+        ({"evaluation_seed": 1}, False),
+        ({"protocol": ProtocolSettings(mask_context=False)}, False),
+        ({"strategies": ("ader",), "seeds": (5,), "memory_limit": 7, "source": "x"}, True),
+    ],
+)
+def test_keys_follow_from_the_settings_of_the_evaluation_alone(store, change, is_same):
+    found = keys(store, dataclasses.replace(ALL, **change))
+    assert (
+        set(found) == set(keys(store, ALL)) if is_same else set(found).isdisjoint(keys(store, ALL))
+    )
+
+
+@pytest.mark.parametrize("eval_period", [1, 3, 5])
+def test_an_evaluation_is_built_for_the_held_out_users(store, eval_period):
+    maker = CellMaker(store, ALL, 1, (), VERSIONS, Clock())
+    found = maker.build_evaluation(PlannedEvaluation(3, eval_period, ""))
+    by_hand = build_evaluation(
+        store, 3, ALL.protocol, 0, eval_period=eval_period, only=ALL.held_out
+    )
+    assert (found.fit_period, found.eval_period) == (3, eval_period)
+    np.testing.assert_array_equal(found.users, by_hand.users)
+    np.testing.assert_array_equal(found.targets.toarray(), by_hand.targets.toarray())
+    assert ALL.held_out.mask(found.users).all()

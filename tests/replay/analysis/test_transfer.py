@@ -9,9 +9,9 @@ import pytest
 from perennial.replay.analysis.transfer import TransferMatrix, chance_figures, transfer_matrices
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.loop import run_replay
-from perennial.replay.plan import PlannedEvaluation, pose
 from perennial.storage.results.cells import read_cells
 from perennial.stream.history import HeldOutUsers
+from perennial.stream.next_period import build_evaluation
 
 NAN = math.nan
 R = [
@@ -135,7 +135,14 @@ class TestRun:
         found = chance_figures(store, self.CONFIG)
         assert all(len(row) == 5 and math.isnan(row[0]) for row in found.values())
         for period in (2, 3, 4, 5):
-            asked = pose(store, self.CONFIG, PlannedEvaluation(period - 1, period, ""))
+            asked = build_evaluation(
+                store,
+                period - 1,
+                self.CONFIG.protocol,
+                0,
+                eval_period=period,
+                only=self.CONFIG.held_out,
+            )
             counts = np.diff(asked.targets.indptr)
             known = np.diff(asked.targets[:, : asked.num_items].indptr)
             free = asked.num_items - np.diff(asked.contexts.indptr)

@@ -140,7 +140,7 @@ def test_what_was_left_out_is_caught_up_with(live, period_files):
     assert [type(step) for step in steps] == [IngestReport] * 3
     assert newest_publication(store) is None
     done = list(bring_up_to_date(store, None))
-    assert [(one.period, one.judged is None, one.publication is None) for one in done] == [
+    assert [(one.period, one.evaluated is None, one.publication is None) for one in done] == [
         (1, True, False),
         (2, False, False),
         (3, False, False),
@@ -156,7 +156,7 @@ def test_what_a_replay_made_is_taken_over(live, period_files):
     list(take_files(store, period_files, LiveRequest(train=False)))
     run_id = run_replay(store, CHAINS["individual"])
     (done,) = bring_up_to_date(store, None)
-    assert (done.period, done.judged) == (5, None)
+    assert (done.period, done.evaluated) == (5, None)
     live_run = read_live(store).run_id
     assert figures(store, live_run) == figures(store, run_id)
     assert next(run for run in list_runs(store) if run.run_id == live_run).num_cells == 4
@@ -279,7 +279,7 @@ class TestForgettingTheLog:
         list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))
         configure_live(store, dataclasses.replace(CHAINS["individual"], seeds=(1,)), replace=True)
         (done,) = bring_up_to_date(store, None)
-        assert (done.period, done.judged) == (4, None)
+        assert (done.period, done.evaluated) == (4, None)
         list(take_files(store, [period_files[4]], LiveRequest(forget_log_after=1)))
         assert evaluated_periods(store, read_live(store).run_id) == {5}
 
@@ -400,7 +400,7 @@ class TestForgettingAUser:
         assert list(bring_up_to_date(store, 2)) == []
         extra = extra_file(tmp_path)
         *_, done, dropped = take_files(store, [extra], LiveRequest(forget_log_after=2))
-        assert done.judged is not None
+        assert done.evaluated is not None
         assert (done.publication.period, dropped.last) == (5, 3)
 
     def test_nobody_is_named_at_once(self, live, period_files):
@@ -422,7 +422,7 @@ def test_late_files_make_their_periods_anew(live, period_files, tmp_path):
     late.write_text(f"user,item,time\nsomeone,new,{begin / 1e6:.6f}\n")
     report, done = take_files(store, [late], LiveRequest(late="merge"))
     assert report.periods == (2,)
-    assert (done.period, done.judged) == (4, None)
+    assert (done.period, done.evaluated) == (4, None)
     after = {one.period: one.key for one in list_summaries(store)}
     assert [before[period] == after[period] for period in (1, 2, 3)] == [True, False, False]
 

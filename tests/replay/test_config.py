@@ -1,4 +1,4 @@
-"""Models and their settings from the command line."""
+"""Settings of models and strategies from the command line."""
 
 import pytest
 
