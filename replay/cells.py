@@ -24,7 +24,7 @@ from perennial.storage.results.cells import (
     insert_cell,
 )
 from perennial.storage.results.fits import Fit, insert_fit
-from perennial.storage.results.runs import update_num_cells, insert_run_cell
+from perennial.storage.results.runs import insert_run_cell, update_num_cells
 from perennial.storage.store import Store
 from perennial.stream.evaluation import Evaluation
 from perennial.stream.next_period import build_evaluation

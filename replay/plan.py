@@ -102,8 +102,9 @@ def count_periods(store: Store) -> int:
     first_retained = first_retained_period(store)
     if first_retained > 1:
         raise UserError(
-            f"{store.path or 'the store'} holds interactions only from period {first_retained} on, and "
-            "a replay begins with the first; `perennial report` shows what was measured live"
+            f"{store.path or 'the store'} holds interactions only from period "
+            f"{first_retained} on, and a replay begins with the first; "
+            "`perennial report` shows what was measured live"
         )
     num_periods = len(list_periods(store))
     if num_periods < 2:
