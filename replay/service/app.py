@@ -1,49 +1,43 @@
-"""The service as an ASGI application: its routes, and the layers around them."""
+"""ASGI application of the service: its routes, their errors, and the layers around them."""
 
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.security import HTTPBearer
 from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from perennial.replay.live.status import LiveStatus
 from perennial.replay.recommend.catalogue import UnknownName
-from perennial.replay.recommend.reasons import Reason
-from perennial.replay.recommend.recommender import (
-    RecommendationQuery,
-    RecommendedItem,
-    Recommender,
-)
+from perennial.replay.recommend.recommender import Recommender
 from perennial.replay.service.limits import RETRY_AFTER, Refusal, ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import CONTENT_TYPE, MonitoredApp, ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader
 from perennial.replay.service.schemas import (
-    Asked,
-    AskedInAddress,
-    Failure,
-    ForItems,
-    ForUser,
-    Health,
-    ReasonGiven,
-    Recommendations,
-    Recommended,
-    SharedItem,
+    ErrorResponse,
+    HealthResponse,
+    ItemResponse,
+    ItemsQuery,
+    QueryBody,
+    QueryParameters,
+    RecommendationsResponse,
+    UserQuery,
     describe_errors,
 )
 from perennial.replay.service.security import GuardedApp
-from perennial.replay.service.static import site_files, site_route
 from perennial.storage.errors import UserError
 
-_ASKED: TypeAdapter[ForUser | ForItems] = TypeAdapter(Asked)
+_BODY: TypeAdapter[UserQuery | ItemsQuery] = TypeAdapter(QueryBody)
 _MEANINGS = {
     400: "The host name is not one of the service's.",
     401: "A token is needed.",
@@ -51,24 +45,32 @@ _MEANINGS = {
     408: "The body did not come in time.",
     413: "The body is too long.",
     415: "The body is not JSON.",
-    422: "The question is not understood.",
+    422: "The query is invalid.",
     431: "Address and headers are too long.",
     429: "Too much work waits already.",
     503: "Nothing is published yet, the store cannot be read, or no answer came in time.",
+}
+_PAGE = Path(__file__).parent / "page"
+_PAGE_FILES = ("app.js", "query.js", "charts.js", "docs.js", "server.js", "style.css", "icon.svg")
+_MEDIA_TYPES = {
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
 }
 
 
 @dataclass(frozen=True)
 class Service:
-    """What the routes work with.
+    """State that the routes share.
 
     Attributes:
-        current: the model that answers.
-        metrics: where everything is counted.
-        status: reads the live state.
-        scoring: where questions are answered.
-        reading: where the state is read.
-        started: when the service did, on the clock that only runs forward.
+        current: the current model.
+        metrics: metrics of the service.
+        status: reader of the live state.
+        scoring: threads that recommend.
+        reading: thread that reads the live state.
+        started: time of the start, on the monotonic clock.
     """
 
     current: CurrentModel
@@ -79,43 +81,41 @@ class Service:
     started: float = field(default_factory=time.monotonic)
 
     def close(self) -> None:
-        """Drop what waits."""
+        """Drop the waiting work."""
         self.scoring.close()
         self.reading.close()
 
-    def answers(self) -> Recommender:
-        """The model for one request, from its start to its end.
+    def recommender(self) -> Recommender:
+        """Return the model that one request uses from its start to its end.
 
         Raises:
-            Refusal: 503, there is none.
+            Refusal: 503, nothing is published yet.
         """
-        if self.current.answers is None:
-            line = "no model is published yet; `perennial ingest` publishes one"
-            raise Refusal(503, line, RETRY_AFTER)
-        return self.current.answers
+        if self.current.recommender is None:
+            message = "no model is published yet; `perennial ingest` publishes one"
+            raise Refusal(503, message, RETRY_AFTER)
+        return self.current.recommender
 
-    async def recommend(self, asked: ForUser | ForItems) -> Recommendations:
-        """Answer one question.
+    async def recommend(self, body: UserQuery | ItemsQuery) -> RecommendationsResponse:
+        """Recommend for one query.
 
         Raises:
             Refusal: 404, 422, 429 or 503.
         """
-        answers = self.answers()
-        question = RecommendationQuery(
-            user=asked.user if isinstance(asked, ForUser) else None,
-            items=tuple(asked.items) if isinstance(asked, ForItems) else (),
-            k=asked.k,
-            exclude=tuple(asked.exclude),
-            exclude_seen=asked.exclude_seen,
-            why=asked.why,
-        )
+        recommender, query = self.recommender(), body.to_query()
         try:
-            found = await self.scoring.do(lambda: answers.recommend(question))
+            items = await self.scoring.run(lambda: recommender.recommend(query))
         except UnknownName as error:
             raise Refusal(404, str(error)) from None
         except UserError as error:
             raise Refusal(422, str(error)) from None
-        return _as_message(answers, found)
+        return RecommendationsResponse(
+            period=recommender.period,
+            published=recommender.published.replace(tzinfo=UTC),
+            model=recommender.model_name,
+            strategy=recommender.strategy,
+            recommendations=[ItemResponse.model_validate(item) for item in items],
+        )
 
 
 def create_app(
@@ -125,14 +125,14 @@ def create_app(
     token: str | None = None,
     hosts: Iterable[str] | None = None,
 ) -> ASGIApp:
-    """Put the service together.
+    """Build the application.
 
     Args:
-        service: what the routes work with.
-        limits: of a request.
-        token: that all routes ask for but `/health` and the files of the pages, which hold nothing
-            and must come first for a person to have a place to enter it.
-        hosts: names that requests may be addressed to; `None` for any.
+        service: state that the routes share.
+        limits: limits of a request.
+        token: token that every route needs, except `/health` and the static files: these contain
+            no data, and a browser must load the page before a user can enter the token there.
+        hosts: host names that requests may be addressed to; `None` for any.
     """
     app = FastAPI(
         title="Perennial",
@@ -142,57 +142,60 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        exception_handlers=_handlers(),
+        exception_handlers=_error_handlers(),
     )
     needs_token = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
-    early = (*(() if hosts is None else (400,)), 408, 413, 431)
-    always = early if token is None else (*early, 401)
-    app.include_router(_open_routes(service, early))
-    app.include_router(_asking_routes(service, always), dependencies=needs_token)
-    app.include_router(_state_routes(service, always), dependencies=needs_token)
-    files = site_files()
-    app.router.routes.extend(site_route(one) for one in files)
-    open_paths = {one.path for one in files} | {"/health"}
-    guarded = GuardedApp(app, limits, token=token, open_paths=open_paths, hosts=hosts)
-    known = {*open_paths, "/recommend", "/metrics", "/status", "/openapi.json"}
-    return MonitoredApp(guarded, service.metrics, known)
+    public = (*(() if hosts is None else (400,)), 408, 413, 431)
+    protected = public if token is None else (*public, 401)
+    app.include_router(_health_routes(service, public))
+    app.include_router(_recommendation_routes(service, protected), dependencies=needs_token)
+    app.include_router(_state_routes(service, protected), dependencies=needs_token)
+    files = _static_files()
+    app.router.routes.extend(_static_route(path, file) for path, file in files.items())
+    public_paths = {*files, "/health"}
+    guarded = GuardedApp(app, limits, token=token, public_paths=public_paths, hosts=hosts)
+    routes = {*public_paths, "/recommend", "/metrics", "/status", "/openapi.json"}
+    return MonitoredApp(guarded, service.metrics, routes)
 
 
-def _asking_routes(service: Service, always: Sequence[int]) -> APIRouter:
-    router = APIRouter(tags=["recommendations"], responses=_refusals(*always, 404, 422, 429, 503))
+def _recommendation_routes(service: Service, refusals: Sequence[int]) -> APIRouter:
+    responses = _refusal_responses(*refusals, 404, 422, 429, 503)
+    router = APIRouter(tags=["recommendations"], responses=responses)
 
     @router.post(
         "/recommend",
-        dependencies=[Depends(_check_json)],
-        responses=_refusals(415),
+        dependencies=[Depends(_require_json)],
+        responses=_refusal_responses(415),
         response_model_exclude_none=True,
     )
-    async def recommend(asked: Annotated[Asked, Body()]) -> Recommendations:
-        """Recommend to a user, or to someone unknown who likes some items."""
-        return await service.recommend(asked)
+    async def recommend(body: Annotated[QueryBody, Body()]) -> RecommendationsResponse:
+        """Recommend to a user, or to an unknown user who likes some items."""
+        return await service.recommend(body)
 
     @router.get("/recommend", response_model_exclude_none=True)
-    async def recommend_by_address(asked: Annotated[AskedInAddress, Query()]) -> Recommendations:
-        """The same, asked in the address: with either `user` or `items`.
+    async def recommend_by_address(
+        parameters: Annotated[QueryParameters, Query()],
+    ) -> RecommendationsResponse:
+        """Recommend for a query in the address, with either `user` or `items`.
 
-        Addresses end up in the logs of proxies; `POST` keeps who asks out of them.
+        Addresses are logged by proxies; with `POST`, the user's identifier is not.
         """
         try:
-            checked = _ASKED.validate_python(asked.as_body())
+            body = _BODY.validate_python(parameters.to_body())
         except ValidationError as error:
             raise RequestValidationError(error.errors()) from None
-        return await service.recommend(checked)
+        return await service.recommend(body)
 
     return router
 
 
-def _state_routes(service: Service, always: Sequence[int]) -> APIRouter:
-    router = APIRouter(tags=["state"], responses=_refusals(*always, 503))
+def _state_routes(service: Service, refusals: Sequence[int]) -> APIRouter:
+    router = APIRouter(tags=["state"], responses=_refusal_responses(*refusals, 503))
 
-    @router.get("/status", response_model=LiveStatus, responses=_refusals(429))
+    @router.get("/status", response_model=LiveStatus, responses=_refusal_responses(429))
     async def status() -> Response:
-        """What is published, how good it was period by period, and what it remembers."""
-        return JSONResponse(await service.reading.do(service.status.read))
+        """Return the published period, its metrics period by period, and the memory."""
+        return JSONResponse(await service.reading.run(service.status.read))
 
     @router.get(
         "/metrics",
@@ -200,99 +203,95 @@ def _state_routes(service: Service, always: Sequence[int]) -> APIRouter:
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
     async def metrics() -> Response:
-        """What is counted, for Prometheus."""
+        """Return the service's metrics for Prometheus."""
         return Response(service.metrics.render(), headers={"content-type": CONTENT_TYPE})
 
     return router
 
 
-def _open_routes(service: Service, always: Sequence[int]) -> APIRouter:
-    router = APIRouter(tags=["state"], responses=_refusals(*always, 503))
+def _health_routes(service: Service, refusals: Sequence[int]) -> APIRouter:
+    router = APIRouter(tags=["state"], responses=_refusal_responses(*refusals, 503))
 
     @router.get("/health")
-    async def health() -> Health:
-        """Whether a model answers; needs no token."""
-        answers = service.answers()
-        return Health(
-            period=answers.period,
-            published=answers.published.replace(tzinfo=UTC),
-            fit_key=answers.fit_key[:12],
+    async def health() -> HealthResponse:
+        """Return which model is in service; needs no token."""
+        recommender = service.recommender()
+        return HealthResponse(
+            period=recommender.period,
+            published=recommender.published.replace(tzinfo=UTC),
+            fit_key=recommender.fit_key[:12],
             uptime_seconds=round(time.monotonic() - service.started, 3),
         )
 
     return router
 
 
-def _check_json(request: Request) -> None:
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind != "application/json":
+def _static_files() -> dict[str, Path]:
+    """Return path -> file of the page and the OpenAPI page; no other file can be requested."""
+    from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
+
+    swagger = Path(str(swagger_ui_path))
+    return {
+        "/": _PAGE / "index.html",
+        "/docs": _PAGE / "docs.html",
+        **{f"/page/{name}": _PAGE / name for name in _PAGE_FILES},
+        **{f"/docs/{name}": swagger / name for name in ("swagger-ui.css", "swagger-ui-bundle.js")},
+    }
+
+
+def _static_route(path: str, file: Path) -> Route:
+    media_type, headers = _MEDIA_TYPES[file.suffix], {"Cache-Control": "no-cache"}
+
+    async def serve(_request: object) -> FileResponse:
+        return FileResponse(file, media_type=media_type, headers=headers)
+
+    return Route(path, serve, methods=["GET"], include_in_schema=False)
+
+
+def _require_json(request: Request) -> None:
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != "application/json":
         raise Refusal(415, "send the question as JSON, with `Content-Type: application/json`")
 
 
-def _as_message(answers: Recommender, found: Sequence[RecommendedItem]) -> Recommendations:
-    return Recommendations(
-        period=answers.period,
-        published=answers.published.replace(tzinfo=UTC),
-        model=answers.model_name,
-        strategy=answers.strategy,
-        recommendations=[
-            Recommended(
-                item=one.item,
-                score=one.score,
-                title=one.title,
-                reasons=[_as_reason(reason) for reason in one.reasons] or None,
-            )
-            for one in found
-        ],
-    )
-
-
-def _as_reason(reason: Reason) -> ReasonGiven:
-    return ReasonGiven(
-        row=reason.row,
-        contribution=reason.contribution,
-        share=reason.share,
-        similarity=reason.similarity,
-        kind=reason.kind,
-        shared=[SharedItem(item=one.item, title=one.title) for one in reason.shared],
-        num_shared=reason.num_shared,
-    )
-
-
-def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """How refusals are documented."""
-    documented: dict[int | str, dict[str, Any]] = {}
+def _refusal_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of refusals, as FastAPI's `responses`."""
+    responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        documented[status] = {"model": Failure, "description": _MEANINGS[status]}
+        responses[status] = {"model": ErrorResponse, "description": _MEANINGS[status]}
         if status in (429, 503):
-            when = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
-            documented[status]["headers"] = {"Retry-After": when}
-    return documented
+            header = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            responses[status]["headers"] = {"Retry-After": header}
+    return responses
 
 
-def _handlers() -> dict[Any, Any]:
-    """Every error as one line of JSON."""
+def _error_handlers() -> dict[Any, Any]:
+    """Return handlers that answer every error with one line of JSON."""
 
-    async def refused(_request: Request, error: Refusal) -> Response:
-        return JSONResponse({"error": error.line}, error.status, headers=error.headers)
+    async def handle_refusal(_request: Request, error: Refusal) -> Response:
+        return JSONResponse({"error": error.message}, error.status, headers=error.headers)
 
-    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+    async def handle_invalid(_request: Request, error: RequestValidationError) -> Response:
         return JSONResponse({"error": describe_errors(error.errors())}, 422)
 
-    async def plain(request: Request, error: HTTPException) -> Response:
-        # What the framework cannot parse at all (too deep, no UTF-8) it calls 400.
+    async def handle_http(request: Request, error: HTTPException) -> Response:
+        # FastAPI answers 400 to a body that it cannot parse at all (too deep, no UTF-8).
         status = 422 if error.status_code == 400 else error.status_code
-        lines = {
+        messages = {
             404: "no such page; /docs lists what there is",
             405: "this page is asked for in another way; see /docs",
             422: "the body is no valid JSON",
         }
-        told = lines.get(status, str(error.detail))
         headers = dict(error.headers or {})
         if status == 405:
-            # The framework names the methods of one route; another may have the same path.
+            # Starlette names the methods of one route; another may have the same path.
             methods = request.app.openapi()["paths"].get(request.url.path, {})
             headers["Allow"] = ", ".join(sorted(map(str.upper, methods))) or headers["Allow"]
-        return JSONResponse({"error": told}, status, headers=headers)
+        message = messages.get(status, str(error.detail))
+        return JSONResponse({"error": message}, status, headers=headers)
 
-    return {Refusal: refused, RequestValidationError: invalid, HTTPException: plain}
+    return {
+        Refusal: handle_refusal,
+        RequestValidationError: handle_invalid,
+        HTTPException: handle_http,
+    }

@@ -1,4 +1,4 @@
-"""The outermost layer: counts and logs each request, and adds the headers that all answers have."""
+"""Outermost layer of the service: metrics, access log, and the headers of every response."""
 
 import logging
 import time
@@ -18,17 +18,34 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from perennial.replay.service.limits import Refusal, send_refusal
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+LOG = logging.getLogger("perennial.service")
+ACCESS = logging.getLogger("perennial.access")
+
+SECURITY_HEADERS: Mapping[str, str] = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # Responses contain personal data and are soon outdated; static files set their own value.
+    "cache-control": "no-store",
+}
+"""No script but our own files, no request to another host, no embedding in a frame."""
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class ServiceMetrics:
-    """One service's figures, in a registry of their own.
+    """Prometheus metrics of one service, in a registry of their own.
 
     Attributes:
-        in_flight: requests being answered.
-        swaps: models that took another one's place, or the first place.
-        failed_swaps: looks at the store that failed.
+        in_flight: number of requests in progress.
+        swaps: number of models taken into service.
+        failed_swaps: number of failed checks for a new model.
     """
 
     def __init__(self) -> None:
@@ -56,11 +73,13 @@ class ServiceMetrics:
         )
         self.failed_swaps = Counter(
             "perennial_failed_swaps",
-            "Looks for a new model that failed; they are tried again.",
+            "Checks for a new model that failed; they are tried again.",
             registry=registry,
         )
         self._period = Gauge(
-            "perennial_model_period", "Newest period that the model has seen.", registry=registry
+            "perennial_model_period",
+            "Newest period that the model was fitted on.",
+            registry=registry,
         )
         self._published = Gauge(
             "perennial_published_timestamp_seconds",
@@ -68,100 +87,75 @@ class ServiceMetrics:
             registry=registry,
         )
 
-    def note_request(self, route: str, status: int, seconds: float) -> None:
-        """Count an answered request."""
+    def record_request(self, route: str, status: int, seconds: float) -> None:
+        """Count a finished request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route, str(status)).observe(seconds)
         if status in (408, 413, 429, 431, 503):
             self._refused.labels(str(status)).inc()
 
-    def note_model(self, period: int, published: datetime) -> None:
-        """Count a swap.
+    def record_model(self, period: int, published: datetime) -> None:
+        """Count a model taken into service.
 
         Args:
-            period: that the model has seen.
-            published: UTC, without a zone.
+            period: newest period that it was fitted on.
+            published: UTC time of its publication, without a zone.
         """
         self.swaps.inc()
         self._period.set(period)
         self._published.set(published.replace(tzinfo=UTC).timestamp())
 
     def render(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-LOG = logging.getLogger("perennial.service")
-ACCESS = logging.getLogger("perennial.access")
-
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-SECURITY_HEADERS: Mapping[str, str] = {
-    "content-security-policy": _POLICY,
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    # Answers are about people, and of one moment; files say otherwise for themselves.
-    "cache-control": "no-store",
-}
-"""No script but our own files, no request elsewhere, no frame around it."""
-
-
 class MonitoredApp:
-    """An application under observation.
+    """ASGI layer that counts and logs requests, and adds the security headers.
 
     Args:
-        app: what is observed.
-        metrics: where it is counted.
-        routes: paths that are told apart; others are `other`, so that nobody can fill the memory
-            with names of their own.
+        app: the inner application.
+        metrics: metrics of the service.
+        routes: paths that are counted by name; all others are `other`, so that clients cannot fill
+            the memory with invented paths.
     """
 
     def __init__(self, app: ASGIApp, metrics: ServiceMetrics, routes: Iterable[str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, frozenset(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; count it when its answer has ended."""
+        """Pass a request on, and record it when its response has ended."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         begin, status = time.perf_counter(), 0
+        route = scope["path"] if scope["path"] in self._routes else "other"
 
-        async def sending(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": _with_security(message["headers"])}
+                message = {**message, "headers": _add_security_headers(message["headers"])}
             await send(message)
 
         self._metrics.in_flight.inc()
         try:
-            await self._app(scope, receive, sending)
+            await self._app(scope, receive, send_with_headers)
         except Exception:
-            LOG.exception("a request to %s failed", self._route(scope))
+            LOG.exception("a request to %s failed", route)
             if status == 0:
-                line = "that should not happen; the service's log says more"
-                await send_refusal(sending, Refusal(500, line))
+                message = "that should not happen; the service's log says more"
+                await send_refusal(send_with_headers, Refusal(500, message))
         finally:
             self._metrics.in_flight.dec()
-            self._note(scope, status, time.perf_counter() - begin)
-
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        """Route, status and time: neither the query nor the address, which tell who asks."""
-        route = self._route(scope)
-        self._metrics.note_request(route, status, seconds)
-        method = scope["method"] if scope["method"] in ("GET", "POST") else "other"
-        ACCESS.info("%s %s %d %.1f ms", method, route, status, 1000 * seconds)
-
-    def _route(self, scope: Scope) -> str:
-        return scope["path"] if scope["path"] in self._routes else "other"
+            seconds = time.perf_counter() - begin
+            self._metrics.record_request(route, status, seconds)
+            # Neither the query nor the client's address, which identify users.
+            method = scope["method"] if scope["method"] in ("GET", "POST") else "other"
+            ACCESS.info("%s %s %d %.1f ms", method, route, status, 1000 * seconds)
 
 
-def _with_security(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def _add_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     own = list(headers)
     names = {name.lower() for name, _ in own}
     return own + [

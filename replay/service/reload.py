@@ -1,12 +1,10 @@
-"""The model that answers, and the thread that puts each newly published one in its place."""
+"""Current model of the service, and the thread that replaces it by each new publication."""
 
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
 
 from perennial.replay.logs import open_for_reading
 from perennial.replay.recommend.recommender import Recommender
@@ -17,12 +15,17 @@ from perennial.storage.errors import UserError
 from perennial.storage.results.publications import newest_publication
 from perennial.storage.store import Store
 
+LOG = logging.getLogger("perennial.service")
+
+_MAX_INTERVAL = 8.0
+"""Most seconds between two attempts while the store cannot be read."""
+
 Stamp = tuple[tuple[int, int, int] | None, ...]
-"""Modification time, size and inode of the store and its snapshot; `None` where there is none."""
+"""Modification time, size and inode of the store and its snapshot; `None` for a missing file."""
 
 
 class StoreFile:
-    """A store by its path, opened for moments only, so that writers get in.
+    """A store by its path, opened only for short moments, so that writers can open it.
 
     Attributes:
         path: its file.
@@ -33,59 +36,35 @@ class StoreFile:
         self._lock = threading.Lock()
 
     def stamp(self) -> Stamp:
-        """Differs once the store or its snapshot has changed."""
+        """Return a value that differs once the store or its snapshot has changed."""
         return tuple(_stamp(path) for path in (self.path, snapshot_path(self.path)))
 
     @contextmanager
     def reading(self) -> Iterator[Store]:
-        """The open store.
+        """Open the store for reading.
 
         Raises:
             UserError: it cannot be read, maybe only now.
         """
         # One at a time: DuckDB shares an open file within a process, so a thread that opens it
-        # while another still has it would not see that a writer has replaced it.
+        # while another one still has it open would miss that a writer has replaced it.
         with self._lock, open_for_reading(self.path) as store:
             yield store
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-LOG = logging.getLogger("perennial.service")
-
-_LONGEST_PAUSE = 8.0
-"""Seconds between two tries while the store cannot be read."""
-
-
-class PublishedModel(Protocol):
-    """What tells one published model from another."""
-
-    @property
-    def fit_key(self) -> str: ...  # noqa: D102
-
-    @property
-    def published(self) -> datetime: ...  # noqa: D102
-
-
 class CurrentModel:
-    """The one reference that a request takes at its start and keeps to its end.
+    """Reference to the current model; a request reads it once and uses it to its end.
 
     Attributes:
-        answers: the newest published model; `None` before the first.
+        recommender: the newest published model; `None` before the first publication.
     """
 
-    def __init__(self, answers: Recommender | None = None) -> None:
-        self.answers = answers
+    def __init__(self, recommender: Recommender | None = None) -> None:
+        self.recommender = recommender
 
 
 class Watcher:
-    """Looks for a new publication whenever the store's file has changed."""
+    """Thread that loads a new publication whenever the store's file has changed."""
 
     def __init__(
         self,
@@ -98,111 +77,110 @@ class Watcher:
     ) -> None:
         self._file, self._current, self._metrics = file, current, metrics
         self._every, self._load = every, load
-        self._seen: Stamp | None = None
+        self._stamp: Stamp | None = None
         self._failures = 0
-        self._said = ""
+        self._last_error = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch-store", daemon=True)
 
     def start(self) -> None:
-        """Look at once in a while from now on."""
+        """Start polling."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; a look under way is not waited for long."""
+        """Stop polling; wait only a short time for a check in progress."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
-    def look(self) -> bool:
-        """Take over the newest publication if it is another one; whether it was.
+    def check(self) -> bool:
+        """Load the newest publication if it is a new one, and return whether it was.
 
         Raises:
             UserError: the store cannot be read, maybe only now.
         """
-        # Before reading: a change in between shows as another stamp at the next look.
+        # Taken before reading: a change in between gives another stamp at the next check.
         stamp = self._file.stamp()
-        if stamp == self._seen:
+        if stamp == self._stamp:
             return False
-        found = self._read()
-        self._seen = stamp
-        if found is None:
+        recommender = self._read()
+        self._stamp = stamp
+        if recommender is None:
             return False
-        self._current.answers = found
-        self._metrics.note_model(found.period, found.published)
-        LOG.info("period %d answers now, published %s UTC", found.period, found.published)
+        self._current.recommender = recommender
+        self._metrics.record_model(recommender.period, recommender.published)
+        LOG.info(
+            "period %d answers now, published %s UTC", recommender.period, recommender.published
+        )
         return True
 
     def _read(self) -> Recommender | None:
-        """The newest publication's model, unless it is the one that answers already.
-
-        Where nothing is published any more it is the one that answers, without users who are gone.
-        """
+        """Return the recommender that should replace the current one, or `None`."""
         with self._file.reading() as store:
-            newest, now = newest_publication(store), self._current.answers
-            # Neither alone will do: `perennial forget` publishes a period again, under another key,
-            # and the same fit may be published anew.
+            newest, now = newest_publication(store), self._current.recommender
             if newest is None:
-                # Someone was erased, and the model without them is still being made.
+                # A user was erased, and the model without them is still being fitted.
                 return None if now is None else now.without_erased_users(store)
-            if now is not None and _same(now, newest):
+            # The key alone does not suffice, as the same fit may be published anew; nor does the
+            # time: `perennial forget` publishes a period again, under another key.
+            if now and (now.fit_key, now.published) == (newest.fit_key, newest.published):
                 return None
             return self._load(store)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._pause()):
+        while not self._stop.wait(self._interval()):
             try:
-                self.look()
+                self.check()
             except Exception as error:
-                self._note_failure(error)
+                self._record_failure(error)
             else:
-                self._failures, self._said = 0, ""
+                self._failures, self._last_error = 0, ""
 
-    def _pause(self) -> float:
-        return float(min(self._every * 2**self._failures, max(self._every, _LONGEST_PAUSE)))
+    def _interval(self) -> float:
+        return float(min(self._every * 2**self._failures, max(self._every, _MAX_INTERVAL)))
 
-    def _note_failure(self, error: Exception) -> None:
-        """Count it; say it once as long as it stays the same."""
+    def _record_failure(self, error: Exception) -> None:
+        """Count a failed check; log it once as long as the error stays the same."""
         self._metrics.failed_swaps.inc()
         self._failures = min(self._failures + 1, 10)
-        said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        if said != self._said:
-            LOG.warning("%s; the model before goes on, and this is tried again", said)
-        self._said = said
-
-
-def _same(one: PublishedModel, other: PublishedModel) -> bool:
-    return (one.fit_key, one.published) == (other.fit_key, other.published)
-
-
-Json = Any
-"""What `json.dumps` takes."""
+        line = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if line != self._last_error:
+            LOG.warning("%s; the previous model stays in service, and this is tried again", line)
+        self._last_error = line
 
 
 class StatusReader:
-    """Reads it in a worker thread; one at a time."""
+    """Live state of the store, read again only after a change of its file."""
 
-    def __init__(self, file: StoreFile, read: Callable[[Store], Mapping[str, Json]]) -> None:
+    def __init__(self, file: StoreFile, read: Callable[[Store], Mapping[str, object]]) -> None:
         self._file, self._read = file, read
-        self._known: tuple[Stamp, Mapping[str, Json]] | None = None
+        self._last: tuple[Stamp, Mapping[str, object]] | None = None
 
-    def read(self) -> Mapping[str, Json]:
-        """What is so, or was so when the store could last be read.
+    def read(self) -> Mapping[str, object]:
+        """Return the state, or the last one known if the store cannot be read.
 
         Raises:
             Refusal: 503, it could not be read yet.
         """
         stamp = self._file.stamp()
-        if self._known is not None and self._known[0] == stamp:
-            return self._known[1]
+        if self._last is not None and self._last[0] == stamp:
+            return self._last[1]
         try:
             with self._file.reading() as store:
-                found = self._read(store)
+                status = self._read(store)
         except (UserError, OSError) as error:
-            if self._known is not None:
-                return self._known[1]
-            # A writer may sweep a file away between its name and its size.
-            line = str(error) if isinstance(error, UserError) else "the store is being changed"
-            raise Refusal(503, line, RETRY_AFTER) from None
-        self._known = (stamp, found)
-        return found
+            if self._last is not None:
+                return self._last[1]
+            # A writer may remove a file after its name was listed.
+            message = str(error) if isinstance(error, UserError) else "the store is being changed"
+            raise Refusal(503, message, RETRY_AFTER) from None
+        self._last = (stamp, status)
+        return status
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

@@ -1,4 +1,4 @@
-"""What a request must pass before the routes see it: its host, its token, its size, its time."""
+"""Checks that a request must pass before the routes: host, token, size, and time."""
 
 import asyncio
 import hashlib
@@ -15,32 +15,67 @@ from perennial.replay.service.limits import RETRY_AFTER, Refusal, ServiceLimits,
 from perennial.storage.errors import UserError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-"""What a browser on this machine calls it."""
+"""Names of this machine in a browser that runs on it."""
 
+TOKEN_VARIABLE = "PERENNIAL_TOKEN"  # noqa: S105 - a name
+_MIN_TOKEN_LENGTH = 16
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::\d*)?")
 _CLOSE = {"Connection": "close"}
-"""For a request whose body is not read to its end: what follows is no new request."""
+"""Header for a request whose body is not read to its end: the rest is no new request."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or a host's name, is this machine's own and no other's."""
+    """Return whether an address or host name can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
+def read_token(file: Path | None) -> str | None:
+    """Read the token from a file, or from the environment if `file` is `None`.
+
+    Returns:
+        The token; `None` if neither has one.
+
+    Raises:
+        UserError: the file cannot be read, or the token is too short or has other characters.
+    """
+    if file is None:
+        token, source = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
+        if not token:
+            return None
+    else:
+        source = str(file)
+        try:
+            token = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            cause = getattr(error, "strerror", None) or "no text"
+            raise UserError(f"{file}: cannot be read ({cause}); name the token's file") from None
+    printable = token.isascii() and token.isprintable() and " " not in token
+    if len(token) < _MIN_TOKEN_LENGTH or not printable:
+        raise UserError(
+            f"{source}: a token is one word of {_MIN_TOKEN_LENGTH} or more ASCII characters; "
+            'make one with `python -c "import secrets; print(secrets.token_urlsafe())"`'
+        )
+    return token
+
+
 class GuardedApp:
-    """An application behind the checks.
+    """ASGI layer that checks each request and reads its body within the limits.
 
     Args:
-        app: what is behind them.
-        limits: of a request.
-        token: that all paths but `open_paths` ask for; `None` for no such check.
-        open_paths: need no token: a browser cannot send one before it has the page.
-        hosts: names that requests may be addressed to; `None` for any. Without this check a page
-            from elsewhere could read the answers, its name made to point here (DNS rebinding).
+        app: the inner application.
+        limits: limits of a request.
+        token: token that all paths except `public_paths` need; `None` for no token.
+        public_paths: paths that need no token.
+        hosts: host names that requests may be addressed to; `None` for any. Without this check a
+            page of another site could read responses by pointing its own name at this machine (DNS
+            rebinding).
     """
+
+    # Starlette's TrustedHostMiddleware and FastAPI's HTTPBearer answer with bodies of their own,
+    # and a dependency runs after the body was read and not at all for unknown paths.
 
     def __init__(
         self,
@@ -48,22 +83,22 @@ class GuardedApp:
         limits: ServiceLimits,
         *,
         token: str | None,
-        open_paths: Iterable[str],
+        public_paths: Iterable[str],
         hosts: Iterable[str] | None,
     ) -> None:
         self._app, self._limits = app, limits
         self._token = None if token is None else _digest(token.encode())
-        self._open = frozenset(open_paths)
+        self._public = frozenset(public_paths)
         self._hosts = None if hosts is None else frozenset(name.lower() for name in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Check a request, then pass it on with its body in one piece."""
+        """Check a request, then pass it on with its body in one message."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = False
 
-        async def sending(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             started = True
             await send(message)
@@ -73,51 +108,48 @@ class GuardedApp:
             headers = dict(scope["headers"])
             self._check_host(headers)
             self._check_token(scope["path"], headers)
-            body = await self._body(headers, receive)
+            body = await self._read_body(headers, receive)
             async with asyncio.timeout(self._limits.request_seconds):
-                await self._app(scope, _replay(body, receive), sending)
+                await self._app(scope, _replay(body, receive), send_and_note)
         except Refusal as refusal:
             await send_refusal(send, refusal)
         except TimeoutError:
             if started:
                 raise
-            line = f"no answer within {self._limits.request_seconds:g} seconds; try again later"
-            await send_refusal(send, Refusal(503, line, RETRY_AFTER))
+            message = f"no answer within {self._limits.request_seconds:g} seconds; try again later"
+            await send_refusal(send, Refusal(503, message, RETRY_AFTER))
 
     def _check_length(self, scope: Scope) -> None:
-        """The server's own limit is on what has not all come yet; this one is on what has."""
+        """Limit headers that have arrived; the server limits incomplete ones only."""
         length = len(scope.get("raw_path", b"")) + len(scope.get("query_string", b""))
         length += sum(len(name) + len(value) for name, value in scope["headers"])
         if length > self._limits.max_header:
-            line = f"address and headers are longer than {self._limits.max_header:,} bytes"
-            raise Refusal(431, f"{line}; ask with POST", _CLOSE)
+            message = f"address and headers are longer than {self._limits.max_header:,} bytes"
+            raise Refusal(431, f"{message}; ask with POST", _CLOSE)
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         if self._hosts is None:
             return
-        found = _HOST.fullmatch(headers.get(b"host", b"").decode("latin-1"))
-        if found is None or found[1].lower() not in self._hosts:
-            raise Refusal(
-                400,
-                "this host name is not served; use the service's own, or --allowed-host",
-                _CLOSE,
-            )
+        match = _HOST.fullmatch(headers.get(b"host", b"").decode("latin-1"))
+        if match is None or match[1].lower() not in self._hosts:
+            message = "this host name is not served; use the service's own, or --allowed-host"
+            raise Refusal(400, message, _CLOSE)
 
     def _check_token(self, path: str, headers: dict[bytes, bytes]) -> None:
-        if self._token is None or path in self._open:
+        if self._token is None or path in self._public:
             return
-        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-        # Digests, so that not even the length shows in the time.
-        right = hmac.compare_digest(_digest(given.strip()), self._token)
-        if scheme.lower() != b"bearer" or not right:
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        # Digests, so that the comparison's time does not even depend on the token's length.
+        equal = hmac.compare_digest(_digest(token.strip()), self._token)
+        if scheme.lower() != b"bearer" or not equal:
             raise Refusal(
                 401,
                 "a token is needed; send it as `Authorization: Bearer TOKEN`",
                 {"WWW-Authenticate": "Bearer", **_CLOSE},
             )
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        """All of the body, which ends as soon as it is too long or too slow."""
+    async def _read_body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+        """Read the whole body, but stop as soon as it is too long or too slow."""
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > self._limits.max_body:
             raise self._too_large()
@@ -138,8 +170,8 @@ class GuardedApp:
             raise Refusal(408, line, _CLOSE) from None
 
     def _too_large(self) -> Refusal:
-        line = f"the body is longer than {self._limits.max_body:,} bytes; ask for less at a time"
-        return Refusal(413, line, _CLOSE)
+        message = f"the body is longer than {self._limits.max_body:,} bytes; ask for less at a time"
+        return Refusal(413, message, _CLOSE)
 
 
 def _digest(token: bytes) -> bytes:
@@ -147,43 +179,14 @@ def _digest(token: bytes) -> bytes:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """A channel that gives the body as one message, and then what comes after it."""
-    given = False
+    """Return a channel that delivers the body as one message, and then whatever follows."""
+    delivered = False
 
-    async def again() -> Message:
-        nonlocal given
-        if given:
+    async def receive_again() -> Message:
+        nonlocal delivered
+        if delivered:
             return await receive()
-        given = True
+        delivered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return again
-
-
-VARIABLE = "PERENNIAL_TOKEN"
-_SHORTEST = 16
-
-
-def read_token(file: Path | None) -> str | None:
-    """From a file, else from the environment; `None` where neither has one.
-
-    Raises:
-        UserError: the file cannot be read, or what it holds is no good token.
-    """
-    if file is None:
-        token, where = os.environ.get(VARIABLE, "").strip(), VARIABLE
-        if not token:
-            return None
-    else:
-        where = str(file)
-        try:
-            token = file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            words = getattr(error, "strerror", None) or "no text"
-            raise UserError(f"{file}: cannot be read ({words}); name the token's file") from None
-    if len(token) < _SHORTEST or not token.isascii() or not token.isprintable() or " " in token:
-        raise UserError(
-            f"{where}: a token is one word of {_SHORTEST} or more ASCII characters; make one with "
-            '`python -c "import secrets; print(secrets.token_urlsafe())"`'
-        )
-    return token
+    return receive_again

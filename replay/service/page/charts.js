@@ -6,10 +6,10 @@ const EDGE = { top: 16, right: 14, bottom: 40 };
 const CHARACTER = 7.4; // Width of a digit at the charts' font size.
 
 function draw(name, attributes, text) {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
 }
 
 // Round steps that give four or five lines of the grid.
@@ -17,15 +17,15 @@ function ticks(low, high) {
   const rough = (high - low || Math.abs(high) || 1) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 2.5, 5, 10].find((one) => one * power >= rough * 0.999);
-  const found = [];
+  const marks = [];
   for (let at = Math.floor(low / step + 1e-9); at * step < high + step * 0.999; at += 1) {
-    found.push(at * step);
+    marks.push(at * step);
   }
-  if (found.length < 2) found.push(found[0] + step);
-  return found;
+  if (marks.length < 2) marks.push(marks[0] + step);
+  return marks;
 }
 
-// As many periods as have room for their number, the first and the last among them.
+// Which periods get a label: as many as fit, always the first and the last.
 function labelled(periods, width) {
   const room = Math.max(1, Math.floor(width / (CHARACTER * 5)));
   const every = Math.max(1, Math.ceil((periods.length - 1) / room));
@@ -60,24 +60,24 @@ function addPeriods(svg, points, inner, x) {
   svg.append(draw("text", { x: inner.left + inner.width / 2, y: HEIGHT - 5, "text-anchor": "middle" }, "period"));
 }
 
-function describe(what, points, format) {
+function describe(label, points, format) {
   const known = points.filter((one) => one.value !== null);
   const [first, last] = [known[0], known[known.length - 1]];
-  return `${what}, periods ${first.period} to ${last.period}: from ${format(first.value)} to ${format(last.value)}.`;
+  return `${label}, periods ${first.period} to ${last.period}: from ${format(first.value)} to ${format(last.value)}.`;
 }
 
-export function lineChart(host, what, points, mean, format) {
-  const { svg, inner, y } = frame(host, describe(what, points, format), points, plain, false);
+export function lineChart(host, label, points, mean, format) {
+  const { svg, inner, y } = frame(host, describe(label, points, format), points, plain, false);
   const step = inner.width / Math.max(1, points.length - 1);
   const x = (at) => inner.left + (points.length === 1 ? inner.width / 2 : at * step);
   if (mean !== null && points.length > 1) {
     svg.append(draw("line", { class: "mean", x1: inner.left, x2: inner.left + inner.width, y1: y(mean), y2: y(mean) }));
   }
   let path = "";
-  let begun = false;
+  let connected = false;
   points.forEach((one, at) => {
-    if (one.value !== null) path += `${begun ? "L" : "M"}${x(at).toFixed(1)} ${y(one.value).toFixed(1)}`;
-    begun = one.value !== null;
+    if (one.value !== null) path += `${connected ? "L" : "M"}${x(at).toFixed(1)} ${y(one.value).toFixed(1)}`;
+    connected = one.value !== null;
   });
   svg.append(draw("path", { class: "series", d: path }));
   points.forEach((one, at) => {
@@ -90,14 +90,14 @@ export function lineChart(host, what, points, mean, format) {
   host.replaceChildren(svg);
 }
 
-export function barChart(host, what, points, format) {
-  const { svg, inner, y, low } = frame(host, describe(what, points, format), points, format, true);
+export function barChart(host, label, points, format) {
+  const { svg, inner, y, low } = frame(host, describe(label, points, format), points, format, true);
   const step = inner.width / points.length;
   const x = (at) => inner.left + (at + 0.5) * step;
-  const thick = Math.min(48, step * 0.7);
+  const thickness = Math.min(48, step * 0.7);
   points.forEach((one, at) => {
     const height = Math.max(0, y(low) - y(one.value));
-    const bar = draw("rect", { class: "bar", x: x(at) - thick / 2, y: y(one.value), width: thick, height });
+    const bar = draw("rect", { class: "bar", x: x(at) - thickness / 2, y: y(one.value), width: thickness, height });
     bar.append(draw("title", {}, `period ${one.period}: ${format(one.value)}`));
     svg.append(bar);
   });

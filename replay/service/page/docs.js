@@ -1,13 +1,13 @@
-// Shows the OpenAPI document with Swagger UI; where it needs a token, asks for it first.
+// The OpenAPI document in Swagger UI, after a form for the token if the service needs one.
 
-import { ask, useToken } from "./server.js";
+import { request, setToken } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
 
 async function show(token) {
   try {
-    // This Swagger UI refuses any version but 3.0; what it shows of 3.1 reads the same.
-    const spec = { ...(await ask("/openapi.json")), openapi: "3.0.3" };
+    // This Swagger UI accepts version 3.0 only; it shows our 3.1 document in the same way.
+    const spec = { ...(await request("/openapi.json")), openapi: "3.0.3" };
     const ui = window.SwaggerUIBundle({ spec, domNode: byId("routes"), deepLinking: false, validatorUrl: null, defaultModelsExpandDepth: 0 });
     if (token) ui.preauthorizeApiKey("HTTPBearer", token);
     byId("token-form").hidden = true;
@@ -22,7 +22,7 @@ async function show(token) {
 byId("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const token = byId("token").value.trim();
-  useToken(token);
+  setToken(token);
   show(token);
 });
 await show(null);

@@ -1,19 +1,19 @@
-// Talks to the service. The token lives in this module's memory and nowhere else.
+// Requests to the service. The token is kept in this module's memory and nowhere else.
 
 let token = null;
 
-export class Refused extends Error {
-  constructor(status, line) {
-    super(line);
+export class RequestError extends Error {
+  constructor(status, message) {
+    super(message);
     this.status = status;
   }
 }
 
-export function useToken(given) {
-  token = given;
+export function setToken(value) {
+  token = value;
 }
 
-export async function ask(path, body) {
+export async function request(path, body) {
   const headers = {};
   if (token !== null) headers.Authorization = `Bearer ${token}`;
   const options = { headers, cache: "no-store", credentials: "omit" };
@@ -26,9 +26,9 @@ export async function ask(path, body) {
   try {
     response = await fetch(path, options);
   } catch {
-    throw new Refused(0, "the service does not answer; is it still running?");
+    throw new RequestError(0, "the service does not answer; is it still running?");
   }
-  const said = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, said.error ?? `status ${response.status}`);
-  return said;
+  const result = await response.json().catch(() => ({}));
+  if (!response.ok) throw new RequestError(response.status, result.error ?? `status ${response.status}`);
+  return result;
 }

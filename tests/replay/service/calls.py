@@ -1,4 +1,4 @@
-"""The application in this process: how it is put together for a test, and called."""
+"""The application in the test's process, and requests to it."""
 
 import asyncio
 from datetime import datetime
@@ -42,7 +42,7 @@ STATUS = {
 
 
 class FixedStatus:
-    """Reads nothing."""
+    """Status reader without a store."""
 
     def __init__(self, status=None):
         self._status = status
@@ -52,46 +52,46 @@ class FixedStatus:
 
 
 class FakeRecommender:
-    """Answers with what the test says."""
+    """Recommender that returns what the test gives."""
 
     period, published, fit_key = 7, datetime(2026, 1, 2, 3, 4, 5), "0123456789abcdef" * 2
     strategy, model_name, num_items, num_users = "individual", "infinite-ae", 3, 2
 
-    def __init__(self, answer=None):
-        self._answer = answer or (lambda _question: (RecommendedItem("i1", 0.5, None),))
+    def __init__(self, recommend=None):
+        self._recommend = recommend or (lambda _query: (RecommendedItem("i1", 0.5, None),))
 
     def recommend(self, query):
-        return self._answer(query)
+        return self._recommend(query)
 
 
-def make_service(answers=None, *, scorings=2, waiting=8, status=None):
+def make_service(recommender=None, *, scorings=2, waiting=8, status=None):
     return Service(
-        CurrentModel(answers),
+        CurrentModel(recommender),
         ServiceMetrics(),
         FixedStatus() if status is None else status,
         WorkQueue("scoring", scorings, waiting),
     )
 
 
-def make_app(answers=None, limits=None, *, token=None, hosts=None, service=None):
+def make_app(recommender=None, limits=None, *, token=None, hosts=None, service=None):
     return create_app(
-        service or make_service(answers), limits or ServiceLimits(), token=token, hosts=hosts
+        service or make_service(recommender), limits or ServiceLimits(), token=token, hosts=hosts
     )
 
 
-def call(app, method, path, **given):
-    """One request."""
-    return calls(app, [(method, path, given)])[0]
+def call(app, method, path, **options):
+    """Send one request."""
+    return calls(app, [(method, path, options)])[0]
 
 
 def calls(app, requests):
-    """Several requests at the same time."""
+    """Send several requests at the same time."""
 
-    async def all_of_them():
+    async def send_all():
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await asyncio.gather(
-                *(client.request(method, path, **given) for method, path, given in requests)
+                *(client.request(method, path, **options) for method, path, options in requests)
             )
 
-    return asyncio.run(all_of_them())
+    return asyncio.run(send_all())

@@ -14,13 +14,13 @@ JSON = {"Content-Type": "application/json"}
 
 
 class Gate:
-    """Answers wait until it opens."""
+    """Recommendations wait until it opens."""
 
     def __init__(self):
         self.opened, self.running, self.most = threading.Event(), 0, 0
         self._lock = threading.Lock()
 
-    def answer(self, _question):
+    def recommend(self, _query):
         with self._lock:
             self.running += 1
             self.most = max(self.most, self.running)
@@ -100,7 +100,7 @@ def test_an_address_and_headers_that_are_too_long():
 
 class TestWork:
     def test_so_many_run_so_many_wait_and_the_rest_comes_back_later(self, gate):
-        service = make_service(gate_answers(gate), scorings=2, waiting=3)
+        service = make_service(gated_recommender(gate), scorings=2, waiting=3)
         app = make_app(service=service)
         threading.Timer(0.5, gate.opened.set).start()
         found = calls(app, [("POST", "/recommend", {"json": {"user": "a"}})] * 9)
@@ -116,7 +116,7 @@ class TestWork:
 
     def test_an_answer_that_takes_too_long_is_given_up(self, gate):
         limits = ServiceLimits(request_seconds=0.2)
-        app = make_app(limits=limits, service=make_service(gate_answers(gate), waiting=1))
+        app = make_app(limits=limits, service=make_service(gated_recommender(gate), waiting=1))
         found = calls(app, [("POST", "/recommend", {"json": {"user": "a"}})] * 3)
         assert [one.status_code for one in found] == [503] * 3
         assert found[0].headers["Retry-After"] == "1"
@@ -130,7 +130,7 @@ class TestWork:
 
     def test_health_answers_while_all_places_are_taken(self, gate):
         limits = ServiceLimits(request_seconds=0.5)
-        app = make_app(limits=limits, service=make_service(gate_answers(gate), waiting=0))
+        app = make_app(limits=limits, service=make_service(gated_recommender(gate), waiting=0))
         asked = [("POST", "/recommend", {"json": {"user": "a"}})] * 4 + [("GET", "/health", {})]
         assert calls(app, asked)[-1].status_code == 200
 
@@ -143,7 +143,7 @@ class TestWork:
         async def twice():
             for _ in range(2):
                 with pytest.raises(ValueError, match="no"):
-                    await queue.do(fail)
+                    await queue.run(fail)
                 await asyncio.sleep(0.05)
 
         asyncio.run(twice())
@@ -153,9 +153,9 @@ class TestWork:
         queue.close()
         for _ in range(2):
             with pytest.raises(Refusal) as refused:
-                asyncio.run(queue.do(int))
+                asyncio.run(queue.run(int))
             assert refused.value.status == 503
 
 
-def gate_answers(gate):
-    return FakeRecommender(gate.answer)
+def gated_recommender(gate):
+    return FakeRecommender(gate.recommend)

@@ -1,4 +1,4 @@
-"""The page in a real browser: it shows the live state, answers a basket, and asks nobody else."""
+"""The page in a real browser: live state, recommendations, and no request to another host."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from calls import STATUS, TOKEN, FixedStatus, make_app, make_service
 from matplotlib.image import imread
 
 from perennial.replay.service.limits import Refusal
-from perennial.replay.service.server import address_of, bind
+from perennial.replay.service.server import url_of, bind
 
 PROGRAM = find_browser()
 pytestmark = [
@@ -86,19 +86,19 @@ def serving(app):
         thread = threading.Thread(target=server.run, args=([bound],))
         thread.start()
         try:
-            yield address_of(bound)
+            yield url_of(bound)
         finally:
             server.should_exit = True
             thread.join(30)
 
 
-def when_ready(*questions, then="", patience=4.0):
-    """Expressions one after the other, given time in between: for the page, and for `then`."""
+def when_ready(*expressions, then="", patience=4.0):
+    """Yield expressions to evaluate, with time in between for the page, and for `then`."""
     yield from _pauses("document.body.dataset.ready", patience / 2)
     if then:
         yield then
         yield from _pauses("1", patience / 2)
-    yield from questions
+    yield from expressions
 
 
 def _pauses(expression, seconds):
@@ -112,7 +112,7 @@ def last(seen, number):
     return seen.values[-number:]
 
 
-def asked_elsewhere(seen, address):
+def foreign_requests(seen, address):
     own = urlsplit(address).netloc
     return [one for one in seen.requests if urlsplit(one).netloc != own]
 
@@ -127,7 +127,7 @@ def test_the_live_state(recommender, browser, width, height, scale, dark):
     with serving(app) as address:
         seen = browser.look(address, width, height, scale=scale, dark=dark, ask=when_ready(*LAYOUT))
     assert seen.errors == []
-    assert asked_elsewhere(seen, address) == []
+    assert foreign_requests(seen, address) == []
     inner, scroll, unnamed, silent, marks, paper = last(seen, len(LAYOUT))
     assert inner == width
     assert scroll <= inner, "the page is wider than the window"
@@ -140,49 +140,49 @@ def test_the_live_state(recommender, browser, width, height, scale, dark):
     assert len(np.unique(colours, axis=0)) > 20
 
 
-ASK = """(() => {
+SUBMIT = """(() => {
   document.querySelector("input[value=KIND]").click();
-  document.getElementById("what").value = "WHAT";
+  document.getElementById("query-text").value = "WHAT";
   document.getElementById("k").value = "4";
-  document.querySelector("#ask-form button").click();
+  document.querySelector("#query-form button").click();
 })()"""
-FOUND = (
-    "document.querySelectorAll('#found > ol > li').length",
-    "document.getElementById('found').textContent",
-    "document.querySelectorAll('#found .why li').length",
-    "document.querySelector('#ask-form button').disabled",
+RESULTS = (
+    "document.querySelectorAll('#results > ol > li').length",
+    "document.getElementById('results').textContent",
+    "document.querySelectorAll('#results .why li').length",
+    "document.querySelector('#query-form button').disabled",
 )
 
 
 @pytest.mark.parametrize(
-    ("kind", "what"), [("items", "i4, i6 ,"), ("user", " u3 ")], ids=["a basket", "a user"]
+    ("kind", "text"), [("items", "i4, i6 ,"), ("user", " u3 ")], ids=["a basket", "a user"]
 )
-def test_the_box(recommender, browser, kind, what):
+def test_the_query_form(recommender, browser, kind, text):
     app = make_app(service=make_service(recommender, status=FixedStatus(FULL)))
-    then = ASK.replace("KIND", kind).replace("WHAT", what)
+    then = SUBMIT.replace("KIND", kind).replace("WHAT", text)
     with serving(app) as address:
-        seen = browser.look(address, 390, 844, ask=when_ready(*FOUND, then=then))
+        seen = browser.look(address, 390, 844, ask=when_ready(*RESULTS, then=then))
     assert seen.errors == []
-    assert asked_elsewhere(seen, address) == []
-    found, text, reasons, disabled = last(seen, len(FOUND))
+    assert foreign_requests(seen, address) == []
+    found, shown, reasons, disabled = last(seen, len(RESULTS))
     assert found == 4
-    assert "Item number" in text
+    assert "Item number" in shown
     assert reasons >= 4
     assert disabled is False
 
 
-def test_a_mistake_is_told(recommender, browser):
+def test_a_mistake_is_shown(recommender, browser):
     app = make_app(service=make_service(recommender))
-    then = ASK.replace("KIND", "items").replace("WHAT", "<b>nothing</b>")
+    then = SUBMIT.replace("KIND", "items").replace("WHAT", "<b>nothing</b>")
     with serving(app) as address:
-        seen = browser.look(address, 390, 844, ask=when_ready(*FOUND, then=then))
-    found, text, *_ = last(seen, len(FOUND))
+        seen = browser.look(address, 390, 844, ask=when_ready(*RESULTS, then=then))
+    found, text, *_ = last(seen, len(RESULTS))
     assert found == 0
     assert "unknown item <b>nothing</b>" in text
 
 
 CHOOSE = """(() => {
-  for (const [id, value] of [["metric", "2"], ["memory-what", "bytes"]]) {
+  for (const [id, value] of [["metric", "2"], ["memory-quantity", "bytes"]]) {
     document.getElementById(id).value = value;
     document.getElementById(id).dispatchEvent(new Event("change"));
   }
@@ -219,8 +219,8 @@ def test_before_anything_is_published(browser):
     assert seen.errors == []
     assert headline.startswith("Nothing is published yet")
     assert "none yet" in text
-    assert "Nothing is judged yet" in text
-    assert "No memory is kept" in text
+    assert "Nothing is evaluated yet" in text
+    assert "There is no memory" in text
     assert "undefined" not in text
     assert "null" not in text
     assert "NaN" not in text
@@ -278,4 +278,4 @@ def test_the_page_of_the_routes(recommender, browser, token):
         )
     assert last(seen, 3) == [5, 5, True]
     assert [one for one in seen.errors if "401" not in one] == []
-    assert asked_elsewhere(seen, address) == []
+    assert foreign_requests(seen, address) == []

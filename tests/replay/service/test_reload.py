@@ -1,4 +1,4 @@
-"""A newly published model takes the place of the last; requests keep the one they began on."""
+"""A newly published model replaces the last; a request keeps the model it started with."""
 
 import logging
 import shutil
@@ -43,8 +43,7 @@ def loads():
 
 @pytest.fixture
 def watcher(path, loads):
-    """One that loads nothing but what the publication says."""
-    from perennial.storage.results.publications import newest_publication
+    """A watcher that loads only the row of the publication."""
 
     def load(store):
         loads.append(newest_publication(store))
@@ -70,34 +69,34 @@ def wait_for(condition):
         time.sleep(0.01)
 
 
-class TestLooking:
-    def test_who_is_erased_is_unknown_at_once(self, path):
+class TestChecking:
+    def test_an_erased_user_is_unknown_at_once(self, path):
         publish_period(path, 1)
         watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
-        assert watcher.look()
-        users = list(watcher._current.answers.catalogue.user_rows)
+        assert watcher.check()
+        users = list(watcher._current.recommender.catalogue.user_rows)
         with Store.open(path) as store:
             list(erase_users(store, users[:1]))
             assert newest_publication(store) is None
-        assert watcher.look()
-        assert list(watcher._current.answers.catalogue.user_rows) == users[1:]
+        assert watcher.check()
+        assert list(watcher._current.recommender.catalogue.user_rows) == users[1:]
         with Store.open(path) as store:
             store.write_snapshot()
-        assert not watcher.look()
+        assert not watcher.check()
 
     def test_nothing_published_is_no_model(self, watcher, loads):
-        assert not watcher.look()
-        assert watcher._current.answers is None
+        assert not watcher.check()
+        assert watcher._current.recommender is None
         assert loads == []
 
     def test_each_publication_is_loaded_once(self, watcher, path, loads):
         publish(path, 1, "a")
-        assert watcher.look()
-        assert not watcher.look()
+        assert watcher.check()
+        assert not watcher.check()
         publish(path, 2, "b")
-        assert watcher.look()
+        assert watcher.check()
         assert [one.fit_key for one in loads] == ["a", "b"]
-        assert watcher._current.answers.period == 2
+        assert watcher._current.recommender.period == 2
         assert counted(watcher, "perennial_swaps_total") == 2
         assert counted(watcher, "perennial_model_period") == 2
         stamp = counted(watcher, "perennial_published_timestamp_seconds")
@@ -106,23 +105,23 @@ class TestLooking:
     @pytest.mark.parametrize(("key", "when"), [("other", 1), ("a", 2)])
     def test_the_same_period_published_again(self, watcher, path, loads, key, when):
         publish(path, 1, "a")
-        watcher.look()
+        watcher.check()
         publish(path, 1, key, when)
-        assert watcher.look()
+        assert watcher.check()
         assert len(loads) == 2
 
     def test_an_unchanged_file_is_not_even_opened(self, watcher, path, loads, monkeypatch):
         publish(path, 1, "a")
-        watcher.look()
+        watcher.check()
         monkeypatch.setattr("perennial.replay.service.reload.open_for_reading", lambda _path: 1 / 0)
-        assert not watcher.look()
+        assert not watcher.check()
 
     def test_a_changed_file_with_the_same_model_loads_nothing(self, watcher, path, loads):
         publish(path, 1, "a")
-        watcher.look()
+        watcher.check()
         with Store.open(path) as store, store.transaction():
             store.connection.execute("INSERT INTO titles VALUES ('x', 'An x')")
-        assert not watcher.look()
+        assert not watcher.check()
         assert len(loads) == 1
 
     def test_a_snapshot_is_a_change(self, path):
@@ -137,13 +136,13 @@ class TestLooking:
 
 
 class TestFailing:
-    def test_the_old_model_goes_on_and_the_load_is_tried_again(
+    def test_the_old_model_stays_and_the_load_is_retried(
         self, watcher, path, loads, monkeypatch, caplog
     ):
         caplog.set_level(logging.INFO)
         publish(path, 1, "a")
         watcher.start()
-        wait_for(lambda: watcher._current.answers is not None)
+        wait_for(lambda: watcher._current.recommender is not None)
         original = watcher._load
 
         def fail(_store):
@@ -152,10 +151,10 @@ class TestFailing:
         watcher._load = fail
         publish(path, 2, "b")
         wait_for(lambda: counted(watcher, "perennial_failed_swaps_total") >= 3)
-        assert watcher._current.answers.period == 1
-        assert caplog.text.count("the model's file is lost") == 1, "said once"
+        assert watcher._current.recommender.period == 1
+        assert caplog.text.count("the model's file is lost") == 1, "logged once"
         watcher._load = original
-        wait_for(lambda: watcher._current.answers.period == 2)
+        wait_for(lambda: watcher._current.recommender.period == 2)
         watcher.stop()
         assert not watcher._thread.is_alive()
 
@@ -167,47 +166,47 @@ class TestFailing:
         assert watcher._thread.is_alive()
         watcher.stop()
 
-    def test_the_first_look_tells_what_is_wrong(self, watcher, path):
+    def test_the_first_check_raises(self, watcher, path):
         path.write_bytes(b"no store")
         with pytest.raises(UserError, match="not a DuckDB file"):
-            watcher.look()
+            watcher.check()
 
 
-def test_a_request_ends_on_the_model_it_began_with():
-    begun, go = threading.Event(), threading.Event()
+def test_a_request_keeps_the_model_it_started_with():
+    started, go = threading.Event(), threading.Event()
 
-    def answer(_question):
-        begun.set()
+    def recommend(_query):
+        started.set()
         assert go.wait(20)
         return (RecommendedItem("old", 1.0, None),)
 
-    service = make_service(FakeRecommender(answer))
+    service = make_service(FakeRecommender(recommend))
     app, found = make_app(service=service), []
-    asking = threading.Thread(
+    client = threading.Thread(
         target=lambda: found.append(call(app, "POST", "/recommend", json={"user": "a"}))
     )
-    asking.start()
-    assert begun.wait(20)
-    newer = FakeRecommender(lambda _question: (RecommendedItem("new", 1.0, None),))
+    client.start()
+    assert started.wait(20)
+    newer = FakeRecommender(lambda _query: (RecommendedItem("new", 1.0, None),))
     newer.period = 8
-    service.current.answers = newer
+    service.current.recommender = newer
     go.set()
-    asking.join(20)
+    client.join(20)
     old = found[0].json()
     assert (old["period"], old["recommendations"][0]["item"]) == (7, "old")
     new = call(app, "POST", "/recommend", json={"user": "a"}).json()
     assert (new["period"], new["recommendations"][0]["item"]) == (8, "new")
 
 
-def test_real_publications_are_taken_over(path):
+def test_real_publications_are_loaded(path):
     watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
-    assert not watcher.look()
+    assert not watcher.check()
     for period in (1, 2):
         key = publish_period(path, period)
-        assert watcher.look()
-        answers = watcher._current.answers
-        assert isinstance(answers, Recommender)
-        assert (answers.period, answers.fit_key) == (period, key)
+        assert watcher.check()
+        recommender = watcher._current.recommender
+        assert isinstance(recommender, Recommender)
+        assert (recommender.period, recommender.fit_key) == (period, key)
 
 
 class TestStatus:
@@ -221,7 +220,7 @@ class TestStatus:
         reader.read()
         assert len(reads) == 2
 
-    def test_what_was_so_is_told_while_the_store_cannot_be_read(self, path, tmp_path):
+    def test_the_last_status_is_returned_while_the_store_cannot_be_read(self, path, tmp_path):
         reader = StatusReader(StoreFile(path), lambda _store: {"good": True})
         shutil.copy(path, tmp_path / "copy")
         reader.read()

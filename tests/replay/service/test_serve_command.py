@@ -194,7 +194,7 @@ class TestRefusingToStart:
         assert "no such store" in refused("--store", tmp_path / "none.duckdb")
 
     def test_on_what_is_no_store(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("perennial.replay.service.server._TRIES", 1)
+        monkeypatch.setattr("perennial.replay.service.server._ATTEMPTS", 1)
         (tmp_path / "x.duckdb").write_text("no store")
         assert "not a DuckDB file" in refused("--store", tmp_path / "x.duckdb", "--port", 0)
 
@@ -252,6 +252,6 @@ def test_nothing_of_the_store_stays_open(path):
     from perennial.replay.service.monitoring import ServiceMetrics
     from perennial.replay.service.reload import CurrentModel, StoreFile, Watcher
 
-    assert Watcher(StoreFile(path), CurrentModel(), ServiceMetrics()).look()
+    assert Watcher(StoreFile(path), CurrentModel(), ServiceMetrics()).check()
     with Store.open(path):
         pass
