@@ -15,7 +15,7 @@ from calls import STATUS, TOKEN, FixedStatus, make_app, make_service
 from matplotlib.image import imread
 
 from perennial.replay.service.limits import Refusal
-from perennial.replay.service.server import url_of, bind
+from perennial.replay.service.server import bind, url_of
 
 PROGRAM = find_browser()
 pytestmark = [
