@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from benchmarks.compiling import share_compiled
-
 if TYPE_CHECKING:
     from object_storage import Server
 
 # What test files share, such as `command_line`.
 sys.path.insert(0, str(Path(__file__).parent))
+from compile_cache import use_kept_code
 
 # A busy machine must not fail a test: no time limit per example anywhere.
 settings.register_profile("perennial", deadline=None)
@@ -24,12 +23,12 @@ settings.load_profile("perennial")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile once a run what its processes, and the commands that they call, all compile."""
+    """Compile once what the processes of all runs, and the commands they call, compile."""
     if hasattr(config, "workerinput"):
         return
     compiled = tempfile.TemporaryDirectory(prefix="compiled-")
     config.add_cleanup(compiled.cleanup)
-    os.environ.update(share_compiled(Path(compiled.name)))
+    config.add_cleanup(use_kept_code(Path(compiled.name)))
     # A third less to compile, where what is compiled runs for a moment; 0 tests what users run.
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 

@@ -1,0 +1,105 @@
+"""Compiled code kept between test runs, in the user's cache folder.
+
+JAX writes entries without a lock and never again once they exist, and tests kill processes: so each
+run has a folder of its own, made of copies of the kept entries, and adds its new ones at the end
+after they have been read whole. Bytecode, which Python replaces atomically, is shared as it is.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from benchmarks.compiling import share_compiled
+
+MAX_BYTES = 512 * 2**20
+"""Limit of each of the two folders; what was written first is deleted first."""
+
+
+def use_kept_code(folder: Path) -> Callable[[], None]:
+    """Let this process and its children compile into a folder that holds what earlier runs did.
+
+    Args:
+        folder: of this run, empty.
+
+    Returns:
+        A function that keeps the new entries, to be called at the end of the run.
+    """
+    kept = user_cache_path("perennial") / "tests" / _describe_machine()
+    variables = share_compiled(folder)
+    if sys.dont_write_bytecode:
+        # As in many container images: each process would compile all libraries anew.
+        sys.dont_write_bytecode, sys.pycache_prefix = False, str(kept / "python")
+        variables["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    else:
+        del variables["PYTHONPYCACHEPREFIX"]
+    os.environ.update(variables)
+    mine = Path(variables["JAX_COMPILATION_CACHE_DIR"])
+    _copy(_entries(kept / "jax"), mine)
+    return lambda: _keep(mine, kept)
+
+
+def _describe_machine() -> str:
+    """Name of what compiled code depends on: versions, and the processor's instructions."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    flags = [line for line in lines if line.startswith(("flags", "Features"))]
+    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib")]
+    parts = (sys.version, platform.system(), platform.machine(), *versions, *sorted(set(flags)))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _entries(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*-cache") if path.is_file()]
+
+
+def _copy(files: Iterable[Path], folder: Path) -> None:
+    """Copy files into a folder, where each appears whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        # Another run may have deleted it as too old.
+        with suppress(FileNotFoundError):
+            part = folder / f"{path.name}-{os.getpid()}"
+            shutil.copyfile(path, part)
+            part.replace(folder / path.name)
+
+
+def _keep(mine: Path, kept: Path) -> None:
+    """Add the whole new entries of a run to those that are kept, within the limit."""
+    known = {path.name for path in _entries(kept / "jax")}
+    _copy((one for one in _entries(mine) if one.name not in known and _is_whole(one)), kept / "jax")
+    for name in ("jax", "python"):
+        _limit(kept / name, MAX_BYTES)
+
+
+def _is_whole(entry: Path) -> bool:
+    """Check that an entry was not cut short by the death of its process."""
+    from jax._src.compilation_cache import decompress_executable
+
+    try:
+        decompress_executable(entry.read_bytes())
+    except Exception:  # of zlib or of whichever zstd JAX has chosen
+        return False
+    return True
+
+
+def _limit(folder: Path, max_bytes: int) -> None:
+    """Delete what was written first until the rest is within the limit."""
+    stats = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                stats.append((path.stat().st_mtime, path.stat().st_size, path))
+    excess = sum(size for _, size, _ in stats) - max_bytes
+    for _, size, path in sorted(stats):
+        if excess <= 0:
+            break
+        path.unlink(missing_ok=True)
+        excess -= size
