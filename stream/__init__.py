@@ -1,1 +1,1 @@
-"""Where interactions come from, how a log is cut into periods, what is judged on the next one."""
+"""Sources of logs, cuts into periods, and evaluations on the next period."""

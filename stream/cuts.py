@@ -1,7 +1,7 @@
-"""Where one period ends and the next begins.
+"""Cuts of a log into periods.
 
-A cut looks at the times of a log and answers with boundaries, which are times themselves: rows of
-equal time never straddle a cut, and the order of the rows in a file does not matter.
+A cut maps the times of a log to boundaries, which are times themselves: rows of equal time are
+never separated, and the order of the rows in a file does not matter.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 
 Boundaries = Callable[[NDArray[np.int64], int], NDArray[np.int64]]
-"""Sorted times and a number of periods -> boundaries, strictly increasing."""
+"""Sorted times `(n,)` int64 and a number of periods -> strictly increasing boundaries `(m,)`."""
 
 _DAY = 86_400_000_000
 _MONDAY = 3 * _DAY
@@ -23,8 +23,8 @@ _MONDAY = 3 * _DAY
 def cut_equal_count(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
     """Give each period the same number of rows, as nearly as equal times allow.
 
-    The j-th boundary is the time whose first row lies nearest to row j·n/P, the earlier one when
-    two are as near. Sizes differ by at most one row where all times are distinct. A log with few
+    The j-th boundary is the time whose first row is nearest to row j·n/P, the earlier one of two
+    that are equally near. Sizes differ by at most one row if all times are distinct. A log with few
     distinct times has fewer periods.
 
     Args:
@@ -44,7 +44,7 @@ def cut_equal_count(times: NDArray[np.int64], num_periods: int) -> NDArray[np.in
 
 
 def cut_equal_span(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
-    """Give each period the same stretch of time; a stretch without rows is no period.
+    """Give each period the same span of time; a span without rows is no period.
 
     Args:
         times: `(n,)` int64, sorted.
@@ -53,42 +53,42 @@ def cut_equal_span(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int
     Returns:
         `(≤ P − 1,)` int64.
     """
-    # Whole numbers of Python: the product of a span in microseconds and P may pass 64 bits.
+    # Python integers: the product of a span in microseconds and P may exceed 64 bits.
     first, span = int(times[0]), int(times[-1]) - int(times[0]) + 1
     edges = [first + -(-part * span // num_periods) for part in range(1, num_periods)]
     return _drop_empty(times, np.unique(np.array(edges, dtype=np.int64)))
 
 
 def cut_days(times: NDArray[np.int64], num_periods: int = 0) -> NDArray[np.int64]:
-    """Cut at midnight UTC; a day without rows is no period. `times` in µs since 1970."""
+    """Cut at midnight UTC; a day without rows is no period. `times` `(n,)` int64 in µs."""
     return np.unique(times // _DAY)[1:] * _DAY
 
 
 def cut_weeks(times: NDArray[np.int64], num_periods: int = 0) -> NDArray[np.int64]:
-    """Cut at the beginning of Monday UTC (ISO 8601 weeks). `times` in µs since 1970."""
+    """Cut at the beginning of Monday UTC (ISO 8601 weeks). `times` `(n,)` int64 in µs."""
     weeks = np.unique((times + _MONDAY) // (7 * _DAY))[1:]
     return weeks * (7 * _DAY) - _MONDAY
 
 
 def cut_months(times: NDArray[np.int64], num_periods: int = 0) -> NDArray[np.int64]:
-    """Cut at the beginning of the first of a month UTC. `times` in µs since 1970."""
+    """Cut at the beginning of the first of a month UTC. `times` `(n,)` int64 in µs."""
     months = np.unique(times.view("datetime64[us]").astype("datetime64[M]"))[1:]
     return months.astype("datetime64[us]").view(np.int64)
 
 
 def _refuse(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
-    """Stand in for `files`, whose boundaries are not times."""
+    """Fail for the cut `files`, whose boundaries are not times."""
     raise ValueError("the cut 'files' makes each file a period and has no boundaries in time")
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A way of cutting a log into periods; call it with the times to get the boundaries.
+    """A rule that cuts a log into periods; a call with the times returns the boundaries.
 
     Attributes:
         name: as on the command line.
         num_periods: P, for the cuts that take it.
-        needs_clock: whether line order will not do for time; a log without a clock is then refused.
+        needs_clock: True if a log without times is refused, since line numbers are not enough.
         boundaries: the rule.
     """
 
@@ -99,14 +99,14 @@ class Cut:
 
     @property
     def by_file(self) -> bool:
-        """Whether each file of the log is a period, so that there is nothing to compute."""
+        """True if each file of the log is a period, so that there is nothing to compute."""
         return self.boundaries is _refuse
 
     def __call__(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find the boundaries of a log.
 
         Args:
-            times: `(n,)` int64, sorted; µs since 1970, or line order when the log has no clock.
+            times: `(n,)` int64, sorted; µs since 1970, or line numbers if the log has no times.
 
         Returns:
             `(m,)` int64, strictly increasing: a row belongs to period
@@ -127,7 +127,7 @@ _RULES: Mapping[str, tuple[Boundaries, bool]] = {
 }
 
 CUTS: tuple[str, ...] = tuple(_RULES)
-"""The names of the cuts, the default first."""
+"""Names of the cuts, the default first."""
 
 
 def make_cut(name: str, num_periods: int = 17) -> Cut:
@@ -150,7 +150,7 @@ def make_cut(name: str, num_periods: int = 17) -> Cut:
 
 
 def _first_rows(times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The positions where a new time begins."""
+    """Return the positions of the first row of each distinct time."""
     return np.flatnonzero(np.concatenate(([True], times[1:] != times[:-1])))
 
 

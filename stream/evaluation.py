@@ -1,4 +1,4 @@
-"""What a model is asked about the next period, and the true answers."""
+"""An evaluation: contexts of users, their held-out targets, negatives, and what was left out."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,17 @@ from perennial.stream.seeds import derive_seed
 
 @dataclass(frozen=True)
 class EvaluationCounts:
-    """What was skipped, dropped or out of reach while an `Evaluation` was built.
+    """Numbers of skipped users, and of dropped and unseen items, of an `Evaluation`.
 
     Attributes:
-        skipped_users: users of the period with nothing in their context, or with no target left
-            once those in the context are removed.
+        skipped_users: users of the period with an empty context, or whose targets are all in it.
         empty_contexts: evaluated users whose context row is empty.
         dropped_context_items: (user, item) pairs of the evaluated users' contexts whose item the
             model has not seen.
-        masked_targets: distinct (user, item) targets removed because they stand in the context;
-            those of users who were skipped for it are among them.
-        targets: distinct (user, item) targets that are judged.
-        unseen_targets: those of them whose item the model has not seen; they count as misses.
+        masked_targets: distinct (user, item) targets removed because they are in the context,
+            including those of users who were skipped for this reason.
+        targets: distinct (user, item) targets that are evaluated.
+        unseen_targets: number of these whose item the model has not seen; they count as misses.
     """
 
     skipped_users: int
@@ -36,13 +35,13 @@ class EvaluationCounts:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One next-period test, the same for every strategy and model (design note 5).
+    """One evaluation, the same for every strategy and model (design note 5).
 
     Attributes:
         fit_period: t, the last period a model may see.
-        eval_period: t + 1, the period it is judged on.
+        eval_period: the period with the targets, usually t + 1.
         num_items: d_t, the items known at t; models score exactly these.
-        users: `(n,)` int32, the judged users by vocabulary index.
+        users: `(n,)` int32, dense indices of the evaluated users.
         contexts: `(n, num_items)` float32 binary.
         targets: `(n, ≥ num_items)` float32 binary, each row with at least one entry; columns from
             `num_items` on are items unknown at t.
@@ -52,7 +51,7 @@ class Evaluation:
         item_counts: `(≥ num_items,)` int64, events per item in periods ≤ t (0 for unknown items),
             for the propensities; as wide as `targets`.
         tie_seed: seed of the order in which equal scores are ranked.
-        counts: what was skipped or dropped.
+        counts: numbers of skipped users and dropped items.
     """
 
     fit_period: int
@@ -83,21 +82,21 @@ def assemble(
     skipped_users: int,
     keep_repeats: bool = False,
 ) -> Evaluation:
-    """Apply the rules that all protocols share.
+    """Build an evaluation from contexts and targets by the rules that all protocols share.
 
     Args:
         fit_period: t.
-        eval_period: the period asked about.
+        eval_period: the period with the targets.
         num_items: d_t; columns from here on are unknown to the model.
         users: `(n,)` int32.
-        contexts: `(n, width)` binary with width ≥ `num_items`, unknown items included.
-        targets: `(n, width)` binary.
+        contexts: `(n, width)` float32 binary, width ≥ `num_items`, unknown items included.
+        targets: `(n, width)` float32 binary.
         item_counts: `(width,)` int64.
-        mask_context: remove targets that stand in the context, and users left without a target.
-        num_negatives: drawn per user from the known items outside context and targets.
+        mask_context: remove targets that are in the context, and users left without a target.
+        num_negatives: number drawn per user from the known items outside context and targets.
         seed: the negatives and the order of ties derive from it and `fit_period`.
-        skipped_users: those left out already.
-        keep_repeats: masked targets that stand in the context stay, as misses.
+        skipped_users: number of users left out already.
+        keep_repeats: keep masked targets that are in the context, as misses.
     """
     masked_targets = 0
     if mask_context and not keep_repeats:
@@ -138,13 +137,22 @@ def assemble(
 def pair_matrix(
     rows: NDArray[np.integer], items: NDArray[np.integer], shape: tuple[int, int]
 ) -> csr_array:
-    """A binary matrix with an entry per distinct pair."""
+    """Build a binary matrix with one entry per distinct (row, item) pair.
+
+    Args:
+        rows: `(n,)` integer.
+        items: `(n,)` integer.
+        shape: of the matrix.
+
+    Returns:
+        `shape` float32, in canonical form.
+    """
     ones = np.ones(len(rows), dtype=np.float32)
     return binary(csr_array((ones, (rows, items)), shape=shape))
 
 
 def binary(matrix: csr_array) -> csr_array:
-    """The same pattern without stored zeros, in canonical form: float32 ones, int32 indices."""
+    """Set all non-zero entries to 1: same shape, canonical form, float32 values, int32 indices."""
     matrix = csr_array(matrix, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()

@@ -1,4 +1,4 @@
-"""Items that a user has nothing to do with, drawn at random for the pooled AUC."""
+"""Negative items of each user, drawn at random for the pooled AUC and for noise."""
 
 from typing import Any
 
@@ -6,36 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-
-def mark_members(matrix: csr_array, items: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Look items up in the row beside them, all rows at once, without making the matrix dense.
-
-    Args:
-        matrix: `(b, any width)`; an item with an entry is a member.
-        items: `(b, k)` item indices ≥ −1; −1 is never a member, nor is one beyond the width.
-
-    Returns:
-        `(b, k)` bool.
-    """
-    num_rows = len(items)
-    width = max(int(matrix.shape[1]), int(items.max(initial=-1)) + 1) + 1
-    # Shifted by one, so that −1 stays in its own row and meets no entry.
-    members = np.repeat(np.arange(num_rows, dtype=np.int64), np.diff(matrix.indptr)) * width
-    members += matrix.indices
-    members += 1
-    members.sort()
-    if len(members) == 0:
-        return np.zeros(items.shape, dtype=np.bool_)
-    asked = np.arange(num_rows, dtype=np.int64)[:, None] * width + items + 1
-    found = np.minimum(np.searchsorted(members, asked), len(members) - 1)
-    marks: NDArray[np.bool_] = members[found] == asked
-    return marks
-
-
 _CHUNK_ROWS = 16_384
-"""Users drawn for at a time."""
+"""Users per block."""
 _CHUNK_CELLS = 1 << 24
-"""Users × items held at a time for users who leave little to draw from."""
+"""Users × items per block, for users with few items to draw from."""
 
 
 def draw_negatives(forbidden: csr_array, num_negatives: int, seed: int) -> NDArray[np.int32]:
@@ -43,11 +17,11 @@ def draw_negatives(forbidden: csr_array, num_negatives: int, seed: int) -> NDArr
 
     Args:
         forbidden: `(n, num_items)`; an item with an entry is never drawn. No duplicate entries.
-        num_negatives: how many per row.
-        seed: of the draw.
+        num_negatives: number of negatives per row.
+        seed: seed of the draw.
 
     Returns:
-        `(n, num_negatives)` int32 in random order; −1 pads a row with fewer items outside it.
+        `(n, num_negatives)` int32 in random order; −1 pads a row that has fewer items to draw from.
     """
     num_rows, num_items = forbidden.shape
     generator = np.random.default_rng(seed)
@@ -63,22 +37,47 @@ def draw_negatives(forbidden: csr_array, num_negatives: int, seed: int) -> NDArr
     return negatives
 
 
+def mark_members(matrix: csr_array, items: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Return which items have an entry in their row, without making the matrix dense.
+
+    Args:
+        matrix: `(b, d)` without duplicates, any d.
+        items: `(b, k)` integer item indices ≥ −1; −1 and indices ≥ d have no entry.
+
+    Returns:
+        `(b, k)` bool.
+    """
+    num_rows = len(items)
+    width = max(int(matrix.shape[1]), int(items.max(initial=-1)) + 1) + 1
+    # Shifted by one, so that −1 stays in its own row and meets no entry.
+    members = np.repeat(np.arange(num_rows, dtype=np.int64), np.diff(matrix.indptr)) * width
+    members += matrix.indices
+    members += 1
+    members.sort()
+    if len(members) == 0:
+        return np.zeros(items.shape, dtype=np.bool_)
+    wanted = np.arange(num_rows, dtype=np.int64)[:, None] * width + items + 1
+    nearest = np.minimum(np.searchsorted(members, wanted), len(members) - 1)
+    marks: NDArray[np.bool_] = members[nearest] == wanted
+    return marks
+
+
 def _chunks(rows: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
-    """Cut row numbers into pieces of at most `size`."""
+    """Split row numbers into pieces of at most `size`."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _shuffle(
     forbidden: csr_array, num_negatives: int, generator: np.random.Generator
 ) -> NDArray[np.int32]:
-    """Put all items in random order, the forbidden ones last, and take the first."""
+    """Sort all items by random keys, the forbidden ones last, and take the first."""
     num_rows, num_items = forbidden.shape
-    luck = generator.random((num_rows, num_items))
+    keys = generator.random((num_rows, num_items))
     rows = np.repeat(np.arange(num_rows), np.diff(forbidden.indptr))
-    luck[rows, forbidden.indices] = 2.0
+    keys[rows, forbidden.indices] = 2.0
     drawn = np.full((num_rows, num_negatives), -1, dtype=np.int32)
-    order = np.argsort(luck, axis=1)[:, :num_negatives]
-    allowed = np.take_along_axis(luck, order, axis=1) < 2.0
+    order = np.argsort(keys, axis=1)[:, :num_negatives]
+    allowed = np.take_along_axis(keys, order, axis=1) < 2.0
     drawn[:, : order.shape[1]] = np.where(allowed, order, -1)
     return drawn
 

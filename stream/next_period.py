@@ -1,4 +1,4 @@
-"""What is asked about the next period: the two next-period protocols (design note 5)."""
+"""The two protocols of evaluation on the next period (design note 5)."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -20,20 +20,20 @@ from perennial.stream.evaluation import Evaluation, assemble, binary, pair_matri
 from perennial.stream.history import HeldOutUsers
 
 ProtocolName = Literal["fold-in", "returning"]
-"""`fold-in`: the start of what a user does in the next period is part of the question.
-`returning`: only what is known from the periods before is."""
+"""`fold-in`: the first interactions of the next period are part of the context.
+`returning`: the context holds earlier periods only."""
 
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """How a model is asked about the next period.
+    """Settings of the evaluation on the next period.
 
     Attributes:
         protocol: `fold-in` or `returning`.
-        context_share: fold-in: share of a user's interactions in the next period, the first in
-            time, that is context; the rest, at least one, are targets.
-        mask_context: leave the context's items out of the ranking, and out of the targets.
-        num_negatives: sampled per user for the pooled AUC.
+        context_share: fold-in: share of a user's interactions in the next period, the earliest
+            ones, that is context; the rest, at least one, are targets.
+        mask_context: exclude the context's items from the ranking and the targets.
+        num_negatives: negatives per user for the pooled AUC.
     """
 
     protocol: ProtocolName = "fold-in"
@@ -60,64 +60,64 @@ def build_evaluation(
     eval_period: int | None = None,
     only: HeldOutUsers | None = None,
 ) -> Evaluation:
-    """Ask about a period, the same of every strategy and model.
+    """Build the evaluation on a period; it is the same for every strategy and model.
 
-    The context of a user is all they did in the periods before it and, with `fold-in`, the first
-    share of what they do in it. Users with nothing in their context are skipped, and with masking
-    those whose targets all stand in it; items unknown at t are misses as targets and dropped from
-    contexts. All of it is counted.
+    The context of a user is all earlier interactions and, with `fold-in`, the first share of those
+    in the period. Users with an empty context are skipped, and with masking those whose targets are
+    all in the context. Items unknown at t are misses as targets and dropped from contexts. All of
+    this is counted.
 
     Args:
         store: holds the log.
-        fit_period: t, the last period that the model saw.
+        fit_period: t, the last period that the model has seen.
         settings: the protocol.
         seed: negatives and the order of ties derive from it and t.
-        eval_period: the period asked about, t + 1 unless told.
-        only: ask only about these users.
+        eval_period: the period with the targets, t + 1 by default.
+        only: evaluate only these users.
 
     Raises:
-        UserError: the period asked about is not in the store.
+        UserError: the evaluation period is not in the store.
     """
-    asked = fit_period + 1 if eval_period is None else eval_period
-    events = read_events(store, asked, asked)
+    eval_period = fit_period + 1 if eval_period is None else eval_period
+    events = read_events(store, eval_period, eval_period)
     if len(events.users) == 0:
         raise UserError(
-            f"period {asked} is not in the store, so the fit at period {fit_period} cannot be "
-            "judged on it; ingest it first"
+            f"period {eval_period} is not in the store, so the fit at period {fit_period} cannot "
+            "be evaluated on it; ingest it first"
         )
     if only is not None:
         events = events.take(np.flatnonzero(only.mask(events.users)))
     num_items = count_known_items(store, fit_period)
-    width = max(num_items, count_known_items(store, asked))
+    width = max(num_items, count_known_items(store, eval_period))
     users, rows = np.unique(events.users, return_inverse=True)
-    before = read_rows(store, 1, asked - 1, num_items=width, users=users).interactions
+    before = read_rows(store, 1, eval_period - 1, num_items=width, users=users).interactions
     is_context = _mark_context(rows, settings)
 
     shape = (len(users), width)
     contexts = binary(before + _pairs(events, rows, is_context, shape))
     targets = _pairs(events, rows, ~is_context, shape)
-    judged = np.flatnonzero(np.diff(contexts.indptr))
+    with_context = np.flatnonzero(np.diff(contexts.indptr))
     return assemble(
         fit_period=fit_period,
-        eval_period=asked,
+        eval_period=eval_period,
         num_items=num_items,
-        users=users[judged],
-        contexts=contexts[judged],
-        targets=targets[judged],
+        users=users[with_context],
+        contexts=contexts[with_context],
+        targets=targets[with_context],
         item_counts=read_item_counts(store, fit_period, width),
         mask_context=settings.mask_context,
         num_negatives=settings.num_negatives,
         seed=seed,
-        skipped_users=len(users) - len(judged),
+        skipped_users=len(users) - len(with_context),
     )
 
 
 def _mark_context(rows: NDArray[np.intp], settings: ProtocolSettings) -> NDArray[np.bool_]:
-    """Say which events of the next period, in log order, belong to the question."""
+    """Return which of n events of the period belong to contexts: `rows` `(n,)` -> `(n,)` bool."""
     if settings.protocol == "returning":
         return np.zeros(len(rows), dtype=np.bool_)
     lengths = np.bincount(rows)
-    # The small amount keeps a share such as 0.29 of 100 from being rounded down to 28.
+    # The small summand prevents that 0.29 of 100 is rounded down to 28.
     shares = np.floor(settings.context_share * lengths + 1e-9).astype(np.int64)
     num_context = np.minimum(shares, lengths - 1)
     order = np.argsort(rows, kind="stable")
@@ -130,5 +130,5 @@ def _mark_context(rows: NDArray[np.intp], settings: ProtocolSettings) -> NDArray
 def _pairs(
     events: Events, rows: NDArray[np.intp], chosen: NDArray[np.bool_], shape: tuple[int, int]
 ) -> csr_array:
-    """The distinct (user, item) pairs of some events."""
+    """Return the distinct (user, item) pairs of the `chosen` `(n,)` events, as a matrix."""
     return pair_matrix(rows[chosen], events.items[chosen], shape)

@@ -1,4 +1,4 @@
-"""Interactions that users never had, in place of or beside some that they had: noise in a log."""
+"""Noise in a log: interactions at random, instead of real ones or in addition to them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,22 +13,21 @@ from perennial.stream.negatives import draw_negatives
 from perennial.stream.seeds import derive_seed
 
 NoiseKind = Literal["swap", "flip"]
-"""In per cent of what: `swap` of a user's own items, `flip` of all items there are."""
+"""Base of the per cent: `swap` the user's own items, `flip` all items of the catalogue."""
 
 _CHUNK_CELLS = 1 << 24
-"""Items drawn at a time: users × the most that one of them may get."""
+"""Items drawn per block: users × the most that one of them may get."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How much of a log is not so.
+    """Amount and kind of the noise.
 
     Attributes:
         percent: x, between 0 and 100.
-        kind: `swap`: x% of each user's items are removed, at random, and as many that the user does
-            not have are put in, each as likely as any other, so that a user has as many as before.
-            `flip`: x% of all items are drawn for each user, and those drawn are removed where the
-            user has them and put in where not, as the paper has it.
+        kind: `swap`: x% of each user's items, chosen at random, are replaced by as many others,
+            drawn uniformly. `flip`: x% of all items are drawn for each user; those that the user
+            has are removed, the others are added, as in the paper.
     """
 
     percent: float = 0.0
@@ -40,45 +39,45 @@ class Noise:
 
 
 def add_noise(rows: csr_array, noise: Noise, seed: int) -> csr_array:
-    """Change rows at random.
+    """Add noise to rows.
 
-    Of n items x% is rarely a whole number: each user's is rounded up or down at random, so that it
-    is x% on average. What changes at some x changes at any larger x too, with the same seed.
+    x% of n items is rarely a whole number: it is rounded up or down at random for each user, so
+    that it is x% on average. With the same seed, what changes at some x changes at any larger x.
 
     Args:
         rows: `(users, items)` float32 binary without duplicates.
-        noise: how much.
-        seed: of the draw.
+        noise: amount and kind.
+        seed: seed of the draw.
 
     Returns:
-        The same shape, binary, in canonical form. `swap` changes fewer where a user has so many
-        items that not enough others are left.
+        `(users, items)` float32 binary in canonical form. `swap` changes fewer items of a user
+        who has so many that not enough others are left.
     """
     rows = binary(rows)
     if noise.percent == 0:
         return rows
     generator = np.random.default_rng(derive_seed(seed, "noise", noise.kind))
     rounding = generator.random(rows.shape[0])
-    luck = generator.random(rows.nnz)
+    keys = generator.random(rows.nnz)
     lengths = np.diff(rows.indptr).astype(np.int64)
-    of = lengths if noise.kind == "swap" else np.full_like(lengths, rows.shape[1])
-    counts = np.floor(noise.percent * of / 100 + rounding).astype(np.int64)
-    counts = np.minimum(counts, of)
+    base = lengths if noise.kind == "swap" else np.full_like(lengths, rows.shape[1])
+    counts = np.floor(noise.percent * base / 100 + rounding).astype(np.int64)
+    counts = np.minimum(counts, base)
     drawn_seed = derive_seed(seed, "noise", noise.kind, "drawn")
     if noise.kind == "flip":
         nothing = csr_array(rows.shape, shape=rows.shape, dtype=np.float32)
-        drawn = _draw(nothing, counts, of, drawn_seed)
+        drawn = _draw(nothing, counts, base, drawn_seed)
         return binary(rows + drawn - 2 * rows.multiply(drawn))
     counts = np.minimum(counts, rows.shape[1] - lengths)
-    drawn = _draw(rows, counts, of, drawn_seed)
-    return binary(_remove(rows, counts, luck) + drawn)
+    drawn = _draw(rows, counts, base, drawn_seed)
+    return binary(_remove(rows, counts, keys) + drawn)
 
 
-def _remove(rows: csr_array, counts: NDArray[np.int64], luck: NDArray[np.float64]) -> csr_array:
-    """Each row without its unluckiest entries."""
+def _remove(rows: csr_array, counts: NDArray[np.int64], keys: NDArray[np.float64]) -> csr_array:
+    """Remove the `counts` `(users,)` entries of each row with the smallest `keys` `(nnz,)`."""
     lengths = np.diff(rows.indptr)
     owner = np.repeat(np.arange(rows.shape[0]), lengths)
-    order = np.lexsort((luck, owner))
+    order = np.lexsort((keys, owner))
     place = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], lengths)
     kept = np.sort(order[place >= counts[owner]])
     return pair_matrix(owner[kept], rows.indices[kept], rows.shape)
@@ -87,14 +86,17 @@ def _remove(rows: csr_array, counts: NDArray[np.int64], luck: NDArray[np.float64
 def _draw(
     forbidden: csr_array, counts: NDArray[np.int64], most: NDArray[np.int64], seed: int
 ) -> csr_array:
-    """So many items for each row, none of them forbidden, all as likely.
+    """Draw items for each row uniformly among those that are not forbidden.
 
     Args:
         forbidden: `(n, items)`.
-        counts: `(n,)` items to draw.
-        most: `(n,)` items that might be drawn at 100%; they are put in order whatever `counts` is,
-            so that fewer are the first of more.
-        seed: of the draw.
+        counts: `(n,)` int64, number of items to draw.
+        most: `(n,)` int64, number of items at 100%. So many are put in random order whatever
+            `counts` is, so that a smaller draw is the beginning of a larger one.
+        seed: seed of the draw.
+
+    Returns:
+        `(n, items)` float32 binary.
     """
     chunk = max(1, _CHUNK_CELLS // max(1, int(most.max(initial=1))))
     users, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]

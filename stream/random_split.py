@@ -1,4 +1,4 @@
-"""The paper's random split of a log, in the form that models and `evaluate` take."""
+"""The random 80/10/10 split of a log that the paper's studies use: drawing it and reading it."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -16,14 +16,14 @@ from perennial.stream.evaluation import Evaluation, assemble, binary, pair_matri
 from perennial.stream.seeds import derive_seed
 
 FEWEST = 3
-"""Interactions of a user who is kept."""
+"""Least number of interactions of a user who is kept."""
 
-_FEWEST_JUDGED = 6
-"""Interactions of a user of whom validation gets one: the least n with ⌊0.9n⌋ > ⌊0.8n⌋."""
+_FEWEST_VALIDATED = 6
+"""Least number n of interactions of which validation gets one: ⌊0.9n⌋ > ⌊0.8n⌋."""
 
 
 class SplitPart(IntEnum):
-    """Where an interaction goes; the names are those of the `split` column."""
+    """Part of the split; the names are those of the `split` column."""
 
     TRAIN = 0
     VALIDATION = 1
@@ -32,32 +32,53 @@ class SplitPart(IntEnum):
 
 
 PART_NAMES = tuple(part.name.lower() for part in SplitPart)
-"""`split` column of each `SplitPart`."""
+"""Value of the `split` column for each `SplitPart`."""
+
+PARTS = PART_NAMES[:3]
+"""Values of the `split` column in the rows that are used."""
+
+_COLUMNS = ("user_id", "item_id", "split")
+
+
+@dataclass(frozen=True)
+class RandomSplit:
+    """One log split at random as by the paper's authors (design note 5, paper-split studies).
+
+    Attributes:
+        train: all users of the log with their interactions in `train`.
+        validation: contexts are `train`, which is masked; users with a validation item.
+        test: contexts are `train` and `validation`, which are masked; users with a test item. The
+            model is not fitted again.
+    """
+
+    train: UserRows
+    validation: Evaluation
+    test: Evaluation
 
 
 def draw_parts(rows: csr_array, seed: int) -> NDArray[np.int8]:
-    """Share each row's entries out at random.
+    """Assign each entry to a part at random.
 
     Args:
         rows: `(users, items)` binary without duplicates.
-        seed: of the draw.
+        seed: seed of the draw.
 
     Returns:
-        A `SplitPart` for each entry, in the order of `rows.indices`. A row of n ≥ 3 entries has
-        ⌊0.8n⌋ − 1 ≥ 1 of them in train and ⌊0.9n⌋ − ⌊0.8n⌋ in validation.
+        `(nnz,)` int8, a `SplitPart` for each entry in the order of `rows.indices`. A row of n ≥ 3
+        entries has ⌊0.8n⌋ − 1 ≥ 1 of them in train and ⌊0.9n⌋ − ⌊0.8n⌋ in validation.
 
     Raises:
-        UserError: no user has so many that there is something to validate on.
+        UserError: no user has enough interactions for validation.
     """
     lengths = np.diff(rows.indptr)
-    if not (lengths >= _FEWEST_JUDGED).any():
+    if not (lengths >= _FEWEST_VALIDATED).any():
         raise UserError(
-            f"no user of the log has {_FEWEST_JUDGED} different items, so an 80/10/10 split leaves "
-            "nothing to validate on; give a longer log"
+            f"no user of the log has {_FEWEST_VALIDATED} different items, so an 80/10/10 split "
+            "leaves nothing to validate on; give a longer log"
         )
-    luck = np.random.default_rng(derive_seed(seed, "paper split")).random(rows.nnz)
+    keys = np.random.default_rng(derive_seed(seed, "paper split")).random(rows.nnz)
     owner = np.repeat(np.arange(rows.shape[0]), lengths)
-    order = np.lexsort((luck, owner))
+    order = np.lexsort((keys, owner))
     place = np.arange(rows.nnz) - np.repeat(rows.indptr[:-1], lengths)
     count = lengths[owner]
     drawn = np.select(
@@ -66,31 +87,9 @@ def draw_parts(rows: csr_array, seed: int) -> NDArray[np.int8]:
         SplitPart.TEST,
     )
     parts = np.empty(rows.nnz, dtype=np.int8)
-    # `lexsort` keeps rows together, so the k-th of a row stands where the row's k-th entry does.
+    # `lexsort` keeps rows together: the k-th entry of a row in `order` is one of the same row.
     parts[order] = drawn
     return parts
-
-
-_COLUMNS = ("user_id", "item_id", "split")
-
-PARTS = PART_NAMES[:3]
-"""What `split` holds in the rows that are used."""
-
-
-@dataclass(frozen=True)
-class RandomSplit:
-    """One log, split at random by the paper's authors (design note 5, paper-split studies).
-
-    Attributes:
-        train: all users of the log with what they did in `train`.
-        validation: context and mask `train`; the users with a validation item.
-        test: context and mask `train` and `validation`; the users with a test item. The model is
-            not fitted again.
-    """
-
-    train: UserRows
-    validation: Evaluation
-    test: Evaluation
 
 
 def read_paper_split(
@@ -98,16 +97,16 @@ def read_paper_split(
 ) -> RandomSplit:
     """Read a Parquet file with the columns `user_id`, `item_id` and `split`.
 
-    Rows whose split is `train`, `validation` or `test` are used; users and items of the file are
-    numbered in the order of their identifiers, and all items that are used are known to the model.
-    Propensities are counted on `train` alone.
+    Rows whose split is `train`, `validation` or `test` are used. Users and items are numbered in
+    the order of their identifiers, and the model knows all items that are used. Propensities are
+    counted on `train` alone.
 
     Args:
         path: the file.
-        seed: of the negatives and the order of ties.
-        num_negatives: per user, for the pooled AUC.
-        keep_repeats: count targets that stand in the context as misses, as the authors do, instead
-            of removing them. ML-1M has none, Magazine 287 among 6,145 test items.
+        seed: seed of the negatives and the order of ties.
+        num_negatives: negatives per user, for the pooled AUC.
+        keep_repeats: count targets that are in the context as misses, as the authors do, instead of
+            removing them. ML-1M has none, Magazine 287 among 6,145 test items.
 
     Raises:
         UserError: the file cannot be read, a column is missing or a part is empty.
@@ -125,20 +124,20 @@ def read_paper_split(
     train = matrices["train"]
     counts = np.bincount(columns[parts == "train"], minlength=shape[1]).astype(np.int64)
 
-    def ask(contexts: csr_array, targets: csr_array) -> Evaluation:
-        asked = np.flatnonzero(np.diff(targets.indptr))
+    def evaluation(contexts: csr_array, targets: csr_array) -> Evaluation:
+        with_targets = np.flatnonzero(np.diff(targets.indptr))
         return assemble(
             fit_period=1,
             eval_period=2,
             num_items=shape[1],
-            users=asked.astype(np.int32),
-            contexts=contexts[asked],
-            targets=targets[asked],
+            users=with_targets.astype(np.int32),
+            contexts=contexts[with_targets],
+            targets=targets[with_targets],
             item_counts=counts,
             mask_context=True,
             num_negatives=num_negatives,
             seed=seed,
-            skipped_users=shape[0] - len(asked),
+            skipped_users=shape[0] - len(with_targets),
             keep_repeats=keep_repeats,
         )
 
@@ -148,13 +147,13 @@ def read_paper_split(
             interactions=train,
             last_period=np.ones(shape[0], dtype=np.int32),
         ),
-        validation=ask(train, matrices["validation"]),
-        test=ask(binary(train + matrices["validation"]), matrices["test"]),
+        validation=evaluation(train, matrices["validation"]),
+        test=evaluation(binary(train + matrices["validation"]), matrices["test"]),
     )
 
 
 def has_split(path: Path) -> bool:
-    """Whether a file is Parquet and has a column `split`."""
+    """Return True for a Parquet file with a column `split`."""
     try:
         return _COLUMNS[2] in pq.read_schema(path).names
     except (OSError, ValueError):
@@ -162,7 +161,7 @@ def has_split(path: Path) -> bool:
 
 
 def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.str_]]:
-    """Users, items and parts of the rows that are used."""
+    """Read users, items and parts of the rows that are used, `(n,)` each."""
     try:
         missing = [name for name in _COLUMNS if name not in pq.read_schema(path).names]
         if missing:

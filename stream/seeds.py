@@ -1,4 +1,4 @@
-"""Seeds derived from what they are for, so that runs agree whatever order their parts run in."""
+"""Seeds derived from their purpose, so that results do not depend on the order of the work."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ def derive_seed(*parts: int | str) -> int:
     """Hash `parts` into a seed in [0, 2^63).
 
     Args:
-        parts: what the randomness is for, e.g. `(seed, period, strategy, model)`.
+        parts: purpose of the random numbers, e.g. `(seed, period, strategy, model)`.
 
     Returns:
         The same number for the same parts on every machine; `1` and `"1"` differ.

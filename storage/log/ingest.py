@@ -141,7 +141,8 @@ def _ingest(
 ) -> IngestReport:
     files = tuple(Path(path) for path in paths)
     _check(files, settings)
-    hashes = _hash_files(files, progress)
+    hashes = hash_files(files, progress)
+    _check_distinct(files, hashes)
     if (report := _find_again(store, files, hashes, settings, cut)) is not None:
         return report
     ready = _prepare(store, files, cut, settings, progress)
@@ -261,19 +262,29 @@ def _check(files: tuple[Path, ...], settings: IngestSettings) -> None:
         raise UserError(f"the share of bad lines {settings.max_reject_share} is not in 0..1")
 
 
-def _hash_files(files: tuple[Path, ...], progress: Progress) -> list[str]:
-    hashes: dict[str, Path] = {}
+def hash_files(files: Sequence[Path], progress: Progress) -> list[str]:
+    """Compute the SHA-256 of each file.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    hashes = []
     for number, path in enumerate(files):
         progress(f"checking {path.name}", number, len(files))
         try:
             with path.open("rb") as stream:
-                file_hash = hashlib.file_digest(stream, "sha256").hexdigest()
+                hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        if file_hash in hashes:
-            raise UserError(f"{path}: the same content as {hashes[file_hash]}; name it once")
-        hashes[file_hash] = path
-    return list(hashes)
+    return hashes
+
+
+def _check_distinct(files: Sequence[Path], hashes: Sequence[str]) -> None:
+    first: dict[str, Path] = {}
+    for path, file_hash in zip(files, hashes, strict=True):
+        if file_hash in first:
+            raise UserError(f"{path}: the same content as {first[file_hash]}; name it once")
+        first[file_hash] = path
 
 
 def _find_again(

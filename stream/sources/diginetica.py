@@ -39,7 +39,7 @@ _SHA256 = (
 
 
 def _period(number: int) -> PublicFile:
-    """One of ADER's files, kept as it is."""
+    """Describe one of ADER's files, which is stored unchanged."""
     name = f"period_{number}.txt"
     checksum = f"sha256:{_SHA256[number]}"
     remote = RemoteFile(_FOLDER, name, checksum, "a known copy of ADER's data", 10_000_000)

@@ -1,4 +1,4 @@
-"""Downloads one file: verified, resumed after a break, and there only when it is whole."""
+"""Download of one file: verified, resumed after an interruption, and renamed only when complete."""
 
 import hashlib
 import time
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     import httpx
 
 ATTEMPTS = 5
-"""How often a transfer is tried before it is given up; each goes on where the last one broke."""
+"""Number of attempts at a transfer; each resumes where the last one was interrupted."""
 
 _TIMEOUT = 30.0
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""Answers that may be different in a moment."""
+_TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
+"""Status codes of errors that may be temporary."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that somebody publishes.
+    """A published file.
 
     Attributes:
-        folder: address of the folder it lies in, ending in `/`; a mirror stands in for this part.
+        folder: address of its folder, ending in `/`; a mirror replaces this part.
         name: the rest of the address.
         checksum: `md5:…` or `sha256:…`, in lower-case hexadecimal.
-        checksum_from: who says so, for the error message.
-        max_bytes: where a transfer is broken off as something else.
+        checksum_from: origin of the checksum, for the error message.
+        max_bytes: largest size; a larger transfer is stopped.
     """
 
     folder: str
@@ -41,12 +41,12 @@ class RemoteFile:
     max_bytes: int
 
     def url(self, mirror: str | None = None) -> str:
-        """Where to get it."""
+        """Return the address of the file, or of its copy on a mirror."""
         return (self.folder if mirror is None else mirror.rstrip("/") + "/") + self.name
 
 
-class _BrokenOffError(Exception):
-    """A transfer that ended too early, and may go on."""
+class _InterruptedError(Exception):
+    """A transfer ended early and can be resumed."""
 
 
 def fetch(
@@ -59,21 +59,21 @@ def fetch(
 ) -> None:
     """Download a file and verify its checksum.
 
-    What has arrived is kept beside the destination as `NAME.part`, so that the next attempt, or
-    the next call, asks only for the rest; a file that changed meanwhile is begun again. The
-    destination itself appears by an atomic rename, whole and verified; if it is there already,
+    Received bytes are kept next to the destination as `NAME.part`, so that the next attempt, or the
+    next call, requests only the rest; a file that changed in between is downloaded from the start.
+    The destination appears by an atomic rename, complete and verified; if it exists already,
     nothing is downloaded.
 
     Args:
-        remote: what to get.
-        destination: where to put it; its folder must exist.
-        mirror: address of a folder to get it from instead.
-        progress: called with bytes.
-        wait: sleeps for some seconds between attempts.
+        remote: the file.
+        destination: path of the download; its folder must exist.
+        mirror: address of a folder to download from instead.
+        progress: called with the number of bytes so far.
+        wait: called with the seconds to sleep between attempts.
 
     Raises:
-        UserError: refused, unreachable after `ATTEMPTS`, too large, or not the published file;
-            nothing is at the destination then.
+        UserError: refused, unreachable after `ATTEMPTS`, too large, or not the published file. The
+            destination does not exist then.
     """
     part = destination.with_name(destination.name + ".part")
     url = remote.url(mirror)
@@ -92,7 +92,7 @@ def fetch(
             _discard(part)
             if not pieced:
                 break
-            # The pieces may stem from two versions of the file: once more in one.
+            # The pieces may be of two versions of the file: try once more in one piece.
         raise UserError(
             f"{url} is not the file that was published: its checksum is {actual}, "
             f"{remote.checksum_from} says {remote.checksum}; try another mirror, or download "
@@ -105,7 +105,7 @@ def fetch(
 def hash_file(path: Path, algorithm: str) -> str:
     """Hash a file: `algorithm:hexadecimal`, for `md5` or `sha256`."""
     with path.open("rb") as file:
-        # MD5 is what GroupLens publishes; it guards against accidents, not against forgery.
+        # GroupLens publishes MD5: it protects against accidents, not against forgery.
         digest = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
     return f"{algorithm}:{digest.hexdigest()}"
 
@@ -117,7 +117,7 @@ def _transfer(
     progress: Progress,
     wait: Callable[[float], None],
 ) -> bool:
-    """Bring `part` to its full length; say whether it took more than one piece."""
+    """Download the rest of `part`; return True if it now consists of more than one piece."""
     import httpx
 
     pieced = False
@@ -128,7 +128,7 @@ def _transfer(
                 _request(client, url, remote, part, progress)
             except httpx.UnsupportedProtocol as error:
                 raise UserError(f"cannot download {url}: {error}") from None
-            except (httpx.TransportError, _BrokenOffError) as error:
+            except (httpx.TransportError, _InterruptedError) as error:
                 reason = str(error) or type(error).__name__
                 if attempt == ATTEMPTS:
                     raise UserError(
@@ -147,7 +147,7 @@ def _transfer(
 def _request(
     client: "httpx.Client", url: str, remote: RemoteFile, part: Path, progress: Progress
 ) -> None:
-    """Ask once for what is missing of `part`, and append it."""
+    """Request the missing rest of `part` once, and append it."""
     offset = _arrived(part)
     with client.stream("GET", url, headers=_headers(part, offset)) as response:
         start = _start_of_body(response, part, offset, url)
@@ -161,7 +161,7 @@ def _request(
         with part.open("ab" if start else "wb") as file:
             done = start
             progress(remote.name, done, total)
-            # Written as it arrives: what is gathered first is lost when the connection breaks.
+            # Written as it arrives: buffered bytes are lost when the connection breaks.
             for chunk in response.iter_raw():
                 done += len(chunk)
                 if done > remote.max_bytes:
@@ -169,11 +169,11 @@ def _request(
                 file.write(chunk)
                 progress(remote.name, done, total)
     if total is not None and done != total:
-        raise _BrokenOffError(f"{done:,} of {total:,} bytes came")
+        raise _InterruptedError(f"{done:,} of {total:,} bytes came")
 
 
 def _start_of_body(response: "httpx.Response", part: Path, offset: int, url: str) -> int | None:
-    """Where in the file the body begins; `None` where nothing is missing."""
+    """Return the position in the file where the body begins; `None` if nothing is missing."""
     status = response.status_code
     if status == 200:
         return 0
@@ -184,14 +184,14 @@ def _start_of_body(response: "httpx.Response", part: Path, offset: int, url: str
         return None
     if status in (206, 416):
         _discard(part)
-        raise _BrokenOffError("the server does not go on where the transfer broke")
-    if status in _PASSING:
-        raise _BrokenOffError(f"the server answers {status}")
+        raise _InterruptedError("the server does not go on where the transfer broke")
+    if status in _TEMPORARY:
+        raise _InterruptedError(f"the server answers {status}")
     raise UserError(f"cannot download {url}: the server answers {status} {response.reason_phrase}")
 
 
 def _headers(part: Path, offset: int) -> dict[str, str]:
-    """What to send: the bytes as they lie there, from `offset` on if the file is still the same."""
+    """Return headers that request raw bytes, from `offset` on if the file is unchanged."""
     headers = {"Accept-Encoding": "identity", "User-Agent": "perennial"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
@@ -201,7 +201,7 @@ def _headers(part: Path, offset: int) -> dict[str, str]:
 
 
 def _remember_validator(part: Path, response: "httpx.Response") -> None:
-    """Keep what tells this version of the file from the next, for the attempt to go on."""
+    """Store the tag of this version of the file, with which an attempt can resume."""
     etag = response.headers.get("ETag", "")
     # A weak tag does not promise equal bytes.
     known = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
@@ -212,22 +212,22 @@ def _remember_validator(part: Path, response: "httpx.Response") -> None:
 
 
 def _validator_file(part: Path) -> Path:
-    """Where the version of `part` is kept."""
+    """Return the path of the stored version of `part`."""
     return part.with_name(part.name + "-version")
 
 
 def _arrived(part: Path) -> int:
-    """Bytes that lie there."""
+    """Return the size of the partial file."""
     return part.stat().st_size if part.is_file() else 0
 
 
 def _discard(part: Path) -> None:
-    """Forget what has arrived."""
+    """Delete the partial file and its version."""
     part.unlink(missing_ok=True)
     _validator_file(part).unlink(missing_ok=True)
 
 
 def _too_large(url: str, remote: RemoteFile, part: Path) -> UserError:
-    """Refuse a file that cannot be the one that was asked for, and forget it."""
+    """Delete a partial file that is too large, and return the error to raise."""
     _discard(part)
     return UserError(f"{url} is larger than the {remote.max_bytes:,} bytes expected; not taken")

@@ -1,4 +1,4 @@
-"""A log that is a file, or a folder whose files are its periods."""
+"""Logs that are a file, or a folder whose files are the periods."""
 
 import re
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ _DIGITS = re.compile(r"(\d+)")
 def open_path(path: Path) -> LogFiles:
     """Find the files of a log.
 
-    A folder stands for its files, each a period, in natural name order (`period_2` before
-    `period_10`). Where some are named `period_N.txt`, as ADER's are, the others are left out;
-    otherwise those count whose name promises a format. Folders in it are not entered.
+    The files of a folder are periods, in natural name order (`period_2` before `period_10`). If
+    some are named `period_N.txt`, as in ADER, the others are left out; otherwise all files count
+    whose suffix is one of a known format. Subfolders are ignored.
 
     Raises:
         UserError: the folder has no such file, or the path cannot be read.
@@ -34,14 +34,14 @@ def open_path(path: Path) -> LogFiles:
 
 
 def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
-    """Those files of a folder that are its periods, in natural name order.
+    """Return the files of a folder that are periods, in natural name order.
 
     Args:
-        folder: what to call it.
-        names: of all files in it.
+        folder: its path or address, for the error message.
+        names: names of all files in it.
 
     Raises:
-        UserError: none is.
+        UserError: no file is a period.
     """
     files = [name for name in names if not name.startswith(".") and _is_log(name)]
     periods = [name for name in files if _PERIOD.fullmatch(name)] or files
@@ -54,15 +54,15 @@ def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def natural_key(path: Path) -> tuple[tuple[str | int, ...], str]:
-    """Sort key by which runs of digits compare as numbers; distinct names have distinct keys."""
+    """Return a sort key that compares digits as numbers; distinct names have distinct keys."""
     parts = _DIGITS.split(path.name.casefold())
-    # Text and digits take turns, so that text only ever meets text.
+    # Text and digits alternate, so that text is only compared with text.
     key = tuple(int(part) if place % 2 else part for place, part in enumerate(parts))
     return key, path.name
 
 
 def _is_log(name: str) -> bool:
-    """Whether a file's name promises a format that can be read."""
+    """Return True if a file's suffix is one of a known format."""
     try:
         guess_format(Path(name))
     except UserError:
@@ -71,7 +71,7 @@ def _is_log(name: str) -> bool:
 
 
 def _stem(path: Path) -> str:
-    """The file's name without the ending that says its format."""
+    """Return the file's name without the suffixes of its format."""
     name = path.name
     if name.lower().endswith(".gz"):
         name = name[:-3]

@@ -10,7 +10,7 @@ _LICENCE = "research; no redistribution, no commercial use without GroupLens' pe
 
 
 def _archive(name: str, md5: str, max_bytes: int) -> RemoteFile:
-    """An archive with the MD5 that GroupLens publishes beside it, in `NAME.md5`."""
+    """Describe an archive; GroupLens publishes its MD5 in `NAME.md5`."""
     return RemoteFile(_FOLDER, name, f"md5:{md5}", "GroupLens", max_bytes)
 
 

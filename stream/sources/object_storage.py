@@ -1,4 +1,4 @@
-"""A log that lies on object storage, copied here for as long as it is read."""
+"""Logs on object storage, copied to this machine while they are read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +13,19 @@ from perennial.stream.sources.registry import open_source
 
 
 @contextmanager
-def local_source(source: str, beside: Path, progress: Progress = ignore_progress) -> Iterator[str]:
-    """A source that is no address on object storage: what lies there has a copy instead.
+def local_source(source: str, near: Path, progress: Progress = ignore_progress) -> Iterator[str]:
+    """Replace an address on object storage by the path of a temporary copy.
 
     Args:
         source: as for `open_source`, or the address of an object, or of a folder of period files.
-        beside: the folder for the copy; the nearest one above it where it is not there.
-        progress: told how much is here.
+        near: folder for the copy; if it does not exist, the nearest parent that does.
+        progress: called with the bytes copied so far.
+
+    Yields:
+        The path of the copy, or `source` itself if it is no such address.
 
     Raises:
-        UserError: it cannot be had, or the folder has no log in it.
+        UserError: the object cannot be copied, or the folder has no log in it.
     """
     if not is_remote(source):
         yield source
@@ -31,33 +34,33 @@ def local_source(source: str, beside: Path, progress: Progress = ignore_progress
     bucket = Bucket(place)
     if bucket.is_folder(place):
         names = choose_periods(place, [one.place.name for one in bucket.list(place)])
-        with local_folder(place, names, beside, progress) as folder:
+        with local_folder(place, names, near, progress) as folder:
             yield str(folder)
         return
-    with local_copies([place], beside, progress) as (path,):
+    with local_copies([place], near, progress) as (path,):
         yield str(path)
 
 
 @contextmanager
 def open_local_source(
     source: str,
-    beside: Path,
+    near: Path,
     *,
     cache: Path,
     mirror: str | None = None,
     progress: Progress = ignore_progress,
 ) -> Iterator[LogFiles]:
-    """As `open_source`, of sources on object storage too, whose files are gone at the end.
+    """Open a source; copies from object storage are removed at the end.
 
     Args:
         source: as for `local_source`.
-        beside: likewise.
-        cache: folder for downloads and generated logs; made where absent.
+        near: as for `local_source`.
+        cache: folder for downloads and generated logs; created if absent.
         mirror: address to download from in place of the publisher's.
-        progress: told about anything that takes over two seconds.
+        progress: called during anything that takes over two seconds.
 
     Raises:
-        UserError: the log cannot be had.
+        UserError: the log is not available.
     """
-    with local_source(source, beside, progress) as here:
-        yield open_source(here, cache=cache, mirror=mirror, progress=progress)
+    with local_source(source, near, progress) as path:
+        yield open_source(path, cache=cache, mirror=mirror, progress=progress)

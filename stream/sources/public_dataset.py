@@ -1,4 +1,4 @@
-"""Public data sets: downloaded once, unpacked, and kept in the cache under a receipt."""
+"""Public data sets: downloaded once, unpacked, and kept in the cache with a receipt."""
 
 import json
 import zipfile
@@ -19,14 +19,14 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class PublicFile:
-    """A log file and how it is made from what is published.
+    """A log file made from a published file.
 
     Attributes:
-        remote: what to download.
-        name: what the log file is called in the cache; its ending says the format.
-        member: the log's path in the downloaded zip archive; `None` where there is no archive.
-        header: a first line that names the columns, where the published file has none.
-        max_bytes: where unpacking is broken off as something else.
+        remote: file to download.
+        name: name of the log file in the cache; its suffix is that of its format.
+        max_bytes: largest size of the log; unpacking a larger one fails.
+        member: the log's path in the downloaded zip archive; `None` if it is no archive.
+        header: first line with the names of the columns, if the published file has none.
     """
 
     remote: RemoteFile
@@ -38,14 +38,14 @@ class PublicFile:
 
 @dataclass(frozen=True)
 class PublicDataSet:
-    """A `Source` whose files somebody publishes.
+    """A `Source` with published files.
 
     Attributes:
-        name: as on the command line, and of its folder in the cache.
-        info: what the log is.
+        name: name on the command line, and of its folder in the cache.
+        info: description of the log.
         files: its files in the order of time.
-        settings: how to read them.
-        cut: the cut that suits the log.
+        settings: settings for reading them.
+        cut: default cut of the log.
     """
 
     name: str
@@ -55,8 +55,8 @@ class PublicDataSet:
     cut: str = "equal-count"
 
     def state(self, cache: Path) -> str:
-        """`ready` when all files are in the cache, else what has to be done."""
-        ready = all(_is_there(cache / self.name, file) for file in self.files)
+        """Return `ready` if all files are in the cache, or what has to be done."""
+        ready = all(_is_cached(cache / self.name, file) for file in self.files)
         return "ready" if ready else "not downloaded"
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
@@ -73,23 +73,23 @@ def obtain(
     mirror: str | None = None,
     progress: Progress = ignore_progress,
 ) -> Path:
-    """Get a file from the cache; download it where it is missing, changed or superseded.
+    """Return a file from the cache; download it if it is missing, changed or outdated.
 
-    The receipt, `NAME.receipt.json`, is written last: it holds the published checksum that the
-    download had and the SHA-256 of what was made of it, against which the file is verified.
+    The receipt, `NAME.receipt.json`, is written last: it holds the published checksum of the
+    download and the SHA-256 of the unpacked file, against which the file is verified.
 
     Args:
-        file: what to get.
-        folder: where to keep it; made where absent.
+        file: the file.
+        folder: folder in the cache; created if absent.
         mirror: address of a folder to download from instead.
-        progress: called with bytes.
+        progress: called with the number of bytes so far.
 
     Raises:
         UserError: it cannot be downloaded, unpacked or written.
     """
     path = folder / file.name
     receipt_path = _receipt_path(folder, file)
-    if _is_there(folder, file) and _read_receipt(folder, file)["sha256"] == _sha256(path):
+    if _is_cached(folder, file) and _read_receipt(folder, file)["sha256"] == _sha256(path):
         return path
     try:
         receipt_path.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def obtain(
 
 
 def _unpack(download: Path, file: PublicFile, out: IO[bytes], progress: Progress) -> int:
-    """Write the log: header line, then the member of the archive or the download as it is."""
+    """Write the log: the header line, then the archive's member or the whole download."""
     if file.member is None:
         with download.open("rb") as source:
             return _copy(source, download.stat().st_size, file, out, progress)
@@ -128,7 +128,7 @@ def _unpack(download: Path, file: PublicFile, out: IO[bytes], progress: Progress
 def _copy(
     source: IO[bytes], size: int, file: PublicFile, out: IO[bytes], progress: Progress
 ) -> int:
-    """Copy at most `file.max_bytes`, whatever the archive's own list of sizes says."""
+    """Copy at most `file.max_bytes`; sizes in the archive's directory cannot be trusted."""
     done = out.write(file.header)
     while chunk := source.read(_CHUNK):
         done += out.write(chunk)
@@ -141,8 +141,8 @@ def _copy(
     return done
 
 
-def _is_there(folder: Path, file: PublicFile) -> bool:
-    """Whether the cache says it holds the file as it is published now."""
+def _is_cached(folder: Path, file: PublicFile) -> bool:
+    """Return True if the receipt in the cache matches the file as published now."""
     receipt = _read_receipt(folder, file)
     path = folder / file.name
     return (
@@ -154,7 +154,7 @@ def _is_there(folder: Path, file: PublicFile) -> bool:
 
 
 def _read_receipt(folder: Path, file: PublicFile) -> dict[str, Any]:
-    """The receipt of a file; empty where there is none that can be read."""
+    """Read the receipt of a file; empty if there is none or it is damaged."""
     try:
         receipt = json.loads(_receipt_path(folder, file).read_bytes())
     except (OSError, ValueError):
@@ -163,10 +163,10 @@ def _read_receipt(folder: Path, file: PublicFile) -> dict[str, Any]:
 
 
 def _receipt_path(folder: Path, file: PublicFile) -> Path:
-    """Where the receipt of a file lies."""
+    """Return the path of a file's receipt."""
     return folder / f"{file.name}.receipt.json"
 
 
 def _sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Hash a file with SHA-256."""
     return hash_file(path, "sha256")

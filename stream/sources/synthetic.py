@@ -1,4 +1,4 @@
-"""The embedded default: a seeded stream of made-up users, with something worth remembering."""
+"""The default source: a seeded synthetic log in which old interactions stay useful."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from perennial.stream.sources.base import LogFiles, SourceInfo
 from perennial.stream.sources.synthetic_generator import SyntheticLog, SyntheticSettings, generate
 
 GENERATOR = 2
-"""Raised whenever the same settings and seed would give another log; part of the file's name."""
+"""Version of the generator, in the file's name; raised if the same seed gives another log."""
 
 
 def write(log: SyntheticLog, path: Path) -> None:
@@ -32,7 +32,7 @@ def write(log: SyntheticLog, path: Path) -> None:
 
 
 class Synthetic:
-    """The `Source` of the default log, generated on first use; about a second."""
+    """The `Source` of the default log, generated on first use in about a second."""
 
     name = "synthetic"
     info = SourceInfo(
@@ -42,11 +42,11 @@ class Synthetic:
     )
 
     def state(self, cache: Path) -> str:
-        """Always `ready`: nothing has to be fetched."""
+        """Return `ready`: nothing has to be downloaded."""
         return "ready"
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
-        """Generate the default log unless the cache has it; see `Source.open`."""
+        """Generate the default log unless it is in the cache; see `Source.open`."""
         path = cache / self.name / f"synthetic-{GENERATOR}.parquet"
         if not path.is_file():
             progress("generating the synthetic stream", 0, None)
