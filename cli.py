@@ -3,18 +3,15 @@
 import click
 from click.shell_completion import get_completion_class
 
-from perennial.replay.cli.datasets import datasets
-from perennial.replay.cli.distill import distill_source, sample_log
 from perennial.replay.cli.errors import Program
 from perennial.replay.cli.live import forget, ingest, init, update, watch
 from perennial.replay.cli.memory import memory
-from perennial.replay.cli.periods import periods
 from perennial.replay.cli.recommend import recommend
 from perennial.replay.cli.replay import replay, report
 from perennial.replay.cli.serve import serve
-from perennial.replay.cli.status import status
+from perennial.replay.cli.sources import datasets, distill_source, sample_log
+from perennial.replay.cli.store import periods, status, titles
 from perennial.replay.cli.study import study
-from perennial.replay.cli.titles import titles
 from perennial.storage.errors import UserError
 
 

@@ -1,14 +1,11 @@
 """`init`, `ingest`, `update`, `watch` and `forget`: a model that is kept current."""
 
-import dataclasses
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from rich.console import Console
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.options import (
@@ -25,119 +22,15 @@ from perennial.replay.cli.options import (
     wait_option,
     warm_start_option,
 )
-from perennial.replay.cli.progress import describe_ingest, show_status
 from perennial.replay.cli.requests import given
-from perennial.replay.events import Event, Listener, StageMessage
-from perennial.replay.live.ingest import DroppedPeriods, Step
-from perennial.replay.live.updater import PeriodPublished
-from perennial.replay.report.tables import format_figures, format_seconds
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.errors import StorageUnavailable, UserError
-from perennial.storage.log.ingest import IngestReport
-from perennial.storage.log.rewrite import ErasedUser
-from perennial.storage.progress import Progress as Report
 
 if TYPE_CHECKING:
-    from perennial.replay.live.ingest import LiveRequest, Step
+    from perennial.replay.live.ingest import LiveRequest
+    from perennial.replay.live.steps import Step
     from perennial.storage.log.rewrite import ErasedUser
     from perennial.storage.objects.bucket import Place
-
-
-def describe_step(step: Step | ErasedUser) -> str:
-    """One line."""
-    if isinstance(step, IngestReport):
-        return describe_ingest(step)
-    if isinstance(step, PeriodPublished):
-        return _describe_period(step)
-    if isinstance(step, DroppedPeriods):
-        return f"interactions up to period {step.last} dropped; the memory alone remembers them"
-    return _describe_erased(step)
-
-
-def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
-    """The same for a program."""
-    if isinstance(step, IngestReport):
-        return {
-            "step": "ingested",
-            "files": [path.name for path in step.paths],
-            "periods": list(step.periods),
-            **{
-                name: getattr(step, name)
-                for name in ("already_ingested", "lines", "interactions", "merged", "rejected")
-            },
-            "reject_reasons": dict(step.reject_reasons),
-        }
-    if isinstance(step, PeriodPublished):
-        return _period_to_json(step)
-    if isinstance(step, DroppedPeriods):
-        return {"step": "dropped", "last_period": step.last}
-    # Not the identifier: what a program keeps of this must not bring it back.
-    return {"step": "erased", **dataclasses.asdict(dataclasses.replace(step, user=""))}
-
-
-@contextmanager
-def show_stages(console: Console) -> Iterator[Listener]:
-    """What judging and refitting are doing, on a line that is written over."""
-    with show_files(console) as (_, listener):
-        yield listener
-
-
-@contextmanager
-def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
-    """The same for files that are read first: what is being read, then what is being done."""
-    with show_status(console) as say:
-
-        def read(what: str, done: int = 0, total: int | None = None, /) -> None:
-            say(what if not total else f"{what} ({100 * done // total}%)")
-
-        def listen(event: Event) -> None:
-            if isinstance(event, StageMessage):
-                say(f"period {event.cell.fit_period}: {event.text}")
-
-        yield read, listen
-
-
-def _describe_period(done: PeriodPublished) -> str:
-    parts = []
-    if done.evaluated is not None:
-        figures = format_figures(done.evaluated.figures) or "nobody could be asked"
-        parts.append(f"the model of period {done.evaluated.fit_period} judged on it: {figures}")
-    if done.publication is not None:
-        seconds = sum(done.publication.stages.values())
-        parts.append(f"refitted and published in {format_seconds(seconds)}")
-    return f"period {done.period}: {'; '.join(parts)}"
-
-
-def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
-    judged = None
-    if done.evaluated is not None:
-        judged = [
-            {"metric": figure.metric, "k": figure.k, "value": figure.value}
-            for figure in done.evaluated.figures
-        ]
-    published = None
-    if done.publication is not None:
-        published = {
-            "fit_key": done.publication.fit_key,
-            "stages": dict(done.publication.stages),
-            "published": done.publication.published.isoformat(),
-        }
-    return {"step": "caught up", "period": done.period, "judged": judged, "published": published}
-
-
-def _describe_erased(erased: ErasedUser) -> str:
-    text = (
-        f"user erased: {erased.interactions:,} interactions from period {erased.first_period} on, "
-        f"{erased.summaries} {'summary' if erased.summaries == 1 else 'summaries'}"
-    )
-    if erased.lost_periods:
-        named = ", ".join(map(str, erased.lost_periods))
-        text += (
-            f"; what was remembered of period{'s' if len(erased.lost_periods) > 1 else ''} {named} "
-            "is deleted and cannot be made again, its log is gone"
-        )
-    return text
-
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -251,7 +144,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
     """
     from rich.console import Console
 
-    pass
+    from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_forgetting
     from perennial.replay.live.setup import require_live
     from perennial.replay.logs import open_to_serve_readers
@@ -360,7 +253,7 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
     """
     from rich.console import Console
 
-    pass
+    from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import forget_users
     from perennial.replay.logs import open_to_serve_readers
 
@@ -388,7 +281,7 @@ def _take(
 ) -> None:
     from rich.console import Console
 
-    pass
+    from perennial.replay.cli.progress import show_files
     from perennial.replay.live.ingest import take_files
     from perennial.replay.logs import open_for_writing
     from perennial.storage.objects.copies import local_copies
@@ -403,7 +296,7 @@ def _take(
 
 def _tell(steps: "Iterable[Step | ErasedUser]", as_json: bool) -> int:
     """Print each step as it is done, or all as one JSON object; how many there were."""
-    pass
+    from perennial.replay.live.steps import describe_step, step_to_json
 
     told: list[dict[str, Any]] = []
     try:

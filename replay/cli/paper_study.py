@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.options import (
@@ -27,32 +26,19 @@ from perennial.replay.cli.options import (
     settings_option,
 )
 from perennial.replay.cli.requests import default_cache, given
-from perennial.replay.config import choose_models
-from perennial.replay.report.paper_tables import (
-    choices_table,
-    costs_table,
-    figures_table,
-    published_table,
-    shares_table,
-)
-from perennial.replay.report.terminal import render_table
-from perennial.replay.study.paper.base import StudyOptions
-from perennial.replay.study.paper.cells import DISTILL
 from perennial.replay.study.paper.published import PAPER
 from perennial.replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, StudyEntry
-from perennial.replay.study.paper.report import StudyResults
-from perennial.storage.registry import build
-from perennial.stream.noise import Noise
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from perennial.replay.study.paper.base import StudyOptions
     from perennial.replay.study.paper.split import OpenSplit
 
 
 def asked_study(
     options: Mapping[str, Any], num_users: int, say: Callable[[str], None]
-) -> StudyOptions:
+) -> "StudyOptions":
     """The cells that the options ask for.
 
     Args:
@@ -63,10 +49,16 @@ def asked_study(
     Raises:
         UserError: settings that make no model or no summary.
     """
+    from perennial.replay.config import choose_models
+    from perennial.replay.study.paper.base import StudyOptions
+    from perennial.replay.study.paper.cells import DISTILL
+    from perennial.stream.noise import Noise
+
     of_models = [one for one in options["settings"] if one[0] != DISTILL]
     distillation = {name: value for which, name, value in options["settings"] if which == DISTILL}
     if distillation:
         from perennial.memory.distill.settings import DistillSettings
+        from perennial.storage.registry import build
 
         build("sampler", DISTILL, DistillSettings, distillation)
     users = tuple(sorted({min(count, num_users) for count in options["users"]}))
@@ -85,17 +77,6 @@ def asked_study(
             for percent in sorted({*options.get("noises", ()), 0.0})
         ),
     )
-
-
-def print_paper_study(found: StudyResults, console: Console) -> None:
-    """The tables of a study and what they say."""
-    for make in (figures_table, published_table, shares_table, choices_table, costs_table):
-        table = make(found)
-        if table is not None:
-            console.print(render_table(table, console.width))
-            console.print()
-    for sentence in found.study.tell(found.groups):
-        console.print(sentence, markup=False, highlight=False)
 
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
@@ -234,8 +215,7 @@ def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -
 
     from perennial.replay.cli.progress import watch_crew
     from perennial.replay.cli.requests import asked_engine
-
-    pass
+    from perennial.replay.cli.tables import print_paper_study
     from perennial.replay.report.paper import write_paper_study
     from perennial.replay.study.paper.cells import StudyContext
     from perennial.replay.study.paper.registry import find_study

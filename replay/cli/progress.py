@@ -1,12 +1,12 @@
-"""What commands show besides a running replay."""
+"""Progress of commands on the terminal, all of it on stderr."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,8 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from perennial.replay.analysis.run import load_run
-from perennial.replay.analysis.run_comparison import RunComparison
-from perennial.replay.analysis.summary import RunSummary, summarise
+from perennial.replay.analysis.summary import summarise
 from perennial.replay.events import (
     CellFinished,
     CellName,
@@ -33,14 +32,14 @@ from perennial.replay.events import (
     RunStarted,
     StageMessage,
 )
-from perennial.replay.report.run import against_tables, tell_against
-from perennial.replay.report.tables import format_figures, format_seconds, headline
-from perennial.replay.report.terminal import render_differences, render_means, render_table
+from perennial.replay.report.tables import format_figures, format_seconds
+from perennial.replay.report.terminal import render_means
 from perennial.replay.study.workers.base import TaskEvent, Watch
-from perennial.storage.log.ingest import IngestReport
 from perennial.storage.progress import Progress as Report
 from perennial.storage.store import Store
-from perennial.stream.sources.registry import SourceDescription
+
+if TYPE_CHECKING:
+    from perennial.memory.distill.summary import DistillListener
 
 
 @contextmanager
@@ -68,61 +67,6 @@ def show_status(console: Console) -> Iterator[Report]:
             status.update(escape(message))
 
         yield show
-
-
-def describe_ingest(report: IngestReport) -> str:
-    """An ingestion in one line."""
-    names = ", ".join(path.name for path in report.paths)
-    where = _name_periods(report.periods)
-    if report.already_ingested:
-        return f"{names}: already in the store as {where}; nothing changed"
-    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.reject_reasons.items())
-    return (
-        f"{names}: {where}, {report.interactions:,} interactions from {report.lines:,} lines; "
-        f"{report.merged:,} equal rows merged, {report.rejected:,} bad lines rejected"
-        + (f" ({reasons})" if reasons else "")
-    )
-
-
-def _name_periods(periods: Sequence[int]) -> str:
-    if not periods:
-        return "part of earlier periods"
-    first, last = periods[0], periods[-1]
-    if first == last:
-        return f"period {first}"
-    if len(periods) == last - first + 1:
-        return f"periods {first} to {last}"
-    return f"periods {', '.join(str(one) for one in periods[:-1])} and {last}"
-
-
-def print_summary(summary: RunSummary, console: Console) -> None:
-    """The tables of a run and what they say."""
-    console.print(render_means(summary, console.width))
-    differences = render_differences(summary, console.width)
-    if differences is not None:
-        console.print()
-        console.print(differences)
-    if summary.config["status"] not in ("finished", "live"):
-        console.print("The run is not finished: means are over the periods that are there.")
-    for sentence in headline(summary):
-        console.print(sentence, markup=False, highlight=False)
-
-
-def print_against(against: RunComparison, summary: RunSummary, console: Console) -> None:
-    """What a change of the settings has done."""
-    for table in against_tables(against, summary):
-        console.print()
-        console.print(render_table(table, console.width))
-    for sentence in tell_against(against, summary):
-        console.print(sentence, markup=False, highlight=False)
-
-
-def print_sources(sources: tuple[SourceDescription, ...], console: Console) -> None:
-    """The data sets that have a name, a short paragraph each."""
-    for one in sources:
-        console.print(Text.assemble((one.name, "bold"), f": {one.state}"))
-        about = f"{one.summary}. {one.size}. Licence: {one.licence}."
-        console.print(Padding(Text(about), (0, 0, 0, 4)))
 
 
 _SHORTEST = 0.05
@@ -300,3 +244,48 @@ def _print_line(console: Console, event: Event) -> None:
         text += format_figures(event.cell.figures)
         text += f" ({format_seconds(sum(event.cell.stages.values()))})"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def show_distillation(console: Console) -> Iterator["DistillListener"]:
+    """Draw a bar with the step, the loss, the validation and the time left."""
+    from perennial.memory.distill.summary import report_steps
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        task = bars.add_task("distilling", total=None)
+
+        def show(message: str, done: int = 0, total: int | None = None, /) -> None:
+            bars.update(task, description=message, completed=done, total=total)
+
+        yield report_steps(show, "distilling")
+
+
+@contextmanager
+def show_stages(console: Console) -> Iterator[Listener]:
+    """What judging and refitting are doing, on a line that is written over."""
+    with show_files(console) as (_, listener):
+        yield listener
+
+
+@contextmanager
+def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
+    """The same for files that are read first: what is being read, then what is being done."""
+    with show_status(console) as say:
+
+        def read(what: str, done: int = 0, total: int | None = None, /) -> None:
+            say(what if not total else f"{what} ({100 * done // total}%)")
+
+        def listen(event: Event) -> None:
+            if isinstance(event, StageMessage):
+                say(f"period {event.cell.fit_period}: {event.text}")
+
+        yield read, listen

@@ -19,18 +19,15 @@ from perennial.replay.cli.options import (
     settings_option,
     store_option,
 )
-from perennial.replay.recommend.reasons import Reason
-from perennial.replay.recommend.recommender import RecommendedItem, Recommender
 from perennial.replay.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from perennial.replay.recommend.recommender import Recommender
+    from perennial.replay.recommend.reasons import Reason
+    from perennial.replay.recommend.recommender import RecommendedItem, Recommender
 
 
 def answers_to_json(
-    found: Sequence[RecommendedItem], model: Recommender, *, published: bool, why: bool
+    found: "Sequence[RecommendedItem]", model: "Recommender", *, published: bool, why: bool
 ) -> dict[str, Any]:
     """What `recommend --json` prints.
 
@@ -56,7 +53,7 @@ def answers_to_json(
     return about | {"recommendations": listed}
 
 
-def describe_answers(found: Sequence[RecommendedItem], period: int) -> Iterator[str]:
+def describe_answers(found: "Sequence[RecommendedItem]", period: int) -> Iterator[str]:
     """A line per item, best first, and the reasons below it.
 
     Args:
@@ -71,7 +68,7 @@ def describe_answers(found: Sequence[RecommendedItem], period: int) -> Iterator[
             yield f"       {_describe(reason, period)}"
 
 
-def _describe(reason: Reason, period: int) -> str:
+def _describe(reason: "Reason", period: int) -> str:
     who = {
         "remembered": "a remembered user",
         "newest": f"a user of period {period}",
@@ -170,7 +167,6 @@ def recommend(
     if users_file is not None and why:
         raise click.UsageError("--why goes with --user or --items", context)
 
-    pass
     from perennial.replay.recommend.batch import read_names
     from perennial.replay.recommend.recommender import RecommendationQuery
 

@@ -61,8 +61,8 @@ def replay(
     from rich.console import Console
 
     from perennial.replay.analysis.summary import summarise
-    from perennial.replay.cli.progress import print_summary
     from perennial.replay.cli.requests import asked_config, asked_engine, asks_for_engine
+    from perennial.replay.cli.tables import print_summary
     from perennial.replay.report.run import write_report
 
     shared = asks_for_engine(asked)
@@ -141,7 +141,7 @@ def report(
     from perennial.replay.analysis.run import load_run
     from perennial.replay.analysis.run_comparison import compare_runs
     from perennial.replay.analysis.summary import summarise
-    from perennial.replay.cli.progress import print_against, print_summary
+    from perennial.replay.cli.tables import print_against, print_summary
     from perennial.replay.logs import open_for_reading
     from perennial.replay.report.run import report_json, write_report
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perennial.replay.cli.options import READING
-from perennial.replay.config import ReplayConfig, choose_models, choose_strategies
-from perennial.replay.logs import LogRequest
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.replay.study.workers.registry import LOCAL, open_executor
-from perennial.stream.next_period import ProtocolSettings
 
 if TYPE_CHECKING:
-    from perennial.replay.logs import OpenLog
+    from perennial.replay.config import ReplayConfig
+    from perennial.replay.logs import LogRequest, OpenLog
     from perennial.replay.study.workers.base import Executor
 
 
 Setting = tuple[str, str, Any]
 
 
-def asked_log(options: Mapping[str, Any]) -> LogRequest:
+def asked_log(options: Mapping[str, Any]) -> "LogRequest":
     """The log that `log_options` ask for."""
+    from perennial.replay.logs import LogRequest
+
     reading = {name: options[name] for name in READING if options[name] is not None}
     return LogRequest(
         options["source"],
@@ -35,12 +35,15 @@ def asked_log(options: Mapping[str, Any]) -> LogRequest:
     )
 
 
-def asked_config(options: Mapping[str, Any]) -> ReplayConfig:
+def asked_config(options: Mapping[str, Any]) -> "ReplayConfig":
     """The replay that `replay_options` ask for.
 
     Raises:
         UserError: names or settings that make no replay.
     """
+    from perennial.replay.config import ReplayConfig, choose_models, choose_strategies
+    from perennial.stream.next_period import ProtocolSettings
+
     of_strategies, of_models = split_settings(options["settings"])
     return ReplayConfig(
         strategies=options["strategies"],
@@ -76,8 +79,8 @@ def open_asked_log(
     """The log that `log_options` ask for, in its store; says on stderr what was read and where."""
     from rich.console import Console
 
-    pass
-    from perennial.replay.cli.progress import describe_ingest, show_bar
+    from perennial.replay.cli.progress import show_bar
+    from perennial.replay.live.steps import describe_ingest
     from perennial.replay.logs import open_log
 
     with ExitStack() as stack:

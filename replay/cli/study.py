@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from perennial.models.registry import DEFAULT_MODELS, MODELS
 from perennial.replay.cli.options import (
@@ -22,33 +21,7 @@ from perennial.replay.cli.options import (
 )
 from perennial.replay.cli.paper_study import COMMANDS
 from perennial.replay.cli.requests import open_asked_log
-from perennial.replay.report.study import (
-    confirmed_tables,
-    costs_table,
-    findings,
-    lead_table,
-    ranks_table,
-    transfer_table,
-)
-from perennial.replay.report.terminal import render_means, render_table
 from perennial.replay.strategies.registry import STRATEGIES, STUDY_STRATEGIES
-from perennial.replay.study.continual_report import StudyReport
-
-
-def print_study(report: StudyReport, console: Console) -> None:
-    """The tables of a study and what they say."""
-    console.print(render_means(report.summary, console.width))
-    lead = lead_table(report.summary)
-    tables = [*([lead] if lead.rows else []), *confirmed_tables(report), ranks_table(report)]
-    if report.transfer:
-        tables.append(transfer_table(report))
-    tables.append(costs_table(report))
-    for table in tables:
-        console.print()
-        console.print(render_table(table, console.width))
-    for sentence in findings(report):
-        console.print(sentence, markup=False, highlight=False)
-
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
 
@@ -104,8 +77,7 @@ def study_continual(
 
     from perennial.replay.cli.progress import watch_crew
     from perennial.replay.cli.requests import asked_config, asked_engine
-
-    pass
+    from perennial.replay.cli.tables import print_study
     from perennial.replay.report.study import write_study
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.replay.study.continual_report import check_stretch, load_study

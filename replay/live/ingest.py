@@ -7,11 +7,10 @@ from pathlib import Path
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import Listener, ignore_events
 from perennial.replay.live.setup import require_live
-from perennial.replay.live.updater import LiveUpdater, PeriodPublished
+from perennial.replay.live.steps import DroppedPeriods, PeriodPublished, Step
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import (
     DEFAULT_SETTINGS,
-    IngestReport,
     IngestSettings,
     Late,
     ingest_period,
@@ -41,21 +40,6 @@ class LiveRequest:
     late: Late = "refuse"
     train: bool = True
     forget_log_after: int | None = None
-
-
-@dataclass(frozen=True)
-class DroppedPeriods:
-    """The interactions of some periods were let go.
-
-    Attributes:
-        last: the newest of them.
-    """
-
-    last: int
-
-
-Step = IngestReport | PeriodPublished | DroppedPeriods
-"""What was done."""
 
 
 def take_files(
@@ -98,6 +82,9 @@ def bring_up_to_date(
     Raises:
         UserError: no live model is fixed.
     """
+    # Imports JAX, which a store without a live model does not need.
+    from perennial.replay.live.updater import LiveUpdater
+
     yield from LiveUpdater(store, listener).catch_up()
     if forget_log_after is not None:
         last = len(list_periods(store)) - forget_log_after
@@ -149,4 +136,6 @@ def forget_users(
     finish_rewriting(store)
     yield from erase_users(store, users)
     if read_live(store) is not None:
+        from perennial.replay.live.updater import LiveUpdater
+
         yield from LiveUpdater(store, listener).catch_up()

@@ -13,6 +13,7 @@ from perennial.replay.cells import CellMaker
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellName, Listener, ignore_events, report_stages
 from perennial.replay.live.setup import require_live
+from perennial.replay.live.steps import PeriodPublished
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import PlannedEvaluation, make_chains
@@ -40,21 +41,6 @@ from perennial.storage.results.publications import (
 from perennial.storage.results.runs import evaluated_periods
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
-
-
-@dataclass(frozen=True)
-class PeriodPublished:
-    """A period that the live model has caught up with.
-
-    Attributes:
-        period: its number.
-        evaluated: figures of the model before it, if they were computed now.
-        publication: of the model that has seen it; `None` where later periods make it unnecessary.
-    """
-
-    period: int
-    evaluated: Cell | None
-    publication: Publication | None
 
 
 @dataclass

@@ -11,7 +11,7 @@ from rich.console import Console
 from perennial.replay.analysis.run import until_period
 from perennial.replay.analysis.run_comparison import ChangedSetting, compare_runs
 from perennial.replay.analysis.summary import summarise
-from perennial.replay.cli.progress import print_against
+from perennial.replay.cli.tables import print_against
 from perennial.replay.report.run import write_report
 from perennial.storage.errors import UserError
 

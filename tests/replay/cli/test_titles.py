@@ -2,7 +2,7 @@
 
 import pytest
 
-from perennial.replay.cli.titles import enter_titles
+from perennial.replay.cli.store import enter_titles
 from perennial.storage.errors import UserError
 from perennial.storage.log.vocabulary import read_titles, write_titles
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from perennial.replay.cli.status import print_status, sparkline
+from perennial.replay.cli.tables import print_status, sparkline
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.live.status import (
     LiveStatus,

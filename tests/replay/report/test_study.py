@@ -12,7 +12,7 @@ from study_reports import make_report
 from test_report_page import EVIL, read
 
 from perennial.replay.analysis.transfer import TransferMatrix
-from perennial.replay.cli.study import print_study
+from perennial.replay.cli.tables import print_study
 from perennial.replay.report.heatmaps import inline_heatmap, save_heatmaps, value_range
 from perennial.replay.report.study import (
     costs_table,

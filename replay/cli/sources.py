@@ -1,4 +1,4 @@
-"""`distill` and `sample`: a whole log made small, whatever its periods."""
+"""`datasets`, `distill` and `sample`: commands on a source, without a store."""
 
 import json
 from contextlib import ExitStack
@@ -9,6 +9,7 @@ import click
 
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.replay.cli.options import (
+    cache_option,
     download_options,
     json_option,
     place_option,
@@ -16,6 +17,7 @@ from perennial.replay.cli.options import (
     seed_option,
 )
 from perennial.replay.cli.requests import default_cache, given
+from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +26,40 @@ if TYPE_CHECKING:
     from perennial.stream.sources.base import LogFiles
 
 # What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+@click.group()
+def datasets() -> None:
+    """Data sets that have a name."""
+
+
+@datasets.command(name="list")
+@cache_option
+def list_datasets(cache: Path | None) -> None:
+    """List the data sets that `replay` knows by name."""
+    from rich.console import Console
+
+    from perennial.replay.cli.tables import print_sources
+
+    print_sources(describe_sources(cache or default_cache()), Console())
+
+
+@datasets.command(name="download")
+@click.argument("name", type=click.Choice(tuple(SOURCES)))
+@download_options
+def download_dataset(name: str, cache: Path | None, mirror: str | None) -> None:
+    """Fetch a data set into the cache, verify its checksum, and print where its files are.
+
+    A download that broke off goes on where it stopped.
+    """
+    from rich.console import Console
+
+    from perennial.replay.cli.progress import show_bar
+
+    with show_bar(Console(stderr=True)) as progress:
+        log = open_source(name, cache=cache or default_cache(), mirror=mirror, progress=progress)
+    for path in log.paths:
+        click.echo(path)
 
 
 @click.command(name="distill")
@@ -83,7 +119,7 @@ def distill_source(
     """
     from rich.console import Console
 
-    from perennial.replay.cli.memory import show_distillation
+    from perennial.replay.cli.progress import show_distillation
     from perennial.replay.summaries import DistillRequest, distill_to_file
 
     request = DistillRequest(source, users, seed, method, max_items, export, steps, given(reading))

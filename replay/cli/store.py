@@ -1,0 +1,221 @@
+"""`status`, `periods` and `titles`: what is in a store."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perennial.replay.cli.options import (
+    cut_options,
+    download_options,
+    json_option,
+    place_option,
+    reading_options,
+    store_option,
+)
+from perennial.replay.cli.requests import default_cache
+
+if TYPE_CHECKING:
+    from perennial.storage.objects.bucket import Place
+    from perennial.storage.store import Store
+
+# What is heavy is imported by the command that needs it, so that `--help` is quick.
+
+
+@click.command()
+@store_option("The store to look into.")
+@json_option
+def status(store: Path, as_json: bool) -> None:
+    """Show what is live in a store, how current it is and how good it has been.
+
+    Changes nothing, and works while another process writes.
+    """
+    from rich.console import Console
+
+    from perennial.replay.cli.tables import print_status
+    from perennial.replay.live.status import read_status
+    from perennial.replay.logs import open_for_reading
+
+    with open_for_reading(store) as opened:
+        found = read_status(opened)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), allow_nan=False))
+    else:
+        print_status(found, Console())
+
+
+@click.group(invoke_without_command=True)
+@store_option("The store to look into.", required=False)
+@json_option
+@click.pass_context
+def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
+    """Show what is in a store, period by period."""
+    if context.invoked_subcommand is not None:
+        if store is not None or as_json:
+            raise click.UsageError(f"give options after {context.invoked_subcommand}", context)
+        return
+    if store is None:
+        raise click.UsageError("Missing option '--store'.", context)
+
+    from rich.console import Console
+
+    from perennial.replay.logs import open_for_reading
+    from perennial.replay.report.terminal import render_periods
+    from perennial.storage.log.periods import list_periods
+
+    with open_for_reading(store) as opened:
+        found = list_periods(opened)
+    if as_json:
+        click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in found]}))
+    else:
+        console = Console()
+        console.print(render_periods(found, console.width))
+
+
+@periods.command(name="export")
+@cut_options
+@store_option("The store to export from, in place of SOURCE.", required=False)
+@click.option(
+    "--period",
+    "numbers",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Only this one; repeatable.  [default: all]",
+)
+@place_option("-o", "--output", text="Where the files go; made where absent.", is_folder=True)
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace or remove every period-*.parquet in the folder, whatever it is.",
+)
+@reading_options
+@download_options
+def export_periods(
+    numbers: tuple[int, ...],
+    output: "Place",
+    force: bool,
+    cache: Path | None,
+    mirror: str | None,
+    **asked: Any,
+) -> None:
+    """Write one Parquet file per period, which `ingest` takes back.
+
+    The periods are those of --store, or those that SOURCE (as for `replay`) is cut into. The files
+    are called period-0001.parquet and so on, in the order of time.
+    """
+    if (asked["source"] is None) == (asked["store"] is None):
+        raise click.UsageError("give either SOURCE or --store", click.get_current_context())
+
+    from rich.console import Console
+
+    from perennial.replay.cli.progress import show_bar
+    from perennial.replay.cli.requests import asked_log
+    from perennial.replay.logs import open_to_export
+    from perennial.storage.log.export import export_periods as write_periods
+
+    with show_bar(Console(stderr=True)) as progress:
+        opening = open_to_export(
+            asked_log(asked), cache=cache or default_cache(), mirror=mirror, progress=progress
+        )
+        with opening as store:
+            written = write_periods(store, output, numbers, force=force, progress=progress)
+    for one in written:
+        click.echo(f"{one.path}: {one.interactions:,} interactions")
+
+
+@dataclass(frozen=True)
+class EnteredTitles:
+    """What a file of titles changed.
+
+    Attributes:
+        titles: items that the file names.
+        unknown: of these, items that the store has not met yet; their titles wait.
+        repeated: rows whose item had a title already, which the later one replaced.
+        empty: rows without an item or a title, left out.
+        cut: titles that were too long.
+        in_store: titles in the store now.
+    """
+
+    titles: int
+    unknown: int
+    repeated: int
+    empty: int
+    cut: int
+    in_store: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+    def describe(self) -> str:
+        """In one line."""
+        remarks = [
+            f"{count:,} {what}"
+            for count, what in (
+                (self.unknown, "of items that the store has not met yet"),
+                (self.empty, "rows without an item or a title left out"),
+                (self.repeated, "rows replaced an earlier one of the same item"),
+                (self.cut, "cut short"),
+            )
+            if count
+        ]
+        return f"{self.titles:,} titles" + "".join(f"; {remark}" for remark in remarks)
+
+
+def enter_titles(
+    store: "Store", path: Path, item_column: str | None = None, title_column: str | None = None
+) -> EnteredTitles:
+    """Read a file and enter its titles in one transaction, replacing those of the same items.
+
+    Args:
+        store: open for writing.
+        path: as for `perennial.storage.reading.titles.read_titles_file`.
+        item_column: guessed if not told.
+        title_column: likewise.
+
+    Raises:
+        UserError: the file cannot be read; nothing has changed.
+    """
+    import numpy as np
+
+    from perennial.storage.log.vocabulary import lookup_items, write_titles
+    from perennial.storage.reading.titles import read_titles_file
+
+    found = read_titles_file(path, item_column, title_column)
+    known = lookup_items(store, list(found.titles))
+    in_store = write_titles(store, found.titles)
+    return EnteredTitles(
+        titles=len(found.titles),
+        unknown=int(np.count_nonzero(known < 0)),
+        repeated=found.repeated,
+        empty=found.empty,
+        cut=found.cut,
+        in_store=in_store,
+    )
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@store_option("The store whose items have these titles.")
+@click.option("--item-column", metavar="NAME", help="Guessed from usual names if not given.")
+@click.option("--title-column", metavar="NAME", help="Guessed from usual names if not given.")
+@json_option
+def titles(
+    file: Path, store: Path, item_column: str | None, title_column: str | None, as_json: bool
+) -> None:
+    """Tell the store what people call its items, so that recommendations show it.
+
+    Reads Parquet, CSV and TSV (gzip too) with an item and a title column, and MovieLens'
+    movies.dat. All titles of FILE go in, or none; those of other items stay.
+    """
+    from perennial.replay.logs import open_existing
+
+    with open_existing(store) as opened:
+        entered = enter_titles(opened, file, item_column, title_column)
+    if as_json:
+        click.echo(json.dumps(entered.to_json()))
+    else:
+        click.echo(f"{file.name}: {entered.describe()}")

@@ -1,0 +1,361 @@
+"""Results as tables and sentences on the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from perennial.replay.report.tables import format_bytes, format_value, headline
+from perennial.replay.report.terminal import render_differences, render_means, render_table
+
+if TYPE_CHECKING:
+    from perennial.replay.analysis.run_comparison import RunComparison
+    from perennial.replay.analysis.summary import RunSummary
+    from perennial.replay.live.status import LiveStatus, MetricStatus
+    from perennial.replay.privacy_audit import Audit
+    from perennial.replay.study.continual_report import StudyReport
+    from perennial.replay.study.paper.report import StudyResults
+    from perennial.replay.summaries import SummaryView
+    from perennial.stream.sources.registry import SourceDescription
+
+
+def print_summary(summary: "RunSummary", console: Console) -> None:
+    """Print the tables of a run and its headline sentences."""
+    console.print(render_means(summary, console.width))
+    differences = render_differences(summary, console.width)
+    if differences is not None:
+        console.print()
+        console.print(differences)
+    if summary.config["status"] not in ("finished", "live"):
+        console.print("The run is not finished: means are over the periods that are there.")
+    for sentence in headline(summary):
+        console.print(sentence, markup=False, highlight=False)
+
+
+def print_against(against: "RunComparison", summary: "RunSummary", console: Console) -> None:
+    """What a change of the settings has done."""
+    from perennial.replay.report.run import against_tables, tell_against
+
+    for table in against_tables(against, summary):
+        console.print()
+        console.print(render_table(table, console.width))
+    for sentence in tell_against(against, summary):
+        console.print(sentence, markup=False, highlight=False)
+
+
+def print_sources(sources: "tuple[SourceDescription, ...]", console: Console) -> None:
+    """The data sets that have a name, a short paragraph each."""
+    for one in sources:
+        console.print(Text.assemble((one.name, "bold"), f": {one.state}"))
+        about = f"{one.summary}. {one.size}. Licence: {one.licence}."
+        console.print(Padding(Text(about), (0, 0, 0, 4)))
+
+
+def print_study(report: "StudyReport", console: Console) -> None:
+    """The tables of a study and what they say."""
+    from perennial.replay.report.study import (
+        confirmed_tables,
+        costs_table,
+        findings,
+        lead_table,
+        ranks_table,
+        transfer_table,
+    )
+
+    console.print(render_means(report.summary, console.width))
+    lead = lead_table(report.summary)
+    tables = [*([lead] if lead.rows else []), *confirmed_tables(report), ranks_table(report)]
+    if report.transfer:
+        tables.append(transfer_table(report))
+    tables.append(costs_table(report))
+    for table in tables:
+        console.print()
+        console.print(render_table(table, console.width))
+    for sentence in findings(report):
+        console.print(sentence, markup=False, highlight=False)
+
+
+def print_paper_study(found: "StudyResults", console: Console) -> None:
+    """The tables of a study and what they say."""
+    from perennial.replay.report.paper_tables import (
+        choices_table,
+        costs_table,
+        figures_table,
+        published_table,
+        shares_table,
+    )
+
+    for make in (figures_table, published_table, shares_table, choices_table, costs_table):
+        table = make(found)
+        if table is not None:
+            console.print(render_table(table, console.width))
+            console.print()
+    for sentence in found.study.tell(found.groups):
+        console.print(sentence, markup=False, highlight=False)
+
+
+def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
+    """One line for each summary."""
+    table = Table(title="Summaries", title_justify="left", box=None, header_style="bold")
+    table.add_column("period", no_wrap=True, min_width=6)
+    # On a narrow screen the names give way, not the figures.
+    widths = {
+        "seed": 4,
+        "users": 5,
+        "non-zeros": 9,
+        "density": 7,
+        "loss": 6,
+        "HR@100": 6,
+        "time": 6,
+    }
+    for name, width in widths.items():
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("most weighted items", overflow="ellipsis", no_wrap=True)
+    for one in shown:
+        record, report = one.record, one.record.report
+        first = "" if record.first_period == record.period else f"{record.first_period}–"
+        table.add_row(
+            f"{first}{record.period}",
+            str(record.seed),
+            f"{record.num_rows:,}",
+            f"{record.num_entries:,}",
+            f"{100 * record.density:.1f}%",
+            _figure(report.get("loss"), ".3g"),
+            _figure(report.get("validation"), ".2f"),
+            f"{_figure(report.get('seconds'), '.1f')} s",
+            ", ".join(str(item.item) for item in one.items),
+        )
+    return table
+
+
+def describe_devices(shown: "tuple[SummaryView, ...]") -> str:
+    """Where the summaries were made, and what that took there and takes now."""
+    devices = sorted({str(one.record.report.get("device", "unknown")) for one in shown})
+    most = max(one.record.report.get("device_bytes", 0) for one in shown)
+    stored = sum(one.record.stored_bytes for one in shown)
+    return (
+        f"made on {', '.join(devices)} with up to {most / 2**20:.0f} MiB there; "
+        f"{stored / 2**20:.1f} MiB stored"
+    )
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def print_audit(audit: "Audit", console: Console) -> None:
+    """Both questions, their figures, and what they do not say."""
+    record = audit.record
+    stretch = (
+        f"period {record.period}"
+        if record.first_period == record.period
+        else f"periods {record.first_period}–{record.period}"
+    )
+    sampled = "" if audit.users == audit.users_given else f", a sample of {audit.users_given:,}"
+    console.print(
+        f"{record.num_rows:,} synthetic users of {stretch}, seed {record.seed}, beside "
+        f"{audit.users:,} real ones{sampled}\n"
+    )
+    console.print(_nearness(audit))
+    console.print(
+        f"{100 * audit.nearness.nearer_than_real:.1f}% of the synthetic users come nearer to a "
+        "real user than 95% of the real ones do.\n"
+    )
+    console.print(_membership(audit))
+    console.print(
+        f"A summary of {audit.half:,} synthetic users was made of one half of the users, and the "
+        "halves told apart by the distance to it. 0.5 is a coin. This is one simple attack: a "
+        "better one may tell more, and no figure here is a promise of privacy."
+    )
+
+
+def _nearness(audit: "Audit") -> Table:
+    from perennial.memory.privacy import LEVELS, percentiles
+
+    table = Table(
+        title="Jaccard similarity to the nearest user",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+    )
+    table.add_column("percentile", no_wrap=True)
+    for level in LEVELS:
+        table.add_column(str(level), justify="right", no_wrap=True)
+    rows = {
+        "synthetic to real": audit.nearness.synthetic,
+        "real to another half": audit.nearness.real,
+    }
+    for name, values in rows.items():
+        table.add_row(name, *(f"{value:.3f}" for value in percentiles(values)))
+    return table
+
+
+def _membership(audit: "Audit") -> Table:
+    table = Table(title="Who was in the log?", title_justify="left", box=None, header_style="bold")
+    for name in ("told by", "AUC", "95% interval"):
+        table.add_column(name, no_wrap=True)
+    for test in audit.membership:
+        table.add_row(test.similarity, f"{test.auc:.3f}", f"{test.low:.3f} to {test.high:.3f}")
+    return table
+
+
+_BARS = "▁▂▃▄▅▆▇█"
+_PLAIN_BARS = "_.-=+*#@"
+_MEMORIES = 5
+"""Periods of the memory that are shown; the others are counted."""
+
+
+def print_status(status: "LiveStatus", console: Console) -> None:
+    """The state of a store, as wide as the screen allows."""
+    console.print(Text(status.store, style="bold", overflow="fold"))
+    console.print(_facts(status))
+    if status.metrics:
+        console.print()
+        console.print(_metrics(status.metrics, console))
+    if status.memory:
+        console.print()
+        console.print(_memory(status, console))
+    if status.strategy is None:
+        console.print()
+        console.print("nothing is live here; choose a model with `perennial init`", markup=False)
+
+
+def sparkline(values: Sequence[float | None], width: int, bars: str = _BARS) -> str:
+    """Values as bars between the least and the greatest; gaps are blank, the newest fit.
+
+    Args:
+        values: oldest first.
+        width: signs at most, ≥ 1.
+        bars: signs, lowest first.
+    """
+    shown = list(values[-width:])
+    there = [value for value in shown if value is not None]
+    if not there:
+        return " " * len(shown)
+    low, span = min(there), max(there) - min(there)
+    middle = bars[(len(bars) - 1) // 2]
+    return "".join(
+        " " if value is None
+        else middle if span == 0
+        else bars[round((value - low) / span * (len(bars) - 1))]
+        for value in shown
+    )  # fmt: skip
+
+
+def _facts(status: "LiveStatus") -> Table:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, text in (
+        ("live", _live(status)),
+        ("published", _published(status)),
+        ("periods", _periods(status)),
+        ("log", _log(status)),
+        ("on disk", _disk(status)),
+    ):
+        if text:
+            facts.add_row(name, Text.from_markup(text) if "[/" in text else Text(text))
+    return facts
+
+
+def _live(status: "LiveStatus") -> str:
+    if status.strategy is None:
+        return ""
+    return f"{status.model}, {status.strategy}, seed {status.seed}"
+
+
+def _published(status: "LiveStatus") -> str:
+    if status.strategy is None:
+        return ""
+    if status.published_period is None or status.published is None:
+        # In an empty store there is nothing to catch up with.
+        what = "perennial update" if status.periods else "perennial ingest"
+        return f"[yellow]nothing yet[/]; `{what}` makes the first model"
+    when = f"period {status.published_period}, {status.published:%Y-%m-%d %H:%M} UTC"
+    behind = status.periods_behind
+    if not behind:
+        return f"{when}, [green]up to date[/]"
+    return (
+        f"{when}, [yellow]{behind} period{'s' if behind > 1 else ''} behind[/]; "
+        "`perennial update` catches up"
+    )
+
+
+def _periods(status: "LiveStatus") -> str:
+    if status.newest_period is None:
+        return "none yet"
+    count = f"{status.periods}, the newest is {status.newest_period}"
+    if status.held_from == 1:
+        return f"{count}; the interactions of all are held"
+    if status.held_from is None or status.held_from > status.newest_period:
+        return f"{count}; the interactions of none are held"
+    if status.held_from == status.newest_period:
+        return f"{count}; only its interactions are held"
+    return f"{count}; interactions are held from {status.held_from} on"
+
+
+def _log(status: "LiveStatus") -> str:
+    log = status.log
+    held = "" if log.kept == log.interactions else f" ({log.kept:,} held)"
+    return f"{log.interactions:,} interactions{held}, {log.users:,} users, {log.items:,} items"
+
+
+def _disk(status: "LiveStatus") -> str:
+    return f"store {format_bytes(status.store_bytes)}, models {format_bytes(status.model_bytes)}"
+
+
+def _metrics(metrics: "Sequence[MetricStatus]", console: Console) -> Table:
+    """A line per metric: the periods as bars, the last value, the mean."""
+    periods = [one.period for one in metrics[0].values]
+    table = _plain_table(console)
+    table.add_column("metric", no_wrap=True)
+    longest = max(len(one.values) for one in metrics)
+    # What the three other columns take, and the gaps between.
+    width = max(4, min(longest, console.width - 34))
+    first = periods[-width] if len(periods) > width else periods[0]
+    over = f"{first}–{periods[-1]}" if len(periods) > 1 else str(periods[0])
+    table.add_column(over, no_wrap=True)
+    table.add_column("last", justify="right", no_wrap=True)
+    table.add_column("mean", justify="right", no_wrap=True)
+    bars = _BARS if console.encoding.lower().startswith("utf") else _PLAIN_BARS
+    for one in metrics:
+        values = [value.value for value in one.values]
+        table.add_row(
+            one.label,
+            Text(sparkline(values, width, bars), style="cyan"),
+            _metric_value(one.metric, values[-1]),
+            _metric_value(one.metric, one.mean),
+        )
+    return table
+
+
+def _memory(status: "LiveStatus", console: Console) -> Table:
+    table = _plain_table(console)
+    table.add_column("memory", no_wrap=True)
+    for name in ("rows", "weights", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    shown = status.memory[-_MEMORIES:]
+    if len(shown) < len(status.memory):
+        earlier = status.memory[:-_MEMORIES]
+        table.add_row(
+            f"{len(earlier)} earlier",
+            f"{sum(one.rows for one in earlier):,}",
+            f"{sum(one.entries for one in earlier):,}",
+            format_bytes(sum(one.bytes for one in earlier)),
+            style="dim",
+        )
+    for one in shown:
+        table.add_row(str(one.period), f"{one.rows:,}", f"{one.entries:,}", format_bytes(one.bytes))
+    return table
+
+
+def _plain_table(console: Console) -> Table:
+    gap = 2 if console.width >= 50 else 1
+    return Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+
+
+def _metric_value(metric: str, value: float | None) -> str:
+    return "–" if value is None else format_value(metric, value)

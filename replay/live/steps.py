@@ -1,0 +1,141 @@
+"""Steps of a live store, and what is printed of each."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perennial.replay.report.tables import format_figures, format_seconds
+from perennial.storage.log.ingest import IngestReport
+from perennial.storage.log.rewrite import ErasedUser
+from perennial.storage.results.cells import Cell
+from perennial.storage.results.publications import Publication
+
+
+@dataclass(frozen=True)
+class PeriodPublished:
+    """A period that the live model has caught up with.
+
+    Attributes:
+        period: its number.
+        evaluated: figures of the model before it, if they were computed now.
+        publication: of the model that has seen it; `None` where later periods make it unnecessary.
+    """
+
+    period: int
+    evaluated: Cell | None
+    publication: Publication | None
+
+
+@dataclass(frozen=True)
+class DroppedPeriods:
+    """Periods whose interactions were dropped.
+
+    Attributes:
+        last: the newest of them.
+    """
+
+    last: int
+
+
+Step = IngestReport | PeriodPublished | DroppedPeriods
+"""A committed step of `ingest` or `update`."""
+
+
+def describe_ingest(report: IngestReport) -> str:
+    """Describe an ingestion in one line."""
+    names = ", ".join(path.name for path in report.paths)
+    where = _name_periods(report.periods)
+    if report.already_ingested:
+        return f"{names}: already in the store as {where}; nothing changed"
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.reject_reasons.items())
+    return (
+        f"{names}: {where}, {report.interactions:,} interactions from {report.lines:,} lines; "
+        f"{report.merged:,} equal rows merged, {report.rejected:,} bad lines rejected"
+        + (f" ({reasons})" if reasons else "")
+    )
+
+
+def _name_periods(periods: Sequence[int]) -> str:
+    if not periods:
+        return "part of earlier periods"
+    first, last = periods[0], periods[-1]
+    if first == last:
+        return f"period {first}"
+    if len(periods) == last - first + 1:
+        return f"periods {first} to {last}"
+    return f"periods {', '.join(str(one) for one in periods[:-1])} and {last}"
+
+
+def describe_step(step: Step | ErasedUser) -> str:
+    """Describe a step in one line."""
+    if isinstance(step, IngestReport):
+        return describe_ingest(step)
+    if isinstance(step, PeriodPublished):
+        return _describe_period(step)
+    if isinstance(step, DroppedPeriods):
+        return f"interactions up to period {step.last} dropped; the memory alone remembers them"
+    return _describe_erased(step)
+
+
+def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
+    """Plain values for `--json`."""
+    if isinstance(step, IngestReport):
+        return {
+            "step": "ingested",
+            "files": [path.name for path in step.paths],
+            "periods": list(step.periods),
+            **{
+                name: getattr(step, name)
+                for name in ("already_ingested", "lines", "interactions", "merged", "rejected")
+            },
+            "reject_reasons": dict(step.reject_reasons),
+        }
+    if isinstance(step, PeriodPublished):
+        return _period_to_json(step)
+    if isinstance(step, DroppedPeriods):
+        return {"step": "dropped", "last_period": step.last}
+    # Not the identifier: what a program keeps of this must not bring it back.
+    return {"step": "erased", **dataclasses.asdict(dataclasses.replace(step, user=""))}
+
+
+def _describe_period(done: PeriodPublished) -> str:
+    parts = []
+    if done.evaluated is not None:
+        figures = format_figures(done.evaluated.figures) or "nobody could be asked"
+        parts.append(f"the model of period {done.evaluated.fit_period} judged on it: {figures}")
+    if done.publication is not None:
+        seconds = sum(done.publication.stages.values())
+        parts.append(f"refitted and published in {format_seconds(seconds)}")
+    return f"period {done.period}: {'; '.join(parts)}"
+
+
+def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
+    judged = None
+    if done.evaluated is not None:
+        judged = [
+            {"metric": figure.metric, "k": figure.k, "value": figure.value}
+            for figure in done.evaluated.figures
+        ]
+    published = None
+    if done.publication is not None:
+        published = {
+            "fit_key": done.publication.fit_key,
+            "stages": dict(done.publication.stages),
+            "published": done.publication.published.isoformat(),
+        }
+    return {"step": "caught up", "period": done.period, "judged": judged, "published": published}
+
+
+def _describe_erased(erased: ErasedUser) -> str:
+    text = (
+        f"user erased: {erased.interactions:,} interactions from period {erased.first_period} on, "
+        f"{erased.summaries} {'summary' if erased.summaries == 1 else 'summaries'}"
+    )
+    if erased.lost_periods:
+        named = ", ".join(map(str, erased.lost_periods))
+        text += (
+            f"; what was remembered of period{'s' if len(erased.lost_periods) > 1 else ''} {named} "
+            "is deleted and cannot be made again, its log is gone"
+        )
+    return text
