@@ -29,10 +29,10 @@ import numpy as np
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.live.setup import configure_live
 from perennial.replay.live.updater import LiveUpdater
-from perennial.replay.logs import open_for_reading
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.periods import list_periods
 from perennial.storage.log.vocabulary import ITEMS, USERS, all_ids
+from perennial.storage.opening import open_for_reading
 from perennial.storage.store import Store
 
 DAY = 86_400_000_000

@@ -2,20 +2,18 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from perennial.storage.errors import OlderSchema, UserError
+from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import IngestReport
 from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
 from perennial.storage.log.periods import list_periods
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
+from perennial.storage.opening import open_for_reading, open_for_writing, open_to_serve_readers
 from perennial.storage.progress import Progress, ignore_progress
-from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
 from perennial.stream.cuts import Cut, make_cut
 from perennial.stream.loading import load_log
@@ -133,70 +131,6 @@ def find_log(
         settings = dataclasses.replace(log.settings, **request.reading)
         cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
         yield dataclasses.replace(log, settings=settings), cut
-
-
-def open_existing(path: Path, wait: float = 0.0) -> Store:
-    """Open a store that is there, upgrading an older one.
-
-    Args:
-        path: its file.
-        wait: seconds to wait for another writer to end.
-
-    Raises:
-        UserError: it is not there, or no store.
-    """
-    _check_there(path)
-    return Store.open(path, wait=wait)
-
-
-def open_for_reading(path: Path) -> Store:
-    """Open a store that is there, to look only: others may do so too, also beside a writer.
-
-    Raises:
-        UserError: it is not there, or no store.
-    """
-    _check_there(path)
-    try:
-        return Store.open(path, read_only=True)
-    except OlderSchema:
-        Store.open(path).close()
-        return Store.open(path, read_only=True)
-
-
-@contextmanager
-def open_to_serve_readers(path: Path, wait: float = 0.0) -> Iterator[Store]:
-    """Open a store that is there for a longer work; meanwhile readers see it as it is now.
-
-    Raises:
-        UserError: it is not there, or no store.
-    """
-    with open_existing(path, wait) as store:
-        store.write_snapshot()
-        yield store
-
-
-@contextmanager
-def open_for_writing(path: Path, wait: float = 0.0) -> Iterator[Store]:
-    """Open a store, waiting so many seconds for another writer; readers see it as it is now.
-
-    One that is new and stays empty leaves no file.
-    """
-    is_new = not path.exists()
-    with Store.open(path, wait=wait) as store:
-        try:
-            if list_periods(store):
-                store.write_snapshot()
-            yield store
-        finally:
-            if is_new:
-                # Asked while the lock is held: another process may be waiting to fill it.
-                with suppress(duckdb.Error):
-                    store.discard = not list_periods(store) and read_live(store) is None
-
-
-def _check_there(path: Path) -> None:
-    if not path.exists():
-        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
 
 
 def _source_to_load(request: LogRequest) -> str | None:

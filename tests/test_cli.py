@@ -29,7 +29,7 @@ from perennial.replay.events import (
     RunStarted,
     StageMessage,
 )
-from perennial.replay.logs import open_existing
+from perennial.storage.opening import open_existing
 from perennial.storage.reading.formats import FORMATS
 from perennial.stream.cuts import CUTS
 from perennial.stream.next_period import ProtocolName

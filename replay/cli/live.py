@@ -88,8 +88,8 @@ def init(
     """
     from perennial.replay.cli.requests import asked_config
     from perennial.replay.live.setup import configure_live, describe
-    from perennial.replay.logs import open_for_writing
     from perennial.storage.log.periods import list_periods
+    from perennial.storage.opening import open_for_writing
 
     config = asked_config(
         {**asked, "models": (model,), "strategies": (strategy,), "seeds": (seed,)}
@@ -147,7 +147,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_forgetting
     from perennial.replay.live.setup import require_live
-    from perennial.replay.logs import open_to_serve_readers
+    from perennial.storage.opening import open_to_serve_readers
 
     with open_to_serve_readers(store, wait) as opened:
         require_live(opened)
@@ -255,7 +255,7 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
 
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import forget_users
-    from perennial.replay.logs import open_to_serve_readers
+    from perennial.storage.opening import open_to_serve_readers
 
     with (
         open_to_serve_readers(store, wait) as opened,
@@ -283,8 +283,8 @@ def _take(
 
     from perennial.replay.cli.progress import show_files
     from perennial.replay.live.ingest import take_files
-    from perennial.replay.logs import open_for_writing
     from perennial.storage.objects.copies import local_copies
+    from perennial.storage.opening import open_for_writing
 
     with (
         open_for_writing(store, wait) as opened,

@@ -28,8 +28,8 @@ def show_memory(store: Path, as_json: bool) -> None:
     from rich.console import Console
 
     from perennial.replay.cli.tables import describe_devices, render_summaries
-    from perennial.replay.logs import open_for_reading
     from perennial.replay.summaries import show_summaries
+    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         shown = show_summaries(opened)
@@ -53,8 +53,8 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: "Pl
     Its columns are summary, period, seed, synthetic_user, item_id and weight; the synthetic users
     of a summary are numbered in order of usefulness.
     """
-    from perennial.replay.logs import open_for_reading
     from perennial.replay.summaries import export_summaries
+    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         count = export_summaries(opened, output, period=period, seed=seed)
@@ -91,10 +91,10 @@ def audit_memory(
 
     from perennial.replay.cli.progress import show_distillation
     from perennial.replay.cli.tables import print_audit
-    from perennial.replay.logs import open_existing
     from perennial.replay.privacy_audit import audit_summary
     from perennial.replay.report.audit import save_audit_plot
     from perennial.replay.summaries import choose_summaries
+    from perennial.storage.opening import open_existing
 
     with open_existing(store) as opened, show_distillation(Console(stderr=True)) as listener:
         record = choose_summaries(opened, period, seed)[-1]

@@ -194,9 +194,9 @@ def _live_answers(
     store: Path, users: "Sequence[str]", *, last_try: bool = False
 ) -> "Recommender | None":
     """The published model of a live store, which is read only."""
-    from perennial.replay.logs import open_for_reading
     from perennial.replay.recommend.recommender import Recommender
     from perennial.storage.errors import UserError
+    from perennial.storage.opening import open_for_reading
     from perennial.storage.results.publications import read_live
 
     with open_for_reading(store) as opened:
@@ -222,11 +222,11 @@ def _fitted_answers(
     from perennial.replay.cli.progress import show_status
     from perennial.replay.cli.requests import split_settings
     from perennial.replay.config import choose_models, choose_strategies
-    from perennial.replay.logs import open_existing
     from perennial.replay.recommend.catalogue import Catalogue
     from perennial.replay.recommend.fitting import newest_model
     from perennial.replay.recommend.recommender import Recommender
     from perennial.replay.strategies.registry import make_strategy
+    from perennial.storage.opening import open_existing
 
     of_strategies, of_models = split_settings(fitting["settings"])
     (chosen,) = choose_models((fitting["model"],), of_models)

@@ -105,8 +105,8 @@ def _replay_with(engine: "Executor", path: Path, config: "ReplayConfig") -> "Run
 
     from perennial.replay.analysis.run import load_run
     from perennial.replay.cli.progress import watch_crew
-    from perennial.replay.logs import open_for_reading
     from perennial.replay.study.continual import ContinualStudy, run_continual
+    from perennial.storage.opening import open_for_reading
 
     plan = ContinualStudy.of(config, transfer=False, num_workers=engine.num_beside)
     with watch_crew(Console(stderr=True)) as watch:
@@ -142,8 +142,8 @@ def report(
     from perennial.replay.analysis.run_comparison import compare_runs
     from perennial.replay.analysis.summary import summarise
     from perennial.replay.cli.tables import print_against, print_summary
-    from perennial.replay.logs import open_for_reading
     from perennial.replay.report.run import report_json, write_report
+    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         data = load_run(opened, run_id, until=until)

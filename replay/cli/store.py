@@ -37,7 +37,7 @@ def status(store: Path, as_json: bool) -> None:
 
     from perennial.replay.cli.tables import print_status
     from perennial.replay.live.status import read_status
-    from perennial.replay.logs import open_for_reading
+    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         found = read_status(opened)
@@ -62,9 +62,9 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
 
     from rich.console import Console
 
-    from perennial.replay.logs import open_for_reading
     from perennial.replay.report.terminal import render_periods
     from perennial.storage.log.periods import list_periods
+    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         found = list_periods(opened)
@@ -211,7 +211,7 @@ def titles(
     Reads Parquet, CSV and TSV (gzip too) with an item and a title column, and MovieLens'
     movies.dat. All titles of FILE go in, or none; those of other items stay.
     """
-    from perennial.replay.logs import open_existing
+    from perennial.storage.opening import open_existing
 
     with open_existing(store) as opened:
         entered = enter_titles(opened, file, item_column, title_column)

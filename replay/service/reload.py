@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from perennial.replay.logs import open_for_reading
 from perennial.replay.recommend.recommender import Recommender
 from perennial.replay.service.limits import RETRY_AFTER, Refusal
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.storage.access import snapshot_path
 from perennial.storage.errors import UserError
+from perennial.storage.opening import open_for_reading
 from perennial.storage.results.publications import newest_publication
 from perennial.storage.store import Store
 

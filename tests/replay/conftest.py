@@ -61,8 +61,8 @@ def published_file(tmp_path_factory):
 @pytest.fixture(scope="session")
 def recommender(published_file):
     """Recommender of that store, in memory."""
-    from perennial.replay.logs import open_for_reading
     from perennial.replay.recommend.recommender import Recommender
+    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(published_file) as store:
         return Recommender.load(store)

@@ -17,7 +17,6 @@ from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.live.setup import configure_live
 from perennial.replay.live.updater import LiveUpdater
-from perennial.replay.logs import open_for_reading
 from perennial.replay.recommend.batch import read_names, recommend_to_file
 from perennial.replay.recommend.catalogue import Catalogue, UnknownName
 from perennial.replay.recommend.reasons import find_reasons
@@ -27,6 +26,7 @@ from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.matrices import read_rows
 from perennial.storage.log.periods import list_periods
 from perennial.storage.log.vocabulary import lookup_users, read_titles
+from perennial.storage.opening import open_for_reading
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import newest_publication
 from perennial.storage.store import Store

@@ -1,0 +1,103 @@
+"""Ways to open a store: to look, to change it, or to work on it for long beside readers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perennial.storage.errors import OlderSchema, UserError
+
+if TYPE_CHECKING:
+    from perennial.storage.store import Store
+
+# `Store` is imported in the functions: a mistyped name is refused before DuckDB is imported.
+
+
+def require_store(path: Path) -> None:
+    """Check that a store exists.
+
+    Raises:
+        UserError: it does not.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
+
+
+def open_existing(path: Path, wait: float = 0.0) -> "Store":
+    """Open an existing store for writing, and upgrade an older one.
+
+    Args:
+        path: the store's file.
+        wait: seconds to wait for another writer to end.
+
+    Raises:
+        UserError: the file does not exist, or is no store.
+    """
+    require_store(path)
+    from perennial.storage.store import Store
+
+    return Store.open(path, wait=wait)
+
+
+def open_for_reading(path: Path) -> "Store":
+    """Open an existing store read-only; other readers and a writer may have it open too.
+
+    Raises:
+        UserError: the file does not exist, or is no store.
+    """
+    require_store(path)
+    from perennial.storage.store import Store
+
+    try:
+        return Store.open(path, read_only=True)
+    except OlderSchema:
+        Store.open(path).close()
+        return Store.open(path, read_only=True)
+
+
+@contextmanager
+def open_to_serve_readers(path: Path, wait: float = 0.0) -> Iterator["Store"]:
+    """Open an existing store for long work; readers see it as it was before.
+
+    Args:
+        path: the store's file.
+        wait: seconds to wait for another writer to end.
+
+    Raises:
+        UserError: the file does not exist, or is no store.
+    """
+    with open_existing(path, wait) as store:
+        store.write_snapshot()
+        yield store
+
+
+@contextmanager
+def open_for_writing(path: Path, wait: float = 0.0) -> Iterator["Store"]:
+    """Open or create a store for writing; readers see it as it was before.
+
+    A new store that stays empty leaves no file.
+
+    Args:
+        path: the store's file.
+        wait: seconds to wait for another writer to end.
+
+    Raises:
+        UserError: the file is no store, or cannot be written.
+    """
+    import duckdb
+
+    from perennial.storage.log.periods import list_periods
+    from perennial.storage.results.publications import read_live
+    from perennial.storage.store import Store
+
+    is_new = not path.exists()
+    with Store.open(path, wait=wait) as store:
+        try:
+            if list_periods(store):
+                store.write_snapshot()
+            yield store
+        finally:
+            if is_new:
+                # Checked while the lock is held: another process may be waiting to fill the store.
+                with suppress(duckdb.Error):
+                    store.discard = not list_periods(store) and read_live(store) is None
