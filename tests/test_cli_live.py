@@ -209,7 +209,7 @@ def test_a_second_writer_is_told_at_once_and_readers_work(
 ) -> None:
     assert call("ingest", files[0], "--store", store).exit_code == 0
     code = (
-        "import sys; from perennial.replay.logs import open_for_writing\n"
+        "import sys; from perennial.storage.opening import open_for_writing\n"
         "with open_for_writing(__import__('pathlib').Path(sys.argv[1])):\n"
         "    print('open', flush=True); sys.stdin.read()"
     )
