@@ -18,9 +18,9 @@ from scipy.sparse import csr_array
 from benchmarks.paper_split import DATA, SHOWN, Figure
 from perennial.memory.distill.loop import distill_judged
 from perennial.memory.distill.settings import DistillSettings
-from perennial.models.base import FitOptions, FittedModel, Recipe, TrainingRows
+from perennial.models.base import FitOptions, FittedModel, Holdout, Recipe, TrainingRows
 from perennial.models.ease import Ease
-from perennial.models.holdout import HoldOut, validation_score
+from perennial.models.holdout import validation_score
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.replay.evaluate import evaluate
 from perennial.stream.random_split import RandomSplit, read_paper_split
@@ -64,7 +64,7 @@ def fit_on(rows: csr_array, recipe: Recipe) -> FittedModel:
     return recipe.fit(training, FitOptions(seed=0))
 
 
-def choose_recipe(held: HoldOut, rows: csr_array, recipes: Sequence[Recipe]) -> Recipe:
+def choose_recipe(held: Holdout, rows: csr_array, recipes: Sequence[Recipe]) -> Recipe:
     """The best for the validation users, each fitted on some rows.
 
     They are no rows of the users, so what a recipe chooses itself on a hold-out is not asked.
@@ -119,12 +119,12 @@ def main() -> None:
         )
         rows = TrainingRows.of_users(split.train)
         asked = split.validation
-        held = HoldOut(rows, asked.users.astype(np.int64), asked.targets[:, : rows.num_items])
+        held = Holdout(rows, asked.users.astype(np.int64), asked.targets[:, : rows.num_items])
         if arguments.all_users:
             reg = ALL_USERS_REG[arguments.split]
             add(ALL_USERS, seed, judge_on(split, rows.interactions, InfiniteAE(reg=reg)))
             if arguments.ease:
-                model = Ease().fit_judged(held, rows, FitOptions(seed=0))
+                model = Ease().fit_with_holdout(held, rows, FitOptions(seed=0))
                 figures = {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}
                 add(ALL_USERS_EASE, seed, figures)
             drawn = np.random.default_rng(seed).choice(rows.num_rows, 500, replace=False)

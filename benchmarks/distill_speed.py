@@ -29,8 +29,7 @@ from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.step import DeviceUsers, outer_step, start_state
 from perennial.memory.distill.summary import DistillStep
-from perennial.models.base import TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import Holdout, TrainingRows
 from perennial.stream.random_split import read_paper_split
 
 
@@ -144,7 +143,7 @@ def main() -> None:
     judged = np.sort(
         np.random.default_rng(arguments.seed).choice(len(asked.users), 2000, replace=False)
     )
-    held = HoldOut(
+    held = Holdout(
         rows, asked.users[judged].astype(np.int64), asked.targets[judged][:, : rows.num_items]
     )
     stopping = {

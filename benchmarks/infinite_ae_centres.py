@@ -153,7 +153,7 @@ def on_split(
     found, model = [], None
     for count in centres:
         began = time.process_time()
-        model = InfiniteAE(centres=count).fit_judged(held, held.training, FitOptions(seed=0))
+        model = InfiniteAE(centres=count).fit_with_holdout(held, held.training, FitOptions(seed=0))
         seconds = time.process_time() - began
         values = values_of(model, split.test)
         found.append(Judged(name_of(count), values, seconds, 0, model.report))

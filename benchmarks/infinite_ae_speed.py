@@ -30,8 +30,7 @@ from scipy.stats import rankdata
 
 from benchmarks.paper_split import DATA
 from perennial.models import selection, solver
-from perennial.models.base import FitOptions, TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.infinite_ae import exact, row_blocks
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.recipe import InfiniteAE
@@ -158,10 +157,10 @@ def run_ours(
     if validation_users is not None:
         some = np.sort(np.random.default_rng(0).permutation(some)[:validation_users])
     targets: csr_array = judged.targets[some, : rows.num_items]
-    held = HoldOut(rows, judged.users[some].astype(np.int64), targets)
+    held = Holdout(rows, judged.users[some].astype(np.int64), targets)
     recipe = InfiniteAE(regs=REGS)
     with _timed_stages(watch), watch.stage("the rest"):
-        model = recipe.fit_judged(held, rows, FitOptions(seed=0))
+        model = recipe.fit_with_holdout(held, rows, FitOptions(seed=0))
         with watch.stage("metrics"):
             results = evaluate(model, split.test)
     figures = {r.metric if r.k is None else f"{r.metric}@{r.k}": r.values.mean for r in results}

@@ -5,8 +5,7 @@ and validation as context and mask, without another fit (design note 5). Propens
 train. The published figures stand beside ours. The data are not part of the project; `--data` is
 the folder that has `ml-1m-paper-split.parquet` and `magazine-paper-split.parquet`.
 
-A model is any recipe with `fit_judged(held, rows, options)`: choose on a given hold-out, fit on
-rows.
+Any recipe will do: `fit_with_holdout` chooses on a given holdout and fits on the rows.
 """
 
 import argparse
@@ -14,15 +13,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from perennial.models.base import FitOptions
+from perennial.models.base import FitOptions, Recipe
 from perennial.models.registry import MODELS, make_recipe
-from perennial.models.selection import ChoosingRecipe
 from perennial.replay.evaluate import evaluate
 from perennial.replay.study.paper.published import PAPER, RERUN, SHOWN, Figure
 from perennial.replay.study.paper.rows import judged_by_split
@@ -50,12 +47,12 @@ class Result:
     chosen: str
 
 
-def judge(recipe: ChoosingRecipe, split: RandomSplit, seed: int, console: Console) -> Result:
+def judge(recipe: Recipe, split: RandomSplit, seed: int, console: Console) -> Result:
     """Fit on train, test on train and validation."""
     held = judged_by_split(split)
     options = FitOptions(seed=seed, progress=lambda text: console.print(f"  {text}", style="dim"))
     started = time.perf_counter()
-    model = recipe.fit_judged(held, held.training, options)
+    model = recipe.fit_with_holdout(held, held.training, options)
     fitted = time.perf_counter()
     figures = {(r.metric, r.k): r.values.mean for r in evaluate(model, split.test)}
     told = {key: model.report[key] for key in ("reg", "updates", "epochs") if key in model.report}
@@ -137,7 +134,7 @@ def main() -> None:
                     seed=seed,
                     keep_repeats=arguments.keep_repeats,
                 )
-                results[seed] = judge(cast(ChoosingRecipe, recipe), split, seed, console)
+                results[seed] = judge(recipe, split, seed, console)
             show(console, f"{model} on {name}", results, published(name, model))
 
 

@@ -1,7 +1,7 @@
-"""The seam between models and everything that trains or asks them."""
+"""Recipes, fitted models, and the rows they are fitted on: what every model has in common."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +12,7 @@ from perennial.storage.log.matrices import UserRows
 from perennial.storage.progress import Progress, ignore_progress
 
 Json = Any
-"""What `json.dumps` takes."""
+"""A value that `json.dumps` takes."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class TrainingRows:
     Attributes:
         interactions: `(num_rows, num_items)` float32, values in [0, 1]; binary for real users.
             `num_items` is d of the kernel: the items seen in periods ≤ t.
-        weights: `(num_rows,)` float64 > 0, how much each row counts.
+        weights: `(num_rows,)` float64 > 0, the weight of each row in the loss.
         replayed: `(num_rows,)` bool, rows that come from a memory: never held out for validation.
         last_period: `(num_rows,)` int32, the period of the row's last event; a row cap keeps the
             most recent of the real rows, and of the replayed ones.
-        teacher: an earlier model whose answers the replayed rows are fitted to instead of to
-            themselves, over the items that it knows; all items of replayed rows are among these.
+        teacher: an earlier model; replayed rows are fitted to its scores instead of to themselves,
+            over the items that it knows, which include all items of these rows.
     """
 
     interactions: csr_array
@@ -38,7 +38,7 @@ class TrainingRows:
 
     @classmethod
     def of_users(cls, rows: UserRows) -> "TrainingRows":
-        """Real users, each with weight 1."""
+        """Training rows of real users, each with weight 1."""
         num_rows = len(rows.users)
         return cls(
             interactions=rows.interactions,
@@ -48,7 +48,7 @@ class TrainingRows:
         )
 
     def take(self, chosen: NDArray[np.integer[Any]]) -> "TrainingRows":
-        """Only the rows of these numbers, in that order."""
+        """Return the rows of these numbers, in that order."""
         return TrainingRows(
             interactions=self.interactions[chosen],
             weights=self.weights[chosen],
@@ -59,18 +59,53 @@ class TrainingRows:
 
     @property
     def num_rows(self) -> int:
-        """Rows of the matrix."""
+        """Number of rows."""
         return int(self.interactions.shape[0])
 
     @property
     def num_items(self) -> int:
-        """Columns of the matrix."""
+        """Number of columns."""
         return int(self.interactions.shape[1])
 
 
 @dataclass(frozen=True)
+class Holdout:
+    """Training rows less some interactions, and those interactions as targets.
+
+    Attributes:
+        training: the rows that were given, in the same order, without what is held out.
+        users: `(v,)` int64, numbers of the validation rows, ascending.
+        targets: `(v, num_items)` float32 binary, what was held out of each of them; none is empty.
+        external_contexts: `(v, num_items)` float32 binary, the contexts of validation users that
+            are not training rows, as with a summary; `users` then numbers the rows they come from.
+    """
+
+    training: TrainingRows
+    users: NDArray[np.int64]
+    targets: csr_array
+    external_contexts: csr_array | None = None
+
+    @property
+    def contexts(self) -> csr_array:
+        """`(v, num_items)`, the rest of each validation row: what a model scores and masks."""
+        if self.external_contexts is not None:
+            return self.external_contexts
+        return self.training.interactions[self.users]
+
+    def take(self, chosen: NDArray[np.int64]) -> "Holdout":
+        """Return only the validation rows at these places, `(c,)` ascending."""
+        external = self.external_contexts
+        return replace(
+            self,
+            users=self.users[chosen],
+            targets=self.targets[chosen],
+            external_contexts=None if external is None else external[chosen],
+        )
+
+
+@dataclass(frozen=True)
 class FitOptions:
-    """How to fit, apart from what the model is.
+    """Options of one fit that are no settings of the model.
 
     Attributes:
         seed: every random draw of the fit derives from it.
@@ -78,7 +113,7 @@ class FitOptions:
         max_rows: the row cap to take when the rows do not fit `memory_limit`, or `None` for the
             largest number that fits. A cap below the number of rows is always applied.
         previous: the model of the period before, for a warm start.
-        progress: called with a few words as the fit goes on.
+        progress: called at every step worth a message.
     """
 
     seed: int
@@ -89,7 +124,7 @@ class FitOptions:
 
 
 class FittedModel(Protocol):
-    """A model that answers."""
+    """A model that can score."""
 
     @property
     def num_items(self) -> int:
@@ -98,7 +133,7 @@ class FittedModel(Protocol):
 
     @property
     def report(self) -> Mapping[str, Json]:
-        """What the fit chose and used: `reg`, `rows_used`, `rows_given`, `epochs`, ..."""
+        """Choices and sizes of the fit: `reg`, `rows_used`, `rows_given`, `epochs`, ..."""
         ...
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
@@ -114,7 +149,7 @@ class FittedModel(Protocol):
         ...
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """What `Recipe.restore` needs: named arrays and a JSON-able manifest."""
+        """Return the arrays by name and the JSON-able manifest that `Recipe.restore` needs."""
         ...
 
 
@@ -123,7 +158,7 @@ class Teacher(FittedModel, Protocol):
     """A model that ADER can herd exemplars with; its recipe obeys `TrainingRows.teacher`."""
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
-        """Inner products of the rows' representations, each scaled to length 1.
+        """Compute the inner products of the rows' representations, each scaled to length 1.
 
         Args:
             rows: `(n, num_items)` float32.
@@ -139,48 +174,61 @@ class Recipe(Protocol):
 
     @property
     def name(self) -> str:
-        """As on the command line, e.g. `infinite-ae`."""
+        """Name on the command line, e.g. `infinite-ae`."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """The settings as they are recorded with a run."""
+        """Settings as they are recorded with a run."""
         ...
 
     @property
     def starts_warm(self) -> bool:
-        """Whether `fit` reads `FitOptions.previous`; the loop keeps the last model if so."""
+        """True if `fit` reads `FitOptions.previous`; the loop then keeps the last model."""
         ...
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedModel:
-        """Choose what validation chooses on a hold-out of the real rows, then fit on all rows."""
+        """Choose by validation on a holdout of the real rows, then fit on all rows."""
+        ...
+
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedModel:
+        """Choose by validation on a given holdout, then fit on `rows`.
+
+        Args:
+            holdout: training rows and targets of the validation.
+            rows: training rows of the final fit; `holdout.training` itself where the split is
+                fixed, so that the best model of the validation is the result.
+            options: no row cap is applied.
+        """
         ...
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedModel:
-        """Make the model again that `FittedModel.to_arrays` came from."""
+        """Restore the model that `FittedModel.to_arrays` was called on."""
         ...
 
 
 def cap_rows(rows: TrainingRows, max_rows: int | None, seed: int) -> TrainingRows:
     """Keep the most recent rows, drawing by seed among those of the oldest period that is kept.
 
-    What a memory replays is older than all else, and would be the first to go: it has a half of
-    the places, and more where real rows leave some.
+    Replayed rows are older than all others and would be dropped first: half of the places are
+    theirs, and more where there are few real rows.
 
     Args:
-        rows: what was given.
-        max_rows: how many to keep at most, ≥ 1; `None` keeps all.
-        seed: of the draw.
+        rows: the rows of a fit.
+        max_rows: largest number of rows to keep, ≥ 1; `None` keeps all.
+        seed: seed of the draw.
 
     Returns:
-        `rows` itself if nothing is dropped, else the kept ones in the order they stood in.
+        `rows` itself if nothing is dropped, else the kept rows in their order.
     """
     if max_rows is None or rows.num_rows <= max_rows:
         return rows
-    luck = np.random.default_rng(seed).random(rows.num_rows)
-    newest_first = np.lexsort((luck, -rows.last_period.astype(np.int64)))
+    keys = np.random.default_rng(seed).random(rows.num_rows)
+    newest_first = np.lexsort((keys, -rows.last_period.astype(np.int64)))
     is_replayed = rows.replayed[newest_first]
     replayed, real = newest_first[is_replayed], newest_first[~is_replayed]
     replayed = replayed[: max(max_rows // 2, max_rows - len(real))]

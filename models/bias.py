@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
-from perennial.models.base import FitOptions, Json, TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
+from perennial.models.scoring import check_width
 from perennial.models.selection import (
     Candidate,
     choose_and_solve,
     cross,
-    fit_on_hold_out,
+    fit_on_holdout,
     report_choice,
 )
 from perennial.storage.errors import UserError
@@ -65,8 +65,7 @@ class FittedBias:
         Raises:
             ValueError: the contexts have another number of items.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        check_width(contexts, self.num_items)
         items = self.mean + self.item_bias
         for start in range(0, contexts.shape[0], block_rows):
             block = _Cells(contexts[start : start + block_rows], self.unobserved)
@@ -119,21 +118,21 @@ class Bias:
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedBias:
-        """Choose ω and γ by HR@100 on a hold-out of the real rows, then solve with all rows."""
-        model = fit_on_hold_out(self, rows, options, self.validation_users)
-        assert isinstance(model, FittedBias)  # noqa: S101 - `fit_judged` gives no other
-        return model
+        """Choose ω and γ by HR@100 on a holdout of the real rows, then solve with all rows."""
+        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedBias:
-        """Choose ω and γ on a given hold-out, then solve with `rows`; see `ChoosingRecipe`."""
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedBias:
+        """Choose ω and γ on a given holdout, then solve with `rows`."""
         grid = cross({"unobserved": self.unobserved, "damping": self.dampings})
-        trials, model = choose_and_solve(grid, held, rows, options, _Biases)
-        return dataclasses.replace(model, report=report_choice(trials, held, rows))
+        trials, model = choose_and_solve(grid, holdout, rows, options, _Biases)
+        return dataclasses.replace(model, report=report_choice(trials, holdout, rows))
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedBias:
-        """Make the model again that `FittedBias.to_arrays` came from.
+        """Restore the model that `FittedBias.to_arrays` was called on.
 
         Raises:
             UserError: what was stored is not such a model.
@@ -195,7 +194,8 @@ class _Biases:
         cells, weights = _Cells(self._rows.interactions, unobserved), self._rows.weights
         item_sums: Vector = self._rows.interactions.T.astype(np.float64) @ weights
         item_filled = cells.weigh_rows(weights)
-        mean = float(item_sums.sum() / item_filled.sum())
+        filled = float(item_filled.sum())
+        mean = float(item_sums.sum()) / filled if filled else 0.0
         shares = weights / (cells.filled + damping)
         users = shares * (cells.row_sums - mean * cells.filled)
         right = item_sums - mean * item_filled - cells.weigh_rows(users)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, cholesky, lapack, solve_triangular
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Json, TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
 from perennial.models.mesh import threads_for
-from perennial.models.selection import Candidate, choose_and_solve, fit_on_hold_out, report_choice
+from perennial.models.scoring import check_width
+from perennial.models.selection import Candidate, choose_and_solve, fit_on_holdout, report_choice
 from perennial.storage.errors import UserError
 
 _TILE = 512
@@ -52,8 +52,7 @@ class FittedEase:
         Raises:
             ValueError: the contexts have another number of items.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        check_width(contexts, self.num_items)
         scale = -1 / self.diagonal
         for start in range(0, contexts.shape[0], block_rows):
             block = contexts[start : start + block_rows].astype(np.float32, copy=False)
@@ -104,25 +103,25 @@ class Ease:
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedEase:
-        """Choose λ by HR@100 on a hold-out of the real rows, then solve with all rows.
+        """Choose λ by HR@100 on a holdout of the real rows, then solve with all rows.
 
         Raises:
             UserError: the matrices do not fit `options.memory_limit`, or one is singular.
         """
-        model = fit_on_hold_out(self, rows, options, self.validation_users)
-        assert isinstance(model, FittedEase)  # noqa: S101 - `fit_judged` gives no other
-        return model
+        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedEase:
-        """Choose λ on a given hold-out, then solve with `rows`; see `ChoosingRecipe`.
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedEase:
+        """Choose λ on a given holdout, then solve with `rows`.
 
         Raises:
             UserError: as `fit`.
         """
         needed = _check_memory(rows, options.memory_limit)
-        trials, model = choose_and_solve(self._candidates(), held, rows, options, _gram_of)
+        trials, model = choose_and_solve(self._candidates(), holdout, rows, options, _gram_of)
         report = {
-            **report_choice(trials, held, rows),
+            **report_choice(trials, holdout, rows),
             "reg": trials[0].candidate["reg"],
             "bytes_estimated": needed,
         }
@@ -131,7 +130,7 @@ class Ease:
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedEase:
-        """Make the model again that `FittedEase.to_arrays` came from.
+        """Restore the model that `FittedEase.to_arrays` was called on.
 
         Raises:
             UserError: what was stored is not such a model.

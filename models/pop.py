@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Json, TrainingRows, cap_rows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, cap_rows
+from perennial.models.scoring import check_width
 from perennial.storage.errors import UserError
 from perennial.stream.seeds import derive_seed
 
@@ -38,8 +38,7 @@ class FittedPop:
         Raises:
             ValueError: the contexts have another number of items.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        check_width(contexts, self.num_items)
         for start in range(0, contexts.shape[0], block_rows):
             rows = min(block_rows, contexts.shape[0] - start)
             yield np.broadcast_to(self.counts, (rows, self.num_items))
@@ -67,14 +66,16 @@ class Pop:
         model = self._count(kept)
         return dataclasses.replace(model, report={**model.report, "rows_given": rows.num_rows})
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedPop:
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedPop:
         """Count `rows`; there is nothing to choose."""
         return self._count(rows)
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedPop:
-        """Make the model again that `FittedPop.to_arrays` came from.
+        """Restore the model that `FittedPop.to_arrays` was called on.
 
         Raises:
             UserError: what was stored is not such a model.

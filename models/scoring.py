@@ -21,6 +21,12 @@ def score_rows(num_items: int) -> int:
     return max(1, min(SCORE_ROWS, _SCORE_CELLS // max(1, num_items)))
 
 
+def check_width(contexts: csr_array, num_items: int) -> None:
+    """Raise `ValueError` unless contexts `(n, d)` have the items of the model."""
+    if contexts.shape[1] != num_items:
+        raise ValueError(f"contexts of {contexts.shape[1]} items, model of {num_items}")
+
+
 def score_in_parts(
     contexts: csr_array,
     num_items: int,
@@ -41,8 +47,7 @@ def score_in_parts(
     Raises:
         ValueError: the contexts have another number of items.
     """
-    if contexts.shape[1] != num_items:
-        raise ValueError(f"contexts of {contexts.shape[1]} items, model of {num_items}")
+    check_width(contexts, num_items)
     step = score_rows(num_items)
     for start in range(0, contexts.shape[0], block_rows):
         block = contexts[start : start + block_rows]

@@ -1,16 +1,16 @@
-"""How a model with a grid chooses its settings: on one hold-out, by HR@100, all of it recorded."""
+"""Selection of settings and training length on one holdout, by HR@100; every trial is recorded."""
 
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, FittedModel, Json, TrainingRows, cap_rows
-from perennial.models.holdout import HoldOut, hold_out, validation_score
+from perennial.models.base import FitOptions, FittedModel, Holdout, Json, TrainingRows, cap_rows
+from perennial.models.holdout import hold_out, validation_score
 from perennial.stream.seeds import derive_seed
 
 Candidate = Mapping[str, Json]
@@ -18,30 +18,19 @@ Candidate = Mapping[str, Json]
 
 Model = TypeVar("Model", bound=FittedModel)
 
+Solver = Callable[[Candidate], Model]
+"""Solves prepared rows for one candidate."""
+
 BLOCK_SCORES = 1 << 22
-
-
-class ChoosingRecipe(Protocol):
-    """A recipe that can choose on a hold-out that it is given."""
-
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedModel:
-        """Choose on `held`, then fit on `rows`.
-
-        Args:
-            held: what to fit on while choosing, and who is judged by what.
-            rows: what to fit on at last; `held.training` itself for a split that is fixed.
-            options: no row cap is applied.
-        """
-        ...
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What one candidate came to.
+    """Result of one candidate.
 
     Attributes:
         candidate: the settings.
-        score: the best validation HR@100 in per cent; `None` where nobody can be judged.
+        score: the best validation HR@100 in per cent; `None` without validation rows.
         steps: updates or sweeps until then; 0 for a closed form.
     """
 
@@ -50,168 +39,152 @@ class Trial:
     steps: int = 0
 
     def to_json(self) -> dict[str, Json]:
-        """As it is recorded with the fit."""
+        """Return the trial as it is recorded with the fit."""
         return {**self.candidate, "HR@100": self.score, "steps": self.steps}
 
 
 def cap_and_hold_out(
-    rows: TrainingRows, options: FitOptions, max_users: int | None
-) -> tuple[TrainingRows, HoldOut]:
-    """The newest rows that the cap lets through, and a hold-out of the real ones among them.
+    rows: TrainingRows, options: FitOptions, max_users: int | None, share: float = 0.1
+) -> tuple[TrainingRows, Holdout]:
+    """Apply the row cap, then hold out interactions of the real rows that are left.
 
     Args:
         rows: the rows of a fit.
         options: the cap and the seed.
-        max_users: how many rows are judged at most.
+        max_users: largest number of validation rows.
+        share: share of the interactions that is held out.
     """
     kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
-    return kept, hold_out(kept, derive_seed(options.seed, "hold-out"), max_users=max_users)
+    return kept, hold_out(kept, derive_seed(options.seed, "hold-out"), share, max_users)
 
 
-def fit_on_hold_out(
-    recipe: ChoosingRecipe, rows: TrainingRows, options: FitOptions, max_users: int | None
-) -> FittedModel:
-    """The usual `Recipe.fit`: cap, hold out, choose, fit on all that was kept.
+def fit_on_holdout(
+    fit_with_holdout: Callable[[Holdout, TrainingRows, FitOptions], Model],
+    rows: TrainingRows,
+    options: FitOptions,
+    max_users: int | None,
+    share: float = 0.1,
+) -> Model:
+    """Cap the rows, hold out, select, and fit on all rows that are kept: the usual `Recipe.fit`.
 
-    The fitted model must be a dataclass with a field `report`.
+    Args:
+        fit_with_holdout: method of the recipe; its model is a dataclass with a field `report`.
+        rows: the rows of the fit.
+        options: the row cap, the seed and the progress.
+        max_users: largest number of validation rows.
+        share: share of the interactions that is held out.
     """
-    kept, held = cap_and_hold_out(rows, options, max_users)
+    kept, holdout = cap_and_hold_out(rows, options, max_users, share)
     if kept is not rows:
         options.progress(f"{kept.num_rows:,} of {rows.num_rows:,} rows")
-    model: Any = recipe.fit_judged(held, kept, options)
-    report = {**model.report, "rows_given": rows.num_rows}
-    return cast(FittedModel, dataclasses.replace(model, report=report))
+    model: Any = fit_with_holdout(holdout, kept, options)
+    fitted: Model = dataclasses.replace(model, report={**model.report, "rows_given": rows.num_rows})
+    return fitted
 
 
 def cross(axes: Mapping[str, Sequence[Json]]) -> tuple[Candidate, ...]:
-    """All combinations of some values: the grid that they span, the last axis fastest."""
+    """Return the grid of all combinations of some values, the last axis fastest."""
     return tuple(
         dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())
     )
 
 
 def choose(
-    candidates: Sequence[Candidate], held: HoldOut, attempt: Callable[[Candidate], Trial]
+    candidates: Sequence[Candidate], holdout: Holdout, attempt: Callable[[Candidate], Trial]
 ) -> tuple[Trial, ...]:
-    """Try all candidates, or none where there is nothing to choose between or on.
+    """Try all candidates, or none without validation rows.
 
     Returns:
-        The trials, best first; of equal ones the earlier candidate is the better one. Untried
-        candidates are not among them, except the first where none is tried.
+        The trials, best first; of equal ones the earlier candidate comes first. Where none is
+        tried it is the first candidate alone, without a score.
     """
-    if len(held.users) == 0:
+    if len(holdout.users) == 0:
         return (Trial(candidates[0], None),)
-    trials = [attempt(candidate) for candidate in candidates]
-    return best_first(trials)
+    return best_first([attempt(candidate) for candidate in candidates])
 
 
 def best_first(trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    """In the order of their scores; of equal ones the earlier comes first."""
+    """Sort trials by score; of equal ones the earlier comes first."""
     return tuple(sorted(trials, key=lambda trial: -(trial.score or 0.0)))
 
 
 def describe(candidate: Candidate) -> str:
-    """For people: `layers 3, temperature 0.15`."""
+    """Format a candidate for messages: `layers 3, temperature 0.15`."""
     return ", ".join(f"{name} {value:g}" for name, value in candidate.items())
 
 
-def judge(score_blocks: Iterable[NDArray[np.float32]], held: HoldOut, options: FitOptions) -> float:
-    """HR@100 in per cent of the scores of `held.contexts`."""
+def validate(
+    score_blocks: Iterable[NDArray[np.float32]], holdout: Holdout, options: FitOptions
+) -> float:
+    """Compute HR@100 in per cent from the scores of `holdout.contexts`."""
     tie_seed = derive_seed(options.seed, "ties")
-    return validation_score(score_blocks, held, "HR", k=100, tie_seed=tie_seed)
+    return validation_score(score_blocks, holdout, "HR", k=100, tie_seed=tie_seed)
 
 
-def judge_model(model: FittedModel, held: HoldOut, options: FitOptions) -> float:
-    """HR@100 in per cent of a model on the judged rows, at most 16 MiB of scores at a time."""
+def validate_model(model: FittedModel, holdout: Holdout, options: FitOptions) -> float:
+    """Compute HR@100 in per cent of a model, with at most 16 MiB of scores at a time."""
     block_rows = max(1, BLOCK_SCORES // max(1, model.num_items))
-    return judge(model.score_blocks(held.contexts, block_rows), held, options)
+    return validate(model.score_blocks(holdout.contexts, block_rows), holdout, options)
 
 
 def choose_and_solve(
     candidates: Sequence[Candidate],
-    held: HoldOut,
+    holdout: Holdout,
     rows: TrainingRows,
     options: FitOptions,
-    prepare: Callable[[TrainingRows], Callable[[Candidate], Model]],
+    prepare: Callable[[TrainingRows], Solver[Model]],
 ) -> tuple[tuple[Trial, ...], Model]:
-    """`choose` for a model with a closed form, and the model of the best candidate on `rows`.
+    """`choose` for a model with a closed form, and solve the best candidate on `rows`.
 
     Args:
         candidates: a single one is taken without a trial.
-        held: what to fit on while choosing, and who is judged by what.
-        rows: what to fit on at last; the best trial's model is kept if it is `held.training`.
+        holdout: training rows and targets of the validation.
+        rows: training rows of the final fit; if they are `holdout.training`, the model of the best
+            trial is the result.
         options: the seed and the progress.
-        prepare: does what all candidates share for some rows, and gives what solves for one.
+        prepare: makes of some rows what all candidates share, and returns the solver.
     """
     if len(candidates) == 1:
         return (Trial(candidates[0], None),), prepare(rows)(candidates[0])
-    trials, model = _try_solved(candidates, held, rows is held.training, options, prepare)
+    keep = rows is holdout.training
+    trials, model = _try_solved(candidates, holdout, keep, options, prepare)
     return trials, prepare(rows)(trials[0].candidate) if model is None else model
 
 
 def _try_solved(
     candidates: Sequence[Candidate],
-    held: HoldOut,
+    holdout: Holdout,
     keep: bool,
     options: FitOptions,
-    prepare: Callable[[TrainingRows], Callable[[Candidate], Model]],
+    prepare: Callable[[TrainingRows], Solver[Model]],
 ) -> tuple[tuple[Trial, ...], Model | None]:
-    """The trials, and the model of the best if it is to be kept."""
+    """Return the trials, and the model of the best one if it is to be kept."""
     best: tuple[float, Model] | None = None
-    # What is shared may be large, so it is gone before the rows of the last fit are prepared.
-    solve = prepare(held.training) if len(held.users) else None
+    # The prepared rows may be large, so they are freed before those of the final fit are prepared.
+    solve = prepare(holdout.training) if len(holdout.users) else None
 
     def attempt(candidate: Candidate) -> Trial:
         nonlocal best
-        assert solve is not None  # noqa: S101 - nothing is tried where nobody is judged
+        assert solve is not None  # noqa: S101 - nothing is tried without validation rows
         model = solve(candidate)
-        score = judge_model(model, held, options)
+        score = validate_model(model, holdout, options)
         options.progress(f"{describe(candidate)}: validation HR@100 {score:.2f}")
         if keep and (best is None or score > best[0]):
             best = score, model
         return Trial(candidate, score)
 
-    trials = choose(candidates, held, attempt)
+    trials = choose(candidates, holdout, attempt)
     return trials, None if best is None else best[1]
 
 
-def report_choice(trials: Sequence[Trial], held: HoldOut, rows: TrainingRows) -> dict[str, Json]:
-    """What the choice says in a model's report: `chosen`, `steps` and all `trials`."""
+def report_choice(trials: Sequence[Trial], holdout: Holdout, rows: TrainingRows) -> dict[str, Json]:
+    """Return the entries of a selection in a model's report: `chosen`, `steps`, all `trials`."""
     best = trials[0]
     return {
         "rows_used": rows.num_rows,
         "chosen": dict(best.candidate),
         "steps": best.steps,
         "validation_HR@100": best.score,
-        "validation_users": len(held.users),
+        "validation_users": len(holdout.users),
         "trials": [trial.to_json() for trial in trials],
     }
-
-
-@dataclass
-class Patience:
-    """Ends a training once its validation has not got better for a number of looks.
-
-    Attributes:
-        looks: how many looks without a better score end it.
-        best: the best score so far.
-        best_step: the step of it.
-    """
-
-    looks: int
-    best: float = -np.inf
-    best_step: int = 0
-    _since: int = 0
-
-    def see(self, step: int, score: float) -> bool:
-        """Note a score; whether it is the best so far."""
-        if score > self.best:
-            self.best, self.best_step, self._since = score, step, 0
-            return True
-        self._since += 1
-        return False
-
-    @property
-    def ended(self) -> bool:
-        """Whether to stop."""
-        return self._since >= self.looks

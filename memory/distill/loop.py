@@ -18,8 +18,8 @@ from perennial.memory.distill.problem import (
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import DistillListener, DistillStep, Summary, ignore_steps
 from perennial.memory.distill.validation import BestSupport
-from perennial.models.base import TrainingRows
-from perennial.models.holdout import HoldOut, hold_out
+from perennial.models.base import Holdout, TrainingRows
+from perennial.models.holdout import hold_out
 from perennial.stream.seeds import derive_seed
 
 MAX_USERS = 32_768
@@ -83,7 +83,7 @@ def distill(
 
 
 def distill_judged(
-    held: HoldOut,
+    held: Holdout,
     settings: DistillSettings,
     seed: int,
     *,

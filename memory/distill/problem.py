@@ -18,7 +18,7 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.step import DeviceUsers, StepState, start_state
 from perennial.memory.distill.targets import Guide
 from perennial.memory.distill.validation import SupportValidator
-from perennial.models.holdout import HoldOut
+from perennial.models.base import Holdout
 from perennial.models.mesh import next_power, round_up
 from perennial.stream.seeds import derive_seed
 
@@ -59,7 +59,7 @@ class DistillationProblem:
 
     settings: DistillSettings
     seed: int
-    held: HoldOut
+    held: Holdout
     items: NDArray[np.int64]
     narrow: csr_array
     width: int
@@ -69,7 +69,7 @@ class DistillationProblem:
 
     @classmethod
     def of(
-        cls, held: HoldOut, settings: DistillSettings, seed: int, in_blocks: bool | None = None
+        cls, held: Holdout, settings: DistillSettings, seed: int, in_blocks: bool | None = None
     ) -> "DistillationProblem":
         """Reduce a hold-out to the items that occur, and fit the guide.
 
@@ -84,7 +84,7 @@ class DistillationProblem:
         items = asked.astype(np.int64)
         narrow = training.interactions[:, items]
         narrow_rows = dataclasses.replace(training, interactions=narrow)
-        small = HoldOut(narrow_rows, held.users, held.targets[:, items])
+        small = Holdout(narrow_rows, held.users, held.targets[:, items])
         judge = SupportValidator(
             small, training.num_items, settings.regs, derive_seed(seed, "ties")
         )

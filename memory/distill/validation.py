@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.memory.distill.objective import inner_products, ridged_gram, support_shares
-from perennial.models.holdout import HoldOut, validation_score
+from perennial.models.base import Holdout
+from perennial.models.holdout import validation_score
 from perennial.models.mesh import round_up
 
 _BLOCK_CELLS = 2**23
@@ -49,7 +50,7 @@ class SupportValidator:
         tie_seed: of the order of equal scores.
     """
 
-    held: HoldOut
+    held: Holdout
     num_items: int
     regs: tuple[float, ...]
     tie_seed: int

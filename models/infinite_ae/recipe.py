@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Json, TrainingRows, cap_rows
-from perennial.models.holdout import HoldOut, hold_out
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, cap_rows
+from perennial.models.holdout import hold_out
 from perennial.models.infinite_ae.exact import ExactSystem, FittedInfiniteAE
 from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE, NystromSystem
 from perennial.models.infinite_ae.gram import Backend, TileKernel, make_tile_kernel
@@ -32,7 +32,7 @@ from perennial.models.infinite_ae.nystrom import draw_centres
 from perennial.models.infinite_ae.storage import StoredFit
 from perennial.models.infinite_ae.taught import TaughtInfiniteAE, TaughtSystem
 from perennial.models.scoring import ask_teacher, score_rows
-from perennial.models.selection import judge
+from perennial.models.selection import validate
 from perennial.storage.errors import UserError
 from perennial.stream.seeds import derive_seed
 
@@ -109,7 +109,7 @@ class InfiniteAE:
         return False
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> SolvedAE:
-        """Choose λ by HR@100 on a hold-out of the real rows, then solve with all rows.
+        """Choose λ by HR@100 on a holdout of the real rows, then solve with all rows.
 
         Raises:
             UserError: the memory limit has no room for a handful of rows, or a matrix is singular.
@@ -118,9 +118,11 @@ class InfiniteAE:
         kept, cap = self._cap(rows, sizes, options)
         if self.reg is None:
             seed = derive_seed(options.seed, "validation")
-            held = hold_out(kept, seed, max_users=self.validation_users)
+            holdout = hold_out(kept, seed, max_users=self.validation_users)
             # The rows were capped to fit.
-            model = self.fit_judged(held, kept, dataclasses.replace(options, memory_limit=None))
+            model = self.fit_with_holdout(
+                holdout, kept, dataclasses.replace(options, memory_limit=None)
+            )
         else:
             model = self._solve(kept, self.reg, {}, options)
         return dataclasses.replace(
@@ -133,12 +135,14 @@ class InfiniteAE:
             },
         )
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> SolvedAE:
-        """Choose λ on a given hold-out, then solve with `rows`.
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> SolvedAE:
+        """Choose λ on a given holdout, then solve with `rows`.
 
         Args:
-            held: what to fit on while choosing, and who is judged by what.
-            rows: what to solve with at last; `held.training` for a split that is fixed.
+            holdout: what to fit on while choosing, and who is judged by what.
+            rows: what to solve with at last; `holdout.training` for a split that is fixed.
             options: the seed, the progress and the memory limit; the rows are not capped.
 
         Raises:
@@ -146,17 +150,17 @@ class InfiniteAE:
         """
         self._check_memory(rows, options.memory_limit)
         # One pass over the rows is enough where the split is fixed.
-        fixed = self.centres is not None and rows is held.training
+        fixed = self.centres is not None and rows is holdout.training
         shared = self._system_on_centres(rows, options) if fixed else None
-        validation = self.sweep(held, options, shared)
+        validation = self.sweep(holdout, options, shared)
         report: dict[str, Json] = {
             "validation": {f"{tried:g}": score for tried, score in validation.items()},
-            "validation_users": len(held.users),
+            "validation_users": len(holdout.users),
         }
         return self._solve(rows, best_reg(validation, self.regs), report, options, shared)
 
     def sweep(
-        self, held: HoldOut, options: FitOptions, shared: NystromSystem | None = None
+        self, holdout: Holdout, options: FitOptions, shared: NystromSystem | None = None
     ) -> dict[float, float]:
         """HR@100 on a hold-out for each λ of the grid, from one kernel matrix.
 
@@ -165,48 +169,50 @@ class InfiniteAE:
         teacher, and for who is judged apart from the rows that does not hold, and f(x) is computed.
 
         Args:
-            held: what to fit on, and who is judged by what.
+            holdout: what to fit on, and who is judged by what.
             options: the seed and the progress.
-            shared: of `held.training`, where there are centres; made unless given.
+            shared: of `holdout.training`, where there are centres; made unless given.
 
         Returns:
             λ -> per cent; empty if nobody is judged.
         """
-        if len(held.users) == 0:
+        if len(holdout.users) == 0:
             return {}
-        rows = held.training
+        rows = holdout.training
         if self.centres is not None:
             on_centres = shared or self._system_on_centres(rows, options)
-            return self._judge_models(on_centres, held, options)
+            return self._validate_models(on_centres, holdout, options)
         options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
-        if rows.teacher is not None or held.apart is not None:
-            return self._judge_models(self._system(rows, min(self.regs)), held, options)
-        others = np.setdiff1d(np.arange(rows.num_rows), held.users)
-        order = np.concatenate([others, held.users])
+        if rows.teacher is not None or holdout.external_contexts is not None:
+            return self._validate_models(self._system(rows, min(self.regs)), holdout, options)
+        others = np.setdiff1d(np.arange(rows.num_rows), holdout.users)
+        order = np.concatenate([others, holdout.users])
         system = self._exact_system(rows.take(order), min(self.regs))
-        return self._judge_each(lambda reg: system.training_scores(reg, len(others)), held, options)
+        return self._validate_each(
+            lambda reg: system.training_scores(reg, len(others)), holdout, options
+        )
 
-    def _judge_models(
-        self, system: System, held: HoldOut, options: FitOptions
+    def _validate_models(
+        self, system: System, holdout: Holdout, options: FitOptions
     ) -> dict[float, float]:
         """`sweep` by what the model for each λ, or what stands for it, says of the contexts."""
 
         def score(reg: float) -> Iterator[NDArray[np.float32]]:
             model = system.solve(reg, {})
-            return model.score_blocks(held.contexts, score_rows(model.num_items))
+            return model.score_blocks(holdout.contexts, score_rows(model.num_items))
 
-        return self._judge_each(score, held, options)
+        return self._validate_each(score, holdout, options)
 
-    def _judge_each(
+    def _validate_each(
         self,
         score: Callable[[float], Iterator[NDArray[np.float32]]],
-        held: HoldOut,
+        holdout: Holdout,
         options: FitOptions,
     ) -> dict[float, float]:
         """`sweep` by the scores for each λ, or what stands for it."""
         scores: dict[float, float] = {}
         for reg in self.regs:
-            scores[reg] = judge(score(self._effective(reg)), held, options)
+            scores[reg] = validate(score(self._effective(reg)), holdout, options)
             options.progress(f"∞-AE: λ = {reg:g}, validation HR@100 {scores[reg]:.2f}")
         return scores
 
@@ -298,7 +304,7 @@ class InfiniteAE:
         return cap_rows(rows, cap, derive_seed(options.seed, "row cap")), why
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> None:
-        """Refuse a fit of all rows that cannot be held."""
+        """Refuse a fit of all rows that does not fit the memory limit."""
         needed = estimate_bytes(self._sizes(rows), rows.num_rows)
         if limit is not None and needed > limit:
             raise UserError(

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from perennial.models.base import Json
 from perennial.models.lightgcn.graph import Graph, Propagated
 from perennial.models.lightgcn.loss import directions
+from perennial.models.scoring import check_width
 from perennial.storage.errors import UserError
 
 
@@ -60,8 +61,7 @@ class FittedLightGCN:
         Raises:
             ValueError: `contexts` has another width.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        check_width(contexts, self.num_items)
         for first in range(0, contexts.shape[0], block_rows):
             block = contexts[first : first + block_rows].astype(np.float32, copy=False)
             yield self.represent(block) @ self.targets.T

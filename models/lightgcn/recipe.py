@@ -10,8 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Json, TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
 from perennial.models.lightgcn.fitted import FittedLightGCN, make_model, restore_model
 from perennial.models.lightgcn.graph import Graph, Propagated, make_graph
 from perennial.models.lightgcn.loss import Loss
@@ -22,11 +21,11 @@ from perennial.models.selection import (
     choose,
     cross,
     describe,
-    fit_on_hold_out,
-    judge_model,
+    fit_on_holdout,
     report_choice,
+    validate_model,
 )
-from perennial.models.training.early_stopping import Look, Search
+from perennial.models.training.early_stopping import Check, Search
 from perennial.storage.errors import UserError
 from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
@@ -103,44 +102,44 @@ class LightGCN:
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedLightGCN:
-        """Choose layers, temperature and updates on a hold-out of the real rows, then train on all.
+        """Choose layers, temperature and updates on a holdout of the real rows, then train on all.
 
         Raises:
             UserError: training does not fit `options.memory_limit`.
         """
-        model = fit_on_hold_out(self, rows, options, self.validation_users)
-        assert isinstance(model, FittedLightGCN)  # noqa: S101 - `fit_judged` gives no other
-        return model
+        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedLightGCN:
-        """Choose on a given hold-out, then train on `rows`; see `ChoosingRecipe`.
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedLightGCN:
+        """Choose on a given holdout, then train on `rows`.
 
         Raises:
             UserError: as `fit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
-        graph = make_graph(held.training.interactions)
+        graph = make_graph(holdout.training.interactions)
 
         def score(propagated: Propagated) -> float:
-            return judge_model(self._model(graph, propagated), held, options)
+            return validate_model(self._model(graph, propagated), holdout, options)
 
         search = Search(self.patience, score, options)
 
         def attempt(candidate: Candidate) -> Trial:
             tried = f"lightgcn, {describe(candidate)}:"
             train = partial(
-                self._train, graph, held.training, candidate, self.max_updates, options.seed
+                self._train, graph, holdout.training, candidate, self.max_updates, options.seed
             )
             return search.attempt(candidate, tried, train)
 
-        trials = choose(self._candidates, held, attempt)
-        if search.best is not None and rows is held.training:
+        trials = choose(self._candidates, holdout, attempt)
+        if search.best is not None and rows is holdout.training:
             model = self._model(graph, search.best)
         else:
             model = self._refit(trials[0], rows, options)
         report = {
             "rows_given": rows.num_rows,
-            **report_choice(trials, held, rows),
+            **report_choice(trials, holdout, rows),
             "bytes_estimated": needed,
         }
         return dataclasses.replace(model, report=report)
@@ -148,7 +147,7 @@ class LightGCN:
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedLightGCN:
-        """Make the model again that `FittedLightGCN.to_arrays` came from.
+        """Restore the model that `FittedLightGCN.to_arrays` was called on.
 
         Raises:
             UserError: something is missing or has the wrong shape.
@@ -189,7 +188,7 @@ class LightGCN:
         candidate: Candidate,
         num_updates: int,
         seed: int,
-        look: Look[Propagated] | None = None,
+        check: Check[Propagated] | None = None,
     ) -> Propagated:
         """Train from fresh embeddings."""
         return train(
@@ -199,8 +198,8 @@ class LightGCN:
             settings=self.training_settings(candidate),
             num_updates=num_updates,
             seed=derive_seed(seed, "training"),
-            check_every=self.check_every if look else 0,
-            check=look or (lambda _updates, _propagated: True),
+            check_every=self.check_every if check else 0,
+            check=check or (lambda _updates, _propagated: True),
         )
 
     def _model(self, graph: Graph, propagated: Propagated) -> FittedLightGCN:

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Json, TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
 from perennial.models.mf.solver import (
     BLOCK_FLOATS,
     Objective,
@@ -25,6 +24,7 @@ from perennial.models.mf.solver import (
     solve_rows,
     sweep,
 )
+from perennial.models.scoring import check_width
 from perennial.models.selection import (
     BLOCK_SCORES,
     Candidate,
@@ -33,9 +33,9 @@ from perennial.models.selection import (
     choose,
     cross,
     describe,
-    fit_on_hold_out,
-    judge_model,
+    fit_on_holdout,
     report_choice,
+    validate_model,
 )
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores
@@ -78,8 +78,7 @@ class FittedMF:
         Raises:
             ValueError: the contexts have another number of items.
         """
-        if contexts.shape[1] != self.num_items:
-            raise ValueError(f"contexts of {contexts.shape[1]} items, model of {self.num_items}")
+        check_width(contexts, self.num_items)
         for start in range(0, contexts.shape[0], block_rows):
             yield self.fold_in(contexts[start : start + block_rows]) @ self.items.T
 
@@ -154,32 +153,32 @@ class MF:
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMF:
-        """Choose by HR@100 on a hold-out of the real rows, then factorise all rows.
+        """Choose by HR@100 on a holdout of the real rows, then factorise all rows.
 
         Raises:
             UserError: it does not fit `options.memory_limit`.
         """
-        model = fit_on_hold_out(self, rows, options, self.validation_users)
-        assert isinstance(model, FittedMF)  # noqa: S101 - `fit_judged` gives no other
-        return model
+        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedMF:
-        """Choose on a given hold-out, then factorise `rows`; see `ChoosingRecipe`.
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedMF:
+        """Choose on a given holdout, then factorise `rows`.
 
         Raises:
             UserError: as `fit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
-        choice = _Choice(self, held, options)
+        choice = _Choice(self, holdout, options)
         trials = choice.make()
         best = choice.best
-        if best is None or rows is not held.training:
+        if best is None or rows is not holdout.training:
             best = self._factorise(rows, trials[0].candidate, options)
-        report = {**report_choice(trials, held, rows), "bytes_estimated": needed}
+        report = {**report_choice(trials, holdout, rows), "bytes_estimated": needed}
         return dataclasses.replace(best, report=report)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMF:
-        """Make the model again that `FittedMF.to_arrays` came from.
+        """Restore the model that `FittedMF.to_arrays` was called on.
 
         Raises:
             UserError: what was stored is not such a model.
@@ -216,9 +215,9 @@ class _Choice:
         best: the model of the best of them.
     """
 
-    def __init__(self, recipe: MF, held: HoldOut, options: FitOptions) -> None:
+    def __init__(self, recipe: MF, holdout: Holdout, options: FitOptions) -> None:
         self.best: FittedMF | None = None
-        self._recipe, self._held, self._options = recipe, held, options
+        self._recipe, self._held, self._options = recipe, holdout, options
         self._score = -np.inf
 
     def make(self) -> tuple[Trial, ...]:
@@ -236,9 +235,9 @@ class _Choice:
         return best_first(trials)
 
     def _attempt(self, candidate: Candidate) -> Trial:
-        held, options = self._held, self._options
-        model = self._recipe._factorise(held.training, candidate, options)
-        score = judge_model(model, held, options)
+        holdout, options = self._held, self._options
+        model = self._recipe._factorise(holdout.training, candidate, options)
+        score = validate_model(model, holdout, options)
         options.progress(f"mf: {describe(candidate)}: validation HR@100 {score:.2f}")
         if score > self._score:
             self._score, self.best = score, model

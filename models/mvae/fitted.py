@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import Json
 from perennial.models.mvae.network import MVAEParameters, represent, score
+from perennial.models.scoring import check_width
 from perennial.models.training.batches import assemble, pad_items, pad_rows
 from perennial.storage.errors import UserError
 
@@ -57,7 +58,13 @@ class FittedMVAE:
         Raises:
             ValueError: `contexts` has another width.
         """
-        return score_in_blocks(self.parameters, contexts, self.num_items, self.gather, block_rows)
+        check_width(contexts, self.num_items)
+        num_items = np.int32(self.num_items)
+        for first in range(0, contexts.shape[0], block_rows):
+            numbers = np.arange(first, min(first + block_rows, contexts.shape[0]))
+            batch = assemble(contexts, numbers, pad_rows(len(numbers)))
+            padded = np.asarray(score(self.parameters, batch, num_items, gather=self.gather))
+            yield np.ascontiguousarray(padded[: len(numbers), : self.num_items])
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """Cosines of the rows' mean latent vectors, see `perennial.models.base.Teacher`."""
@@ -88,28 +95,6 @@ class FittedMVAE:
             "report": dict(self.report),
         }
         return {name: np.array(values) for name, values in self.item_arrays().items()}, manifest
-
-
-def score_in_blocks(
-    parameters: MVAEParameters, contexts: csr_array, num_items: int, gather: bool, block_rows: int
-) -> Iterator[NDArray[np.float32]]:
-    """What `FittedMVAE.score_blocks` does, for weights still in training.
-
-    Args:
-        parameters: padded along the item axis.
-        contexts: `(n, num_items)` float32.
-        num_items: the items that are not padding.
-        gather: see `mvae_network.project`.
-        block_rows: rows per block.
-    """
-    num_rows, width = contexts.shape
-    if width != num_items:
-        raise ValueError(f"contexts have {width} items, the model knows {num_items}")
-    for first in range(0, num_rows, block_rows):
-        row_numbers = np.arange(first, min(first + block_rows, num_rows))
-        batch = assemble(contexts, row_numbers, pad_rows(len(row_numbers)))
-        padded = np.asarray(score(parameters, batch, np.int32(num_items), gather=gather))
-        yield np.ascontiguousarray(padded[: len(row_numbers), :num_items])
 
 
 def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMVAE:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, FittedModel, Json, TrainingRows, cap_rows
-from perennial.models.holdout import HoldOut, hold_out, validation_score
-from perennial.models.mvae.fitted import FittedMVAE, restore_model, score_in_blocks
+from perennial.models.base import FitOptions, FittedModel, Holdout, Json, TrainingRows
+from perennial.models.holdout import validation_score
+from perennial.models.mvae.fitted import FittedMVAE, restore_model
 from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
 from perennial.models.mvae.network import MVAEParameters
 from perennial.models.mvae.teacher_batches import draw_lessons
 from perennial.models.mvae.training import MVAETrainingSettings, estimate_memory, train
+from perennial.models.selection import fit_on_holdout
 from perennial.storage.errors import UserError
 from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
@@ -91,7 +92,7 @@ class MVAE:
         return self.warm_start
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMVAE:
-        """Choose the number of updates on a hold-out of the real rows, then train on all rows.
+        """Choose the number of updates on a holdout of the real rows, then train on all rows.
 
         Both trainings start alike: from fresh weights, or with `warm_start` from those of
         `options.previous`. (In a joint refit that starts warm, what is held out is not new to the
@@ -101,24 +102,18 @@ class MVAE:
             UserError: training does not fit `options.memory_limit`, or `options.previous` is of
                 another model or has other widths.
         """
-        kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
-        if kept is not rows:
-            options.progress(f"mvae: {kept.num_rows:,} of {rows.num_rows:,} rows")
-        held = hold_out(
-            kept,
-            derive_seed(options.seed, "hold-out"),
-            share=self.validation_share,
-            max_users=self.validation_users,
+        return fit_on_holdout(
+            self.fit_with_holdout, rows, options, self.validation_users, self.validation_share
         )
-        model = self.fit_judged(held, kept, options)
-        return dataclasses.replace(model, report={**model.report, "rows_given": rows.num_rows})
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedMVAE:
-        """Choose the number of updates on a given hold-out, then train on `rows`.
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedMVAE:
+        """Choose the number of updates on a given holdout, then train on `rows`.
 
         Args:
-            held: what to train on while choosing, and who is judged by what.
-            rows: what to train on at last; `held.training` for a split that is fixed.
+            holdout: what to train on while choosing, and who is judged by what.
+            rows: what to train on at last; `holdout.training` for a split that is fixed.
             options: as for `fit`; no row cap is applied.
 
         Raises:
@@ -127,7 +122,7 @@ class MVAE:
         gather = self._gathers(rows.interactions)
         needed = self._check_memory(rows, gather, options.memory_limit)
         fit = _Fit(self, options, gather, self._previous(options, rows.num_items))
-        choice = fit.choose_updates(held)
+        choice = fit.choose_updates(holdout)
         parameters = fit.refit(rows, choice.updates)
         taught = 0 if rows.teacher is None else int(rows.replayed.sum())
         batched = rows.num_rows - taught
@@ -150,7 +145,7 @@ class MVAE:
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedMVAE:
-        """Make the model again that `FittedMVAE.to_arrays` came from.
+        """Restore the model that `FittedMVAE.to_arrays` was called on.
 
         Raises:
             UserError: something is missing or has the wrong shape.
@@ -227,16 +222,16 @@ class _Fit:
     gather: bool
     previous: FittedMVAE | None
 
-    def choose_updates(self, held: HoldOut) -> ValidationChoice:
+    def choose_updates(self, holdout: Holdout) -> ValidationChoice:
         """Train on what is not held out until nDCG@100 on what is no longer grows."""
         recipe = self.recipe
-        if len(held.users) == 0:
+        if len(holdout.users) == 0:
             # Nothing to learn from but the settings: as long as the annealing takes.
             return ValidationChoice(max(1, self._settings.anneal_updates), None, 0, 0)
         scores: dict[int, float] = {}
 
         def judge(updates: int, parameters: MVAEParameters) -> bool:
-            scores[updates] = self._score(parameters, held)
+            scores[updates] = self._score(parameters, holdout)
             best = max(scores, key=lambda made: scores[made])
             self.options.progress(
                 f"mvae: {updates} updates, validation nDCG@100 {scores[updates]:.2f}, "
@@ -244,9 +239,9 @@ class _Fit:
             )
             return updates - best < recipe.patience * recipe.check_every
 
-        self._train(held.training, recipe.max_updates, "choice", judge)
+        self._train(holdout.training, recipe.max_updates, "choice", judge)
         best = max(scores, key=lambda made: scores[made])
-        return ValidationChoice(best, scores[best], len(held.users), max(scores))
+        return ValidationChoice(best, scores[best], len(holdout.users), max(scores))
 
     def refit(self, rows: TrainingRows, num_updates: int) -> MVAEParameters:
         """Train on all rows for the chosen number of updates."""
@@ -306,13 +301,11 @@ class _Fit:
             check=check,
         )
 
-    def _score(self, parameters: MVAEParameters, held: HoldOut) -> float:
-        num_items = held.training.num_items
-        blocks = score_in_blocks(
-            parameters, held.contexts, num_items, self.gather, _block_rows(num_items)
-        )
+    def _score(self, parameters: MVAEParameters, holdout: Holdout) -> float:
+        model = FittedMVAE(parameters, holdout.training.num_items, self.gather, {})
+        blocks = model.score_blocks(holdout.contexts, _block_rows(model.num_items))
         tie_seed = derive_seed(self.options.seed, "ties")
-        return validation_score(blocks, held, "nDCG", k=100, tie_seed=tie_seed)
+        return validation_score(blocks, holdout, "nDCG", k=100, tie_seed=tie_seed)
 
 
 def _block_rows(num_items: int) -> int:

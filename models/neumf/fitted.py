@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import Json
 from perennial.models.neumf.network import NeuMFParameters, score
+from perennial.models.scoring import check_width
 from perennial.models.training.batches import assemble, pad_items, pad_rows
 from perennial.storage.errors import UserError
 
@@ -48,8 +49,7 @@ class FittedNeuMF:
             ValueError: `contexts` has another width.
         """
         num_rows, width = contexts.shape
-        if width != self.num_items:
-            raise ValueError(f"contexts have {width} items, the model knows {self.num_items}")
+        check_width(contexts, self.num_items)
         piece = score_rows(width, int(self.parameters.first_bias.shape[0]))
         for first in range(0, num_rows, block_rows):
             last = min(first + block_rows, num_rows)

@@ -21,8 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Json, TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
 from perennial.models.neumf.fitted import FittedNeuMF, restore_model, score_rows
 from perennial.models.neumf.network import NeuMFParameters
 from perennial.models.neumf.training import (
@@ -36,11 +35,11 @@ from perennial.models.selection import (
     Trial,
     choose,
     cross,
-    fit_on_hold_out,
-    judge,
+    fit_on_holdout,
     report_choice,
+    validate,
 )
-from perennial.models.training.early_stopping import Look, Search
+from perennial.models.training.early_stopping import Check, Search
 from perennial.storage.errors import UserError
 from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
@@ -103,38 +102,40 @@ class NeuMF:
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedNeuMF:
-        """Choose by HR@100 on a hold-out of the real rows, then train on all rows.
+        """Choose by HR@100 on a holdout of the real rows, then train on all rows.
 
         Raises:
             UserError: training does not fit `options.memory_limit`.
         """
-        model = fit_on_hold_out(self, rows, options, self.validation_users)
-        assert isinstance(model, FittedNeuMF)  # noqa: S101 - `fit_judged` gives no other
-        return model
+        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
 
-    def fit_judged(self, held: HoldOut, rows: TrainingRows, options: FitOptions) -> FittedNeuMF:
-        """Choose learning rate and number of updates on a given hold-out, then train on `rows`.
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedNeuMF:
+        """Choose learning rate and number of updates on a given holdout, then train on `rows`.
 
         Raises:
             UserError: as `fit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
-        judged = _sample(held, self.validation_users, options.seed)
+        judged = _sample(holdout, self.validation_users, options.seed)
 
         def score(parameters: NeuMFParameters) -> float:
-            model = FittedNeuMF(parameters, held.training.num_items, {})
-            return judge(model.score_blocks(judged.contexts, 1024), judged, options)
+            model = FittedNeuMF(parameters, holdout.training.num_items, {})
+            return validate(model.score_blocks(judged.contexts, 1024), judged, options)
 
         search = Search(self.patience, score, options)
 
         def attempt(candidate: Candidate) -> Trial:
             tried = f"neumf: learning rate {candidate['learning_rate']:g},"
-            train = partial(self._train, held.training, candidate, self.max_updates, options.seed)
+            train = partial(
+                self._train, holdout.training, candidate, self.max_updates, options.seed
+            )
             return search.attempt(candidate, tried, train)
 
         trials = choose(cross({"learning_rate": self.learning_rates}), judged, attempt)
         parameters = search.best
-        if parameters is None or rows is not held.training:
+        if parameters is None or rows is not holdout.training:
             # Where nobody could be asked, a quarter of the most is a guess.
             updates = trials[0].steps or max(1, self.max_updates // 4)
             options.progress(f"neumf: refit with {updates} updates")
@@ -145,7 +146,7 @@ class NeuMF:
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedNeuMF:
-        """Make the model again that `FittedNeuMF.to_arrays` came from.
+        """Restore the model that `FittedNeuMF.to_arrays` was called on.
 
         Raises:
             UserError: something is missing or has the wrong shape.
@@ -169,7 +170,7 @@ class NeuMF:
         candidate: Candidate,
         num_updates: int,
         seed: int,
-        look: Look[NeuMFParameters] | None = None,
+        check: Check[NeuMFParameters] | None = None,
     ) -> NeuMFParameters:
         """Train from fresh weights."""
         fresh = fresh_weights(
@@ -186,8 +187,8 @@ class NeuMF:
             settings=self.training_settings(candidate["learning_rate"]),
             num_updates=num_updates,
             seed=derive_seed(seed, "training"),
-            check_every=self.check_every if look else 0,
-            check=look or (lambda _updates, _parameters: True),
+            check_every=self.check_every if check else 0,
+            check=check or (lambda _updates, _parameters: True),
         )
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
@@ -209,10 +210,10 @@ class NeuMF:
         return needed
 
 
-def _sample(held: HoldOut, size: int, seed: int) -> HoldOut:
+def _sample(holdout: Holdout, size: int, seed: int) -> Holdout:
     """At most `size` of those who are judged, the same ones at every look."""
-    if len(held.users) <= size:
-        return held
+    if len(holdout.users) <= size:
+        return holdout
     generator = np.random.default_rng(derive_seed(seed, "judged"))
-    chosen = np.sort(generator.choice(len(held.users), size, replace=False))
-    return held.take(chosen)
+    chosen = np.sort(generator.choice(len(holdout.users), size, replace=False))
+    return holdout.take(chosen)

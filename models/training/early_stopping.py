@@ -1,4 +1,4 @@
-"""Trainings that end once validation gains no more, and the best of what they came by."""
+"""Early stopping: trainings that end once validation gains no more, and the best weights of all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,54 +7,85 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from perennial.models.base import FitOptions
-from perennial.models.selection import Candidate, Patience, Trial
+from perennial.models.selection import Candidate, Trial
 
 Weights = TypeVar("Weights")
-"""What a training comes by: all that scoring needs."""
+"""Result of a training: all that scoring needs."""
 
-Look = Callable[[int, Weights], bool]
-"""Takes the updates made and the weights then; says whether to go on."""
+Check = Callable[[int, Weights], bool]
+"""Takes the updates made and the weights then; returns False to end the training."""
+
+
+@dataclass
+class Patience:
+    """Ends a training after a number of checks without a better score.
+
+    Attributes:
+        checks: number of checks without a better score that ends the training.
+        best: the best score so far.
+        best_step: its step.
+    """
+
+    checks: int
+    best: float = -np.inf
+    best_step: int = 0
+    _since: int = 0
+
+    def add(self, step: int, score: float) -> bool:
+        """Add a score; return True if it is the best so far."""
+        if score > self.best:
+            self.best, self.best_step, self._since = score, step, 0
+            return True
+        self._since += 1
+        return False
+
+    @property
+    def ended(self) -> bool:
+        """True once the training should end."""
+        return self._since >= self.checks
 
 
 @dataclass
 class Search(Generic[Weights]):
-    """The trials of one fit.
+    """The trainings of one fit, each stopped early.
 
     Attributes:
-        patience: looks without a better HR@100 after which a training ends.
-        score: HR@100 in per cent of some weights.
-        options: told how it goes.
-        best: the weights of the best look of all trials; `None` before the first.
+        patience: checks without a better score after which a training ends.
+        score: validation score of some weights, in per cent.
+        options: its progress gets a message at each check.
+        metric: name of the score, for messages.
+        best: the best weights of all trainings; `None` before the first check.
     """
 
     patience: int
     score: Callable[[Weights], float]
     options: FitOptions
+    metric: str = "HR@100"
     best: Weights | None = None
     _best_score: float = -np.inf
 
     def attempt(
-        self, candidate: Candidate, tried: str, train: Callable[[Look[Weights]], object]
+        self, candidate: Candidate, tried: str, train: Callable[[Check[Weights]], object]
     ) -> Trial:
-        """Train until HR@100 no longer grows.
+        """Train until the score no longer grows.
 
         Args:
             candidate: the settings.
-            tried: these and the model, for progress messages.
-            train: trains, with a look now and then; it must not touch weights that it showed.
+            tried: the model and these settings, for progress messages.
+            train: trains with regular checks; it must not change weights that it has passed to one.
         """
         patience = Patience(self.patience)
 
-        def look(updates: int, weights: Weights) -> bool:
+        def check(updates: int, weights: Weights) -> bool:
             score = self.score(weights)
-            patience.see(updates, score)
+            patience.add(updates, score)
             if score > self._best_score:
                 self.best, self._best_score = weights, score
             self.options.progress(
-                f"{tried} {updates} updates, validation HR@100 {score:.2f}, "
+                f"{tried} {updates} updates, validation {self.metric} {score:.2f}, "
                 f"best {patience.best:.2f} after {patience.best_step}"
             )
             return not patience.ended
 
-        train(look)
+        train(check)
         return Trial(candidate, patience.best, patience.best_step)

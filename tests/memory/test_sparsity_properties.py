@@ -12,8 +12,7 @@ from scipy.sparse import csr_array
 from perennial.memory.distill.export import order_by_usefulness, sparse_rows
 from perennial.memory.distill.loop import distill, distill_judged
 from perennial.memory.distill.settings import DistillSettings
-from perennial.models.base import TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import Holdout, TrainingRows
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
@@ -108,7 +107,7 @@ def test_density_falls_with_the_penalty():
         csr_array(dense), np.ones(40), np.zeros(40, dtype=np.bool_), np.ones(40, dtype=np.int32)
     )
     # Nobody is judged, so the last support is kept and not one from before the penalty acted.
-    unjudged = HoldOut(rows, np.zeros(0, np.int64), csr_array((0, 20), dtype=np.float32))
+    unjudged = Holdout(rows, np.zeros(0, np.int64), csr_array((0, 20), dtype=np.float32))
     densities = []
     for weight in (0.0, 1.0, 100.0):
         chosen = dataclasses.replace(

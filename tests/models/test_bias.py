@@ -1,7 +1,6 @@
 """Bias-only against closed forms and against its objective, written out cell by cell."""
 
 import json
-from dataclasses import replace
 from functools import partial
 
 import model_rows
@@ -10,13 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_rows import rows_of_dense
-from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
 from perennial.models.bias import Bias
-from perennial.models.holdout import hold_out
 from perennial.models.registry import make_recipe
-from perennial.storage.errors import UserError
 
 scores_of = partial(model_rows.scores_of, block_rows=4)
 dense_rows = partial(model_rows.dense_rows, most=0.8)
@@ -79,15 +75,6 @@ def test_what_validation_chose_is_the_model_and_told():
     assert json.loads(json.dumps(recipe.settings))["dampings"] == [2.0, 9.0]
 
 
-def test_the_hold_out_itself_is_fitted_once():
-    held = hold_out(rows_of_dense(dense_rows(30)), seed=0)
-    model = Bias().fit_judged(held, held.training, FitOptions(seed=0))
-    assert model.report["validation_users"] == len(held.users)
-    again = replace(Bias(), unobserved=(model.unobserved,), dampings=(model.damping,))
-    same = again.fit_judged(held, held.training, FitOptions(seed=0))
-    assert np.array_equal(model.item_bias, same.item_bias)
-
-
 @settings(max_examples=15)
 @given(
     seed=st.integers(0, 99),
@@ -99,40 +86,3 @@ def test_weights_repeat_rows_in_any_order(seed, order, copies):
     weighted = FIXED.fit(rows_of_dense(dense[order], np.array(copies)[order]), FitOptions(seed=0))
     repeated = FIXED.fit(rows_of_dense(np.repeat(dense, copies, axis=0)), FitOptions(seed=0))
     np.testing.assert_allclose(scores_of(weighted, dense), scores_of(repeated, dense), atol=1e-6)
-
-
-@settings(max_examples=10)
-@given(seed=st.integers(0, 99), block_rows=st.integers(1, 9))
-def test_a_restored_model_is_the_same_to_the_bit(seed, block_rows):
-    dense = dense_rows(7, seed=seed)
-    model = FIXED.fit(rows_of_dense(dense), FitOptions(seed=0))
-    arrays, manifest = model.to_arrays()
-    restored = Bias().restore(arrays, json.loads(json.dumps(manifest)))
-    scores = scores_of(restored, dense, block_rows=block_rows)
-    assert scores.tobytes() == scores_of(model, dense).tobytes()
-    assert restored.report == model.report
-
-
-def test_damage_is_told():
-    arrays, manifest = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0)).to_arrays()
-    for broken in ({}, {"item_bias": np.full(8, np.inf)}, {"item_bias": np.ones((2, 2))}):
-        with pytest.raises(UserError, match="damaged"):
-            FIXED.restore(broken, manifest)
-    for changed in ({"damping": 0.0}, {"unobserved": 2.0}, {"mean": None}):
-        with pytest.raises(UserError, match="damaged"):
-            FIXED.restore(arrays, {**manifest, **changed})
-
-
-@pytest.mark.parametrize(
-    "setting",
-    [{"unobserved": [0]}, {"unobserved": []}, {"dampings": [-1]}, {"validation_users": 0}],
-)
-def test_settings_that_mean_nothing_are_refused(setting):
-    with pytest.raises(UserError, match="must"):
-        make_recipe("bias", setting)
-
-
-def test_contexts_of_another_width_are_refused():
-    model = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0))
-    with pytest.raises(ValueError, match="3 items, model of 8"):
-        next(model.score_blocks(csr_array((1, 3), dtype=np.float32), 1))

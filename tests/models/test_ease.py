@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_rows import rows_of_dense
 from scipy.optimize import minimize
-from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions
+from perennial.models.base import FitOptions, Holdout
 from perennial.models.ease import Ease
-from perennial.models.holdout import HoldOut, hold_out
+from perennial.models.holdout import hold_out
 from perennial.models.registry import make_recipe
 from perennial.storage.errors import UserError
 
@@ -113,19 +112,12 @@ def test_what_validation_chose_is_the_model_and_told():
 def test_the_largest_of_equals_and_the_middle_where_nobody_is_judged():
     rows = rows_of_dense(np.ones((4, 3)))
     recipe = Ease(regs=(1.0, 10.0, 100.0))
-    nobody = HoldOut(rows, np.zeros(0, np.int64), rows.interactions[:0])
-    assert recipe.fit_judged(nobody, rows, FitOptions(seed=0)).report["reg"] == 10.0
+    nobody = Holdout(rows, np.zeros(0, np.int64), rows.interactions[:0])
+    assert recipe.fit_with_holdout(nobody, rows, FitOptions(seed=0)).report["reg"] == 10.0
     # Fewer than a hundred items: every ranking hits everything.
     held = hold_out(rows_of_dense(dense_rows(20)), seed=0)
-    trials = recipe.fit_judged(held, held.training, FitOptions(seed=0)).report["trials"]
+    trials = recipe.fit_with_holdout(held, held.training, FitOptions(seed=0)).report["trials"]
     assert [one["reg"] for one in trials] == [10.0, 100.0, 1.0]
-
-
-def test_the_hold_out_itself_is_fitted_once():
-    held = hold_out(rows_of_dense(dense_rows(40, num_items=130)), seed=0)
-    model = Ease(regs=(1.0, 50.0)).fit_judged(held, held.training, FitOptions(seed=0))
-    single = Ease(regs=(model.report["reg"],)).fit_judged(held, held.training, FitOptions(seed=0))
-    assert np.array_equal(model.inverse, single.inverse)
 
 
 @settings(max_examples=15)
@@ -153,19 +145,6 @@ def test_a_restored_model_is_the_same_to_the_bit(seed, num_items):
     assert restored.report == model.report
 
 
-def test_damage_is_told():
-    model = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0))
-    arrays, manifest = model.to_arrays()
-    for broken in (
-        {},
-        {**arrays, "upper": arrays["upper"][1:]},
-        {**arrays, "upper": arrays["upper"] * np.nan},
-        {**arrays, "diagonal": np.zeros(8, np.float32)},
-    ):
-        with pytest.raises(UserError, match="damaged"):
-            FIXED.restore(broken, manifest)
-
-
 def test_matrices_over_the_memory_limit_are_refused_in_one_line():
     rows = rows_of_dense(dense_rows(5, num_items=2000))
     with pytest.raises(UserError, match=r"2,000 × 2,000 items.*raise --memory-limit") as refused:
@@ -176,19 +155,7 @@ def test_matrices_over_the_memory_limit_are_refused_in_one_line():
 def test_the_estimate_holds_and_is_no_exaggeration():
     held = hold_out(rows_of_dense(dense_rows(100, num_items=800)), seed=0)
     tracemalloc.start()
-    model = Ease(regs=(5.0, 50.0)).fit_judged(held, held.training, FitOptions(seed=0))
+    model = Ease(regs=(5.0, 50.0)).fit_with_holdout(held, held.training, FitOptions(seed=0))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.4 * model.report["bytes_estimated"] < peak < model.report["bytes_estimated"]
-
-
-@pytest.mark.parametrize("setting", [{"regs": [0]}, {"regs": []}, {"validation_users": 0}])
-def test_settings_that_mean_nothing_are_refused(setting):
-    with pytest.raises(UserError, match="must"):
-        make_recipe("ease", setting)
-
-
-def test_contexts_of_another_width_are_refused():
-    model = FIXED.fit(rows_of_dense(dense_rows(5)), FitOptions(seed=0))
-    with pytest.raises(ValueError, match="3 items, model of 8"):
-        next(model.score_blocks(csr_array((1, 3), dtype=np.float32), 1))

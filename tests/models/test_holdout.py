@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from perennial.models.base import TrainingRows
-from perennial.models.holdout import HoldOut, hold_out, validation_score
+from perennial.models.base import Holdout, TrainingRows
+from perennial.models.holdout import hold_out, validation_score
 from perennial.models.ranking import find_hits, top_items
 
 
@@ -116,7 +116,7 @@ def hand_worked():
     """Two judged rows: item 0 is known of both, items 1 and 2 are held out of the second."""
     rows = training_rows([[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], [1, 0, 0, 0, 0]])
     targets = csr_array(np.array([[0, 0, 0, 0, 1], [0, 1, 1, 0, 0]], np.float32))
-    return HoldOut(rows, np.array([0, 2]), targets)
+    return Holdout(rows, np.array([0, 2]), targets)
 
 
 def test_scores_a_hand_worked_hold_out():
@@ -142,7 +142,7 @@ def test_blocks_make_no_difference():
 
 
 def test_refuses_too_few_scores():
-    with pytest.raises(ValueError, match="2 rows are judged"):
+    with pytest.raises(ValueError, match="2 validation rows"):
         validation_score([np.zeros((1, 5), np.float32)], hand_worked(), "HR")
 
 

@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.selection import (
-    Patience,
     Trial,
     cap_and_hold_out,
     choose,
     choose_and_solve,
     cross,
-    fit_on_hold_out,
-    judge,
+    fit_on_holdout,
     report_choice,
+    validate,
 )
+from perennial.models.training.early_stopping import Patience
 from perennial.storage.log.matrices import UserRows
 
 
@@ -55,7 +54,7 @@ def test_the_best_comes_first_and_the_earlier_of_equals(rows):
 
 
 def test_nothing_is_tried_where_nobody_is_judged(rows):
-    nobody = HoldOut(rows, np.zeros(0, np.int64), rows.interactions[:0])
+    nobody = Holdout(rows, np.zeros(0, np.int64), rows.interactions[:0])
 
     def attempt(_candidate):
         raise AssertionError("not to be tried")
@@ -73,7 +72,7 @@ def test_the_cap_comes_before_the_hold_out(rows):
 def test_a_perfect_and_a_useless_score(rows):
     _, held = cap_and_hold_out(rows, FitOptions(0), None)
     answers = held.targets.toarray()
-    assert judge([answers], held, FitOptions(0)) == 100.0
+    assert validate([answers], held, FitOptions(0)) == 100.0
 
 
 @dataclass(frozen=True)
@@ -82,27 +81,27 @@ class Fitted:
 
 
 class Chooser:
-    def fit_judged(self, held, rows, options):
+    def fit_with_holdout(self, held, rows, options):
         return Fitted({"judged": len(held.users), "rows_used": rows.num_rows})
 
 
 def test_a_fit_tells_what_it_was_given_and_used(rows):
     said = []
     options = FitOptions(0, max_rows=12, progress=said.append)
-    model = fit_on_hold_out(Chooser(), rows, options, 5)
+    model = fit_on_holdout(Chooser().fit_with_holdout, rows, options, 5)
     assert model.report == {"judged": 5, "rows_used": 12, "rows_given": 30}
     assert said == ["12 of 30 rows"]
 
 
 def test_patience_ends_after_looks_without_a_better_score():
-    patience = Patience(looks=2)
-    assert [patience.see(step, score) for step, score in enumerate([1.0, 3.0, 3.0])] == [
+    patience = Patience(checks=2)
+    assert [patience.add(step, score) for step, score in enumerate([1.0, 3.0, 3.0])] == [
         True,
         True,
         False,
     ]
     assert not patience.ended
-    assert patience.see(3, 2.0) is False
+    assert patience.add(3, 2.0) is False
     assert patience.ended
     assert (patience.best, patience.best_step) == (3.0, 1)
 
@@ -177,7 +176,7 @@ class TestClosedForms:
         assert prepared == [kept]
 
     def test_the_first_is_taken_where_nobody_is_judged(self, wide, prepare, prepared):
-        nobody = HoldOut(wide, np.zeros(0, np.int64), wide.interactions[:0])
+        nobody = Holdout(wide, np.zeros(0, np.int64), wide.interactions[:0])
         grid = cross({"sign": (-1, 1)})
         trials, _ = choose_and_solve(grid, nobody, wide, FitOptions(0), prepare)
         assert trials == (Trial({"sign": -1}, None),)

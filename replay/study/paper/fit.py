@@ -1,12 +1,9 @@
 """A cell made: rows, fit, test, and the file that says so."""
 
 from pathlib import Path
-from typing import cast
 
-from perennial.models.base import FitOptions
-from perennial.models.holdout import HoldOut
+from perennial.models.base import FitOptions, Holdout
 from perennial.models.registry import make_recipe
-from perennial.models.selection import ChoosingRecipe
 from perennial.replay.evaluate import evaluate
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import make_metric
@@ -50,11 +47,11 @@ def make_cell(
     watch = Stopwatch(clock or Clock())
     split = read_paper_split(Path(ground.split), seed=cell.seed, keep_repeats=ground.keep_repeats)
     held, kept = _lesson(ground, cell, split)
-    recipe = cast(ChoosingRecipe, make_recipe(cell.model.name, cell.model.settings))
+    recipe = make_recipe(cell.model.name, cell.model.settings)
     seed = derive_seed(cell.seed, "paper fit", cell.model.name)
     options = FitOptions(seed=seed, memory_limit=memory_limit, progress=progress)
     with watch.stage("fit"):
-        model = recipe.fit_judged(held, held.training, options)
+        model = recipe.fit_with_holdout(held, held.training, options)
     with watch.stage("test"):
         metrics = [make_metric(name) for name in METRICS]
         results = evaluate(model, split.test, metrics, progress=progress)
@@ -83,7 +80,7 @@ def make_cell(
 
 def _lesson(
     ground: StudyContext, cell: StudyCell, split: RandomSplit
-) -> tuple[HoldOut, StoredRows | None]:
+) -> tuple[Holdout, StoredRows | None]:
     """What the model is given, and where its rows came from a file, what is known of them."""
     held = judged_by_split(split, cell.rows.noise, cell.seed)
     if not cell.rows.is_made:

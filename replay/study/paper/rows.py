@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.memory.samplers.registry import SAMPLERS
-from perennial.models.base import TrainingRows
-from perennial.models.holdout import HoldOut
+from perennial.models.base import Holdout, TrainingRows
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.study.paper.cells import DISTILL, StudyContext, TrainingSet
 from perennial.storage.errors import UserError
@@ -29,7 +28,7 @@ from perennial.stream.random_split import RandomSplit, read_paper_split
 from perennial.stream.seeds import derive_seed
 
 
-def judged_by_split(split: RandomSplit, noise: Noise | None = None, seed: int = 0) -> HoldOut:
+def judged_by_split(split: RandomSplit, noise: Noise | None = None, seed: int = 0) -> Holdout:
     """All users of train, with the split's validation interactions as the answers.
 
     Args:
@@ -41,14 +40,14 @@ def judged_by_split(split: RandomSplit, noise: Noise | None = None, seed: int = 
     rows, asked = TrainingRows.of_users(split.train), split.validation
     users, targets = asked.users.astype(np.int64), asked.targets[:, : rows.num_items]
     if noise is None or noise.percent == 0:
-        return HoldOut(rows, users, targets)
+        return Holdout(rows, users, targets)
     noisy = add_noise(rows.interactions, noise, derive_seed(seed, "paper noise"))
     targets = binary(targets - targets.multiply(noisy[users]))
     left = np.flatnonzero(np.diff(targets.indptr))
-    return HoldOut(replace(rows, interactions=noisy), users[left], targets[left])
+    return Holdout(replace(rows, interactions=noisy), users[left], targets[left])
 
 
-def judged_apart(held: HoldOut, rows: csr_array, *, synthetic: bool) -> HoldOut:
+def judged_apart(held: Holdout, rows: csr_array, *, synthetic: bool) -> Holdout:
     """Other rows to be fitted on, with the same people to choose by.
 
     Args:
@@ -59,7 +58,7 @@ def judged_apart(held: HoldOut, rows: csr_array, *, synthetic: bool) -> HoldOut:
     count = rows.shape[0]
     marks: NDArray[np.bool_] = np.full(count, synthetic)
     training = TrainingRows(rows, np.ones(count), marks, np.ones(count, dtype=np.int32))
-    return HoldOut(training, held.users, held.targets, apart=held.contexts)
+    return Holdout(training, held.users, held.targets, external_contexts=held.contexts)
 
 
 Json = Any
@@ -143,7 +142,7 @@ def read_kept_rows(path: Path) -> StoredRows:
 
 
 def _make(
-    held: HoldOut, rows: TrainingSet, seed: int, progress: Progress
+    held: Holdout, rows: TrainingSet, seed: int, progress: Progress
 ) -> tuple[csr_array, dict[str, Json]]:
     """The rows, and how they came about."""
     if rows.sampler == DISTILL:

@@ -15,8 +15,8 @@ from perennial.memory.distill.dense import DenseOptimisation
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.problem import DistillationProblem, takes_blocks
 from perennial.memory.distill.settings import DistillSettings
-from perennial.models.base import TrainingRows
-from perennial.models.holdout import HoldOut, hold_out
+from perennial.models.base import Holdout, TrainingRows
+from perennial.models.holdout import hold_out
 
 PLAIN = dataclasses.replace(SETTINGS, batch_size=128)
 
@@ -162,7 +162,7 @@ class TestInBlocks:
 
     def test_nobody_to_judge_is_no_hindrance(self):
         rows = log()
-        nobody = HoldOut(rows, np.zeros(0, np.int64), csr_array((0, 150), dtype=np.float32))
+        nobody = Holdout(rows, np.zeros(0, np.int64), csr_array((0, 150), dtype=np.float32))
         summary = distillation.distill_judged(nobody, PLAIN, 0)
         assert summary.report["validation"] is None
         assert summary.num_rows == 16

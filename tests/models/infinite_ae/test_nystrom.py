@@ -212,10 +212,10 @@ def test_validation_chooses_by_f_itself_then_all_rows_are_used():
         expected = 100 * np.mean(hits / np.minimum(100, targets.sum(axis=1)))
         assert score == pytest.approx(expected, abs=0.3)
     assert len(set(swept.values())) > 1
-    fixed = recipe.fit_judged(held, held.training, OPTIONS)
+    fixed = recipe.fit_with_holdout(held, held.training, OPTIONS)
     assert fixed.report["validation"] == {f"{reg:g}": score for reg, score in swept.items()}
     assert fixed.report["reg"] == max(swept, key=lambda reg: (swept[reg], reg))
-    other = recipe.fit_judged(held, rows, OPTIONS)
+    other = recipe.fit_with_holdout(held, rows, OPTIONS)
     assert other.report["reg"] == fixed.report["reg"]
     expected = by_the_equation(dense, rows.weights, chosen, dense[:4], other.report["reg"])
     np.testing.assert_allclose(scores_of(other, dense[:4]), expected, atol=1e-5)
@@ -334,7 +334,7 @@ def test_the_memory_limit_caps_rows_as_ever_and_never_centres():
         recipe.fit(rows, FitOptions(seed=0, memory_limit=estimate_bytes(sizes, 50) - 1))
     held = hold_out(rows, seed=0)
     with pytest.raises(UserError, match=r"∞-AE needs .* for 3,000 rows, over the memory limit"):
-        recipe.fit_judged(held, rows, FitOptions(seed=0, memory_limit=1000))
+        recipe.fit_with_holdout(held, rows, FitOptions(seed=0, memory_limit=1000))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +11,9 @@ from scipy.optimize import minimize
 from scipy.sparse import csr_array, vstack
 
 from perennial.models.base import FitOptions
-from perennial.models.holdout import hold_out
 from perennial.models.mf import solver as mf_blocks
 from perennial.models.mf.recipe import MF, FittedMF
 from perennial.models.mf.solver import Objective, first_items, solve_rows, sweep
-from perennial.models.registry import make_recipe
-from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import load_arrays, save_arrays
 
 SMALL = MF(dimensions=(4, 6), unobserved=(0.1, 0.3), regs=(0.01, 0.1), sweeps=4)
 OBJECTIVE = Objective(unobserved=0.2, reg=0.05, exponent=0.7)
@@ -160,13 +155,6 @@ def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMF):
     assert share_hit(scores_of(fitted, contexts)) > share_hit(popularity) + 0.15
 
 
-def test_a_fit_is_the_same_to_the_bit_for_a_seed(fitted: FittedMF):
-    again, other = (SMALL.fit(rows_of(planted()), FitOptions(seed=seed)) for seed in (1, 2))
-    assert np.array_equal(fitted.items, again.items)
-    assert not np.array_equal(fitted.items, other.items)
-    assert fitted.report == again.report
-
-
 def test_the_report_has_the_grid_and_the_choice(fitted: FittedMF):
     report = fitted.report
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -178,88 +166,9 @@ def test_the_report_has_the_grid_and_the_choice(fitted: FittedMF):
     assert report["rows_given"] == report["rows_used"] == 160
 
 
-def test_the_chosen_model_is_used_again_where_the_rows_are_the_same():
-    held = hold_out(rows_of(planted()), seed=3)
-    said: list[str] = []
-    model = SMALL.fit_judged(held, held.training, FitOptions(1, progress=said.append))
-    assert sum("4 sweeps" in line for line in said) == 5
-    anew = SMALL.fit_judged(held, replace(held.training), FitOptions(1))
-    assert np.array_equal(model.items, anew.items)
-
-
 def test_a_single_candidate_is_taken_without_a_trial():
     said: list[str] = []
     recipe = replace(SMALL, dimensions=(4,), unobserved=(0.1,), regs=(0.01,))
     report = recipe.fit(rows_of(planted()), FitOptions(1, progress=said.append)).report
     assert sum("4 sweeps" in line for line in said) == 1
     assert report["validation_HR@100"] is None
-
-
-def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedMF, tmp_path: Path):
-    path = save_arrays(tmp_path, "model", *fitted.to_arrays())
-    restored = SMALL.restore(*load_arrays(path))
-    assert np.array_equal(scores_of(restored, planted(3)), scores_of(fitted, planted(3)))
-    assert restored.report == fitted.report
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda arrays, manifest: arrays.pop("items"),
-        lambda arrays, manifest: arrays.update(items=arrays["items"][0]),
-        lambda arrays, manifest: arrays.update(items=arrays["items"] * np.float32(np.nan)),
-        lambda arrays, manifest: manifest.pop("objective"),
-        lambda arrays, manifest: manifest["objective"].update(reg=0.0),
-        lambda arrays, manifest: manifest.update(report=3),
-    ],
-)
-def test_a_damaged_model_is_refused(fitted: FittedMF, damage):
-    arrays, manifest = fitted.to_arrays()
-    damage(arrays, manifest)
-    with pytest.raises(UserError, match="fit it again"):
-        SMALL.restore(arrays, manifest)
-
-
-@pytest.mark.parametrize(
-    "matrix",
-    [np.zeros((0, 5)), np.zeros((3, 5)), np.array([[1, 0, 1, 1, 0]]), np.ones((4, 1))],
-    ids=["no rows", "empty rows", "one row", "one item"],
-)
-def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
-    model = SMALL.fit(rows_of(csr_array(matrix.astype(np.float32))), FitOptions(seed=1))
-    asked = csr_array(np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32))
-    scores = scores_of(model, asked)
-    assert scores.shape == asked.shape
-    assert scores.dtype == np.float32
-    assert np.isfinite(scores).all()
-    assert not scores[-1].any()
-
-
-def test_replayed_rows_are_never_judged_and_the_row_cap_is_applied():
-    rows = rows_of(planted(), replayed=np.arange(160) >= 20)
-    assert SMALL.fit(rows, FitOptions(seed=1)).report["validation_users"] <= 20
-    report = SMALL.fit(rows_of(planted()), FitOptions(seed=1, max_rows=100)).report
-    assert (report["rows_given"], report["rows_used"]) == (160, 100)
-    nobody = SMALL.fit(rows_of(planted(), replayed=np.ones(160, np.bool_)), FitOptions(seed=1))
-    assert nobody.report["chosen"] == {"dimension": 4, "unobserved": 0.1, "reg": 0.01}
-    assert nobody.report["validation_HR@100"] is None
-
-
-def test_over_the_memory_limit_nothing_is_fitted():
-    with pytest.raises(UserError, match=r"mf needs .* 50 items, over the memory limit"):
-        SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=10_000))
-    SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=1 << 30))
-
-
-def test_contexts_of_another_width_are_refused(fitted: FittedMF):
-    with pytest.raises(ValueError, match="51 items"):
-        next(fitted.score_blocks(csr_array((2, 51), dtype=np.float32), 2))
-
-
-def test_settings_come_from_text_and_are_checked():
-    recipe = make_recipe("mf", {"dimensions": (16,), "sweeps": "3"})
-    assert isinstance(recipe, MF)
-    assert (recipe.dimensions, recipe.sweeps, recipe.name) == ((16,), 3, "mf")
-    for setting in ({"dimensions": ()}, {"regs": (0.0,)}, {"exponent": -1}, {"sweeps": 0}):
-        with pytest.raises(UserError):
-            make_recipe("mf", setting)

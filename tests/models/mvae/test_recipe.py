@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +9,8 @@ from model_rows import planted, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
-from perennial.models.holdout import hold_out
 from perennial.models.mvae.recipe import MVAE, FittedMVAE
-from perennial.models.registry import make_recipe
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import load_arrays, save_arrays
 
 SMALL = MVAE(
     hidden=24,
@@ -51,15 +47,6 @@ def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMVAE):
     assert learnt > popular + 0.15
 
 
-def test_a_fit_is_the_same_to_the_bit_for_a_seed(fitted: FittedMVAE):
-    rows = rows_of(planted())
-    again, other = (SMALL.fit(rows, FitOptions(seed=seed)) for seed in (1, 2))
-    scores = scores_of(fitted, rows.interactions)
-    assert np.array_equal(scores, scores_of(again, rows.interactions))
-    assert not np.array_equal(scores, scores_of(other, rows.interactions))
-    assert fitted.report == again.report
-
-
 def test_the_report_says_what_was_chosen(fitted: FittedMVAE):
     report = fitted.report
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -78,24 +65,9 @@ def test_early_stopping_refits_for_as_long_as_validation_gained():
     assert report["updates_tried"] == report["updates"] + 4 < 60
 
 
-def test_blocks_come_in_order_and_do_not_change_the_scores(fitted: FittedMVAE):
-    contexts = planted(seed=3)
-    blocks = list(fitted.score_blocks(contexts, 64))
-    assert [block.shape for block in blocks] == [(64, 50), (64, 50), (32, 50)]
-    assert all(block.dtype == np.float32 for block in blocks)
-    np.testing.assert_allclose(
-        np.concatenate(blocks), scores_of(fitted, contexts), rtol=1e-5, atol=1e-5
-    )
-
-
 def test_scores_are_log_probabilities_of_the_known_items(fitted: FittedMVAE):
     scores = scores_of(fitted, planted(seed=3))
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, rtol=1e-4)
-
-
-def test_contexts_of_another_width_are_refused(fitted: FittedMVAE):
-    with pytest.raises(ValueError, match="51 items"):
-        next(fitted.score_blocks(csr_array((2, 51), dtype=np.float32), 2))
 
 
 def test_only_the_direction_of_a_real_valued_row_matters(fitted: FittedMVAE):
@@ -103,33 +75,6 @@ def test_only_the_direction_of_a_real_valued_row_matters(fitted: FittedMVAE):
     np.testing.assert_allclose(
         scores_of(fitted, contexts * np.float32(0.25)), scores_of(fitted, contexts), atol=1e-5
     )
-
-
-def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedMVAE, tmp_path: Path):
-    path = save_arrays(tmp_path, "model", *fitted.to_arrays())
-    restored = SMALL.restore(*load_arrays(path))
-    contexts = planted(seed=3)
-    assert np.array_equal(scores_of(restored, contexts), scores_of(fitted, contexts))
-    assert restored.report == fitted.report
-    assert restored.num_items == 50
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda arrays, manifest: arrays.pop("item_bias"),
-        lambda arrays, manifest: arrays.update(item_bias=arrays["item_bias"][1:]),
-        lambda arrays, manifest: arrays.update(item_bias=arrays["item_bias"].astype(np.float64)),
-        lambda arrays, manifest: manifest.pop("hidden"),
-        lambda arrays, manifest: manifest.update(num_items="many"),
-        lambda arrays, manifest: manifest.update(report=3),
-    ],
-)
-def test_a_damaged_model_is_refused(fitted: FittedMVAE, damage):
-    arrays, manifest = fitted.to_arrays()
-    damage(arrays, manifest)
-    with pytest.raises(UserError, match="fit the model again"):
-        SMALL.restore(arrays, manifest)
 
 
 def test_gathering_learns_what_the_dense_product_learns(fitted: FittedMVAE):
@@ -144,26 +89,6 @@ def test_sparse_data_is_gathered_unless_told():
     matrix = csr_array(np.eye(128, dtype=np.float32))
     one_update = replace(SMALL, max_updates=1)
     assert one_update.fit(rows_of(matrix), FitOptions(seed=1)).report["first_layer"] == "gather"
-
-
-@pytest.mark.parametrize(
-    "matrix",
-    [
-        np.zeros((0, 5)),
-        np.zeros((3, 5)),
-        np.array([[1, 0, 1, 1, 0]]),
-        np.array([[0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]),
-        np.ones((4, 1)),
-    ],
-    ids=["no rows", "empty rows", "one row", "one interaction", "one item"],
-)
-def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
-    interactions = csr_array(matrix.astype(np.float32))
-    model = SMALL.fit(rows_of(interactions), FitOptions(seed=1))
-    asked = csr_array(np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32))
-    scores = scores_of(model, asked)
-    assert scores.shape == asked.shape
-    assert np.isfinite(scores).all()
 
 
 def test_replayed_rows_are_trained_on_but_never_judged():
@@ -188,17 +113,6 @@ def test_heavy_rows_pull_the_scores_to_themselves():
         scores.append(scores_of(model, nobody)[0])
     gain = scores[1] - scores[0]
     assert gain[25:].mean() > gain[:25].mean() + 0.2
-
-
-def test_the_row_cap_is_applied_and_reported():
-    report = SMALL.fit(rows_of(planted()), FitOptions(seed=1, max_rows=100)).report
-    assert (report["rows_given"], report["rows_used"]) == (160, 100)
-
-
-def test_over_the_memory_limit_nothing_is_trained():
-    with pytest.raises(UserError, match=r"mvae needs .* 50 items, over the memory limit"):
-        SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=10_000))
-    SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=1 << 30))
 
 
 def test_a_catalogue_too_large_is_refused_in_one_line_before_anything_is_allocated():
@@ -249,21 +163,3 @@ def test_a_warm_start_from_something_else_is_refused(fitted: FittedMVAE):
         other.fit(rows, FitOptions(seed=1, previous=fitted))
     with pytest.raises(UserError, match="needs an mvae"):
         other.fit(rows, FitOptions(seed=1, previous=object()))  # type: ignore[arg-type]
-
-
-def test_a_given_hold_out_is_what_the_choice_is_made_on():
-    rows = rows_of(planted())
-    held = hold_out(rows, seed=3, share=0.2)
-    model = SMALL.fit_judged(held, held.training, FitOptions(seed=1))
-    assert model.report["validation_users"] == len(held.users)
-
-
-def test_settings_come_from_text_and_are_checked():
-    recipe = make_recipe("mvae", {"hidden": "32", "warm_start": "true", "learning_rate": "1e-3"})
-    assert isinstance(recipe, MVAE)
-    assert (recipe.hidden, recipe.warm_start, recipe.learning_rate) == (32, True, 1e-3)
-    assert recipe.name == "mvae"
-    assert json.loads(json.dumps(recipe.settings))["hidden"] == 32
-    for setting in ({"hidden": 0}, {"dropout": 1.0}, {"beta": -1}, {"first_layer": "sparse"}):
-        with pytest.raises(UserError):
-            make_recipe("mvae", setting)

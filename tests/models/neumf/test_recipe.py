@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +23,7 @@ from perennial.models.neumf.training import (
     train,
     update,
 )
-from perennial.models.registry import make_recipe
 from perennial.models.training.batches import assemble, make_key, scale_weights
-from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import load_arrays, save_arrays
 
 SMALL = NeuMF(
     factors=8,
@@ -45,9 +41,11 @@ SMALL = NeuMF(
 def test_who_is_judged_apart_from_the_rows_is_asked_with_their_own_contexts():
     # More are judged than there are rows, as with a summary, and not all of them are looked at.
     people = hold_out(rows_of(planted()), seed=3)
-    apart = replace(people, training=rows_of(planted(num_rows=20, seed=5)), apart=people.contexts)
+    apart = replace(
+        people, training=rows_of(planted(num_rows=20, seed=5)), external_contexts=people.contexts
+    )
     recipe = replace(SMALL, validation_users=40)
-    model = recipe.fit_judged(apart, apart.training, FitOptions(seed=1))
+    model = recipe.fit_with_holdout(apart, apart.training, FitOptions(seed=1))
     assert model.report["validation_users"] == 40
     chosen = np.arange(0, len(apart.users), 3)
     some = apart.take(chosen)
@@ -189,15 +187,6 @@ def test_nobody_is_recommended_what_is_popular(fitted: FittedNeuMF):
     assert np.corrcoef(scores, np.log(counts))[0, 1] > 0.5
 
 
-def test_a_fit_is_the_same_to_the_bit_for_a_seed(fitted: FittedNeuMF):
-    rows = rows_of(planted())
-    again, other = (SMALL.fit(rows, FitOptions(seed=seed)) for seed in (1, 2))
-    scores = scores_of(fitted, rows.interactions)
-    assert np.array_equal(scores, scores_of(again, rows.interactions))
-    assert not np.array_equal(scores, scores_of(other, rows.interactions))
-    assert fitted.report == again.report
-
-
 def test_the_report_has_the_grid_and_the_choice(fitted: FittedNeuMF):
     report = fitted.report
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -205,73 +194,6 @@ def test_the_report_has_the_grid_and_the_choice(fitted: FittedNeuMF):
     assert report["chosen"].items() <= report["trials"][0].items()
     assert 0 < report["steps"] <= 120
     assert report["rows_given"] == report["rows_used"] == 160
-
-
-def test_the_chosen_model_is_used_again_where_the_rows_are_the_same():
-    held = hold_out(rows_of(planted()), seed=3)
-    said: list[str] = []
-    model = SMALL.fit_judged(held, held.training, FitOptions(1, progress=said.append))
-    assert not any("refit" in line for line in said)
-    anew = SMALL.fit_judged(held, replace(held.training), FitOptions(1, progress=said.append))
-    assert "refit" in said[-1]
-    assert np.array_equal(scores_of(model, held.contexts), scores_of(anew, held.contexts))
-
-
-def test_blocks_come_in_order_and_do_not_change_the_scores(fitted: FittedNeuMF):
-    contexts = planted(seed=3)
-    blocks = list(fitted.score_blocks(contexts, 64))
-    assert [block.shape for block in blocks] == [(64, 50), (64, 50), (32, 50)]
-    assert all(block.dtype == np.float32 for block in blocks)
-    np.testing.assert_allclose(np.concatenate(blocks), scores_of(fitted, contexts), atol=1e-5)
-
-
-def test_saving_and_restoring_keeps_the_scores_to_the_bit(fitted: FittedNeuMF, tmp_path: Path):
-    path = save_arrays(tmp_path, "model", *fitted.to_arrays())
-    restored = SMALL.restore(*load_arrays(path))
-    assert np.array_equal(scores_of(restored, planted(3)), scores_of(fitted, planted(3)))
-    assert restored.report == fitted.report
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda arrays, manifest: arrays.pop("item_bias"),
-        lambda arrays, manifest: arrays.update(item_bias=arrays["item_bias"][1:]),
-        lambda arrays, manifest: arrays.update(item_bias=arrays["item_bias"].astype(np.float64)),
-        lambda arrays, manifest: manifest.pop("hidden"),
-        lambda arrays, manifest: manifest.update(num_items="many"),
-        lambda arrays, manifest: manifest.update(report=3),
-    ],
-)
-def test_a_damaged_model_is_refused(fitted: FittedNeuMF, damage):
-    arrays, manifest = fitted.to_arrays()
-    damage(arrays, manifest)
-    with pytest.raises(UserError, match="fit the model again"):
-        SMALL.restore(arrays, manifest)
-
-
-@pytest.mark.parametrize(
-    "matrix",
-    [np.zeros((0, 5)), np.zeros((3, 5)), np.array([[1, 0, 1, 1, 0]]), np.ones((4, 1))],
-    ids=["no rows", "empty rows", "one row", "one item"],
-)
-def test_little_data_gives_a_model_with_finite_scores(matrix: np.ndarray):
-    recipe = replace(SMALL, max_updates=8, check_every=4)
-    model = recipe.fit(rows_of(csr_array(matrix.astype(np.float32))), FitOptions(seed=1))
-    asked = csr_array(np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32))
-    scores = scores_of(model, asked)
-    assert scores.shape == asked.shape
-    assert np.isfinite(scores).all()
-
-
-def test_replayed_rows_are_never_judged_and_the_row_cap_is_applied():
-    recipe = replace(SMALL, max_updates=8, check_every=4)
-    rows = rows_of(planted(), replayed=np.arange(160) >= 20)
-    assert recipe.fit(rows, FitOptions(seed=1)).report["validation_users"] <= 20
-    report = recipe.fit(rows_of(planted()), FitOptions(seed=1, max_rows=100)).report
-    assert (report["rows_given"], report["rows_used"]) == (160, 100)
-    nobody = recipe.fit(rows_of(planted(), replayed=np.ones(160, np.bool_)), FitOptions(seed=1))
-    assert nobody.report["validation_HR@100"] is None
 
 
 def test_heavy_rows_pull_the_scores_to_themselves():
@@ -286,26 +208,7 @@ def test_heavy_rows_pull_the_scores_to_themselves():
     assert gain[25:].mean() > gain[:25].mean() + 0.2
 
 
-def test_over_the_memory_limit_nothing_is_trained():
-    with pytest.raises(UserError, match=r"neumf needs .* 50 items, over the memory limit"):
-        SMALL.fit(rows_of(planted()), FitOptions(seed=1, memory_limit=10_000))
-
-
-def test_contexts_of_another_width_are_refused(fitted: FittedNeuMF):
-    with pytest.raises(ValueError, match="51 items"):
-        next(fitted.score_blocks(csr_array((2, 51), dtype=np.float32), 2))
-
-
 def test_other_periods_of_a_like_size_compile_nothing_new(fitted: FittedNeuMF):
     before = (update._cache_size(), score._cache_size())
     SMALL.fit(rows_of(planted(150, 45, seed=6)), FitOptions(seed=1))
     assert (update._cache_size(), score._cache_size()) == before
-
-
-def test_settings_come_from_text_and_are_checked():
-    recipe = make_recipe("neumf", {"factors": "32", "learning_rates": (0.5,), "dropout": "0.4"})
-    assert isinstance(recipe, NeuMF)
-    assert (recipe.factors, recipe.learning_rates, recipe.dropout) == (32, (0.5,), 0.4)
-    for setting in ({"factors": 0}, {"dropout": 1.0}, {"learning_rates": ()}, {"negatives": 0}):
-        with pytest.raises(UserError):
-            make_recipe("neumf", setting)
