@@ -416,7 +416,7 @@ class TestAfterwards:
         shown = json.loads(call_well(*report, "2", "--json").stdout)
         first = [one for one in printed["results"] if one["eval_period"] == 2]
         assert shown["results"] == first
-        assert "Of the periods up to 2" in call_well(*report, "2").stdout
+        assert "Only periods up to 2" in call_well(*report, "2").stdout
         assert_fails(call(*report, "1"), "'--until-period'", 2)
 
     def test_recommendations(self, replayed):

@@ -80,7 +80,7 @@ class TestTable1:
         assert (here / "out" / "index.html").is_file()
         again = call_well("study", "table1", *options, *FAST)
         assert "begun" not in again.stderr
-        for words in ("Figures", "Beside the paper", "What was chosen", "Time and memory"):
+        for words in ("Figures", "Compared with the paper", "Chosen settings", "Time and memory"):
             assert words in again.stdout
 
     def test_a_log_without_a_split(self, log, here):

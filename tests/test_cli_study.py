@@ -81,7 +81,7 @@ class TestStudy:
         out = folder / "out"
         page = (out / "report.html").read_text()
         assert "Strategies over the periods of visits" in page
-        assert "What is forgotten, and what carries over" in page
+        assert "Forgetting and transfer" in page
         assert json.loads((out / "report.json").read_text()) == json.loads(result.stdout)
         names = {path.name for path in (out / "plots").iterdir()}
         assert {"hr-at-10.png", "hr-at-10.svg", "transfer-hr-at-100.png"} <= names
@@ -100,7 +100,7 @@ class TestStudy:
             if (one["strategy"], one["metric"], one["k"]) == ("joint", "HR", 10)
         ]
         assert f"{mean:.2f}" in again.stdout
-        for title in ("Mean over the", "Rank", "What is forgotten", "Cost"):
+        for title in ("Mean over the", "Rank", "Forgetting and transfer", "Cost"):
             assert title in again.stdout
 
     def test_a_report_of_the_store_is_about_the_next_period(self, studied):

@@ -37,12 +37,12 @@ def print_summary(summary: "RunSummary", console: Console) -> None:
 
 def print_against(against: "RunComparison", summary: "RunSummary", console: Console) -> None:
     """What a change of the settings has done."""
-    from perennial.replay.report.run import against_tables, tell_against
+    from perennial.replay.report.run import comparison_tables, describe_comparison
 
-    for table in against_tables(against, summary):
+    for table in comparison_tables(against, summary):
         console.print()
         console.print(render_table(table, console.width))
-    for sentence in tell_against(against, summary):
+    for sentence in describe_comparison(against, summary):
         console.print(sentence, markup=False, highlight=False)
 
 
@@ -56,7 +56,7 @@ def print_sources(sources: "tuple[SourceDescription, ...]", console: Console) ->
 
 def print_study(report: "StudyReport", console: Console) -> None:
     """The tables of a study and what they say."""
-    from perennial.replay.report.study import (
+    from perennial.replay.report.study_tables import (
         confirmed_tables,
         costs_table,
         findings,

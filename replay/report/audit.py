@@ -1,4 +1,4 @@
-"""The picture of a privacy audit: how near synthetic users come, and whether members show."""
+"""Picture of a privacy audit: nearness of synthetic users, and membership inference."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def save_audit_plot(audit: Audit, path: Path) -> None:
     """Draw both halves of an audit side by side.
 
     Args:
-        audit: what to draw.
-        path: a file whose ending names the format, such as `.png` or `.svg`.
+        audit: audit to draw.
+        path: file whose ending gives the format, such as `.png` or `.svg`.
 
     Raises:
         UserError: it cannot be written.
@@ -34,10 +34,10 @@ def save_audit_plot(audit: Audit, path: Path) -> None:
 
 
 def _draw_nearness(axes: Axes, audit: Audit) -> None:
-    """Shares of the users whose nearest one is at most so similar."""
+    """Draw the share of users whose nearest user has at most a given similarity."""
     lines = {
         "synthetic user to real": (audit.nearness.synthetic, "-"),
-        "real user to another half": (audit.nearness.real, "--"),
+        "real user to the other half": (audit.nearness.real, "--"),
     }
     for (label, (values, dash)), (colour, _) in zip(lines.items(), COLOURS, strict=False):
         if len(values):
@@ -53,7 +53,7 @@ def _draw_nearness(axes: Axes, audit: Audit) -> None:
 
 
 def _draw_membership(axes: Axes, audit: Audit) -> None:
-    """AUC with its interval, by similarity; 0.5 is a coin."""
+    """Draw the AUC of each attack with its interval; 0.5 is chance."""
     axes.axhline(0.5, color=COLOURS[6][0], linewidth=1, linestyle=":")
     for place, test in enumerate(audit.membership):
         colour = COLOURS[place][0]
@@ -62,9 +62,9 @@ def _draw_membership(axes: Axes, audit: Audit) -> None:
         axes.annotate(
             f"{test.auc:.2f}", (place, test.auc), xytext=(9, 0), textcoords="offset points"
         )
-    axes.set_title("Who was in the log?")
-    axes.set_xlabel("told by")
+    axes.set_title("Membership inference")
+    axes.set_xlabel("inferred from")
     axes.set_xticks(range(len(audit.membership)), [one.similarity for one in audit.membership])
     axes.set_xlim(-0.6, len(audit.membership) - 0.4)
     axes.set_ylim(0, 1.02)
-    axes.set_ylabel("AUC, 95% interval (0.5: a coin)")
+    axes.set_ylabel("AUC, 95% interval (0.5: chance)")

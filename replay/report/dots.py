@@ -1,6 +1,5 @@
-"""Pictures of a table: a dot for each row, and where something was published a ring beside it."""
+"""Dot charts of a table: a dot for each row, and a ring for the published figure."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,26 +9,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from perennial.replay.report.lines import COLOURS, STYLE, fit_for_page
-from perennial.replay.report.tables import format_value, metric_label
+from perennial.replay.report.lines import COLOURS, STYLE, figure_element
+from perennial.replay.report.tables import format_value, label_with_unit
 
 OURS, PUBLISHED = ("ours", "●"), ("the paper's", "○")
 """Legend of the pictures."""
 
 DOT_STYLE: Any = {**STYLE, "axes.grid.axis": "x", "ytick.major.pad": 6}
-"""How these pictures look."""
+"""matplotlib style of dot charts."""
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A row.
+    """One row.
 
     Attributes:
-        label: of the row.
-        mean: over the seeds.
-        low: the lowest seed.
-        high: the highest.
-        published: `None` where nothing was.
+        label: name of the row.
+        mean: mean over the seeds.
+        low: value of the lowest seed.
+        high: value of the highest seed.
+        published: published figure, if there is one.
     """
 
     label: str
@@ -41,7 +40,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class DotPanel:
-    """A metric, rows from top to bottom."""
+    """Rows of one metric, from top to bottom."""
 
     metric: str
     k: int | None
@@ -50,12 +49,11 @@ class DotPanel:
     @property
     def label(self) -> str:
         """The metric with its unit."""
-        label = metric_label(self.metric, self.k)
-        return label if self.metric.startswith("AUC") else f"{label} (%)"
+        return label_with_unit(self.metric, self.k)
 
 
 def draw_dots(panels: Sequence[DotPanel], columns: int = 3) -> Figure:
-    """Panels in rows of a few, the table's rows named at the left, with one legend."""
+    """Draw panels in a grid of `columns`, the rows named at the left, with one legend."""
     high = -(-len(panels) // columns)
     wide = min(columns, len(panels))
     rows = max(len(panel.dots) for panel in panels)
@@ -72,36 +70,31 @@ def draw_dots(panels: Sequence[DotPanel], columns: int = 3) -> Figure:
 
 
 def inline_dots(panel: DotPanel, name: str) -> str:
-    """A panel as an SVG element for a page; see `perennial.replay.report.lines.fit_for_page`."""
+    """Draw a panel as an SVG element for a page; see `figure_element`."""
+    values = ", ".join(f"{dot.label} {format_value(panel.metric, dot.mean)}" for dot in panel.dots)
     with rc_context({**DOT_STYLE, "svg.fonttype": "none"}):
         figure = Figure(figsize=(5.0, 0.9 + 0.34 * len(panel.dots)), layout="constrained")
         _draw(figure.subplots(), panel)
-        buffer = io.StringIO()
-        metadata = {"Date": None, "Creator": None}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
-    values = ", ".join(f"{dot.label} {format_value(panel.metric, dot.mean)}" for dot in panel.dots)
-    return fit_for_page(buffer.getvalue(), name, f"{panel.label}: {values}")
+        return figure_element(figure, name, f"{panel.label}: {values}")
 
 
 def _draw(axes: Axes, panel: DotPanel) -> None:
     ours, theirs = COLOURS[0][0], COLOURS[1][0]
-    places = range(len(panel.dots))
-    axes.hlines(
-        places, [one.low for one in panel.dots], [one.high for one in panel.dots], color=ours
-    )
-    known = [(one.published, place) for place, one in enumerate(panel.dots) if one.published]
+    rows = range(len(panel.dots))
+    axes.hlines(rows, [one.low for one in panel.dots], [one.high for one in panel.dots], color=ours)
+    published = [(one.published, row) for row, one in enumerate(panel.dots) if one.published]
     axes.plot(
         [one.mean for one in panel.dots],
-        places,
+        rows,
         linestyle="",
         marker="o",
         color=ours,
         label=OURS[0],
     )
-    if known:
+    if published:
         axes.plot(
-            [value for value, _ in known],
-            [place for _, place in known],
+            [value for value, _ in published],
+            [row for _, row in published],
             linestyle="",
             marker="o",
             markersize=8.5,
@@ -110,7 +103,7 @@ def _draw(axes: Axes, panel: DotPanel) -> None:
             color=theirs,
             label=PUBLISHED[0],
         )
-    axes.set_yticks(list(places), [one.label for one in panel.dots])
+    axes.set_yticks(list(rows), [one.label for one in panel.dots])
     axes.set_ylim(len(panel.dots) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
     axes.margins(x=0.08)

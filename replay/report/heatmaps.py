@@ -1,6 +1,5 @@
-"""Heat maps of transfer: the fit at each period against the period it was asked about."""
+"""Heat maps of transfer: fits by period (rows) evaluated on every period (columns)."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,54 +11,47 @@ from matplotlib.image import AxesImage
 from matplotlib.patheffects import withStroke
 
 from perennial.replay.analysis.transfer import TransferMatrix
-from perennial.replay.report.lines import STYLE, fit_for_page
+from perennial.replay.report.lines import STYLE, figure_element, file_stem, save_figure
 from perennial.replay.report.tables import metric_label
 
-# Its lightness rises evenly, so that it reads the same without colour.
+# Its lightness rises evenly, so that it is readable without colour.
 _MAP = "cividis"
 _STYLE = {**STYLE, "axes.grid": False}
 
 
-def value_range(matrices: Sequence[TransferMatrix]) -> tuple[float, float]:
-    """One scale for several maps."""
+def colour_range(matrices: Sequence[TransferMatrix]) -> tuple[float, float]:
+    """Return one colour scale for several maps."""
     known = np.concatenate([one.values[~np.isnan(one.values)] for one in matrices])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     return (low, high) if high > low else (low - 1.0, high + 1.0)
 
 
 def inline_heatmap(matrix: TransferMatrix, name: str, limits: tuple[float, float]) -> str:
-    """A map as an SVG element for a page; see `perennial.replay.report.lines.fit_for_page`.
+    """Draw a map as an SVG element for a page; see `figure_element`.
 
     Args:
-        matrix: what to draw.
-        name: prefix of the ids in the element; different for each on a page.
-        limits: of the colours.
+        matrix: matrix to draw.
+        name: prefix of the ids in the element; different for each element on a page.
+        limits: range of the colours.
     """
+    label = metric_label(matrix.metric, matrix.k)
     with rc_context({**_STYLE, "svg.fonttype": "none"}):
         figure = Figure(figsize=(4.0, 3.4), layout="constrained")
         axes = figure.subplots()
         image = _draw(axes, matrix, limits)
-        axes.set_xlabel("period asked about")
+        axes.set_xlabel("evaluated period")
         axes.set_ylabel("fitted up to period")
         bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.03)
         bar.outline.set_visible(False)
-        buffer = io.StringIO()
-        metadata = {"Date": None, "Creator": None}
-        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata, dpi=144)
-    label = metric_label(matrix.metric, matrix.k)
-    return fit_for_page(
-        buffer.getvalue(),
-        name,
-        f"{label} of {matrix.model} with {matrix.strategy}, by fit and period asked about",
-    )
+        label = f"{label} of {matrix.model} with {matrix.strategy}, by fit and evaluated period"
+        return figure_element(figure, name, label, dpi=144)
 
 
 def save_heatmaps(matrices: Sequence[TransferMatrix], folder: Path) -> tuple[Path, ...]:
     """Write a PNG and an SVG of all the maps of a metric, a row per model."""
     models = list(dict.fromkeys(one.model for one in matrices))
     strategies = list(dict.fromkeys(one.strategy for one in matrices))
-    stem = f"transfer-{metric_label(matrices[0].metric, matrices[0].k)}".lower()
-    written = []
+    stem = f"transfer-{file_stem(matrices[0].metric, matrices[0].k)}"
     with rc_context(_STYLE):
         size = (1.0 + 2.9 * len(strategies), 0.8 + 2.8 * len(models))
         figure = Figure(figsize=size, layout="constrained")
@@ -67,27 +59,22 @@ def save_heatmaps(matrices: Sequence[TransferMatrix], folder: Path) -> tuple[Pat
             len(models), len(strategies), sharex=True, sharey=True, squeeze=False
         )
         for row, model in zip(grid, models, strict=True):
-            mine = {one.strategy: one for one in matrices if one.model == model}
-            limits = value_range(list(mine.values()))
+            of_model = {one.strategy: one for one in matrices if one.model == model}
+            limits = colour_range(list(of_model.values()))
             for axes, strategy in zip(row, strategies, strict=True):
-                if strategy not in mine:
+                if strategy not in of_model:
                     axes.set_visible(False)
                     continue
-                image = _draw(axes, mine[strategy], limits)
+                image = _draw(axes, of_model[strategy], limits)
                 axes.set_title(f"{model}, {strategy}", fontsize=10)
             figure.colorbar(image, ax=list(row), fraction=0.02, pad=0.01)
-        figure.supxlabel("period asked about", fontsize=11)
+        figure.supxlabel("evaluated period", fontsize=11)
         figure.supylabel("fitted up to period", fontsize=11)
-        for suffix in ("png", "svg"):
-            path = folder / f"{stem.replace('@', '-at-')}.{suffix}"
-            metadata = {"Date": None} if suffix == "svg" else {}
-            figure.savefig(path, dpi=160, metadata=metadata, facecolor="white")
-            written.append(path)
-    return tuple(written)
+        return save_figure(figure, folder, stem, tight=False)
 
 
 def _draw(axes: Axes, matrix: TransferMatrix, limits: tuple[float, float]) -> AxesImage:
-    """Cells, and the stairs between what a fit has lived and what is to come."""
+    """Draw the cells, and a stepped line between past and future periods of each fit."""
     num_fits, num_periods = matrix.values.shape
     image = axes.imshow(
         np.ma.masked_invalid(matrix.values),
@@ -99,9 +86,9 @@ def _draw(axes: Axes, matrix: TransferMatrix, limits: tuple[float, float]) -> Ax
         extent=(0.5, num_periods + 0.5, num_fits + 0.5, 0.5),
     )
     fits = np.arange(1, num_fits + 1)
-    stairs = np.column_stack([fits - 0.5, fits + 0.5]).ravel()
-    edged = [withStroke(linewidth=3.0, foreground="#1f2328")]
-    axes.plot(np.repeat(fits + 0.5, 2), stairs, color="white", linewidth=1.5, path_effects=edged)
+    steps = np.column_stack([fits - 0.5, fits + 0.5]).ravel()
+    outline = [withStroke(linewidth=3.0, foreground="#1f2328")]
+    axes.plot(np.repeat(fits + 0.5, 2), steps, color="white", linewidth=1.5, path_effects=outline)
     axes.set_xlim(0.5, num_periods + 0.5)
     axes.set_ylim(num_fits + 0.5, 0.5)
     axes.set_xticks(_ticks(num_periods))
@@ -112,5 +99,5 @@ def _draw(axes: Axes, matrix: TransferMatrix, limits: tuple[float, float]) -> Ax
 
 
 def _ticks(count: int) -> list[int]:
-    """1, and a few more as far apart."""
+    """Return 1 and a few more values with equal distances."""
     return list(range(1, count + 1, -(-count // 6)))

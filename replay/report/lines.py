@@ -1,4 +1,4 @@
-"""Pictures of lines: each metric over the periods or another axis, a panel per model."""
+"""Line charts of each metric over the periods or another axis, one panel per model."""
 
 import io
 import re
@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from perennial.replay.analysis.summary import RunSummary
-from perennial.replay.report.tables import headline_metrics, metric_label
+from perennial.replay.report.tables import headline_metrics, label_with_unit, metric_label
 
-# Okabe and Ito's palette, told apart by people with any common colour blindness; its yellow is too
-# faint on white. The second of each pair is for dark pages.
+# Palette of Okabe and Ito, readable with any common colour blindness; without its yellow, which is
+# too faint on white. The second colour of each pair is for dark pages.
 COLOURS: tuple[tuple[str, str], ...] = (
     ("#0072b2", "#56b4e9"),
     ("#d55e00", "#ff8a3d"),
@@ -28,10 +28,10 @@ COLOURS: tuple[tuple[str, str], ...] = (
     ("#e69f00", "#ffc247"),
     ("#4d4d4d", "#c8c8c8"),
 )
-# One more than there are colours, so that the pairs do not repeat before the 57th strategy.
+# One marker more than colours, so that the pairs do not repeat before the 57th strategy.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKER_SIGNS = ("●", "■", "▲", "◆", "▼", "✚", "✖", "★")
-"""The markers as text, for legends on the page."""
+"""Markers as text, for legends on the page."""
 
 _FONT = "DejaVu Sans"
 _INK = "#1f2328"
@@ -66,19 +66,20 @@ STYLE: Any = {
     "lines.markersize": 5.5,
     "svg.hashsalt": "perennial",
 }
-"""How all pictures look."""
+"""matplotlib style of all pictures."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A strategy over the periods, or whatever else the axis has.
+    """Values of one strategy over the periods, or along another axis.
 
     Attributes:
+        label: name in the legend.
         style: index of its colour and marker.
-        periods: the evaluated periods, ascending; empty for what holds all along the axis.
-        mean: over the seeds, one for each period.
-        low: the lowest seed; the same as `mean` with one seed.
-        high: the highest seed.
+        periods: evaluated periods, ascending; empty for one constant value along the whole axis.
+        mean: mean over the seeds, one for each period.
+        low: value of the lowest seed; equal to `mean` with one seed.
+        high: value of the highest seed.
     """
 
     label: str
@@ -90,7 +91,7 @@ class Line:
 
     @property
     def has_band(self) -> bool:
-        """Whether the seeds differ."""
+        """Return whether the seeds differ."""
         return list(self.low) != list(self.high)
 
 
@@ -99,28 +100,31 @@ class Panel:
     """One metric of one model.
 
     Attributes:
-        along: what the axis has from left to right.
-        ticks: where it is labelled; empty for whole numbers as they fit.
-        log: whether it is logarithmic.
+        model: name of the model.
+        metric: name of the metric.
+        k: its k, if it has one.
+        lines: the lines.
+        x_label: label of the horizontal axis.
+        ticks: labelled values of the horizontal axis; empty for whole numbers, as many as fit.
+        log: whether the horizontal axis is logarithmic.
     """
 
     model: str
     metric: str
     k: int | None
     lines: tuple[Line, ...]
-    along: str = "evaluated period"
+    x_label: str = "evaluated period"
     ticks: tuple[float, ...] = ()
     log: bool = False
 
     @property
-    def axis_label(self) -> str:
+    def y_label(self) -> str:
         """The metric with its unit."""
-        label = metric_label(self.metric, self.k)
-        return label if self.metric.startswith("AUC") else f"{label} (%)"
+        return label_with_unit(self.metric, self.k)
 
 
 def make_panels(summary: RunSummary, metric: str, k: int | None) -> tuple[Panel, ...]:
-    """The panels of a metric, one per model; a strategy has the same style in each."""
+    """Build the panels of a metric, one per model; a strategy has the same style in each."""
     results = [r for r in summary.results if (r.metric, r.k) == (metric, k) and r.value is not None]
     strategies = style_order(summary)
     panels = []
@@ -138,7 +142,7 @@ def make_panels(summary: RunSummary, metric: str, k: int | None) -> tuple[Panel,
 
 
 def style_order(summary: RunSummary) -> tuple[str, ...]:
-    """The strategies in the order that gives them their colours and markers."""
+    """Return the strategies in the order that gives them their colours and markers."""
     return tuple(dict.fromkeys(result.strategy for result in summary.results))
 
 
@@ -146,8 +150,8 @@ def save_plots(summary: RunSummary, folder: Path) -> tuple[Path, ...]:
     """Write a PNG and an SVG per headline metric.
 
     Args:
-        summary: of the run.
-        folder: must exist.
+        summary: summary of the run.
+        folder: existing folder.
 
     Returns:
         The files written.
@@ -162,30 +166,31 @@ def save_plots(summary: RunSummary, folder: Path) -> tuple[Path, ...]:
 
 
 def file_stem(metric: str, k: int | None) -> str:
-    """`hr-at-10`: what files of a metric are called."""
+    """Return the file name of a metric without its ending, such as `hr-at-10`."""
     return metric_label(metric, k).lower().replace("@", "-at-")
 
 
-def save_figure(figure: Figure, folder: Path, stem: str) -> tuple[Path, ...]:
-    """Write a figure as PNG and as SVG, the same bytes each time."""
+def save_figure(figure: Figure, folder: Path, stem: str, *, tight: bool = True) -> tuple[Path, ...]:
+    """Write a figure as PNG and as SVG, the same bytes each time; `tight` crops its margins."""
+    bounds = "tight" if tight else None
     written = []
     for suffix in ("png", "svg"):
         path = folder / f"{stem}.{suffix}"
         metadata = {"Date": None} if suffix == "svg" else {}
-        figure.savefig(path, dpi=160, metadata=metadata, facecolor="white", bbox_inches="tight")
+        figure.savefig(path, dpi=160, metadata=metadata, facecolor="white", bbox_inches=bounds)
         written.append(path)
     return tuple(written)
 
 
 def draw_metric(panels: Sequence[Panel]) -> Figure:
-    """A metric's panels side by side on one scale, with one legend."""
+    """Draw a metric's panels side by side on one scale, with one legend."""
     figure = Figure(figsize=(1.2 + 4.6 * len(panels), 3.7), layout="constrained")
     grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)
     for axes, panel in zip(grid[0], panels, strict=True):
         _draw_panel(axes, panel)
         axes.set_title(panel.model, pad=10)
-        axes.set_xlabel(panel.along)
-    grid[0][0].set_ylabel(panels[0].axis_label)
+        axes.set_xlabel(panel.x_label)
+    grid[0][0].set_ylabel(panels[0].y_label)
     styles = {line.label: line for panel in panels for line in panel.lines}
     handles = {
         handle.get_label(): handle
@@ -205,7 +210,7 @@ def draw_metric(panels: Sequence[Panel]) -> Figure:
 
 
 def value_range(panels: Sequence[Panel]) -> tuple[float, float]:
-    """A range of the value axis that holds all lines and bands of some panels."""
+    """Return a range of the value axis that contains all lines and bands of some panels."""
     low = min(value for panel in panels for line in panel.lines for value in line.low)
     high = max(value for panel in panels for line in panel.lines for value in line.high)
     margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
@@ -213,14 +218,11 @@ def value_range(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
-    """A panel as an SVG element for a page: no title, no legend, colours by CSS variables.
-
-    The page sets `--ink`, `--faint` and `--series-0`, `--series-1`, ...; text stays text in the
-    page's font.
+    """Draw a panel as an SVG element for a page, without title and legend.
 
     Args:
-        panel: what to draw.
-        name: prefix of the ids in the element; different for each on a page.
+        panel: panel to draw.
+        name: prefix of the ids in the element; different for each element on a page.
         limits: range of the value axis.
     """
     with rc_context({**STYLE, "svg.fonttype": "none", "font.size": 11}):
@@ -228,13 +230,9 @@ def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
         axes = figure.subplots()
         _draw_panel(axes, panel)
         axes.set_ylim(limits)
-        axes.set_xlabel(panel.along)
-        buffer = io.StringIO()
-        figure.savefig(
-            buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
-        )
-    along = "period" if panel.along == Panel.along else panel.along
-    return fit_for_page(buffer.getvalue(), name, f"{panel.axis_label} of {panel.model} by {along}")
+        axes.set_xlabel(panel.x_label)
+        along = "period" if panel.x_label == Panel.x_label else panel.x_label
+        return figure_element(figure, name, f"{panel.y_label} of {panel.model} by {along}")
 
 
 def _line(label: str, style: int, values: Mapping[int, Sequence[float]]) -> Line:
@@ -250,14 +248,14 @@ def _line(label: str, style: int, values: Mapping[int, Sequence[float]]) -> Line
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
-    """Lines, markers and bands; later strategies do not hide earlier ones' markers."""
+    """Draw lines, markers and bands, so that later strategies do not hide earlier markers."""
     if panel.log:
         axes.set_xscale("log")
     for line in panel.lines:
         if line.periods:
             _draw_line(axes, line)
         else:
-            _draw_across(axes, line)
+            _draw_constant(axes, line)
     if panel.ticks:
         axes.set_xticks(panel.ticks, [f"{tick:,g}" for tick in panel.ticks])
         axes.minorticks_off()
@@ -283,16 +281,29 @@ def _draw_line(axes: Axes, line: Line) -> None:
     )
 
 
-def _draw_across(axes: Axes, line: Line) -> None:
-    """What holds all along the axis: dashed, without markers."""
+def _draw_constant(axes: Axes, line: Line) -> None:
+    """Draw one value along the whole axis: dashed, without markers."""
     colour = COLOURS[line.style % len(COLOURS)][0]
     if line.has_band:
         axes.axhspan(line.low[0], line.high[0], color=colour, alpha=_BAND_ALPHA, linewidth=0)
     axes.axhline(line.mean[0], color=colour, linestyle="--", linewidth=1.5, label=line.label)
 
 
-def fit_for_page(svg: str, name: str, label: str) -> str:
-    """Make matplotlib's file an element of a page: its own ids, the page's font and colours."""
+def figure_element(figure: Figure, name: str, label: str, dpi: float | str = "figure") -> str:
+    """Return a figure as an SVG element with ids of its own, in the page's font and colours.
+
+    The page sets `--ink`, `--faint` and `--series-0`, `--series-1`, ...; text stays text.
+
+    Args:
+        figure: figure to convert.
+        name: prefix of the ids in the element; different for each element on a page.
+        label: description for screen readers.
+        dpi: resolution of raster images in the element.
+    """
+    buffer = io.StringIO()
+    metadata = {"Date": None, "Creator": None}
+    figure.savefig(buffer, format="svg", transparent=True, metadata=metadata, dpi=dpi)
+    svg = buffer.getvalue()
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", element, count=1)

@@ -1,4 +1,4 @@
-"""A run as one HTML file that needs nothing else: pictures inside, readable on a phone."""
+"""Reports as one self-contained HTML file: pictures inside, readable on a phone."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ from perennial.replay.report.lines import (
     value_range,
 )
 from perennial.replay.report.run_tables import (
+    evaluation_table,
     fits_table,
-    judged_table,
     period_tables,
     periods_table,
     settings_rows,
@@ -41,38 +41,38 @@ from perennial.replay.report.tables import (
 MEANINGS: tuple[tuple[str, str], ...] = (
     (
         "HR@k",
-        "Of what a user really did next, the share that stands among the first k recommendations;"
-        " with more than k such items, the share of the k places. Per cent, mean over users.",
+        "Share of a user's next items among the first k recommendations; for a user with more than"
+        " k next items, the share of the k places. Per cent, mean over users.",
     ),
     (
         "nDCG@k",
-        "The same, but a hit counts more the higher it stands, relative to a perfect order. Per"
-        " cent, mean over users.",
+        "Like HR, but a hit counts more the higher its rank, relative to a perfect order. Per cent,"
+        " mean over users.",
     ),
     (
         "PSP@k",
         "Like HR, but a hit on a rare item counts more (inverse propensity, from how often items"
-        " occur up to the period of the fit), relative to the best that could be had. The scale"
+        " occur up to the period of the fit), relative to the best possible value. The scale"
         " is that of the paper's authors, who divide by the number of places twice; PSPn divides"
         " once.",
     ),
     (
         "AUC",
-        "How often an item that a user took outscores one drawn at random, all users' scores"
-        " pooled; 0.5 is chance. AUCu ranks within each user, against all items, and"
+        "Probability that a user's next item has a higher score than a random item, with the scores"
+        " of all users pooled; 0.5 is chance. AUCu ranks within each user, against all items, and"
         " averages over users.",
     ),
     (
         "±",
         "Standard error: how much the mean would vary with other users of the same kind. Users are"
-        " drawn anew, each with all their periods, so it says nothing about other periods.",
+        " resampled, each with all their periods, so it does not cover variation between periods.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture on the page."""
+    """One picture on the page."""
 
     model: str
     svg: Markup
@@ -80,7 +80,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class MetricPlots:
-    """The pictures of a metric, one per model, on one scale."""
+    """Pictures of one metric, one per model, on one scale."""
 
     label: str
     plots: tuple[Plot, ...]
@@ -88,15 +88,15 @@ class MetricPlots:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page that only some runs have.
+    """One section of the page that only some reports have.
 
     Attributes:
-        title: its heading.
-        note: a paragraph under it.
-        tables: drawn in this order.
-        pictures: heading -> what stands under it, each a caption and an SVG element of our own.
-        legend: of the pictures, names and signs; their colours follow from the order.
-        links: words and relative addresses of other pages of the report.
+        title: heading.
+        note: paragraph below the heading.
+        tables: tables, in this order.
+        pictures: subheading -> its pictures, each a caption and an SVG element made by us.
+        legend: names and signs of the pictures; the colours follow from the order.
+        links: texts and relative addresses of other pages of the report.
     """
 
     title: str
@@ -117,21 +117,21 @@ def render_page(
 ) -> str:
     """Render a run as a self-contained HTML page.
 
-    Names and settings are escaped: they come from files and command lines. The pictures are our
-    own and go in as they are.
+    Names and settings are escaped, as they come from files and command lines; our own pictures are
+    not.
 
     Args:
         data: the run.
-        summary: of the same run.
-        title: of the page, unless it is a replay.
-        findings: sentences at the top, unless what the differences say.
-        sections: stand between the pictures and the finer tables.
+        summary: summary of the same run.
+        title: title of the page; `None` for that of a replay.
+        findings: sentences at the top; `None` for those on the differences.
+        sections: sections between the pictures and the detailed tables.
     """
     panels = [make_panels(summary, *one) for one in headline_metrics(summary)]
     extra = (
         differences_table(summary),
         fits_table(data),
-        judged_table(data),
+        evaluation_table(data),
         periods_table(data.periods),
         timings_table(data),
     )
@@ -141,7 +141,7 @@ def render_page(
         unfinished=_unfinished(data),
         findings=headline(summary) if findings is None else findings,
         means=means_table(summary) if summary.means else None,
-        empty="Nothing could be judged: no user of a later period had enough to ask about.",
+        empty="Nothing could be evaluated: no user of a later period had enough interactions.",
         plots=_plots(panels),
         bands=any(line.has_band for row in panels for panel in row for line in panel.lines),
         legend=_legend(summary),
@@ -151,8 +151,8 @@ def render_page(
         meanings=MEANINGS,
         settings=settings_rows(summary.config),
         version=data.run.versions.get("perennial", ""),
-        started=_minute(data.run.started),
-        ended=_minute(data.run.ended) if data.run.ended else "",
+        started=_format_minute(data.run.started),
+        ended=_format_minute(data.run.ended) if data.run.ended else "",
     )
 
 
@@ -166,16 +166,16 @@ def render_sections(
     meanings: Sequence[tuple[str, str]] = (),
     settings: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Render a page that is no replay's, of the same make; see `render_page`.
+    """Render a page that consists of sections only; see `render_page`.
 
     Args:
-        title: of the page.
-        subtitle: a line below it.
-        sections: all that it has.
-        version: of Perennial.
+        title: title of the page.
+        subtitle: line below the title.
+        sections: sections, in this order.
+        version: version of Perennial.
         findings: sentences at the top.
-        meanings: words and what they mean.
-        settings: names and values.
+        meanings: terms and their meanings.
+        settings: names and values of settings.
     """
     return _render(
         title=title,
@@ -188,13 +188,13 @@ def render_sections(
     )
 
 
-_NOTHING: Mapping[str, Any] = {
+_DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(("unfinished", "empty", "started", "ended"), ""),
     **dict.fromkeys(("plots", "legend", "tables", "period_tables"), ()),
     "means": None,
     "bands": False,
 }
-"""What a page has of the parts that it is not given."""
+"""Values of the parts that a page does not have."""
 
 
 def _render(sections: Sequence[Section], **parts: Any) -> str:
@@ -206,14 +206,14 @@ def _render(sections: Sequence[Section], **parts: Any) -> str:
         trim_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        **{**_NOTHING, **parts},
+        **{**_DEFAULTS, **parts},
         sections=[_with_markup(section) for section in sections],
         colours=COLOURS,
     )
 
 
 def _plots(rows: Sequence[Sequence[Panel]]) -> list[MetricPlots]:
-    """Draw the panels, metric by metric."""
+    """Draw panels, metric by metric."""
     return [
         MetricPlots(
             metric_label(panels[0].metric, panels[0].k),
@@ -232,13 +232,13 @@ def _plots(rows: Sequence[Sequence[Panel]]) -> list[MetricPlots]:
 
 
 def _with_markup(section: Section) -> Section:
-    """The pictures marked as ours."""
+    """Mark the pictures as safe HTML."""
     pictures = {
         heading: [
             (caption, Markup(svg))  # noqa: S704 - drawn here, its label escaped
-            for caption, svg in together
+            for caption, svg in captioned
         ]
-        for heading, together in section.pictures.items()
+        for heading, captioned in section.pictures.items()
     }
     return dataclasses.replace(section, pictures=pictures)
 
@@ -260,7 +260,7 @@ def _title(data: RunData) -> str:
 
 
 def _subtitle(data: RunData) -> str:
-    """What ran on what."""
+    """Describe the log and the number of refits."""
     interactions = sum(period.interactions for period in data.periods)
     seconds = sum(sum(cell.stages.values()) for cell in data.cells)
     seeds = len({cell.seed for cell in data.cells})
@@ -271,16 +271,15 @@ def _subtitle(data: RunData) -> str:
 
 
 def _unfinished(data: RunData) -> str:
-    """A warning about a run that did not come to its end; empty for one that did."""
+    """Return a warning about an unfinished run; empty for a finished one."""
     if data.run.status in ("finished", "live"):
         return ""
-    here = "" if data.until else f": {len(data.cells)} of {data.run.num_cells} refits are here"
+    number = "" if data.until else f": {len(data.cells)} of {data.run.num_cells} refits are done"
     return (
-        f"This run is not finished{here}."
-        " Means are over the periods that each strategy has; the same command again goes on from"
-        " here."
+        f"This run is not finished{number}."
+        " Means are over the periods that each strategy has; the same command resumes the run."
     )
 
 
-def _minute(moment: datetime) -> str:
+def _format_minute(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M")

@@ -1,4 +1,4 @@
-"""A study on the paper's split as a page, numbers, a table and pictures, and an index of them."""
+"""Study on the paper's split as a page, numbers, a table and pictures, and an index page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ INDEX = "index.html"
 
 _MEANINGS = (
     *(one for one in MEANINGS if one[0] != "±"),
-    ("±", "Standard error over the seeds: how much the mean would vary with other draws."),
+    ("±", "Standard error over the seeds: how much the mean would vary with other seeds."),
     (
         "user_stderr",
         "In the files: how much a figure would vary with other test users of the same kind.",
@@ -57,12 +57,12 @@ _MEANINGS = (
 )
 
 
-def write_paper_study(found: StudyResults, folder: Path) -> tuple[Path, ...]:
+def write_paper_study(results: StudyResults, folder: Path) -> tuple[Path, ...]:
     """Write the page, the numbers and pictures of a study into its own folder, and the index.
 
     Args:
-        found: the study.
-        folder: of all studies; this one's is in it, and what an earlier run wrote is replaced.
+        results: results of the study.
+        folder: folder of all studies; the files of an earlier run of this study are replaced.
 
     Returns:
         The files written, the page first.
@@ -70,64 +70,64 @@ def write_paper_study(found: StudyResults, folder: Path) -> tuple[Path, ...]:
     Raises:
         UserError: a folder cannot be written.
     """
-    own = folder / found.name
+    own = folder / results.name
     written = write_folder(
-        own, render_paper_study(found), found.to_json(), lambda plots: _save(found, plots)
+        own, render_paper_study(results), results.to_json(), lambda plots: _save(results, plots)
     )
-    write_table(found.to_table(), own / TABLE)
-    return (*written, own / TABLE, _write_index(folder, found))
+    write_table(results.to_table(), own / TABLE)
+    return (*written, own / TABLE, _write_index(folder, results))
 
 
-def render_paper_study(found: StudyResults) -> str:
-    """The study as one self-contained HTML page."""
-    others = [make(found) for make in (published_table, shares_table, choices_table, costs_table)]
+def render_paper_study(results: StudyResults) -> str:
+    """Render the study as one self-contained HTML page."""
+    others = [make(results) for make in (published_table, shares_table, choices_table, costs_table)]
     sections = (
-        Section("What was asked", found.study.about),
-        _table_section(figures_table(found)),
-        _pictures(found),
+        Section("Question", results.study.about),
+        _table_section(figures_table(results)),
+        _pictures(results),
         *(_table_section(table) for table in others if table is not None),
     )
     return render_sections(
-        f"{found.study.title} on {found.split.source}",
-        _subtitle(found),
-        findings=found.study.tell(found.groups),
+        f"{results.study.title} on {results.split.source}",
+        _subtitle(results),
+        findings=results.study.tell(results.groups),
         sections=sections,
         meanings=_MEANINGS,
-        settings=settings_rows(found.config),
-        version=found.records[0].versions.get("perennial", "") if found.records else "",
+        settings=settings_rows(results.config),
+        version=results.records[0].versions.get("perennial", "") if results.records else "",
     )
 
 
 def make_axis_panels(groups: Sequence[Group], axis: Axis, figure: Figure) -> tuple[Panel, ...]:
-    """A panel per model, a line per sampler; each has the same style in every panel."""
+    """Build a panel per model, with a line per sampler in the same style in every panel."""
     styles = style_order(groups, axis)
     ticks = sorted({place for one in groups if (place := axis.place(one)) is not None})
     panels = []
     for model in dict.fromkeys(group.model for group in groups):
-        mine = [one for one in groups if one.model == model and figure in one.estimates]
+        of_model = [one for one in groups if one.model == model and figure in one.estimates]
         lines = [
-            _line([one for one in mine if axis.line(one) == label], label, number, axis, figure)
+            _line([one for one in of_model if axis.line(one) == label], label, number, axis, figure)
             for number, label in enumerate(styles)
-            if any(axis.line(one) == label for one in mine)
+            if any(axis.line(one) == label for one in of_model)
         ]
         panels.append(Panel(model, *figure, tuple(lines), axis.label, tuple(ticks), log=axis.log))
     return tuple(panels)
 
 
 def style_order(groups: Sequence[Group], axis: Axis) -> tuple[str, ...]:
-    """The lines in the order that gives them their colours and markers."""
+    """Return the lines in the order that gives them their colours and markers."""
     return tuple(dict.fromkeys(axis.line(group) for group in groups))
 
 
-def make_dot_panel(found: StudyResults, figure: Figure) -> DotPanel:
-    """A dot per group."""
+def make_dot_panel(results: StudyResults, figure: Figure) -> DotPanel:
+    """Build a panel with a dot per group."""
     dots = []
-    for group in found.groups:
+    for group in results.groups:
         mean = group.mean(figure)
         if mean is not None:
             low, high = _range(group, figure)
             label = group.model if group.users is None else f"{group.model}, {group.rows_name}"
-            dots.append(Dot(label, mean, low, high, found.published(group, figure)))
+            dots.append(Dot(label, mean, low, high, results.published(group, figure)))
     return DotPanel(*figure, tuple(dots))
 
 
@@ -135,9 +135,9 @@ def _table_section(table: Table) -> Section:
     return Section(table.title, tables=(table,))
 
 
-def _pictures(found: StudyResults) -> Section:
-    if found.study.axis is None:
-        panels = [make_dot_panel(found, figure) for figure in SHOWN]
+def _pictures(results: StudyResults) -> Section:
+    if results.study.axis is None:
+        panels = [make_dot_panel(results, figure) for figure in SHOWN]
         pictures = {
             "": [
                 (metric_label(panel.metric, panel.k), inline_dots(panel, f"dots-{number}"))
@@ -145,47 +145,47 @@ def _pictures(found: StudyResults) -> Section:
                 if panel.dots
             ]
         }
-        legend = [OURS, PUBLISHED] if found.has_published else []
-        return Section("In pictures", pictures=pictures, legend=legend)
-    drawn: dict[str, list[tuple[str, str]]] = {}
-    models = {group.model for group in found.groups}
+        legend = [OURS, PUBLISHED] if results.has_published else []
+        return Section("Pictures", pictures=pictures, legend=legend)
+    by_heading: dict[str, list[tuple[str, str]]] = {}
+    models = {group.model for group in results.groups}
     for number, figure in enumerate(SHOWN):
-        lines = make_axis_panels(found.groups, found.study.axis, figure)
+        lines = make_axis_panels(results.groups, results.study.axis, figure)
         lines = tuple(panel for panel in lines if panel.lines)
         for place, panel in enumerate(lines):
             svg = inline_svg(panel, f"plot-{number}-{place}", value_range(lines))
             label = metric_label(*figure)
-            # With one model the metrics stand beside one another.
+            # With one model, the metrics are placed next to one another.
             heading, caption = (label, panel.model) if len(models) > 1 else ("", label)
-            drawn.setdefault(heading, []).append((caption, svg))
+            by_heading.setdefault(heading, []).append((caption, svg))
     return Section(
-        "In pictures",
-        "Lines are means over the seeds, bands reach from the lowest seed to the highest; all users"
-        " are dashed where the axis says nothing about them.",
-        pictures=drawn,
-        legend=_legend(found.groups, found.study.axis),
+        "Pictures",
+        "Lines are means over the seeds, bands reach from the lowest seed to the highest; dashed"
+        " lines are models trained on all users, to which the axis does not apply.",
+        pictures=by_heading,
+        legend=_legend(results.groups, results.study.axis),
     )
 
 
 def _legend(groups: Sequence[Group], axis: Axis) -> list[tuple[str, str]]:
-    """The lines with their markers; a dash for one that holds all along the axis."""
-    across = {axis.line(group) for group in groups if axis.place(group) is None}
+    """Return the lines with their markers; a dash for one value along the whole axis."""
+    constant = {axis.line(group) for group in groups if axis.place(group) is None}
     return [
-        (label, "╌╌" if label in across else MARKER_SIGNS[number % len(MARKER_SIGNS)])
+        (label, "╌╌" if label in constant else MARKER_SIGNS[number % len(MARKER_SIGNS)])
         for number, label in enumerate(style_order(groups, axis))
     ]
 
 
-def _save(found: StudyResults, plots: Path) -> tuple[Path, ...]:
-    """Every picture as PNG and SVG."""
+def _save(results: StudyResults, plots: Path) -> tuple[Path, ...]:
+    """Save every picture as PNG and SVG."""
     written: tuple[Path, ...] = ()
-    if found.study.axis is None:
-        panels = [panel for one in SHOWN if (panel := make_dot_panel(found, one)).dots]
+    if results.study.axis is None:
+        panels = [panel for one in SHOWN if (panel := make_dot_panel(results, one)).dots]
         with rc_context(DOT_STYLE):
-            return save_figure(draw_dots(panels), plots, found.name) if panels else ()
+            return save_figure(draw_dots(panels), plots, results.name) if panels else ()
     with rc_context(STYLE):
         for figure in SHOWN:
-            panels_of = make_axis_panels(found.groups, found.study.axis, figure)
+            panels_of = make_axis_panels(results.groups, results.study.axis, figure)
             if all(panel.lines for panel in panels_of):
                 written += save_figure(draw_metric(panels_of), plots, file_stem(*figure))
     return written
@@ -202,7 +202,7 @@ def _line(groups: Sequence[Group], label: str, style: int, axis: Axis, figure: F
 
 
 def _range(group: Group, figure: Figure) -> tuple[float, float]:
-    """The lowest and the highest seed."""
+    """Return the values of the lowest and the highest seed."""
     values = [
         one.mean
         for record in group.records
@@ -212,8 +212,8 @@ def _range(group: Group, figure: Figure) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _subtitle(found: StudyResults) -> str:
-    split = found.split
+def _subtitle(results: StudyResults) -> str:
+    split = results.split
     train, validation, test = split.num_interactions
     return (
         f"{split.num_users:,} users, {split.num_items:,} items; {train:,} interactions in train,"
@@ -221,14 +221,14 @@ def _subtitle(found: StudyResults) -> str:
     )
 
 
-def _write_index(folder: Path, found: StudyResults) -> Path:
-    """The page that links the studies of a folder."""
+def _write_index(folder: Path, results: StudyResults) -> Path:
+    """Write the page that links the studies of a folder."""
     links = [
         (find_study(name).title, f"{name}/{PAGE}")
         for name in PAPER_STUDIES
         if (folder / name / PAGE).is_file()
     ]
-    version = found.records[0].versions.get("perennial", "") if found.records else ""
+    version = results.records[0].versions.get("perennial", "") if results.records else ""
     page = render_sections(
         "The paper's studies",
         "Each study is a page of its own.",

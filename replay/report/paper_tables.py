@@ -1,4 +1,4 @@
-"""The tables of a study on the paper's split."""
+"""Tables of a study on the paper's split."""
 
 from collections.abc import Sequence
 
@@ -17,20 +17,20 @@ from perennial.replay.study.paper.report import StudyResults
 from perennial.replay.study.paper.sentences import share_of_whole
 
 
-def figures_table(found: StudyResults) -> Table:
-    """The six figures of each group; below each the standard error over the seeds."""
-    best = {figure: _best(found.groups, figure) for figure in SHOWN}
+def figures_table(results: StudyResults) -> Table:
+    """Tabulate the six figures of each group, with their standard errors over the seeds."""
+    best = {figure: _best(results.groups, figure) for figure in SHOWN}
     rows = tuple(
-        (*_labels(found, group), *(_entry(group, figure, best[figure]) for figure in SHOWN))
-        for group in found.groups
+        (*_labels(results, group), *(_figure_cell(group, figure, best[figure]) for figure in SHOWN))
+        for group in results.groups
     )
-    seeds = len(found.groups[0].records) if found.groups else 0
+    seeds = len(results.groups[0].records) if results.groups else 0
     note = "Test users; best in bold."
     if seeds > 1:
-        note += f" Mean of {seeds} seeds ± its standard error, were other seeds drawn."
+        note += f" Mean of {seeds} seeds ± its standard error over seeds."
     return Table(
         title="Figures",
-        columns=(*_columns(found), *(metric_label(*figure) for figure in SHOWN)),
+        columns=(*_columns(results), *(metric_label(*figure) for figure in SHOWN)),
         rows=rows,
         num_labels=2,
         note=note,
@@ -38,61 +38,61 @@ def figures_table(found: StudyResults) -> Table:
     )
 
 
-def published_table(found: StudyResults) -> Table | None:
-    """Ours beside the paper's; `None` where it has none."""
-    if not found.has_published:
+def published_table(results: StudyResults) -> Table | None:
+    """Compare our figures with the paper's; `None` if it has none."""
+    if not results.has_published:
         return None
     figures = [
         figure
         for figure in SHOWN
-        if any(found.published(group, figure) is not None for group in found.groups)
+        if any(results.published(group, figure) is not None for group in results.groups)
     ]
     rows = []
-    for group in found.groups:
-        entries = [_beside(found, group, figure) for figure in figures]
+    for group in results.groups:
+        entries = [_comparison_cell(results, group, figure) for figure in figures]
         if any(entry.detail for entry in entries):
-            rows.append((*_labels(found, group), *entries))
+            rows.append((*_labels(results, group), *entries))
     return Table(
-        title="Beside the paper's figures",
-        columns=(*_columns(found), *(metric_label(*figure) for figure in figures)),
+        title="Compared with the paper's figures",
+        columns=(*_columns(results), *(metric_label(*figure) for figure in figures)),
         rows=tuple(rows),
         num_labels=2,
-        note="How far our figures are from the paper's, in per cent of these.",
+        note="Difference of our figures from the paper's, in per cent of the paper's.",
     )
 
 
-def shares_table(found: StudyResults) -> Table | None:
-    """HR@10 along the axis in per cent of the model's on all users; `None` without an axis."""
-    axis = found.study.axis
+def shares_table(results: StudyResults) -> Table | None:
+    """Tabulate HR@10 along the axis in per cent of that on all users; `None` without an axis."""
+    axis = results.study.axis
     if axis is None:
         return None
-    groups = found.groups
+    groups = results.groups
     places = sorted({place for one in groups if (place := axis.place(one)) is not None})
     rows = []
     for model, line in dict.fromkeys((one.model, axis.line(one)) for one in groups):
-        mine = {
+        shares = {
             axis.place(one): share_of_whole(one, groups)
             for one in groups
             if (one.model, axis.line(one)) == (model, line)
         }
-        if any(place in mine for place in places):
-            shares = [mine.get(place) for place in places]
-            entries = [TableCell("–" if one is None else f"{one:.1f}%") for one in shares]
+        if any(place in shares for place in places):
+            known = [shares.get(place) for place in places]
+            entries = [TableCell("–" if one is None else f"{one:.1f}%") for one in known]
             rows.append((TableCell(model), TableCell(line), *entries))
     return Table(
-        title="In relation to all users",
+        title="Relative to all users",
         columns=("model", "trained on", *(axis.name(place) for place in places)),
         rows=tuple(rows),
         num_labels=2,
-        note="HR@10 in per cent of the same model's on all users"
+        note="HR@10 in per cent of that of the same model trained on all users"
         + (" without noise." if any(one.noise for one in groups) else "."),
     )
 
 
-def costs_table(found: StudyResults) -> Table:
-    """Seconds and memory of a cell."""
+def costs_table(results: StudyResults) -> Table:
+    """Tabulate seconds and memory of a cell."""
     rows = []
-    for group in found.groups:
+    for group in results.groups:
         made = group.mean_seconds("rows")
         texts = (
             _mean([record.num_rows for record in group.records]),
@@ -102,11 +102,11 @@ def costs_table(found: StudyResults) -> Table:
             format_seconds(group.mean_seconds("test")),
             format_bytes(group.peak_bytes),
         )
-        rows.append((*_labels(found, group), *map(TableCell, texts)))
+        rows.append((*_labels(results, group), *map(TableCell, texts)))
     return Table(
         title="Time and memory",
         columns=(
-            *_columns(found),
+            *_columns(results),
             "rows",
             "interactions",
             "made in",
@@ -116,49 +116,49 @@ def costs_table(found: StudyResults) -> Table:
         ),
         rows=tuple(rows),
         num_labels=2,
-        note="Of a seed, in a process of one thread. Made in: distilling or sampling the rows. The"
-        " fit includes the choice of settings. Peak: the largest size of a process that made the"
-        " rows, or fitted and tested.",
+        note="Per seed, in a process with one thread. Made in: distilling or sampling the rows."
+        " Fit: includes the choice of settings. Peak: largest memory of the processes that made"
+        " the rows, or fitted and tested.",
         long_labels=True,
     )
 
 
-def choices_table(found: StudyResults) -> Table:
-    """What each model chose."""
+def choices_table(results: StudyResults) -> Table:
+    """Tabulate the settings that validation chose."""
     rows = tuple(
         (
-            *_labels(found, group),
+            *_labels(results, group),
             TableCell(_range([_validation(record) for record in group.records])),
             TableCell(" | ".join(dict.fromkeys(_choice(record) for record in group.records))),
         )
-        for group in found.groups
+        for group in results.groups
     )
     return Table(
-        title="What was chosen",
-        columns=(*_columns(found), "validation", "chosen"),
+        title="Chosen settings",
+        columns=(*_columns(results), "validation", "chosen"),
         rows=rows,
         num_labels=2,
         num_remarks=1,
-        note="By HR@100 on the validation interactions, or nDCG@100 for mvae. Where the seeds chose"
-        " differently, each choice once. All trials stand in report.json, with each cell.",
+        note="By HR@100 on the validation interactions, or nDCG@100 for mvae. If the seeds differ,"
+        " each choice is listed once. All trials are in report.json, with each cell.",
     )
 
 
-def _columns(found: StudyResults) -> tuple[str, str]:
-    """Headings of the labels; the page has the last one large."""
-    return ("trained on", "model") if found.study.axis is None else ("model", "trained on")
+def _columns(results: StudyResults) -> tuple[str, str]:
+    """Return the headings of the labels; the page shows the last one large."""
+    return ("trained on", "model") if results.study.axis is None else ("model", "trained on")
 
 
-def _labels(found: StudyResults, group: Group) -> tuple[TableCell, TableCell]:
+def _labels(results: StudyResults, group: Group) -> tuple[TableCell, TableCell]:
     model, rows = TableCell(group.model), TableCell(group.name)
-    return (rows, model) if found.study.axis is None else (model, rows)
+    return (rows, model) if results.study.axis is None else (model, rows)
 
 
 def _best(groups: Sequence[Group], figure: Figure) -> float | None:
     return max((mean for one in groups if (mean := one.mean(figure)) is not None), default=None)
 
 
-def _entry(group: Group, figure: Figure, best: float | None) -> TableCell:
+def _figure_cell(group: Group, figure: Figure, best: float | None) -> TableCell:
     one: Estimate | None = group.estimates.get(figure)
     if one is None:
         return TableCell("–")
@@ -166,8 +166,8 @@ def _entry(group: Group, figure: Figure, best: float | None) -> TableCell:
     return TableCell(format_value(figure[0], one.mean), detail, best=one.mean == best)
 
 
-def _beside(found: StudyResults, group: Group, figure: Figure) -> TableCell:
-    ours, theirs = group.mean(figure), found.published(group, figure)
+def _comparison_cell(results: StudyResults, group: Group, figure: Figure) -> TableCell:
+    ours, theirs = group.mean(figure), results.published(group, figure)
     if ours is None or theirs is None:
         return TableCell("–")
     difference = f"{difference_percent(ours, theirs):+.1f}%".replace("-", "−")
@@ -175,8 +175,8 @@ def _beside(found: StudyResults, group: Group, figure: Figure) -> TableCell:
 
 
 def _validation(record: CellRecord) -> float | None:
-    """The best score."""
-    # ∞-AE tells the score of each λ instead.
+    """Return the best validation score."""
+    # ∞-AE reports the score of each λ instead.
     scores = record.fit_report.get("validation")
     if isinstance(scores, dict) and scores:
         return float(max(scores.values()))
@@ -188,25 +188,25 @@ def _validation(record: CellRecord) -> float | None:
 
 
 def _range(values: Sequence[float | None]) -> str:
-    """`57.51`, or `56.02 to 57.51`."""
+    """Format the range of the known values, such as `57.51` or `56.02 to 57.51`."""
     known = sorted(value for value in values if value is not None)
     return " to ".join(dict.fromkeys(f"{value:.2f}" for value in known[:1] + known[-1:])) or "–"
 
 
 def _choice(record: CellRecord) -> str:
-    told = {
+    chosen = {
         name: value
         for name, value in choice_of(record).items()
-        # A closed form takes no steps.
+        # A closed form has no steps.
         if not name.startswith("validation") and (name, value) != ("steps", 0)
     }
     texts = [
         f"{'λ' if name == 'reg' else name} {f'{value:.4g}' if isinstance(value, float) else value}"
-        for name, value in told.items()
+        for name, value in chosen.items()
     ]
     return ", ".join(texts) or "nothing"
 
 
 def _mean(values: Sequence[int]) -> str:
-    """Over the seeds."""
+    """Format the mean over the seeds."""
     return f"{sum(values) / len(values):,.0f}"

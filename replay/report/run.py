@@ -1,4 +1,4 @@
-"""The report of a run as files in a folder."""
+"""Report of a run: files in a folder, and the comparison with another run."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,54 +8,15 @@ from typing import Any
 from perennial.replay.analysis.run import RunData
 from perennial.replay.analysis.run_comparison import RunComparison
 from perennial.replay.analysis.summary import RunSummary
-from perennial.replay.report.lines import save_plots
-from perennial.replay.report.page import Section, render_page
 from perennial.replay.report.run_tables import plain_value
 from perennial.replay.report.tables import (
     Table,
     TableCell,
+    describe_differences,
     headline_metrics,
     paired_table,
-    tell_first,
 )
 from perennial.storage.errors import UserError
-
-
-def against_section(against: RunComparison, summary: RunSummary) -> Section:
-    """Both tables, for the page."""
-    return Section(
-        f"Beside run {against.other_run}",
-        " ".join(tell_against(against, summary)),
-        against_tables(against, summary),
-    )
-
-
-def against_tables(against: RunComparison, summary: RunSummary) -> tuple[Table, ...]:
-    """The paired differences, and the settings in which the runs differ."""
-    metrics = headline_metrics(summary)
-    changed = Table(
-        title="Settings that differ",
-        columns=("setting", "here", f"run {against.other_run}"),
-        rows=tuple(
-            (
-                TableCell(one.name),
-                TableCell(plain_value(one.here)),
-                TableCell(plain_value(one.there)),
-            )
-            for one in against.changed
-        ),
-        num_remarks=2,
-    )
-    named = [(one.strategy, one) for one in against.differences]
-    paired = paired_table(f"Difference from run {against.other_run}", named, metrics)
-    return (paired, changed) if changed.rows else (paired,)
-
-
-def tell_against(against: RunComparison, summary: RunSummary) -> list[str]:
-    """The first headline metric in sentences."""
-    over = f"Over the {against.num_periods} evaluated periods that both runs have:"
-    return [over, *tell_first(summary, against.differences)]
-
 
 PAGE = "report.html"
 NUMBERS = "report.json"
@@ -63,15 +24,15 @@ PLOTS = "plots"
 
 
 def write_report(
-    data: RunData, summary: RunSummary, folder: Path, against: RunComparison | None = None
+    data: RunData, summary: RunSummary, folder: Path, comparison: RunComparison | None = None
 ) -> tuple[Path, ...]:
     """Write `report.html`, `report.json` and `plots/*.png`, `plots/*.svg`.
 
     Args:
         data: the run.
-        summary: of the same run.
-        folder: made where absent; earlier reports in it are replaced.
-        against: the run held against another one.
+        summary: summary of the same run.
+        folder: created if missing; earlier reports in it are replaced.
+        comparison: comparison of the run with another one.
 
     Returns:
         The files written, the page first.
@@ -79,19 +40,50 @@ def write_report(
     Raises:
         UserError: the folder cannot be written.
     """
-    sections = [] if against is None else [against_section(against, summary)]
+    # matplotlib and jinja2 take half a second to import: only when a report is written.
+    from perennial.replay.report.lines import save_plots
+    from perennial.replay.report.page import Section, render_page
+
+    sections = []
+    if comparison is not None:
+        note = " ".join(describe_comparison(comparison, summary))
+        tables = comparison_tables(comparison, summary)
+        sections.append(Section(f"Compared with run {comparison.other_run}", note, tables))
     return write_folder(
         folder,
         render_page(data, summary, sections=sections),
-        report_json(summary, against),
+        report_json(summary, comparison),
         lambda plots: save_plots(summary, plots),
     )
 
 
-def report_json(summary: RunSummary, against: RunComparison | None = None) -> dict[str, Any]:
-    """The object that `report --json` prints; `against` where another run was named."""
+def report_json(summary: RunSummary, comparison: RunComparison | None = None) -> dict[str, Any]:
+    """Return the object that `report --json` prints, with a comparison if there is one."""
     numbers = summary.to_json()
-    return numbers if against is None else {**numbers, "against": against.to_json()}
+    return numbers if comparison is None else {**numbers, "against": comparison.to_json()}
+
+
+def comparison_tables(comparison: RunComparison, summary: RunSummary) -> tuple[Table, ...]:
+    """Return the paired differences, and the settings in which the runs differ."""
+    other = f"run {comparison.other_run}"
+    changed = Table(
+        title="Different settings",
+        columns=("setting", "here", other),
+        rows=tuple(
+            tuple(map(TableCell, (one.name, plain_value(one.here), plain_value(one.there))))
+            for one in comparison.changed
+        ),
+        num_remarks=2,
+    )
+    named = [(one.strategy, one) for one in comparison.differences]
+    paired = paired_table(f"Difference from {other}", named, headline_metrics(summary))
+    return (paired, changed) if changed.rows else (paired,)
+
+
+def describe_comparison(comparison: RunComparison, summary: RunSummary) -> list[str]:
+    """Return sentences on the first headline metric."""
+    over = f"Over the {comparison.num_periods} evaluated periods that both runs have:"
+    return [over, *describe_differences(summary, comparison.differences)]
 
 
 def write_folder(
@@ -103,10 +95,10 @@ def write_folder(
     """Write a report of any kind.
 
     Args:
-        folder: made where absent; earlier reports in it are replaced.
-        page: as HTML.
-        numbers: what `json.dumps` takes.
-        save_pictures: writes pictures into the folder that it is given, and names them.
+        folder: created if missing; earlier reports in it are replaced.
+        page: HTML of the page.
+        numbers: JSON object of the report.
+        save_pictures: writes the pictures into a folder and returns their paths.
 
     Returns:
         The files written, the page first.

@@ -1,4 +1,4 @@
-"""The finer tables of the reports: what refits saw, who was judged, the log, time, settings."""
+"""Detailed tables of a run: refits, evaluated users, the log, time, and settings."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +21,12 @@ from perennial.replay.report.tables import (
 from perennial.storage.log.periods import PeriodSummary
 from perennial.storage.results.cells import Cell
 
-_SHORTEST = 0.05
+_MIN_SECONDS = 0.05
 """Seconds that a stage must take in a whole run to be shown."""
 
 
 def fits_table(data: RunData) -> Table:
-    """What the refits saw and chose."""
+    """Tabulate rows, caps and chosen settings of the refits."""
     rows = []
     for (model, strategy), cells in _by_chain(data.cells).items():
         given = [cell.fit_report.get("rows_given") for cell in cells]
@@ -46,18 +46,18 @@ def fits_table(data: RunData) -> Table:
             )
         )
     return Table(
-        title="What the refits saw",
+        title="Refits",
         columns=("model", "strategy", "rows", "rows used", "capped", "λ chosen", "epochs"),
         rows=tuple(rows),
         num_labels=2,
         note="Rows from the first to the last period, epochs from the fewest to the most."
-        " Capped: refits that took a sample of the most recent users, and of what their memory"
+        " Capped: refits on a sample of the most recent users and of the rows that the memory"
         " replays, because of a row cap or the memory limit.",
     )
 
 
-def judged_table(data: RunData) -> Table:
-    """Who was asked about in each period, and what was skipped or out of reach."""
+def evaluation_table(data: RunData) -> Table:
+    """Tabulate the evaluated and skipped users of each period, and the targets out of reach."""
     rows = []
     for judged in sorted(data.judged.values(), key=lambda one: one.eval_period):
         counts = judged.counts
@@ -79,7 +79,7 @@ def judged_table(data: RunData) -> Table:
             )
         )
     return Table(
-        title="Who was judged",
+        title="Evaluated users",
         columns=(
             "period",
             "users",
@@ -91,14 +91,14 @@ def judged_table(data: RunData) -> Table:
             "context dropped",
         ),
         rows=tuple(rows),
-        note="Skipped: users with too little to ask about. Unseen items: share of the targets whose"
-        " item no model knew yet; they count as misses. Masked: targets left out because they stand"
+        note="Skipped: users with too few interactions. Unseen items: share of the targets whose"
+        " item no model knew yet; they count as misses. Masked: targets left out because they are"
         " in the context. Context dropped: context items that no model knew yet.",
     )
 
 
 def periods_table(periods: Sequence[PeriodSummary]) -> Table:
-    """The log, period by period."""
+    """Tabulate the log, period by period."""
     rows = [
         tuple(
             TableCell(text)
@@ -115,7 +115,7 @@ def periods_table(periods: Sequence[PeriodSummary]) -> Table:
         for one in periods
     ]
     return Table(
-        title="The log",
+        title="Log",
         columns=(
             "period",
             "from",
@@ -132,12 +132,12 @@ def periods_table(periods: Sequence[PeriodSummary]) -> Table:
 
 
 def timings_table(data: RunData) -> Table:
-    """Seconds by stage, summed over the periods and averaged over the seeds; peak memory."""
+    """Tabulate seconds by stage, summed over periods and averaged over seeds, and peak memory."""
     chains = _by_chain(data.cells).items()
     stages = tuple(
         stage
         for stage in dict.fromkeys(stage for cell in data.cells for stage in cell.stages)
-        if sum(cell.stages.get(stage, 0.0) for cell in data.cells) >= _SHORTEST
+        if sum(cell.stages.get(stage, 0.0) for cell in data.cells) >= _MIN_SECONDS
     )
     rows = []
     for (model, strategy), cells in chains:
@@ -152,13 +152,14 @@ def timings_table(data: RunData) -> Table:
         columns=("model", "strategy", *stages, "all", "peak memory"),
         rows=tuple(rows),
         num_labels=2,
-        note="Per seed. Prepare: building the questions, once per period for all strategies and"
-        " models, and counted where it happened. Peak memory: of the whole process so far.",
+        note="Per seed. Prepare: building the evaluation, once per period for all strategies and"
+        " models, and counted with the first of them. Peak memory: maximum of the process until"
+        " then.",
     )
 
 
 def period_tables(summary: RunSummary) -> list[Table]:
-    """Every metric of the run, period by period, seeds averaged."""
+    """Tabulate every metric of the run, period by period, averaged over the seeds."""
     tables = []
     chains = chain_order(summary)
     for metric, k in dict.fromkeys((one.metric, one.k) for one in summary.results):
@@ -190,7 +191,7 @@ def period_tables(summary: RunSummary) -> list[Table]:
 
 
 def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The settings of a run as names and values, nested ones flattened."""
+    """Return the settings of a run as names and values, nested ones flattened."""
     rows: list[tuple[str, str]] = []
     for name, value in config.items():
         if name == "models":
@@ -207,7 +208,7 @@ def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _by_chain(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
-    """Cells by (model, strategy), model by model, in order of period."""
+    """Group cells by (model, strategy), model by model, in order of period."""
     found: dict[tuple[str, str], list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.fit_period):
         found.setdefault((cell.model, cell.strategy), []).append(cell)
@@ -216,7 +217,7 @@ def _by_chain(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
 
 
 def _span(values: Sequence[Any]) -> str:
-    """`600 → 5,400`; `–` where nothing is known."""
+    """Format the first and the last value, such as `600 → 5,400`; `–` if none is known."""
     known = [value for value in values if value is not None]
     if not known:
         return "–"
@@ -225,7 +226,7 @@ def _span(values: Sequence[Any]) -> str:
 
 
 def _extent(values: Iterable[Any]) -> str:
-    """`20 to 180`, the least and the most; `–` where nothing is known."""
+    """Format the smallest and the largest value, such as `20 to 180`; `–` if none is known."""
     known = [value for value in values if value is not None]
     if not known:
         return "–"
@@ -233,7 +234,7 @@ def _extent(values: Iterable[Any]) -> str:
 
 
 def _tally(values: Iterable[Any]) -> str:
-    """`5 (12×), 20 (4×)`: what was chosen how often; `–` where nothing is known."""
+    """Format values with their counts, such as `5 (12×), 20 (4×)`; `–` if none is known."""
     counts = Counter(value for value in values if value is not None)
     if not counts:
         return "–"
@@ -245,14 +246,14 @@ def _tally(values: Iterable[Any]) -> str:
 
 
 def _moment(time: int, has_clock: bool) -> str:
-    """A time of the log; line numbers where it has no clock."""
+    """Format a time of the log, or a line number if the log has no times."""
     if not has_clock:
         return f"line {time:,}"
     return datetime.fromtimestamp(time / 1e6, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def plain_value(value: Any) -> str:
-    """A setting's value in words."""
+    """Format the value of a setting."""
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What the reports say, as plain tables; the terminal and the page each draw them in their way."""
+"""Tables and sentences of the reports, drawn by both the terminal and the page."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ HEADLINE: tuple[tuple[str, int | None], ...] = (
     ("PSP", 10),
     ("AUC", None),
 )
-"""The metrics that the short tables and the pictures show, where a run has them."""
+"""Metrics of the short tables and the pictures, as far as a run has them."""
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """A table's cell.
+    """One cell of a table.
 
     Attributes:
-        text: what it says.
-        detail: said more quietly after it, e.g. a standard error.
+        text: main text.
+        detail: secondary text after it, e.g. a standard error.
         best: whether it is the best of its column.
     """
 
@@ -36,13 +36,13 @@ class Table:
     """A table of a report.
 
     Attributes:
-        title: above it.
-        note: a line below it; empty for none.
+        title: title above the table.
         columns: headings.
-        rows: entries, one per column.
-        num_labels: leading columns that are words; the others are numbers.
-        num_remarks: last columns that are words after all, and may be long.
-        long_labels: whether words rather than numbers give way on a narrow terminal.
+        rows: cells, one per column.
+        num_labels: number of leading text columns; the columns after them are numbers.
+        num_remarks: number of trailing text columns, whose text may be long.
+        note: line below the table; empty for none.
+        long_labels: whether labels, not numbers, are wrapped on a narrow terminal.
     """
 
     title: str
@@ -54,23 +54,28 @@ class Table:
     long_labels: bool = False
 
     def is_number(self, column: int) -> bool:
-        """Whether a column, counted from 0, holds numbers."""
+        """Return whether a column, counted from 0, contains numbers."""
         return self.num_labels <= column < len(self.columns) - self.num_remarks
 
 
 def metric_label(metric: str, k: int | None) -> str:
-    """`HR@10`, `AUC`."""
+    """Return the name of a metric at k, such as `HR@10` or `AUC`."""
     return metric if k is None else f"{metric}@{k}"
 
 
+def label_with_unit(metric: str, k: int | None) -> str:
+    """Return the name of a metric at k with its unit, for the axis of a picture."""
+    return metric_label(metric, k) + ("" if metric.startswith("AUC") else " (%)")
+
+
 def format_value(metric: str, value: float, *, signed: bool = False) -> str:
-    """Areas under the curve are shares, with four digits; the rest is per cent, with two."""
+    """Format a figure: areas under a curve with four digits, per cent with two."""
     digits = 4 if metric.startswith("AUC") else 2
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
 
 
 def format_figures(figures: Sequence[Figure], most: int = 4) -> str:
-    """`HR@10 9.26, nDCG@10 8.79`: the first few that have a value."""
+    """Format the first figures that have a value, such as `HR@10 9.26, nDCG@10 8.79`."""
     known = [(figure, figure.value) for figure in figures if figure.value is not None]
     return ", ".join(
         f"{metric_label(figure.metric, figure.k)} {format_value(figure.metric, value)}"
@@ -79,7 +84,7 @@ def format_figures(figures: Sequence[Figure], most: int = 4) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """`8.4 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Format a duration, such as `8.4 s`, `3 min 20 s` or `2 h 05 min`."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -89,27 +94,26 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """`75 KiB`, `812 MiB`, `3.4 GiB`."""
+    """Format a size, such as `75 KiB`, `812 MiB` or `3.4 GiB`."""
     if count < 2**20:
         return f"{count / 2**10:.0f} KiB"
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
 
 
 def headline_metrics(summary: RunSummary) -> tuple[tuple[str, int | None], ...]:
-    """The headline metrics that a run has; all it has if none of them."""
+    """Return the headline metrics that a run has, or all its metrics if it has none of them."""
     known = tuple(dict.fromkeys((mean.metric, mean.k) for mean in summary.means))
     return tuple(one for one in HEADLINE if one in known) or known
 
 
 def means_table(summary: RunSummary) -> Table:
-    """Means over periods of each model and strategy, with the time that its refits took."""
+    """Tabulate the mean over periods of each model and strategy, with the time of its refits."""
     metrics = headline_metrics(summary)
     means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
     best = {one: _best(m for m in summary.means if (m.metric, m.k) == one) for one in metrics}
     rows = []
     for model, strategy in chain_order(summary):
-        found = [means.get((model, strategy, *one)) for one in metrics]
-        entries = [_mean_entry(mean, best[one]) for mean, one in zip(found, metrics, strict=True)]
+        entries = [_mean_cell(means.get((model, strategy, *one)), best[one]) for one in metrics]
         time = TableCell(format_seconds(_seconds(summary, model, strategy)))
         rows.append((TableCell(model), TableCell(strategy), *entries, time))
     return Table(
@@ -117,17 +121,17 @@ def means_table(summary: RunSummary) -> Table:
         columns=("model", "strategy", *(metric_label(*one) for one in metrics), "time"),
         rows=tuple(rows),
         num_labels=2,
-        note="Best in bold. ± standard error: users drawn anew with all their periods. Time: all"
+        note="Best in bold. ± standard error: users resampled with all their periods. Time: all"
         " refits of a seed and their evaluation.",
     )
 
 
 def differences_table(summary: RunSummary, baseline: str | None = None) -> Table | None:
-    """What each strategy gains over a baseline; `None` if there is nothing to compare.
+    """Tabulate differences from a baseline; `None` if there is nothing to compare.
 
     Args:
-        summary: of the run.
-        baseline: the one that the summary's first difference is from, unless told.
+        summary: summary of the run.
+        baseline: a strategy; `None` for the baseline of the summary's first difference.
     """
     if not summary.differences:
         return None
@@ -145,18 +149,18 @@ def paired_table(
     metrics: Sequence[tuple[str, int | None]],
     heading: str = "strategy",
 ) -> Table:
-    """Differences with their intervals, a row for each model and name.
+    """Tabulate differences with their intervals, a row for each model and name.
 
     Args:
-        title: of the table.
-        named: differences, each with the one of its two strategies that the others do not share.
-        metrics: that have a column.
-        heading: of the names.
+        title: title of the table.
+        named: differences, each with a name for its row.
+        metrics: metrics that get a column.
+        heading: heading of the names.
     """
-    found = {(one.model, name, one.metric, one.k): one for name, one in named}
+    by_key = {(one.model, name, one.metric, one.k): one for name, one in named}
     rows = []
-    for model, name in dict.fromkeys((model, name) for model, name, _, _ in found):
-        entries = [difference_entry(found.get((model, name, *one))) for one in metrics]
+    for model, name in dict.fromkeys((model, name) for model, name, _, _ in by_key):
+        entries = [difference_cell(by_key.get((model, name, *one))) for one in metrics]
         rows.append((TableCell(model), TableCell(name), *entries))
     return Table(
         title=title,
@@ -164,29 +168,28 @@ def paired_table(
         rows=tuple(rows),
         num_labels=2,
         note="With the 95% interval of the paired difference: the same users and periods on both"
-        " sides, users drawn anew with all their periods.",
+        " sides, users resampled with all their periods.",
     )
 
 
 def headline(summary: RunSummary) -> list[str]:
-    """What the run shows, in a sentence per model and strategy compared with a baseline."""
-    return [*left_out(summary), *tell_first(summary, summary.differences)]
+    """Return the findings: a sentence per model and strategy compared with a baseline."""
+    return [*period_limit(summary), *describe_differences(summary, summary.differences)]
 
 
-def left_out(summary: RunSummary) -> list[str]:
-    """A sentence where the figures are not of all periods."""
+def period_limit(summary: RunSummary) -> list[str]:
+    """Return a sentence if the figures do not cover all periods."""
     last = summary.config.get("until_period")
-    return [] if last is None else [f"Of the periods up to {last}; later ones are left out."]
+    return [] if last is None else [f"Only periods up to {last}; later ones are left out."]
 
 
-def tell_first(summary: RunSummary, differences: Iterable[Difference]) -> list[str]:
-    """Those of the summary's first headline metric, a sentence each."""
+def describe_differences(summary: RunSummary, differences: Iterable[Difference]) -> list[str]:
+    """Return a sentence per difference in the summary's first headline metric."""
     first = headline_metrics(summary)[:1]
-    return [tell(one) for one in differences if first == ((one.metric, one.k),)]
+    return [_describe_difference(one) for one in differences if first == ((one.metric, one.k),)]
 
 
-def tell(one: Difference) -> str:
-    """A difference in a sentence."""
+def _describe_difference(one: Difference) -> str:
     label = metric_label(one.metric, one.k)
     change = format_value(one.metric, abs(one.mean))
     low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
@@ -194,12 +197,12 @@ def tell(one: Difference) -> str:
         verb = "beats" if one.mean > 0 else "trails"
         text = f"{one.strategy} {verb} {one.baseline} by {change} points of {label}"
     else:
-        text = f"{one.strategy} and {one.baseline} cannot be told apart in {label}"
+        text = f"{one.strategy} and {one.baseline} do not differ significantly in {label}"
     return f"With {one.model}, {text} (95% interval {low} to {high})."
 
 
 def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
-    """(model, strategy), model by model, the baseline first."""
+    """Return (model, strategy) pairs, model by model, the baseline first."""
     pairs = list(dict.fromkeys((one.model, one.strategy) for one in summary.timings))
     models = list(dict.fromkeys(model for model, _ in pairs))
     strategies = list(dict.fromkeys(strategy for _, strategy in pairs))
@@ -215,24 +218,24 @@ def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
 
 
 def _seconds(summary: RunSummary, model: str, strategy: str) -> float:
-    """All stages of all periods, averaged over seeds."""
-    mine = [one for one in summary.timings if (one.model, one.strategy) == (model, strategy)]
-    return sum(sum(one.seconds.values()) for one in mine) / len({one.seed for one in mine})
+    """Sum all stages of all periods, averaged over the seeds."""
+    timings = [one for one in summary.timings if (one.model, one.strategy) == (model, strategy)]
+    return sum(sum(one.seconds.values()) for one in timings) / len({one.seed for one in timings})
 
 
 def _best(means: Iterable[MeanFigure]) -> float | None:
     return max((mean.mean for mean in means), default=None)
 
 
-def difference_entry(one: Difference | None) -> TableCell:
-    """A difference and its interval."""
+def difference_cell(one: Difference | None) -> TableCell:
+    """Return the cell of a difference and its interval."""
     if one is None:
         return TableCell("–")
     low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
     return TableCell(format_value(one.metric, one.mean, signed=True), f"{low} to {high}")
 
 
-def _mean_entry(mean: MeanFigure | None, best: float | None) -> TableCell:
+def _mean_cell(mean: MeanFigure | None, best: float | None) -> TableCell:
     if mean is None:
         return TableCell("–")
     detail = "" if mean.stderr is None else f"± {format_value(mean.metric, mean.stderr)}"

@@ -1,4 +1,4 @@
-"""The pages of the paper's studies: all is there, nothing from elsewhere, no name trusted."""
+"""The pages of the paper's studies: complete, self-contained, every name escaped."""
 
 import dataclasses
 import io
@@ -80,7 +80,7 @@ def texts(table):
 
 
 class TestPage:
-    def test_it_needs_nothing_else_and_its_pictures_are_whole(self, found):
+    def test_it_is_self_contained_and_its_pictures_are_complete(self, found):
         page = render_paper_study(found)
         reader = read(page)
         assert reader.loads == []
@@ -92,21 +92,21 @@ class TestPage:
         for svg in svgs:
             ElementTree.fromstring(svg)  # noqa: S314  # our own
 
-    def test_it_says_what_was_found(self, found):
+    def test_it_has_all_sections(self, found):
         words = " ".join(read(render_paper_study(found)).words)
         for text in (
             f"{found.study.title} on ml-1m",
-            "What was asked",
+            "Question",
             "Figures",
-            "In pictures",
-            "What was chosen",
+            "Pictures",
+            "Chosen settings",
             "Time and memory",
             "Settings",
             *found.study.tell(found.groups),
         ):
             assert text in words
 
-    def test_names_are_never_trusted(self):
+    def test_names_are_escaped(self):
         found = make_table1()
         records = [
             dataclasses.replace(one, model=dataclasses.replace(one.model, name="<b>&"))
@@ -133,7 +133,7 @@ class TestPage:
         assert read(index).loads == [("a", "href", f"{found.name}/report.html")]
         assert written[0].read_text() == render_paper_study(found), "the same bytes each time"
 
-    def test_a_folder_that_cannot_be_written_is_told_of(self, tmp_path):
+    def test_a_folder_that_cannot_be_written(self, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(UserError, match="cannot be written"):
             write_paper_study(make_table1(), tmp_path / "file")
@@ -152,7 +152,7 @@ class TestTable1:
         assert table.rows[0][2].detail == "± 0.50"
         assert table.rows[0][2].best
 
-    def test_the_paper_stands_beside_it(self):
+    def test_differences_from_the_paper(self):
         table = published_table(make_table1())
         assert table.columns[2:] == ("HR@10", "nDCG@10", "nDCG@100", "PSP@10")
         # 10.5 / 21.70 is 0.48387.
@@ -160,7 +160,7 @@ class TestTable1:
         assert table.rows[1][2].detail == "of 21.70"
         assert published_table(make_table1(paper=None)) is None
 
-    def test_what_was_chosen_and_what_it_took(self):
+    def test_chosen_settings_and_costs(self):
         found = make_table1()
         rows = texts(choices_table(found))
         assert len(rows) == 4
@@ -185,7 +185,7 @@ class TestFewRows:
         ]
         assert shares_table(make_table1()) is None
 
-    def test_it_says_from_how_many_users_on_it_is_enough(self):
+    def test_the_sentence_names_the_sufficient_number_of_users(self):
         (sentence,) = find_study("sample-efficiency").tell(make_few().groups)
         assert sentence == (
             "infinite-ae has 95% of its HR@10 on all users with 500 of distill-cf, not with 500 of"
@@ -216,7 +216,7 @@ class TestNoise:
             ["ease", "distill-cf 500", "90.5%", "81.0%"],
         ]
 
-    def test_it_says_what_noise_costs(self):
+    def test_the_sentences_name_the_effect_of_noise(self):
         first, second = find_study("noise").tell(make_noise().groups)
         # 6.5 / 10.5 and 8.5 / 9.5.
         assert first == (
@@ -238,7 +238,7 @@ class TestNoise:
         assert "…" not in drawn.getvalue()
         assert "distill-cf" in drawn.getvalue()
 
-    def test_noise_stands_with_the_rows(self):
+    def test_noise_is_part_of_the_name(self):
         names = [row[1].text for row in figures_table(make_noise()).rows]
         assert names[:2] == ["all users", "all users, 50% noise"]
 

@@ -46,7 +46,7 @@ def test_lines_are_means_of_seeds_within_their_range(summary):
     assert individual.low == [11.0, 11.5, 12.0]
     assert individual.high == [12.0, 12.5, 13.0]
     assert joint.has_band
-    assert first.axis_label == "HR@10 (%)"
+    assert first.y_label == "HR@10 (%)"
 
 
 def test_a_strategy_looks_the_same_in_every_panel(summary):

@@ -1,4 +1,4 @@
-"""The page stands alone, is well formed, and never trusts a name."""
+"""The page is self-contained and well formed, and escapes every name."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ VOID = {"meta", "path", "use", "rect", "br", "link", "img", "input"}
 
 
 class Reader(HTMLParser):
-    """Checks that tags close, and keeps what a browser would load or run."""
+    """HTML parser that checks closing tags and collects what a browser would load or run."""
 
     def __init__(self):
         super().__init__()
@@ -75,7 +75,7 @@ def data():
     return dataclasses.replace(run, periods=(period,))
 
 
-def test_the_page_needs_nothing_else(data):
+def test_the_page_is_self_contained(data):
     page = render_page(data, summarise(data, num_resamples=50))
     reader = read(page)
     assert reader.loads == []
@@ -86,15 +86,15 @@ def test_the_page_needs_nothing_else(data):
     assert "prefers-color-scheme: dark" in page
 
 
-def test_the_page_says_what_the_run_found(data):
+def test_the_page_has_all_sections(data):
     text = " ".join(read(render_page(data, summarise(data, num_resamples=50))).words)
     for words in (
         "Replay of ml.parquet",
         "Mean over the evaluated periods",
         "Difference from individual",
-        "What the refits saw",
-        "Who was judged",
-        "The log",
+        "Refits",
+        "Evaluated users",
+        "Log",
         "Time and memory",
         "What the metrics mean",
         "bands reach from the lowest seed",
@@ -105,7 +105,7 @@ def test_the_page_says_what_the_run_found(data):
     assert "not finished" not in text
 
 
-def test_names_are_never_trusted(data):
+def test_names_are_escaped(data):
     cells = tuple(
         dataclasses.replace(cell, strategy=cell.strategy + EVIL, model=cell.model + EVIL)
         for cell in data.cells
@@ -124,13 +124,13 @@ def test_an_unfinished_run_says_so(data):
     run = dataclasses.replace(data.run, status="interrupted", num_cells=99)
     unfinished = dataclasses.replace(data, run=run)
     text = " ".join(read(render_page(unfinished, summarise(unfinished, num_resamples=5))).words)
-    assert "This run is not finished: 16 of 99 refits are here." in text
+    assert "This run is not finished: 16 of 99 refits are done." in text
 
 
-def test_a_run_in_which_nobody_was_judged(data):
+def test_a_run_without_evaluated_users(data):
     empty = make_run({("joint", "mvae", 0, 2): {HR: []}}, data.run)
     page = render_page(empty, summarise(empty))
-    assert "Nothing could be judged" in page
+    assert "Nothing could be evaluated" in page
     assert "<svg" not in page
     read(page)
 

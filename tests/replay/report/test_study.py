@@ -1,4 +1,4 @@
-"""The page of a study: all its tables and maps, nothing from elsewhere, no name trusted."""
+"""The page of a study: all tables and maps, self-contained, every name escaped."""
 
 import dataclasses
 import json
@@ -13,16 +13,15 @@ from test_report_page import EVIL, read
 
 from perennial.replay.analysis.transfer import TransferMatrix
 from perennial.replay.cli.tables import print_study
-from perennial.replay.report.heatmaps import inline_heatmap, save_heatmaps, value_range
-from perennial.replay.report.study import (
+from perennial.replay.report.heatmaps import colour_range, inline_heatmap, save_heatmaps
+from perennial.replay.report.study import render_study, write_study
+from perennial.replay.report.study_tables import (
     costs_table,
     findings,
     lead_table,
     ranks_table,
-    render_study,
     subject_of,
     transfer_table,
-    write_study,
 )
 from perennial.replay.report.tables import format_bytes
 from perennial.replay.study.continual_report import check_stretch
@@ -51,15 +50,15 @@ def matrix(values, **names):
 
 
 class TestPage:
-    def test_it_says_what_the_study_found(self, page):
+    def test_it_has_all_sections(self, page):
         words = " ".join(read(page).words)
         for text in (
             "Strategies over the periods of ml",
             "Mean over the evaluated periods",
-            "distill-cf less each other strategy",
+            "distill-cf minus each other strategy",
             "Periods from 3 on",
             "Rank",
-            "What is forgotten, and what carries over",
+            "Forgetting and transfer",
             "Backward transfer",
             "Cost",
             "Period by period",
@@ -68,7 +67,7 @@ class TestPage:
             assert text in words
         assert "not finished" not in words
 
-    def test_it_needs_nothing_else(self, page):
+    def test_it_is_self_contained(self, page):
         reader = read(page)
         # A map's colours are a picture inside the page.
         assert {one[2][:22] for one in reader.loads} == {"data:image/png;base64,"}
@@ -78,7 +77,7 @@ class TestPage:
 
     def test_every_map_is_there_with_ids_of_its_own(self, page):
         svgs = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-        maps = [svg for svg in svgs if "by fit and period asked about" in svg]
+        maps = [svg for svg in svgs if "by fit and evaluated period" in svg]
         assert len(maps) == 10
         assert len(svgs) == 10 + 10, "and a panel per metric and model"
         labels = {re.search(r'aria-label="([^"]*)"', svg)[1] for svg in maps}
@@ -90,7 +89,7 @@ class TestPage:
             for used in re.findall(r'(?:url\(|href=")#([^")]*)', svg):
                 assert used in ids
 
-    def test_names_are_never_trusted(self):
+    def test_names_are_escaped(self):
         evil = make_report(
             strategies=("individual" + EVIL, EVIL), models=(EVIL,), source=EVIL, confirm_from=2
         )
@@ -102,26 +101,26 @@ class TestPage:
 
     def test_without_transfer_there_are_no_maps(self):
         page = render_study(make_report(transfer=False))
-        assert "What is forgotten" not in page
+        assert "Forgetting and transfer" not in page
         assert "data:image" not in page
 
     def test_one_strategy_is_compared_with_none(self):
         page = render_study(make_report(strategies=("joint",), models=("mvae",)))
-        assert "less each other strategy" not in page
+        assert "minus each other strategy" not in page
         read(page)
 
-    def test_where_nobody_was_judged_a_dash_stands(self, report):
-        nobody = tuple(
+    def test_a_dash_for_no_evaluated_users(self, report):
+        no_users = tuple(
             dataclasses.replace(one, values=np.full_like(one.values, np.nan))
             for one in report.transfer
         )
-        empty = dataclasses.replace(report, transfer=nobody)
+        empty = dataclasses.replace(report, transfer=no_users)
         read(render_study(empty))
         assert {text for row in texts(transfer_table(empty)) for text in row[2:]} == {"–"}
 
 
 class TestTables:
-    def test_the_subject_is_held_against_each_other_strategy(self, report):
+    def test_the_subject_is_compared_with_each_other_strategy(self, report):
         table = lead_table(report.summary)
         assert sorted(row[:2] for row in texts(table)) == [
             [model, other]
@@ -133,7 +132,7 @@ class TestTables:
     def test_a_study_without_the_subject_takes_its_last_strategy(self):
         assert subject_of(make_report(strategies=("joint", "ader")).summary) == "ader"
 
-    def test_findings_are_about_the_periods_set_apart(self, report):
+    def test_findings_are_about_the_confirmation_periods(self, report):
         where, *found = findings(report)
         assert where == "On the periods from 3 on:"
         assert len(found) == 8
@@ -155,28 +154,28 @@ class TestTables:
         table = ranks_table(dataclasses.replace(report, ranks=ranks))
         assert {row[-1] for row in texts(table) if row[0] == "mvae"} == {"–"}
 
-    def test_bytes_are_told_in_a_unit_that_shows_them(self):
+    def test_bytes_have_a_readable_unit(self):
         assert format_bytes(76_800) == "75 KiB"
         assert format_bytes(851_443_712) == "812 MiB"
         assert format_bytes(3_650_722_202) == "3.4 GiB"
 
 
 class TestMaps:
-    def test_one_scale_holds_all_that_is_known(self):
+    def test_one_scale_contains_all_known_values(self):
         one = matrix([[1.0, np.nan], [2.0, 3.0]])
         other = matrix([[np.nan, np.nan]])
-        assert value_range([one, other]) == (1.0, 3.0)
-        assert value_range([other]) == (-1.0, 1.0)
-        assert value_range([matrix([[4.0, 4.0]])]) == (3.0, 5.0)
+        assert colour_range([one, other]) == (1.0, 3.0)
+        assert colour_range([other]) == (-1.0, 1.0)
+        assert colour_range([matrix([[4.0, 4.0]])]) == (3.0, 5.0)
 
-    def test_a_map_tells_what_it_is(self):
+    def test_a_map_has_a_label(self):
         svg = inline_heatmap(matrix([[1.0, np.nan, 2.0], [2.0, 3.0, 1.0]]), "m", (1.0, 3.0))
         assert svg.startswith("<svg")
-        assert 'aria-label="HR@100 of mvae with joint, by fit and period asked about"' in svg
-        assert "period asked about" in svg
+        assert 'aria-label="HR@100 of mvae with joint, by fit and evaluated period"' in svg
+        assert "evaluated period" in svg
         assert "data:image/png;base64," in svg
 
-    def test_files_hold_all_maps_of_a_metric(self, tmp_path):
+    def test_files_contain_all_maps_of_a_metric(self, tmp_path):
         matrices = [
             matrix([[1.0, 2.0]], strategy="joint", model="mvae"),
             matrix([[1.0, 2.0]], strategy="ader", model="mvae"),
@@ -229,12 +228,12 @@ class TestFiles:
 def test_the_terminal_shows_the_same_tables(report, capsys):
     print_study(report, Console(width=200))
     shown = capsys.readouterr().out
-    for title in ("less each other", "from 3 on", "Rank", "What is forgotten", "Cost"):
+    for title in ("minus each other", "from 3 on", "Rank", "Forgetting and transfer", "Cost"):
         assert title in shown
     print_study(make_report(strategies=("joint",), transfer=False), Console(width=80))
     shown = capsys.readouterr().out
-    assert "less each other" not in shown
-    assert "What is forgotten" not in shown
+    assert "minus each other" not in shown
+    assert "Forgetting and transfer" not in shown
 
 
 def test_periods_to_confirm_on_must_be_in_the_log(store):

@@ -1,4 +1,4 @@
-"""What the tables say, and how they look in a terminal."""
+"""Contents of the tables, and their look in a terminal."""
 
 import dataclasses
 import io
@@ -8,9 +8,7 @@ from made_runs import HR, make_run
 from rich.console import Console
 
 from perennial.replay.analysis.summary import summarise
-from perennial.replay.report import run_tables as details
-from perennial.replay.report import tables as content
-from perennial.replay.report import terminal as tables
+from perennial.replay.report import run_tables, tables, terminal
 from perennial.storage.log.periods import PeriodSummary
 
 PERIOD = PeriodSummary(
@@ -41,7 +39,7 @@ def shown(renderable, width=80):
 
 
 def test_means_by_model_with_the_baseline_first(data):
-    table = content.means_table(summarise(data))
+    table = tables.means_table(summarise(data))
     assert table.columns == ("model", "strategy", "HR@10", "AUC", "time")
     assert texts(table) == [
         ["mvae", "individual", "15.00", "0.8000", "2.0 s"],
@@ -58,7 +56,7 @@ def test_means_by_model_with_the_baseline_first(data):
 
 
 def test_differences_with_their_intervals(data):
-    table = content.differences_table(summarise(data))
+    table = tables.differences_table(summarise(data))
     assert table.title == "Difference from individual"
     assert texts(table) == [["mvae", "joint", "+25.00", "−0.3000"]]
     assert table.rows[0][2].detail == "+0.00 to +50.00"
@@ -66,11 +64,11 @@ def test_differences_with_their_intervals(data):
 
 def test_no_differences_with_one_strategy(data):
     alone = dataclasses.replace(data, cells=data.cells[1:])
-    assert content.differences_table(summarise(alone)) is None
-    assert tables.render_differences(summarise(alone)) is None
+    assert tables.differences_table(summarise(alone)) is None
+    assert terminal.render_differences(summarise(alone)) is None
 
 
-def test_what_refits_saw(data):
+def test_rows_and_settings_of_refits(data):
     reports = [
         {"rows_given": 1000, "rows_used": 1000, "reg": 5.0, "epochs": 1030},
         {"rows_given": 2000, "rows_used": 1500, "reg": 20.0},
@@ -80,13 +78,13 @@ def test_what_refits_saw(data):
         dataclasses.replace(data.cells[0], fit_period=number, fit_report=report)
         for number, report in enumerate(reports)
     ]
-    table = details.fits_table(dataclasses.replace(data, cells=tuple(reversed(cells))))
+    table = run_tables.fits_table(dataclasses.replace(data, cells=tuple(reversed(cells))))
     chosen = "5\N{NO-BREAK SPACE}(2×), 20\N{NO-BREAK SPACE}(1×)"
     spans = ["1,000 → 2,500", "1,000 → 1,500"]
     assert texts(table) == [["mvae", "joint", *spans, "2 of 3", chosen, "12 to 1,030"]]
 
 
-def test_who_was_judged(data):
+def test_evaluated_users(data):
     counts = {
         "skipped_users": 3,
         "targets": 1200,
@@ -96,19 +94,19 @@ def test_who_was_judged(data):
         "dropped_context_items": 5,
     }
     judged = {key: dataclasses.replace(one, counts=counts) for key, one in data.judged.items()}
-    table = details.judged_table(dataclasses.replace(data, judged=judged))
+    table = run_tables.evaluation_table(dataclasses.replace(data, judged=judged))
     assert texts(table) == [["2", "2", "3", "1,200", "2.5%", "1", "4", "5"]]
 
 
 def test_periods_in_utc_or_lines():
     lines = dataclasses.replace(PERIOD, first_time=1, last_time=1234, has_clock=False)
-    assert texts(details.periods_table([PERIOD]))[0][1:3] == [
+    assert texts(run_tables.periods_table([PERIOD]))[0][1:3] == [
         "2000-12-31 22:12",
         "2001-01-01 22:12",
     ]
-    assert texts(details.periods_table([lines]))[0][1:3] == ["line 1", "line 1,234"]
-    assert details.periods_table([PERIOD]).note
-    assert not details.periods_table([PERIOD, lines]).note
+    assert texts(run_tables.periods_table([lines]))[0][1:3] == ["line 1", "line 1,234"]
+    assert run_tables.periods_table([PERIOD]).note
+    assert not run_tables.periods_table([PERIOD, lines]).note
 
 
 def test_timings_add_up_stages_and_average_seeds(data):
@@ -117,13 +115,13 @@ def test_timings_add_up_stages_and_average_seeds(data):
         dataclasses.replace(data.cells[0], seed=seed, stages=stages, peak_rss_bytes=3 * 2**30)
         for seed in (0, 1)
     )
-    table = details.timings_table(dataclasses.replace(data, cells=cells))
+    table = run_tables.timings_table(dataclasses.replace(data, cells=cells))
     assert table.columns == ("model", "strategy", "fit", "evaluate", "all", "peak memory")
     assert texts(table) == [["mvae", "joint", "1 min 30 s", "30.0 s", "2 min 00 s", "3.0 GiB"]]
 
 
 def test_figures_period_by_period(data):
-    first, second = details.period_tables(summarise(data))
+    first, second = run_tables.period_tables(summarise(data))
     assert (first.title, second.title) == ("HR@10", "AUC")
     assert first.columns == ("period", "mvae individual", "mvae joint", "infinite-ae individual")
     assert texts(first) == [["2", "15.00", "40.00", "20.00"]]
@@ -141,13 +139,13 @@ def test_figures_period_by_period(data):
     ],
 )
 def test_seconds_in_words(seconds, text):
-    assert content.format_seconds(seconds) == text
+    assert tables.format_seconds(seconds) == text
 
 
-def test_findings_say_what_the_interval_says(data):
-    (sentence,) = content.headline(summarise(data))
+def test_findings_agree_with_the_interval(data):
+    (sentence,) = tables.headline(summarise(data))
     assert sentence == (
-        "With mvae, joint and individual cannot be told apart in HR@10"
+        "With mvae, joint and individual do not differ significantly in HR@10"
         " (95% interval +0.00 to +50.00)."
     )
     clear = make_run(
@@ -157,7 +155,7 @@ def test_findings_say_what_the_interval_says(data):
             ("toy", "mvae", 0, 2): {HR: [9.0, 18.0]},
         }
     )
-    beats, trails = content.headline(summarise(clear))
+    beats, trails = tables.headline(summarise(clear))
     assert beats.startswith("With mvae, joint beats individual by 1.50 points of HR@10")
     assert trails.startswith("With mvae, toy trails individual by 1.50 points of HR@10")
 
@@ -170,7 +168,7 @@ def test_settings_are_flat_and_in_words():
         "max_rows": None,
         "versions": {"jax": "0"},
     }
-    assert details.settings_rows(config) == [
+    assert run_tables.settings_rows(config) == [
         ("model mvae", "beta 0.2, warm no"),
         ("seeds", "0, 1"),
         ("mask context", "yes"),
@@ -182,7 +180,7 @@ def test_settings_are_flat_and_in_words():
 def test_a_narrow_terminal_shows_every_figure(data):
     summary = summarise(data)
     for width in (60, 80, 200):
-        text = shown(tables.render_means(summary, width), width)
+        text = shown(terminal.render_means(summary, width), width)
         for word in ("mvae", "infinite-ae", "individual", "15.00", "0.8000", "±"):
             assert word in text
         assert "…" not in text
@@ -191,17 +189,17 @@ def test_a_narrow_terminal_shows_every_figure(data):
 
 def test_identifiers_are_not_markup(data):
     cells = tuple(dataclasses.replace(cell, model="[red]x[/red]") for cell in data.cells)
-    text = shown(tables.render_means(summarise(dataclasses.replace(data, cells=cells))))
+    text = shown(terminal.render_means(summarise(dataclasses.replace(data, cells=cells))))
     assert "[red]x[/red]" in text
 
 
 def test_every_table_renders(data):
     summary = summarise(data)
     for table in (
-        tables.render_differences(summary),
-        tables.render_fits(data),
-        tables.render_judged(data),
-        tables.render_timings(data),
-        tables.render_periods((PERIOD,)),
+        terminal.render_differences(summary),
+        terminal.render_table(run_tables.fits_table(data)),
+        terminal.render_table(run_tables.evaluation_table(data)),
+        terminal.render_table(run_tables.timings_table(data)),
+        terminal.render_periods((PERIOD,)),
     ):
         assert shown(table).strip()

@@ -1,0 +1,179 @@
+"""Tables and sentences of the study of the strategies over the periods."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from perennial.replay.analysis.summary import RunSummary
+from perennial.replay.analysis.transfer import Metric
+from perennial.replay.report.tables import (
+    Table,
+    TableCell,
+    chain_order,
+    describe_differences,
+    format_bytes,
+    format_seconds,
+    format_value,
+    headline_metrics,
+    means_table,
+    metric_label,
+    paired_table,
+    period_limit,
+)
+from perennial.replay.study.continual_report import StudyReport
+
+SUBJECT = "distill-cf"
+"""Strategy that the findings are about, if a study has it."""
+
+MAP_METRIC: Metric = ("HR", 100)
+"""Metric of the heat maps; at k = 10, so few held-out users give little but noise."""
+
+
+def findings(report: StudyReport) -> list[str]:
+    """Describe the subject's differences from the others, on the confirmation periods if any."""
+    summary = report.confirmed or report.summary
+    subject = subject_of(summary)
+    differences = (one for one in summary.differences if one.strategy == subject)
+    sentences = describe_differences(summary, differences)
+    if report.confirmed is not None and sentences:
+        sentences.insert(0, f"On the periods from {report.confirm_from} on:")
+    return [*period_limit(report.summary), *sentences]
+
+
+def subject_of(summary: RunSummary) -> str:
+    """Return the strategy that is compared with each other one."""
+    strategies = list(dict.fromkeys(one.strategy for one in summary.results))
+    return SUBJECT if SUBJECT in strategies else strategies[-1]
+
+
+def lead_table(summary: RunSummary) -> Table:
+    """Tabulate the subject minus every other strategy with the same model."""
+    subject = subject_of(summary)
+    table = paired_table(
+        f"{subject} minus each other strategy",
+        [(one.baseline, one) for one in summary.differences if one.strategy == subject],
+        headline_metrics(summary),
+        heading="minus",
+    )
+    note = (
+        "With the 95% interval of the paired difference: the same users and periods on both"
+        " sides, seeds averaged, users resampled with all their periods."
+    )
+    return replace(table, note=note)
+
+
+def ranks_table(report: StudyReport) -> Table:
+    """Tabulate the mean rank over the periods, and the rank of the mean."""
+    metrics = headline_metrics(report.summary)
+    found = {(one.model, one.strategy, one.metric, one.k): one for one in report.ranks}
+    best = {
+        (model, metric): min(
+            (
+                one.rank
+                for one in report.ranks
+                if (one.model, (one.metric, one.k)) == (model, metric)
+            ),
+            default=None,
+        )
+        for model in dict.fromkeys(one.model for one in report.ranks)
+        for metric in metrics
+    }
+    rows = []
+    for model, strategy in chain_order(report.summary):
+        entries = []
+        for metric in metrics:
+            one = found.get((model, strategy, *metric))
+            if one is None:
+                entries.append(TableCell("–"))
+                continue
+            is_best = one.rank == best[model, metric]
+            entries.append(TableCell(f"{one.rank:.1f}", f"by mean {one.of_mean:g}", best=is_best))
+        rows.append((TableCell(model), TableCell(strategy), *entries))
+    return Table(
+        title="Rank",
+        columns=("model", "strategy", *(metric_label(*one) for one in metrics)),
+        rows=tuple(rows),
+        num_labels=2,
+        note="Rank among the strategies with the same model, 1 is the best: mean rank over the"
+        " evaluated periods, and next to it the rank of the mean over the periods.",
+    )
+
+
+def costs_table(report: StudyReport) -> Table:
+    """Tabulate the costs of each strategy."""
+    costs = {(one.model, one.strategy): one for one in report.costs}
+    rows = []
+    for model, strategy in chain_order(report.summary):
+        one = costs[model, strategy]
+        texts = (
+            format_seconds(one.fit_seconds / max(1, one.num_refits)),
+            format_seconds(one.fit_seconds),
+            format_seconds(one.memory_seconds),
+            f"{one.kept_rows:,}",
+            f"{one.kept_interactions:,}",
+            format_bytes(one.kept_bytes),
+        )
+        rows.append((TableCell(model), TableCell(strategy), *map(TableCell, texts)))
+    return Table(
+        title="Cost",
+        columns=(
+            "model",
+            "strategy",
+            "a fit",
+            "fits",
+            "memory",
+            "kept rows",
+            "interactions",
+            "bytes",
+        ),
+        rows=tuple(rows),
+        num_labels=2,
+        note="Seconds of one seed over all periods. Models share the memory; its time is counted"
+        " with the first. Kept: data of the past that the last refit needed, eight bytes an"
+        " interaction, and the model of the period before if it was used. A memory that is made"
+        " of the whole log in each period (policy whole) also needs the log.",
+    )
+
+
+def transfer_table(report: StudyReport) -> Table:
+    """Tabulate backward transfer, forgetting and forward transfer."""
+    found = {(one.model, one.strategy, one.metric, one.k): one for one in report.transfer}
+    rows = []
+    for model, strategy in dict.fromkeys((one.model, one.strategy) for one in report.transfer):
+        entries = []
+        for name in ("final", "backward", "forgetting", "forward"):
+            for metric, k in (("nDCG", 10), MAP_METRIC):
+                value = getattr(found[model, strategy, metric, k], name)
+                signed = name == "backward"
+                shown = "–" if np.isnan(value) else format_value(metric, value, signed=signed)
+                entries.append(TableCell(shown))
+        rows.append((TableCell(model), TableCell(strategy), *entries))
+    labels = [
+        f"{name} {metric_label(*metric)}"
+        for name in ("last fit", "backward", "forgetting", "forward")
+        for metric in (("nDCG", 10), MAP_METRIC)
+    ]
+    return Table(
+        title="Forgetting and transfer",
+        columns=("model", "strategy", *labels),
+        rows=tuple(rows),
+        num_labels=2,
+        note="R[i, j]: the fit at period i on period j. Last fit: mean of R[T, j] over the periods"
+        " it has seen. Backward transfer: mean of R[T, j] − R[j, j], below 0 if it has forgotten."
+        " Forgetting: mean of the best R[i, j] of any fit since j, minus R[T, j]. Forward"
+        " transfer: mean of R[j − 1, j] minus the value of a random order.",
+    )
+
+
+def confirmed_tables(report: StudyReport) -> tuple[Table, ...]:
+    """Tabulate means and differences on the confirmation periods."""
+    if report.confirmed is None:
+        return ()
+    since = f"from period {report.confirm_from} on"
+    tables = {
+        f"Mean {since}": means_table(report.confirmed),
+        f"{subject_of(report.confirmed)} minus each other strategy, {since}": lead_table(
+            report.confirmed
+        ),
+    }
+    return tuple(replace(table, title=title) for title, table in tables.items() if table.rows)
