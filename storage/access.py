@@ -1,6 +1,6 @@
-"""One writer at a time: a lock beside the store, held for as long as a command may change it.
+"""Files next to a store: the lock of its writer, the snapshot for readers, and temporary files.
 
-DuckDB locks its own file too, but only while it is open, and a command that writes the file anew
+DuckDB locks its own file too, but only while it is open, and a command that rewrites the store
 closes it in between.
 """
 
@@ -12,11 +12,9 @@ from filelock import FileLock, Timeout
 from perennial.storage.atomic import replacing
 from perennial.storage.errors import StorageUnavailable, UserError
 
-_LOCK_SUFFIX = ".lock"
-
 
 class WriterLock:
-    """The right to change a store, given back by `release` or by the end of the process."""
+    """The lock of the one writer of a store; the end of the process releases it too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -26,10 +24,10 @@ class WriterLock:
         """Take the lock.
 
         Args:
-            wait: seconds to wait for another writer to end; 0 not at all, infinity for ever.
+            wait: seconds to wait for another writer; 0 not at all, infinity without limit.
 
         Raises:
-            StoreFault: another process has it, or the folder cannot be written.
+            StorageUnavailable: another process has the lock, or the folder cannot be written.
         """
         try:
             self._lock.acquire(timeout=-1 if wait == float("inf") else wait)
@@ -45,10 +43,10 @@ class WriterLock:
             ) from error
 
     def release(self, *, remove: bool = False) -> None:
-        """Give the lock back.
+        """Release the lock.
 
         Args:
-            remove: its file too, where there is no store after all.
+            remove: delete its file too, because no store was made.
         """
         if remove:
             lock_path(self._path).unlink(missing_ok=True)
@@ -56,35 +54,50 @@ class WriterLock:
 
 
 def lock_path(path: Path) -> Path:
-    """Where the lock of a store lies; the empty file stays, so that all who wait see the same."""
-    return path.with_name(path.name + _LOCK_SUFFIX)
-
-
-_SNAPSHOT_SUFFIX = ".snapshot"
+    """Return the path of a store's lock; the empty file stays, so that all waiters share it."""
+    return path.with_name(path.name + ".lock")
 
 
 def snapshot_path(path: Path) -> Path:
-    """Where the snapshot of a store lies."""
-    return path.with_name(path.name + _SNAPSHOT_SUFFIX)
+    """Return the path of a store's snapshot."""
+    return path.with_name(path.name + ".snapshot")
+
+
+def rewrite_path(path: Path) -> Path:
+    """Return the path of the new file that is to replace a store."""
+    return path.with_name(path.name + ".rewrite")
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a store's file that nobody changes meanwhile; `target` is replaced as a whole.
+    """Copy a store's file, which nobody may be changing, and replace `target` atomically.
 
     Raises:
         UserError: the copy cannot be written.
     """
     try:
-        with replacing(target, target.with_name(target.name + ".part"), sync=False) as part:
+        with replacing(target, _part(target), sync=False) as part:
             shutil.copyfile(source, part)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}); check the disk") from None
 
 
 def remove_snapshot(path: Path) -> None:
-    """Remove the snapshot of a store, and a part of one."""
-    for left in (
-        snapshot_path(path),
-        snapshot_path(path).with_name(f"{path.name}{_SNAPSHOT_SUFFIX}.part"),
-    ):
+    """Remove the snapshot of a store, and an unfinished one."""
+    for left in (snapshot_path(path), _part(snapshot_path(path))):
         left.unlink(missing_ok=True)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a store's file, its write-ahead log, DuckDB's temporary files and the lock."""
+    remove_spilled(path)
+    for left in (path, path.with_name(path.name + ".wal"), lock_path(path)):
+        left.unlink(missing_ok=True)
+
+
+def remove_spilled(path: Path) -> None:
+    """Remove what DuckDB wrote next to a store for lack of memory before it was killed."""
+    shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(target.name + ".part")

@@ -1,15 +1,15 @@
-"""The schema of the store as named steps; each runs in one transaction and leaves a record."""
+"""The store's schema as a list of migrations; each runs in one transaction and is recorded."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 import duckdb
 
-from perennial.storage.errors import UserError
+from perennial.storage.errors import OlderSchema, UserError
 
 
 class Step(Protocol):
-    """The work of one migration, inside an open transaction."""
+    """The statements of one migration, inside an open transaction."""
 
     def __call__(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Change the schema through `connection`; raise to undo everything."""
@@ -20,9 +20,9 @@ class Migration:
     """One change of the schema.
 
     Attributes:
-        version: its number; migrations run in increasing order, without gaps.
-        name: what it does, in a few words; recorded in the store.
-        apply: the work itself.
+        version: number; migrations run in increasing order, without gaps.
+        name: description in a few words, recorded in the store.
+        apply: changes the schema.
     """
 
     version: int
@@ -31,7 +31,7 @@ class Migration:
 
 
 def sql(*statements: str) -> Step:
-    """Make a migration's step from constant SQL statements."""
+    """Build a migration's step from constant SQL statements."""
 
     def apply(connection: duckdb.DuckDBPyConnection) -> None:
         for statement in statements:
@@ -64,12 +64,12 @@ _LOG_SCHEMA = sql(
         has_clock BOOLEAN NOT NULL,
         interactions BIGINT NOT NULL, users INTEGER NOT NULL, items INTEGER NOT NULL,
         new_users INTEGER NOT NULL, new_items INTEGER NOT NULL, content_hash VARCHAR NOT NULL)""",
-    # No key here: an index on the one big table slows every load and must fit in memory. Rows lie
-    # in log order, and none is taken out without writing the file anew: `rowid` is the place of an
+    # No key here: an index on the one big table slows every load and must fit in memory. Rows are
+    # in log order, and none is removed without rewriting the file: `rowid` is the position of an
     # event, and a period is the `interactions` rows from `first_row` on.
     """CREATE TABLE interactions (
         user_index INTEGER NOT NULL, item_index INTEGER NOT NULL, time BIGINT NOT NULL)""",
-    # For people who look into the file; times are µs, or lines where the period has no clock.
+    # For people who query the file; times are µs, or lines if the period has no times.
     """CREATE VIEW events AS
         SELECT period, users.id AS user_id, items.id AS item_id, time
         FROM (SELECT rowid AS place, * FROM interactions) AS places
@@ -99,7 +99,7 @@ _RUNS_SCHEMA = sql(
         strategy VARCHAR NOT NULL, model VARCHAR NOT NULL, seed BIGINT NOT NULL,
         fit_period INTEGER NOT NULL, eval_period INTEGER NOT NULL, stages VARCHAR NOT NULL,
         peak_rss_bytes BIGINT NOT NULL, versions VARCHAR NOT NULL, finished TIMESTAMP NOT NULL)""",
-    # Weights are null where every user counts the same.
+    # Weights are null if every user counts the same.
     """CREATE TABLE figures (
         cell_key VARCHAR NOT NULL, ordinal INTEGER NOT NULL, metric VARCHAR NOT NULL, k INTEGER,
         value DOUBLE, user_values FLOAT[] NOT NULL, user_weights FLOAT[])""",
@@ -113,14 +113,14 @@ _SUMMARIES_SCHEMA = sql(
         seed BIGINT NOT NULL, settings VARCHAR NOT NULL, report VARCHAR NOT NULL,
         versions VARCHAR NOT NULL, num_rows INTEGER NOT NULL, num_items INTEGER NOT NULL,
         num_entries INTEGER NOT NULL, created TIMESTAMP NOT NULL)""",
-    # Rows are numbered in order of usefulness: the first ones are what a smaller budget keeps.
+    # Rows are numbered in order of usefulness: a smaller budget keeps the first ones.
     """CREATE TABLE summary_entries (
         summary_key VARCHAR NOT NULL, row INTEGER NOT NULL, item_index INTEGER NOT NULL,
         weight FLOAT NOT NULL)""",
 )
 
 _LIVE_SCHEMA = sql(
-    # A period whose events were dropped stays in the ledger; `kept` of its events are there.
+    # A period whose events were dropped stays in the ledger; `kept` of its events are stored.
     "ALTER TABLE periods ADD COLUMN kept BIGINT",
     "UPDATE periods SET kept = interactions",
     "DROP VIEW events",
@@ -131,7 +131,7 @@ _LIVE_SCHEMA = sql(
         ON place >= first_row
         JOIN users USING (user_index) JOIN items USING (item_index)
         ORDER BY place""",
-    # One row, where a model is kept current: what `init` fixed, and the run it is judged in.
+    # One row for a live store: the configuration that `init` fixed, and the run of its cells.
     "CREATE TABLE live (config VARCHAR NOT NULL, run_id INTEGER NOT NULL)",
     """CREATE TABLE publications (
         period INTEGER PRIMARY KEY, fit_key VARCHAR NOT NULL, stages VARCHAR NOT NULL,
@@ -148,17 +148,18 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
-    """The newest migration that a store has; 0 for an empty database.
+    """Return the number of a store's newest migration; 0 for an empty database.
 
     Raises:
-        UserError: the database holds tables that are not a store's.
+        UserError: the database is not a store, but has tables.
     """
     rows = connection.execute(
         "SELECT table_name FROM information_schema.tables WHERE table_catalog = current_database()"
     ).fetchall()
     tables = {name for (name,) in rows}
     if "migrations" in tables:
-        return int(_scalar(connection, "SELECT coalesce(max(version), 0) FROM migrations"))
+        newest = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchall()
+        return int(newest[0][0])
     if tables:
         raise UserError(
             "the file is a DuckDB database but not a Perennial store "
@@ -170,20 +171,20 @@ def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
 def migrate(
     connection: duckdb.DuckDBPyConnection, migrations: tuple[Migration, ...] = MIGRATIONS
 ) -> tuple[str, ...]:
-    """Bring a store to the newest schema; each migration commits alone.
+    """Upgrade a store to the newest schema; each migration is a transaction of its own.
 
     Args:
         connection: an open store.
-        migrations: what to apply, in order.
+        migrations: all migrations, in order.
 
     Returns:
-        The names of the migrations that ran.
+        Names of the migrations that ran.
 
     Raises:
         UserError: the store is newer than this program, or is not a store.
     """
     version = schema_version(connection)
-    check_not_newer(version, migrations)
+    _check_not_newer(version, migrations)
     applied = []
     for migration in migrations[version:]:
         connection.execute("BEGIN TRANSACTION")
@@ -202,18 +203,24 @@ def migrate(
     return tuple(applied)
 
 
-def check_not_newer(version: int, migrations: tuple[Migration, ...] = MIGRATIONS) -> None:
-    """Refuse a store that a newer program wrote.
+def check_current(connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse a store whose schema is not the newest.
 
     Raises:
-        UserError: `version` is past the last of `migrations`.
+        UserError: the store is newer than this program, or is no store.
+        OlderSchema: the store must be upgraded first.
     """
+    version = schema_version(connection)
+    _check_not_newer(version, MIGRATIONS)
+    if version < len(MIGRATIONS):
+        raise OlderSchema(
+            f"the store has the older schema {version}; open it once for writing to upgrade it"
+        )
+
+
+def _check_not_newer(version: int, migrations: tuple[Migration, ...]) -> None:
     if version > len(migrations):
         raise UserError(
             f"the store has schema {version}, this program knows {len(migrations)}: "
             "upgrade perennial, or use another store"
         )
-
-
-def _scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    return int(connection.execute(query).fetchall()[0][0])

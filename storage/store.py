@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,48 +14,32 @@ import pyarrow as pa
 from perennial.storage.access import (
     WriterLock,
     copy_file,
-    lock_path,
+    remove_file,
     remove_snapshot,
     snapshot_path,
 )
 from perennial.storage.atomic import sync_folder
-from perennial.storage.errors import (
-    OlderSchema,
-    StorageUnavailable,
-    UserError,
-    check_length,
-    explain,
-    is_locked,
-    raise_fault,
+from perennial.storage.connect import (
+    CONFIG,
+    check_place,
+    connect_reader,
+    connect_writer,
+    create_file,
+    lock_for_writing,
 )
-from perennial.storage.migrations import MIGRATIONS, check_not_newer, migrate, schema_version
-from perennial.storage.objects.copies import sweep_copies
+from perennial.storage.errors import StorageUnavailable, UserError, raise_fault
+from perennial.storage.migrations import check_current, migrate
 from perennial.storage.results.artifacts import models_folder
-
-# Nothing is fetched at run time: what DuckDB's wheel does not carry is not used.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "preserve_insertion_order": "true",
-}
-
-_READER_PATIENCE = 120.0
-"""Seconds that a writer waits for readers to close the file; the longest restores a model."""
-
-_WRITER_PATIENCE = 2.0
-"""Seconds that a reader tries to find the file free, or its snapshot there, beside a writer."""
-
-_REWRITE_SUFFIX = ".rewrite"
 
 
 class Store:
     """An open store.
 
     Attributes:
-        path: the DuckDB file; None in memory.
+        path: the DuckDB file; `None` in memory.
         connection: for queries; `transaction` for changes.
-        discard: whether `close` removes the file, which holds nothing.
-        models_folder: where the files of fitted models lie, `<store>.models` beside the store.
+        discard: make `close` remove the file, because nothing was stored.
+        models_folder: folder of the files of fitted models, `<store>.models` next to the store.
     """
 
     def __init__(
@@ -74,29 +57,29 @@ class Store:
 
     @classmethod
     def open(cls, path: Path | str, *, read_only: bool = False, wait: float = 0.0) -> Self:
-        """Open a store, creating or upgrading it where needed.
+        """Open a store, creating or upgrading it if needed.
 
         Args:
             path: the file, or ":memory:".
             read_only: change nothing; several processes may then read at once. While a writer has
-                the file its snapshot is read, if there is one.
+                the file open, its snapshot is read, if there is one.
             wait: seconds to wait for another writer to end.
 
         Raises:
             UserError: the file is locked, unreadable, no store, or from a newer program.
         """
         if str(path) == ":memory:":
-            connection = duckdb.connect(":memory:", config=_CONFIG)
+            connection = duckdb.connect(":memory:", config=CONFIG)
             folder = Path(tempfile.mkdtemp(prefix="perennial-models-"))
             store = cls(None, connection, folder)
         else:
             path = Path(path)
-            _check_place(path, read_only)
-            lock = None if read_only else _lock(path, wait)
+            check_place(path, read_only)
+            lock = None if read_only else lock_for_writing(path, wait)
             try:
                 if lock is not None and not path.exists():
-                    _make_file(path)
-                connection = _connect_reader(path) if lock is None else _connect_writer(path)
+                    create_file(path)
+                connection = connect_reader(path) if lock is None else connect_writer(path)
             except BaseException:
                 if lock is not None:
                     lock.release(remove=not path.exists())
@@ -105,7 +88,7 @@ class Store:
         try:
             connection.execute("SET TimeZone = 'UTC'")
             if read_only:
-                _check_current(connection)
+                check_current(connection)
             else:
                 migrate(connection)
         except UserError as error:
@@ -118,7 +101,7 @@ class Store:
         return store
 
     def close(self) -> None:
-        """Close the file; a store in memory is gone, with its models."""
+        """Close the file; a store in memory is deleted together with its models."""
         self.connection.close()
         if self.path is None:
             shutil.rmtree(self.models_folder, ignore_errors=True)
@@ -130,9 +113,10 @@ class Store:
             self._lock = None
 
     def write_snapshot(self) -> None:
-        """Show readers the store as it is now, outside a transaction; none for one in memory.
+        """Give readers a copy of the store as it is now; do nothing for a store in memory.
 
-        Where there is no room for a copy readers are told to wait, as beside any writer.
+        There must be no open transaction. If there is no room for a copy, readers must wait for the
+        end of the writer.
         """
         if self.path is None:
             return
@@ -144,7 +128,7 @@ class Store:
             self._reconnect(self.path)
 
     def replace_file(self, new: Path) -> None:
-        """Put another store's file in the place of this one, whose content is gone for good.
+        """Replace the file of this store by that of another one.
 
         Args:
             new: a closed store in the same folder, without a write-ahead log.
@@ -157,11 +141,11 @@ class Store:
         self.connection.execute("CHECKPOINT")
         self.connection.close()
         try:
-            # DuckDB would play an old log on top of the new file.
+            # DuckDB would replay an old log on top of the new file.
             for log in (self.path, new):
                 if log.with_name(log.name + ".wal").exists():
                     raise StorageUnavailable(f"{log}: its write-ahead log did not close; try again")
-            # Whoever is gone from the new file must not stay in a copy of the old one.
+            # Users who were removed from the new file must not remain in a copy of the old one.
             remove_snapshot(self.path)
             new.replace(self.path)
             sync_folder(self.path.parent)
@@ -175,14 +159,14 @@ class Store:
 
     @staticmethod
     def _copy_for_readers(path: Path) -> None:
-        """Put a copy of the closed file in the place of the last one, if there is room for it."""
+        """Replace the snapshot by a copy of the closed file, if there is room for it."""
         try:
             copy_file(path, snapshot_path(path))
         except UserError:
             remove_snapshot(path)
 
     def _reconnect(self, path: Path) -> None:
-        self.connection = _connect_writer(path)
+        self.connection = connect_writer(path)
         self.connection.execute("SET TimeZone = 'UTC'")
 
     def __enter__(self) -> Self:
@@ -197,13 +181,13 @@ class Store:
         try:
             self.close()
         finally:
-            # In whatever query DuckDB met it: a block is read, and its checksum looked at, late.
+            # Any query may fail: DuckDB verifies the checksum of a block only when it reads it.
             raise_fault(self.path, error)
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a small result; a result left half-read would block the connection."""
-        found: list[tuple[Any, ...]] = self.connection.execute(query, list(parameters)).fetchall()
-        return found
+        """Return all rows of a small result; a partly read result would block the connection."""
+        rows: list[tuple[Any, ...]] = self.connection.execute(query, list(parameters)).fetchall()
+        return rows
 
     def table(
         self,
@@ -212,12 +196,12 @@ class Store:
         *,
         inputs: Mapping[str, pa.Table] | None = None,
     ) -> pa.Table:
-        """A result as an Arrow table.
+        """Return a result as an Arrow table.
 
         Args:
-            query: a SELECT; add ORDER BY where order matters, scans run on all threads.
-            parameters: values for its question marks.
-            inputs: Arrow tables that it may name.
+            query: a SELECT; add ORDER BY if order matters, since scans run on all threads.
+            parameters: values of its question marks.
+            inputs: Arrow tables that the query may name.
         """
         inputs = inputs or {}
         for name, table in inputs.items():
@@ -229,7 +213,7 @@ class Store:
                 self.connection.unregister(name)
 
     def insert(self, name: str, table: pa.Table) -> None:
-        """Append Arrow rows to a table, in their order, by the names of the columns.
+        """Append Arrow rows to a table, in their order, by column names.
 
         Args:
             name: of the table; never from outside the program.
@@ -243,7 +227,7 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Everything inside is kept together, or nothing of it when an exception leaves.
+        """Commit everything inside, or roll all of it back if an exception leaves.
 
         Raises:
             UserError: the disk is full, or the file cannot be written; nothing has changed.
@@ -258,124 +242,3 @@ class Store:
                 self.connection.execute("ROLLBACK")
             raise_fault(self.path, error)
             raise
-
-
-def rewrite_path(path: Path) -> Path:
-    """Where a store is written anew before it takes the place of the old one."""
-    return path.with_name(path.name + _REWRITE_SUFFIX)
-
-
-def remove_file(path: Path) -> None:
-    """Remove a store's file, its write-ahead log, what DuckDB spilled, and its lock."""
-    remove_spilled(path)
-    for left in (path, path.with_name(path.name + ".wal"), lock_path(path)):
-        left.unlink(missing_ok=True)
-
-
-def remove_spilled(path: Path) -> None:
-    """Remove what DuckDB wrote of a store beside it for want of memory, and a kill left there."""
-    shutil.rmtree(path.with_name(path.name + ".tmp"), ignore_errors=True)
-
-
-def _check_place(path: Path, read_only: bool) -> None:
-    if read_only and not path.exists():
-        raise UserError(f"{path}: no such store; make one with `perennial ingest`")
-    if not path.parent.is_dir():
-        raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file for the store")
-
-
-def _lock(path: Path, wait: float) -> WriterLock:
-    """Become the writer, and remove what a killed one left half done."""
-    lock = WriterLock(path)
-    lock.acquire(wait)
-    remove_snapshot(path)
-    remove_spilled(path)
-    sweep_copies(path.parent)
-    for half_done in (rewrite_path(path), rewrite_path(rewrite_path(path))):
-        remove_file(half_done)
-    return lock
-
-
-def _make_file(path: Path) -> None:
-    """Make an empty file at once: of one that was killed while it is made nobody can read the rest.
-
-    Raises:
-        UserError: it cannot be made.
-    """
-    new = rewrite_path(path)
-    try:
-        _connect(new, read_only=False).close()
-        new.replace(path)
-        sync_folder(path.parent)
-    except duckdb.Error as error:
-        raise StorageUnavailable(f"{path}: {explain(error)}") from error
-    except OSError as error:
-        raise StorageUnavailable(f"{path}: cannot be made ({error.strerror})") from error
-
-
-def _connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + _READER_PATIENCE
-    while True:
-        try:
-            return _connect(path, read_only=False)
-        except duckdb.Error as error:
-            # Whoever has it is a reader: this process holds the lock of writers.
-            if not is_locked(error) or time.monotonic() > deadline:
-                raise StorageUnavailable(f"{path}: {explain(error)}") from error
-        time.sleep(0.05)
-
-
-def _connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open the file or, beside a writer, its snapshot; each may be replaced at any moment."""
-    deadline = time.monotonic() + _WRITER_PATIENCE
-    fault: Exception = FileNotFoundError(path)
-    while True:
-        for place in (path, snapshot_path(path)):
-            seen = _identity(place)
-            try:
-                if seen is not None:
-                    return _connect(place, read_only=True)
-            except (duckdb.Error, UserError, OSError) as error:
-                locked = isinstance(error, duckdb.Error) and is_locked(error)
-                gone = locked or isinstance(error, FileNotFoundError)
-                if not gone and _identity(place) == seen:
-                    if isinstance(error, duckdb.Error):
-                        raise StorageUnavailable(f"{path}: {explain(error)}") from error
-                    raise
-                fault = error
-        if time.monotonic() > deadline:
-            words = explain(fault) if isinstance(fault, duckdb.Error) else str(fault)
-            raise StorageUnavailable(f"{path}: {words}") from fault
-        time.sleep(0.05)
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file stands at a place now; `None` where none does."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    # A file that is removed leaves its number to the next one.
-    return found.st_ino, found.st_ctime_ns
-
-
-def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    # Absolute: DuckDB gives some names, like "md:log", a meaning of their own.
-    connection = duckdb.connect(str(path.absolute()), read_only=read_only, config=_CONFIG)
-    try:
-        check_length(path, connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_current(connection: duckdb.DuckDBPyConnection) -> None:
-    version = schema_version(connection)
-    check_not_newer(version)
-    if version < len(MIGRATIONS):
-        raise OlderSchema(
-            f"the store has the older schema {version}; open it once for writing to upgrade it"
-        )

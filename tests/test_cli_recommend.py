@@ -172,7 +172,7 @@ class TestTitles:
         shutil.copy(live, store)
         (tmp_path / "t.tsv").write_text("a\tb\n3\tThree\n77\tSeven\n")
         arguments = ("titles", tmp_path / "t.tsv", "--store", store)
-        assert_fails(call(*arguments), "t.tsv: no item column among: a, b; name it")
+        assert_fails(call(*arguments), "t.tsv: no item column among a, b; name it")
         told = call_well(*arguments, "--item-column", "a", "--title-column", "b", "--json").stdout
         assert json.loads(told) == {
             **{"titles": 2, "unknown": 1, "repeated": 0, "empty": 0, "cut": 0},

@@ -175,14 +175,12 @@ def _identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
 def _write(
     store: Store, period: PeriodSummary, folder: OutputFolder, name: str, schema: pa.Schema
 ) -> None:
-    partial = folder.new(name)
-    try:
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-            for chunk in _read_chunks(store, period, schema):
-                writer.write_table(chunk)
-        folder.put(partial, name)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        folder.writing(name) as path,
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+    ):
+        for chunk in _read_chunks(store, period, schema):
+            writer.write_table(chunk)
 
 
 def _read_chunks(store: Store, period: PeriodSummary, schema: pa.Schema) -> Iterator[pa.Table]:

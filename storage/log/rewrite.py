@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from perennial.storage.access import remove_file, rewrite_path
 from perennial.storage.errors import UserError
 from perennial.storage.log.append import OrderedLog, append_log
 from perennial.storage.log.carry_over import (
@@ -34,7 +35,7 @@ from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, lookup_us
 from perennial.storage.reading.identifiers import STRINGS, Encoded, IdentifierKind
 from perennial.storage.results.fits import sweep_model_files
 from perennial.storage.results.summaries import list_summaries
-from perennial.storage.store import Store, remove_file, rewrite_path
+from perennial.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Finding the user, item and time columns of a file by their names."""
+"""Columns of a file, found by their names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 
 Column = pa.ChunkedArray | NDArray[np.int32] | NDArray[np.int64]
-"""The values of a column. Integers that are known to lack nulls and to fit come as an array, int32
-for identifiers and int64 for times; its memory belongs to whoever reads them next."""
+"""Values of a column, `(n,)`. Integers without nulls that fit are an array, int32 for identifiers
+and int64 for times; the next step may overwrite it."""
 
 # In order of preference; compared in lower case without "_", "-" and spaces.
 USER_NAMES = (
@@ -31,7 +31,7 @@ TIME_NAMES = (
 
 @dataclass(frozen=True)
 class Columns:
-    """Places of the columns in a file, from 0; `time` is None where the file has no times."""
+    """Positions of the columns in a file, from 0; `time` is `None` if the file has no times."""
 
     user: int
     item: int
@@ -39,13 +39,13 @@ class Columns:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """User, item and, where there is one, time."""
+        """Positions of user, item and, if there is one, time."""
         return (self.user, self.item) if self.time is None else (self.user, self.item, self.time)
 
 
 @dataclass(frozen=True)
 class ColumnChoice:
-    """Names that the user gave; None means to guess."""
+    """Names of columns that the user gave; `None` guesses."""
 
     user: str | None = None
     item: str | None = None
@@ -53,24 +53,24 @@ class ColumnChoice:
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The names that were given."""
+        """The given names."""
         return tuple(name for name in (self.user, self.item, self.time) if name is not None)
 
 
 def find_columns(names: Sequence[str], choice: ColumnChoice) -> Columns:
-    """Find the columns among the names of a file.
+    """Find the columns of interactions among the names of a file.
 
     Raises:
-        UserError: a given name is not there, a needed one cannot be guessed, or two are the same.
+        UserError: a given name is missing, a needed one cannot be guessed, or two are the same.
     """
-    user = _find(names, choice.user, USER_NAMES, "user")
-    item = _find(names, choice.item, ITEM_NAMES, "item")
-    time = _find(names, choice.time, TIME_NAMES, "time")
+    user = find_column(names, choice.user, USER_NAMES, "user")
+    item = find_column(names, choice.item, ITEM_NAMES, "item")
+    time = find_column(names, choice.time, TIME_NAMES, "time")
     for place, what in ((user, "user"), (item, "item")):
         if place is None:
             raise UserError(
-                f"no {what} column among {_listed(names)}: name it (in a file without a header by "
-                "its place, 1 for the first)"
+                f"no {what} column among {list_names(names)}: name it (in a file without a header "
+                "by its place, 1 for the first)"
             )
     for name in {names[place] for place in (user, item, time) if place is not None}:
         if list(names).count(name) > 1:
@@ -82,31 +82,48 @@ def find_columns(names: Sequence[str], choice: ColumnChoice) -> Columns:
     return Columns(user, item, time)
 
 
-def printable(text: str, limit: int) -> str:
-    """The beginning of a text from a file, fit for one line on a screen."""
-    signs = (sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:limit])
-    return "".join(signs)[:limit]
+def find_column(
+    names: Sequence[str], wanted: str | None, known: Sequence[str], what: str
+) -> int | None:
+    """Find one column among the names of a file.
 
+    Args:
+        names: names of all columns.
+        wanted: the name that the user gave, if any.
+        known: usual names, the preferred one first.
+        what: content of the column, for the error message.
 
-def looks_like_header(names: Sequence[str]) -> bool:
-    """Whether the first line of a text file names a user column and an item column."""
-    plain = {_plain(name) for name in names}
-    return not plain.isdisjoint(USER_NAMES) and not plain.isdisjoint(ITEM_NAMES)
+    Returns:
+        The position of the column; `None` if it cannot be guessed.
 
-
-def _find(names: Sequence[str], wanted: str | None, known: Sequence[str], what: str) -> int | None:
+    Raises:
+        UserError: the given name is missing.
+    """
     if wanted is not None:
         if wanted not in names:
-            raise UserError(f"no column {wanted!r} for the {what} among {_listed(names)}")
+            raise UserError(f"no column {wanted!r} for the {what} among {list_names(names)}")
         return list(names).index(wanted)
     plain = [_plain(name) for name in names]
     return next((plain.index(name) for name in known if name in plain), None)
 
 
+def list_names(names: Sequence[str]) -> str:
+    """Return the first column names for an error message."""
+    shown = ", ".join(printable(name, 40) for name in names[:20]) or "none"
+    return f"{shown}, ..." if len(names) > 20 else shown
+
+
+def printable(text: str, limit: int) -> str:
+    """Return the beginning of a text from a file, safe for one line on a screen."""
+    signs = (sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text[:limit])
+    return "".join(signs)[:limit]
+
+
+def looks_like_header(names: Sequence[str]) -> bool:
+    """Return True if the first line of a text file names a user column and an item column."""
+    plain = {_plain(name) for name in names}
+    return not plain.isdisjoint(USER_NAMES) and not plain.isdisjoint(ITEM_NAMES)
+
+
 def _plain(name: str) -> str:
     return name.strip().lower().replace("_", "").replace("-", "").replace(" ", "")
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name, 40) for name in names[:20])
-    return f"{shown}, ..." if len(names) > 20 else shown

@@ -1,5 +1,6 @@
-"""Reading the files that logs come in; what comes out is the same for all of them."""
+"""Log files of all formats, read into the same columns."""
 
+import csv
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -27,20 +28,28 @@ _SUFFIXES = {
     ".data": "tsv", ".dat": "dat", ".inter": "inter", ".txt": "ader",
 }  # fmt: skip
 _GZIP = b"\x1f\x8b"
+_ERRORS = (
+    OSError,
+    EOFError,
+    zlib.error,
+    csv.Error,
+    pa.ArrowException,
+    UnicodeDecodeError,
+)
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """The columns of a file as they stand in it.
+    """The columns of a file, with its own types.
 
     Attributes:
         users: `(n,)` identifiers.
         items: `(n,)` identifiers.
-        times: `(n,)`, or None where the file has no times.
-        lines: `(n,)` int64, the line of each row, from 1; None where row k is line k + 1.
+        times: `(n,)`, or `None` if the file has no times.
+        lines: `(n,)` int64, line of each row, from 1; `None` if row k is line k + 1.
         rejects: lines that are no rows.
-        num_lines: lines read, refused ones included.
-        typed: whether the columns have types of the file's own; text has none.
+        num_lines: number of lines read, rejected ones included.
+        typed: True if the columns have types of the file; text has none.
     """
 
     users: Column
@@ -52,7 +61,7 @@ class RawFile:
     typed: bool
 
     def line_numbers(self) -> NDArray[np.int64]:
-        """The line of each row, `(n,)`."""
+        """Return the line of each row, `(n,)` int64."""
         return np.arange(1, len(self.users) + 1) if self.lines is None else self.lines
 
 
@@ -67,13 +76,13 @@ def read_file(
     Args:
         path: the file.
         choice: column names that the user gave.
-        file_format: one of `FORMATS`; None tells by the file's name and first lines.
-        progress: told how many bytes of a text file are read.
+        file_format: one of `FORMATS`; `None` guesses from the file's name.
+        progress: called with the bytes of a text file read so far.
 
     Raises:
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
     """
-    with _explained(path):
+    with readable_errors(path):
         budget, chosen = Budget(), _choose_format(path, file_format)
         if chosen == "parquet":
             return _read_parquet(path, choice, budget)
@@ -81,12 +90,17 @@ def read_file(
 
 
 def read_times(path: Path, choice: ColumnChoice, file_format: str | None) -> Column | None:
-    """The time column of a log file alone, or None where it has none; arguments as `read_file`.
+    """Read only the time column of a log file; `None` if it has none.
+
+    Args:
+        path: the file.
+        choice: as for `read_file`.
+        file_format: as for `read_file`.
 
     Raises:
-        UserError: likewise.
+        UserError: as of `read_file`.
     """
-    with _explained(path):
+    with readable_errors(path):
         budget, chosen = Budget(), _choose_format(path, file_format)
         if chosen == "parquet":
             columns, _ = read_columns(path, choice, budget, first=2)
@@ -95,15 +109,15 @@ def read_times(path: Path, choice: ColumnChoice, file_format: str | None) -> Col
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Whatever reading a file raises, as one line."""
+def readable_errors(path: Path) -> Iterator[None]:
+    """Turn every error that reading a file may raise into a `UserError` of one line."""
     try:
         yield
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except MemoryError as error:
         raise UserError(f"{path}: reading it takes more memory than there is; split it") from error
-    except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:
+    except _ERRORS as error:
         words = printable(" ".join(str(error).split()), 200)
         raise UserError(f"{path}: cannot be read ({words}); check the file") from error
 
@@ -116,10 +130,10 @@ def _choose_format(path: Path, file_format: str | None) -> str:
 
 
 def guess_format(path: Path) -> str:
-    """The format that a file's name promises.
+    """Return the format that belongs to the suffix of a file.
 
     Raises:
-        UserError: the name promises none.
+        UserError: the suffix belongs to no format.
     """
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix not in _SUFFIXES:
@@ -145,14 +159,14 @@ def _read_text(
     path: Path, choice: ColumnChoice, text_format: str, progress: Progress, budget: Budget
 ) -> RawFile:
     size = path.stat().st_size
-    with path.open("rb") as packed, _unpack(packed) as stream:
+    with path.open("rb") as packed, unpacked(packed) as stream:
         dialect, columns = detect_dialect(stream.read(HEAD_BYTES), choice, text_format)
-    with path.open("rb") as packed, _unpack(packed) as stream:
+    with path.open("rb") as packed, unpacked(packed) as stream:
 
-        def tell() -> None:
+        def report() -> None:
             progress(f"reading {path.name}", packed.tell(), size)
 
-        rows = read_text(stream, dialect, columns.places, tell, budget=budget)
+        rows = read_text(stream, dialect, columns.places, report, budget=budget)
     users, items, *times = rows.columns
     return RawFile(
         users=users,
@@ -166,8 +180,8 @@ def _read_text(
 
 
 @contextmanager
-def _unpack(packed: BinaryIO) -> Iterator[BinaryIO]:
-    """The bytes of a file, decompressed where they are gzip, whatever the file's name."""
+def unpacked(packed: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield the bytes of a file, decompressed if they are gzip, whatever the file's name."""
     magic = packed.read(len(_GZIP))
     packed.seek(0)
     if magic == _GZIP:

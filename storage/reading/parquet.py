@@ -1,4 +1,4 @@
-"""Reading columns of a Parquet file, whose metadata are no more than the word of its writer."""
+"""Columns of a Parquet file, read without trust in its metadata."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,26 +17,29 @@ from perennial.storage.reading.columns import Column, ColumnChoice, find_columns
 from perennial.storage.reading.memory_budget import Budget
 
 BATCH_ROWS = 1 << 16
-# A batch of texts comes with a dictionary of all values of its row group so far: few are better.
+# A batch of texts has a dictionary of all values of its row group so far: few batches are better.
 _TEXT_BATCH_ROWS = 1 << 20
 _CODE_BYTES = 4
-# Of a user, an item and a time.
+# Types of a user, an item and a time.
 _KINDS: tuple[np.dtype[Any], ...] = (np.dtype("i4"), np.dtype("i4"), np.dtype("i8"))
 
 
 def read_columns(
     path: Path, choice: ColumnChoice, budget: Budget, first: int = 0
 ) -> tuple[tuple[Column, ...], int]:
-    """The user, the item and, where there is one, the time column, and how many rows they have.
+    """Read the user, the item and, if there is one, the time column.
 
-    Identifiers that are texts come as dictionaries: laid out row by row, a long one that all rows
-    share would take a copy for each of them, and a few kilobytes would fill any memory.
+    Identifiers that are texts become dictionaries: as plain rows, a long text that all rows share
+    would be copied for each of them, and a file of a few kilobytes would fill any memory.
 
     Args:
         path: the file.
         choice: column names that the user gave.
-        budget: for the columns.
-        first: of the three to read, 0 for the user; those before are not even looked at.
+        budget: memory for the columns.
+        first: first of the three to read, 0 for the user; those before are ignored.
+
+    Returns:
+        The columns, `(n,)` each, and n.
 
     Raises:
         UserError: the columns cannot be found or take too much memory, or the metadata are wrong.
@@ -50,9 +53,9 @@ def read_columns(
     kinds = {
         name: kind
         for (name, declared), kind in zip(types.items(), _KINDS[first:], strict=False)
-        if _is_integer(declared)
+        if pa.types.is_integer(plain_type(declared))
     }
-    texts = [name for name, declared in types.items() if _is_text(declared)]
+    texts = [name for name, declared in types.items() if _is_text(plain_type(declared))]
     widths = [*(kind.itemsize for kind in kinds.values()), *[_CODE_BYTES] * len(texts)]
     budget.take(metadata.num_rows * sum(widths))
     arrays = {name: np.empty(metadata.num_rows, kind) for name, kind in kinds.items()}
@@ -73,14 +76,14 @@ def read_columns(
         else pa.chunked_array([chunk for part in parts for chunk in part.get(name, ())] or [[]])
         for name in types
     ]
-    # A time is parsed from its text, row by row.
+    # Times in texts are parsed row by row.
     before = 2 - first
-    laid_out = (_lay_out(times, budget) for times in columns[before:])
-    return (*columns[:before], *laid_out), metadata.num_rows
+    plain = (_without_dictionary(times, budget) for times in columns[before:])
+    return (*columns[:before], *plain), metadata.num_rows
 
 
 def _check_flat(types: dict[str, pa.DataType], first: int) -> None:
-    """Refuse lists and structures before they are read, as no row of theirs is one value."""
+    """Refuse lists and structures before they are read, since their rows are not single values."""
     named = ("identifiers", "identifiers", "times")[first:]
     for kind, what in zip(types.values(), named, strict=False):
         if pa.types.is_nested(kind):
@@ -91,37 +94,38 @@ def _check_flat(types: dict[str, pa.DataType], first: int) -> None:
 
 
 def _check_counts(metadata: pq.FileMetaData) -> None:
-    """Compare what the metadata say of the number of rows in one place and in another.
+    """Check that two numbers of rows in the metadata agree.
 
-    No column chunk is asked: where its metadata are broken, pyarrow ends the whole process.
+    Column chunks are not checked: if their metadata are broken, pyarrow ends the whole process.
     """
     sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     if sum(sizes) != metadata.num_rows or any(size < 0 for size in sizes):
         raise UserError("its metadata contradict themselves on the rows in it; write it anew")
 
 
-def _is_integer(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind.value_type if pa.types.is_dictionary(kind) else kind))
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of a column's values, without a dictionary."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def is_string(kind: pa.DataType) -> bool:
+    """Return True for each of Arrow's types of strings."""
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_kind(kind) for is_kind in tests)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return any(
-        is_kind(kind)
-        for is_kind in (
-            pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
-            pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view,
-        )
-    )  # fmt: skip
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+    return is_string(kind) or any(is_kind(kind) for is_kind in tests)
 
 
 def _read_batches(
     path: Path, columns: list[str], groups: range, batch_rows: int, *, as_dictionaries: bool
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Columns of some row groups, and the place of each batch's first row in the file.
+    """Read columns of some row groups, in batches with the position of their first row.
 
     Raises:
-        UserError: the row groups hold more rows than they say, or fewer.
+        UserError: the row groups hold more or fewer rows than the metadata say.
     """
     if not columns:
         return
@@ -140,7 +144,7 @@ def _read_batches(
 
 
 def _read_integers(path: Path, groups: range, arrays: dict[str, NDArray[Any]]) -> set[str]:
-    """Fill `(num_rows,)` integers in, and tell the columns with nulls or values that do not fit."""
+    """Fill `(n,)` integer arrays; return the columns with nulls or values that do not fit."""
     misfits: set[str] = set()
     columns = list(arrays)
     for start, batch in _read_batches(path, columns, groups, BATCH_ROWS, as_dictionaries=False):
@@ -160,7 +164,7 @@ def _read_integers(path: Path, groups: range, arrays: dict[str, NDArray[Any]]) -
 def _read_others(
     path: Path, columns: list[str], groups: range, budget: Budget
 ) -> dict[str, list[pa.Array]]:
-    """Columns that are neither texts nor integers of the common kind, in chunks."""
+    """Read columns that are neither texts nor integers of the usual types, in chunks."""
     chunks: dict[str, list[pa.Array]] = {name: [] for name in columns}
     for _, batch in _read_batches(path, columns, groups, BATCH_ROWS, as_dictionaries=False):
         for name in columns:
@@ -170,7 +174,7 @@ def _read_others(
 
 
 def _plain_number(chunk: pa.Array) -> pa.Array:
-    """Without dictionaries, and without decimals where they are integers."""
+    """Convert dictionaries to plain values, and decimals without a fraction to integers."""
     if pa.types.is_dictionary(chunk.type):
         chunk = chunk.cast(chunk.type.value_type)
     if pa.types.is_decimal(chunk.type) and chunk.type.scale == 0:
@@ -181,7 +185,7 @@ def _plain_number(chunk: pa.Array) -> pa.Array:
 def _read_texts(
     path: Path, columns: list[str], groups: range, budget: Budget
 ) -> dict[str, list[pa.Array]]:
-    """Columns of texts, in chunks of dictionaries."""
+    """Read columns of texts, in chunks of dictionaries."""
     chunks: dict[str, list[pa.Array]] = {name: [] for name in columns}
     for _, batch in _read_batches(path, columns, groups, _TEXT_BATCH_ROWS, as_dictionaries=True):
         for name in columns:
@@ -195,15 +199,15 @@ def _read_texts(
 
 
 def _check_codes(chunk: pa.DictionaryArray) -> None:
-    """Arrow takes the codes of a file as they are, and would follow them out of the dictionary."""
+    """Check the codes of a dictionary, since Arrow would read outside it."""
     ends = pc.min_max(chunk.indices)
     low, high = ends["min"].as_py(), ends["max"].as_py()
     if low is not None and not 0 <= low <= high < len(chunk.dictionary):
         raise UserError("it holds codes that stand for no value; write it anew")
 
 
-def _lay_out(column: Column, budget: Budget) -> Column:
-    """A column without dictionaries."""
+def _without_dictionary(column: Column, budget: Budget) -> Column:
+    """Convert a column of dictionaries to plain values."""
     if isinstance(column, np.ndarray) or not pa.types.is_dictionary(column.type):
         return column
     for chunk in column.chunks:

@@ -1,21 +1,21 @@
-"""Reading what people call items from a file that anybody may have written."""
+"""Titles of items, read from a file that anybody may have written."""
 
 import csv
-import gzip
 import io
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TextIO, cast
+from typing import TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import ITEM_NAMES, printable
+from perennial.storage.reading.columns import ITEM_NAMES, find_column, list_names, printable
+from perennial.storage.reading.formats import readable_errors, unpacked
+from perennial.storage.reading.parquet import is_string, plain_type
 
 TITLE_NAMES = (
     "title", "itemtitle", "movietitle", "producttitle", "booktitle", "tracktitle", "songtitle",
@@ -25,24 +25,24 @@ TITLE_NAMES = (
 
 MAX_TITLES = 5_000_000
 MAX_TITLE = 300
-"""Characters of a title; longer ones are cut."""
+"""Characters of a title; longer titles are cut."""
 MAX_IDENTIFIER = 1000
 _MAX_LINE = 1 << 20
 _MAX_TEXT = 1 << 30
 _BATCH_ROWS = 1 << 20
 _JOINERS = "\u200c\u200d"
-"""Invisible, but letters of some scripts are joined by them."""
+"""Invisible signs that join the letters of some scripts."""
 
 
 @dataclass(frozen=True)
 class TitlesFile:
-    """What a file says.
+    """Titles of a file, and numbers of rows left out.
 
     Attributes:
-        titles: identifier, as text -> title; of an item that stands twice the last one.
-        repeated: rows whose item had a title already.
-        empty: rows without an item or a title.
-        cut: titles that were too long.
+        titles: identifier, as text -> title; the last one of an item that occurs twice.
+        repeated: number of rows whose item had a title already.
+        empty: number of rows without an item or a title.
+        cut: number of titles that were too long.
     """
 
     titles: dict[str, str]
@@ -56,34 +56,30 @@ def read_titles_file(
 ) -> TitlesFile:
     """Read a Parquet file, or text with a header line: CSV, TSV, with `;` or `|`, gzip too.
 
-    MovieLens' `movies.dat` (`id::title::genres`, no header) is read as it is. In another file
-    without a header the columns are named by their places, 1 for the first.
+    MovieLens' `movies.dat` (`id::title::genres`, no header) is recognised. In any other file
+    without a header the columns are named by their positions, 1 for the first.
 
     Args:
         path: the file.
-        item_column: guessed from usual names if not told.
-        title_column: likewise.
+        item_column: name of the column; guessed from usual names by default.
+        title_column: name of the column; guessed from usual names by default.
 
     Raises:
         UserError: the file cannot be read, its columns cannot be found, or it is too large.
     """
-    try:
+    with readable_errors(path):
         with path.open("rb") as file:
             is_parquet = file.read(4) == b"PAR1"
         rows = (_parquet_rows if is_parquet else _text_rows)(path, item_column, title_column)
-        return _collect(rows)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not written in UTF-8; save it as UTF-8") from None
-    except (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException) as error:
-        words = printable(" ".join(str(error).split()), 200)
-        raise UserError(f"{path}: cannot be read ({words}); check the file") from error
+        try:
+            return _collect(rows)
+        except UnicodeDecodeError:
+            raise UserError("not written in UTF-8; save it as UTF-8") from None
 
 
 def clean_title(text: str) -> str:
-    """One line without control characters, at most `MAX_TITLE` characters and a sign of the cut."""
-    # Before the costly part: no more than this can be left of it.
+    """Return one line without control characters, cut to `MAX_TITLE` characters."""
+    # Cut before the slow part: the result cannot be longer than this.
     signs = (" " if sign.isspace() else sign for sign in text[: 20 * MAX_TITLE])
     kept = "".join(sign for sign in signs if sign.isprintable() or sign in _JOINERS)
     plain = " ".join(kept.split())
@@ -114,27 +110,19 @@ def _collect(rows: Iterator[tuple[str, str]]) -> TitlesFile:
 
 
 def _find(names: Sequence[str], item: str | None, title: str | None) -> tuple[int, int]:
-    """The places of the two columns."""
-    plain = ["".join(sign for sign in name.lower() if sign not in "_- ") for name in names]
-    places = []
-    for what, wanted, known in (
-        ("item", item, (*ITEM_NAMES, "id")),
-        ("title", title, TITLE_NAMES),
-    ):
-        listed = ", ".join(printable(name, 40) for name in names[:20]) or "none"
-        if wanted is not None and wanted not in names:
-            raise UserError(f"no column {wanted!r} for the {what} among: {listed}")
-        place = (
-            list(names).index(wanted)
-            if wanted is not None
-            else next((plain.index(name) for name in known if name in plain), None)
-        )
+    """Find the positions of the two columns."""
+    places = {
+        "item": find_column(names, item, (*ITEM_NAMES, "id"), "item"),
+        "title": find_column(names, title, TITLE_NAMES, "title"),
+    }
+    for what, place in places.items():
         if place is None:
-            raise UserError(f"no {what} column among: {listed}; name it with --{what}-column")
-        places.append(place)
-    if places[0] == places[1]:
+            raise UserError(
+                f"no {what} column among {list_names(names)}; name it with --{what}-column"
+            )
+    if places["item"] is None or places["title"] is None or places["item"] == places["title"]:
         raise UserError("item and title must be different columns; name others")
-    return places[0], places[1]
+    return places["item"], places["title"]
 
 
 def _parquet_rows(path: Path, item: str | None, title: str | None) -> Iterator[tuple[str, str]]:
@@ -144,11 +132,10 @@ def _parquet_rows(path: Path, item: str | None, title: str | None) -> Iterator[t
         raise UserError(f"{num_rows:,} rows are too many; give a file with one row per item")
     names = [schema.names[place] for place in _find(schema.names, item, title)]
     for name, what in zip(names, ("items", "titles"), strict=True):
-        kind = schema.field(name).type
-        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-        if not (_is_text(kind) or (what == "items" and pa.types.is_integer(kind))):
+        kind = plain_type(schema.field(name).type)
+        if not (is_string(kind) or (what == "items" and pa.types.is_integer(kind))):
             raise UserError(f"column '{printable(name, 40)}' of type {kind} cannot hold {what}")
-    # As dictionaries: a long text that all rows share would take a copy for each of them.
+    # As dictionaries: a long text that all rows share would be copied for each of them.
     with pq.ParquetFile(path, read_dictionary=names) as file:
         for batch in file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
             yield from zip(
@@ -160,15 +147,8 @@ def _parquet_rows(path: Path, item: str | None, title: str | None) -> Iterator[t
             )
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return any(
-        is_kind(kind)
-        for is_kind in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    )
-
-
 def _texts(column: pa.Array, limit: int) -> list[str]:
-    """Values as text, the beginnings of long ones; nulls as nothing."""
+    """Convert values to text of at most `limit` characters; nulls are empty."""
     if not pa.types.is_dictionary(column.type):
         return ["" if value is None else str(value)[:limit].strip() for value in column.to_pylist()]
     if column.dictionary.nbytes > _MAX_TEXT:
@@ -223,7 +203,7 @@ def _movielens_rows(path: Path, item: str | None, title: str | None) -> Iterator
 def _rows_without_header(
     lines: Iterator[str], item: str | None, title: str | None
 ) -> Iterator[tuple[str, str]]:
-    """Fields between `::`, without a header."""
+    """Read fields between `::`, without a header."""
     places: tuple[int, int] | None = None
     for number, line in enumerate(lines, start=1):
         row = line.rstrip("\r\n").split("::")
@@ -237,18 +217,18 @@ def _rows_without_header(
 
 
 def _places(row: Sequence[str]) -> list[str]:
-    """Names of columns that have none: 1 for the first."""
+    """Return positions as names of columns that have none: 1 for the first."""
     return [str(place) for place in range(1, len(row) + 1)]
 
 
 def _are_places(names: Sequence[str], item: str | None, title: str | None) -> bool:
-    """Whether columns are named by place, so that there is no header."""
+    """Return True if columns are named by position, so that there is no header."""
     given = [one for one in (item, title) if one is not None and one.isdecimal()]
     return len(given) == 2 and not all(one in names for one in given)
 
 
 def _lines(text: TextIO) -> Iterator[str]:
-    """Lines of bounded length, together no more than `_MAX_TEXT` characters."""
+    """Yield lines of bounded length, no more than `_MAX_TEXT` characters in all."""
     left = _MAX_TEXT
     while line := text.readline(_MAX_LINE):
         left -= len(line)
@@ -259,8 +239,5 @@ def _lines(text: TextIO) -> Iterator[str]:
 
 @contextmanager
 def _open_text(path: Path, encoding: str) -> Iterator[TextIO]:
-    with path.open("rb") as packed:
-        is_gzip = packed.read(2) == b"\x1f\x8b"
-        packed.seek(0)
-        with gzip.open(packed) if is_gzip else nullcontext(packed) as stream:
-            yield io.TextIOWrapper(cast(BinaryIO, stream), encoding=encoding, newline="")
+    with path.open("rb") as packed, unpacked(packed) as stream:
+        yield io.TextIOWrapper(stream, encoding=encoding, newline="")

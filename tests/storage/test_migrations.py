@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from perennial.storage import store as store_module
+from perennial.storage import migrations as migrations_module
 from perennial.storage.errors import UserError
 from perennial.storage.migrations import MIGRATIONS, Migration, migrate, schema_version, sql
 from perennial.storage.store import Store
@@ -54,7 +54,7 @@ def test_an_older_store_is_not_upgraded_by_readers(
 ) -> None:
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
-    monkeypatch.setattr(store_module, "MIGRATIONS", (*MIGRATIONS, ADDED))
+    monkeypatch.setattr(migrations_module, "MIGRATIONS", (*MIGRATIONS, ADDED))
     with pytest.raises(UserError, match="open it once for writing"):
         Store.open(path, read_only=True)
 

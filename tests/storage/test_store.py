@@ -10,8 +10,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from perennial.storage.access import rewrite_path
 from perennial.storage.errors import UserError
-from perennial.storage.store import Store, rewrite_path
+from perennial.storage.store import Store
 
 
 def test_a_new_store_is_there_when_opened_again(tmp_path: Path) -> None:
@@ -203,7 +204,8 @@ def test_readers_see_a_whole_store_while_files_change(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from perennial.storage.store import Store, rewrite_path
+from perennial.storage.access import rewrite_path
+from perennial.storage.store import Store
 path = Path(sys.argv[1])
 print("open", flush=True)
 for number in range(12):
@@ -265,7 +267,7 @@ def test_a_snapshot_that_goes_while_it_is_opened_is_looked_for_again(
         if fate is not None:
             raise fate
 
-    monkeypatch.setattr("perennial.storage.store.check_length", look)
+    monkeypatch.setattr("perennial.storage.connect.check_length", look)
     Store.open(path, read_only=True).close()
     assert list(fates) == []
 

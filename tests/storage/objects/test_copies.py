@@ -70,9 +70,9 @@ def test_a_folder_is_copied_under_its_name(places, tmp_path):
 def test_what_a_killed_process_left_goes_with_the_next_writer(places, tmp_path):
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from perennial.storage.objects.copies import fetched\n"
-        "from perennial.storage.objects.bucket import Remote\n"
-        f"with fetched([Remote.parse('{places[0]}')], Path(sys.argv[1])) as paths:\n"
+        "from perennial.storage.objects.copies import local_copies\n"
+        "from perennial.storage.objects.bucket import RemotePath\n"
+        f"with local_copies([RemotePath.parse('{places[0]}')], Path(sys.argv[1])) as paths:\n"
         "    print(paths[0], flush=True); time.sleep(60)"
     )
     worker = subprocess.Popen(  # noqa: S603  # our own interpreter and text

@@ -84,9 +84,9 @@ def test_what_is_left_out_is_counted(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no item column among: none"),
-        ("a,b\n1,2\n", "no item column among: a, b; name it with --item-column"),
-        ("item,b\n1,2\n", "no title column among: item, b; name it with --title-column"),
+        ("", "no item column among none"),
+        ("a,b\n1,2\n", "no item column among a, b; name it with --item-column"),
+        ("item,b\n1,2\n", "no title column among item, b; name it with --title-column"),
         ("item,title\n", "no titles in it"),
         ("item,title\n1,A\n2\n", "row 3 has 1 columns, the first has 2"),
         ("1::Toy Story\n2\n", "line 2 has no title"),
@@ -108,7 +108,7 @@ def test_what_cannot_be_read(tmp_path, text, words):
 
 def test_columns_that_are_not_there(tmp_path):
     path = write(tmp_path / "a.csv", "item,title\n1,A\n")
-    with pytest.raises(UserError, match="no column 'sku' for the item among: item, title"):
+    with pytest.raises(UserError, match="no column 'sku' for the item among item, title"):
         read_titles_file(path, "sku")
     with pytest.raises(UserError, match="must be different columns"):
         read_titles_file(path, "item", "item")
