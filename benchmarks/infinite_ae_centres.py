@@ -37,7 +37,7 @@ from perennial.models.infinite_ae.nystrom import NormalEquations, blocks_of
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.replay.evaluate import evaluate
 from perennial.replay.logs import LogRequest, open_log
-from perennial.replay.study.paper.rows import judged_by_split
+from perennial.replay.study.paper.rows import split_holdout
 from perennial.storage.log.periods import list_periods
 from perennial.stream.evaluation import Evaluation
 from perennial.stream.history import History
@@ -149,7 +149,7 @@ def on_split(
     split: RandomSplit, centres: Sequence[Centres], steps: Sequence[int], console: Console
 ) -> list[Judged]:
     """Every solver on a split, λ by validation; then conjugate gradients on the last centres."""
-    held = judged_by_split(split)
+    held = split_holdout(split)
     found, model = [], None
     for count in centres:
         began = time.process_time()

@@ -22,7 +22,7 @@ import numpy as np
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.workers.base import ExecutorOptions
-from perennial.replay.study.workers.ray import OWN_WAYS
+from perennial.replay.study.workers.ray_cluster import RAY_VARIABLES
 from perennial.replay.study.workers.registry import open_executor
 from perennial.storage.log.ingest import IngestSettings, ingest_log
 from perennial.storage.store import Store
@@ -79,7 +79,7 @@ def measure(
         asked = time.perf_counter()
         with open_executor(engine, request, lambda text: None) as opened:
             began = time.perf_counter()
-            run_continual(path, study, watch=lambda event: None, engine=opened)
+            run_continual(path, study, on_event=lambda event: None, executor=opened)
             ended = time.perf_counter()
         with Store.open(path) as store:
             figures = store.rows("SELECT cell_key, ordinal, value FROM figures ORDER BY ALL")
@@ -106,7 +106,7 @@ def compare(log: Path, study: ContinualStudy, address: str) -> list[Measured]:
 @contextmanager
 def two_nodes() -> Iterator[Any]:
     """A cluster on this machine: two nodes with room for one worker each."""
-    os.environ |= OWN_WAYS
+    os.environ |= RAY_VARIABLES
     from ray.cluster_utils import Cluster
 
     cluster = Cluster()

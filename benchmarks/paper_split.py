@@ -22,7 +22,7 @@ from perennial.models.base import FitOptions, Recipe
 from perennial.models.registry import MODELS, make_recipe
 from perennial.replay.evaluate import evaluate
 from perennial.replay.study.paper.published import PAPER, RERUN, SHOWN, Figure
-from perennial.replay.study.paper.rows import judged_by_split
+from perennial.replay.study.paper.rows import split_holdout
 from perennial.stream.random_split import RandomSplit, read_paper_split
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -49,7 +49,7 @@ class Result:
 
 def judge(recipe: Recipe, split: RandomSplit, seed: int, console: Console) -> Result:
     """Fit on train, test on train and validation."""
-    held = judged_by_split(split)
+    held = split_holdout(split)
     options = FitOptions(seed=seed, progress=lambda text: console.print(f"  {text}", style="dim"))
     started = time.perf_counter()
     model = recipe.fit_with_holdout(held, held.training, options)

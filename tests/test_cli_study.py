@@ -177,12 +177,12 @@ class TestScreen:
         task = Task("joint [red] seed 0", ContinualRequest("a", "b", ReplayConfig()), 2)
         cell = {"fit_period": 3, "eval_period": 4, "model": "mvae"}
         for kind, details in (
-            ("begun", {}),
+            ("attempt", {}),
             ("started", {"cell": cell}),
             ("stage", {"text": "kernel [bold]of[/] 40 rows"}),
             ("finished", {"cell": cell, "seconds": 61.0}),
             ("lost", {}),
-            ("begun", {}),
+            ("attempt", {}),
             ("finished", {"cell": cell, "seconds": None}),
             ("finished", {"cell": cell, "seconds": 2.0}),
             ("done", {}),

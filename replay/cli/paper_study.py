@@ -104,7 +104,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         settings_option,
         *_noise_options(entry),
         *_choices(entry),
-        *((_PAPER_OPTION,) if entry.beside_paper else ()),
+        *((_PAPER_OPTION,) if entry.has_paper_table else ()),
         *_LOG_OPTIONS,
         click.argument("source", required=False),
     ):
@@ -233,7 +233,7 @@ def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -
         )
         with watch_crew(errors, count_tasks(ground, cells)) as watch:
             records = run_cells(
-                ground, cells, engine.num_beside, watch, options["memory_limit"], engine
+                ground, cells, engine.workers_per_machine, watch, options["memory_limit"], engine
             )
     found = StudyResults.of(name, study, split, describe_study(split, asked, ground), records)
     written = write_paper_study(found, output)

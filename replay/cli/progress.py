@@ -34,7 +34,7 @@ from perennial.replay.events import (
 )
 from perennial.replay.report.tables import format_figures, format_seconds
 from perennial.replay.report.terminal import render_means
-from perennial.replay.study.workers.base import TaskEvent, Watch
+from perennial.replay.study.workers.base import TaskEvent, TaskListener
 from perennial.storage.progress import Progress as Report
 from perennial.storage.store import Store
 
@@ -74,7 +74,7 @@ _SHORTEST = 0.05
 
 
 @contextmanager
-def watch_crew(console: Console, num_tasks: int = 0) -> Iterator[Watch]:
+def watch_crew(console: Console, num_tasks: int = 0) -> Iterator[TaskListener]:
     """A bar for each task at work on a terminal; elsewhere a line per task and refit.
 
     Args:
@@ -107,7 +107,7 @@ class _Bars:
 
     def __call__(self, event: TaskEvent) -> None:
         name = event.task.name
-        if event.kind == "begun":
+        if event.kind == "attempt":
             if name in self._of:
                 self._bars.remove_task(self._of[name])
             self._of[name] = self._bars.add_task(name, total=event.task.num_cells, doing="starting")
@@ -141,7 +141,7 @@ class _Lines:
 
     def _describe(self, event: TaskEvent) -> str | None:
         name = event.task.name
-        if event.kind == "begun":
+        if event.kind == "attempt":
             return f"{name}: begun"
         if event.kind == "done":
             self._num_done += 1

@@ -108,9 +108,9 @@ def _replay_with(engine: "Executor", path: Path, config: "ReplayConfig") -> "Run
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.storage.opening import open_for_reading
 
-    plan = ContinualStudy.of(config, transfer=False, num_workers=engine.num_beside)
+    plan = ContinualStudy.of(config, transfer=False, num_workers=engine.workers_per_machine)
     with watch_crew(Console(stderr=True)) as watch:
-        runs = run_continual(path, plan, watch=watch, engine=engine)
+        runs = run_continual(path, plan, on_event=watch, executor=engine)
     with open_for_reading(path) as store:
         return load_run(store, runs.main)
 

@@ -90,9 +90,9 @@ def study_continual(
         with open_asked_log(asked, cache, mirror) as log:
             check_stretch(log.store, confirm_from, until)
         config = dataclasses.replace(config, source=log.source, cut=log.cut)
-        plan = ContinualStudy.of(config, transfer=transfer, num_workers=engine.num_beside)
+        plan = ContinualStudy.of(config, transfer=transfer, num_workers=engine.workers_per_machine)
         with watch_crew(Console(stderr=True)) as watch:
-            runs = run_continual(log.path, plan, watch=watch, engine=engine)
+            runs = run_continual(log.path, plan, on_event=watch, executor=engine)
     found = load_study(log.path, runs, plan.transfer, confirm_from, until)
     written = write_study(found, output) if output else ()
     if as_json:

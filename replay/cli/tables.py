@@ -93,7 +93,7 @@ def print_paper_study(found: "StudyResults", console: Console) -> None:
         if table is not None:
             console.print(render_table(table, console.width))
             console.print()
-    for sentence in found.study.tell(found.groups):
+    for sentence in found.study.describe(found.groups):
         console.print(sentence, markup=False, highlight=False)
 
 

@@ -90,7 +90,7 @@ def render_paper_study(results: StudyResults) -> str:
     return render_sections(
         f"{results.study.title} on {results.split.source}",
         _subtitle(results),
-        findings=results.study.tell(results.groups),
+        findings=results.study.describe(results.groups),
         sections=sections,
         meanings=_MEANINGS,
         settings=settings_rows(results.config),

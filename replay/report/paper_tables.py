@@ -10,11 +10,10 @@ from perennial.replay.report.tables import (
     format_value,
     metric_label,
 )
-from perennial.replay.study.paper.groups import Estimate, Group, choice_of
+from perennial.replay.study.paper.groups import Estimate, Group, chosen_settings, share_of_whole
 from perennial.replay.study.paper.published import SHOWN, Figure, difference_percent
 from perennial.replay.study.paper.records import CellRecord
 from perennial.replay.study.paper.report import StudyResults
-from perennial.replay.study.paper.sentences import share_of_whole
 
 
 def figures_table(results: StudyResults) -> Table:
@@ -180,7 +179,7 @@ def _validation(record: CellRecord) -> float | None:
     scores = record.fit_report.get("validation")
     if isinstance(scores, dict) and scores:
         return float(max(scores.values()))
-    choice = choice_of(record)
+    choice = chosen_settings(record)
     for name in ("validation_HR@100", "validation_nDCG@100"):
         if choice.get(name) is not None:
             return float(choice[name])
@@ -196,7 +195,7 @@ def _range(values: Sequence[float | None]) -> str:
 def _choice(record: CellRecord) -> str:
     chosen = {
         name: value
-        for name, value in choice_of(record).items()
+        for name, value in chosen_settings(record).items()
         # A closed form has no steps.
         if not name.startswith("validation") and (name, value) != ("steps", 0)
     }

@@ -1,8 +1,8 @@
 """The study behind the paper's Figure 5: every strategy with every model over the periods.
 
-The cells are those of a replay; workers make them, and a replay in the study's own store then finds
-them all made and links them into one run. A second run asks fits that never saw a share of the
-users about these users in every period, for what is forgotten and what carries over.
+The cells are those of a replay. Workers compute them, and a replay in the study's own store then
+links them into one run. A second run has fits that never saw a share of the users; these users
+evaluate them in every period, which measures forgetting and transfer.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from perennial.replay.events import Listener, ignore_events
 from perennial.replay.loop import run_replay
 from perennial.replay.plan import ReplayTask, missing_tasks
 from perennial.replay.study.continual_worker import ContinualRequest, copy_store
-from perennial.replay.study.workers.base import Executor, Task, Watch
+from perennial.replay.study.workers.base import Executor, Task, TaskListener
 from perennial.replay.study.workers.local import LocalExecutor
 from perennial.storage.results.artifacts import models_folder
 from perennial.storage.results.merge import merge_results
@@ -29,13 +29,13 @@ _WORKER = "perennial.replay.study.continual_worker"
 
 @dataclass(frozen=True)
 class ContinualStudy:
-    """What is to be done.
+    """Settings of a study.
 
     Attributes:
-        config: of the replay; it asks about the next period.
-        held_out: users whom the fits for transfer do not see; `None` for no such fits.
+        config: of the replay; each fit is evaluated on the next period.
+        held_out: users that the fits for transfer do not see; `None` for no such fits.
         transfer_seeds: seeds of these fits.
-        num_workers: on one machine at a time; they share its memory.
+        num_workers: workers on one machine at a time; they share its memory.
     """
 
     config: ReplayConfig
@@ -45,37 +45,37 @@ class ContinualStudy:
 
     @classmethod
     def of(cls, config: ReplayConfig, *, transfer: bool, num_workers: int) -> "ContinualStudy":
-        """The study of a replay; transfer is asked of its first seed."""
+        """Make the study of a replay; transfer is measured with its first seed."""
         held_out = HeldOutUsers() if transfer else None
         return cls(config, held_out, config.seeds[:1], num_workers)
 
     @property
     def main(self) -> ReplayConfig:
-        """The run about the next period; the workers share the memory."""
+        """Run with evaluation on the next period, and one worker's share of the memory."""
         limit = self.config.memory_limit
         shared = None if limit is None else limit // self.num_workers
         return dataclasses.replace(self.config, memory_limit=shared)
 
     @property
     def transfer(self) -> ReplayConfig | None:
-        """The run about every period."""
+        """Run with evaluation on every period."""
         if self.held_out is None:
             return None
         return dataclasses.replace(self.main, held_out=self.held_out, seeds=self.transfer_seeds)
 
     @property
     def configs(self) -> tuple[ReplayConfig, ...]:
-        """Both, the main one last, so that it is the newest run of the store."""
+        """Both runs; the main one is last, so that it becomes the newest run of the store."""
         return (self.main,) if self.transfer is None else (self.transfer, self.main)
 
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """The runs in the store that hold a study.
+    """Numbers of a study's runs in the store.
 
     Attributes:
-        main: about the next period.
-        transfer: about every period; `None` where it was not asked for.
+        main: evaluated on the next period.
+        transfer: evaluated on every period; `None` for a study without transfer.
     """
 
     main: int
@@ -86,25 +86,25 @@ def run_continual(
     path: Path,
     study: ContinualStudy,
     *,
-    watch: Watch,
+    on_event: TaskListener,
     listener: Listener = ignore_events,
-    engine: Executor | None = None,
+    executor: Executor | None = None,
 ) -> StudyRuns:
-    """Make what is missing with workers, then link all of it into runs of the store.
+    """Compute missing cells with workers, then link all cells into runs of the store.
 
-    What a killed study had made is taken up first; the same call again goes on from there.
+    Cells that a killed study had finished are collected first; the same call again resumes.
 
     Args:
         path: of a store that holds the log and that no one has open.
-        study: what to do.
-        watch: told what the workers do.
-        listener: told of the linking, which makes nothing where the workers made all.
-        engine: does the tasks; processes of this machine if `None`.
+        study: its settings.
+        on_event: called with the events of the workers.
+        listener: called with the events of linking; it computes only what the workers did not.
+        executor: runs the tasks; processes of this machine if `None`.
 
     Raises:
-        UserError: the log is too short, the settings make no run, or a task cannot be done.
+        UserError: the log is too short, the settings make no run, or a task failed.
     """
-    engine = engine or LocalExecutor(study.num_workers)
+    executor = executor or LocalExecutor(study.num_workers)
     folder = path.with_name(path.name + ".study")
     with Store.open(path) as store:
         for left in sorted(folder.glob(f"*{_SUFFIX}")):
@@ -112,7 +112,7 @@ def run_continual(
         parts = [
             part
             for config in study.configs
-            for part in missing_tasks(store, config, engine.versions)
+            for part in missing_tasks(store, config, executor.versions)
         ]
     shutil.rmtree(folder, ignore_errors=True)
     if parts:
@@ -121,24 +121,23 @@ def run_continual(
         copy_store(path, snapshot)
         tasks = [_task(part, folder, snapshot) for part in parts]
         with Store.open(path) as store:
-            engine.run_tasks(
+            executor.run_tasks(
                 tasks,
                 _WORKER,
                 folder,
                 lambda task: _collect(store, _own_store(folder, task.name)),
-                watch,
+                on_event,
             )
         shutil.rmtree(folder)
     with Store.open(path) as store:
         runs = [
-            run_replay(store, config, listener=listener, versions=engine.versions)
+            run_replay(store, config, listener=listener, versions=executor.versions)
             for config in study.configs
         ]
     return StudyRuns(runs[-1], runs[0] if len(runs) > 1 else None)
 
 
 def _task(part: ReplayTask, folder: Path, snapshot: Path) -> Task:
-    """A part as a worker gets it."""
     config = part.config
     name = f"{config.strategies[0]} seed {config.seeds[0]}"
     if config.held_out is not None:
@@ -148,12 +147,12 @@ def _task(part: ReplayTask, folder: Path, snapshot: Path) -> Task:
 
 
 def _own_store(folder: Path, name: str) -> Path:
-    """The store in which the worker of a task works."""
+    """Return the path of the store in which the worker of a task works."""
     return folder / f"{name.replace(' ', '-')}{_SUFFIX}"
 
 
 def _collect(store: Store, path: Path) -> None:
-    """Take over what a worker made, and clear its store away."""
+    """Merge a worker's results into the study's store and delete the worker's."""
     with Store.open(path) as made:
         merge_results(store, made)
     path.unlink()

@@ -1,4 +1,4 @@
-"""What must be so of a study's store, however it came about."""
+"""Checks of a study's store, and a recorder of its events."""
 
 from pathlib import Path
 
@@ -6,13 +6,36 @@ from perennial.storage.results.cells import read_cells, read_evaluated_users, re
 from perennial.storage.store import Store
 
 
+class Recorder(list):
+    """Events of a study; called with each of them."""
+
+    def __call__(self, event):
+        self.append(event)
+
+    def names(self, kind):
+        """Names of the tasks with an event of a kind, one for each."""
+        return [event.task.name for event in self if event.kind == kind]
+
+    def kinds(self, name):
+        """Kinds of a task's events."""
+        return [event.kind for event in self if event.task.name == name]
+
+
+def plant_modules(folder, *names):
+    """Write modules that must not be imported; each leaves a file `executed` if it is."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"open({str(folder / 'executed')!r}, 'a').write(__name__)\n")
+
+
 def assert_counted_once(path: Path, num_cells: int, num_models: int) -> None:
-    """Every cell is there, once, with the models that are kept, and nothing beside the store.
+    """Check that each cell is there once, with the models of its chains, and no other files.
 
     Args:
         path: of the store.
-        num_cells: in it, those of all its runs.
-        num_models: chains whose fits follow on one another; each keeps its newest.
+        num_cells: of all its runs.
+        num_models: chains with a warm start; each keeps its newest model.
     """
     with Store.open(path) as store:
         ((cells, keys),) = store.rows("SELECT count(*), count(DISTINCT cell_key) FROM cells")
@@ -24,12 +47,12 @@ def assert_counted_once(path: Path, num_cells: int, num_models: int) -> None:
         assert twice == 0
         kept = {name for (name,) in store.rows("SELECT file FROM model_files")}
         assert kept == {one.name for one in store.models_folder.iterdir()}
-        assert len(kept) == num_models, "of the newest fit of each chain that follows"
+        assert len(kept) == num_models
     assert not path.with_name(path.name + ".study").exists()
 
 
 def figures_of(store: Store, run_id: int) -> dict:
-    """All of a run that must be the same wherever it was made, by strategy and periods."""
+    """Read all of a run that must be equal on any machine, by strategy and periods."""
     judged, by_user = read_evaluated_users(store, run_id), read_user_figures(store, run_id)
     return {
         (cell.strategy, cell.fit_period, cell.eval_period): (

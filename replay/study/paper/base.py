@@ -1,37 +1,33 @@
-"""The seam of the studies on the paper's split: which cells, and how they are shown."""
+"""The seam of the studies on the paper's split: their cells, and how results are shown."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice
-from perennial.replay.study.paper.cells import DISTILL, StudyCell, TrainingSet
+from perennial.replay.study.paper.cells import DISTILL, Json, StudyCell, TrainingSet
 from perennial.replay.study.paper.groups import Group
 from perennial.stream.noise import Noise
 
-Json = Any
-"""What `json.dumps` takes."""
-
 FEW_ROWS: Mapping[str, Mapping[str, Json]] = {
-    # On few rows the best λ is smaller than the models' own grids for whole logs reach.
+    # On few rows the best λ is below the models' own grids, which are for whole logs.
     "infinite-ae": {"regs": (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 50.0, 200.0)},
     "ease": {"regs": (0.1, 1.0, 5.0, 20.0, 100.0, 500.0, 2000.0, 10000.0)},
 }
-"""Model -> settings for rows that were sampled or distilled, unless others are given."""
+"""Model -> default settings for rows that are sampled or distilled."""
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What a study is asked for; each one takes what it has a use for.
+    """Options of a study; each study uses those that apply to it.
 
     Attributes:
         models: with the settings that differ from their defaults.
-        samplers: that make few rows of many.
-        users: how many rows each makes, ascending.
-        seeds: each cell is made with each.
+        samplers: that reduce the training data to few rows.
+        users: numbers of these rows, ascending.
+        seeds: each cell is computed with each.
         distillation: fields of `DistillSettings` that differ from its defaults.
-        noises: in train, ascending and of one kind.
+        noises: in the training rows, ascending and of one kind.
     """
 
     models: tuple[ModelChoice, ...]
@@ -42,11 +38,11 @@ class StudyOptions:
     noises: tuple[Noise, ...] = (Noise(),)
 
     def whole(self) -> tuple[TrainingSet, ...]:
-        """All users."""
+        """Return the set of all users."""
         return (TrainingSet(),)
 
     def few(self) -> tuple[TrainingSet, ...]:
-        """The rows of each sampler, from few to many."""
+        """Return the rows of each sampler, from few to many."""
         return tuple(
             TrainingSet(sampler, users, self.distillation if sampler == DISTILL else {})
             for sampler in self.samplers
@@ -54,13 +50,13 @@ class StudyOptions:
         )
 
     def noisy(self, rows: Sequence[TrainingSet]) -> tuple[TrainingSet, ...]:
-        """The same rows at each noise."""
+        """Return each of some training sets at each noise."""
         return tuple(replace(one, noise=noise) for one in rows for noise in self.noises)
 
     def cross(
         self, rows: Sequence[TrainingSet], models: Sequence[ModelChoice] | None = None
     ) -> tuple[StudyCell, ...]:
-        """Each model on each of some rows with each seed."""
+        """Return the cells of each model on each of some training sets with each seed."""
         return tuple(
             StudyCell(one, suited(model, one), seed)
             for model in (self.models if models is None else models)
@@ -69,27 +65,16 @@ class StudyOptions:
         )
 
 
-def suited(model: ModelChoice, rows: TrainingSet) -> ModelChoice:
-    """The model with a grid for few rows, where it is given none."""
-    if not rows.is_made:
-        return model
-    own = FEW_ROWS.get(model.name, {})
-    fields = make_recipe(model.name).settings
-    fixed = "reg" in model.settings
-    more = {name: value for name, value in own.items() if name in fields and not fixed}
-    return ModelChoice(model.name, {**more, **model.settings})
-
-
 @dataclass(frozen=True)
 class Axis:
-    """What the pictures of a study have from left to right.
+    """Horizontal axis of a study's plots.
 
     Attributes:
         label: below the axis.
-        place: of a group; `None` where it holds all along the axis, as all users do.
-        line: which line a group belongs to.
-        name: of a place, heading its column.
-        log: whether the axis is logarithmic.
+        place: coordinate of a group; `None` for a horizontal line, as of all users.
+        line: name of the line that a group belongs to.
+        name: heading of a coordinate's table column.
+        log: logarithmic scale.
     """
 
     label: str
@@ -105,16 +90,27 @@ class PaperStudy:
 
     Attributes:
         title: of the page.
-        about: what is asked, in a paragraph.
-        cells: which ones it has.
-        tell: what the groups say, in sentences.
-        axis: of the pictures; `None` for a table that is pictured as it stands.
+        about: its question, in a paragraph.
+        cells: to compute.
+        describe: its results, in sentences.
+        axis: of the plots; `None` for a table that is plotted as it is.
         row: name of a group's row in the paper's table; `None` for a study without one.
     """
 
     title: str
     about: str
     cells: Callable[[StudyOptions], tuple[StudyCell, ...]]
-    tell: Callable[[Sequence[Group]], list[str]]
+    describe: Callable[[Sequence[Group]], list[str]]
     axis: Axis | None = None
     row: Callable[[Group], str | None] | None = None
+
+
+def suited(model: ModelChoice, rows: TrainingSet) -> ModelChoice:
+    """Give a model the grid for few rows, unless it has a grid or a fixed λ."""
+    if not rows.is_made:
+        return model
+    own = FEW_ROWS.get(model.name, {})
+    fields = make_recipe(model.name).settings
+    fixed = "reg" in model.settings
+    more = {name: value for name, value in own.items() if name in fields and not fixed}
+    return ModelChoice(model.name, {**more, **model.settings})

@@ -1,4 +1,4 @@
-"""What a cell is: a model, fitted with a seed on some rows of a split."""
+"""Cells of a paper study: a model, fitted with a seed on training rows of a split."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from perennial.storage.registry import build
 from perennial.stream.noise import Noise
 
 Json = Any
-"""What `json.dumps` takes."""
+"""Argument of `json.dumps`."""
 
 ALL_USERS = "all-users"
-"""Every row of train, as the paper's tables have it."""
+"""Every training row, as in the paper's tables."""
 
 DISTILL = "distill-cf"
 """Synthetic users, learnt from all rows."""
@@ -24,13 +24,13 @@ DISTILL = "distill-cf"
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The rows that a cell is fitted on, but for their seed.
+    """The rows that a model is fitted on, but for their seed.
 
     Attributes:
         sampler: `all-users`, `distill-cf` or a key of `SAMPLERS`.
-        users: how many rows are kept; `None` for all.
+        users: number of rows that are kept; `None` for all.
         settings: fields of `DistillSettings` that differ from its defaults.
-        noise: in train, before anything is kept or made of it.
+        noise: added to the training rows before sampling or distillation.
     """
 
     sampler: str = ALL_USERS
@@ -40,29 +40,29 @@ class TrainingSet:
 
     @property
     def is_made(self) -> bool:
-        """Whether they have to be made of the rows of train, and are kept in a file."""
+        """True for rows that are sampled or distilled, and stored in a file."""
         return self.sampler != ALL_USERS
 
     @property
     def name(self) -> str:
-        """For people: `distill-cf 500`."""
+        """Name for people: `distill-cf 500`."""
         name = self.sampler if self.users is None else f"{self.sampler} {self.users}"
         percent = self.noise.percent
         return f"{name} noise {percent:g}%" if percent else name
 
     def distillation(self) -> DistillSettings:
-        """The settings of DISTILL-CF.
+        """Build the settings of DISTILL-CF.
 
         Raises:
-            UserError: a field that it has not, or a value that does not fit.
+            UserError: an unknown field or an invalid value.
         """
         given = {**self.settings, "num_synthetic_users": self.users}
         settings = build("sampler", DISTILL, DistillSettings, given)
-        assert isinstance(settings, DistillSettings)  # noqa: S101 - what was asked for
+        assert isinstance(settings, DistillSettings)  # noqa: S101
         return settings
 
     def describe(self) -> dict[str, Json]:
-        """All that they follow from, but for the split and the seed."""
+        """Describe everything that determines the rows, but for the split and the seed."""
         described: dict[str, Json] = {"sampler": self.sampler, "users": self.users}
         if self.noise.percent:
             described["noise"] = dataclasses.asdict(self.noise)
@@ -73,12 +73,12 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class StudyCell:
-    """A model fitted on some rows.
+    """A model fitted on training rows.
 
     Attributes:
-        rows: which.
+        rows: the training rows.
         model: with the settings that differ from its defaults.
-        seed: every draw derives from it: of rows, fit, negatives and the order of ties.
+        seed: of every draw: rows, fit, negatives and the order of ties.
     """
 
     rows: TrainingSet
@@ -87,19 +87,19 @@ class StudyCell:
 
     @property
     def name(self) -> str:
-        """For people: `distill-cf 500 infinite-ae seed 0`."""
+        """Name for people: `distill-cf 500 infinite-ae seed 0`."""
         return f"{self.rows.name} {self.model.name} seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class StudyContext:
-    """What the cells of a study have in common.
+    """Everything that the cells of a study share.
 
     Attributes:
         split: file of the split.
         content: hash of that file.
-        folder: where cells and rows are kept.
-        keep_repeats: count targets that stand in the context as misses, as the authors do.
+        folder: for cells and rows.
+        keep_repeats: count targets that are part of the context as misses, as the authors do.
         versions: of the code and its libraries.
     """
 
@@ -110,7 +110,7 @@ class StudyContext:
     versions: Mapping[str, str]
 
     def rows_key(self, rows: TrainingSet, seed: int) -> str:
-        """Of everything that rows follow from; studies that share them find them by it."""
+        """Return the key of training rows; studies share the rows of equal keys."""
         return make_key(
             {
                 "rows": rows.describe(),
@@ -121,7 +121,7 @@ class StudyContext:
         )
 
     def cell_key(self, cell: StudyCell) -> str:
-        """Of everything that a cell follows from."""
+        """Return the key of a cell."""
         recipe = make_recipe(cell.model.name, cell.model.settings)
         return make_key(
             {

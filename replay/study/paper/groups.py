@@ -1,16 +1,16 @@
-"""Cells that differ in their seed alone, taken together."""
+"""Groups of cells that differ only in their seeds, and their means."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from perennial.replay.study.paper.cells import ALL_USERS, Json
 from perennial.replay.study.paper.published import Figure
 from perennial.replay.study.paper.records import CellRecord
 
-Json = Any
-"""What `json.dumps` takes."""
+HEADLINE: Figure = ("HR", 10)
+"""The metric that sentences about results give."""
 
 _CHOSEN = (
     "chosen",
@@ -21,7 +21,7 @@ _CHOSEN = (
     "validation_HR@100",
     "validation_nDCG@100",
 )
-"""What a fit's report may say of its choice."""
+"""Entries of a fit's report about hyper-parameters."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Estimate:
 
     Attributes:
         mean: of the cells' means.
-        stderr: of that mean, if other seeds were drawn; `None` with one seed.
-        user_stderr: if other users were asked; the cells' own, averaged.
+        stderr: of that mean under other seeds; `None` with one seed.
+        user_stderr: under other users: mean of the cells' own.
     """
 
     mean: float
@@ -41,11 +41,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that differ in their seed alone.
+    """Cells that differ only in their seeds.
 
     Attributes:
         records: one for each seed.
-        estimates: metric by metric; those without a value are left out.
+        estimates: metric -> estimate; metrics without a value are left out.
     """
 
     records: tuple[CellRecord, ...]
@@ -53,17 +53,17 @@ class Group:
 
     @property
     def sampler(self) -> str:
-        """Of the rows."""
+        """Name of the training rows' sampler."""
         return self.records[0].sampler
 
     @property
     def users(self) -> int | None:
-        """Rows that were asked for; `None` for all."""
+        """Requested number of rows; `None` for all."""
         return self.records[0].users
 
     @property
     def noise(self) -> float:
-        """In train, per cent."""
+        """Noise in the training rows, per cent."""
         return self.records[0].noise
 
     @property
@@ -73,21 +73,21 @@ class Group:
 
     @property
     def rows_name(self) -> str:
-        """For people: `distill-cf 500`."""
+        """Name of the rows for people: `distill-cf 500`."""
         return "all users" if self.users is None else f"{self.sampler} {self.users:,}"
 
     @property
     def name(self) -> str:
-        """The same with its noise: `distill-cf 500, 20% noise`."""
+        """Name of rows and noise for people: `distill-cf 500, 20% noise`."""
         return f"{self.rows_name}, {self.noise:g}% noise" if self.noise else self.rows_name
 
     def mean_seconds(self, stage: str) -> float:
-        """Seconds of a stage, averaged over the seeds."""
+        """Return the seconds of a stage, averaged over the seeds."""
         return float(np.mean([record.seconds.get(stage, 0.0) for record in self.records]))
 
     @property
     def peak_bytes(self) -> int:
-        """Largest size of a process that fitted or made rows."""
+        """Largest size of a process that fitted, sampled or distilled."""
         return max(max(one.peak_bytes, one.rows_peak_bytes) for one in self.records)
 
     @property
@@ -96,27 +96,26 @@ class Group:
         return max(one.peak_bytes for one in self.records)
 
     def mean(self, figure: Figure) -> float | None:
-        """The mean of a metric, if it has one."""
-        found = self.estimates.get(figure)
-        return None if found is None else found.mean
+        """Return the mean of a metric; `None` if it has no value."""
+        estimate = self.estimates.get(figure)
+        return None if estimate is None else estimate.mean
 
 
 def group_records(records: Sequence[CellRecord]) -> tuple[Group, ...]:
     """Group cells, in the order of their first ones."""
-    found: dict[str, list[CellRecord]] = {}
+    groups: dict[str, list[CellRecord]] = {}
     for record in records:
         alike = replace(record, seed=0).to_json()
         name = str([alike[part] for part in ("sampler", "users", "noise", "model")])
-        found.setdefault(name, []).append(record)
-    return tuple(Group(tuple(together), _estimate(together)) for together in found.values())
+        groups.setdefault(name, []).append(record)
+    return tuple(Group(tuple(group), _estimates(group)) for group in groups.values())
 
 
-def choice_of(record: CellRecord) -> dict[str, Json]:
-    """What the model of a cell chose, as far as its report says so, flat."""
-    report = record.fit_report
+def chosen_settings(record: CellRecord) -> dict[str, Json]:
+    """Return the hyper-parameters that a cell's model chose, as far as it reports them, flat."""
     chosen: dict[str, Json] = {}
     for name in _CHOSEN:
-        value = report.get(name)
+        value = record.fit_report.get(name)
         if isinstance(value, Mapping):
             chosen.update(value)
         elif value is not None:
@@ -124,17 +123,30 @@ def choice_of(record: CellRecord) -> dict[str, Json]:
     return chosen
 
 
-def _estimate(records: Sequence[CellRecord]) -> dict[Figure, Estimate]:
+def whole_group(group: Group, groups: Sequence[Group]) -> Group | None:
+    """Return the group of the same model on all users without noise."""
+    wanted = (group.model, ALL_USERS, 0.0)
+    return next((one for one in groups if (one.model, one.sampler, one.noise) == wanted), None)
+
+
+def share_of_whole(group: Group, groups: Sequence[Group]) -> float | None:
+    """Return HR@10 in per cent of the same model's on all users without noise."""
+    whole = whole_group(group, groups)
+    ours, theirs = group.mean(HEADLINE), None if whole is None else whole.mean(HEADLINE)
+    return 100.0 * ours / theirs if ours is not None and theirs else None
+
+
+def _estimates(records: Sequence[CellRecord]) -> dict[Figure, Estimate]:
     values: dict[Figure, list[tuple[float, float]]] = {}
     for record in records:
         for one in record.values:
             if one.mean is not None and one.stderr is not None:
                 values.setdefault((one.metric, one.k), []).append((one.mean, one.stderr))
-    return {figure: _join(found) for figure, found in values.items()}
+    return {figure: _estimate(pairs) for figure, pairs in values.items()}
 
 
-def _join(found: Sequence[tuple[float, float]]) -> Estimate:
-    means = np.array([mean for mean, _ in found])
-    own = float(np.mean([error for _, error in found]))
-    among = float(means.std(ddof=1)) / len(means) ** 0.5 if len(means) > 1 else None
-    return Estimate(float(means.mean()), among, own)
+def _estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
+    means = np.array([mean for mean, _ in pairs])
+    user_stderr = float(np.mean([stderr for _, stderr in pairs]))
+    stderr = float(means.std(ddof=1)) / len(means) ** 0.5 if len(means) > 1 else None
+    return Estimate(float(means.mean()), stderr, user_stderr)

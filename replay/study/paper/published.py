@@ -1,4 +1,4 @@
-"""What was published: the paper's Table 1, and the authors' code on the same split."""
+"""Published figures: the paper's Table 1, and the authors' code on the same split."""
 
 from collections.abc import Mapping
 
@@ -69,12 +69,12 @@ RERUN: Mapping[tuple[str, str], Mapping[Figure, float]] = {
 
 
 def published_figure(paper: str | None, row: str, figure: Figure) -> float | None:
-    """What the paper gives for a row of its table.
+    """Return the paper's figure for a row of its table.
 
     Args:
-        paper: a key of `PAPER`; `None` for a log that it has not.
+        paper: a key of `PAPER`; `None` for another log.
         row: a model, or `distill-cf`.
-        figure: which.
+        figure: metric and cut-off.
     """
     if paper is None:
         return None
@@ -82,5 +82,5 @@ def published_figure(paper: str | None, row: str, figure: Figure) -> float | Non
 
 
 def difference_percent(ours: float, published: float) -> float:
-    """How far we are from it, in per cent of it; below 0 where ours is less."""
+    """Return our figure less the published one, in per cent of that."""
     return 100.0 * (ours / published - 1.0)

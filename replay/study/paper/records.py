@@ -1,25 +1,22 @@
-"""A finished cell: its figures, what the model chose, what it took; one small file of JSON."""
+"""Records of finished cells: figures, chosen hyper-parameters and costs, in a JSON file each."""
 
 import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from perennial.replay.config import ModelChoice
 from perennial.replay.metrics.base import UserValues
+from perennial.replay.study.paper.cells import Json
 from perennial.storage.atomic import write_synced
 from perennial.storage.errors import UserError
 
-Json = Any
-"""What `json.dumps` takes."""
-
 FOLDER = "cells"
-"""Where the files lie in a study's folder."""
+"""Subfolder of a study's folder with the files."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,8 @@ class MetricValue:
     """A metric of a cell.
 
     Attributes:
-        mean: over the test users, in the scale that is reported; `None` if nobody was judged.
-        stderr: of that mean, if other users of the same kind were asked.
+        mean: over the test users, in the scale that is reported; `None` without users.
+        stderr: of that mean under other users of the same kind.
     """
 
     metric: str
@@ -38,7 +35,7 @@ class MetricValue:
 
     @classmethod
     def of(cls, metric: str, k: int | None, users: UserValues) -> "MetricValue":
-        """The mean Σ wv / Σ w and its standard error √Σ w²(v − mean)² / Σ w.
+        """Compute the mean Σ wv / Σ w and its standard error √Σ w²(v − mean)² / Σ w.
 
         The second is that of a ratio of sums over independent users; with equal weights it is the
         usual σ/√n, but for n in place of n − 1. The pooled AUC takes the negatives as given.
@@ -55,23 +52,23 @@ class CellRecord:
     """A finished cell.
 
     Attributes:
-        key: of everything that it follows from.
-        sampler: of its rows.
-        users: rows that were asked for; `None` for all.
-        noise: in train, per cent.
-        num_rows: that the model was fitted on.
+        key: hash of everything that determines it.
+        sampler: of its training rows.
+        users: requested number of rows; `None` for all.
+        noise: in the training rows, per cent.
+        num_rows: rows that the model was fitted on.
         num_interactions: entries of these rows.
         model: name and settings.
         seed: of all draws.
         values: every metric.
         seconds: by stage: `rows` for distilling or sampling, `fit`, `test`.
         peak_bytes: largest size of the process that fitted and tested.
-        rows_peak_bytes: of the process that made the rows; 0 for all users.
-        fit_report: what the model chose and used.
-        rows_report: how the rows were made.
-        test_users: who were asked.
+        rows_peak_bytes: largest size of the process that made the rows; 0 for all users.
+        fit_report: report of the fitted model.
+        rows_report: report of the sampling or distillation.
+        test_users: number of users of the test.
         versions: of the code and its libraries.
-        finished: when, UTC.
+        finished: time of its end, UTC.
     """
 
     key: str
@@ -93,17 +90,17 @@ class CellRecord:
     finished: str
 
     def to_json(self) -> dict[str, Json]:
-        """As it is written."""
+        """Return the object that is written."""
         return dataclasses.asdict(self)
 
 
 def record_path(folder: Path, key: str) -> Path:
-    """The file of a cell in a study's folder."""
+    """Return the file of a cell in a study's folder."""
     return folder / FOLDER / f"{key}.json"
 
 
 def write_record(folder: Path, record: CellRecord) -> None:
-    """Write the file whole or not at all, synced; that is the commit of a cell.
+    """Write the file of a cell whole or not at all, synced; this commits the cell.
 
     Raises:
         UserError: it cannot be written.
@@ -118,9 +115,9 @@ def write_record(folder: Path, record: CellRecord) -> None:
 
 
 def read_record(folder: Path, key: str) -> CellRecord | None:
-    """The finished cell with a key; `None` where there is none, or what is there is no such file.
+    """Read the finished cell with a key; `None` if its file is missing or damaged.
 
-    A damaged file is as good as none: the cell is made again and the file replaced.
+    A cell with a damaged file is computed again and the file replaced.
     """
     try:
         record = TypeAdapter(CellRecord).validate_json(record_path(folder, key).read_bytes())
@@ -130,11 +127,11 @@ def read_record(folder: Path, key: str) -> CellRecord | None:
 
 
 def _plain(value: Json) -> Json:
-    """The same without NumPy's numbers, NaN as nothing: models report what they have at hand."""
+    """Convert a model's report to plain JSON: NumPy numbers to Python's, NaN to `None`."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

@@ -18,7 +18,7 @@ ROW_MAKERS: Mapping[str, str] = {
     "distill-cf": "perennial.memory.distill.loop:distill_judged",
     **SAMPLERS,
 }
-"""What makes few rows of many: name on the command line -> where it is."""
+"""Ways to reduce the training rows: name on the command line -> function."""
 
 
 _NUMBERS = (25, 50, 100, 200, 500, 1000)
@@ -26,17 +26,17 @@ _NUMBERS = (25, 50, 100, 200, 500, 1000)
 
 @dataclass(frozen=True)
 class StudyEntry:
-    """A study, as the command line needs it.
+    """A study's command and defaults.
 
     Attributes:
         target: its `PaperStudy`.
-        help: of its command; the first line stands in lists.
-        models: fitted unless told; empty for all.
-        samplers: asked for rows unless told; empty for all.
-        users: rows of each sampler unless told.
-        seeds: unless told.
-        noises: per cent of noise unless told; empty for a study without noise.
-        beside_paper: whether it has a table that the paper has too.
+        help: of its command; lists show the first line.
+        models: default models; empty for all.
+        samplers: default samplers; empty for all.
+        users: default numbers of rows of each sampler.
+        seeds: default seeds.
+        noises: default noises, per cent; empty for a study without noise.
+        has_paper_table: the paper has a table of the same cells.
     """
 
     target: str
@@ -46,11 +46,11 @@ class StudyEntry:
     users: tuple[int, ...] = (500,)
     seeds: tuple[int, ...] = (0, 1, 2)
     noises: tuple[int, ...] = ()
-    beside_paper: bool = False
+    has_paper_table: bool = False
 
     @property
     def default_models(self) -> tuple[str, ...]:
-        """Those of `models` that there are."""
+        """Those of `models` that are registered."""
         return tuple(name for name in self.models or MODELS if name in MODELS)
 
 
@@ -59,13 +59,13 @@ PAPER_STUDIES: Mapping[str, StudyEntry] = {
         "perennial.replay.study.paper.studies.table1:STUDY",
         "Compare the models on a random split of a log (Table 1 of the paper).\n\n"
         "Every model is fitted on all users, and ∞-AE on 500 synthetic users too. Where the paper"
-        " has figures for the data set they stand beside ours.",
-        beside_paper=True,
+        " has figures for the data set they are shown next to ours.",
+        has_paper_table=True,
     ),
     "sample-efficiency": StudyEntry(
         "perennial.replay.study.paper.studies.sample_efficiency:STUDY",
-        "Ask how many users ∞-AE needs, by how they are chosen or made (Figure 1).\n\n"
-        "Synthetic users, and real ones by each sampler, from few to many; all users beside them.",
+        "Count how many users ∞-AE needs, by how they are chosen or made (Figure 1).\n\n"
+        "Synthetic users, and real ones by each sampler, from few to many, next to all users.",
         models=("infinite-ae",),
         samplers=(),
         users=_NUMBERS,
@@ -80,7 +80,7 @@ PAPER_STUDIES: Mapping[str, StudyEntry] = {
     ),
     "noise": StudyEntry(
         "perennial.replay.study.paper.studies.noise:STUDY",
-        "Put noise into the training data, and see what it costs (Figures 3 and 4).\n\n"
+        "Put noise into the training data, and measure what it costs (Figures 3 and 4).\n\n"
         "Users are kept or made of the noisy data, and models fitted on them; the test is clean.",
         models=("ease", "infinite-ae"),
         samplers=(),
@@ -91,5 +91,5 @@ PAPER_STUDIES: Mapping[str, StudyEntry] = {
 
 
 def find_study(name: str) -> "PaperStudy":
-    """A study by its name, a key of `PAPER_STUDIES`."""
+    """Return a study by its name, a key of `PAPER_STUDIES`."""
     return cast("PaperStudy", pkgutil.resolve_name(PAPER_STUDIES[name].target))

@@ -1,21 +1,17 @@
-"""All that a study has found, as numbers for people and programs."""
+"""Results of a study, as tables for people and programs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
 from perennial.models.registry import make_recipe
 from perennial.replay.study.paper.base import PaperStudy, StudyOptions
-from perennial.replay.study.paper.cells import StudyContext
+from perennial.replay.study.paper.cells import Json, StudyContext
 from perennial.replay.study.paper.groups import Group, group_records
 from perennial.replay.study.paper.published import Figure, difference_percent, published_figure
 from perennial.replay.study.paper.records import CellRecord
 from perennial.replay.study.paper.split import OpenSplit
-
-Json = Any
-"""What `json.dumps` takes."""
 
 _SCHEMA = pa.schema(
     {
@@ -42,8 +38,10 @@ _SCHEMA = pa.schema(
 )
 
 
-def describe_study(split: OpenSplit, asked: StudyOptions, ground: StudyContext) -> dict[str, Json]:
-    """The settings of a study, for people."""
+def describe_study(
+    split: OpenSplit, options: StudyOptions, context: StudyContext
+) -> dict[str, Json]:
+    """Describe the settings of a study, for people."""
     train, validation, test = split.num_interactions
     return {
         "source": split.source,
@@ -55,29 +53,29 @@ def describe_study(split: OpenSplit, asked: StudyOptions, ground: StudyContext) 
         "train": train,
         "validation": validation,
         "test": test,
-        "keep_repeats": ground.keep_repeats,
-        "samplers": list(asked.samplers),
-        "users": list(asked.users),
-        "noise": [one.percent for one in asked.noises],
-        "noise_kind": asked.noises[0].kind,
-        "seeds": list(asked.seeds),
+        "keep_repeats": context.keep_repeats,
+        "samplers": list(options.samplers),
+        "users": list(options.users),
+        "noise": [one.percent for one in options.noises],
+        "noise_kind": options.noises[0].kind,
+        "seeds": list(options.seeds),
         "models": [
             {"name": one.name, "settings": dict(make_recipe(one.name, one.settings).settings)}
-            for one in asked.models
+            for one in options.models
         ],
-        "distillation": dict(asked.distillation),
-        "versions": dict(ground.versions),
+        "distillation": dict(options.distillation),
+        "versions": dict(context.versions),
     }
 
 
 @dataclass(frozen=True)
 class StudyResults:
-    """All that a study has found.
+    """Results of a study.
 
     Attributes:
         name: of the study on the command line.
-        study: how it is shown.
-        split: what was studied.
+        study: its title, axis and texts.
+        split: the log.
         config: the settings, for people.
         records: the cells.
         groups: of the cells.
@@ -99,17 +97,17 @@ class StudyResults:
         config: Mapping[str, Json],
         records: Sequence[CellRecord],
     ) -> "StudyResults":
-        """Sum cells up."""
+        """Group cells."""
         return cls(name, study, split, config, tuple(records), group_records(records))
 
     def published(self, group: Group, figure: Figure) -> float | None:
-        """What the paper has in a group's place."""
+        """Return the paper's figure for a group; `None` if it has none."""
         row = None if self.study.row is None else self.study.row(group)
         return None if row is None else published_figure(self.split.paper, row, figure)
 
     @property
     def has_published(self) -> bool:
-        """Whether any figure of the paper stands beside ours."""
+        """True if the paper has any of the figures."""
         return any(
             self.published(group, figure) is not None
             for group in self.groups
@@ -117,12 +115,12 @@ class StudyResults:
         )
 
     def rows(self) -> list[dict[str, Json]]:
-        """A line for each group and metric."""
-        lines = []
+        """Return a table row for each group and metric."""
+        rows = []
         for group in self.groups:
             for figure, one in group.estimates.items():
                 published = self.published(group, figure)
-                lines.append(
+                rows.append(
                     {
                         "study": self.name,
                         "source": self.split.source,
@@ -147,14 +145,14 @@ class StudyResults:
                         "peak_bytes": group.peak_bytes,
                     }
                 )
-        return lines
+        return rows
 
     def to_table(self) -> pa.Table:
-        """The same as an Arrow table."""
+        """Return `rows` as an Arrow table."""
         return pa.Table.from_pylist(self.rows(), schema=_SCHEMA)
 
     def to_json(self) -> dict[str, Json]:
-        """The object that `--json` prints."""
+        """Return the object that `--json` prints."""
         return {
             "study": self.name,
             "config": dict(self.config),

@@ -1,9 +1,8 @@
-"""Rows that are made of a split once, synthetic or sampled, and kept for every model and study."""
+"""Training rows of cells; sampled and distilled ones are stored for all models and studies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from scipy.sparse import csr_array
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import Holdout, TrainingRows
 from perennial.replay.machine import Clock, Stopwatch
-from perennial.replay.study.paper.cells import DISTILL, StudyContext, TrainingSet
+from perennial.replay.study.paper.cells import DISTILL, Json, StudyContext, TrainingSet
 from perennial.storage.errors import UserError
 from perennial.storage.progress import Progress
 from perennial.storage.results.artifacts import (
@@ -27,56 +26,19 @@ from perennial.stream.noise import Noise, add_noise
 from perennial.stream.random_split import RandomSplit, read_paper_split
 from perennial.stream.seeds import derive_seed
 
-
-def judged_by_split(split: RandomSplit, noise: Noise | None = None, seed: int = 0) -> Holdout:
-    """All users of train, with the split's validation interactions as the answers.
-
-    Args:
-        split: the log.
-        noise: in the rows of train, which are fitted on and the contexts of validation; answers
-            that it puts there are left out, and users who are left without one.
-        seed: of the noise.
-    """
-    rows, asked = TrainingRows.of_users(split.train), split.validation
-    users, targets = asked.users.astype(np.int64), asked.targets[:, : rows.num_items]
-    if noise is None or noise.percent == 0:
-        return Holdout(rows, users, targets)
-    noisy = add_noise(rows.interactions, noise, derive_seed(seed, "paper noise"))
-    targets = binary(targets - targets.multiply(noisy[users]))
-    left = np.flatnonzero(np.diff(targets.indptr))
-    return Holdout(replace(rows, interactions=noisy), users[left], targets[left])
-
-
-def judged_apart(held: Holdout, rows: csr_array, *, synthetic: bool) -> Holdout:
-    """Other rows to be fitted on, with the same people to choose by.
-
-    Args:
-        held: of all users.
-        rows: `(n, num_items)` float32, values in [0, 1].
-        synthetic: whether they are nobody's, so that none of them could be held out.
-    """
-    count = rows.shape[0]
-    marks: NDArray[np.bool_] = np.full(count, synthetic)
-    training = TrainingRows(rows, np.ones(count), marks, np.ones(count, dtype=np.int32))
-    return Holdout(training, held.users, held.targets, external_contexts=held.contexts)
-
-
-Json = Any
-"""What `json.dumps` takes."""
-
 FOLDER = "rows"
-"""Where the files lie in a study's folder."""
+"""Subfolder of a study's folder with the files."""
 
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows from their file.
+    """Sampled or distilled rows from their file.
 
     Attributes:
         rows: `(n, num_items)` float32, values in (0, 1].
-        seconds: that making them took.
-        peak_bytes: largest size of the process that made them.
-        report: how they were made.
+        seconds: for sampling or distillation.
+        peak_bytes: largest size of that process.
+        report: of the sampling or distillation.
     """
 
     rows: csr_array
@@ -85,36 +47,69 @@ class StoredRows:
     report: Mapping[str, Json]
 
 
-def rows_path(ground: StudyContext, rows: TrainingSet, seed: int) -> Path:
-    """The file of rows that are made."""
-    return Path(ground.folder) / FOLDER / f"{ground.rows_key(rows, seed)}{SUFFIX}"
+def split_holdout(split: RandomSplit, noise: Noise | None = None, seed: int = 0) -> Holdout:
+    """Return all training rows, with the split's validation interactions as the targets.
+
+    Args:
+        split: the log.
+        noise: in the training rows, which are also the contexts of validation; targets that it
+            adds to a row are left out, and users without any other.
+        seed: of the noise.
+    """
+    rows, validation = TrainingRows.of_users(split.train), split.validation
+    users, targets = validation.users.astype(np.int64), validation.targets[:, : rows.num_items]
+    if noise is None or noise.percent == 0:
+        return Holdout(rows, users, targets)
+    noisy = add_noise(rows.interactions, noise, derive_seed(seed, "paper noise"))
+    targets = binary(targets - targets.multiply(noisy[users]))
+    left = np.flatnonzero(np.diff(targets.indptr))
+    return Holdout(replace(rows, interactions=noisy), users[left], targets[left])
+
+
+def with_made_rows(holdout: Holdout, rows: csr_array, *, synthetic: bool) -> Holdout:
+    """Replace the training rows; the users of validation and their contexts stay.
+
+    Args:
+        holdout: of all users.
+        rows: `(n, num_items)` float32, values in [0, 1].
+        synthetic: rows of no real user, so that none of them may be held out.
+    """
+    count = rows.shape[0]
+    marks: NDArray[np.bool_] = np.full(count, synthetic)
+    training = TrainingRows(rows, np.ones(count), marks, np.ones(count, dtype=np.int32))
+    return Holdout(training, holdout.users, holdout.targets, external_contexts=holdout.contexts)
+
+
+def rows_path(context: StudyContext, rows: TrainingSet, seed: int) -> Path:
+    """Return the file of sampled or distilled rows."""
+    return Path(context.folder) / FOLDER / f"{context.rows_key(rows, seed)}{SUFFIX}"
 
 
 def make_rows(
-    ground: StudyContext,
+    context: StudyContext,
     rows: TrainingSet,
     seed: int,
     progress: Progress,
     clock: Clock | None = None,
 ) -> Path:
-    """Distil or sample, and write the file whole or not at all.
+    """Sample or distil rows, and write their file whole or not at all.
 
     Args:
-        ground: of the study.
-        rows: which.
-        seed: every draw derives from it.
-        progress: called with a few words as it goes on.
-        clock: tells the time and the memory.
+        context: of the study.
+        rows: to make.
+        seed: of every draw.
+        progress: called with a message from time to time.
+        clock: measures time and memory.
 
     Raises:
         UserError: the split cannot be read, or the file cannot be written.
-        KeyboardInterrupt: Ctrl-C; nothing is kept.
+        KeyboardInterrupt: Ctrl-C; nothing is written.
     """
     clock = clock or Clock()
-    held = judged_by_split(read_paper_split(Path(ground.split)), rows.noise, seed)
+    holdout = split_holdout(read_paper_split(Path(context.split)), rows.noise, seed)
     watch = Stopwatch(clock)
     with watch.stage("rows"):
-        made, report = _make(held, rows, derive_seed(seed, "paper rows", rows.sampler), progress)
+        made, report = _make(holdout, rows, derive_seed(seed, "paper rows", rows.sampler), progress)
     manifest = {
         "num_items": int(made.shape[1]),
         "rows": rows.describe(),
@@ -123,12 +118,12 @@ def make_rows(
         "peak_bytes": clock.peak_rss_bytes(),
         "report": report,
     }
-    path = rows_path(ground, rows, seed)
+    path = rows_path(context, rows, seed)
     return save_arrays(path.parent, path.name.removesuffix(SUFFIX), csr_to_arrays(made), manifest)
 
 
-def read_kept_rows(path: Path) -> StoredRows:
-    """Read what `make_rows` wrote.
+def read_rows(path: Path) -> StoredRows:
+    """Read the file of `make_rows`.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -142,22 +137,21 @@ def read_kept_rows(path: Path) -> StoredRows:
 
 
 def _make(
-    held: Holdout, rows: TrainingSet, seed: int, progress: Progress
+    holdout: Holdout, rows: TrainingSet, seed: int, progress: Progress
 ) -> tuple[csr_array, dict[str, Json]]:
-    """The rows, and how they came about."""
+    """Return sampled or distilled rows with a report."""
     if rows.sampler == DISTILL:
         # Most samplers do without JAX, which takes longer to import than they to draw.
         from perennial.memory.distill.loop import distill_judged
         from perennial.memory.distill.summary import report_steps
 
-        summary = distill_judged(
-            held, rows.distillation(), seed, listener=report_steps(progress, "distilling")
-        )
+        listener = report_steps(progress, "distilling")
+        summary = distill_judged(holdout, rows.distillation(), seed, listener=listener)
         if summary.report["interrupted"]:
-            # It gives what it has; kept under this key, that would pass for the whole.
+            # An incomplete summary stored under this key would pass for the complete one.
             raise KeyboardInterrupt
         return summary.rows, {k: v for k, v in summary.report.items() if k != "seconds"}
-    assert rows.users is not None  # noqa: S101 - a sampler is asked for so many
+    assert rows.users is not None  # noqa: S101
     progress(f"sampling {rows.users:,} users")
-    sample = SAMPLERS.load(rows.sampler)(held.training.interactions, rows.users, seed)
+    sample = SAMPLERS.load(rows.sampler)(holdout.training.interactions, rows.users, seed)
     return sample.rows.astype(np.float32), {"interactions": int(sample.rows.nnz)}

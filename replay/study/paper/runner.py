@@ -1,4 +1,4 @@
-"""All cells of a study made, those that are missing by workers; what is finished stays finished."""
+"""Computation of the missing cells of a study by workers."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,9 @@ from perennial.replay.study.paper.cells import StudyCell, StudyContext
 from perennial.replay.study.paper.records import FOLDER as CELLS_FOLDER
 from perennial.replay.study.paper.records import CellRecord, read_record
 from perennial.replay.study.paper.rows import FOLDER as ROWS_FOLDER
-from perennial.replay.study.paper.rows import read_kept_rows, rows_path
+from perennial.replay.study.paper.rows import read_rows, rows_path
 from perennial.replay.study.paper.worker import PaperRequest
-from perennial.replay.study.workers.base import Executor, Task, Watch
+from perennial.replay.study.workers.base import Executor, Task, TaskListener
 from perennial.replay.study.workers.local import LocalExecutor
 from perennial.storage.errors import UserError
 
@@ -22,68 +22,68 @@ _LOGS = "logs"
 
 
 def run_cells(
-    ground: StudyContext,
+    context: StudyContext,
     cells: Sequence[StudyCell],
     num_workers: int,
-    watch: Watch,
+    on_event: TaskListener,
     memory_limit: int | None = None,
-    engine: Executor | None = None,
+    executor: Executor | None = None,
 ) -> tuple[CellRecord, ...]:
-    """Make the cells that are not there; the same call again makes none.
+    """Compute missing cells; the same call again computes none.
 
-    A worker makes one cell and ends, so that its peak memory is the cell's own. One that dies has
-    its cell made again by another.
+    A worker computes one cell and ends, so that its peak memory is the cell's own. The cell of a
+    worker that dies is computed again by another.
 
     Args:
-        ground: of the study; its folder is made where absent.
-        cells: of the study, no two alike.
-        num_workers: on one machine at a time.
-        watch: told what the workers do.
-        memory_limit: bytes that the workers share; a fit that needs more is refused.
-        engine: does the tasks; processes of this machine if `None`.
+        context: of the study; its folder is created if missing.
+        cells: of the study, each once.
+        num_workers: workers on one machine at a time.
+        on_event: called with the events of the workers.
+        memory_limit: bytes shared by the workers of a machine; a fit that needs more is refused.
+        executor: runs the tasks; processes of this machine if `None`.
 
     Returns:
-        A record for each cell, in their order.
+        One record for each cell, in the same order.
 
     Raises:
-        UserError: another process works in the folder, or a cell cannot be made.
+        UserError: another study works in the folder, or a task failed.
     """
-    engine = engine or LocalExecutor(num_workers)
-    folder = Path(ground.folder)
-    with _alone(folder):
+    executor = executor or LocalExecutor(num_workers)
+    folder = Path(context.folder)
+    with _locked(folder):
         _sweep(folder)
         shared = None if memory_limit is None else memory_limit // num_workers
-        for tasks in plan_tasks(ground, cells, shared):
+        for tasks in plan_tasks(context, cells, shared):
             if tasks:
                 logs = folder / _LOGS
                 logs.mkdir(exist_ok=True)
-                engine.run_tasks(tasks, _WORKER, logs, lambda _task: None, watch)
+                executor.run_tasks(tasks, _WORKER, logs, lambda _task: None, on_event)
         shutil.rmtree(folder / _LOGS, ignore_errors=True)
-    return tuple(_finished(ground, cell) for cell in cells)
+    return tuple(_finished(context, cell) for cell in cells)
 
 
-def count_tasks(ground: StudyContext, cells: Sequence[StudyCell]) -> int:
-    """How many tasks `run_cells` would share out now: missing cells and the rows they need."""
-    return sum(map(len, plan_tasks(ground, cells)))
+def count_tasks(context: StudyContext, cells: Sequence[StudyCell]) -> int:
+    """Count the tasks that `run_cells` would run now: missing cells and the rows they need."""
+    return sum(map(len, plan_tasks(context, cells)))
 
 
 def plan_tasks(
-    ground: StudyContext, cells: Sequence[StudyCell], memory_limit: int | None = None
+    context: StudyContext, cells: Sequence[StudyCell], memory_limit: int | None = None
 ) -> tuple[list[Task], list[Task]]:
-    """What is missing: first rows and the cells that need none, then the cells that need them.
+    """Plan missing cells: first rows and the cells without made rows, then the cells on these rows.
 
-    Rows come first of all, as they take longest, and are made once for all cells that share them.
+    Rows come first, as they take longest, and are made once for all cells that share them.
     """
-    folder = Path(ground.folder)
-    missing = [cell for cell in cells if read_record(folder, ground.cell_key(cell)) is None]
+    folder = Path(context.folder)
+    missing = [cell for cell in cells if read_record(folder, context.cell_key(cell)) is None]
     rows: dict[Path, Task] = {}
     for cell in missing:
-        path = rows_path(ground, cell.rows, cell.seed)
+        path = rows_path(context, cell.rows, cell.seed)
         if cell.rows.is_made and path not in rows and not _is_sound(path):
-            request = PaperRequest(ground, cell.rows, cell.seed, None)
+            request = PaperRequest(context, cell.rows, cell.seed, None)
             rows[path] = Task(f"{cell.rows.name} seed {cell.seed}", request, 1)
     tasks = [
-        Task(cell.name, PaperRequest(ground, cell.rows, cell.seed, cell.model, memory_limit), 1)
+        Task(cell.name, PaperRequest(context, cell.rows, cell.seed, cell.model, memory_limit), 1)
         for cell in missing
     ]
     at_once = [task for task, cell in zip(tasks, missing, strict=True) if not cell.rows.is_made]
@@ -92,34 +92,34 @@ def plan_tasks(
 
 
 def _is_sound(path: Path) -> bool:
-    """Whether rows can be read; a damaged file is made again."""
+    """Check that a file of rows can be read; a damaged one is made again."""
     try:
-        read_kept_rows(path)
+        read_rows(path)
     except UserError:
         return False
     return True
 
 
-def _finished(ground: StudyContext, cell: StudyCell) -> CellRecord:
-    record = read_record(Path(ground.folder), ground.cell_key(cell))
+def _finished(context: StudyContext, cell: StudyCell) -> CellRecord:
+    record = read_record(Path(context.folder), context.cell_key(cell))
     if record is None:
         raise UserError(
-            f"{ground.folder}: the file of {cell.name} vanished while the study ran; the same "
+            f"{context.folder}: the file of {cell.name} vanished while the study ran; the same "
             "command again makes it"
         )
     return record
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what writers that were killed had not renamed yet."""
+    """Remove temporary files of writers that were killed."""
     for inner in (ROWS_FOLDER, CELLS_FOLDER):
         for left in (folder / inner).glob(".*"):
             left.unlink(missing_ok=True)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One study at a time in a folder: two would make the same cells twice."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder for one study: two would compute the same cells twice."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")

@@ -1,4 +1,4 @@
-"""From what a person names to a split in a file: theirs, or one that is made of their log."""
+"""The split of a study: a file of the user's, or one that is made from their log."""
 
 import hashlib
 from collections.abc import Mapping
@@ -26,20 +26,20 @@ from perennial.stream.sources.base import LogFiles
 from perennial.stream.sources.registry import SOURCES, open_source
 
 FOLDER = "splits"
-"""Where splits that are made lie in a study's folder."""
+"""Subfolder of a study's folder for splits that are made."""
 
 
 @dataclass(frozen=True)
 class SplitRequest:
-    """What to study.
+    """Log or split to study.
 
     Attributes:
-        source: a data set's name, or a file; `None` for the embedded stream, or with `split` for a
-            log without a name.
+        source: name of a data set, or a file; `None` for the embedded stream, or with `split` for
+            a log without a name.
         split: a Parquet file with the columns `user_id`, `item_id` and `split`; `None` for a split
             of `source`.
-        paper: data set of the paper whose figures belong to it; `None` where the source's name says
-            so, or there are none.
+        paper: data set of the paper whose figures belong to it; `None` for the one of the source's
+            name, if any.
         seed: of a split that is made.
         reading: fields of `IngestSettings` that differ from the source's own.
     """
@@ -57,13 +57,13 @@ class OpenSplit:
 
     Attributes:
         path: the file.
-        content: its hash.
-        source: what the log is called.
-        paper: a key of `PAPER`, where the paper has figures.
-        origin: where the split comes from, in words.
-        num_users: rows of train.
-        num_items: known to the models.
-        num_interactions: of train, validation and test as they are used.
+        content: hash of the file.
+        source: name of the log.
+        paper: a key of `PAPER`; `None` for a log without figures in the paper.
+        origin: of the split, in words.
+        num_users: number of training rows.
+        num_items: columns of the models.
+        num_interactions: in use of train, validation and test.
     """
 
     path: Path
@@ -84,14 +84,14 @@ def open_split(
     mirror: str | None = None,
     progress: Progress = ignore_progress,
 ) -> OpenSplit:
-    """Find the split, or make it and keep it in the folder.
+    """Open a split, or make it and write it into the folder.
 
     Args:
-        request: what to study.
+        request: log or split.
         folder: of the study.
         cache: folder for downloads and generated logs.
-        mirror: address to download from in place of the publisher's.
-        progress: told about anything that takes over two seconds.
+        mirror: address to download from instead of the publisher's.
+        progress: called during anything that takes over two seconds.
 
     Raises:
         UserError: the file or the log cannot be read, or there is too little to split.
@@ -124,7 +124,7 @@ def open_split(
 
 
 def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
-    """Split a log and write the file."""
+    """Split a log, write the file and return its path."""
     with hold_whole(log, request.reading) as store:
         given = read_whole(store)
         parts = draw_parts(given.interactions, request.seed)
@@ -151,6 +151,6 @@ def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
 
 
 def _hash(path: Path) -> str:
-    """Of the bytes of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Worker of a paper study: makes one cell (`python -m perennial.replay.study.paper.worker`)."""
+"""Worker of a paper study: `python -m perennial.replay.study.paper.worker`."""
 
 import dataclasses
 import json
@@ -11,64 +11,64 @@ from pydantic import TypeAdapter
 from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.cells import StudyCell, StudyContext, TrainingSet
 from perennial.replay.study.workers.base import TaskFiles
-from perennial.replay.study.workers.process import serve, tell
+from perennial.replay.study.workers.process import emit, run_worker
 
 _SPLIT = "split.parquet"
 
 
 @dataclass(frozen=True)
 class PaperRequest:
-    """What a worker is to make.
+    """Task of a worker: a cell, or sampled or distilled rows.
 
     Attributes:
-        ground: of the study.
-        rows: of the cell, or to be made.
+        context: of the study.
+        rows: of the cell, or to make.
         seed: of all draws.
-        model: of the cell; `None` where the rows themselves are to be made.
-        memory_limit: bytes that a fit may take; it is refused if it needs more.
+        model: of the cell; `None` for a task that makes the rows.
+        memory_limit: bytes for the fit; it is refused if it needs more.
     """
 
-    ground: StudyContext
+    context: StudyContext
     rows: TrainingSet
     seed: int
     model: ModelChoice | None
     memory_limit: int | None = None
 
     def to_line(self) -> str:
-        """One line of JSON."""
+        """Return one line of JSON."""
         return json.dumps(dataclasses.asdict(self))
 
-    def away(self) -> TaskFiles:
-        """The same elsewhere: split and rows go there, the file that is made comes back."""
+    def task_files(self) -> TaskFiles:
+        """Implement `TaskRequest.task_files`: the split and made rows in, the new file out."""
         from perennial.replay.study.paper.records import record_path
         from perennial.replay.study.paper.rows import rows_path
 
-        there = dataclasses.replace(self.ground, split=_SPLIT, folder=".")
-        rows = rows_path(self.ground, self.rows, self.seed)
+        there = dataclasses.replace(self.context, split=_SPLIT, folder=".")
+        rows = rows_path(self.context, self.rows, self.seed)
         rows_there = rows_path(there, self.rows, self.seed)
-        takes = {_SPLIT: Path(self.ground.split)}
+        inputs = {_SPLIT: Path(self.context.split)}
         if self.model is None:
             made, made_there = rows, rows_there
         else:
-            key = self.ground.cell_key(StudyCell(self.rows, self.model, self.seed))
-            made, made_there = (record_path(Path(one.folder), key) for one in (self.ground, there))
+            key = self.context.cell_key(StudyCell(self.rows, self.model, self.seed))
+            made, made_there = (record_path(Path(one.folder), key) for one in (self.context, there))
             if self.rows.is_made:
-                takes[rows_there.as_posix()] = rows
+                inputs[rows_there.as_posix()] = rows
         return TaskFiles(
-            line=dataclasses.replace(self, ground=there).to_line(),
-            takes=takes,
-            brings={made_there.as_posix(): made},
+            line=dataclasses.replace(self, context=there).to_line(),
+            inputs=inputs,
+            outputs={made_there.as_posix(): made},
         )
 
     @classmethod
     def from_line(cls, line: str) -> "PaperRequest":
-        """The inverse of `to_line`."""
+        """Parse the result of `to_line`."""
         return TypeAdapter(cls).validate_json(line)
 
 
 def main() -> int:
-    """Serve one request; returns the exit code."""
-    return serve(_work)
+    """Run one task; returns the exit code."""
+    return run_worker(_work)
 
 
 def _work(line: str) -> None:
@@ -77,14 +77,14 @@ def _work(line: str) -> None:
 
     request = PaperRequest.from_line(line)
     if request.model is None:
-        make_rows(request.ground, request.rows, request.seed, _say)
+        make_rows(request.context, request.rows, request.seed, _emit_stage)
     else:
         cell = StudyCell(request.rows, request.model, request.seed)
-        make_cell(request.ground, cell, _say, memory_limit=request.memory_limit)
+        make_cell(request.context, cell, _emit_stage, memory_limit=request.memory_limit)
 
 
-def _say(message: str, _done: int = 0, _total: int | None = None, /) -> None:
-    tell({"event": "stage", "text": message})
+def _emit_stage(message: str, _done: int = 0, _total: int | None = None, /) -> None:
+    emit("stage", text=message)
 
 
 if __name__ == "__main__":

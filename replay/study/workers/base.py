@@ -1,34 +1,68 @@
-"""What a study knows of who does its tasks."""
+"""Tasks of a study, and the protocol of the executors that run them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 Json = Any
-"""What `json.loads` gives."""
+"""Result of `json.loads`."""
+
+MAX_ATTEMPTS = 3
+"""Number of workers that a task may lose before the study ends."""
+
+
+@dataclass(frozen=True)
+class TaskFiles:
+    """A request whose paths lie in a working folder of the worker, and the files to copy.
+
+    Paths in that folder are relative, with `/` between their parts.
+
+    Attributes:
+        line: the request; the worker runs it with the folder as its current one.
+        inputs: files to copy into the folder before: path in the folder -> file here.
+        outputs: files, or folders of files, to copy back: path in the folder -> path here. Missing
+            ones are skipped.
+    """
+
+    line: str
+    inputs: Mapping[str, Path]
+    outputs: Mapping[str, Path]
+
+    def destination(self, output: str) -> Path:
+        """Return the path here of a file that a worker returned.
+
+        Raises:
+            ValueError: it is none of `outputs` and lies below none of them.
+        """
+        parts = output.split("/")
+        for depth in range(len(parts), 0, -1):
+            base = self.outputs.get("/".join(parts[:depth]))
+            if base is not None and ".." not in parts:
+                return base.joinpath(*parts[depth:])
+        raise ValueError(f"a worker returned {output!r}, which is no output of its task")
 
 
 class TaskRequest(Protocol):
-    """What a worker is to do."""
+    """Input of a worker."""
 
     def to_line(self) -> str:
-        """One line of JSON."""
+        """Return the request as one line of JSON."""
         ...
 
-    def away(self) -> "TaskFiles":
-        """The same for a machine that sees none of our files."""
+    def task_files(self) -> TaskFiles:
+        """Return the request and its files for a machine that does not share our disk."""
         ...
 
 
 @dataclass(frozen=True)
 class Task:
-    """A part of a study that runs by itself.
+    """A part of a study that is run by itself.
 
     Attributes:
-        name: for people; no two tasks of a study have the same.
-        request: what the worker is told.
-        num_cells: that it has to make.
+        name: shown to people; unique within the study.
+        request: input of the worker.
+        num_cells: number of cells to compute.
     """
 
     name: str
@@ -38,14 +72,14 @@ class Task:
 
 @dataclass(frozen=True)
 class TaskEvent:
-    """Something that a worker said, or that became of it.
+    """Progress of a task.
 
     Attributes:
-        task: which one.
-        pid: of the worker's process.
-        kind: `begun`; `started`, `stage`, `finished` of its cells; `lost`, when it died and the
-            task is taken up again; `waiting`, when there is no machine to begin it on; `done`.
-        details: what the worker sent along; `where`, of one that worked on another machine.
+        pid: process of the worker.
+        kind: `attempt` when a worker starts the task; `started`, `stage` and `finished` of its
+            cells; `lost` when the worker died and the task will be retried; `waiting` when no
+            machine has room for it; `done`.
+        details: data of the event; `where`, the machine, with a worker on another machine.
     """
 
     task: Task
@@ -54,17 +88,17 @@ class TaskEvent:
     details: Mapping[str, Json] = field(default_factory=dict)
 
 
-Watch = Callable[[TaskEvent], None]
+TaskListener = Callable[[TaskEvent], None]
 
 
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """What a person asks of an engine.
+    """Settings of an executor.
 
     Attributes:
-        workers: at a time; `None` for as many as there is room for.
-        address: of the cluster; `None` for the engine's own choice.
-        gpus_per_cell: GPUs that a worker of a cluster gets; 0 for workers that compute on CPUs.
+        workers: maximum number at a time; `None` for as many as there is room for.
+        address: of the cluster; `None` for the executor's default.
+        gpus_per_cell: GPUs for each worker of a cluster; 0 for workers that compute on CPUs.
     """
 
     workers: int | None = None
@@ -73,19 +107,19 @@ class ExecutorOptions:
 
 
 class Executor(Protocol):
-    """Starts workers for tasks, and starts them again where they are lost.
+    """Runs tasks in worker processes, and retries those whose workers die.
 
     Attributes:
-        num_workers: at a time.
-        num_beside: workers on one machine at a time; they share its memory.
-        versions: of the code and its libraries that the workers have, and their device.
+        num_workers: maximum number of workers at a time.
+        workers_per_machine: maximum number of workers on one machine; they share its memory.
+        versions: of the workers' code and libraries, and their device.
     """
 
     @property
     def num_workers(self) -> int: ...  # noqa: D102 - above
 
     @property
-    def num_beside(self) -> int: ...  # noqa: D102 - above
+    def workers_per_machine(self) -> int: ...  # noqa: D102 - above
 
     @property
     def versions(self) -> Mapping[str, str]: ...  # noqa: D102 - above
@@ -96,61 +130,29 @@ class Executor(Protocol):
         worker: str,
         folder: Path,
         collect: Callable[[Task], None],
-        watch: Watch,
+        on_event: TaskListener,
     ) -> None:
-        """Work through tasks.
+        """Run tasks to their end.
 
         Args:
-            tasks: begun in this order.
-            worker: module that does one in a process of its own.
-            folder: takes what workers write to standard error.
-            collect: called with each task that is done, once, in this process; what the task made
-                lies then where its request says.
-            watch: told what happens, in this process.
+            tasks: started in this order.
+            worker: module that runs one task in a process of its own.
+            folder: for the workers' standard error, a file for each task.
+            collect: called once with each finished task, in this process; its outputs are then
+                where its request says.
+            on_event: called with each event, in this process.
 
         Raises:
-            UserError: a task cannot be done, or lost its worker three times; others are ended.
+            UserError: a task was refused, or lost `MAX_ATTEMPTS` workers; the others are ended.
         """
         ...
 
 
-@dataclass(frozen=True)
-class TaskFiles:
-    """A request with places in a folder of the worker's own, and what goes into it and out.
-
-    Places are relative, with `/` between their parts.
-
-    Attributes:
-        line: the request, as the worker is told it with that folder as its current one.
-        takes: files that must lie there first: place there -> file here.
-        brings: what the worker leaves, files or folders of files: place there -> place here. What
-            is not there is not brought.
-    """
-
-    line: str
-    takes: Mapping[str, Path]
-    brings: Mapping[str, Path]
-
-
-def read_brought(folder: Path, places: tuple[str, ...]) -> dict[str, bytes]:
-    """What a worker left in its folder: place, of a file below one of `places` -> content."""
+def read_outputs(folder: Path, outputs: Iterable[str]) -> dict[str, bytes]:
+    """Read the files that a worker left at or below some paths: path in `folder` -> content."""
     files: list[Path] = []
-    for place in places:
-        path = folder / place
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        files += [one for one in inside if one.is_file()]
+    for output in outputs:
+        path = folder / output
+        files += [one for one in sorted(path.rglob("*")) if one.is_file()]
+        files += [path] if path.is_file() else []
     return {one.relative_to(folder).as_posix(): one.read_bytes() for one in files}
-
-
-def place_here(errand: TaskFiles, place: str) -> Path:
-    """Where a file that was brought belongs.
-
-    Raises:
-        ValueError: nobody asked for it.
-    """
-    parts = place.split("/")
-    for depth in range(len(parts), 0, -1):
-        base = errand.brings.get("/".join(parts[:depth]))
-        if base is not None and ".." not in parts:
-            return base.joinpath(*parts[depth:])
-    raise ValueError(f"a worker brought {place!r}, which it was not asked for")

@@ -1,42 +1,184 @@
-"""The worker's side of a crew: a request in, a JSON object a line out, and an end with its master.
+"""Worker processes, from the side that starts them and from their own.
 
-A worker reads one line from standard input and tells events on standard output. It ends when
-standard input does, so that it does not outlive who started it.
+A worker reads its task from standard input and writes events, one JSON object a line, to standard
+output. It ends when its input does, so that it does not outlive the process that started it.
 """
 
 import json
 import os
+import queue
+import site
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
+import perennial
+from perennial.replay.study.workers.base import MAX_ATTEMPTS, Json, Task
 from perennial.storage.errors import UserError
 
 REFUSED = 2
-"""Exit code of a task that the user must change something for; it is not tried again."""
+"""Exit code of a worker whose task needs a change by the user; it is not retried."""
+
+_ONE_THREAD = {
+    # The last bits of a figure depend on how sums are split among threads. With one thread each
+    # they are equal for any number of workers, and the workers share the cores evenly.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NPROC": "1",
+}
+_XLA_FLAGS = "--xla_cpu_multi_thread_eigen=false"
+_MAX_LINES = 100
 
 
-def serve(work: Callable[[str], None]) -> int:
-    """Do what one line of standard input asks for; returns the exit code."""
+class WorkerProcess:
+    """A worker that this process has started.
+
+    Attributes:
+        pid: of the process.
+        refusal: why the task cannot be run, if the worker reported so.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        text: str,
+        log: Path,
+        events: "WorkerEvents",
+        folder: Path | None = None,
+        **variables: str,
+    ) -> None:
+        """Start it.
+
+        Args:
+            command: arguments of the process.
+            text: written to its standard input, which stays open.
+            log: file that its standard error is appended to.
+            events: receives each event, and `None` when the output ends.
+            folder: current folder of the process; `None` for ours.
+            variables: for its environment, besides those of `worker_environment`.
+        """
+        self.refusal = ""
+        self._log = log
+        with log.open("a") as errors:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                errors="replace",
+                env=worker_environment(os.environ) | variables,
+            )
+        assert self._process.stdin is not None  # noqa: S101
+        self.pid, self._stdin = self._process.pid, self._process.stdin
+        with suppress(BrokenPipeError):
+            self._stdin.write(text)
+            self._stdin.flush()
+        threading.Thread(target=self._read, args=(events,), daemon=True).start()
+
+    def wait(self) -> int:
+        """Wait for the end of a process that is ending, and return its exit code."""
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self.wait()
+
+    def describe_failure(self) -> str:
+        """Return the end of the standard error, or else the exit code, of an ended process."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return "\n".join(lines[-_MAX_LINES:]) or f"exit code {self.wait()}"
+
+    def _read(self, events: "WorkerEvents") -> None:
+        assert self._process.stdout is not None  # noqa: S101
+        try:
+            with self._process.stdout as lines:
+                for event in filter(None, map(_parse_event, lines)):
+                    if event["event"] == "refused":
+                        self.refusal = str(event.get("text", ""))
+                    else:
+                        events.put((self, event))
+        finally:
+            events.put((self, None))
+
+
+WorkerEvents = queue.Queue[tuple[WorkerProcess, dict[str, Json] | None]]
+
+
+def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
+    """Make the environment of a worker: one thread of computation, and this very package.
+
+    The worker does not search the current folder for modules: a user's own `random.py` there would
+    be run in place of the library's.
+    """
+    flags = f"{given.get('XLA_FLAGS', '')} {_XLA_FLAGS}".strip()
+    own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **given, **_ONE_THREAD, "XLA_FLAGS": flags}
+    root = str(Path(perennial.__file__).parents[1])
+    if root in map(str, (*site.getsitepackages(), site.getusersitepackages())):
+        paths = []
+    else:
+        paths = [root]
+    paths += [path for path in given.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return own | {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def log_path(folder: Path, task: Task) -> Path:
+    """Return the file for the standard error of a task's workers."""
+    return folder / f"{task.name.replace(' ', '-')}.log"
+
+
+def too_many_attempts(task: Task, failure: str, log: Path) -> UserError:
+    """Make the error of a task that lost `MAX_ATTEMPTS` workers.
+
+    Args:
+        task: that failed.
+        failure: of the last attempt; its last line is quoted.
+        log: file with the whole output.
+    """
+    last = failure.strip().splitlines()[-1].strip()
+    return UserError(
+        f"{task.name} lost its worker {MAX_ATTEMPTS} times ({last}); finished work is kept, and "
+        f"the same command resumes; see {log}"
+    )
+
+
+def run_worker(work: Callable[[str], None]) -> int:
+    """Run the task in the first line of standard input, in a worker; returns the exit code."""
     line = sys.stdin.readline()
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=_exit_with_input, daemon=True).start()
     try:
         work(line)
     except UserError as error:
-        tell({"event": "refused", "text": str(error)})
+        emit("refused", text=str(error))
         return REFUSED
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def tell(event: Mapping[str, Any]) -> None:
-    """Say something to who started this process; `event` names its kind."""
-    print(json.dumps(event), flush=True)  # noqa: T201 - the protocol with who started us
+def emit(event: str, **details: Json) -> None:
+    """Write an event of a worker to standard output."""
+    print(json.dumps({"event": event, **details}), flush=True)  # noqa: T201 - the protocol
 
 
-def _end_with_input() -> None:
-    """Leave at once when who started this process is gone; what is committed stays."""
+def _exit_with_input() -> None:
+    """End this process as soon as the one that started it is gone; what is committed stays."""
     sys.stdin.read()
     os._exit(1)
+
+
+def _parse_event(line: str) -> dict[str, Json] | None:
+    """Parse a line of a worker's output; `None` for other output of a library."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None

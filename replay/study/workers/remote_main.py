@@ -1,7 +1,8 @@
-"""A worker on another machine: `python -m replay.study.away MODULE`.
+"""Entry point of a worker on another machine: `python -m … MODULE`.
 
-It is told first which code and libraries whoever asks has. Where its own are others it refuses:
-its figures would have keys that nobody looks for. Else it goes on as the worker that it names.
+Its first line of input gives the code and libraries of the machine that sent the task. Where its
+own differ it refuses, since its figures would have keys that nobody looks up. Otherwise it runs as
+the worker MODULE.
 """
 
 import importlib
@@ -10,18 +11,18 @@ import platform
 import sys
 from collections.abc import Mapping
 
-from perennial.replay.study.workers.process import REFUSED, tell
+from perennial.replay.study.workers.process import REFUSED, emit
 
 
 def main() -> int:
-    """Check, then serve one request; returns the exit code."""
+    """Compare versions, then run one task; returns the exit code."""
     (worker,) = sys.argv[1:]
     expected = json.loads(sys.stdin.readline())
     from perennial.storage.results.versions import read_versions
 
     difference = describe_difference(expected, read_versions(), platform.node())
     if difference is not None:
-        tell({"event": "refused", "text": difference})
+        emit("refused", text=difference)
         return REFUSED
     return int(importlib.import_module(worker).main())
 
@@ -29,7 +30,16 @@ def main() -> int:
 def describe_difference(
     expected: Mapping[str, str], own: Mapping[str, str], node: str
 ) -> str | None:
-    """What stands in the way of working together, in a line; `None` if nothing does."""
+    """Describe the versions that differ, in one line.
+
+    Args:
+        expected: versions on the machine that sent the task.
+        own: versions here.
+        node: name of this machine.
+
+    Returns:
+        The line, or `None` for equal versions.
+    """
     others = [name for name in sorted({*expected, *own}) if expected.get(name) != own.get(name)]
     if not others:
         return None

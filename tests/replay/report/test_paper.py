@@ -102,7 +102,7 @@ class TestPage:
             "Chosen settings",
             "Time and memory",
             "Settings",
-            *found.study.tell(found.groups),
+            *found.study.describe(found.groups),
         ):
             assert text in words
 
@@ -186,7 +186,7 @@ class TestFewRows:
         assert shares_table(make_table1()) is None
 
     def test_the_sentence_names_the_sufficient_number_of_users(self):
-        (sentence,) = find_study("sample-efficiency").tell(make_few().groups)
+        (sentence,) = find_study("sample-efficiency").describe(make_few().groups)
         assert sentence == (
             "infinite-ae has 95% of its HR@10 on all users with 500 of distill-cf, not with 500 of"
             " user-rns (81.0%)."
@@ -217,7 +217,7 @@ class TestNoise:
         ]
 
     def test_the_sentences_name_the_effect_of_noise(self):
-        first, second = find_study("noise").tell(make_noise().groups)
+        first, second = find_study("noise").describe(make_noise().groups)
         # 6.5 / 10.5 and 8.5 / 9.5.
         assert first == (
             "50% noise changes the HR@10 of ease by −38.1% on all users, −10.5% on distill-cf 500."

@@ -1,1 +1,1 @@
-"""The studies, one file each: which cells they have, and what is read from them."""
+"""The studies on the paper's split, one file each."""

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 from perennial.replay.study.paper.base import Axis, PaperStudy, StudyOptions
 from perennial.replay.study.paper.cells import StudyCell
-from perennial.replay.study.paper.groups import Group
-from perennial.replay.study.paper.sentences import HEADLINE
+from perennial.replay.study.paper.groups import HEADLINE, Group
 
 
-def cells(asked: StudyOptions) -> tuple[StudyCell, ...]:
-    """Every model on all users and on the rows of every sampler, at each noise."""
-    return asked.cross(asked.noisy((*asked.whole(), *asked.few())))
+def cells(options: StudyOptions) -> tuple[StudyCell, ...]:
+    """Return every model on all users and on the rows of every sampler, at each noise."""
+    return options.cross(options.noisy((*options.whole(), *options.few())))
 
 
-def tell(groups: Sequence[Group]) -> list[str]:
-    """What the highest noise costs each model on each kind of rows."""
+def describe(groups: Sequence[Group]) -> list[str]:
+    """Give the change by the highest noise for each model on each kind of rows."""
     most = max((group.noise for group in groups), default=0.0)
     sentences = []
     for model in dict.fromkeys(group.model for group in groups):
@@ -36,11 +35,11 @@ def tell(groups: Sequence[Group]) -> list[str]:
 
 STUDY = PaperStudy(
     title="Noise",
-    about="A part of what users did is replaced by what they did not, in train alone. Rows are kept"
-    " or made of that, models are fitted and choose on it, and they are asked about the test as it"
-    " was, with contexts as they were.",
+    about="A part of the users' interactions is replaced by random ones, in train alone. Rows are"
+    " sampled or distilled from that, and models fitted and validated on it; the test and its"
+    " contexts are clean.",
     cells=cells,
-    tell=tell,
+    describe=describe,
     axis=Axis(
         label="noise (%)",
         place=lambda group: group.noise,

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from paper_toys import make_ground
+from paper_toys import make_context
 
 from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.base import StudyOptions, suited
@@ -17,17 +17,17 @@ CELL = StudyCell(
 
 
 @pytest.fixture
-def ground(tmp_path):
-    return make_ground(tmp_path / "split.parquet", tmp_path)
+def context(tmp_path):
+    return make_context(tmp_path / "split.parquet", tmp_path)
 
 
-def test_where_things_lie_is_not_in_a_key(ground, tmp_path):
-    elsewhere = make_ground(tmp_path / "other.parquet", tmp_path / "other")
-    assert elsewhere.cell_key(CELL) == ground.cell_key(CELL)
-    assert elsewhere.rows_key(CELL.rows, 1) == ground.rows_key(CELL.rows, 1)
+def test_where_things_lie_is_not_in_a_key(context, tmp_path):
+    elsewhere = make_context(tmp_path / "other.parquet", tmp_path / "other")
+    assert elsewhere.cell_key(CELL) == context.cell_key(CELL)
+    assert elsewhere.rows_key(CELL.rows, 1) == context.rows_key(CELL.rows, 1)
 
 
-def test_everything_else_is(ground):
+def test_everything_else_is(context):
     change = dataclasses.replace
     cells = [
         CELL,
@@ -39,29 +39,29 @@ def test_everything_else_is(ground):
         change(CELL, rows=TrainingSet("user-rns", 50)),
         change(CELL, rows=TrainingSet()),
     ]
-    grounds = [
-        ground,
-        change(ground, content="1" * 64),
-        change(ground, keep_repeats=True),
-        change(ground, versions={"code": "newer"}),
+    contexts = [
+        context,
+        change(context, content="1" * 64),
+        change(context, keep_repeats=True),
+        change(context, versions={"code": "newer"}),
     ]
-    keys = [one.cell_key(cell) for one in grounds for cell in cells]
+    keys = [one.cell_key(cell) for one in contexts for cell in cells]
     assert len(set(keys)) == len(keys)
 
 
-def test_settings_that_are_the_defaults_change_nothing(ground):
+def test_settings_that_are_the_defaults_change_nothing(context):
     plain = StudyCell(TrainingSet("user-rns", 50), ModelChoice("mvae"), 0)
     named = dataclasses.replace(plain, model=ModelChoice("mvae", {"latent": 200}))
-    assert ground.cell_key(plain) == ground.cell_key(named)
+    assert context.cell_key(plain) == context.cell_key(named)
 
 
-def test_rows_are_the_same_whatever_model_and_questions(ground):
-    other = dataclasses.replace(ground, keep_repeats=True)
-    assert ground.rows_key(CELL.rows, 1) == other.rows_key(CELL.rows, 1)
+def test_rows_are_the_same_whatever_model_and_questions(context):
+    other = dataclasses.replace(context, keep_repeats=True)
+    assert context.rows_key(CELL.rows, 1) == other.rows_key(CELL.rows, 1)
 
 
-def test_a_request_survives_its_line(ground):
-    request = PaperRequest(ground, CELL.rows, CELL.seed, CELL.model)
+def test_a_request_survives_its_line(context):
+    request = PaperRequest(context, CELL.rows, CELL.seed, CELL.model)
     assert PaperRequest.from_line(request.to_line()) == request
     assert "\n" not in request.to_line()
 

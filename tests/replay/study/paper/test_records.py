@@ -3,7 +3,7 @@ import pytest
 from paper_toys import make_record
 
 from perennial.replay.metrics.base import UserValues
-from perennial.replay.study.paper.groups import choice_of, group_records
+from perennial.replay.study.paper.groups import chosen_settings, group_records
 from perennial.replay.study.paper.records import MetricValue, read_record, record_path, write_record
 
 
@@ -67,9 +67,9 @@ def test_cells_that_differ_in_their_seed_alone_are_a_group():
 
 
 def test_a_choice_is_told_whatever_the_model_calls_it():
-    assert choice_of(make_record(fit_report={"updates": 40, "validation_nDCG@100": 3.5})) == {
+    assert chosen_settings(make_record(fit_report={"updates": 40, "validation_nDCG@100": 3.5})) == {
         "updates": 40,
         "validation_nDCG@100": 3.5,
     }
     grid = {"chosen": {"reg": 5.0, "rank": 8}, "reg": 5.0, "steps": 3, "trials": [1, 2]}
-    assert choice_of(make_record(fit_report=grid)) == {"reg": 5.0, "rank": 8, "steps": 3}
+    assert chosen_settings(make_record(fit_report=grid)) == {"reg": 5.0, "rank": 8, "steps": 3}

@@ -1,4 +1,4 @@
-"""Cells made by real workers: the same to the bit, made once, and again where one is lost."""
+"""Cells made by real workers: equal to the bit, made once, and again if a worker dies."""
 
 import os
 import signal
@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
-from paper_toys import FAST, make_ground, write_split
+from made_studies import Recorder
+from paper_toys import FAST, make_context, write_split
 from scipy.sparse import csr_array
 
 from perennial.memory.distill.summary import Summary
@@ -16,7 +17,7 @@ from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.fit import make_cell
 from perennial.replay.study.paper.records import record_path
-from perennial.replay.study.paper.rows import make_rows, read_kept_rows, rows_path
+from perennial.replay.study.paper.rows import make_rows, read_rows, rows_path
 from perennial.replay.study.paper.runner import count_tasks, plan_tasks, run_cells
 from perennial.storage.errors import UserError
 from perennial.storage.progress import ignore_progress
@@ -36,23 +37,8 @@ def split(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def ground(split, tmp_path):
-    return make_ground(split, tmp_path / "study")
-
-
-class Told:
-    """What a study said on its way; may kill the first worker that says a word."""
-
-    def __init__(self, kill=None):
-        self.events, self.kill = [], kill
-
-    def __call__(self, event):
-        self.events.append(event)
-        if event.kind == "stage" and event.task.name == self.kill and not self.names("lost"):
-            os.kill(event.pid, signal.SIGKILL)
-
-    def names(self, kind):
-        return [event.task.name for event in self.events if event.kind == kind]
+def context(split, tmp_path):
+    return make_context(split, tmp_path / "study")
 
 
 def figures(records):
@@ -60,18 +46,18 @@ def figures(records):
 
 
 @pytest.fixture(scope="module")
-def alone(split, tmp_path_factory):
-    """The cells with one worker, and what it said."""
-    told = Told()
-    ground = make_ground(split, tmp_path_factory.mktemp("alone") / "study")
-    return ground, run_cells(ground, CELLS, 1, told), told
+def whole(split, tmp_path_factory):
+    """The cells with one worker, and its events."""
+    events = Recorder()
+    context = make_context(split, tmp_path_factory.mktemp("whole") / "study")
+    return context, run_cells(context, CELLS, 1, events), events
 
 
 @pytest.mark.slow
 class TestWorkers:
-    def test_rows_are_made_once_and_before_the_cells_that_need_them(self, alone):
-        _, records, told = alone
-        assert told.names("done") == [
+    def test_rows_are_made_once_and_before_the_cells_that_need_them(self, whole):
+        _, records, events = whole
+        assert events.names("done") == [
             "user-rns 10 seed 0",
             "all-users infinite-ae seed 0",
             *["user-rns 10 infinite-ae seed 0"] * 2,
@@ -81,86 +67,92 @@ class TestWorkers:
         assert all(one.peak_bytes > 2**20 and one.seconds["fit"] > 0 for one in records)
         assert {one.test_users for one in records} == {40}
 
-    def test_again_nothing_is_made(self, alone):
-        ground, records, _ = alone
-        told = Told()
-        assert run_cells(ground, CELLS, 2, told) == records
-        assert told.events == []
+    def test_again_nothing_is_made(self, whole):
+        context, records, _ = whole
+        events = Recorder()
+        assert run_cells(context, CELLS, 2, events) == records
+        assert events == []
 
-    def test_nothing_is_left_but_cells_and_rows(self, alone):
-        folder = Path(alone[0].folder)
+    def test_nothing_is_left_but_cells_and_rows(self, whole):
+        folder = Path(whole[0].folder)
         names = {path.name for path in folder.iterdir()} - {".lock"}
         assert names == {"cells", "rows"}
         assert len(list((folder / "cells").iterdir())) == 3
         assert len(list((folder / "rows").iterdir())) == 1
 
     @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-    def test_two_workers_of_which_one_is_killed_make_the_same(self, ground, alone):
-        told = Told(kill="all-users infinite-ae seed 0")
-        records = run_cells(ground, CELLS, 2, told)
-        assert told.names("lost") == ["all-users infinite-ae seed 0"]
-        assert sorted(told.names("done")) == sorted(alone[2].names("done"))
-        assert figures(records) == figures(alone[1])
+    def test_two_workers_of_which_one_is_killed_make_the_same(self, context, whole):
+        killed, events = "all-users infinite-ae seed 0", Recorder()
 
-    def test_a_cell_that_cannot_be_made_ends_the_study(self, ground):
-        gone = make_ground(Path(ground.split).with_name("gone.parquet"), Path(ground.folder))
+        def kill(event):
+            events(event)
+            if (event.kind, event.task.name) == ("stage", killed) and not events.names("lost"):
+                os.kill(event.pid, signal.SIGKILL)
+
+        records = run_cells(context, CELLS, 2, kill)
+        assert events.names("lost") == [killed]
+        assert sorted(events.names("done")) == sorted(whole[2].names("done"))
+        assert figures(records) == figures(whole[1])
+
+    def test_a_cell_that_cannot_be_made_ends_the_study(self, context):
+        gone = make_context(Path(context.split).with_name("gone.parquet"), Path(context.folder))
         with pytest.raises(UserError, match="cannot be read as a split log"):
-            run_cells(gone, CELLS[:1], 1, Told())
+            run_cells(gone, CELLS[:1], 1, Recorder())
         assert count_tasks(gone, CELLS[:1]) == 1
 
 
-def test_what_is_finished_is_not_planned_again(ground):
-    assert count_tasks(ground, CELLS) == 4
-    make_rows(ground, CELLS[1].rows, 0, ignore_progress)
-    assert count_tasks(ground, CELLS) == 3
+def test_what_is_finished_is_not_planned_again(context):
+    assert count_tasks(context, CELLS) == 4
+    make_rows(context, CELLS[1].rows, 0, ignore_progress)
+    assert count_tasks(context, CELLS) == 3
     for cell in CELLS[:2]:
-        make_cell(ground, cell, ignore_progress)
-    first, later = plan_tasks(ground, CELLS)
+        make_cell(context, cell, ignore_progress)
+    first, later = plan_tasks(context, CELLS)
     assert (first, [task.name for task in later]) == ([], [CELLS[2].name])
-    record_path(Path(ground.folder), ground.cell_key(CELLS[0])).write_text("{")
-    rows_path(ground, CELLS[1].rows, 0).write_bytes(b"damaged")
-    assert [len(tasks) for tasks in plan_tasks(ground, CELLS)] == [2, 1]
+    record_path(Path(context.folder), context.cell_key(CELLS[0])).write_text("{")
+    rows_path(context, CELLS[1].rows, 0).write_bytes(b"damaged")
+    assert [len(tasks) for tasks in plan_tasks(context, CELLS)] == [2, 1]
 
 
-def test_rows_come_back_from_their_file(ground):
+def test_rows_come_back_from_their_file(context):
     said = []
     rows = TrainingSet("head-user", 7)
-    kept = read_kept_rows(make_rows(ground, rows, 3, said.append))
+    kept = read_rows(make_rows(context, rows, 3, said.append))
     assert kept.rows.shape == (7, 30)
     assert kept.rows.dtype == np.float32
     assert kept.report == {"interactions": 63}
     assert said == ["sampling 7 users"]
 
 
-def test_synthetic_users_come_with_how_they_were_made(ground):
+def test_synthetic_users_come_with_how_they_were_made(context):
     rows = TrainingSet("distill-cf", 20, {"num_steps": 2, "validate_every": 1, "max_items": 5})
-    kept = read_kept_rows(make_rows(ground, rows, 0, ignore_progress))
+    kept = read_rows(make_rows(context, rows, 0, ignore_progress))
     assert kept.rows.shape == (20, 30)
     assert np.diff(kept.rows.indptr).max() <= 5
     assert kept.report["steps"] == 2
-    record = make_cell(ground, StudyCell(rows, MODEL, 0), ignore_progress)
+    record = make_cell(context, StudyCell(rows, MODEL, 0), ignore_progress)
     assert record.rows_report == dict(kept.report)
     assert record.seconds["rows"] == kept.seconds > 0
 
 
-def test_a_distillation_that_was_interrupted_is_not_kept(ground, monkeypatch):
+def test_a_distillation_that_was_interrupted_is_not_kept(context, monkeypatch):
     cut_short = Summary(csr_array(np.eye(3, 30, dtype=np.float32)), {"interrupted": True})
     monkeypatch.setattr("perennial.memory.distill.loop.distill_judged", lambda *_, **__: cut_short)
     rows = TrainingSet("distill-cf", 20)
     with pytest.raises(KeyboardInterrupt):
-        make_rows(ground, rows, 0, ignore_progress)
-    assert not rows_path(ground, rows, 0).exists()
+        make_rows(context, rows, 0, ignore_progress)
+    assert not rows_path(context, rows, 0).exists()
 
 
-def test_workers_share_the_memory(ground):
-    (task,), _ = plan_tasks(ground, CELLS[:1], 1000)
+def test_workers_share_the_memory(context):
+    (task,), _ = plan_tasks(context, CELLS[:1], 1000)
     assert task.request.memory_limit == 1000
     with pytest.raises(UserError, match="over the memory limit"):
-        make_cell(ground, CELLS[0], ignore_progress, memory_limit=1000)
-    assert count_tasks(ground, CELLS[:1]) == 1
+        make_cell(context, CELLS[0], ignore_progress, memory_limit=1000)
+    assert count_tasks(context, CELLS[:1]) == 1
 
 
-def test_two_studies_do_not_share_a_folder(ground):
-    Path(ground.folder).mkdir()
-    with FileLock(Path(ground.folder) / ".lock"), pytest.raises(UserError, match="is at work"):
-        run_cells(ground, CELLS, 1, Told())
+def test_two_studies_do_not_share_a_folder(context):
+    Path(context.folder).mkdir()
+    with FileLock(Path(context.folder) / ".lock"), pytest.raises(UserError, match="is at work"):
+        run_cells(context, CELLS, 1, Recorder())

@@ -1,7 +1,7 @@
-"""A worker that costs nothing: it does what its request's `snapshot` says, a list of words per try.
+"""A cheap worker that follows its request's `snapshot`: a list of steps for each attempt.
 
-`cell`: finish the next cell. `noise`: print what is no event. `die`, `refuse`, `interrupt`, `hang`.
-What it has made is kept in its store, a text file, so that the next try goes on from there.
+`cell`: finish the next cell. `noise`: print lines that are no events. `die`, `refuse`, `interrupt`,
+`hang`. Finished cells are kept in its store, a text file, from which the next attempt resumes.
 """
 
 import json
@@ -10,38 +10,34 @@ import sys
 import time
 from pathlib import Path
 
-
-def tell(**event):
-    print(json.dumps(event), flush=True)  # noqa: T201
+from perennial.replay.study.workers.process import REFUSED, emit
 
 
 def main():
     request = json.loads(sys.stdin.readline())
-    store, tries = Path(request["store"]), Path(request["store"] + ".tries")
-    with tries.open("a") as file:
+    store, attempts = Path(request["store"]), Path(request["store"] + ".attempts")
+    with attempts.open("a") as file:
         file.write("x")
     plans = json.loads(request["snapshot"])
-    plan = plans[min(len(tries.read_text()), len(plans)) - 1]
-    made = store.read_text().splitlines() if store.exists() else []
-    for cell in made:
-        tell(event="finished", cell=cell, seconds=None)
-    for word in plan:
-        if word == "cell":
-            cell = str(len(made))
-            made.append(cell)
-            store.write_text("".join(f"{one}\n" for one in made))
-            tell(event="finished", cell=cell, seconds=1.0)
-        elif word == "noise":
-            print('some library\'s words\n{"event":\n[1]\n7\n{"text": "no event"}\n\n')  # noqa: T201
-        elif word == "die":
-            print("the last words\n  of this try\n", file=sys.stderr, flush=True)  # noqa: T201
+    done = store.read_text().split() if store.exists() else []
+    for cell in done:
+        emit("finished", cell=cell, seconds=None)
+    for step in plans[min(len(attempts.read_text()), len(plans)) - 1]:
+        if step == "cell":
+            done.append(str(len(done)))
+            store.write_text(" ".join(done))
+            emit("finished", cell=done[-1], seconds=1.0)
+        elif step == "noise":
+            print('output of a library\n{"event":\n[1]\n7\n{"text": "no event"}\n\n')  # noqa: T201
+        elif step == "die":
+            print("last words\n  of this attempt\n", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(9)
-        elif word == "refuse":
-            tell(event="refused", text="there is nothing to fit on")
-            sys.exit(2)
-        elif word == "interrupt":
+        elif step == "refuse":
+            emit("refused", text="there is nothing to fit on")
+            sys.exit(REFUSED)
+        elif step == "interrupt":
             sys.exit(130)
-        elif word == "hang":
+        elif step == "hang":
             time.sleep(600)
 
 

@@ -1,62 +1,55 @@
-"""The crew: tasks are shared out, taken up again when a worker dies, and never done twice."""
+"""The local executor: tasks run once, are retried when a worker dies, and end together."""
 
 import json
 import os
+import queue
 import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
+from made_studies import Recorder, plant_modules
 from toys import fill, write_log
 
 import perennial
 from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.continual_worker import ContinualRequest
-from perennial.replay.study.workers import local as crew
-from perennial.replay.study.workers.base import Task
-from perennial.replay.study.workers.local import COMMAND, run_tasks, worker_environment
-from perennial.replay.study.workers.process import REFUSED
+from perennial.replay.study.workers.base import MAX_ATTEMPTS, Task
+from perennial.replay.study.workers.local import LocalExecutor
+from perennial.replay.study.workers.process import REFUSED, WorkerProcess, worker_environment
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
-FAKE = (sys.executable, str(Path(__file__).parent / "fake_worker.py"))
 
-
-class Crew:
-    """Runs tasks with the fake worker and remembers what happened."""
+class Runner:
+    """Runs tasks with the fake worker and records what happens."""
 
     def __init__(self, folder):
-        self.folder, self.events, self.collected = folder, [], []
-        self.most_at_work, self.at_work = 0, set()
+        self.folder, self.events, self.collected = folder, Recorder(), []
 
-    def task(self, name, *tries):
+    def task(self, name, *attempts):
         request = ContinualRequest(
-            json.dumps(tries), str(self.folder / f"{name}.store"), ReplayConfig()
+            json.dumps(attempts), str(self.folder / f"{name}.store"), ReplayConfig()
         )
-        return Task(name, request, sum(word == "cell" for words in tries for word in words))
+        return Task(name, request, sum(step == "cell" for steps in attempts for step in steps))
 
-    def watch(self, event):
-        self.events.append(event)
-        if event.kind == "begun":
-            self.at_work.add(event.pid)
-        elif event.kind in ("done", "lost"):
-            self.at_work.discard(event.pid)
-        self.most_at_work = max(self.most_at_work, len(self.at_work))
-
-    def run(self, *tasks, num_workers=2, watch=None):
-        run_tasks(
+    def run(self, *tasks, num_workers=2, on_event=None, worker="fake_worker"):
+        LocalExecutor(num_workers).run_tasks(
             tasks,
-            num_workers,
+            worker,
             self.folder,
             lambda task: self.collected.append(task.name),
-            watch or self.watch,
-            FAKE,
+            on_event or self.events,
         )
 
-    def kinds(self, name):
-        return [event.kind for event in self.events if event.task.name == name]
+    @property
+    def most_running(self):
+        changes = {"attempt": 1, "done": -1, "lost": -1}
+        running = [0]
+        for event in self.events:
+            running.append(running[-1] + changes.get(event.kind, 0))
+        return max(running)
 
     def made(self, name):
         return [
@@ -65,169 +58,181 @@ class Crew:
             if event.task.name == name and event.kind == "finished" and event.details["seconds"]
         ]
 
-    def tries(self, name):
-        path = self.folder / f"{name}.store.tries"
+    def attempts(self, name):
+        path = self.folder / f"{name}.store.attempts"
         return len(path.read_text()) if path.exists() else 0
+
+    def assert_none_alive(self):
+        for event in self.events:
+            with pytest.raises(ProcessLookupError):
+                os.kill(event.pid, 0)
 
 
 @pytest.fixture
-def crew_of(tmp_path):
-    return Crew(tmp_path)
+def runner(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), str(tmp_path)]))
+    return Runner(tmp_path)
 
 
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+@pytest.fixture
+def log_store(tmp_path):
+    path = tmp_path / "log.duckdb"
+    with Store.open(path) as store:
+        fill(store, write_log(tmp_path / "log.csv", num_periods=3), num_periods=3)
+    return path
 
 
-def test_every_task_is_done_once(crew_of):
+def test_each_task_runs_once(runner):
     names = ["a", "b", "c", "d", "e"]
-    crew_of.run(*(crew_of.task(name, ["cell", "cell"]) for name in names))
-    assert sorted(crew_of.collected) == names
+    runner.run(*(runner.task(name, ["cell", "cell"]) for name in names))
+    assert sorted(runner.collected) == names
     for name in names:
-        assert crew_of.kinds(name) == ["begun", "finished", "finished", "done"]
-        assert crew_of.tries(name) == 1
-    assert crew_of.most_at_work == 2
-    begun = [event.task.name for event in crew_of.events if event.kind == "begun"]
-    assert begun == names
+        assert runner.events.kinds(name) == ["attempt", "finished", "finished", "done"]
+        assert runner.attempts(name) == 1
+    assert runner.most_running == 2
+    assert runner.events.names("attempt") == names
 
 
-def test_one_worker_does_one_task_after_the_other(crew_of):
-    crew_of.run(*(crew_of.task(name, ["cell"]) for name in "abc"), num_workers=1)
-    assert crew_of.collected == ["a", "b", "c"]
-    assert crew_of.most_at_work == 1
+def test_one_worker_runs_tasks_in_order(runner):
+    runner.run(*(runner.task(name, ["cell"]) for name in "abc"), num_workers=1)
+    assert runner.collected == ["a", "b", "c"]
+    assert runner.most_running == 1
 
 
-def test_no_task_needs_no_worker(crew_of):
-    crew_of.run()
-    assert crew_of.events == []
+def test_no_task_needs_no_worker(runner):
+    runner.run()
+    assert runner.events == []
 
 
-def test_a_task_whose_worker_died_goes_on_from_what_it_had_made(crew_of):
-    dying = crew_of.task("dying", ["cell", "die"], ["cell", "cell"])
-    crew_of.run(dying, crew_of.task("other", ["cell"]))
-    assert crew_of.collected.count("dying") == 1
-    assert crew_of.made("dying") == ["0", "1", "2"]
-    kinds = crew_of.kinds("dying")
-    assert kinds == ["begun", "finished", "lost", "begun", *["finished"] * 3, "done"]
-    lost = next(event for event in crew_of.events if event.kind == "lost")
-    begun = [event.pid for event in crew_of.events if event.kind == "begun"]
-    assert lost.pid in begun
+def test_the_task_of_a_dead_worker_resumes_from_its_cells(runner):
+    dying = runner.task("dying", ["cell", "die"], ["cell", "cell"])
+    runner.run(dying, runner.task("other", ["cell"]))
+    assert runner.collected.count("dying") == 1
+    assert runner.made("dying") == ["0", "1", "2"]
+    kinds = runner.events.kinds("dying")
+    assert kinds == ["attempt", "finished", "lost", "attempt", *["finished"] * 3, "done"]
+    lost = next(event for event in runner.events if event.kind == "lost")
+    assert lost.pid in [event.pid for event in runner.events if event.kind == "attempt"]
 
 
-def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(crew_of):
-    hopeless = crew_of.task("joint seed 1", ["cell", "die"])
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_killed_worker_is_lost_like_one_that_ends_itself(runner):
+    def kill(event):
+        runner.events(event)
+        if event.kind == "finished" and not runner.events.names("lost"):
+            os.kill(event.pid, signal.SIGKILL)
+
+    runner.run(runner.task("killed", ["cell", "hang"], ["cell"]), on_event=kill)
+    assert runner.made("killed") == ["0", "1"]
+    assert runner.collected == ["killed"]
+
+
+def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(runner):
+    hopeless = runner.task("joint seed 1", ["cell", "die"])
     with pytest.raises(UserError) as caught:
-        crew_of.run(hopeless, crew_of.task("other", ["hang"]))
+        runner.run(hopeless, runner.task("other", ["hang"]))
     text = str(caught.value)
     assert "\n" not in text
-    assert "joint seed 1 lost its worker 3 times (of this try)" in text
-    assert "the same command again goes on" in text
-    log = next(crew_of.folder.glob("joint*.log"))
+    assert "joint seed 1 lost its worker 3 times (of this attempt)" in text
+    assert "the same command resumes" in text
+    log = next(runner.folder.glob("joint*.log"))
     assert str(log) in text
-    assert log.read_text().count("the last words") == 3
-    assert crew_of.tries("joint seed 1") == 3
-    assert crew_of.collected == []
-    assert not any(is_alive(event.pid) for event in crew_of.events)
+    assert log.read_text().count("last words") == 3
+    assert runner.attempts("joint seed 1") == 3
+    assert runner.collected == []
+    runner.assert_none_alive()
 
 
-def test_a_worker_that_says_nothing_is_told_by_its_exit_code(crew_of, monkeypatch):
-    monkeypatch.setattr(crew, "MAX_TRIES", 1)
-    task = Task(
-        "mute", ContinualRequest("no plan", str(crew_of.folder / "mute.store"), ReplayConfig()), 1
-    )
+def test_a_worker_without_output_is_described_by_its_exit_code(runner):
+    (runner.folder / "mute_worker.py").write_text("import sys; sys.exit(3)")
     with pytest.raises(UserError, match="exit code 3"):
-        run_tasks(
-            [task],
-            1,
-            crew_of.folder,
-            lambda _task: None,
-            crew_of.watch,
-            (sys.executable, "-c", "import sys; sys.exit(3)"),
-        )
+        runner.run(runner.task("mute"), worker="mute_worker")
+    assert runner.events.names("attempt") == ["mute"] * MAX_ATTEMPTS
 
 
-def test_a_refusal_ends_the_study_at_once(crew_of):
+def test_a_refusal_ends_the_study_at_once(runner):
     with pytest.raises(UserError, match=r"^there is nothing to fit on$"):
-        crew_of.run(
-            crew_of.task("refused", ["cell", "refuse"]),
-            crew_of.task("other", ["hang"]),
-            crew_of.task("waiting", ["cell"]),
+        runner.run(
+            runner.task("refused", ["cell", "refuse"]),
+            runner.task("other", ["hang"]),
+            runner.task("waiting", ["cell"]),
         )
-    assert crew_of.tries("refused") == 1
-    assert crew_of.tries("waiting") == 0
-    assert crew_of.collected == []
-    assert not any(is_alive(event.pid) for event in crew_of.events)
+    assert (runner.attempts("refused"), runner.attempts("waiting")) == (1, 0)
+    assert runner.collected == []
+    runner.assert_none_alive()
 
 
-def test_an_interrupt_of_a_worker_is_one_of_the_study(crew_of):
+def test_an_interrupted_worker_interrupts_the_study(runner):
     with pytest.raises(KeyboardInterrupt):
-        crew_of.run(crew_of.task("stopped", ["interrupt"]))
-    assert crew_of.tries("stopped") == 1
+        runner.run(runner.task("stopped", ["interrupt"]))
+    assert runner.attempts("stopped") == 1
 
 
-def test_whatever_ends_the_study_ends_its_workers(crew_of):
-    def watch(event):
-        crew_of.watch(event)
+def test_an_error_of_the_listener_ends_the_workers(runner):
+    def fail(event):
+        runner.events(event)
         if event.kind == "finished":
-            raise RuntimeError("no one watches any more")
+            raise RuntimeError("broken listener")
 
-    with pytest.raises(RuntimeError, match="no one watches"):
-        crew_of.run(crew_of.task("a", ["cell", "hang"]), crew_of.task("b", ["hang"]), watch=watch)
-    assert len(crew_of.events) >= 2
-    assert not any(is_alive(event.pid) for event in crew_of.events)
+    with pytest.raises(RuntimeError, match="broken listener"):
+        runner.run(runner.task("a", ["cell", "hang"]), runner.task("b", ["hang"]), on_event=fail)
+    assert len(runner.events) >= 2
+    runner.assert_none_alive()
 
 
-def test_what_is_no_event_is_passed_over(crew_of):
-    crew_of.run(crew_of.task("chatty", ["noise", "cell", "noise"]))
-    assert crew_of.kinds("chatty") == ["begun", "finished", "done"]
+def test_output_that_is_no_event_is_ignored(runner):
+    runner.run(runner.task("chatty", ["noise", "cell", "noise"]))
+    assert runner.events.kinds("chatty") == ["attempt", "finished", "done"]
 
 
 class TestEnvironment:
     def test_one_thread_whatever_was_given(self):
-        found = worker_environment({"OMP_NUM_THREADS": "8", "HOME": "/root", "NPROC": "4"})
+        made = worker_environment({"OMP_NUM_THREADS": "8", "HOME": "/root", "NPROC": "4"})
         threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-        assert {found[name] for name in threads} == {"1"}
-        assert found["HOME"] == "/root"
+        assert {made[name] for name in threads} == {"1"}
+        assert made["HOME"] == "/root"
 
-    def test_flags_that_were_given_are_kept(self):
+    def test_given_flags_are_kept(self):
         assert worker_environment({})["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=false"
         flags = worker_environment({"XLA_FLAGS": "--xla_dump_to=x"})["XLA_FLAGS"]
         assert flags == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
 
-    def test_the_gpu_is_not_hoarded_unless_asked(self):
+    def test_gpu_memory_is_not_preallocated_by_default(self):
         name = "XLA_PYTHON_CLIENT_PREALLOCATE"
         assert worker_environment({})[name] == "false"
         assert worker_environment({name: "true"})[name] == "true"
 
-    def test_the_worker_finds_this_program(self):
+    def test_the_worker_imports_this_package(self):
         root = str(Path(perennial.__file__).parents[1])
         assert worker_environment({})["PYTHONPATH"] == root
         given = worker_environment({"PYTHONPATH": "elsewhere"})
         assert given["PYTHONPATH"] == os.pathsep.join([root, "elsewhere"])
 
 
-class TestWorker:
-    """The process behind `perennial.replay.study.continual_worker`."""
+@pytest.mark.slow
+def test_a_worker_executes_no_modules_of_the_user(log_store, tmp_path, monkeypatch):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    shadows = ("models.py", "memory/__init__.py", "cli.py")
+    plant_modules(here, *shadows, "random.py")
+    plant_modules(elsewhere, *shadows)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", str(elsewhere))
+    config = ReplayConfig(strategies=("individual",), models=(ModelChoice("pop"),))
+    events = Recorder()
+    run_continual(log_store, ContinualStudy(config, None), on_event=events)
+    assert events.names("done") == ["individual seed 0"]
+    assert events.names("lost") == []
+    for folder in (here, elsewhere):
+        assert not (folder / "executed").exists()
 
-    def start(self, folder, config):
-        snapshot = folder / "log.duckdb"
-        with Store.open(snapshot) as store:
-            fill(store, write_log(folder / "log.csv", num_periods=3), num_periods=3)
-        process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-            COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=worker_environment(os.environ),
-        )
-        request = ContinualRequest(str(snapshot), str(folder / "own.duckdb"), config)
-        process.stdin.write(request.to_line() + "\n")
-        process.stdin.flush()
-        return process
+
+class TestContinualWorker:
+    def start(self, log_store, config):
+        events = queue.Queue()
+        request = ContinualRequest(str(log_store), str(log_store.with_name("own.duckdb")), config)
+        command = (sys.executable, "-m", "perennial.replay.study.continual_worker")
+        log = log_store.with_name("log.txt")
+        return WorkerProcess(command, f"{request.to_line()}\n", log, events), events
 
     def test_a_request_survives_its_line(self):
         config = ReplayConfig(
@@ -238,39 +243,20 @@ class TestWorker:
         assert "\n" not in request.to_line()
 
     @pytest.mark.slow
-    def test_it_refuses_what_cannot_be_done(self, tmp_path):
-        process = self.start(tmp_path, ReplayConfig(strategies=("nonsense",)))
-        with process, process.stdout as said:
-            (event,) = map(json.loads, said)
-            assert process.wait() == REFUSED
-        assert event["event"] == "refused"
-        assert "unknown strategy 'nonsense'" in event["text"]
+    def test_it_refuses_an_impossible_task(self, log_store):
+        worker, events = self.start(log_store, ReplayConfig(strategies=("nonsense",)))
+        assert events.get() == (worker, None)
+        assert worker.wait() == REFUSED
+        assert "unknown strategy 'nonsense'" in worker.refusal
 
     @pytest.mark.slow
-    def test_it_does_not_outlive_who_started_it(self, tmp_path):
-        # Enough seeds that it would be at work for long.
+    def test_it_ends_when_its_input_does(self, log_store):
+        # Enough seeds that it would work for long.
         config = ReplayConfig(
             strategies=("joint",), models=(ModelChoice("infinite-ae"),), seeds=tuple(range(500))
         )
-        process = self.start(tmp_path, config)
-        reader = threading.Thread(target=process.stdout.read, daemon=True)
-        assert json.loads(process.stdout.readline())["event"] == "started"
-        reader.start()
-        process.stdin.close()
-        assert process.wait() == 1
-        reader.join()
-        process.stdout.close()
-        with Store.open(tmp_path / "own.duckdb") as store:
+        worker, events = self.start(log_store, config)
+        assert events.get()[1]["event"] == "started"
+        assert worker.wait() == 1
+        with Store.open(log_store.with_name("own.duckdb")) as store:
             store.rows("SELECT count(*) FROM cells")
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_killed_worker_is_lost_like_one_that_ends_itself(crew_of):
-    def watch(event):
-        crew_of.watch(event)
-        if event.kind == "finished" and crew_of.kinds("killed").count("lost") == 0:
-            os.kill(event.pid, signal.SIGKILL)
-
-    crew_of.run(crew_of.task("killed", ["cell", "hang"], ["cell"]), watch=watch)
-    assert crew_of.made("killed") == ["0", "1"]
-    assert crew_of.collected == ["killed"]

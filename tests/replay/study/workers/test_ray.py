@@ -1,4 +1,4 @@
-"""Studies on a real cluster of two Ray nodes: the same figures to the bit, whatever is lost."""
+"""Studies on a cluster of two Ray nodes: figures are equal to the bit, whatever is lost."""
 
 import json
 import os
@@ -8,13 +8,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 from command_line import call_well
-from made_studies import assert_counted_once, figures_of
+from made_studies import Recorder, assert_counted_once, figures_of, plant_modules
 from paper_toys import write_split
 from toys import fill, write_log
 
@@ -23,7 +22,8 @@ from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers.base import ExecutorOptions, Task
-from perennial.replay.study.workers.ray import OWN_WAYS, RayExecutor, open_ray
+from perennial.replay.study.workers.ray import RayExecutor, open_ray
+from perennial.replay.study.workers.ray_cluster import RAY_VARIABLES
 from perennial.replay.study.workers.registry import open_executor
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
@@ -39,7 +39,7 @@ pytestmark = [
 
 NUM_PERIODS = 6
 CONFIG = ReplayConfig(
-    # One that is alone, and one whose fits follow on one another and keep a model.
+    # One without and one with a warm start, for which a model is kept.
     strategies=("individual", "ader"),
     strategy_settings={"ader": {"budget": 5}},
     models=(ModelChoice("infinite-ae", {"reg": 5.0}),),
@@ -59,7 +59,7 @@ def cluster():
         # Otherwise Ray would put a token into the home of whoever runs the tests.
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        for name, value in OWN_WAYS.items():
+        for name, value in RAY_VARIABLES.items():
             patch.setenv(name, value)
         pytest.importorskip("ray")
         try:
@@ -70,7 +70,7 @@ def cluster():
 
 
 @pytest.fixture
-def engine(cluster):
+def executor(cluster):
     with open_ray(ExecutorOptions(address=cluster.address), lambda text: None) as opened:
         yield opened
 
@@ -94,66 +94,53 @@ def path(tmp_path, log_store):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, log_store):
-    """What one process after the other makes of it, on this machine."""
-    path = Path(shutil.copy(log_store, tmp_path_factory.mktemp("alone") / "store.duckdb"))
-    runs = run_continual(path, STUDY, watch=lambda event: None)
+def expected(tmp_path_factory, log_store):
+    """Figures of local workers, one after the other."""
+    path = Path(shutil.copy(log_store, tmp_path_factory.mktemp("local") / "store.duckdb"))
+    runs = run_continual(path, STUDY, on_event=lambda event: None)
     return figures(path, runs.main)
 
 
 def figures(path: Path, run_id: int) -> dict:
-    """All that must be the same wherever it was made; every cell of the store, counted."""
+    """Read all that must be equal on any machine, after a check of the number of cells."""
     assert_counted_once(path, NUM_CELLS, num_models=1)
     with Store.open(path) as store:
-        found = figures_of(store, run_id)
-    assert len(found) == NUM_CELLS
-    return found
+        made = figures_of(store, run_id)
+    assert len(made) == NUM_CELLS
+    return made
 
 
 def node_of(cluster, pid):
-    """The node that a worker's process belongs to."""
-    above = {one.pid for one in psutil.Process(pid).parents()}
+    """Return the node that a worker's process belongs to."""
+    parents = {one.pid for one in psutil.Process(pid).parents()}
     (node,) = [
         node
         for node in cluster.list_all_nodes()
-        if node.all_processes["raylet"][0].process.pid in above
+        if node.all_processes["raylet"][0].process.pid in parents
     ]
     return node
 
 
-@dataclass
-class Told:
-    """What a study said on its way."""
-
-    events: list = field(default_factory=list)
-
-    def __call__(self, event):
-        self.events.append(event)
-
-    def names(self, kind):
-        return [event.task.name for event in self.events if event.kind == kind]
-
-
-def test_an_interrupted_study_leaves_no_worker_and_goes_on(engine, path, alone):
-    told = Told()
+def test_an_interrupted_study_leaves_no_worker_and_resumes(executor, path, expected):
+    events = Recorder()
 
     def interrupt(event):
-        told(event)
+        events(event)
         if event.kind == "done":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_continual(path, STUDY, watch=interrupt, engine=engine)
-    assert not any(psutil.pid_exists(event.pid) for event in told.events)
+        run_continual(path, STUDY, on_event=interrupt, executor=executor)
+    assert not any(psutil.pid_exists(event.pid) for event in events)
     with Store.open(path) as store:
         assert store.rows("SELECT count(*) FROM cells") == [(NUM_PERIODS - 1,)]
-    again = Told()
-    runs = run_continual(path, STUDY, watch=again, engine=engine)
-    assert sorted(told.names("done") + again.names("done")) == TASKS
-    assert figures(path, runs.main) == alone
+    again = Recorder()
+    runs = run_continual(path, STUDY, on_event=again, executor=executor)
+    assert sorted(events.names("done") + again.names("done")) == TASKS
+    assert figures(path, runs.main) == expected
 
 
-def test_a_replay_of_a_cluster_is_that_of_one_process(cluster, log, tmp_path):
+def test_a_replay_on_a_cluster_has_the_figures_of_one_process(cluster, log, tmp_path):
     options = (
         *("replay", log, "--periods", "3", "--model", "infinite-ae", "--json"),
         *("--set", "infinite-ae.reg=5", "--strategy", "individual,joint"),
@@ -172,7 +159,7 @@ def test_a_replay_of_a_cluster_is_that_of_one_process(cluster, log, tmp_path):
     assert "joint seed 0: done" in lines
 
 
-def test_a_study_on_a_split_is_that_of_one_process(cluster, tmp_path):
+def test_a_study_on_a_split_has_the_figures_of_one_process(cluster, tmp_path):
     split = write_split(tmp_path / "split.parquet")
     options = (
         *("study", "sample-efficiency", "--split", split, "--seed", "0", "--users", "10"),
@@ -188,7 +175,7 @@ def test_a_study_on_a_split_is_that_of_one_process(cluster, tmp_path):
         cell["values"] for cell in wanted["cells"]
     ]
     assert len(found["cells"]) == 2
-    # Who of two nodes is done first is theirs to say; that each is told once, and counted, is not.
+    # The order of tasks on two nodes is open; each is reported once, and counted.
     done = re.findall(r"^(.+): done \((\d) of 3\)$", there.stderr, re.MULTILINE)
     assert sorted(name for name, _ in done) == [
         "all-users infinite-ae seed 0",
@@ -216,49 +203,59 @@ def test_a_sample_of_the_benchmark(cluster, tmp_path):
 
 
 class TestRefusals:
-    def test_other_code_on_the_machines(self, engine, path, monkeypatch):
-        own = engine.versions
+    def test_other_code_on_the_machines(self, executor, path, monkeypatch):
+        own = executor.versions
         monkeypatch.setattr(RayExecutor, "versions", {**own, "code": "another"})
         with pytest.raises(UserError, match=rf"has code {own['code']}, this machine has code ano"):
-            run_continual(path, STUDY, watch=Told(), engine=engine)
+            run_continual(path, STUDY, on_event=Recorder(), executor=executor)
         with Store.open(path) as store:
             assert store.rows("SELECT count(*) FROM cells") == [(0,)]
 
-    def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(self, engine, tmp_path):
+    def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(self, executor, tmp_path):
         (tmp_path / "log.duckdb").write_bytes(b"no store")
         request = ContinualRequest(str(tmp_path / "log.duckdb"), str(tmp_path / "own"), CONFIG)
-        told = Told()
+        events = Recorder()
         with pytest.raises(UserError) as caught:
             # A module that is no worker: it has no `main`.
-            engine.run_tasks(
-                [Task("joint seed 1", request, 1)], "keyword", tmp_path, lambda task: None, told
+            executor.run_tasks(
+                [Task("joint seed 1", request, 1)], "keyword", tmp_path, lambda task: None, events
             )
         text = str(caught.value)
         assert "\n" not in text
         assert "joint seed 1 lost its worker 3 times (AttributeError" in text
-        assert told.names("begun") == ["joint seed 1"] * 3
+        assert events.names("attempt") == ["joint seed 1"] * 3
         assert "Traceback" in (tmp_path / "joint-seed-1.log").read_text()
 
 
-def test_a_ray_of_this_machine_alone(cluster, monkeypatch):
+@pytest.mark.usefixtures("cluster")
+def test_a_ray_of_this_machine_alone_executes_no_modules_of_the_user(path, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    said = []
-    with open_executor("ray", ExecutorOptions(workers=1), said.append) as opened:
-        assert (opened.num_workers, opened.num_beside) == (1, 1)
-    assert said == [
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    shadows = ("models.py", "memory/__init__.py", "cli.py")
+    plant_modules(here, *shadows, "random.py")
+    plant_modules(elsewhere, *shadows)
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", str(elsewhere))
+    messages, events = [], Recorder()
+    config = ReplayConfig(strategies=("individual",), models=(ModelChoice("pop"),))
+    with open_executor("ray", ExecutorOptions(workers=1), messages.append) as opened:
+        assert (opened.num_workers, opened.workers_per_machine) == (1, 1)
+        run_continual(path, ContinualStudy(config, None), on_event=events, executor=opened)
+    assert messages == [
         "starting Ray on this machine",
         "Ray: 1 machines with room for 1 workers",
     ]
+    assert (events.names("done"), events.names("lost")) == (["individual seed 0"], [])
+    for folder in (here, elsewhere):
+        assert not (folder / "executed").exists()
 
 
 # The last one, since it leaves the cluster with one node.
-def test_a_node_killed_in_the_middle_loses_no_cell_and_counts_none_twice(
-    cluster, engine, path, alone
-):
-    told, nodes, opened, killed = Told(), {}, set(), []
+def test_a_killed_node_loses_no_cell_and_counts_none_twice(cluster, executor, path, expected):
+    events, nodes, opened, killed = Recorder(), {}, set(), []
 
-    def watch(event):
-        told(event)
+    def kill(event):
+        events(event)
         if event.kind == "started" and event.pid not in nodes:
             nodes[event.pid] = node_of(cluster, event.pid)
             opened.update(Path(one.path) for one in psutil.Process(event.pid).open_files())
@@ -271,15 +268,15 @@ def test_a_node_killed_in_the_middle_loses_no_cell_and_counts_none_twice(
                 os.kill(event.pid, signal.SIGKILL)
                 killed.append(event)
 
-    assert (engine.num_workers, engine.num_beside) == (2, 1)
-    runs = run_continual(path, STUDY, watch=watch, engine=engine)
-    assert figures(path, runs.main) == alone
+    assert (executor.num_workers, executor.workers_per_machine) == (2, 1)
+    runs = run_continual(path, STUDY, on_event=kill, executor=executor)
+    assert figures(path, runs.main) == expected
     (lost,) = [event.task.name for event in killed]
-    assert told.names("lost") == [lost]
-    assert sorted(told.names("begun")) == sorted([*TASKS, lost])
-    assert sorted(told.names("done")) == TASKS
+    assert events.names("lost") == [lost]
+    assert sorted(events.names("attempt")) == sorted([*TASKS, lost])
+    assert sorted(events.names("done")) == TASKS
     assert len({node.node_id for node in nodes.values()}) == 2
-    finished = [event for event in told.events if event.kind == "finished"]
+    finished = [event for event in events if event.kind == "finished"]
     assert NUM_CELLS < len(finished) < 2 * NUM_CELLS, "those that were lost are made again"
     assert {one.name for one in opened} >= {"own.duckdb"}, "a copy of the log"
     assert not any(one.is_relative_to(path.parent) for one in opened)

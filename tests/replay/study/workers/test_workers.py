@@ -1,4 +1,4 @@
-"""Engines without a cluster: a task as it is elsewhere, and what keeps one from joining."""
+"""Executors without a cluster: files of remote tasks, and reasons not to join one."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import assert_fails, call
-from paper_toys import FAST, make_ground, write_split
+from paper_toys import FAST, make_context, write_split
 from rich.console import Console
 from toys import fill, write_log
 
@@ -17,6 +17,7 @@ from perennial.replay.cli.progress import watch_crew
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.machine import default_workers
 from perennial.replay.study.continual_worker import ContinualRequest, main
+from perennial.replay.study.paper import worker
 from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.rows import make_rows
 from perennial.replay.study.paper.runner import plan_tasks
@@ -25,13 +26,13 @@ from perennial.replay.study.workers.base import (
     Task,
     TaskEvent,
     TaskFiles,
-    place_here,
-    read_brought,
+    read_outputs,
 )
-from perennial.replay.study.workers.ray import count_places
+from perennial.replay.study.workers.ray_cluster import count_slots
 from perennial.replay.study.workers.registry import open_executor
 from perennial.replay.study.workers.remote_main import describe_difference
 from perennial.storage.errors import UserError
+from perennial.storage.progress import ignore_progress
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
@@ -42,53 +43,56 @@ CONFIG = ReplayConfig(
 )
 
 
-def carry_out(errand, folder, monkeypatch, work):
-    """Do an errand in a folder that has nothing but what it takes; what it brings."""
+def run_in(folder, files, monkeypatch, main):
+    """Run a task in a folder with its inputs alone; returns its outputs."""
     folder.mkdir()
-    for place, path in errand.takes.items():
-        (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        (folder / place).write_bytes(path.read_bytes())
+    for name, path in files.inputs.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(path.read_bytes())
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("sys.stdin", io.StringIO(errand.line + "\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO(files.line + "\n"))
     # The thread that ends with its input would end the tests.
-    monkeypatch.setattr("perennial.replay.study.workers.process._end_with_input", lambda: None)
-    assert work() == 0
-    return read_brought(folder, tuple(errand.brings))
+    monkeypatch.setattr("perennial.replay.study.workers.process._exit_with_input", lambda: None)
+    assert main() == 0
+    return read_outputs(folder, files.outputs)
 
 
-class TestErrand:
-    def test_what_is_brought_goes_where_it_belongs(self):
-        errand = TaskFiles("", {}, {"a.json": Path("x/b.json"), "models": Path("y")})
-        assert place_here(errand, "a.json") == Path("x/b.json")
-        assert place_here(errand, "models/deep/one") == Path("y/deep/one")
+class TestTaskFiles:
+    FILES = TaskFiles("", {}, {"a.json": Path("x/b.json"), "models": Path("y")})
 
-    @pytest.mark.parametrize("place", ["b.json", "a", "models/../z", "../models", "", "/etc/x"])
-    def test_nothing_else_is_taken(self, place):
-        with pytest.raises(ValueError, match="not asked for"):
-            place_here(TaskFiles("", {}, {"a.json": Path("x"), "models": Path("y")}), place)
+    def test_outputs_have_their_destinations(self):
+        assert self.FILES.destination("a.json") == Path("x/b.json")
+        assert self.FILES.destination("models/deep/one") == Path("y/deep/one")
 
-    def test_folders_are_brought_with_all_that_is_in_them(self, tmp_path):
+    @pytest.mark.parametrize("name", ["b.json", "a", "models/../z", "../models", "", "/etc/x"])
+    def test_other_files_are_refused(self, name):
+        with pytest.raises(ValueError, match="is no output of its task"):
+            self.FILES.destination(name)
+
+    def test_folders_are_read_with_all_that_is_in_them(self, tmp_path):
         (tmp_path / "models" / "deep").mkdir(parents=True)
         for name in ("a", "b", "models/c", "models/deep/d"):
             (tmp_path / name).write_text(name)
-        brought = read_brought(tmp_path, ("a", "models", "absent"))
-        assert brought == {name: name.encode() for name in ("a", "models/c", "models/deep/d")}
+        outputs = read_outputs(tmp_path, ("a", "models", "absent"))
+        assert outputs == {name: name.encode() for name in ("a", "models/c", "models/deep/d")}
 
-    def test_a_part_of_a_replay_comes_back_without_the_log(self, tmp_path, monkeypatch, capsys):
+    def test_a_part_of_a_replay_returns_results_without_the_log(
+        self, tmp_path, monkeypatch, capsys
+    ):
         snapshot = tmp_path / "log.duckdb"
         with Store.open(snapshot) as store:
             fill(store, write_log(tmp_path / "log.csv", num_periods=3), 3)
             store.models_folder.mkdir()
             (store.models_folder / "fit-x.safetensors").write_bytes(b"kept")
         request = ContinualRequest(str(snapshot), str(tmp_path / "mine.task.duckdb"), CONFIG)
-        errand = request.away()
-        assert str(tmp_path) not in errand.line
-        assert set(errand.takes) == {"own.duckdb", "own.duckdb.models/fit-x.safetensors"}
-        brought = carry_out(errand, tmp_path / "there", monkeypatch, main)
-        told = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
-        assert told.count("finished") == 2
-        for place, content in brought.items():
-            path = place_here(errand, place)
+        files = request.task_files()
+        assert str(tmp_path) not in files.line
+        assert set(files.inputs) == {"own.duckdb", "own.duckdb.models/fit-x.safetensors"}
+        outputs = run_in(tmp_path / "there", files, monkeypatch, main)
+        kinds = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
+        assert kinds.count("finished") == 2
+        for name, content in outputs.items():
+            path = files.destination(name)
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(content)
         with Store.open(request.store) as results:
@@ -97,65 +101,62 @@ class TestErrand:
             ((name,),) = results.rows("SELECT file FROM model_files")
             assert [one.name for one in results.models_folder.iterdir()] == [name]
 
-    def test_a_cell_takes_its_split_and_rows_and_brings_its_file(self, tmp_path, monkeypatch):
-        from perennial.replay.study.paper.worker import main as work
-
-        ground = make_ground(write_split(tmp_path / "s.parquet"), tmp_path / "study")
+    def test_a_cell_needs_split_and_rows_and_returns_its_file(self, tmp_path, monkeypatch):
+        context = make_context(write_split(tmp_path / "s.parquet"), tmp_path / "study")
         rows = TrainingSet("user-rns", 10)
         cell = StudyCell(rows, ModelChoice("infinite-ae", FAST["infinite-ae"]), 0)
-        (first,), (second,) = plan_tasks(ground, [cell])
-        name = f"rows/{ground.rows_key(rows, 0)}.safetensors"
-        errand = first.request.away()
-        assert errand.takes == {"split.parquet": Path(ground.split)}
-        assert errand.brings == {name: Path(ground.folder) / name}
-        monkeypatch.setattr("perennial.replay.study.paper.worker._say", lambda text: None)
-        brought = carry_out(errand, tmp_path / "one", monkeypatch, work)
-        assert list(brought) == [name]
-        made = make_rows(ground, rows, 0, lambda text: None)
-        errand = second.request.away()
-        assert errand.takes == {"split.parquet": Path(ground.split), name: made}
-        assert str(tmp_path) not in errand.line
-        brought = carry_out(errand, tmp_path / "two", monkeypatch, work)
-        assert list(brought) == [f"cells/{ground.cell_key(cell)}.json"]
-        assert json.loads(*brought.values())["num_rows"] == 10
+        (first,), (second,) = plan_tasks(context, [cell])
+        name = f"rows/{context.rows_key(rows, 0)}.safetensors"
+        files = first.request.task_files()
+        assert files.inputs == {"split.parquet": Path(context.split)}
+        assert files.outputs == {name: Path(context.folder) / name}
+        monkeypatch.setattr(worker, "emit", lambda *_, **__: None)
+        assert list(run_in(tmp_path / "one", files, monkeypatch, worker.main)) == [name]
+        made = make_rows(context, rows, 0, ignore_progress)
+        files = second.request.task_files()
+        assert files.inputs == {"split.parquet": Path(context.split), name: made}
+        assert str(tmp_path) not in files.line
+        outputs = run_in(tmp_path / "two", files, monkeypatch, worker.main)
+        assert list(outputs) == [f"cells/{context.cell_key(cell)}.json"]
+        assert json.loads(*outputs.values())["num_rows"] == 10
 
 
-class TestSameCode:
-    def test_nothing_stands_in_the_way_of_equals(self):
+class TestVersions:
+    def test_equal_versions_have_no_difference(self):
         assert describe_difference({"code": "a"}, {"code": "a"}, "gpu-1") is None
 
-    def test_what_differs_is_told(self):
-        told = describe_difference({"code": "a", "jax": "1"}, {"code": "b", "jax": "1"}, "gpu-1")
-        assert told == (
+    def test_differences_are_named(self):
+        text = describe_difference({"code": "a", "jax": "1"}, {"code": "b", "jax": "1"}, "gpu-1")
+        assert text == (
             "the worker on gpu-1 has code b, this machine has code a; start all machines from "
             "the same image or wheel"
         )
         assert "jax none" in describe_difference({"jax": "1"}, {}, "gpu-1")
 
-    def test_another_device_is_told_apart(self):
-        told = describe_difference({"device": "gpu"}, {"device": "cpu"}, "n1")
-        assert told.startswith("the worker on n1 computes on cpu, not on gpu; ")
-        assert "--gpus-per-cell" in told
+    def test_another_device_has_its_own_message(self):
+        text = describe_difference({"device": "gpu"}, {"device": "cpu"}, "n1")
+        assert text.startswith("the worker on n1 computes on cpu, not on gpu; ")
+        assert "--gpus-per-cell" in text
 
 
 class TestOpening:
-    def test_local_workers_are_as_many_as_asked(self):
-        with open_executor("local", ExecutorOptions(3), pytest.fail) as engine:
-            assert (engine.num_workers, engine.num_beside) == (3, 3)
-            assert engine.versions == read_versions()
-        with open_executor("local", ExecutorOptions(), pytest.fail) as engine:
-            assert engine.num_workers == default_workers()
+    def test_the_number_of_local_workers(self):
+        with open_executor("local", ExecutorOptions(3), pytest.fail) as executor:
+            assert (executor.num_workers, executor.workers_per_machine) == (3, 3)
+            assert executor.versions == read_versions()
+        with open_executor("local", ExecutorOptions(), pytest.fail) as executor:
+            assert executor.num_workers == default_workers()
 
-    def test_places_of_a_cluster(self):
+    def test_slots_of_a_cluster(self):
         nodes = [
             {"Alive": True, "Resources": {"memory": 1.0}},
             {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}},
             {"Alive": True, "Resources": {"CPU": 3.0}},
             {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}},
         ]
-        assert count_places(nodes, 0) == [4, 3]
-        assert count_places(nodes, 0.5) == [2]
-        assert count_places(nodes, 2) == []
+        assert count_slots(nodes, 0) == [4, 3]
+        assert count_slots(nodes, 0.5) == [2]
+        assert count_slots(nodes, 2) == []
 
     def refuse(self, address):
         with (
@@ -166,16 +167,16 @@ class TestOpening:
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
-    def test_nobody_answers(self):
+    def test_an_address_without_answer(self):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             port = taken.getsockname()[1]
-            told = self.refuse(f"127.0.0.1:{port}")
-            assert told.startswith(f"no Ray at 127.0.0.1:{port}: Connection refused")
+            text = self.refuse(f"127.0.0.1:{port}")
+            assert text.startswith(f"no Ray at 127.0.0.1:{port}: Connection refused")
             assert self.refuse(f"ray://127.0.0.1:{port}").startswith("no Ray at ray://127.0.0.1")
 
     @pytest.mark.parametrize("address", ["somewhere", "host:", "http://host:8265", "a:b", ":6379"])
-    def test_what_is_no_address(self, address):
+    def test_a_malformed_address(self, address):
         assert "is no address of a Ray cluster; give host:6379" in self.refuse(address)
 
     def test_the_address_of_the_environment(self, monkeypatch):
@@ -185,9 +186,9 @@ class TestOpening:
     def test_ray_is_not_installed(self, monkeypatch):
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
         monkeypatch.setitem(sys.modules, "ray", None)
-        told = self.refuse(None)
+        text = self.refuse(None)
         assert (
-            told == "--engine ray needs Ray, which is not installed: pip install 'perennial[ray]'"
+            text == "--engine ray needs Ray, which is not installed: pip install 'perennial[ray]'"
         )
 
 
@@ -213,13 +214,13 @@ class TestCommands:
             assert_fails(call("replay", "--fresh", *given), "is for this process alone", 2)
 
 
-def test_what_a_person_is_told_of_other_machines():
+def test_messages_about_other_machines():
     task = Task("joint seed 0", ContinualRequest("a", "b", ReplayConfig()), 2)
     for given in ({}, {"force_terminal": True, "width": 120}):
         drawn = io.StringIO()
         with watch_crew(Console(file=drawn, **given)) as watch:
             watch(TaskEvent(task, 0, "waiting"))
-            watch(TaskEvent(task, 7, "begun", {"where": "gpu-1"}))
+            watch(TaskEvent(task, 7, "attempt", {"where": "gpu-1"}))
             watch(TaskEvent(task, 7, "lost", {"where": "gpu-1"}))
         text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.getvalue())
         assert "joint seed 0: waits for a machine; `ray status` shows" in text
