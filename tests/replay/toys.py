@@ -1,4 +1,4 @@
-"""A small deterministic model, strategy and memory, and a small log, for the tests of the loop."""
+"""Small deterministic models, a strategy, a memory, a distillation and a log, for tests."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
@@ -9,6 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from perennial.memory.base import Memory
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill.summary import Summary
 from perennial.models.base import FitOptions, FittedModel, TrainingRows
 from perennial.models.registry import MODELS
 from perennial.replay.strategies.base import WarmStart
@@ -21,10 +23,16 @@ BYTES_PER_ROW = 1000
 """What the popularity model pretends to need."""
 
 
-def register_toys(monkeypatch: Any) -> None:
-    """Add the toys to the registries as a new file and a line in each would."""
+def register_plugins(monkeypatch: Any) -> None:
+    """Add the models and the strategy to the registries as a new file and a line in each would."""
     monkeypatch.setitem(MODELS, "popularity", "toys:Popularity")
+    monkeypatch.setitem(MODELS, "teacher", "toys:PopularityTeacher")
     monkeypatch.setitem(STRATEGIES, "toy", "toys:Toy")
+
+
+def register_toys(monkeypatch: Any) -> None:
+    """Register the plugins, and fix the version of the code that the loop records."""
+    register_plugins(monkeypatch)
     # The real one would notice sources edited between two processes of a test.
     monkeypatch.setattr("perennial.replay.loop.read_versions", lambda: {"code": "toys"})
 
@@ -96,7 +104,7 @@ class Popularity:
         if options.memory_limit is not None:
             cap = min(cap, options.memory_limit // BYTES_PER_ROW)
         newest = np.argsort(-rows.last_period, kind="stable")[:cap]
-        counts = rows.interactions[newest].T @ rows.weights[newest]
+        counts = self._count(rows, newest)
         counts = counts + self.noise * rng.standard_normal(rows.num_items)
         if options.previous is not None:
             before = options.previous.counts
@@ -106,6 +114,39 @@ class Popularity:
 
     def restore(self, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> Any:
         return PopularityModel(arrays["counts"], manifest["report"])
+
+    def _count(self, rows: TrainingRows, chosen: np.ndarray) -> np.ndarray:
+        return rows.interactions[chosen].T @ rows.weights[chosen]
+
+
+class TeacherModel(PopularityModel):
+    """Scores items by counts, and compares rows by the cosine of their items."""
+
+    def similarity(self, rows: csr_array) -> np.ndarray:
+        lengths = np.sqrt(np.maximum(np.diff(rows.indptr), 1))
+        return (rows @ rows.T).toarray().astype(np.float64) / np.outer(lengths, lengths)
+
+
+@dataclasses.dataclass(frozen=True)
+class PopularityTeacher(Popularity):
+    """Counts the teacher's scores in place of the items of the rows that it teaches."""
+
+    name = "teacher"
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> TeacherModel:
+        model = super().fit(rows, options)
+        return TeacherModel(model.counts, model.report)
+
+    def restore(self, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> Any:
+        return TeacherModel(arrays["counts"], manifest["report"])
+
+    def _count(self, rows: TrainingRows, chosen: np.ndarray) -> np.ndarray:
+        taught = rows.replayed[chosen] if rows.teacher is not None else np.zeros(len(chosen), bool)
+        counts = super()._count(rows, chosen[~taught])
+        if taught.any():
+            (scores,) = rows.teacher.score_blocks(rows.interactions[chosen[taught]], len(chosen))
+            counts[: scores.shape[1]] += rows.weights[chosen[taught]] @ scores
+        return counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,3 +211,12 @@ class Toy:
             )
         ]
         return TrainingRows(csr_array(both[0]), *both[1:])
+
+
+def distill(
+    rows: TrainingRows, settings: DistillSettings, seed: int, **_options: object
+) -> Summary:
+    """Draw rows in place of a distillation."""
+    filled = np.flatnonzero(np.diff(rows.interactions.indptr))
+    chosen = np.random.default_rng(seed).permutation(filled)[: settings.num_synthetic_users]
+    return Summary(rows.interactions[chosen], {"steps": 1, "users_given": rows.num_rows})

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys import fill
+from toys import distill, fill, register_plugins
 
+from perennial.memory.distill.loop import distill as real_distill
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished
@@ -30,6 +31,7 @@ from perennial.storage.log.export import export_periods
 from perennial.storage.log.ingest import IngestReport
 from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser
+from perennial.storage.progress import ignore_progress
 from perennial.storage.results.cells import read_cells, read_user_figures
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import list_publications, newest_publication, read_live
@@ -38,53 +40,103 @@ from perennial.storage.results.summaries import list_summaries
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
-MVAE = ModelChoice("mvae", {"hidden": 6, "latent": 3, "max_updates": 10, "check_every": 5})
-AE = ModelChoice("infinite-ae", {"regs": [1.0, 20.0]})
-DISTIL = {"budget": 4, "distillation": {"num_steps": 2, "batch_size": 8}}
+MODEL = ModelChoice("popularity")
+TEACHER = ModelChoice("teacher")
+DISTILLATION = {"budget": 4, "distillation": {"num_steps": 2, "batch_size": 8}}
+ROLLING = {**DISTILLATION, "policy": "rolling"}
+
+
+def chain(strategy, model, **settings):
+    return ReplayConfig(
+        strategies=(strategy,),
+        strategy_settings={strategy: settings} if settings else {},
+        models=(model,),
+    )
+
+
 CHAINS = {
-    "individual": ReplayConfig(strategies=("individual",), models=(AE,)),
-    "joint": ReplayConfig(strategies=("joint",), models=(MVAE,)),
-    "finetune": ReplayConfig(strategies=("finetune",), models=(MVAE,)),
-    "whole": ReplayConfig(
-        strategies=("distill-cf",), strategy_settings={"distill-cf": DISTIL}, models=(AE,)
+    "individual": chain("individual", MODEL),
+    "joint": chain("joint", MODEL),
+    "finetune": chain("finetune", ModelChoice("popularity", {"warm": True})),
+    "whole": chain("distill-cf", MODEL, **DISTILLATION),
+    "rolling": chain("distill-cf", MODEL, **ROLLING),
+    "ader": chain("ader", TEACHER, budget=5),
+    "warm ader": chain("ader", ModelChoice("teacher", {"warm": True}), budget=5),
+}
+REAL_CHAINS = {
+    "infinite-ae": chain(
+        "distill-cf", ModelChoice("infinite-ae", {"regs": [1.0, 20.0]}), **ROLLING
     ),
-    "rolling": ReplayConfig(
-        strategies=("distill-cf",),
-        strategy_settings={"distill-cf": {**DISTIL, "policy": "rolling"}},
-        models=(AE,),
-    ),
-    "ader": ReplayConfig(
-        strategies=("ader",), strategy_settings={"ader": {"budget": 5}}, models=(AE,)
-    ),
-    "ader-mvae": ReplayConfig(
-        strategies=("ader",), strategy_settings={"ader": {"budget": 5}}, models=(MVAE,)
+    "mvae": chain(
+        "ader",
+        ModelChoice("mvae", {"hidden": 6, "latent": 3, "max_updates": 10, "check_every": 5}),
+        budget=5,
     ),
 }
 
 
+@pytest.fixture(autouse=True)
+def plugins(monkeypatch):
+    """The models, and a distillation, that take no time."""
+    register_plugins(monkeypatch)
+    monkeypatch.setattr("perennial.memory.distill_memory.distill", distill)
+
+
 @pytest.fixture(scope="module")
 def period_files(tmp_path_factory, toy_log):
-    """The toy log as five files, and a store that took them without a live model."""
+    """The toy log as five files."""
     folder = tmp_path_factory.mktemp("periods")
     with Store.open(folder / "cut.duckdb") as store:
         fill(store, toy_log)
         return tuple(one.path for one in export_periods(store, folder / "files"))
 
 
+@pytest.fixture(scope="module")
+def plain_folder(tmp_path_factory, period_files):
+    """A store that took the files without a live model."""
+    folder = tmp_path_factory.mktemp("plain")
+    with Store.open(folder / "live.duckdb") as store:
+        list(take_files(store, period_files, LiveRequest()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def live_folder(tmp_path_factory, period_files):
+    """Make a live store that took its first files one by one; made once for each request."""
+    made = {}
+
+    def make(config, num_files, request):
+        key = repr((config, num_files, request))
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("live")
+            with Store.open(made[key] / "live.duckdb") as store:
+                configure_live(store, config)
+            for path in period_files[:num_files]:
+                # Nothing but the store is kept from night to night.
+                with Store.open(made[key] / "live.duckdb") as store:
+                    list(take_files(store, [path], request))
+        return made[key]
+
+    return make
+
+
 @pytest.fixture
-def live(tmp_path):
-    """Open a new live store."""
+def live(tmp_path, live_folder):
+    """Open a live store of one's own that took some files."""
     opened = []
 
-    def make(config, name="live"):
-        store = Store.open(tmp_path / f"{name}.duckdb")
-        opened.append(store)
-        configure_live(store, config)
-        return store
+    def make(config, num_files=0, name="live", request=LiveRequest()):  # noqa: B008 - immutable
+        folder = tmp_path / name
+        shutil.copytree(live_folder(config, num_files, request), folder)
+        opened.append(Store.open(folder / "live.duckdb"))
+        return opened[-1]
 
     yield make
     for store in opened:
         store.close()
+
+
+FORGETFUL = LiveRequest(forget_log_after=1)
 
 
 def figures(store, run_id):
@@ -108,22 +160,17 @@ def published_arrays(store):
     return {name: values.tobytes() for name, values in arrays.items()}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CHAINS)
-def test_files_one_by_one_are_the_replay_of_them_all(name, live, period_files, tmp_path):
-    config = CHAINS[name]
-    store = live(config)
-    for path in period_files:
-        # A process of its own each night: nothing is kept but the store.
-        list(take_files(store, [path], LiveRequest()))
-    with Store.open(tmp_path / "replay.duckdb") as whole:
-        list(take_files(whole, period_files, LiveRequest()))
+def assert_one_by_one_is_a_replay(config, live, plain_folder, tmp_path):
+    """Compare a live store that took one file each night with a replay of all files."""
+    store = live(config, 5)
+    shutil.copytree(plain_folder, tmp_path / "plain")
+    with Store.open(tmp_path / "plain" / "live.duckdb") as whole:
         run_id = run_replay(whole, config)
         assert figures(store, read_live(store).run_id) == figures(whole, run_id)
         made = summaries(store)
         assert summaries(whole).items() <= made.items()
         (chain,) = make_chains(whole, config, read_versions())
-        model, fit = chain.fit(chain.history(5), Stopwatch(Clock()), lambda _: None)
+        model, fit = chain.fit(chain.history(5), Stopwatch(Clock()), ignore_progress)
         assert fit.key == newest_publication(store).fit_key
         wanted = {key: value.tobytes() for key, value in chain.to_arrays(model)[0].items()}
         assert published_arrays(store) == wanted
@@ -131,6 +178,20 @@ def test_files_one_by_one_are_the_replay_of_them_all(name, live, period_files, t
     made = []
     run_replay(store, config, listener=made.append)
     assert [one for one in made if isinstance(one, CellFinished) and one.cell is not None] == []
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_files_one_by_one_are_the_replay_of_them_all(name, live, plain_folder, tmp_path):
+    assert_one_by_one_is_a_replay(CHAINS[name], live, plain_folder, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REAL_CHAINS)
+def test_real_models_and_memories_are_the_replay_too(
+    name, live, plain_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("perennial.memory.distill_memory.distill", real_distill)
+    assert_one_by_one_is_a_replay(REAL_CHAINS[name], live, plain_folder, tmp_path)
 
 
 def test_what_was_left_out_is_caught_up_with(live, period_files):
@@ -169,33 +230,30 @@ def test_files_are_taken_in_the_order_of_their_times(live, period_files):
 
 
 def test_a_lost_model_file_is_made_again(live, period_files):
-    store = live(CHAINS["individual"])
-    list(take_files(store, period_files[:2], LiveRequest()))
+    store = live(CHAINS["individual"], 2)
     shutil.rmtree(store.models_folder)
     list(take_files(store, [period_files[2]], LiveRequest()))
     assert evaluated_periods(store, read_live(store).run_id) == {2, 3}
 
 
 def test_a_model_fitted_on_demand_takes_nobodys_place(live, period_files):
-    store = live(CHAINS["individual"])
-    list(take_files(store, period_files[:2], LiveRequest()))
+    store = live(CHAINS["individual"], 2)
     list(take_files(store, [period_files[2]], LiveRequest(train=False)))
-    newest_model(store, make_strategy("individual"), make_recipe(AE.name, AE.settings), 0)
+    newest_model(store, make_strategy("individual"), make_recipe(MODEL.name, MODEL.settings), 0)
     assert read_model(store, newest_publication(store).fit_key) is not None
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"seeds": (1,)}, {"strategies": ("joint",)}, {"models": (MVAE,)}],
+    [{"seeds": (1,)}, {"strategies": ("joint",)}, {"models": (TEACHER,)}],
     ids=["seed", "strategy", "model"],
 )
 def test_what_is_fixed_stays_unless_replaced(live, period_files, changed):
-    store = live(CHAINS["individual"])
-    list(take_files(store, period_files[:2], LiveRequest()))
+    store = live(CHAINS["individual"], 2)
     first = read_live(store)
     assert configure_live(store, CHAINS["individual"]) == first
     other = dataclasses.replace(CHAINS["individual"], **changed)
-    with pytest.raises(UserError, match=r"is live with individual, infinite-ae and seed 0 already"):
+    with pytest.raises(UserError, match=r"is live with individual, popularity and seed 0 already"):
         configure_live(store, other)
     assert read_live(store) == first
     second = configure_live(store, other, replace=True)
@@ -206,14 +264,14 @@ def test_what_is_fixed_stays_unless_replaced(live, period_files, changed):
 def test_one_of_each_is_fixed(live, tmp_path):
     with Store.open(tmp_path / "other.duckdb") as store:
         for what, config in (
-            ("strategy", ReplayConfig(strategies=("joint", "individual"), models=(AE,))),
+            ("strategy", ReplayConfig(strategies=("joint", "individual"), models=(MODEL,))),
             ("model", ReplayConfig(strategies=("joint",))),
-            ("seed", ReplayConfig(strategies=("joint",), models=(AE,), seeds=(0, 1))),
+            ("seed", ReplayConfig(strategies=("joint",), models=(MODEL,), seeds=(0, 1))),
         ):
             with pytest.raises(UserError, match=f"one {what}, not 2"):
                 configure_live(store, config)
         with pytest.raises(UserError, match="another model"):
-            configure_live(store, ReplayConfig(strategies=("finetune",), models=(AE,)))
+            configure_live(store, ReplayConfig(strategies=("finetune",), models=(MODEL,)))
         with pytest.raises(UserError, match="perennial init"):
             LiveUpdater(store)
 
@@ -222,16 +280,11 @@ class TestForgettingTheLog:
     """Old interactions go; what was remembered of them stays."""
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("name", ["individual", "finetune", "rolling", "ader", "ader-mvae"])
+    @pytest.mark.parametrize("name", ["individual", "finetune", "rolling", "ader", "warm ader"])
     def test_fits_are_those_of_the_whole_log(self, name, live, period_files):
-        kept, whole = live(CHAINS[name], "kept"), live(CHAINS[name], "whole")
-        steps = [
-            step
-            for path in period_files
-            for step in take_files(kept, [path], LiveRequest(forget_log_after=1))
-        ]
+        kept, whole = live(CHAINS[name]), live(CHAINS[name], 5, "whole")
+        steps = [step for path in period_files for step in take_files(kept, [path], FORGETFUL)]
         assert [step.last for step in steps if isinstance(step, DroppedPeriods)] == [1, 2, 3, 4]
-        list(take_files(whole, period_files, LiveRequest()))
         assert first_retained_period(kept) == 5
         assert summaries(kept) == summaries(whole)
         assert published_arrays(kept) == published_arrays(whole)
@@ -254,15 +307,14 @@ class TestForgettingTheLog:
                 list(take_files(store, period_files[:1], request))
 
     def test_a_strategy_that_needs_what_is_gone_is_not_fixed(self, live, period_files):
-        store = live(CHAINS["individual"])
-        list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))
+        store = live(CHAINS["individual"], 4, request=FORGETFUL)
         for name in ("joint", "whole"):
             with pytest.raises(UserError, match=r"needs the whole log.*only from period 4"):
                 configure_live(store, CHAINS[name], replace=True)
 
     def test_a_chain_that_begins_anew_is_called_so(self, live, period_files):
         store = live(CHAINS["finetune"])
-        request = LiveRequest(forget_log_after=1)
+        request = FORGETFUL
         list(take_files(store, period_files[:3], request))
         warm = newest_publication(store).fit_key
         for path in store.models_folder.iterdir():
@@ -275,19 +327,18 @@ class TestForgettingTheLog:
         assert chain.recorded_fit(4) == newest_publication(store).fit_key
 
     def test_another_configuration_begins_with_what_is_held(self, live, period_files):
-        store = live(CHAINS["individual"])
-        list(take_files(store, period_files[:4], LiveRequest(forget_log_after=1)))
+        store = live(CHAINS["individual"], 4, request=FORGETFUL)
         configure_live(store, dataclasses.replace(CHAINS["individual"], seeds=(1,)), replace=True)
         (done,) = bring_up_to_date(store, None)
         assert (done.period, done.evaluated) == (4, None)
-        list(take_files(store, [period_files[4]], LiveRequest(forget_log_after=1)))
+        list(take_files(store, [period_files[4]], FORGETFUL))
         assert evaluated_periods(store, read_live(store).run_id) == {5}
 
     def test_other_strategies_say_what_they_miss(self, live, period_files):
         store = live(CHAINS["individual"])
         list(take_files(store, period_files, LiveRequest(forget_log_after=2)))
         with pytest.raises(UserError, match="holds interactions only from period 4"):
-            run_replay(store, ReplayConfig(strategies=("joint",), models=(AE,)))
+            run_replay(store, ReplayConfig(strategies=("joint",), models=(MODEL,)))
 
     @pytest.mark.slow
     def test_other_code_goes_on_with_the_summaries_that_are_there(
@@ -296,13 +347,12 @@ class TestForgettingTheLog:
         import perennial.memory.distill_memory
         import perennial.replay.live.updater
 
-        store = live(CHAINS["rolling"])
-        list(take_files(store, period_files[:3], LiveRequest(forget_log_after=1)))
+        store = live(CHAINS["rolling"], 3, request=FORGETFUL)
         before = summaries(store)
         newer = {**read_versions(), "code": "of an upgrade"}
         for module in (perennial.memory.distill_memory, perennial.replay.live.updater):
             monkeypatch.setattr(module, "read_versions", lambda: newer)
-        list(take_files(store, [period_files[3]], LiveRequest(forget_log_after=1)))
+        list(take_files(store, [period_files[3]], FORGETFUL))
         made = [one for one in list_summaries(store) if one.key not in before]
         assert [(one.period, one.first_period) for one in made] == [(3, 1)]
 
@@ -313,8 +363,7 @@ class TestForgettingAUser:
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["individual", "whole", "rolling", "ader", "finetune"])
     def test_the_model_is_that_of_a_log_without_them(self, name, live, period_files, tmp_path):
-        store = live(CHAINS[name])
-        list(take_files(store, period_files, LiveRequest()))
+        store = live(CHAINS[name], 5)
         user = store.rows(
             "SELECT id FROM users JOIN interactions USING (user_index) "
             "GROUP BY id ORDER BY count(*) DESC, id LIMIT 1"
@@ -327,7 +376,7 @@ class TestForgettingAUser:
             list(take_files(other, without(user, period_files, tmp_path), LiveRequest()))
             assert fingerprint(other, 5) == fingerprint(store, 5)
             (chain,) = make_chains(other, CHAINS[name], read_versions())
-            model, _ = chain.fit(chain.history(5), Stopwatch(Clock()), lambda _: None)
+            model, _ = chain.fit(chain.history(5), Stopwatch(Clock()), ignore_progress)
             wanted = {key: value.tobytes() for key, value in chain.to_arrays(model)[0].items()}
         assert published_arrays(store) == wanted
 
@@ -352,8 +401,7 @@ class TestForgettingAUser:
             assert sentinel.encode() not in path.read_bytes(), path
 
     def test_figures_stay_without_their_part(self, live, period_files):
-        store = live(CHAINS["individual"])
-        list(take_files(store, period_files, LiveRequest()))
+        store = live(CHAINS["individual"], 5)
         run_id = read_live(store).run_id
         before = {
             (cell.eval_period, one.metric, one.k): one
@@ -379,17 +427,17 @@ class TestForgettingAUser:
         sentinel = "sentinel-7c1e"
         files = sentinel_files(tmp_path, sentinel)
         store = live(CHAINS["rolling"])
-        list(take_files(store, files, LiveRequest(forget_log_after=1)))
+        list(take_files(store, files, FORGETFUL))
         assert [one.period for one in list_summaries(store)] == [1, 2, 3]
         erased, *_ = forget_users(store, [sentinel])
         assert (erased.first_period, erased.lost_periods) == (1, (1, 2, 3))
         assert list_summaries(store) == ()
         assert newest_publication(store).period == 4
-        list(take_files(store, [extra_file(tmp_path)], LiveRequest(forget_log_after=1)))
+        list(take_files(store, [extra_file(tmp_path)], FORGETFUL))
         assert [(one.first_period, one.period) for one in list_summaries(store)] == [(4, 4)]
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("name", ["finetune", "ader", "ader-mvae"])
+    @pytest.mark.parametrize("name", ["finetune", "ader", "warm ader"])
     def test_what_followed_the_dropped_log_begins_anew(self, name, live, tmp_path):
         sentinel = "sentinel-7c1e"
         files = sentinel_files(tmp_path, sentinel)
@@ -404,8 +452,7 @@ class TestForgettingAUser:
         assert (done.publication.period, dropped.last) == (5, 3)
 
     def test_nobody_is_named_at_once(self, live, period_files):
-        store = live(CHAINS["individual"])
-        list(take_files(store, period_files[:2], LiveRequest()))
+        store = live(CHAINS["individual"], 2)
         known = store.rows("SELECT id FROM users LIMIT 1")[0][0]
         with pytest.raises(UserError, match="'nobody' is not in"):
             list(forget_users(store, [known, "nobody"]))
@@ -414,8 +461,7 @@ class TestForgettingAUser:
 
 @pytest.mark.slow
 def test_late_files_make_their_periods_anew(live, period_files, tmp_path):
-    store = live(CHAINS["rolling"])
-    list(take_files(store, period_files[:4], LiveRequest()))
+    store = live(CHAINS["rolling"], 4)
     before = {one.period: one.key for one in list_summaries(store)}
     begin = list_periods(store)[1].first_time
     late = tmp_path / "late.csv"
