@@ -16,7 +16,7 @@ from rich.table import Table
 from scipy.sparse import csr_array
 
 from benchmarks.paper_split import DATA, SHOWN, Figure
-from perennial.memory.distill.loop import distill_judged
+from perennial.memory.distill.loop import distill_with_holdout
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.base import FitOptions, FittedModel, Holdout, Recipe, TrainingRows
 from perennial.models.ease import Ease
@@ -132,7 +132,7 @@ def main() -> None:
             kernels = [InfiniteAE(reg=reg) for reg in (0.3, 1.0, 5.0, 20.0)]
             add("500 random users", seed, judge_on(split, few, choose_recipe(held, few, kernels)))
         for name in arguments.only:
-            summary = distill_judged(held, SETTINGS[name], seed)
+            summary = distill_with_holdout(held, SETTINGS[name], seed)
             report = summary.report
             rest = (
                 f"{summary.rows.nnz / summary.num_rows:.0f} weights a row,",

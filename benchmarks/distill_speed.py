@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.paper_split import DATA
-from perennial.memory.distill.loop import distill_judged
+from perennial.memory.distill.loop import distill_with_holdout
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.step import DeviceUsers, outer_step, start_state
+from perennial.memory.distill.step import DeviceUsers, initial_state, outer_step
 from perennial.memory.distill.summary import DistillStep
 from perennial.models.base import Holdout, TrainingRows
 from perennial.stream.random_split import read_paper_split
@@ -79,7 +79,8 @@ def step_seconds(settings: DistillSettings, users: DeviceUsers, runs: int) -> fl
     """Median seconds of one outer step."""
     method = PARAMETRISATIONS[settings.method]
     rows = users.rows[: settings.num_synthetic_users]
-    state = start_state(method.start(rows, rows, settings), settings, jax.random.key(0))
+    parameters = method.initialise(rows, rows, settings)
+    state = initial_state(parameters, settings, jax.random.key(0))
     kept = [state]
 
     def work() -> object:
@@ -170,9 +171,9 @@ def main() -> None:
     steps: dict[str, float] = {}
     for name, settings in jobs.items():
         steps[name] = step_seconds(settings, users, 2 if "exact" in name else 9)
-        distill_judged(held, settings, arguments.seed, listener=stop_at_first_step)
+        distill_with_holdout(held, settings, arguments.seed, listener=stop_at_first_step)
         curves[name] = Curve()
-        distill_judged(held, settings, arguments.seed, listener=curves[name])
+        distill_with_holdout(held, settings, arguments.seed, listener=curves[name])
         console.print(
             name, [(round(at, 1), step, round(v, 2)) for at, step, v in curves[name].points]
         )

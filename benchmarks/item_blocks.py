@@ -59,12 +59,12 @@ def _stretches(work: Optimisation, num_steps: int) -> Iterator[float]:
     step = 0
     while True:
         began = time.perf_counter()
-        work.meet(step)
+        work.load_users(step)
         for _ in range(num_steps):
-            work.advance()
+            work.step()
         step += num_steps
         # A compiled step is only known to have ended when the support is judged after it.
-        work.judge(step)
+        work.validate(step)
         yield time.perf_counter() - began
 
 

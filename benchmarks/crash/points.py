@@ -36,7 +36,7 @@ _FUNCTIONS = (
     "shutil.copyfile",
     "perennial.storage.results.artifacts.write_synced",
     "perennial.memory.distill.dense.save_progress",
-    "perennial.memory.distill_memory._Spoken.step",
+    "perennial.memory.distill.dense.DenseOptimisation.step",
     "perennial.models.infinite_ae.recipe.InfiniteAE.fit",
     "perennial.models.mvae.recipe.MVAE.fit",
     "duckdb.connect",

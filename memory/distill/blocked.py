@@ -1,9 +1,9 @@
-"""A distillation over a large catalogue, in item blocks and in the memory of the host.
+"""The optimisation for a large catalogue, in item blocks and in the host's memory.
 
 Parameters, moment and gradient are the only arrays as wide as the catalogue: 12 bytes for each item
 of each synthetic user, 6 GB for 500 of them and a million items. All else is sparse, small, or made
-one block of items after the other: the cosine loss needs inner products only. Each step thus
-draws from all users, as none of them has to be resident.
+one block of items at a time: the cosine loss needs inner products only. Each step draws its batch
+from all users, as none of them has to be resident.
 """
 
 import math
@@ -23,7 +23,6 @@ from perennial.memory.distill.checkpoint import load_arrays_and_best, save_array
 from perennial.memory.distill.objective import SupportProducts, TargetBatch, loss_and_slopes
 from perennial.memory.distill.parametrisation import MOMENTUM, update_norm
 from perennial.memory.distill.problem import DistillationProblem
-from perennial.memory.distill.targets import Guide
 from perennial.memory.distill.top_k import GROUP, group_maxima, largest_of_columns
 from perennial.memory.distill.validation import BestSupport
 from perennial.models.mesh import round_up
@@ -31,246 +30,105 @@ from perennial.storage.parallel import run_all
 from perennial.stream.seeds import derive_seed
 
 BLOCK = 4096
-"""Items at a time, a multiple of `GROUP`; 500 parameters of each take 8 MiB."""
+"""Items of a block, a multiple of `GROUP`; 500 parameters of each take 8 MiB."""
 
 _USERS = 8192
-"""Users of one product."""
-
-Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class ItemBlocks:
-    """Rows of users, by user and by item.
-
-    Attributes:
-        rows: `(n, i)` float32, columns in increasing order.
-    """
-
-    rows: csr_array
-
-    @property
-    def num_padded(self) -> int:
-        """Items, padded to whole blocks."""
-        return round_up(int(self.rows.shape[1]), BLOCK)
-
-    @cached_property
-    def _blocks(self) -> list[csr_array]:
-        """Each `(BLOCK, n)`, by item."""
-        by_item = self.rows.T.tocsr()
-        offsets = np.pad(by_item.indptr, (0, self.num_padded - by_item.shape[0]), mode="edge")
-        padded = csr_array(
-            (by_item.data, by_item.indices, offsets), shape=(self.num_padded, by_item.shape[1])
-        )
-        return [padded[start : start + BLOCK] for start in range(0, self.num_padded, BLOCK)]
-
-    def __iter__(self) -> Iterator[slice]:
-        """The blocks as ranges of items."""
-        return iter(slice(start, start + BLOCK) for start in range(0, self.num_padded, BLOCK))
-
-    def combine(self, coefficients: Floats, block: slice) -> Floats:
-        """Combinations of the rows over a block of the items.
-
-        Args:
-            coefficients: `(n, m)` in C order, a column for each combination.
-            block: of the items.
-
-        Returns:
-            `(BLOCK, m)`, by item; 0 for padding.
-        """
-        combined: Floats = self._blocks[block.start // BLOCK] @ coefficients
-        return combined
-
-    def inner(self, columns: NDArray[np.int64], values: Floats) -> Floats:
-        """Inner products of all users' rows with others that have entries in a few columns.
-
-        Args:
-            columns: `(c,)` ascending.
-            values: `(c, m)`, the others over these columns.
-
-        Returns:
-            `(n, m)`.
-        """
-        narrow = self.rows[:, columns]
-
-        def multiply(first: int) -> Floats:
-            products: Floats = narrow[first : first + _USERS] @ values
-            return products
-
-        starts = range(0, narrow.shape[0], _USERS)
-        return np.concatenate(run_all([partial(multiply, first) for first in starts]))
-
-
-_LANDMARKS = 128
-"""Columns of Q whose combination over all items exists at a time in a thread."""
-
-_USER_BLOCK = 4096
-
-
-class FactoredTargets:
-    """T = F Qᵀ X + c X, never made whole.
-
-    Args:
-        guide: of the users.
-        blocks: their rows X.
-    """
-
-    def __init__(self, guide: Guide, blocks: ItemBlocks) -> None:
-        self._guide = guide
-        self._blocks = blocks
-        self._scaled = guide.scaled
-
-    def squares(self) -> NDArray[np.float64]:
-        """|t|² of all users, `(n,)`.
-
-        With D = X Xᵀ Q it is F Qᵀ D Fᵀ + 2 c F Dᵀ + c² |x|², user by user.
-        """
-        scaled, rows = self._scaled, self._blocks.rows
-        starts = range(0, scaled.shape[1], _LANDMARKS)
-        by_item = rows.T.tocsr()
-
-        def spread(start: int) -> Floats:
-            piece = np.ascontiguousarray(scaled[:, start : start + _LANDMARKS])
-            found: Floats = rows @ (by_item @ piece)
-            return found
-
-        parts = run_all([partial(spread, start) for start in starts])
-        spreads = np.concatenate(parts, axis=1) if parts else scaled
-        middle = (scaled.T @ spreads).astype(np.float64)
-        own_squares = np.asarray((rows**2).sum(axis=1), dtype=np.float64).ravel()
-        found = np.empty(rows.shape[0])
-        for start in range(0, rows.shape[0], _USER_BLOCK):
-            users = np.arange(start, min(start + _USER_BLOCK, rows.shape[0]))
-            factors, own = self._guide.factors(users)
-            factors, own = factors.astype(np.float64), own.astype(np.float64)
-            crossed = (factors * spreads[users]).sum(axis=1)
-            squared = ((factors @ middle) * factors).sum(axis=1)
-            found[users] = squared + 2 * own * crossed + own**2 * own_squares[users]
-        return np.maximum(found, 0)
-
-    def inner(self, users: NDArray[np.int64], similar: Floats) -> Floats:
-        """Inner products of some users' targets with others.
-
-        Args:
-            users: `(u,)` row numbers.
-            similar: `(n, m)` inner products of all rows with the others.
-
-        Returns:
-            `(u, m)`.
-        """
-        factors, own = self._guide.factors(users)
-        products: Floats = factors @ (self._scaled.T @ similar) + own[:, None] * similar[users]
-        return products
-
-    def coefficients(self, users: NDArray[np.int64], slopes: Floats) -> Floats:
-        """Coefficients of all rows in combinations of some users' targets.
-
-        Args:
-            users: `(u,)` row numbers, none twice.
-            slopes: `(u, m)`, a column for each combination.
-
-        Returns:
-            `(n, m)`, to be combined by `ItemBlocks`.
-        """
-        factors, own = self._guide.factors(users)
-        found: Floats = self._scaled @ (factors.T @ slopes)
-        found[users] += own[:, None] * slopes
-        return found
-
-
-Result = TypeVar("Result")
+"""Users of one thread's product."""
 
 _SMALLEST_NORM = 1e-6
 """Added to a gradient's norm, as optax does."""
 
+Floats = NDArray[np.float32]
+Result = TypeVar("Result")
+
 
 class BlockedOptimisation:
-    """The steps of `SparseWeights` under the cosine loss; a `dense.Optimisation`.
+    """The `Optimisation` of `SparseWeights` under the cosine loss, in item blocks.
 
     Args:
-        task: what to distil.
+        problem: to solve.
     """
 
-    def __init__(self, task: DistillationProblem) -> None:
-        self._task = task
-        self._blocks = ItemBlocks(task.narrow)
-        self._targets = FactoredTargets(task.guide, self._blocks)
-        self._squares = np.asarray((task.narrow**2).sum(axis=1), dtype=np.float64).ravel()
+    def __init__(self, problem: DistillationProblem) -> None:
+        self._problem = problem
+        self._blocks = ItemBlocks(problem.narrow)
+        self._targets = problem.targets
+        self._squares = np.asarray((problem.narrow**2).sum(axis=1), dtype=np.float64).ravel()
         self._target_squares = self._targets.squares()
-        shape = (self._blocks.num_padded, task.num_synthetic_users)
+        shape = (self._blocks.num_padded, problem.num_synthetic_users)
         self._parameters = np.empty(shape, dtype=np.float32)
         self._maxima = np.empty((shape[0] // GROUP, shape[1]), dtype=np.float32)
         self._moment = np.zeros(shape, dtype=np.float32)
         self._gradient: Floats | None = None
-        self._made = 0
+        self._num_steps = 0
         self._loss = float("nan")
-        self._start()
+        self._fill_parameters()
 
     def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
-        """As `Work` has it."""
-        found = load_arrays_and_best(path, self._task.fingerprint())
+        """Resume from a checkpoint; see `Optimisation`."""
+        found = load_arrays_and_best(path, self._problem.fingerprint())
         if found is None:
             return None
         arrays, best, step, worse = found
         self._parameters, self._moment = arrays["parameters"], arrays["moment"]
         self._maxima = group_maxima(self._parameters)
-        self._made = step
+        self._num_steps = step
         return best, step, worse
 
     def save(self, path: Path, best: BestSupport, step: int, worse: int) -> None:
-        """As `Work` has it; the gradient makes room for the copies that writing takes."""
+        """Write a checkpoint; the gradient is freed for the copies that writing takes."""
         self._gradient = None
         arrays = {"parameters": self._parameters, "moment": self._moment}
-        save_arrays_and_best(path, self._task.fingerprint(), arrays, best, step, worse)
+        save_arrays_and_best(path, self._problem.fingerprint(), arrays, best, step, worse)
 
-    def meet(self, step: int) -> None:
-        """Nothing: every step draws from all users."""
+    def load_users(self, step: int) -> None:
+        """Do nothing: every step draws from all users."""
 
-    def advance(self) -> None:
-        """Draw users, take the gradient block by block, and move."""
-        generator = np.random.default_rng(derive_seed(self._task.seed, "batch", self._made))
-        size = min(self._task.batch, self._task.num_users)
-        drawn = np.sort(generator.permutation(self._task.num_users)[:size])
-        norm = self._take_gradient(drawn)
-        self._made += 1
-        self._move(norm)
+    def step(self) -> None:
+        """Draw users, compute the gradient block by block, and update the parameters."""
+        generator = np.random.default_rng(derive_seed(self._problem.seed, "batch", self._num_steps))
+        size = min(self._problem.batch, self._problem.num_users)
+        drawn = np.sort(generator.permutation(self._problem.num_users)[:size])
+        norm = self._compute_gradient(drawn)
+        self._num_steps += 1
+        self._update(norm)
 
-    def judge(self, step: int) -> BestSupport:
-        """As `Work` has it."""
+    def validate(self, step: int) -> BestSupport:
+        """Validate the support as it would be stored; see `Optimisation`."""
         support = self.support()
-        if self._task.settings.export == "hard":
+        if self._problem.settings.export == "hard":
             support.data[:] = 1
-        validation, reg = self._task.judge.judge(support)
+        validation, reg = self._problem.validator.validate(support)
         return BestSupport(support, step, validation, reg, self._loss)
 
     def support(self) -> csr_array:
-        """The weights that count, `(μ, items that occur)`."""
-        most = self._task.settings.max_items
-        assert most is not None  # noqa: S101 - else it takes no blocks
+        """Return the k largest weights of each row, `(μ, items that occur)`."""
+        most = self._problem.settings.max_items
+        assert most is not None  # noqa: S101 - `takes_blocks` requires it
         items, owners, values = largest_of_columns(self._parameters, self._maxima, most)
-        shape = (self._task.num_synthetic_users, len(self._task.items))
+        shape = (self._problem.num_synthetic_users, len(self._problem.items))
         support = csr_array((values, (owners, items)), shape=shape)
         support.sort_indices()
         return support
 
-    def _start(self) -> None:
-        """From real users: their targets, enlarged; one that is replayed goes on as it is."""
-        task = self._task
-        drawn = task.first_users()
-        replayed = np.flatnonzero(task.held.training.replayed[drawn])
-        slopes = task.settings.start_scale * np.eye(len(drawn), dtype=np.float32)
+    def _fill_parameters(self) -> None:
+        """Start from real users' targets, scaled; from a replayed row as it is."""
+        problem = self._problem
+        drawn = problem.initial_users()
+        replayed = np.flatnonzero(problem.holdout.training.replayed[drawn])
+        slopes = problem.settings.start_scale * np.eye(len(drawn), dtype=np.float32)
         slopes[replayed] = 0
         coefficients = self._targets.coefficients(drawn, slopes)
         coefficients[drawn[replayed], replayed] = 1
 
         def fill(block: slice) -> None:
             self._parameters[block] = np.clip(self._blocks.combine(coefficients, block), 0, 1)
-            self._note_maxima(block)
+            self._update_maxima(block)
 
         self._over_blocks(fill)
 
-    def _take_gradient(self, drawn: NDArray[np.int64]) -> float:
-        """Write the gradient of the outer loss on some users; its norm."""
+    def _compute_gradient(self, drawn: NDArray[np.int64]) -> float:
+        """Write the gradient of the outer loss on some users, `(u,)`, and return its norm."""
         support = self.support()
         columns = np.unique(support.indices).astype(np.int64)
         values = np.ascontiguousarray(support[:, columns].toarray().T)
@@ -297,42 +155,42 @@ class BlockedOptimisation:
     def _slopes(
         self, drawn: NDArray[np.int64], support: csr_array, similar: Floats
     ) -> tuple[Floats, Floats, Floats]:
-        """Slopes of the loss in the inner products, in the order of `SupportProducts`."""
+        """Return the slopes of the loss in the inner products, ordered as `SupportProducts`."""
         double = support.astype(np.float64)
-        training = self._task.held.training
+        training = self._problem.holdout.training
         with jax.enable_x64(True):
             products = SupportProducts(
                 cross=jnp.asarray(similar[drawn], jnp.float64),
                 inner=jnp.asarray((double @ double.T).toarray()),
                 wanted=jnp.asarray(self._targets.inner(drawn, similar), jnp.float64),
             )
-            asked = TargetBatch(
+            batch = TargetBatch(
                 context_squares=jnp.asarray(self._squares[drawn]),
                 target_squares=jnp.asarray(self._target_squares[drawn]),
                 weights=jnp.asarray(training.weights[drawn]),
                 num_items=jnp.asarray(float(training.num_items)),
             )
-            reg = jnp.asarray(self._task.settings.inner_reg)
-            loss, slopes = loss_and_slopes(products, asked, reg)
+            reg = jnp.asarray(self._problem.settings.inner_reg)
+            loss, slopes = loss_and_slopes(products, batch, reg)
             self._loss = float(loss) + float(support.sum()) * self._penalty(support)
             cross, inner, wanted = (np.asarray(slope, dtype=np.float32) for slope in slopes)
             return cross, inner, wanted
 
     def _penalty(self, support: csr_array) -> float:
-        """Slope of the L1 penalty in each entry."""
-        settings = self._task.settings
-        return settings.sparsity_weight / (int(support.shape[0]) * self._task.row_sum)
+        """Return the slope of the L1 penalty in each entry."""
+        settings = self._problem.settings
+        return settings.sparsity_weight / (int(support.shape[0]) * self._problem.row_sum)
 
-    def _move(self, norm: float) -> None:
-        """A step of `SparseWeights`' optimiser, in place; the gradient is used up."""
-        settings, gradient = self._task.settings, self._gradient
+    def _update(self, norm: float) -> None:
+        """Make a step of `SparseWeights`' optimiser in place, overwriting the gradient."""
+        settings, gradient = self._problem.settings, self._gradient
         assert gradient is not None  # noqa: S101
         shape = self._parameters.shape[::-1]
         pace = (1 - MOMENTUM) * update_norm(settings, shape) / (norm + _SMALLEST_NORM)
-        # The average began at zero: what it lacks is made up for.
-        rate = -settings.learning_rate / (1 - MOMENTUM**self._made)
+        # Correct the bias of an average that starts at zero.
+        rate = -settings.learning_rate / (1 - MOMENTUM**self._num_steps)
 
-        def move(block: slice) -> None:
+        def update(block: slice) -> None:
             change, moment = gradient[block], self._moment[block]
             moment *= np.float32(MOMENTUM)
             change *= np.float32(pace)
@@ -341,13 +199,75 @@ class BlockedOptimisation:
             parameters = self._parameters[block]
             parameters += change
             np.clip(parameters, 0, 1, out=parameters)
-            self._note_maxima(block)
+            self._update_maxima(block)
 
-        self._over_blocks(move)
+        self._over_blocks(update)
 
-    def _note_maxima(self, block: slice) -> None:
+    def _update_maxima(self, block: slice) -> None:
         groups = slice(block.start // GROUP, block.stop // GROUP)
         self._maxima[groups] = group_maxima(self._parameters[block])
 
     def _over_blocks(self, work: Callable[[slice], Result]) -> list[Result]:
         return run_all([partial(work, block) for block in self._blocks])
+
+
+@dataclass(frozen=True)
+class ItemBlocks:
+    """Rows of users, by user and in blocks of items.
+
+    Attributes:
+        rows: `(n, i)` float32, columns in increasing order.
+    """
+
+    rows: csr_array
+
+    @property
+    def num_padded(self) -> int:
+        """Number of items, padded to whole blocks."""
+        return round_up(int(self.rows.shape[1]), BLOCK)
+
+    @cached_property
+    def _blocks(self) -> list[csr_array]:
+        """The blocks, each `(BLOCK, n)`, by item."""
+        by_item = self.rows.T.tocsr()
+        offsets = np.pad(by_item.indptr, (0, self.num_padded - by_item.shape[0]), mode="edge")
+        padded = csr_array(
+            (by_item.data, by_item.indices, offsets), shape=(self.num_padded, by_item.shape[1])
+        )
+        return [padded[start : start + BLOCK] for start in range(0, self.num_padded, BLOCK)]
+
+    def __iter__(self) -> Iterator[slice]:
+        """Iterate over the blocks as ranges of items."""
+        return iter(slice(start, start + BLOCK) for start in range(0, self.num_padded, BLOCK))
+
+    def combine(self, coefficients: Floats, block: slice) -> Floats:
+        """Combine the rows over a block of items.
+
+        Args:
+            coefficients: `(n, m)` in C order, a column for each combination.
+            block: of the items.
+
+        Returns:
+            `(BLOCK, m)`, by item; 0 for padding.
+        """
+        combined: Floats = self._blocks[block.start // BLOCK] @ coefficients
+        return combined
+
+    def inner(self, columns: NDArray[np.int64], values: Floats) -> Floats:
+        """Multiply all users' rows with vectors that have entries in a few columns.
+
+        Args:
+            columns: `(c,)` ascending.
+            values: `(c, m)`, the vectors over these columns.
+
+        Returns:
+            `(n, m)` inner products.
+        """
+        narrow = self.rows[:, columns]
+
+        def multiply(first: int) -> Floats:
+            products: Floats = narrow[first : first + _USERS] @ values
+            return products
+
+        starts = range(0, narrow.shape[0], _USERS)
+        return np.concatenate(run_all([partial(multiply, first) for first in starts]))

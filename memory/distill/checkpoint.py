@@ -1,4 +1,4 @@
-"""A distillation under way in one file, to go on from after a stop."""
+"""A distillation in progress in one file, to resume from after an interruption."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,11 +24,11 @@ from perennial.storage.results.artifacts import (
 def save_progress(
     path: Path, fingerprint: str, state: StepState, best: BestSupport, step: int, worse: int
 ) -> None:
-    """Write all that the next steps follow from; the file is replaced as a whole.
+    """Write everything that the next steps follow from; the file is replaced as a whole.
 
     Args:
         path: with the suffix of `perennial.storage.results.artifacts`.
-        fingerprint: of the task, so that no other one goes on from it.
+        fingerprint: of the problem, so that no other one resumes from it.
         state: after `step` steps.
         best: so far.
         step: steps made.
@@ -42,11 +42,11 @@ def save_progress(
 def load_progress(
     path: Path, fingerprint: str, like: StepState
 ) -> tuple[StepState, BestSupport, int, int] | None:
-    """Read it back; `None` if there is nothing, or it is damaged or of another task.
+    """Read a checkpoint; `None` if there is none, or it is damaged or of another problem.
 
     Args:
         path: from `save_progress`.
-        fingerprint: of the task.
+        fingerprint: of the problem.
         like: a state of the same shapes.
 
     Returns:
@@ -72,7 +72,7 @@ def save_arrays_and_best(
     step: int,
     worse: int,
 ) -> None:
-    """`save_progress` of a state that is given as arrays."""
+    """Write a checkpoint of a state that is given as arrays; see `save_progress`."""
     numbers = {
         name: None if isinstance(value, float) and np.isnan(value) else value
         for name, value in vars(best).items()
@@ -91,7 +91,7 @@ def save_arrays_and_best(
 def load_arrays_and_best(
     path: Path, fingerprint: str
 ) -> tuple[dict[str, NDArray[Any]], BestSupport, int, int] | None:
-    """What `save_arrays_and_best` wrote, as `load_progress` has it."""
+    """Read what `save_arrays_and_best` wrote; see `load_progress`."""
     if not path.is_file():
         return None
     try:
@@ -112,5 +112,5 @@ def load_arrays_and_best(
 
 
 def _plain(state: StepState) -> StepState:
-    """With the key as numbers."""
+    """Return the state with its key as numbers."""
     return state._replace(key=jax.random.key_data(state.key))

@@ -1,4 +1,4 @@
-"""A distillation under way: what the loop of `loop` asks of it, and the usual one."""
+"""The interface of a distillation's optimisation, and the usual one in dense arrays."""
 
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,10 @@ from perennial.models.mesh import device_mesh, put_on_each
 
 
 class Optimisation(Protocol):
-    """Parameters and optimiser of a distillation, from step to step."""
+    """Parameters and optimiser state of a distillation."""
 
     def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
-        """Go on from a checkpoint, if there is one of this task.
+        """Resume from a checkpoint, if there is one of this problem.
 
         Returns:
             The best support so far, steps made, validations since the best one.
@@ -33,36 +33,36 @@ class Optimisation(Protocol):
         """Write all that the next steps follow from; the file is replaced as a whole."""
         ...
 
-    def meet(self, step: int) -> None:
-        """Take the users that are drawn from after `step` steps."""
+    def load_users(self, step: int) -> None:
+        """Load the users that batches are drawn from after `step` steps."""
         ...
 
-    def advance(self) -> None:
-        """Make a step."""
+    def step(self) -> None:
+        """Make an outer step."""
         ...
 
-    def judge(self, step: int) -> BestSupport:
-        """The support as it would be stored after `step` steps, and what it is worth."""
+    def validate(self, step: int) -> BestSupport:
+        """Return the support as it would be stored after `step` steps, with its validation."""
         ...
 
 
 class DenseOptimisation:
-    """All on the default device or the mesh, in arrays as wide as the items that occur.
+    """Arrays on the default device or the mesh, as wide as the number of items that occur.
 
     Args:
-        task: what to distil.
+        problem: to solve.
     """
 
-    def __init__(self, task: DistillationProblem) -> None:
-        self._task = task
+    def __init__(self, problem: DistillationProblem) -> None:
+        self._problem = problem
         self._mesh = device_mesh()
-        self._state = put_on_each(task.start(), self._mesh)
+        self._state = put_on_each(problem.initial_state(), self._mesh)
         self._users: DeviceUsers | None = None
         self._loss: Array | None = None
 
     def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
-        """As `Optimisation` has it."""
-        found = load_progress(path, self._task.fingerprint(), self._state)
+        """Resume from a checkpoint; see `Optimisation`."""
+        found = load_progress(path, self._problem.fingerprint(), self._state)
         if found is None:
             return None
         state, best, step, worse = found
@@ -70,26 +70,26 @@ class DenseOptimisation:
         return best, step, worse
 
     def save(self, path: Path, best: BestSupport, step: int, worse: int) -> None:
-        """As `Optimisation` has it."""
-        save_progress(path, self._task.fingerprint(), self._state, best, step, worse)
+        """Write a checkpoint; see `Optimisation`."""
+        save_progress(path, self._problem.fingerprint(), self._state, best, step, worse)
 
-    def meet(self, step: int) -> None:
-        """Send real users to the device, unless they are all there."""
-        if self._users is None or not self._task.all_fit:
-            self._users = put_on_each(self._task.users(step), self._mesh)
+    def load_users(self, step: int) -> None:
+        """Send real users to the device, unless all are there."""
+        if self._users is None or not self._problem.all_fit:
+            self._users = put_on_each(self._problem.draw_users(step), self._mesh)
 
-    def advance(self) -> None:
-        """One compiled step."""
-        assert self._users is not None  # noqa: S101 - they are met first
+    def step(self) -> None:
+        """Make a compiled step."""
+        assert self._users is not None  # noqa: S101 - `load_users` comes first
         self._state, self._loss = outer_step(
-            self._state, self._users, self._task.settings, self._mesh
+            self._state, self._users, self._problem.settings, self._mesh
         )
 
-    def judge(self, step: int) -> BestSupport:
-        """As `Optimisation` has it."""
+    def validate(self, step: int) -> BestSupport:
+        """Validate the support as it would be stored; see `Optimisation`."""
         key = jax.random.fold_in(self._state.key, 1)
-        support = _stored(self._state.parameters, key, self._task.settings)
-        validation, reg = self._task.judge.judge(support)
+        support = _stored(self._state.parameters, key, self._problem.settings)
+        validation, reg = self._problem.validator.validate(support)
         return BestSupport(
             support=np.asarray(support),
             step=step,
@@ -101,6 +101,6 @@ class DenseOptimisation:
 
 @partial(jax.jit, static_argnames="settings")
 def _stored(parameters: Array, key: Array, settings: DistillSettings) -> Array:
-    """The support that parameters stand for, as it would be stored."""
+    """Return the support of the parameters as it would be stored, `(μ, i)`."""
     support = PARAMETRISATIONS[settings.method].support(parameters, key, settings)
     return stored_form(support, settings.max_items, settings.export)

@@ -1,4 +1,4 @@
-"""From a support on the device to sparse synthetic users, the most useful first."""
+"""Conversion of a support into sparse synthetic users, the most useful first."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ from perennial.models.mesh import threads_for
 
 
 def stored_form(support: Array, max_items: int | None, export: Export) -> Array:
-    """The support as it is stored: at most `max_items` per row, values in [0, 1].
+    """Return the support as it is stored, `(μ, i)`: at most `max_items` per row, values in [0, 1].
 
     Args:
         support: `(μ, i)`.
@@ -29,12 +29,14 @@ def stored_form(support: Array, max_items: int | None, export: Export) -> Array:
 def sparse_rows(
     support: NDArray[np.float32] | csr_array, items: NDArray[np.int64], num_items: int
 ) -> csr_array:
-    """Sparse rows over the whole catalogue, without those that are empty, the most useful first.
+    """Convert a support into sparse rows over the whole catalogue, without empty ones.
+
+    The most useful rows come first, as by `order_by_usefulness`.
 
     Args:
         support: `(μ, i)`, columns `items` and then padding.
         items: `(n,)` ascending, n ≤ i: the item of each column.
-        num_items: the catalogue.
+        num_items: number of items of the catalogue.
 
     Returns:
         `(≤ μ, num_items)` float32.
@@ -48,11 +50,11 @@ def sparse_rows(
 
 
 def order_by_usefulness(rows: csr_array) -> NDArray[np.int64]:
-    """Each row the one that the rows before it say least about.
+    """Order rows so that each is the one that the rows before it predict worst.
 
     That is the pivot order of a Cholesky factorisation of the kernel matrix, the greedy choice of
-    rows for a Nyström approximation (Fine & Scheinberg, JMLR 2001): a prefix spans what as few rows
-    can.
+    rows for a Nyström approximation (Fine & Scheinberg, JMLR 2001): a prefix spans as much as so
+    few rows can.
 
     Args:
         rows: `(n, d)`, values in [0, 1].

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 LEAST_TEMPERATURE = 4.0
-"""At and below this τ the exact sampler is taken; at τ ≤ 2 the variance is infinite."""
+"""Largest τ at which the exact sampler is taken; at τ ≤ 2 the variance is infinite."""
 
 LEAST_EFFECTIVE_ITEMS = 32.0
 """Rows with fewer effective items 1/Σp² take the exact sampler.
@@ -85,7 +85,7 @@ def multiplier_variance(temperature: float) -> float:
 
 
 def matched_counts(logits: Array, key: Array, num_samples: int, temperature: float) -> Array:
-    """The same sum by one Gaussian draw per cell, whatever γ.
+    """Draw the same sum by one Gaussian per cell, whatever γ.
 
     To second order in v/n, n the effective number of items and v the multiplier's variance, the
     ratio p_i m_i / Σ p_j m_j has mean p_i (1 + v (Σp² − p_i)) and variance
@@ -120,15 +120,15 @@ def matched_support(logits: Array, key: Array, num_samples: int, temperature: fl
 
 
 def effective_items(logits: Array, temperature: float) -> Array:
-    """`(μ,)` 1/Σp² with p = softmax(logits/τ)."""
+    """Compute 1/Σp², `(μ,)`, with p = softmax(logits/τ)."""
     return 1 / (jax.nn.softmax(logits / temperature, axis=1) ** 2).sum(axis=1)
 
 
 def support_by_regime(logits: Array, key: Array, num_samples: int, temperature: float) -> Array:
-    """Matched moments where they hold, the exact sampler where they do not.
+    """Draw with matched moments where these are accurate, exactly elsewhere.
 
-    All rows are drawn exactly at τ ≤ `LEAST_TEMPERATURE`, and whenever a row is too concentrated;
-    those rows then take the exact draw, the others the matched one.
+    All rows are drawn exactly at τ ≤ `LEAST_TEMPERATURE`; otherwise only rows that are too
+    concentrated.
 
     Returns:
         `(μ, i)` in [0, 1].

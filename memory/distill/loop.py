@@ -1,4 +1,4 @@
-"""DISTILL-CF: a stretch of the log in a few synthetic users (paper section 4; design note 3)."""
+"""DISTILL-CF: distil rows into a few synthetic users (paper section 4; design note 3)."""
 
 import time
 from pathlib import Path
@@ -23,14 +23,14 @@ from perennial.models.holdout import hold_out
 from perennial.stream.seeds import derive_seed
 
 MAX_USERS = 32_768
-"""More users than these are sampled: the guide takes some 20 KiB for each."""
+"""Largest number of users that is not sampled: the targets take some 20 KiB for each."""
 
 MAX_USERS_IN_BLOCKS = 65_536
-"""The same for a catalogue that is worked on in item blocks: it takes more users to be seen."""
+"""The same in item blocks: a large catalogue needs more users to be covered."""
 
-_JUDGED_USERS = 2000
-_JUDGED_CELLS = 2**29
-"""Scores of a validation in item blocks, where they are made in small parts."""
+_VALIDATION_USERS = 2000
+_VALIDATION_CELLS_IN_BLOCKS = 2**29
+"""Scores of a validation in item blocks, where they are computed in small parts."""
 
 
 def distill(
@@ -41,13 +41,13 @@ def distill(
     checkpoint: Path | None = None,
     listener: DistillListener = ignore_steps,
 ) -> Summary:
-    """Distil rows into synthetic users, holding out a tenth of the interactions to judge by.
+    """Distil rows into synthetic users, with a tenth of the interactions held out for validation.
 
     Args:
-        rows: real users and, for a rolling summary, rows of earlier ones marked `replayed`.
-        settings: how.
+        rows: real users and, for a rolling summary, its rows so far, marked `replayed`.
+        settings: of the distillation.
         seed: every random draw derives from it; the same seed gives the same summary to the bit.
-        checkpoint: a file to go on from after a stop; removed at the end.
+        checkpoint: file to resume from after an interruption; removed at the end.
         listener: called after every step.
 
     Returns:
@@ -68,11 +68,11 @@ def distill(
         filled = np.sort(generator.choice(filled, most, replace=False))
     chosen = rows.take(filled)
     width = padded_width(len(np.unique(chosen.interactions.indices)))
-    cells = _JUDGED_CELLS if in_blocks else RESIDENT_CELLS
-    judged = max(64, min(_JUDGED_USERS, cells // width))
-    held = hold_out(chosen, derive_seed(seed, "validation"), max_users=judged)
-    return distill_judged(
-        held,
+    cells = _VALIDATION_CELLS_IN_BLOCKS if in_blocks else RESIDENT_CELLS
+    max_users = max(64, min(_VALIDATION_USERS, cells // width))
+    holdout = hold_out(chosen, derive_seed(seed, "validation"), max_users=max_users)
+    return distill_with_holdout(
+        holdout,
         settings,
         seed,
         checkpoint=checkpoint,
@@ -82,8 +82,8 @@ def distill(
     )
 
 
-def distill_judged(
-    held: Holdout,
+def distill_with_holdout(
+    holdout: Holdout,
     settings: DistillSettings,
     seed: int,
     *,
@@ -92,24 +92,24 @@ def distill_judged(
     users_given: int | None = None,
     in_blocks: bool | None = None,
 ) -> Summary:
-    """Distil with a given hold-out, as the paper's fixed split has it; see `distill`.
+    """Distil with a given holdout, such as that of the paper's fixed split; see `distill`.
 
     Args:
-        held: whom to distil, `held.training`, and who is judged by what.
-        settings: how.
+        holdout: `holdout.training` is distilled, the rest is for validation.
+        settings: of the distillation.
         seed: every random draw derives from it.
-        checkpoint: a file to go on from after a stop.
+        checkpoint: file to resume from after an interruption.
         listener: called after every step.
-        users_given: how many real users the rows stand for; for the report.
-        in_blocks: whether to work in item blocks; what is faster if `None`.
+        users_given: number of real users that the rows stand for, for the report.
+        in_blocks: whether to work in item blocks; `None`: whichever is faster.
     """
     started = time.perf_counter()
-    task = DistillationProblem.of(held, settings, seed, in_blocks)
-    best, steps, interrupted = _run(task, checkpoint, listener)
-    rows = sparse_rows(best.support, task.items, held.training.num_items)
+    problem = DistillationProblem.of(holdout, settings, seed, in_blocks)
+    best, steps, interrupted = _run(problem, checkpoint, listener)
+    training = holdout.training
+    rows = sparse_rows(best.support, problem.items, training.num_items)
     if checkpoint is not None and not interrupted:
         checkpoint.unlink(missing_ok=True)
-    num_rows = held.training.num_rows
     report = {
         "steps": steps,
         "best_step": best.step,
@@ -118,42 +118,43 @@ def distill_judged(
         "loss": None if np.isnan(best.loss) else best.loss,
         "seconds": time.perf_counter() - started,
         "interrupted": interrupted,
-        "users_given": num_rows if users_given is None else users_given,
-        "users_used": num_rows,
-        "items_used": len(task.items),
-        "interactions_used": int(held.training.interactions.nnz),
+        "users_given": training.num_rows if users_given is None else users_given,
+        "users_used": training.num_rows,
+        "items_used": len(problem.items),
+        "interactions_used": int(training.interactions.nnz),
         "device": ", ".join(map(str, jax.local_devices())),
-        "device_bytes": task.device_bytes,
+        "device_bytes": problem.device_bytes,
     }
     return Summary(rows, report)
 
 
 def _run(
-    task: DistillationProblem, checkpoint: Path | None, listener: DistillListener
+    problem: DistillationProblem, checkpoint: Path | None, listener: DistillListener
 ) -> tuple[BestSupport, int, bool]:
-    """Make the steps; the best support, how many steps were made, whether they were cut short."""
-    settings = task.settings
-    work: Optimisation = BlockedOptimisation(task) if task.in_blocks else DenseOptimisation(task)
-    found = None if checkpoint is None else work.load(checkpoint)
-    best, step, worse = (None, 0, 0) if found is None else found
-    work.meet(step)
+    """Make the steps; return the best support, the number of steps and whether Ctrl-C came."""
+    settings = problem.settings
+    optimisation: Optimisation
+    optimisation = (BlockedOptimisation if problem.in_blocks else DenseOptimisation)(problem)
+    resumed = None if checkpoint is None else optimisation.load(checkpoint)
+    best, step, worse = resumed or (None, 0, 0)
+    optimisation.load_users(step)
     try:
         if best is None:
-            best = work.judge(0)
+            best = optimisation.validate(0)
             listener(DistillStep(0, settings.num_steps, None, best.validation))
         while step < settings.num_steps and worse < settings.patience:
-            work.advance()
+            optimisation.step()
             step += 1
             if step % settings.validate_every and step < settings.num_steps:
                 listener(DistillStep(step, settings.num_steps))
                 continue
-            judged = work.judge(step)
-            listener(DistillStep(step, settings.num_steps, judged.loss, judged.validation))
-            better = not judged.validation <= best.validation
-            best, worse = (judged, 0) if better else (best, worse + 1)
+            newest = optimisation.validate(step)
+            listener(DistillStep(step, settings.num_steps, newest.loss, newest.validation))
+            is_better = not newest.validation <= best.validation
+            best, worse = (newest, 0) if is_better else (best, worse + 1)
             if checkpoint is not None:
-                work.save(checkpoint, best, step, worse)
-            work.meet(step)
+                optimisation.save(checkpoint, best, step, worse)
+            optimisation.load_users(step)
     except KeyboardInterrupt:
         if best is None:
             raise

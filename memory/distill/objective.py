@@ -1,12 +1,12 @@
 """The outer objective of DISTILL-CF as a function of the support (paper Eq. 3; design note 3).
 
-Inner: ∞-AE in closed form on the support S, f(X) = K(X, S) (K(S, S) + λ tr(K)/μ I)⁻¹ S. Outer: how
-f on a batch of real users falls short of its targets, and an L1 penalty on S. Everything is dense,
-on the device, O(b·μ + (μ + b)·|I|) memory.
+Inner: ∞-AE in closed form on the support S, f(X) = K(X, S) (K(S, S) + λ tr(K)/μ I)⁻¹ S. Outer: the
+loss of f on a batch of real users against their targets, and an L1 penalty on S. Arrays are dense,
+on the device: O(b·μ + (μ + b)·|I|) memory. The cosine loss also follows from the inner products of
+support, contexts and targets alone, for catalogues that are too large for dense arrays.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -18,23 +18,23 @@ from perennial.memory.distill.settings import Loss
 from perennial.models.infinite_ae.kernel import KernelSettings, kernel_diagonal, kernel_values
 
 SHORTEST = 1e-30
-"""What a product of squared lengths is raised to: an empty target has no direction."""
+"""Least product of squared lengths: an empty target has no direction."""
 
 NETWORK = KernelSettings()
 """The network of the inner ∞-AE: the authors'."""
 
 
 def support_predictions(contexts: Array, support: Array, reg: Array, num_items: Array) -> Array:
-    """F of ∞-AE fitted on the support.
+    """Predict with ∞-AE fitted on the support.
 
     Args:
         contexts: `(b, i)` rows to predict for.
         support: `(μ, i)`.
         reg: λ.
-        num_items: d of the kernel; the i columns may be a part of the catalogue.
+        num_items: d of the kernel; the i columns may be only a part of the catalogue.
 
     Returns:
-        `(b, i)`. It multiplies (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
+        `(b, i)`. The product is (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
     """
     squares = (support**2).sum(axis=1)
     gram = ridged_gram(inner_products(support), squares, reg, num_items)
@@ -43,7 +43,7 @@ def support_predictions(contexts: Array, support: Array, reg: Array, num_items: 
 
 
 def ridged_gram(inner: Array, squares: Array, reg: Array, num_items: Array) -> Array:
-    """A = K(S, S) + λ tr(K)/μ I.
+    """Compute A = K(S, S) + λ tr(K)/μ I.
 
     Args:
         inner: `(μ, μ)` inner products of the support with itself.
@@ -61,7 +61,7 @@ def ridged_gram(inner: Array, squares: Array, reg: Array, num_items: Array) -> A
 def support_shares(
     gram: Array, cross: Array, context_squares: Array, squares: Array, num_items: Array
 ) -> Array:
-    """K(X, S) A⁻¹: what each row of the support counts in the predictions.
+    """Compute K(X, S) A⁻¹, the coefficient of each row of the support in the predictions.
 
     Args:
         gram: `(μ, μ)` A.
@@ -74,14 +74,14 @@ def support_shares(
         `(b, μ)`; times S it is f.
     """
     similar = kernel_values(cross, context_squares, squares, num_items, NETWORK)
-    # Its gradient is a second solve with the same factor, and none through the factorisation.
+    # The gradient is a second solve with the same factor, and does not pass the factorisation.
     shares: Array = solve(gram, similar.T, assume_a="pos").T
     return shares
 
 
 @jax.custom_vjp
 def inner_products(rows: Array) -> Array:
-    """`rows @ rows.T`, whose gradient is one product, (G + Gᵀ) rows, where JAX's own makes two.
+    """Compute `rows @ rows.T`, whose gradient is one product, (G + Gᵀ) rows, where JAX makes two.
 
     Args:
         rows: `(n, i)`.
@@ -101,7 +101,7 @@ inner_products.defvjp(_inner_forward, _inner_backward)
 
 
 def _cosine(scores: Array, targets: Array, _is_item: Array) -> Array:
-    """1 − the cosine of each user's scores with the targets: blind to the scale of both."""
+    """1 − the cosine of each user's scores and targets; it ignores the scale of both."""
     lengths = (scores**2).sum(axis=1) * (targets**2).sum(axis=1)
     return 1 - (scores * targets).sum(axis=1) / jnp.sqrt(jnp.maximum(lengths, SHORTEST))
 
@@ -128,31 +128,31 @@ _LOSSES: Mapping[Loss, Callable[[Array, Array, Array], Array]] = {
 def reconstruction_loss(
     scores: Array, targets: Array, weights: Array, is_item: Array, loss: Loss
 ) -> Array:
-    """Weighted mean over users of how the scores fall short.
+    """Compute the weighted mean over users of the loss of scores against targets.
 
     Args:
         scores: `(b, i)`.
-        targets: `(b, i)`; likelihoods take their positive part.
-        weights: `(b,)` how much each counts.
+        targets: `(b, i)`; likelihoods clip them to [0, 1].
+        weights: `(b,)` of the users.
         is_item: `(i,)` bool; the others are padding.
-        loss: which.
+        loss: its name.
     """
     wanted = targets if loss == "cosine" else jnp.clip(targets, 0, 1)
     return _LOSSES[loss](scores, wanted, is_item) @ weights / weights.sum()
 
 
 def sparsity_penalty(support: Array, data_row_sum: Array) -> Array:
-    """The mean row sum of the support as a share of the data's."""
+    """Compute the mean row sum of the support as a share of the data's."""
     return support.sum(axis=1).mean() / data_row_sum
 
 
 class SupportProducts(NamedTuple):
-    """The inner products that the support takes part in.
+    """Inner products of the support.
 
     Attributes:
-        cross: `(b, μ)` A, of the contexts with it.
-        inner: `(μ, μ)` N, of itself.
-        wanted: `(b, μ)` C, of the targets with it.
+        cross: `(b, μ)`, of contexts and support.
+        inner: `(μ, μ)`, of the support with itself.
+        wanted: `(b, μ)`, of targets and support.
     """
 
     cross: Array
@@ -161,12 +161,12 @@ class SupportProducts(NamedTuple):
 
 
 class TargetBatch(NamedTuple):
-    """What is known of a batch.
+    """Numbers of a batch of users.
 
     Attributes:
         context_squares: `(b,)` |x|².
         target_squares: `(b,)` |t|².
-        weights: `(b,)` how much each user counts.
+        weights: `(b,)` of the users.
         num_items: `()` d of the kernel.
     """
 
@@ -176,23 +176,23 @@ class TargetBatch(NamedTuple):
     num_items: Array
 
 
-def cosine_loss(products: SupportProducts, asked: TargetBatch, reg: Array) -> Array:
-    """What `objective.reconstruction_loss` says of `objective.support_predictions`."""
+def cosine_loss(products: SupportProducts, batch: TargetBatch, reg: Array) -> Array:
+    """Compute the cosine `reconstruction_loss` of `support_predictions` from inner products."""
     inner, squares = products.inner, jnp.diagonal(products.inner)
-    gram = ridged_gram(inner, squares, reg, asked.num_items)
-    shares = support_shares(gram, products.cross, asked.context_squares, squares, asked.num_items)
-    lengths = ((shares @ inner) * shares).sum(axis=1) * asked.target_squares
+    gram = ridged_gram(inner, squares, reg, batch.num_items)
+    shares = support_shares(gram, products.cross, batch.context_squares, squares, batch.num_items)
+    lengths = ((shares @ inner) * shares).sum(axis=1) * batch.target_squares
     dots = (shares * products.wanted).sum(axis=1)
     losses = 1 - dots / jnp.sqrt(jnp.maximum(lengths, SHORTEST))
-    return losses @ asked.weights / asked.weights.sum()
+    return losses @ batch.weights / batch.weights.sum()
 
 
-@partial(jax.jit)
+@jax.jit
 def loss_and_slopes(
-    products: SupportProducts, asked: TargetBatch, reg: Array
+    products: SupportProducts, batch: TargetBatch, reg: Array
 ) -> tuple[Array, SupportProducts]:
-    """The loss and its slope in each inner product; call it inside `jax.enable_x64(True)`.
+    """Compute the loss and its slope in each inner product, inside `jax.enable_x64(True)`.
 
-    |f|² is here a difference of products that nearly cancel, for which single precision is short.
+    |f|² is here a difference of products that nearly cancel: single precision is not enough.
     """
-    return jax.value_and_grad(cosine_loss)(products, asked, reg)
+    return jax.value_and_grad(cosine_loss)(products, batch, reg)

@@ -1,19 +1,19 @@
-"""How a stretch of the log is distilled."""
+"""Settings of a distillation."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Method = Literal["sparse", "paper"]
-"""What is learnt: weights that are sparse at every step, or the paper's Gumbel-sampled prior."""
+"""Parameters: weights that are sparse at every step, or the paper's Gumbel-sampled prior."""
 
 Loss = Literal["cosine", "multinomial", "bernoulli"]
-"""How predictions on the support are held against what they should be."""
+"""Outer loss of the predictions against their targets."""
 
 Export = Literal["soft", "hard"]
-"""What is kept of a support: its weights, or ones."""
+"""Values of the stored rows: the support's weights, or ones."""
 
 Sampler = Literal["auto", "exact", "matched"]
-"""How the paper's method draws its support; `auto` matches moments wherever that holds."""
+"""Sampler of the paper's method; `auto` matches moments wherever that is accurate."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class DistillSettings:
             rows, as the paper does.
         guide_reg: λ of that ∞-AE.
         inner_reg: λ of the inner fit on the support.
-        regs: the grid of λ that validation judges a support by.
+        regs: grid of λ for the validation of a support.
         sparsity_weight: λ₂, weight of the L1 penalty.
         learning_rate: `sparse`: root mean square change of a kept entry in a step; `paper`: Adam's.
-        num_steps: ξ, at most so many outer steps.
-        batch_size: b, real users in a step.
-        validate_every: steps between validations.
-        patience: stop after so many validations without a better one.
-        start_scale: `sparse`: what the first rows are multiplied by, before they are cut at 1.
+        num_steps: ξ, the most outer steps.
+        batch_size: b, number of real users in a step.
+        validate_every: number of steps between validations.
+        patience: number of validations without a better one after which to stop.
+        start_scale: `sparse`: factor of the initial rows, before they are clipped at 1.
         temperature: τ of `paper`.
         num_samples: γ of `paper`.
         sampler: of `paper`.
@@ -64,7 +64,7 @@ class DistillSettings:
     sampler: Sampler = "auto"
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Refuse values out of range."""
         counts = {
             "num_synthetic_users": self.num_synthetic_users,
             "max_items": 1 if self.max_items is None else self.max_items,
@@ -89,7 +89,7 @@ class DistillSettings:
 
     @classmethod
     def paper(cls, **changes: Any) -> "DistillSettings":
-        """The authors' settings on ML-1M, with `changes`; the support is kept dense."""
+        """Return the authors' settings on ML-1M, with `changes`; the support is dense."""
         authors: dict[str, Any] = {
             "method": "paper",
             "max_items": None,

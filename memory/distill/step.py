@@ -20,12 +20,12 @@ from perennial.models.mesh import batch_sharding
 
 
 class DeviceUsers(NamedTuple):
-    """Real users on the device, and what they are distilled with.
+    """Real users on the device.
 
     Attributes:
         rows: `(p, i)` float32 contexts; p is a multiple of the batch.
         targets: `(p, i)` float32, see `perennial.memory.distill.targets`.
-        weights: `(p,)` float32, how much each counts in the outer loss.
+        weights: `(p,)` float32, of each user in the outer loss.
         is_item: `(i,)` bool; the other columns are padding.
         num_items: `()` float32, d of the kernel.
         row_sum: `()` float32, the mean row sum of the data.
@@ -40,12 +40,12 @@ class DeviceUsers(NamedTuple):
 
 
 class StepState(NamedTuple):
-    """What changes from step to step; it stays on the device.
+    """State of the optimisation on the device.
 
     Attributes:
         parameters: `(μ, i)` float32.
-        optimiser: of optax.
-        key: the next draws derive from it.
+        optimiser: state of the optax optimiser.
+        key: that the next draws derive from.
     """
 
     parameters: Array
@@ -53,8 +53,8 @@ class StepState(NamedTuple):
     key: Array
 
 
-def start_state(parameters: Array, settings: DistillSettings, key: Array) -> StepState:
-    """The state before the first step."""
+def initial_state(parameters: Array, settings: DistillSettings, key: Array) -> StepState:
+    """Return the state before the first step."""
     optimiser = PARAMETRISATIONS[settings.method].optimiser(settings, parameters.shape)
     return StepState(parameters, optimiser.init(parameters), key)
 
@@ -63,14 +63,14 @@ def start_state(parameters: Array, settings: DistillSettings, key: Array) -> Ste
 def outer_step(
     state: StepState, users: DeviceUsers, settings: DistillSettings, mesh: Mesh | None = None
 ) -> tuple[StepState, Array]:
-    """Draw a batch of real users, and move the support down the outer loss.
+    """Draw a batch of real users, and make a gradient step on the outer loss.
 
     Args:
-        state: is consumed.
-        users: whom to draw from.
+        state: its buffers are donated.
+        users: to draw the batch from.
         settings: hashable, so that each setting compiles once.
-        mesh: devices that share the batch out; each has the support whole, and their gradients
-            are added up.
+        mesh: devices that the batch is split over; each has the whole support, and their
+            gradients are added up.
 
     Returns:
         The state after the step, and the loss before it, `()` float32 on the device.
@@ -82,9 +82,9 @@ def outer_step(
     contexts, targets = users.rows[drawn], users.targets[drawn]
     weights = users.weights[drawn]
     if mesh is not None:
-        shared_out = batch_sharding(mesh, size)
+        split = batch_sharding(mesh, size)
         contexts, targets, weights = jax.lax.with_sharding_constraint(  # type: ignore[no-untyped-call]
-            (contexts, targets, weights), shared_out
+            (contexts, targets, weights), split
         )
     reg = jnp.asarray(settings.inner_reg, jnp.float32)
 

@@ -1,4 +1,4 @@
-"""What a distillation leaves: a few sparse synthetic users."""
+"""The result of a distillation, and its progress."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Json = Any
 
 @dataclass(frozen=True)
 class Summary:
-    """The synthetic users of one stretch of the log.
+    """The synthetic users of one or more periods.
 
     Attributes:
         rows: `(num_rows, num_items)` float32, values in (0, 1], no empty row, columns in
-            increasing order. Rows stand in order of usefulness, so that a prefix is what to keep
-            when the budget shrinks.
-        report: how they were made: losses, validation, steps, seconds, ...
+            increasing order. Rows are in order of usefulness: when the budget shrinks, a
+            prefix is kept.
+        report: of the distillation: loss, validation, steps, seconds, ...
     """
 
     rows: csr_array
@@ -28,7 +28,7 @@ class Summary:
 
     @property
     def num_rows(self) -> int:
-        """Synthetic users."""
+        """Number of synthetic users."""
         return int(self.rows.shape[0])
 
     @property

@@ -1,7 +1,7 @@
-"""What each user would like, predicted without that user: the targets a summary learns to give.
+"""Leave-one-out targets: what a summary should predict for each user.
 
-A user's own row is what the outer loss of the paper asks for, and a support with as many degrees of
-freedom as rows learns to copy it: validation turns after some fifty steps. ∞-AE on all users
+In the paper the target of the outer loss is the user's own row, and a support with as many degrees
+of freedom as rows learns to copy it: validation turns after some fifty steps. ∞-AE on all users
 predicts smoother rows, and its leave-one-out predictions hold no copy of the row itself. They have
 a closed form: with f the predictions of the fit on everybody and h the leverages, what H = ∂f/∂X
 has on its diagonal, the fit without u predicts (f_u − h_u X_u) / (1 − h_u) for u (Allen's PRESS;
@@ -9,10 +9,10 @@ Rasmussen & Williams, Gaussian Processes for Machine Learning, Eq. 5.12).
 
 The kernel is projected on some of the users, the landmarks (the subset of regressors of Rasmussen &
 Williams, section 8.3.1; exact where all are landmarks): O(n m²) operations and O(n m) memory. The
-λ of a guide is so large that few directions of the kernel count.
+λ of the targets is so large that few directions of the kernel count.
 """
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import jax
 import numpy as np
@@ -23,22 +23,29 @@ from perennial.memory.distill.objective import NETWORK
 from perennial.models.base import TrainingRows
 from perennial.models.infinite_ae.kernel import kernel_diagonal, kernel_values
 from perennial.models.mesh import threads_for
+from perennial.storage.parallel import run_all
 
 NUM_LANDMARKS = 1024
 """m; as good as all of ML-1M's 6,040 users, see benchmarks/RESULTS.md."""
 
 _JITTER = 1e-9
-"""Of the mean diagonal; keeps the factorisation from failing on equal rows."""
+"""Share of the mean diagonal; keeps the factorisation from failing on equal rows."""
+
+_SQUARED_LANDMARKS = 128
+"""Columns of Q whose combination over all items exists at a time in a thread."""
+
+_SQUARED_USERS = 4096
 
 
-class Guide:
+class LeaveOneOutTargets:
     """Leave-one-out predictions of ∞-AE mixed with the users' own rows.
 
-    A replayed row stands for many users, and leaving it out would forget them all: it is predicted
-    by the fit with it.
+    A replayed row stands for many users, and leaving it out would forget them all: its target is
+    predicted by the fit with it. For many items, `squares`, `inner` and `coefficients` compute with
+    the targets T = F Qᵀ X + c X without making them.
 
     Args:
-        rows: n rows over i items, their weights, and which are replayed.
+        rows: X, n rows over i items, their weights, and which are replayed.
         reg: λ of ∞-AE.
         share: of the predictions in the targets; the rest is the rows themselves.
         num_items: d of the kernel.
@@ -62,18 +69,18 @@ class Guide:
 
     @cached_property
     def _right(self) -> NDArray[np.float32]:
-        """`(i, m)`, W^(½) P by item."""
+        """XᵀQ, `(i, m)`."""
         return np.asarray(self.rows.T @ self._scaled)
 
     @property
     def scaled(self) -> NDArray[np.float32]:
-        """`(n, m)` Q, what `factors` combines; m is 0 where the targets are the rows."""
+        """Q, `(n, m)`, which `factors` combines; m is 0 where the targets are the rows."""
         if self._share == 0:
             return np.zeros((self.rows.shape[0], 0), dtype=np.float32)
         return self._scaled
 
     def factors(self, users: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The targets of some users as coefficients of rows, where they would not fit as numbers.
+        """Return the coefficients of some users' targets.
 
         Args:
             users: `(u,)` row numbers.
@@ -87,8 +94,8 @@ class Guide:
         size = self._share / (1 - leverages)
         return self._left[users] * size[:, None], 1 - self._share - size * leverages
 
-    def targets(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The targets of some users.
+    def dense(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the targets of some users.
 
         Args:
             users: `(u,)` row numbers.
@@ -104,9 +111,69 @@ class Guide:
         mixed: NDArray[np.float32] = self._share * predicted + (1 - self._share) * own
         return mixed
 
+    def squares(self) -> NDArray[np.float64]:
+        """Compute |t|² of all users' targets, `(n,)`, without making the targets.
+
+        With D = X Xᵀ Q it is F Qᵀ D Fᵀ + 2 c F Dᵀ + c² |x|², user by user.
+        """
+        scaled, rows = self.scaled, self.rows
+        starts = range(0, scaled.shape[1], _SQUARED_LANDMARKS)
+        by_item = rows.T.tocsr()
+
+        def spread(start: int) -> NDArray[np.float32]:
+            piece = np.ascontiguousarray(scaled[:, start : start + _SQUARED_LANDMARKS])
+            product: NDArray[np.float32] = rows @ (by_item @ piece)
+            return product
+
+        parts = run_all([partial(spread, start) for start in starts])
+        spreads = np.concatenate(parts, axis=1) if parts else scaled
+        middle = (scaled.T @ spreads).astype(np.float64)
+        own_squares = np.asarray((rows**2).sum(axis=1), dtype=np.float64).ravel()
+        squares = np.empty(rows.shape[0])
+        for start in range(0, rows.shape[0], _SQUARED_USERS):
+            users = np.arange(start, min(start + _SQUARED_USERS, rows.shape[0]))
+            factors, own = self.factors(users)
+            factors, own = factors.astype(np.float64), own.astype(np.float64)
+            crossed = (factors * spreads[users]).sum(axis=1)
+            squared = ((factors @ middle) * factors).sum(axis=1)
+            squares[users] = squared + 2 * own * crossed + own**2 * own_squares[users]
+        return np.maximum(squares, 0)
+
+    def inner(self, users: NDArray[np.int64], similar: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Multiply some users' targets with vectors.
+
+        Args:
+            users: `(u,)` row numbers.
+            similar: `(n, m)` inner products of all rows with the vectors.
+
+        Returns:
+            `(u, m)` inner products.
+        """
+        factors, own = self.factors(users)
+        products: NDArray[np.float32] = factors @ (self.scaled.T @ similar)
+        products += own[:, None] * similar[users]
+        return products
+
+    def coefficients(
+        self, users: NDArray[np.int64], slopes: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Express combinations of some users' targets as combinations of all rows.
+
+        Args:
+            users: `(u,)` row numbers, none twice.
+            slopes: `(u, m)`, a column for each combination.
+
+        Returns:
+            `(n, m)` coefficients of the rows.
+        """
+        factors, own = self.factors(users)
+        combined: NDArray[np.float32] = self.scaled @ (factors.T @ slopes)
+        combined[users] += own[:, None] * slopes
+        return combined
+
 
 def _project(rows: TrainingRows, reg: float, num_items: int, seed: int) -> NDArray[np.float64]:
-    """P `(n, m)` with P Pᵀ = W^(½) K̃ W^(½) (W^(½) K̃ W^(½) + λ' I)⁻¹, K̃ the projected kernel."""
+    """Compute P `(n, m)`: P Pᵀ = W^(½) K̃ W^(½) (W^(½) K̃ W^(½) + λ' I)⁻¹, K̃ the projected kernel."""
     count = rows.num_rows
     generator = np.random.default_rng(seed)
     landmarks = np.sort(generator.permutation(count)[:NUM_LANDMARKS])

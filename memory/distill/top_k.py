@@ -1,4 +1,4 @@
-"""The k largest entries of each row, without a sort of all of them."""
+"""Selection of the k largest entries of each row, without sorting all of them."""
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +7,14 @@ from jax import Array
 from numpy.typing import NDArray
 
 _BITS = 31
-"""Of a float32 that is not negative; their order as integers is that of the numbers."""
+"""Bits of a float32 ≥ 0; their order as integers is that of the numbers."""
 
 
 def keep_largest(values: Array, most: int | None) -> Array:
-    """All but the `most` largest values of each row set to 0; equal ones by position.
+    """Set all but the k largest values of each row to 0; of equal ones the first are kept.
 
     The k-th largest value is found by halving the range of its bits: thirty-one counts over the
-    row, where a sort or `lax.top_k` moves all of it (measured: a third of the time on a CPU).
+    row, where a sort or `lax.top_k` moves all of it (measured: a third of their time on a CPU).
 
     Args:
         values: `(m, i)` float32 ≥ 0.
@@ -43,14 +43,14 @@ def keep_largest(values: Array, most: int | None) -> Array:
 
 
 GROUP = 8
-"""Items whose maximum is kept beside parameters that are as wide as a large catalogue.
+"""Items of a group, whose maximum is stored next to the parameters of a large catalogue.
 
 Of larger groups so many reach the k-th largest maximum that gathering them takes most of the time.
 """
 
 
 def group_maxima(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest of each group of `GROUP` rows, column by column.
+    """Compute the maximum of each group of `GROUP` rows, column by column.
 
     Args:
         values: `(i, m)`, i a multiple of `GROUP`.
@@ -65,10 +65,10 @@ def group_maxima(values: NDArray[np.float32]) -> NDArray[np.float32]:
 def largest_of_columns(
     values: NDArray[np.float32], maxima: NDArray[np.float32], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """What `keep_largest` leaves of columns of a large array, without a pass over it.
+    """Select the k largest entries of each column of a large array, without a pass over it.
 
-    The k-th largest of the groups' maxima is a value that k entries reach, so that only the groups
-    that reach it are looked at.
+    At least k entries reach the k-th largest of the groups' maxima, so that only the groups that
+    reach it are read.
 
     Args:
         values: `(i, m)` ≥ 0, i a multiple of `GROUP`.

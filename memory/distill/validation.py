@@ -1,4 +1,4 @@
-"""Judging a support by what ∞-AE fitted on it ranks for the held-out interactions."""
+"""Validation of a support: ∞-AE fitted on it ranks the held-out interactions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ from perennial.models.holdout import validation_score
 from perennial.models.mesh import round_up
 
 _BLOCK_CELLS = 2**23
-"""Scores at a time."""
+"""Scores that exist at a time."""
 
 
 @dataclass(frozen=True)
 class BestSupport:
-    """The support that validated best so far.
+    """A support with its validation.
 
     Attributes:
-        support: `(μ, i)` as it is stored, padding included; sparse where a catalogue is large.
-        step: after how many steps.
-        validation: HR@100 in per cent; NaN if nobody could be judged.
+        support: `(μ, i)` as it is stored, padding included; sparse for a large catalogue.
+        step: number of steps before it.
+        validation: HR@100 in per cent; NaN without validation users.
         reg: λ by validation.
         loss: outer loss before the step; NaN at the start.
     """
@@ -41,70 +41,71 @@ class BestSupport:
 
 @dataclass
 class SupportValidator:
-    """HR@100 on a hold-out, with λ chosen again each time.
+    """Computes HR@100 on a holdout, with λ chosen anew for each support.
 
     Attributes:
-        held: who is judged, on what; columns as in the supports, without padding.
+        holdout: validation users and their targets; columns as in the supports, without padding.
         num_items: d of the kernel.
         regs: the grid of λ.
         tie_seed: of the order of equal scores.
     """
 
-    held: Holdout
+    holdout: Holdout
     num_items: int
     regs: tuple[float, ...]
     tie_seed: int
     _best: int | None = field(default=None, init=False)
 
-    def judge(self, support: Array | csr_array) -> tuple[float, float]:
-        """The best HR@100 over the grid, in per cent, and its λ.
+    def validate(self, support: Array | csr_array) -> tuple[float, float]:
+        """Return the best HR@100 over the grid, in per cent, and its λ.
 
-        From the λ that was best the last time, at first the middle of the grid, it goes on in both
-        directions as long as that helps: λ moves slowly, and each costs as much as a step.
+        The search starts from the λ that was best the last time, at first the middle of the grid,
+        and goes in both directions as long as HR@100 rises: λ moves slowly, and each one costs as
+        much as a step.
 
         Args:
-            support: `(μ, i)` as it would be stored, `i` at least the hold-out's columns; exactly
-                these where it is sparse.
+            support: `(μ, i)` as it would be stored, `i` at least the holdout's columns; exactly
+                these if it is sparse.
 
         Returns:
-            NaN and the middle of the grid if nobody is judged.
+            NaN and the middle of the grid without validation users.
         """
-        if len(self.held.users) == 0:
+        if len(self.holdout.users) == 0:
             return float("nan"), self.regs[len(self.regs) // 2]
         if self._best is None:
             self._best = len(self.regs) // 2
-        met: _Met
+        products: _Products
         if isinstance(support, csr_array):
-            met = _SparseMet.of(support, self.held.contexts, self.num_items)
+            products = _SparseProducts.of(support, self.holdout.contexts, self.num_items)
         else:
-            met = _DenseMet.of(support, self.held.contexts, self.num_items)
-        scores = {self._best: self._score(met, self._best)}
+            products = _DenseProducts.of(support, self.holdout.contexts, self.num_items)
+        scores = {self._best: self._score(products, self._best)}
         for direction in (-1, 1):
             place = self._best + direction
             while 0 <= place < len(self.regs):
-                scores[place] = self._score(met, place)
+                scores[place] = self._score(products, place)
                 if scores[place] <= scores[place - direction]:
                     break
                 place += direction
         self._best = max(scores, key=lambda place: scores[place])
         return scores[self._best], self.regs[self._best]
 
-    def _score(self, met: "_Met", place: int) -> float:
-        blocks = met.score_blocks(self.regs[place])
-        return validation_score(blocks, self.held, "HR", k=100, tie_seed=self.tie_seed)
+    def _score(self, products: "_Products", place: int) -> float:
+        blocks = products.score_blocks(self.regs[place])
+        return validation_score(blocks, self.holdout, "HR", k=100, tie_seed=self.tie_seed)
 
 
-class _Met(Protocol):
-    """What a support and the contexts have in common, which every λ goes on from."""
+class _Products(Protocol):
+    """Inner products of a support and the contexts, shared by all λ."""
 
     def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
-        """Scores of all contexts; a block may be overwritten by the next."""
+        """Yield the scores of all contexts; a block may be overwritten by the next."""
         ...
 
 
 @dataclass(frozen=True)
-class _DenseMet:
-    """A support on the device, and contexts made dense block by block.
+class _DenseProducts:
+    """Products of a support on the device with contexts made dense block by block.
 
     Attributes:
         support: `(μ, i)`.
@@ -121,8 +122,8 @@ class _DenseMet:
     num_items: int
 
     @classmethod
-    def of(cls, support: Array, contexts: csr_array, num_items: int) -> "_DenseMet":
-        """Take the inner products."""
+    def of(cls, support: Array, contexts: csr_array, num_items: int) -> "_DenseProducts":
+        """Compute the inner products."""
         count, width = contexts.shape
         # Few sizes, so that few are compiled.
         size = min(round_up(count, 256), max(1, _BLOCK_CELLS // support.shape[1]))
@@ -131,11 +132,11 @@ class _DenseMet:
             rows = contexts[start : start + size].toarray()
             block = np.zeros((size, support.shape[1]), dtype=np.float32)
             block[: len(rows), :width] = rows
-            blocks.append(_meet_block(jnp.asarray(block), support))
+            blocks.append(_multiply_block(jnp.asarray(block), support))
         return cls(support, inner_products(support), tuple(blocks), contexts.shape, num_items)
 
     def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
-        """As `_Met` has it."""
+        """Yield the scores of all contexts."""
         left, width = self.shape
         for cross, squares in self.blocks:
             shares = _shares(cross, self.inner, squares, reg, float(self.num_items))
@@ -145,8 +146,8 @@ class _DenseMet:
 
 
 @dataclass(frozen=True)
-class _SparseMet:
-    """A sparse support, whose scores are 0 where it has no entry, and all contexts.
+class _SparseProducts:
+    """Products of a sparse support, whose scores are 0 where it has no entry, and all contexts.
 
     Attributes:
         cross: `(n, μ)` inner products of the contexts with the support.
@@ -167,8 +168,8 @@ class _SparseMet:
     num_items: int
 
     @classmethod
-    def of(cls, support: csr_array, contexts: csr_array, num_items: int) -> "_SparseMet":
-        """Take the inner products."""
+    def of(cls, support: csr_array, contexts: csr_array, num_items: int) -> "_SparseProducts":
+        """Compute the inner products."""
         columns = np.unique(support.indices)
         return cls(
             cross=(contexts @ support.T).toarray(),
@@ -181,13 +182,13 @@ class _SparseMet:
         )
 
     def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
-        """As `_Met` has it."""
+        """Yield the scores of all contexts."""
         shares = np.asarray(
             _shares(self.cross, self.inner, self.squares, reg, float(self.num_items))
         )
         count, width = self.shape
         size = max(1, _BLOCK_CELLS // width)
-        # One array for all blocks: making its zeros anew costs as much as the scores.
+        # One array for all blocks: allocating zeros anew costs as much as the scores.
         scores = np.zeros((size, width), dtype=np.float32)
         for start in range(0, count, size):
             part = shares[start : start + size]
@@ -196,7 +197,7 @@ class _SparseMet:
 
 
 @jax.jit
-def _meet_block(contexts: Array, support: Array) -> tuple[Array, Array]:
+def _multiply_block(contexts: Array, support: Array) -> tuple[Array, Array]:
     return contexts @ support.T, (contexts**2).sum(axis=1)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.memory.distill.export import order_by_usefulness, sparse_rows
-from perennial.memory.distill.loop import distill, distill_judged
+from perennial.memory.distill.loop import distill, distill_with_holdout
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.base import Holdout, TrainingRows
 from perennial.storage.results.summaries import (
@@ -118,7 +118,7 @@ def test_density_falls_with_the_penalty():
             sparsity_weight=weight,
             num_synthetic_users=8,
         )
-        densities.append(distill_judged(unjudged, chosen, 0).density)
+        densities.append(distill_with_holdout(unjudged, chosen, 0).density)
     assert densities == sorted(densities, reverse=True)
     assert densities[-1] < densities[0]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from perennial.replay.study.paper.base import PaperStudy
 
 ROW_MAKERS: Mapping[str, str] = {
-    "distill-cf": "perennial.memory.distill.loop:distill_judged",
+    "distill-cf": "perennial.memory.distill.loop:distill_with_holdout",
     **SAMPLERS,
 }
 """Ways to reduce the training rows: name on the command line -> function."""

@@ -142,11 +142,11 @@ def _make(
     """Return sampled or distilled rows with a report."""
     if rows.sampler == DISTILL:
         # Most samplers do without JAX, which takes longer to import than they to draw.
-        from perennial.memory.distill.loop import distill_judged
+        from perennial.memory.distill.loop import distill_with_holdout
         from perennial.memory.distill.summary import report_steps
 
         listener = report_steps(progress, "distilling")
-        summary = distill_judged(holdout, rows.distillation(), seed, listener=listener)
+        summary = distill_with_holdout(holdout, rows.distillation(), seed, listener=listener)
         if summary.report["interrupted"]:
             # An incomplete summary stored under this key would pass for the complete one.
             raise KeyboardInterrupt

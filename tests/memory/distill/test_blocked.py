@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from distill_rows import SETTINGS, Recorder, tastes
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, random_array
 
 import perennial.memory.distill.blocked as item_blocks
 import perennial.memory.distill.loop as distillation
 import perennial.memory.distill.problem as work
-from perennial.memory.distill.blocked import BlockedOptimisation
+from perennial.memory.distill.blocked import BlockedOptimisation, ItemBlocks
 from perennial.memory.distill.dense import DenseOptimisation
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.problem import DistillationProblem, takes_blocks
@@ -56,13 +56,13 @@ def test_the_steps_are_those_of_whole_rows(changes):
     width = len(task.items)
     assert width == task.width == 512
     blocked, resident = BlockedOptimisation(task), DenseOptimisation(task)
-    resident.meet(0)
+    resident.load_users(0)
     np.testing.assert_allclose(
         blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=1e-5
     )
     for _ in range(3):
-        blocked.advance()
-        resident.advance()
+        blocked.step()
+        resident.step()
         assert blocked._loss == pytest.approx(float(resident._loss), rel=2e-5)
     # Single precision decides which of nearly equal entries are kept, and so a few of the slopes.
     np.testing.assert_allclose(
@@ -74,18 +74,18 @@ def test_replayed_rows_are_predicted_with_themselves_and_go_on_from_where_they_a
     task = started(PLAIN, log(replayed=60))
     width = len(task.items)
     blocked, resident = BlockedOptimisation(task), DenseOptimisation(task)
-    resident.meet(0)
+    resident.load_users(0)
     np.testing.assert_allclose(
         blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=1e-5
     )
-    blocked.advance()
-    resident.advance()
+    blocked.step()
+    resident.step()
     assert blocked._loss == pytest.approx(float(resident._loss), rel=2e-5)
 
 
 def test_the_first_support_is_judged_alike():
     task = started(PLAIN)
-    ours, theirs = BlockedOptimisation(task).judge(0), DenseOptimisation(task).judge(0)
+    ours, theirs = BlockedOptimisation(task).validate(0), DenseOptimisation(task).validate(0)
     np.testing.assert_allclose(
         ours.support.toarray(), theirs.support[:, : len(task.items)], atol=1e-5
     )
@@ -98,7 +98,7 @@ def test_padding_never_grows():
     task = started(PLAIN)
     blocked = BlockedOptimisation(task)
     for _ in range(3):
-        blocked.advance()
+        blocked.step()
     assert blocked._parameters.shape[0] % 64 == 0
     np.testing.assert_array_equal(blocked._parameters[len(task.items) :], 0)
 
@@ -163,7 +163,7 @@ class TestInBlocks:
     def test_nobody_to_judge_is_no_hindrance(self):
         rows = log()
         nobody = Holdout(rows, np.zeros(0, np.int64), csr_array((0, 150), dtype=np.float32))
-        summary = distillation.distill_judged(nobody, PLAIN, 0)
+        summary = distillation.distill_with_holdout(nobody, PLAIN, 0)
         assert summary.report["validation"] is None
         assert summary.num_rows == 16
 
@@ -207,8 +207,33 @@ def test_nothing_as_wide_as_the_items_is_held_but_three_arrays():
     task = DistillationProblem.of(hold_out(training, 0, max_users=10), settings, 0)
     tracemalloc.start()
     blocked = BlockedOptimisation(task)
-    blocked.advance()
+    blocked.step()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     unit = blocked._parameters.nbytes
     assert 3 * unit < peak < 5 * unit
+
+
+@pytest.mark.parametrize("num_items", [1, 63, 64, 200])
+def test_combinations_are_those_of_whole_rows(num_items):
+    generator = np.random.default_rng(0)
+    rows = csr_array(random_array((30, num_items), density=0.2, rng=generator), dtype=np.float32)
+    coefficients = generator.normal(size=(30, 5)).astype(np.float32)
+    blocks = ItemBlocks(rows)
+    found = np.concatenate([blocks.combine(coefficients, block) for block in blocks])
+    assert found.shape == (blocks.num_padded, 5)
+    assert blocks.num_padded % 64 == 0
+    np.testing.assert_allclose(found[:num_items], rows.T @ coefficients, atol=1e-5)
+    np.testing.assert_array_equal(found[num_items:], 0)
+
+
+def test_inner_products_take_a_few_columns(monkeypatch):
+    monkeypatch.setattr(item_blocks, "_USERS", 7)
+    generator = np.random.default_rng(0)
+    rows = csr_array(random_array((30, 40), density=0.3, rng=generator), dtype=np.float32)
+    columns = np.array([0, 3, 4, 39])
+    values = generator.random((4, 6)).astype(np.float32)
+    dense = np.zeros((6, 40), np.float32)
+    dense[:, columns] = values.T
+    found = ItemBlocks(rows).inner(columns, values)
+    np.testing.assert_allclose(found, rows.toarray() @ dense.T, atol=1e-5)

@@ -14,7 +14,7 @@ import perennial.memory.distill.problem as work
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.step import DeviceUsers, outer_step, start_state
+from perennial.memory.distill.step import DeviceUsers, initial_state, outer_step
 from perennial.models.base import TrainingRows
 
 PAPER = DistillSettings.paper(
@@ -50,7 +50,9 @@ def test_the_outer_loss_falls(settings):
     rows = jnp.asarray(tastes().interactions.toarray()[:64])
     users = resident(rows)
     method = PARAMETRISATIONS[settings.method]
-    state = start_state(method.start(rows[:16], rows[:16], settings), settings, jax.random.key(0))
+    state = initial_state(
+        method.initialise(rows[:16], rows[:16], settings), settings, jax.random.key(0)
+    )
     losses = []
     for _ in range(15):
         state, loss = outer_step(state, users, settings)
@@ -142,8 +144,8 @@ def test_a_step_makes_no_transfer_and_stays_on_the_default_device():
     rows = jnp.asarray(tastes().interactions.toarray()[:64])
     users = resident(rows)
     method = PARAMETRISATIONS[SETTINGS.method]
-    start = method.start(rows[:16], rows[:16], SETTINGS)
-    state = start_state(start, SETTINGS, jax.random.key(0))
+    start = method.initialise(rows[:16], rows[:16], SETTINGS)
+    state = initial_state(start, SETTINGS, jax.random.key(0))
     state, _ = outer_step(state, users, SETTINGS)
     with jax.transfer_guard("disallow"):
         state, loss = outer_step(state, users, SETTINGS)

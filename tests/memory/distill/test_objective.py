@@ -1,4 +1,4 @@
-"""The inner fit against ∞-AE itself, the losses against their formulas."""
+"""The inner fit against ∞-AE itself, the losses against their formulas and each other."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,10 @@ import pytest
 from scipy.sparse import csr_array
 
 from perennial.memory.distill.objective import (
+    SupportProducts,
+    TargetBatch,
     inner_products,
+    loss_and_slopes,
     reconstruction_loss,
     sparsity_penalty,
     support_predictions,
@@ -96,3 +99,48 @@ def test_the_gradient_of_inner_products_is_jaxs_own():
     ours = jax.grad(lambda values: (inner_products(values) * slope).sum())(rows)
     plain = jax.grad(lambda values: ((values @ values.T) * slope).sum())(rows)
     np.testing.assert_allclose(ours, plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("twins", [False, True], ids=["distinct rows", "equal and empty rows"])
+def test_the_loss_of_inner_products_is_that_of_whole_rows(twins):
+    targets, weights = GENERATOR.normal(size=(4, 15)), jnp.array([1.0, 2.0, 0.5, 1.0])
+    contexts, rows = CONTEXTS.astype(np.float64), SUPPORT.astype(np.float64)
+    if twins:
+        rows[1], rows[2] = rows[0], 0
+
+    def whole_loss(support):
+        scores = support_predictions(
+            jnp.asarray(contexts), support, jnp.asarray(0.7), jnp.asarray(15.0)
+        )
+        mask = jnp.ones(15, bool)
+        return reconstruction_loss(scores, jnp.asarray(targets), weights, mask, "cosine")
+
+    with jax.enable_x64(True):
+        weights = jnp.asarray(weights, jnp.float64)
+        products = SupportProducts(
+            jnp.asarray(contexts @ rows.T),
+            jnp.asarray(rows @ rows.T),
+            jnp.asarray(targets @ rows.T),
+        )
+        batch = TargetBatch(
+            jnp.asarray((contexts**2).sum(axis=1)),
+            jnp.asarray((targets**2).sum(axis=1)),
+            weights,
+            jnp.asarray(15.0),
+        )
+        loss, slopes = loss_and_slopes(products, batch, jnp.asarray(0.7))
+        expected, gradient = jax.value_and_grad(whole_loss)(jnp.asarray(rows))
+        found = (
+            slopes.cross.T @ contexts + (slopes.inner + slopes.inner.T) @ rows
+        ) + slopes.wanted.T @ targets
+    assert float(loss) == pytest.approx(float(expected), rel=1e-10)
+    np.testing.assert_allclose(found, gradient, atol=1e-8)
+
+
+def test_a_target_without_length_has_no_slope():
+    with jax.enable_x64(True):
+        products = SupportProducts(jnp.ones((1, 2)), jnp.eye(2), jnp.zeros((1, 2)))
+        batch = TargetBatch(jnp.ones(1), jnp.zeros(1), jnp.ones(1), jnp.asarray(5.0))
+        loss, slopes = loss_and_slopes(products, batch, jnp.asarray(1.0))
+    assert float(loss) == 1
+    assert all(bool(jnp.isfinite(slope).all()) for slope in slopes)

@@ -137,7 +137,9 @@ def test_synthetic_users_come_with_how_they_were_made(context):
 
 def test_a_distillation_that_was_interrupted_is_not_kept(context, monkeypatch):
     cut_short = Summary(csr_array(np.eye(3, 30, dtype=np.float32)), {"interrupted": True})
-    monkeypatch.setattr("perennial.memory.distill.loop.distill_judged", lambda *_, **__: cut_short)
+    monkeypatch.setattr(
+        "perennial.memory.distill.loop.distill_with_holdout", lambda *_, **__: cut_short
+    )
     rows = TrainingSet("distill-cf", 20)
     with pytest.raises(KeyboardInterrupt):
         make_rows(context, rows, 0, ignore_progress)
