@@ -1,4 +1,4 @@
-"""Array work on all cores: NumPy releases the interpreter, threads share the arrays."""
+"""Array operations on all cores: NumPy releases the GIL, and threads share the arrays."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 
 Result = TypeVar("Result")
 
-# 2^16 rows of a few 8-byte columns stay in a core's cache from one step to the next.
+# 2^16 rows of a few 8-byte columns fit into a core's cache.
 CACHE_ROWS = 1 << 16
 
 
 def count_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def split_evenly(length: int, parts: int) -> list[tuple[int, int]]:
-    """At most `parts` consecutive ranges, none of them empty, that make up `range(length)`."""
+    """Split `range(length)` into at most `parts` consecutive ranges, none of them empty."""
     edges = sorted({length * part // parts for part in range(parts + 1)})
     return list(pairwise(edges))
 
 
 def run_all(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Run independent calls at the same time; results in the order of `calls`.
+    """Run independent calls in parallel; results are in the order of `calls`.
 
     Raises:
-        Exception: what the first of the calls to fail raised.
+        Exception: that of the first call that failed.
     """
     if len(calls) < 2:
         return [call() for call in calls]
@@ -40,9 +40,9 @@ def run_all(calls: Sequence[Callable[[], Result]]) -> list[Result]:
 
 
 def over_parts(work: Callable[..., Result], parts: Sequence[tuple[Any, ...]]) -> list[Result]:
-    """Call `work(*part)` for every part; results in their order.
+    """Call `work(*part)` for every part in parallel; results are in the order of `parts`.
 
-    Each thread takes runs of parts, for a task of its own would cost as much as a part.
+    A task is a run of parts, since one task per part would cost as much as the part.
     """
 
     def run(first: int, last: int) -> list[Result]:
@@ -67,7 +67,7 @@ def over_blocks(
 
 
 def find_range(values: NDArray[Any]) -> tuple[int, int]:
-    """The least and the greatest of some integers; (0, 0) of none."""
+    """Return the least and the greatest of integers `(n,)`; (0, 0) if n = 0."""
 
     def find(start: int, stop: int) -> tuple[int, int]:
         return int(values[start:stop].min()), int(values[start:stop].max())

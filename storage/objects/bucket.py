@@ -1,8 +1,8 @@
-"""Object storage: files in a bucket, listed, copied here to be read, and copied back.
+"""Object storage: listing, downloading and uploading the objects of a bucket.
 
-A place is `s3://BUCKET/KEY` or `gs://BUCKET/KEY`. It is found by pyarrow's file systems, which take
-keys, region and endpoint from the environment; options of theirs (`?region=...`) may follow.
-Options are never shown, and keys are refused in an address.
+An address is `s3://BUCKET/KEY` or `gs://BUCKET/KEY`. pyarrow's file systems access it, with keys,
+region and endpoint from the environment; options of theirs (`?region=...`) may follow. Options are
+never shown, and keys in an address are refused.
 """
 
 import re
@@ -17,7 +17,7 @@ from perennial.storage.progress import Progress, ignore_progress
 
 SCHEMES = ("s3", "gs")
 _BLOCK = 8 << 20
-# Google's client would go on trying for a quarter of an hour.
+# Google's client would retry for a quarter of an hour.
 _PATIENCE = "retry_limit_seconds=30"
 _CODE = re.compile(r"AWS Error (\w+(?: \(HTTP status \d+\))?)|Status\(([A-Z_]+)")
 _REFUSED = re.compile(
@@ -31,13 +31,13 @@ _NO_ANSWER = re.compile(
 
 @dataclass(frozen=True)
 class RemotePath:
-    """An object on object storage, or a folder: what its objects' names begin with.
+    """An object on object storage, or a folder, which is a common prefix of objects.
 
     Attributes:
         scheme: one of `SCHEMES`.
-        path: `bucket/key`, as it is and not as it is quoted.
-        options: of pyarrow's file system, quoted.
-        login: `anonymous` where it is asked for without keys, which `gs` can.
+        path: `bucket/key`, not quoted.
+        options: options of pyarrow's file system, quoted.
+        login: `anonymous` for access without keys, which only `gs` has.
     """
 
     scheme: str
@@ -47,13 +47,13 @@ class RemotePath:
 
     @classmethod
     def parse(cls, text: str) -> "RemotePath":
-        """Read an address.
+        """Parse an address.
 
         Raises:
-            UserError: there is no bucket in it, or a key to it.
+            UserError: there is no bucket in it, or it contains a key.
         """
         scheme, _, rest = text.partition("://")
-        # A space may stand for itself.
+        # A space need not be quoted.
         parts = urlsplit(f"{scheme.lower()}://{rest.replace(' ', '%20')}")
         login, _, bucket = parts.netloc.rpartition("@")
         path = unquote(f"{bucket}{parts.path}").rstrip("/")
@@ -75,12 +75,12 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """What comes after the last slash."""
+        """Part of the path after the last slash."""
         return self.path.rpartition("/")[2]
 
     @property
     def bucket(self) -> str:
-        """What comes before the first."""
+        """Part of the path before the first slash."""
         return self.path.partition("/")[0]
 
     def __truediv__(self, name: str) -> "RemotePath":
@@ -88,22 +88,22 @@ class RemotePath:
 
 
 Place = Path | RemotePath
-"""Where a file or a folder is: on this machine, or on object storage."""
+"""Path of a file or a folder, on this machine or on object storage."""
 
 
 def is_remote(text: str) -> bool:
-    """Whether a text names a place on object storage."""
+    """Return True if a text is an address on object storage."""
     return text.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What a listing tells of an object.
+    """Entry of a listing.
 
     Attributes:
-        place: where it is.
+        place: address of the object.
         size: bytes.
-        changed: ns since 1970.
+        changed: time of the last change, ns since 1970.
     """
 
     place: RemotePath
@@ -112,13 +112,13 @@ class ObjectInfo:
 
 
 class Bucket:
-    """The bucket of a place, connected to. What goes wrong is one line that holds no secret."""
+    """A connection to a bucket; error messages are one line without secrets."""
 
     def __init__(self, place: RemotePath) -> None:
         """Connect.
 
         Raises:
-            UserError: options that are not known, or the bucket cannot be reached.
+            UserError: an option is unknown, or the bucket cannot be reached.
         """
         import pyarrow as pa
         from pyarrow import fs
@@ -131,7 +131,7 @@ class Bucket:
         try:
             self._system = fs.FileSystem.from_uri(address)[0]
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            # The message would show the options.
+            # The original message would show the options.
             raise UserError(
                 f"{place}: what stands after its ? is no option of pyarrow's file system for "
                 f"{place.scheme}://"
@@ -140,7 +140,7 @@ class Bucket:
             raise _explain(place, error) from None
 
     def is_folder(self, place: RemotePath) -> bool:
-        """Whether a place is a folder, and not an object.
+        """Return True for a folder and False for an object.
 
         Raises:
             UserError: it is neither.
@@ -153,10 +153,10 @@ class Bucket:
         return bool(kind == fs.FileType.Directory)
 
     def require(self, place: RemotePath) -> None:
-        """See that the bucket of a place is there.
+        """Check that the bucket of a place exists.
 
         Raises:
-            UserError: it is not, or nobody is let in.
+            UserError: it does not exist, or access is refused.
         """
         from pyarrow import fs
 
@@ -164,7 +164,7 @@ class Bucket:
             raise UserError(f"{place}: there is no bucket '{place.bucket}'; check its name")
 
     def list(self, folder: RemotePath) -> tuple[ObjectInfo, ...]:
-        """The objects in a folder, not those in its folders; none where nothing begins with it.
+        """List the objects of a folder, without subfolders; empty if there is no such folder.
 
         Raises:
             UserError: there is no such bucket, or it cannot be reached.
@@ -184,7 +184,7 @@ class Bucket:
         )
 
     def open(self, place: RemotePath) -> Any:
-        """An object as pyarrow reads it, in parts.
+        """Open an object for pyarrow, which reads it in parts.
 
         Raises:
             OSError: it cannot be read.
@@ -192,10 +192,10 @@ class Bucket:
         return self._system.open_input_file(place.path)
 
     def get(self, place: RemotePath, target: Path, progress: Progress = ignore_progress) -> None:
-        """Copy an object to a file.
+        """Download an object to a file.
 
         Raises:
-            UserError: it cannot be read, or the file cannot be written.
+            UserError: the object cannot be read, or the file cannot be written.
         """
         try:
             with target.open("wb") as file:
@@ -209,15 +209,15 @@ class Bucket:
             ) from error
 
     def put(self, source: Path, place: RemotePath) -> None:
-        """Copy a file to an object, which appears whole or not at all.
+        """Upload a file to an object, atomically.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: the object cannot be written.
         """
         from pyarrow import fs
 
         try:
-            # All of it inside Arrow: Python, interrupted, would close an object that is half there.
+            # All inside Arrow: interrupted Python code would close, and so publish, half an object.
             fs.copy_files(
                 str(source),
                 place.path,
@@ -239,7 +239,7 @@ class Bucket:
             raise _explain(place, error) from None
 
     def _blocks(self, place: RemotePath) -> Iterator[tuple[int, int, bytes]]:
-        """An object piece by piece, each with the bytes before it and in all."""
+        """Yield an object in blocks, with the number of bytes before each and in all."""
         try:
             with self.open(place) as stream:
                 size, done = stream.size(), 0
@@ -263,7 +263,7 @@ class Bucket:
 
 
 def _explain(place: RemotePath, error: OSError) -> UserError:
-    """One line without what the libraries say, which names hosts and what was asked of them."""
+    """Return an error of one line, without the library's text, which shows hosts and requests."""
     text = str(error)
     found = _CODE.search(text)
     code = (found[1] or found[2]) if found else ""

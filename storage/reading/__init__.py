@@ -1,1 +1,1 @@
-"""Reading files of interactions and of titles."""
+"""Readers of files of interactions and of titles."""

@@ -1,4 +1,4 @@
-"""Finding out how a text file is written, from its name and its first lines."""
+"""Detection of a text file's dialect and columns from its format and first lines."""
 
 import csv
 import re
@@ -8,7 +8,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import ColumnChoice, Columns, find_columns, looks_like_header
 from perennial.storage.reading.text import BOM, Dialect
 
-# How much of a file is looked at, and how many of its lines.
+# Bytes of the beginning of a file, and lines of it, that detection uses.
 HEAD_BYTES = 1 << 16
 _SAMPLE_LINES = 100
 
@@ -23,22 +23,22 @@ _OTHER_KINDS = {
     b"\xfe\xff": "written in UTF-16; save it as UTF-8",
 }
 
-# In ASCII, as Unicode knows spaces that `float` does not.
+# ASCII only: `float` does not accept all spaces of Unicode.
 _ISO_DATE = re.compile(r"\s*\d{4}-\d{1,2}-\d{1,2}", re.ASCII)
 _NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
-# A smaller number in a column without a name is a rating rather than a time after 1973.
+# A smaller number in a column without a name is a rating, not a time after 1973.
 _LEAST_TIME = 1e8
 
 
 def detect_dialect(head: bytes, choice: ColumnChoice, text_format: str) -> tuple[Dialect, Columns]:
-    """Find the dialect of a text file and its columns.
+    """Detect the dialect of a text file and find its columns.
 
-    Without a header the first column is the user and the second the item; of the others the last
-    one that holds times is the time.
+    Without a header the first column is the user and the second the item; the time is the last
+    column that holds times.
 
     Args:
         head: the first `HEAD_BYTES` of the file.
-        choice: column names that the user gave; places from 1 in a file without a header.
+        choice: column names that the user gave; positions from 1 in a file without a header.
         text_format: one of `perennial.storage.reading.formats.FORMATS` that is text.
 
     Raises:
@@ -70,7 +70,11 @@ def detect_dialect(head: bytes, choice: ColumnChoice, text_format: str) -> tuple
 
 
 def _check_kind(head: bytes) -> None:
-    """Tell what a file is that is no text in UTF-8."""
+    """Refuse a file that is no text in UTF-8.
+
+    Raises:
+        UserError: the message says what the file is.
+    """
     for magic, words in _OTHER_KINDS.items():
         if head.startswith(magic):
             raise UserError(words)
@@ -104,7 +108,7 @@ def _has_header(names: Sequence[str], choice: ColumnChoice, text_format: str) ->
         return not all(name.isdecimal() and name not in names for name in choice.given)
     if text_format == "ader":
         return False
-    # Names that nobody can guess must not pass for an event.
+    # A header with unknown names must not become an event.
     return not any(_NUMBER.fullmatch(name) or _ISO_DATE.match(name) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Turning a column of identifiers into codes, and telling integers from strings."""
+"""Columns of identifiers as codes, and the distinction of integers and strings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from perennial.storage.parallel import find_range, over_blocks
 from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.rejects import LONGEST_ID, Fault
 
-# What stands for no value in text files. Files with types say null, and what they say is taken.
+# Words for missing values in text files; files with types have nulls, which are used instead.
 _NULL_WORDS = pa.array(["", "\\N", "NULL", "null"])
 _NAN_WORDS = pa.array(["NaN", "nan", "NAN"])
-# Only what an integer would be written back as: "007" and "+7" are strings. So is what has more
-# digits than the integers of any file with types; Python itself makes no integers of thousands.
+# Only what an integer would be written as: "007" and "+7" are strings. So are more digits than the
+# integers of any typed file have; Python itself refuses integers of thousands of digits.
 _INTEGER = r"^(?:0|-?[1-9][0-9]{0,37})$"
-# Past it a float no longer tells neighbouring integers apart.
+# Above it neighbouring integers are the same float.
 _LAST_EXACT_FLOAT = 2.0**53
 
 
 @dataclass(frozen=True)
 class IdentifierKind:
-    """What the identifiers of a column or a vocabulary are.
+    """Kind of the identifiers of a column or a vocabulary.
 
     Attributes:
-        kind: integers come back as `int`, strings as `str`.
-        inferred: text without types, all of it written as integers would be; such identifiers may
-            turn out to be strings later, which changes none of them.
+        kind: integers are returned as `int`, strings as `str`.
+        inferred: untyped text of which every value is written as an integer would be. Later values
+            may show that it is strings; the identifiers stay the same.
     """
 
     kind: Literal["integer", "string"]
@@ -48,10 +48,10 @@ class Encoded:
     """A column of identifiers.
 
     Attributes:
-        codes: `(n,)` int32, places in `ids`; of no meaning where `faults` is set.
-        ids: the distinct identifiers as text; some may stand in no row.
-        kind: what they are.
-        faults: `(n,)` uint8 of `Fault`, or None when every value is good.
+        codes: `(n,)` int32, positions in `ids`; undefined where `faults` is set.
+        ids: distinct identifiers as text; some may occur in no row.
+        kind: integers or strings.
+        faults: `(n,)` uint8 of `Fault`, or `None` if every value is good.
     """
 
     codes: NDArray[np.int32]
@@ -62,7 +62,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class ColumnFaults:
-    """What the bad values of a column are called."""
+    """Faults of the bad values of a column."""
 
     missing: Fault
     nan: Fault
@@ -79,12 +79,12 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
 
     Args:
         column: `(n,)` integers, whole floats, strings, bytes that are UTF-8, or dictionaries of
-            either of these. An array is used up: its memory becomes that of the codes.
-        faults: what its bad values are called.
-        typed: whether the column's type is the file's own.
+            any of these. An array is overwritten: its memory is reused for the codes.
+        faults: faults of its bad values.
+        typed: True if the column has a type of the file.
 
     Raises:
-        UserError: the type cannot identify anything.
+        UserError: the type cannot hold identifiers.
     """
     if isinstance(column, np.ndarray):
         return _encode_integers(column, None)
@@ -103,37 +103,37 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
 
 
 def merge(columns: Sequence[Encoded], kind: IdentifierKind) -> Encoded:
-    """Put columns without faults under each other, of one kind as `join_kinds` found it."""
+    """Concatenate columns without faults; `kind` comes from `join_kinds`."""
     code_of, ids = _encode_by_hashing(pa.chunked_array([column.ids for column in columns]))
     edges = np.cumsum([len(column.ids) for column in columns])[:-1]
     parts = zip(np.split(code_of, edges), columns, strict=True)
     return Encoded(np.concatenate([codes[column.codes] for codes, column in parts]), ids, kind)
 
 
-def join_kinds(held: IdentifierKind | None, incoming: IdentifierKind, name: str) -> IdentifierKind:
-    """What identifiers are once others have come to them.
+def join_kinds(known: IdentifierKind | None, incoming: IdentifierKind, name: str) -> IdentifierKind:
+    """Return the common kind of known and new identifiers.
 
-    Text without types follows what it meets. Integers by type and strings, by type or by what
-    stands in them, do not go together: 7 and "7" would be two identifiers that read the same.
+    Untyped integers adopt the other kind. Typed integers and strings do not go together: 7 and "7"
+    would be two identifiers that look the same.
 
     Args:
-        held: what was there; None for nothing.
-        incoming: what comes.
-        name: of what comes.
+        known: kind of the known identifiers; `None` if there are none.
+        incoming: kind of the new identifiers.
+        name: name of the new identifiers, for the error message.
 
     Raises:
-        UserError: they do not go together.
+        UserError: the kinds do not go together.
     """
-    if held is None or held == incoming:
+    if known is None or known == incoming:
         return incoming
-    if held.kind == incoming.kind:
+    if known.kind == incoming.kind:
         return INTEGERS
-    string, integer = (held, incoming) if held.kind == "string" else (incoming, held)
+    string, integer = (known, incoming) if known.kind == "string" else (incoming, known)
     if integer.inferred:
         return string
     raise UserError(
-        f"{name} are {incoming.kind}s, and those before them are {held.kind}s: convert the column, "
-        "or use another store"
+        f"{name} are {incoming.kind}s, and those before them are {known.kind}s: convert the "
+        "column, or use another store"
     )
 
 
@@ -143,7 +143,7 @@ def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 
 def _encode_floats(column: pa.ChunkedArray, faults: ColumnFaults) -> Encoded:
-    """Integers with gaps often come as floats, with NaN for the gaps."""
+    """Encode floats: integers with missing values are often stored so, with NaN for the gaps."""
     values = pc.fill_null(column, 0.0).cast(pa.float64()).to_numpy()
     bad = np.zeros(len(values), np.uint8)
     whole = (np.abs(values) <= _LAST_EXACT_FLOAT) & (np.floor(values) == values)
@@ -166,9 +166,9 @@ def _encode_integers(values: NDArray[np.integer], bad: NDArray[np.uint8] | None)
 def _encode_by_table(
     values: NDArray[np.integer], low: int, high: int
 ) -> tuple[NDArray[np.int32], pa.Array]:
-    """Codes in the order of the integers, which lie close enough for a table of all between.
+    """Encode integers in increasing order, by a table of the whole range `low..high`.
 
-    In the memory of the values where that will do; what Arrow lends is not writeable.
+    The codes reuse the memory of the values if these are int32 and writeable; Arrow's are not.
     """
     present = np.zeros(high - low + 1, np.bool_)
     in_place = values.dtype == np.int32 and values.flags.writeable
@@ -191,7 +191,7 @@ def _encode_by_hashing(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.A
     encoded = pc.dictionary_encode(column).unify_dictionaries()
     if not encoded.num_chunks:
         return np.zeros(0, np.int32), pa.array([], column.type)
-    # The code of a null means nothing.
+    # The code of a null is never used.
     indices = [pc.fill_null(chunk.indices, 0) for chunk in encoded.chunks]
     codes = np.concatenate([part.to_numpy() for part in indices])
     return codes.astype(np.int32, copy=False), encoded.chunk(0).dictionary
@@ -199,7 +199,7 @@ def _encode_by_hashing(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.A
 
 def _encode_text(column: pa.ChunkedArray, faults: ColumnFaults, typed: bool) -> Encoded:
     codes, raw = _encode_by_hashing(column)
-    # As bytes: a Parquet file may call a column text that is not.
+    # As bytes: a column of strings in a Parquet file may hold other bytes.
     raw = raw.cast(pa.binary())
     long = pc.greater(pc.binary_length(raw), LONGEST_ID)
     raw = pc.if_else(long, b"", raw)
@@ -228,7 +228,7 @@ def _as_mask(values: pa.BooleanArray) -> NDArray[np.bool_]:
 
 
 def _decode(raw: pa.BinaryArray) -> tuple[NDArray[np.bool_], pa.StringArray]:
-    """Which distinct values are UTF-8, and all as text, empty where they are not."""
+    """Decode UTF-8; return which values are valid, and the texts, empty where invalid."""
     try:
         return np.ones(len(raw), np.bool_), raw.cast(pa.string())
     except pa.ArrowInvalid:

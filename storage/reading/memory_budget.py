@@ -1,4 +1,4 @@
-"""How much memory a file may take while it is read."""
+"""Limit on the memory that a file may take while it is read."""
 
 import sys
 import threading
@@ -14,12 +14,12 @@ _SHARE = 0.5
 
 
 def free_bytes(group: Path = _GROUP) -> int:
-    """Bytes of memory that this process may still take.
+    """Return the bytes of memory that this process may still allocate.
 
-    The least of what the machine, the container and the limit of the process (`ulimit -v`) leave.
+    The minimum over the machine, the container and the limit of the process (`ulimit -v`).
 
     Args:
-        group: the folder in which Linux tells what the container has.
+        group: folder in which Linux reports the memory of the container.
     """
     free = int(psutil.virtual_memory().available)
     for limit, used in (
@@ -30,7 +30,7 @@ def free_bytes(group: Path = _GROUP) -> int:
             path.read_text().strip() for path in (group / limit, group / used) if path.is_file()
         ]
         if len(texts) == 2 and all(text.isdigit() for text in texts):
-            # Part of what is used are cached files, which make room.
+            # Part of the used memory are cached files, which can be evicted.
             free = min(free, int(texts[0]) - int(texts[1]) + _cached(group / limit))
     if sys.platform != "win32":
         import resource
@@ -42,20 +42,20 @@ def free_bytes(group: Path = _GROUP) -> int:
 
 
 def _cached(limit: Path) -> int:
-    """Bytes of files that a container keeps in memory and can let go."""
+    """Return the bytes of cached files that a container can evict."""
     path = limit.with_name("memory.stat")
     lines = path.read_text().splitlines() if path.is_file() else []
     return next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
 
 
 class Budget:
-    """The memory for what a file is read into: half of what was free when the reading began.
+    """Memory for the contents of a file: half of what is free when reading begins.
 
-    A few kilobytes of gzip, or of a Parquet file whose values all repeat, can stand for more than
-    any machine has. How much a file expands is no sign of that, as honest logs compress by a
-    hundred; nor is its size, as 10⁸ rows are a log like another. So text is unpacked block by
-    block, and what counts is what is kept of it, beside what this machine has. The other half is
-    for the steps that follow, whose arrays are of the size of these.
+    A few kilobytes of gzip, or of a Parquet file with one repeated value, can expand to more than
+    any machine has. Neither the ratio of expansion nor the size reveals such a file: normal logs
+    compress by a hundred, and may have 10⁸ rows. So text is unpacked block by block, and what is
+    kept of it is counted and compared with the memory of this machine. The other half is for the
+    next steps, whose arrays are as large as these.
     """
 
     def __init__(self, free: Callable[[], int] = free_bytes) -> None:
@@ -64,10 +64,10 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, num_bytes: int) -> None:
-        """Count memory before it is taken, or soon after.
+        """Count memory before it is allocated, or soon after.
 
         Raises:
-            UserError: it is too much.
+            UserError: the budget is exceeded.
         """
         with self._lock:
             self._left -= num_bytes

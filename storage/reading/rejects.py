@@ -1,4 +1,4 @@
-"""Why a line of a file is refused."""
+"""Rejected lines of files, and the reasons."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONGEST_ID = 1 << 16
-"""Bytes of an identifier; no key of a real log comes near it, and many of MBs would fill memory."""
+"""Bytes of an identifier; real ones are far shorter, and many of 1 MB would fill the memory."""
 
 
 class Fault(IntEnum):
-    """What is wrong with a line; where several things are, the first that was found."""
+    """Fault of a line; the first one, if there are several."""
 
     NONE = 0
     WRONG_COLUMNS = 1
@@ -36,7 +36,7 @@ class Fault(IntEnum):
 
     @property
     def reason(self) -> str:
-        """The words that stand in the rejects table and on screen."""
+        """Words in the rejects table and on the screen."""
         return _REASONS[self]
 
 
@@ -63,10 +63,10 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Rejects:
-    """Refused lines of one file.
+    """Rejected lines of one file.
 
     Attributes:
-        lines: `(n,)` int64, from 1; for Parquet the number of the row.
+        lines: `(n,)` int64, from 1; for Parquet row numbers.
         faults: `(n,)` uint8, values of `Fault`.
     """
 
@@ -78,25 +78,25 @@ class Rejects:
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """Put several together, by line."""
+        """Concatenate several, sorted by line."""
         lines = np.concatenate([np.zeros(0, np.int64), *(part.lines for part in parts)])
         faults = np.concatenate([np.zeros(0, np.uint8), *(part.faults for part in parts)])
         order = np.argsort(lines, kind="stable")
         return cls(lines[order], faults[order])
 
     def reasons(self) -> list[str]:
-        """The reason of each line."""
+        """Return the reason of each line."""
         words = np.array([fault.reason for fault in Fault], dtype=object)
         return list(words[self.faults])
 
     def counts(self) -> dict[str, int]:
-        """Lines per reason, reasons without lines left out."""
+        """Count lines per reason; reasons without lines are left out."""
         totals = np.bincount(self.faults, minlength=len(Fault))
         return {fault.reason: int(totals[fault]) for fault in Fault if totals[fault]}
 
 
 def total_counts(parts: Sequence[Rejects]) -> dict[str, int]:
-    """Lines per reason over several files."""
+    """Count lines per reason over several files."""
     totals: Counter[str] = Counter()
     for part in parts:
         totals.update(part.counts())

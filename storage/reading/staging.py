@@ -1,4 +1,4 @@
-"""Reading the files of one ingestion and setting their bad lines apart, the store untouched."""
+"""Reading the files of one ingestion and rejecting bad lines, before the store is changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,16 +29,16 @@ from perennial.storage.reading.timestamps import Times, parse_times
 
 @dataclass(frozen=True)
 class StagedLog:
-    """The good rows of a file, or of several.
+    """The valid rows of one file or several.
 
     Attributes:
-        users: of each row.
-        items: of each row.
-        times: `(n,)` int64, since 1970, or the line of each row where there is no clock.
-        time_scale: µs per unit of `times`; 1 without a clock.
-        has_clock: whether `times` are times.
-        num_lines: lines read, bad ones included.
-        rejects: the bad lines, per file.
+        users: user of each row.
+        items: item of each row.
+        times: `(n,)` int64, time since 1970, or line of each row if the files have no times.
+        time_scale: µs per unit of `times`; 1 for lines.
+        has_clock: True if `times` are times.
+        num_lines: number of lines read, bad ones included.
+        rejects: bad lines, per file.
     """
 
     users: Encoded
@@ -51,7 +51,7 @@ class StagedLog:
 
     @property
     def last_line(self) -> int:
-        """The last line with something in it, where times are lines and there is one file."""
+        """Last line that is not blank; only for one file without times."""
         lines = [int(places[-1]) for places in (self.times, self.rejects[0].lines) if len(places)]
         return max(lines, default=0)
 
@@ -70,13 +70,13 @@ def stage_log(
         files: at least one.
         choice: column names that the user gave.
         file_format: as for `read_file`.
-        max_reject_share: of the lines of a file, how many may be bad.
+        max_reject_share: largest share of bad lines in a file.
         connection: for parsing; its session's time zone must be UTC.
-        progress: told what is being done.
+        progress: called with the current step.
 
     Raises:
-        UserError: a file cannot be read, has too many bad lines or does not go with the others; or
-            there is nothing in any of them.
+        UserError: a file cannot be read, has too many bad lines or does not go with the others, or
+            all are empty.
     """
     staged = []
     for number, path in enumerate(files):
@@ -115,7 +115,7 @@ def _stage_file(
     return StagedLog(
         Encoded(users.codes[good], users.ids, users.kind),
         Encoded(items.codes[good], items.ids, items.kind),
-        # What Arrow lends is not to be written to.
+        # Arrays of Arrow are read-only.
         np.require(times.values[good], requirements="W"),
         times.scale,
         raw.times is not None,
@@ -125,7 +125,7 @@ def _stage_file(
 
 
 def _first_faults(columns: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8] | None:
-    """The first fault of each row, or None where no column has any."""
+    """Return the first fault of each row, or `None` if no column has any."""
     faults: NDArray[np.uint8] | None = None
     for column in columns:
         if column is not None:
@@ -144,7 +144,7 @@ def _check_share(rejects: Rejects, num_lines: int, max_share: float) -> None:
 
 
 def _merge_files(files: Sequence[Path], logs: Sequence[StagedLog]) -> StagedLog:
-    """Put the rows of several files under each other; lines are counted on from file to file."""
+    """Concatenate the rows of several files; lines are numbered through all files."""
     with_clock = [log.has_clock for log in logs]
     if len(set(with_clock)) > 1:
         without = files[with_clock.index(False)]
@@ -168,12 +168,12 @@ def _merge_files(files: Sequence[Path], logs: Sequence[StagedLog]) -> StagedLog:
 
 def _join_all_kinds(files: Sequence[Path], columns: Sequence[Encoded], what: str) -> IdentifierKind:
     named = zip(files, columns, strict=True)
-    # A file without a row says nothing about identifiers.
+    # A file without rows has no kind of identifiers.
     kinds = [(path, column.kind) for path, column in named if len(column.codes)]
     if not kinds:
         return columns[0].kind
     return reduce(
-        lambda held, file: join_kinds(held, file[1], f"{file[0]}: its {what}"),
+        lambda known, file: join_kinds(known, file[1], f"{file[0]}: its {what}"),
         kinds[1:],
         kinds[0][1],
     )

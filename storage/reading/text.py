@@ -1,7 +1,7 @@
-"""Reading delimited text block by block, with the exact line of every row, good or bad.
+"""Delimited text, read block by block, with the exact line of every row, good or bad.
 
-DuckDB and Arrow parse well, but neither tells the line of a row that parsed and is refused later.
-So a scan finds the lines and takes the bad ones out, and Arrow parses the others.
+DuckDB and Arrow parse well, but neither gives the line of a row that is parsed and rejected later.
+So a scan finds the lines and removes the bad ones, and Arrow parses the others.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,20 +20,20 @@ from perennial.storage.reading.rejects import Fault, Rejects
 BLOCK_BYTES = 1 << 24
 _MANY_LINES = 1 << 20
 _NEWLINE, _RETURN, _QUOTE, _TAB, _SPACE = b'\n\r"\t '
-# A unit separator stands for a delimiter of two bytes while a block is parsed.
+# The byte that replaces a delimiter of two bytes while a block is parsed (unit separator).
 _STAND_IN = b"\x1f"
 BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text file separates its values.
+    """Delimiter, quoting and width of a text file.
 
     Attributes:
-        delimiter: one byte or more; a space stands for any run of spaces and tabs.
-        num_columns: fields of every good line.
-        quoting: whether '"' encloses values, doubled where it is part of one.
-        skip_lines: lines before the first row.
+        delimiter: one byte or more; a space means any run of spaces and tabs.
+        num_columns: number of fields of every good line.
+        quoting: True if '"' encloses values, and is doubled inside a value.
+        skip_lines: number of lines before the first row.
     """
 
     delimiter: bytes
@@ -47,10 +47,10 @@ class TextRows:
     """The rows of a text file.
 
     Attributes:
-        columns: one `(n,)` string column per wanted place.
-        lines: `(n,)` int64, the line of each row, from 1.
+        columns: one `(n,)` string column per requested position.
+        lines: `(n,)` int64, line of each row, from 1.
         rejects: lines that are no rows.
-        num_lines: lines read, bad ones included; blank ones and headers do not count.
+        num_lines: number of lines read, bad ones included; blank lines and headers do not count.
     """
 
     columns: tuple[pa.ChunkedArray, ...]
@@ -67,15 +67,15 @@ def read_text(
     block_bytes: int = BLOCK_BYTES,
     budget: Budget | None = None,
 ) -> TextRows:
-    """Read the wanted columns of a text file; memory is O(wanted values + one block).
+    """Read some columns of a text file; memory is O(values of these + one block).
 
     Args:
-        stream: the bytes, already decompressed.
-        dialect: how they are separated.
-        wanted: places of columns, from 0.
-        after_block: called now and then.
-        block_bytes: how much is read at once.
-        budget: for the rows and the bad lines; without one they may take what they need.
+        stream: decompressed bytes.
+        dialect: of the file.
+        wanted: positions of the columns, from 0.
+        after_block: called after each block.
+        block_bytes: bytes read at once.
+        budget: memory for rows and bad lines; without one there is no limit.
 
     Raises:
         UserError: a line is longer than a block, or the budget is used up.
@@ -91,8 +91,8 @@ def read_text(
         for chunk, column in zip(chunks, columns, strict=True):
             chunk.extend(column.chunks)
         if budget is not None:
-            held = (*columns, numbers, bad.lines, bad.faults)
-            budget.take(sum(part.nbytes for part in held))
+            kept = (*columns, numbers, bad.lines, bad.faults)
+            budget.take(sum(part.nbytes for part in kept))
         after_block()
     all_lines = np.concatenate([np.zeros(0, np.int64), *lines])
     all_rejects = Rejects.join(rejects)
@@ -105,7 +105,7 @@ def read_text(
 
 
 def _blocks(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    """Cut a stream after newlines, so that no line is split; the last line gets its newline."""
+    """Split a stream after newlines, so that lines stay whole; the last line gets its newline."""
     rest = b""
     start = True
     while data := stream.read(block_bytes):
@@ -124,14 +124,14 @@ def _blocks(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
 
 
 def _few_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Cut blocks of very short lines once more: a line takes dozens of bytes while it is read."""
+    """Split blocks of very short lines again: a line takes dozens of bytes while it is read."""
     for block in blocks:
         if block.count(b"\n") <= _MANY_LINES:
             yield block
             continue
         start = 0
         while start < len(block):
-            # A long line among the short ones is a part of its own.
+            # A long line among short ones becomes a part of its own.
             stop = block.rfind(b"\n", start, start + _MANY_LINES) + 1
             stop = stop or block.find(b"\n", start) + 1
             yield block[start:stop]
@@ -140,7 +140,7 @@ def _few_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Where the lines of a block lie: `data[starts[k]:ends[k]]`, the newline left out."""
+    """The lines of a block: line k is `data[starts[k]:ends[k]]`, without its newline."""
 
     data: NDArray[np.uint8]
     starts: NDArray[np.int64]
@@ -152,7 +152,7 @@ class _Lines:
         return cls(data, np.concatenate([[0], ends[:-1] + 1]), ends)
 
     def select(self, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """The bytes of the chosen lines."""
+        """Return the bytes of the chosen lines."""
         if chosen.all():
             return self.data
         return self.data[np.repeat(chosen, self.ends - self.starts + 1)]
@@ -193,7 +193,7 @@ def _parse(
         return [pa.chunked_array([], pa.string()) for _ in wanted]
     names = [str(place) for place in range(dialect.num_columns)]
     if data[: len(BOM)].tobytes() == BOM:
-        # Arrow drops a mark at the beginning, and here it belongs to an identifier.
+        # Arrow drops a byte order mark at the beginning; here it is part of an identifier.
         data = np.concatenate([np.frombuffer(BOM, np.uint8), data])
     table = pa.csv.read_csv(
         pa.py_buffer(data),
@@ -213,7 +213,7 @@ def _parse(
 
 
 def _mark_lines_with(stand_in: int, block: bytes, faults: NDArray[np.uint8]) -> None:
-    """Mark the lines that hold the byte which is to stand for their delimiter."""
+    """Mark the lines that hold the byte that is to replace their delimiter."""
     if stand_in in block:
         data = np.frombuffer(block, np.uint8)
         line = np.searchsorted(np.flatnonzero(data == _NEWLINE), np.flatnonzero(data == stand_in))
@@ -231,21 +231,27 @@ def _mark_bad_utf8(block: bytes, faults: NDArray[np.uint8]) -> None:
 
 
 def find_bad_utf8(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Bytes `(n,)` that stand where UTF-8 (RFC 3629, section 4) has no such byte.
+    """Find bytes that UTF-8 (RFC 3629, section 4) does not allow at their position.
 
-    Python's decoder finds the first only, and a file in another encoding has one in every line.
+    Python's decoder finds only the first, and a file in another encoding has one in every line.
+
+    Args:
+        data: `(n,)` uint8.
+
+    Returns:
+        `(n,)` bool.
     """
     padded = np.concatenate([np.zeros(3, np.uint8), data])
     before = [padded[3 - back : len(padded) - back] for back in range(4)]
     continues = (data & 0xC0) == 0x80
     expected = (before[1] >= 0xC2) & (before[1] <= 0xF4)
-    # Once a sequence has broken off, nothing more is expected: the next line may be good.
-    goes_on = (before[1] & 0xC0) == 0x80
-    expected |= (before[2] >= 0xE0) & (before[2] <= 0xF4) & goes_on
-    goes_on &= (before[2] & 0xC0) == 0x80
-    expected |= (before[3] >= 0xF0) & (before[3] <= 0xF4) & goes_on
+    # After an incomplete sequence nothing more is expected: the next line may be good.
+    continued = (before[1] & 0xC0) == 0x80
+    expected |= (before[2] >= 0xE0) & (before[2] <= 0xF4) & continued
+    continued &= (before[2] & 0xC0) == 0x80
+    expected |= (before[3] >= 0xF0) & (before[3] <= 0xF4) & continued
     bad: NDArray[np.bool_] = (continues != expected) | np.isin(data, (0xC0, 0xC1)) | (data > 0xF4)
-    # Second bytes that would make a longer form than needed, a surrogate or a number past U+10FFFF.
+    # Second bytes of overlong forms, surrogates and numbers above U+10FFFF.
     bad |= (before[1] == 0xE0) & (data < 0xA0)
     bad |= (before[1] == 0xED) & (data > 0x9F)
     bad |= (before[1] == 0xF0) & (data < 0x90)
@@ -254,7 +260,7 @@ def find_bad_utf8(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _squeeze_blanks(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Make every run of spaces and tabs one space, and drop those at the ends of lines."""
+    """Replace every run of spaces and tabs by one space; drop those at both ends of lines."""
     blank = (data == _SPACE) | (data == _TAB)
     needless = np.concatenate([[True], blank[:-1] | (data[:-1] == _NEWLINE)])
     squeezed = np.where(blank, np.uint8(_SPACE), data)[~(blank & needless)]
@@ -276,7 +282,7 @@ def _mark_bad_shape(
         enclosed = _enclosed(lines, quotes)
         separates &= ~enclosed
         returns = returns[~enclosed[returns]]
-    # To the parser a return ends a line, unless quotes enclose it.
+    # For the parser a carriage return ends a line, unless quotes enclose it.
     broken = np.searchsorted(lines.ends, returns)
     faults[broken[faults[broken] == Fault.NONE]] = Fault.BAD_RETURN
     separates[lines.ends] = True
@@ -286,7 +292,7 @@ def _mark_bad_shape(
 
 
 def _find_bad_quotes(lines: _Lines, quotes: NDArray[np.int64], delimiter: int) -> NDArray[np.bool_]:
-    """Lines with an odd number of quotes, or one inside a value that they do not enclose."""
+    """Find lines with an odd number of quotes, or with a quote inside an unquoted value."""
     line = np.searchsorted(lines.ends, quotes)
     first_of_line = np.searchsorted(quotes, lines.starts)
     opening = (np.arange(len(quotes)) - first_of_line[line]) % 2 == 0
@@ -303,7 +309,7 @@ def _find_bad_quotes(lines: _Lines, quotes: NDArray[np.int64], delimiter: int) -
 
 
 def _enclosed(lines: _Lines, quotes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which bytes have an odd number of quotes before them in their line."""
+    """Return which bytes have an odd number of quotes before them in their line."""
     toggles = np.zeros(len(lines.data), np.int8)
     toggles[quotes] = 1
     parity = np.bitwise_xor.accumulate(toggles)

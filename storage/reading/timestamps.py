@@ -1,4 +1,4 @@
-"""Turning a column of times, however written, into µs since 1970 (UTC)."""
+"""Columns of times in all notations, as µs since 1970 (UTC)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from perennial.storage.parallel import find_range
 from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.rejects import Fault
 
-# No log of interactions reaches outside; what does is a sentinel or a broken clock.
+# Times outside are sentinels, or of a broken clock.
 EARLIEST = 0
 LATEST = 4_102_444_800_000_000  # 2100-01-01
 
@@ -27,9 +27,9 @@ class Times:
     """A column of times.
 
     Attributes:
-        values: `(n,)` int64, since 1970 (UTC); 0 where `faults` is set.
+        values: `(n,)` int64, time since 1970 (UTC); 0 where `faults` is set.
         scale: µs per unit of `values`.
-        faults: `(n,)` uint8 of `Fault`, or None when every value is good.
+        faults: `(n,)` uint8 of `Fault`, or `None` if every value is good.
     """
 
     values: NDArray[np.int64]
@@ -43,17 +43,17 @@ class Times:
 
 
 def parse_times(column: Column, connection: duckdb.DuckDBPyConnection) -> Times:
-    """Read a column of times.
+    """Parse a column of times.
 
-    Numbers count seconds, ms, µs or ns since 1970; the size of their median says which. Text holds
-    such a number or ISO 8601, with or without a zone; without one it is UTC.
+    Numbers are seconds, ms, µs or ns since 1970; the median decides which. Text is such a number or
+    ISO 8601, with or without a zone; without one it is UTC.
 
     Args:
         column: `(n,)` of numbers, text, dates or timestamps.
         connection: its session's time zone must be UTC.
 
     Raises:
-        UserError: the type cannot tell a time.
+        UserError: the type cannot hold times.
     """
     if isinstance(column, np.ndarray):
         ticks = _sure_ticks(*find_range(column))
@@ -76,13 +76,13 @@ def parse_times(column: Column, connection: duckdb.DuckDBPyConnection) -> Times:
 
 
 def ticks_per_second(values: NDArray[np.int64] | NDArray[np.float64]) -> int:
-    """The unit of numbers since 1970, as ticks per second: 1, 10³, 10⁶ or 10⁹.
+    """Guess the unit of times since 1970, as ticks per second: 1, 10³, 10⁶ or 10⁹.
 
-    Seconds reach 10¹¹ in the year 5138, and ms are below it until 1973 only. The median decides, so
-    that a few broken values change nothing, and neither does the order of the rows.
+    Seconds reach 10¹¹ in the year 5138, and ms only until 1973 stay below it. The median decides,
+    so that neither a few wrong values nor the order of the rows matter.
 
     Args:
-        values: `(n,)` finite.
+        values: `(n,)` int64 or float64, finite.
     """
     if not len(values):
         return 1
@@ -105,7 +105,7 @@ def _from_integers(column: pa.ChunkedArray) -> Times:
 
 
 def _sure_ticks(low: int, high: int) -> int | None:
-    """The unit of a column whose ends are given, where they show that all of it is in range."""
+    """Return the unit of a column from its least and greatest value, if all of it is in range."""
     for ticks in (1, 1_000, 1_000_000):
         if high < 1e11 * ticks:
             latest = LATEST * ticks // 1_000_000
@@ -187,7 +187,7 @@ def _scale(values: NDArray[np.int64], ticks: int) -> NDArray[np.int64]:
 
 
 def _scale_floats(values: NDArray[np.float64], ticks: int) -> NDArray[np.int64]:
-    # Dividing rounds once; a product with a power of ten below one would round twice.
+    # A division rounds once; a product with a power of ten below one would round twice.
     micros = values * 1_000_000 / ticks
     return np.rint(np.clip(micros, -1.0, float(LATEST))).astype(np.int64)
 
@@ -205,7 +205,7 @@ def _checked(micros: NDArray[np.int64], missing: NDArray[np.bool_] | None) -> Ti
 
 
 def _mark(times: Times, marks: list[tuple[NDArray[np.bool_], Fault]]) -> Times:
-    """Set faults on rows; a later mark goes over an earlier one."""
+    """Set faults of rows; a later mark replaces an earlier one."""
     if not any(rows.any() for rows, _ in marks):
         return times
     faults = np.zeros(len(times.values), np.uint8) if times.faults is None else times.faults.copy()

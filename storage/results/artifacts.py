@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 
+Json = Any
+"""Anything that `json.dumps` takes."""
+
 
 def models_folder(store: Path) -> Path:
     """Return the folder of a store's model files: `<store>.models` next to the store."""
@@ -26,7 +29,7 @@ def models_folder(store: Path) -> Path:
 
 
 def save_arrays(
-    folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Any]
+    folder: Path, name: str, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
 ) -> Path:
     """Write arrays and a manifest to `<folder>/<name>.safetensors`, replacing an older file.
 
@@ -34,7 +37,7 @@ def save_arrays(
         folder: created if absent.
         name: name of the file, without folder or suffix.
         arrays: booleans or numbers, of any shape.
-        manifest: what `json.dumps` takes.
+        manifest: any JSON values.
 
     Raises:
         ValueError: the name has a folder in it, or an array does not hold numbers.
@@ -56,7 +59,7 @@ def save_arrays(
     return path
 
 
-def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
     """Read the arrays and the manifest of a file that `save_arrays` wrote.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Cells of the replay: one refit judged on the next period, its figures, and these user by user.
+"""Cells: one evaluated fit of a chain, its figures, and the values of every user.
 
-A cell is kept under a key made of everything that it follows from, so that several runs share it,
-and it is written in one transaction: it is there whole or not at all. Who was judged is the same
-for every strategy and model, so it stands once per evaluation and not with each cell.
+A cell has a key, a hash of everything that it depends on, so that several runs share it, and is
+written in one transaction. The evaluated users are the same for every strategy and model, so they
+are stored once per evaluation and not with each cell.
 """
 
 import json
@@ -15,13 +15,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from perennial.storage.results.artifacts import Json
 from perennial.storage.store import Store
 
 
 def make_list_column(
     arrays: Sequence[NDArray[np.float32] | NDArray[np.int32] | None], kind: pa.DataType
 ) -> pa.ListArray:
-    """One list per row, of values of a kind; a null for each `None`."""
+    """Build a column with one list per row, of values of type `kind`; a null for each `None`.
+
+    Args:
+        arrays: one array `(any length,)` for each row.
+        kind: type of the values.
+    """
     lengths = [0 if array is None else len(array) for array in arrays]
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     parts = [array for array in arrays if array is not None]
@@ -31,7 +37,7 @@ def make_list_column(
 
 
 def read_list_column(table: pa.Table, column: str) -> list[Any]:
-    """The lists of a column as NumPy arrays, `None` for a null."""
+    """Return the lists of a column as NumPy arrays `(any length,)`, `None` for a null."""
     return [
         row.values.to_numpy(zero_copy_only=False) if row.is_valid else None
         for chunk in table.column(column).chunks
@@ -39,17 +45,15 @@ def read_list_column(table: pa.Table, column: str) -> list[Any]:
     ]
 
 
-Json = Any
-"""What `json.dumps` takes."""
-
-
 @dataclass(frozen=True)
 class EvaluatedUsers:
-    """Who was judged in a period, and what was skipped or dropped on the way.
+    """The evaluated users of a period, and numbers of skipped users and dropped items.
 
     Attributes:
-        key: of everything the evaluation follows from.
-        users: `(n,)` int32, by vocabulary index.
+        key: hash of everything that the evaluation depends on.
+        fit_period: last period that the models have seen.
+        eval_period: the period with the targets.
+        users: `(n,)` int32 dense indices.
         counts: the fields of `perennial.stream.evaluation.EvaluationCounts`.
     """
 
@@ -62,12 +66,13 @@ class EvaluatedUsers:
 
 @dataclass(frozen=True)
 class Figure:
-    """One metric of one cell.
+    """Value of one metric of one cell.
 
     Attributes:
-        k: its cutoff; `None` for a metric of the whole ranking.
-        value: `None` where no user has any weight.
-        num_users: users judged.
+        metric: name of the metric.
+        k: cutoff; `None` for a metric of the whole ranking.
+        value: mean over the users; `None` if no user has any weight.
+        num_users: number of evaluated users.
     """
 
     metric: str
@@ -78,11 +83,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class UserFigure:
-    """One metric of one cell, user by user in the order of `EvaluatedUsers.users`.
+    """Values of one metric of one cell, one per user in the order of `EvaluatedUsers.users`.
 
     Attributes:
+        metric: name of the metric.
+        k: cutoff; `None` for a metric of the whole ranking.
         values: `(n,)` float32.
-        weights: `(n,)` float32, or `None` where every user counts the same.
+        weights: `(n,)` float32, or `None` if every user counts the same.
     """
 
     metric: str
@@ -93,17 +100,17 @@ class UserFigure:
 
 @dataclass(frozen=True)
 class Cell:
-    """One refit and how it did on the next period.
+    """One evaluated fit of a chain.
 
     Attributes:
-        key: of everything the cell follows from.
-        fit_key: of everything the fit follows from (`perennial.storage.results.fits`).
-        evaluation_key: of the `EvaluatedUsers`.
-        fit_report: what the fit chose and used, as `perennial.storage.results.fits` has it.
+        key: hash of everything that the cell depends on.
+        fit_key: key of the fit (`perennial.storage.results.fits`).
+        evaluation_key: key of the `EvaluatedUsers`.
+        fit_report: report of the fit (`perennial.storage.results.fits`).
         stages: seconds per stage.
-        peak_rss_bytes: the process's largest resident size until the cell was done.
+        peak_rss_bytes: largest resident size of the process until the cell was finished.
         versions: as in `perennial.storage.results.runs.Run`, when the cell was made.
-        finished: UTC, without a zone.
+        finished: UTC without a zone.
     """
 
     key: str
@@ -123,20 +130,20 @@ class Cell:
 
 
 def has_cell(store: Store, key: str) -> bool:
-    """Whether a cell is there already."""
+    """Return True if a cell is recorded."""
     return bool(store.rows("SELECT 1 FROM cells WHERE cell_key = ?", [key]))
 
 
 def insert_cell(
-    store: Store, cell: Cell, judged: EvaluatedUsers, user_figures: Sequence[UserFigure]
+    store: Store, cell: Cell, evaluated: EvaluatedUsers, user_figures: Sequence[UserFigure]
 ) -> None:
-    """Write a cell, replacing one with the same key; for use inside a transaction.
+    """Record a cell, replacing one with the same key; for use inside a transaction.
 
     Args:
         store: the open store.
-        cell: the cell, its figures in the order of `user_figures`; its fit is entered apart.
-        judged: written once for all cells of the evaluation.
-        user_figures: the figures, user by user.
+        cell: the cell, with figures in the order of `user_figures`; its fit is recorded separately.
+        evaluated: recorded once for all cells of the evaluation.
+        user_figures: values of every user.
     """
     connection = store.connection
     for table in ("cells", "figures"):
@@ -160,12 +167,12 @@ def insert_cell(
     )
     if user_figures:
         _insert_figures(store, cell, user_figures)
-    if not store.rows("SELECT 1 FROM evaluations WHERE evaluation_key = ?", [judged.key]):
-        _insert_judged(store, judged)
+    if not store.rows("SELECT 1 FROM evaluations WHERE evaluation_key = ?", [evaluated.key]):
+        _insert_evaluated(store, evaluated)
 
 
 def read_cells(store: Store, run_id: int) -> tuple[Cell, ...]:
-    """The cells of a run, in the order it finished them."""
+    """Read the cells of a run, in the order in which it finished them."""
     figures: dict[str, list[Figure]] = {}
     for key, *fields in store.rows(
         "SELECT cell_key, metric, k, value, len(user_values) FROM figures"
@@ -202,7 +209,7 @@ def read_cells(store: Store, run_id: int) -> tuple[Cell, ...]:
 
 
 def read_evaluated_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]:
-    """Who the cells of a run were judged on, by `Cell.evaluation_key`, in order of period."""
+    """Read the evaluated users of a run by `Cell.evaluation_key`, in order of period."""
     table = store.table(
         "SELECT * FROM evaluations WHERE evaluation_key IN ("
         " SELECT evaluation_key FROM cells JOIN run_cells USING (cell_key) WHERE run_id = ?)"
@@ -224,7 +231,7 @@ def read_evaluated_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]
 
 
 def read_user_figures(store: Store, run_id: int) -> dict[str, tuple[UserFigure, ...]]:
-    """The figures of a run user by user, by `Cell.key`."""
+    """Read the values of every user of a run, by `Cell.key`."""
     table = store.table(
         "SELECT cell_key, metric, k, user_values, user_weights FROM figures"
         " JOIN run_cells USING (cell_key) WHERE run_id = ? ORDER BY cell_key, figures.ordinal",
@@ -243,7 +250,7 @@ def read_user_figures(store: Store, run_id: int) -> dict[str, tuple[UserFigure, 
 
 
 def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]) -> None:
-    """Write the figures of a cell through Arrow, without a Python loop over users."""
+    """Record the figures of a cell through Arrow, without a Python loop over users."""
     rows = pa.table(
         {
             "cell_key": [cell.key] * len(cell.figures),
@@ -262,15 +269,14 @@ def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]
     store.insert("figures", rows)
 
 
-def _insert_judged(store: Store, judged: EvaluatedUsers) -> None:
-    """Write who was judged."""
+def _insert_evaluated(store: Store, evaluated: EvaluatedUsers) -> None:
     rows = pa.table(
         {
-            "evaluation_key": [judged.key],
-            "fit_period": pa.array([judged.fit_period], pa.int32()),
-            "eval_period": pa.array([judged.eval_period], pa.int32()),
-            "users": make_list_column([judged.users], pa.int32()),
-            "counts": [json.dumps(dict(judged.counts))],
+            "evaluation_key": [evaluated.key],
+            "fit_period": pa.array([evaluated.fit_period], pa.int32()),
+            "eval_period": pa.array([evaluated.eval_period], pa.int32()),
+            "users": make_list_column([evaluated.users], pa.int32()),
+            "counts": [json.dumps(dict(evaluated.counts))],
         }
     )
     store.insert("evaluations", rows)

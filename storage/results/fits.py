@@ -1,6 +1,6 @@
-"""Which fits were made, under which memory limit, and the files of those that are kept.
+"""Recorded fits, their memory limits, and the stored files of fitted models.
 
-The row is the commit point: a file that no row names does not count, and is swept away.
+The row is the commit point: a file that no row names does not count, and is removed.
 """
 
 import json
@@ -14,27 +14,24 @@ from numpy.typing import NDArray
 
 from perennial.storage.atomic import sweep_temporary
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
+from perennial.storage.results.artifacts import SUFFIX, Json, load_arrays, save_arrays
 from perennial.storage.store import Store
 
-Json = Any
-"""What `json.dumps` takes."""
-
 Purpose = Literal["warm-start", "published", "live"]
-"""To go on from, to answer on demand, or to answer as the newest publication of a live store."""
+"""Start of the next fit, recommendations on request, or newest publication of a live store."""
 
 _PREFIX = "fit-"
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A model was fitted.
+    """Record of a fit.
 
     Attributes:
-        key: of everything that the fit follows from.
-        memory_limit: bytes within which it comes out the same; `None` where only no limit is known
-            to do.
-        report: what it chose and used.
+        key: hash of everything that the fit depends on.
+        memory_limit: smallest memory limit in bytes known to give this very fit; `None` if it was
+            only made without a limit.
+        report: chosen hyper-parameters and used resources.
     """
 
     key: str
@@ -43,13 +40,13 @@ class Fit:
 
 
 def find_fit(store: Store, key: str) -> Fit | None:
-    """A fit by its key."""
+    """Return a fit by its key; `None` if there is none."""
     rows = store.rows("SELECT fit_key, memory_limit, report FROM fits WHERE fit_key = ?", [key])
     return Fit(rows[0][0], rows[0][1], json.loads(rows[0][2])) if rows else None
 
 
 def insert_fit(store: Store, fit: Fit) -> None:
-    """Enter a fit, replacing one with the same key; for use inside a transaction."""
+    """Record a fit, replacing one with the same key; for use inside a transaction."""
     store.connection.execute("DELETE FROM fits WHERE fit_key = ?", [fit.key])
     store.connection.execute(
         "INSERT INTO fits VALUES (?, ?, ?)",
@@ -60,18 +57,18 @@ def insert_fit(store: Store, fit: Fit) -> None:
 def write_model(
     store: Store, fit_key: str, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
 ) -> Path:
-    """Write a fitted model's file; it does not count before `insert_model_file`."""
+    """Write the file of a fitted model; it does not count before `insert_model_file`."""
     return save_arrays(store.models_folder, f"{_PREFIX}{fit_key}", arrays, manifest)
 
 
 def insert_model_file(store: Store, fit_key: str, purpose: Purpose, chain: str, path: Path) -> None:
-    """Keep a written file; for use inside a transaction.
+    """Record a written file; for use inside a transaction.
 
     Args:
         store: the open store.
-        fit_key: whose model it is.
-        purpose: what it is kept for.
-        chain: names what follows on one another; of these only the newest file is kept.
+        fit_key: key of the fit.
+        purpose: purpose of the file.
+        chain: name of a sequence of fits, of which only the newest file is kept.
         path: from `write_model`.
     """
     store.connection.execute(
@@ -83,7 +80,7 @@ def insert_model_file(store: Store, fit_key: str, purpose: Purpose, chain: str, 
 
 
 def find_model_file(store: Store, fit_key: str) -> Path | None:
-    """Where the model of a fit is kept; `None` if it is not, or the file is lost."""
+    """Return the model file of a fit; `None` if none is recorded, or the file is lost."""
     files = store.rows("SELECT file FROM model_files WHERE fit_key = ? LIMIT 1", [fit_key])
     path = store.models_folder / files[0][0] if files else None
     return path if path is not None and path.exists() else None
@@ -92,16 +89,16 @@ def find_model_file(store: Store, fit_key: str) -> Path | None:
 def read_model(
     store: Store, fit_key: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Json]] | None:
-    """The arrays and manifest of a kept model; `None` if it is not kept, lost or damaged."""
+    """Read arrays and manifest of a fit's model; `None` if not recorded, lost or damaged."""
     files = store.rows("SELECT file FROM model_files WHERE fit_key = ? LIMIT 1", [fit_key])
-    # A model can always be fitted again, so a lost file is no reason to stop.
+    # A model can always be fitted again, so a lost file is no error.
     with suppress(UserError):
         return load_arrays(store.models_folder / files[0][0]) if files else None
     return None
 
 
 def sweep_model_files(store: Store) -> None:
-    """Delete the files of fits that no row names: replaced ones, and what killed runs left."""
+    """Delete model files that no row names: replaced ones, and those that killed runs left."""
     if not store.models_folder.is_dir():
         return
     sweep_temporary(store.models_folder, SUFFIX)

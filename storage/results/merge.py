@@ -1,7 +1,7 @@
-"""Take over what another copy of a store has and this one lacks: fits, cells, summaries.
+"""Merging the results of another copy of a store: fits, cells, summaries.
 
-Everything is known by a key made of all that it follows from, so taking the same over twice changes
-nothing, and nothing is counted twice.
+Every result has a key, a hash of everything that it depends on, so merging twice changes nothing,
+and nothing is counted twice.
 """
 
 import shutil
@@ -19,21 +19,21 @@ _KEYED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("cells", "cell_key", ("figures",)),
     ("summaries", "summary_key", ("summary_entries",)),
 )
-"""Table, its key, and the tables whose rows belong to the same key."""
+"""Table, its key, and the tables with further rows of the same key."""
 
 
 def merge_results(store: Store, other: Store) -> int:
     """Copy fits, evaluations, cells, summaries and model files, in one transaction.
 
-    A model file comes with a fit that is new here; `store` keeps its own of the chains that `other`
-    has not taken further.
+    Model files are copied for new fits only; `store` keeps its own files of the chains that `other`
+    has not continued.
 
     Args:
-        store: takes them.
+        store: receives the results.
         other: has the same log, cut the same way.
 
     Returns:
-        The cells that are new.
+        The number of new cells.
     """
     with store.transaction():
         new = {
@@ -47,10 +47,10 @@ def merge_results(store: Store, other: Store) -> int:
 def _copy_missing(
     store: Store, other: Store, table: str, key: str, parts: Sequence[str]
 ) -> list[str]:
-    """Copy the rows of keys that are not there; these keys."""
-    here = pa.array([value for (value,) in store.rows(f"SELECT {key} FROM {table}")], pa.string())
-    found = other.table(f"SELECT * FROM {table} ORDER BY rowid")
-    missing = found.filter(pc.invert(pc.is_in(found[key], value_set=here)))
+    """Copy the rows of missing keys; return these keys."""
+    known = pa.array([value for (value,) in store.rows(f"SELECT {key} FROM {table}")], pa.string())
+    theirs = other.table(f"SELECT * FROM {table} ORDER BY rowid")
+    missing = theirs.filter(pc.invert(pc.is_in(theirs[key], value_set=known)))
     if missing.num_rows == 0:
         return []
     store.insert(table, missing)
@@ -62,7 +62,7 @@ def _copy_missing(
 
 
 def _copy_model_files(store: Store, other: Store, new_fits: Set[str]) -> None:
-    """Take over the models of fits that are new; a file that is lost can be made again."""
+    """Copy the models of new fits; a lost file is no error, since it can be made again."""
     for fit_key, purpose, chain, name in other.rows(
         "SELECT fit_key, purpose, chain, file FROM model_files ORDER BY rowid"
     ):
@@ -81,7 +81,7 @@ def _copy_model_files(store: Store, other: Store, new_fits: Set[str]) -> None:
 
 
 def _lower_memory_limits(store: Store, other: Store) -> None:
-    """Note where a fit of both was made within a smaller limit: it stands for more requests."""
+    """Lower the memory limit of a fit that `other` made within a smaller one."""
     theirs = other.table("SELECT fit_key, memory_limit FROM fits WHERE memory_limit IS NOT NULL")
     store.connection.register("theirs", theirs)
     try:

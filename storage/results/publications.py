@@ -1,28 +1,25 @@
-"""A model that is kept current: what was fixed for it, and what was published when.
+"""The live configuration of a store, and the publications of its models.
 
-The newest publication is the model that answers. Its row is the commit point; the arrays lie in the
-file that `perennial.storage.results.fits` keeps under the same key.
+The newest publication is the current model. Its row is the commit point; the arrays are in the file
+that `perennial.storage.results.fits` records under the same key.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from perennial.storage.results.artifacts import Json
 from perennial.storage.store import Store
-
-Json = Any
-"""What `json.dumps` takes."""
 
 
 @dataclass(frozen=True)
 class LiveRecord:
-    """What is fixed for the model of a store.
+    """Configuration of a live store.
 
     Attributes:
-        config: a replay of one strategy, model and seed, as JSON.
-        run_id: the run that its cells are recorded in.
+        config: configuration of a replay of one strategy, model and seed, as JSON.
+        run_id: run of its cells.
     """
 
     config: Mapping[str, Json]
@@ -31,13 +28,13 @@ class LiveRecord:
 
 @dataclass(frozen=True)
 class Publication:
-    """A model that was published.
+    """A published model.
 
     Attributes:
-        period: t, the newest period that it saw.
-        fit_key: of its fit and its file.
+        period: t, the newest period that the model has seen.
+        fit_key: key of its fit and its file.
         stages: seconds per stage of the fit.
-        published: when, UTC, without a zone.
+        published: time of publication, UTC without a zone.
     """
 
     period: int
@@ -47,13 +44,13 @@ class Publication:
 
 
 def read_live(store: Store) -> LiveRecord | None:
-    """What is fixed; `None` where nothing is."""
+    """Read the live configuration; `None` if the store is not live."""
     rows = store.rows("SELECT config, run_id FROM live")
     return LiveRecord(json.loads(rows[0][0]), rows[0][1]) if rows else None
 
 
 def write_live(store: Store, record: LiveRecord) -> None:
-    """Fix it, in place of what was fixed before; for use inside a transaction."""
+    """Write the live configuration, replacing an older one; for use inside a transaction."""
     store.connection.execute("DELETE FROM live")
     store.connection.execute("DELETE FROM publications")
     store.connection.execute("DELETE FROM model_files WHERE purpose = 'live'")
@@ -63,24 +60,24 @@ def write_live(store: Store, record: LiveRecord) -> None:
 
 
 def list_publications(store: Store) -> tuple[Publication, ...]:
-    """What was published, oldest period first."""
+    """List all publications, oldest period first."""
     rows = store.rows("SELECT period, fit_key, stages, published FROM publications ORDER BY period")
     return tuple(Publication(row[0], row[1], json.loads(row[2]), row[3]) for row in rows)
 
 
 def find_publication(store: Store, period: int) -> Publication | None:
-    """What was published at a period; `None` where nothing was."""
+    """Return the publication of a period; `None` if there is none."""
     return next((one for one in list_publications(store) if one.period == period), None)
 
 
 def newest_publication(store: Store) -> Publication | None:
-    """The one that answers; `None` before the first."""
-    published = list_publications(store)
-    return published[-1] if published else None
+    """Return the current publication; `None` before the first."""
+    publications = list_publications(store)
+    return publications[-1] if publications else None
 
 
 def insert_publication(store: Store, publication: Publication) -> None:
-    """Enter a publication, replacing one of the same period; for use inside a transaction."""
+    """Record a publication, replacing one of the same period; for use inside a transaction."""
     store.connection.execute(
         "INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?)",
         [

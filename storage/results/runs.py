@@ -1,16 +1,14 @@
-"""Runs of the replay: when they were made, by which settings, of which cells."""
+"""Runs of the replay: configuration, status and cells."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import Json
 from perennial.storage.store import Store
-
-Json = Any
-"""What `json.dumps` takes."""
 
 RunStatus = Literal["running", "finished", "interrupted", "live"]
 
@@ -20,14 +18,14 @@ class Run:
     """One call of the replay.
 
     Attributes:
-        run_id: 1, 2, ... in the order they started.
-        status: `running` also for a run that was killed, until the next one starts; `live` for one
-            that grows with every period.
-        config: its settings as they are reported.
-        versions: of Perennial and the libraries that the figures depend on.
-        num_cells: cells it has when it is finished.
-        started: UTC, without a zone.
-        ended: when it finished or was interrupted.
+        run_id: 1, 2, ... in order of start.
+        status: `running` also for a killed run, until the next one starts; `live` for the run of a
+            live store, which grows with every period.
+        config: settings as reported.
+        versions: versions of Perennial and of the libraries that figures depend on.
+        num_cells: number of cells of the finished run.
+        started: UTC without a zone.
+        ended: time when it finished or was interrupted, UTC without a zone.
     """
 
     run_id: int
@@ -46,7 +44,7 @@ def start_run(
     num_cells: int,
     started: datetime,
 ) -> int:
-    """Enter a new run and return its number; runs left `running` by a killed process are closed."""
+    """Record a new run and return its number; close runs that killed processes left `running`."""
     with store.transaction():
         store.connection.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'")
         return insert_run(store, config, versions, num_cells, started, "running")
@@ -60,7 +58,7 @@ def insert_run(
     started: datetime,
     status: RunStatus,
 ) -> int:
-    """Enter a run and return its number; for use inside a transaction."""
+    """Record a run and return its number; for use inside a transaction."""
     ((run_id,),) = store.rows("SELECT coalesce(max(run_id), 0) + 1 FROM runs")
     store.connection.execute(
         "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, NULL)",
@@ -70,7 +68,7 @@ def insert_run(
 
 
 def update_num_cells(store: Store, run_id: int) -> None:
-    """Note that a live run has as many cells as it has; for use inside a transaction."""
+    """Set the number of cells of a live run to the actual one; for use inside a transaction."""
     store.connection.execute(
         """UPDATE runs SET num_cells = (SELECT count(*) FROM run_cells WHERE run_cells.run_id = ?)
         WHERE run_id = ?""",
@@ -79,7 +77,7 @@ def update_num_cells(store: Store, run_id: int) -> None:
 
 
 def evaluated_periods(store: Store, run_id: int) -> frozenset[int]:
-    """The periods that a run has cells about."""
+    """Return the evaluation periods of a run's cells."""
     rows = store.rows(
         "SELECT eval_period FROM cells JOIN run_cells USING (cell_key) WHERE run_id = ?", [run_id]
     )
@@ -87,7 +85,7 @@ def evaluated_periods(store: Store, run_id: int) -> frozenset[int]:
 
 
 def end_run(store: Store, run_id: int, status: RunStatus, ended: datetime) -> None:
-    """Note how and when a run ended."""
+    """Record the status and the end of a run."""
     with store.transaction():
         store.connection.execute(
             "UPDATE runs SET status = ?, ended = ? WHERE run_id = ?", [status, ended, run_id]
@@ -95,7 +93,7 @@ def end_run(store: Store, run_id: int, status: RunStatus, ended: datetime) -> No
 
 
 def link_cell(store: Store, run_id: int, key: str) -> None:
-    """Make a cell that is there already part of a run."""
+    """Add a recorded cell to a run."""
     with store.transaction():
         insert_run_cell(store, run_id, key)
 
@@ -109,7 +107,7 @@ def insert_run_cell(store: Store, run_id: int, key: str) -> None:
 
 
 def list_runs(store: Store) -> tuple[Run, ...]:
-    """All runs, oldest first."""
+    """List all runs, oldest first."""
     rows = store.rows(
         "SELECT run_id, status, config, versions, num_cells, started, ended FROM runs"
         " ORDER BY run_id"
@@ -121,7 +119,7 @@ def list_runs(store: Store) -> tuple[Run, ...]:
 
 
 def read_run(store: Store, run_id: int | None = None) -> Run:
-    """A run by its number, or the newest.
+    """Read a run by its number, or the newest.
 
     Raises:
         UserError: there is no such run.

@@ -1,4 +1,4 @@
-"""Summaries of the log: a few synthetic users each, kept as (row, item, weight)."""
+"""Summaries in the store: sets of synthetic users, stored as (row, item, weight)."""
 
 import json
 from collections.abc import Mapping
@@ -11,28 +11,26 @@ import pyarrow as pa
 from scipy.sparse import csr_array
 
 from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import Json
 from perennial.storage.store import Store
-
-Json = Any
-"""What `json.dumps` takes."""
 
 
 @dataclass(frozen=True)
 class SummaryRecord:
-    """What is known of a summary besides its rows.
+    """Everything about a summary but its rows.
 
     Attributes:
-        key: of everything that it follows from.
-        first_period: the first period that it stands for.
-        period: the last one.
-        seed: of its random draws.
-        settings: of the distillation.
+        key: hash of everything that the summary depends on.
+        first_period: first period that it summarises.
+        period: last period that it summarises.
+        seed: seed of its random draws.
+        settings: settings of the distillation.
         report: losses, validation, steps, seconds, device, ...
-        versions: of the code and its libraries.
-        num_rows: synthetic users.
+        versions: versions of the code and its libraries.
+        num_rows: number of synthetic users.
         num_items: width of the rows when they were made.
-        num_entries: weights that are stored.
-        created: when, UTC.
+        num_entries: number of stored weights.
+        created: time of creation, UTC.
     """
 
     key: str
@@ -49,22 +47,22 @@ class SummaryRecord:
 
     @property
     def density(self) -> float:
-        """Share of the cells that are stored; 0 without rows."""
+        """Stored share of all (row, item) pairs; 0 without rows."""
         cells = self.num_rows * self.num_items
         return self.num_entries / cells if cells else 0.0
 
     @property
     def stored_bytes(self) -> int:
-        """Of its entries in memory: row, item and weight."""
+        """Bytes of its entries in memory: row, item and weight."""
         return 12 * self.num_entries
 
 
 @dataclass(frozen=True)
 class StoredSummary:
-    """A summary as it lies in the store.
+    """A summary of the store.
 
     Attributes:
-        record: what is known of it.
+        record: everything but its rows.
         rows: `(num_rows, num_items)` float32, values in (0, 1], columns in increasing order. An
             item's index never changes, so a later catalogue only widens them.
     """
@@ -78,15 +76,15 @@ _COLUMNS = """summary_key, first_period, period, seed, settings, report, version
 
 
 def find_summary(store: Store, key: str) -> StoredSummary | None:
-    """A summary by its key.
+    """Read a summary by its key; `None` if there is none.
 
     Raises:
-        UserError: what is stored is damaged.
+        UserError: the stored summary is damaged.
     """
-    found = store.rows(f"SELECT {_COLUMNS} FROM summaries WHERE summary_key = ?", [key])
-    if not found:
+    rows = store.rows(f"SELECT {_COLUMNS} FROM summaries WHERE summary_key = ?", [key])
+    if not rows:
         return None
-    record = _record(found[0])
+    record = _record(rows[0])
     entries = store.table(
         """SELECT row, item_index, weight FROM summary_entries WHERE summary_key = ?
         ORDER BY row, item_index""",
@@ -96,7 +94,7 @@ def find_summary(store: Store, key: str) -> StoredSummary | None:
 
 
 def insert_summary(store: Store, summary: StoredSummary) -> None:
-    """Enter a summary in one transaction; one with the same key stays as it is."""
+    """Record a summary in one transaction; keep an older one with the same key."""
     record = summary.record
     coordinates = summary.rows.tocoo()
     entries = pa.table(
@@ -130,11 +128,11 @@ def insert_summary(store: Store, summary: StoredSummary) -> None:
 
 
 def list_summaries(store: Store) -> tuple[SummaryRecord, ...]:
-    """All summaries, by period, then seed, then age."""
-    found = store.rows(
+    """List all summaries, by period, seed and age."""
+    rows = store.rows(
         f"SELECT {_COLUMNS} FROM summaries ORDER BY period, seed, created, summary_key"
     )
-    return tuple(_record(row) for row in found)
+    return tuple(_record(row) for row in rows)
 
 
 def _record(row: tuple[Any, ...]) -> SummaryRecord:
@@ -155,7 +153,7 @@ def _record(row: tuple[Any, ...]) -> SummaryRecord:
 
 
 def _matrix(record: SummaryRecord, entries: pa.Table) -> csr_array:
-    """The rows, after a look at whether they can be what was written."""
+    """Build the rows, after a check of the stored entries."""
     rows, items, weights = (column.to_numpy() for column in entries.columns)
     sound = (
         len(rows) == record.num_entries
