@@ -1,4 +1,4 @@
-"""Who of the past is replayed: one summary per period under one budget (design note 5)."""
+"""Budget of replayed rows, shared among the periods by a policy (design note 5)."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ _RECENT = re.compile(r"recent:([1-9]\d*)")
 
 @dataclass(frozen=True)
 class Policy:
-    """How the budget B is shared.
+    """Policy by which the budget B is shared.
 
     Attributes:
         name: `all`, every past period has a share; `recent`, the last `periods` have; `rolling`,
@@ -31,18 +31,18 @@ class Policy:
 
     @property
     def reach(self) -> int | None:
-        """How many of the last periods the buffer follows from, `None` for all.
+        """Number of last periods that the buffer follows from, `None` for all.
 
-        Under `whole` the last one's summary stands for all, and is made of the log alone.
+        Under `whole` the last summary stands for all periods, and is made from the log alone.
         """
         return {"recent": self.periods, "whole": 1}.get(self.name)
 
 
 def parse_policy(text: str) -> Policy:
-    """`all`, `recent:K`, `rolling` or `whole`.
+    """Parse `all`, `recent:K`, `rolling` or `whole`.
 
     Raises:
-        UserError: something else.
+        UserError: the text is something else.
     """
     recent = _RECENT.fullmatch(text)
     if recent is not None:
@@ -55,28 +55,25 @@ def parse_policy(text: str) -> Policy:
 
 
 def share_budget(budget: int, sizes: Sequence[int], policy: Policy) -> tuple[int, ...]:
-    """How many rows of each summary are replayed: a prefix, its most useful ones.
+    """Compute the number of rows that are replayed of each summary: a prefix, the most useful.
 
-    Each of the n periods that count has ⌊B/n⌋ rows, and the newest the remainder. What a summary
-    is too short for goes to the newest ones that have more.
+    Each of the n periods kept by the policy has ⌊B/n⌋ rows, and the newest the remainder. Rows that
+    a summary lacks are taken from the newest ones that have more.
 
     Args:
-        budget: B, rows in all.
-        sizes: rows of each summary, oldest first.
-        policy: which summaries count; for `rolling` and `whole` the last one is the
-            buffer.
+        budget: B, number of rows in all.
+        sizes: number of rows of each summary, oldest first.
+        policy: by which the budget is shared.
 
     Returns:
-        A number for each summary, at most its size; they sum to min(B, what there is).
+        A number for each summary, at most its size; their sum is min(B, sum of kept sizes).
     """
     chosen = len(policy.newest(tuple(sizes)))
     first = len(sizes) - chosen
     shares = [0] * len(sizes)
     for place in range(first, len(sizes)):
-        wanted = budget // chosen
-        if place == len(sizes) - 1:
-            wanted += budget % chosen
-        shares[place] = min(wanted, sizes[place])
+        share = budget // chosen + (budget % chosen if place == len(sizes) - 1 else 0)
+        shares[place] = min(share, sizes[place])
     left = budget - sum(shares)
     for place in reversed(range(first, len(sizes))):
         more = min(left, sizes[place] - shares[place])

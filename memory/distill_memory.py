@@ -1,4 +1,4 @@
-"""The memory of DISTILL-CF: a summary after each period, made once and kept in the store."""
+"""Memory of DISTILL-CF: a summary after each period, made once and kept in the store."""
 
 import dataclasses
 import hashlib
@@ -38,22 +38,21 @@ from perennial.stream.history import History
 from perennial.stream.seeds import derive_seed
 
 _WIDTH_STEP = 64
-"""Rows are padded to a multiple of this, so that buffers differ in few shapes."""
+"""Rows are padded to a multiple of this, so that few shapes are compiled."""
 
 
 @dataclass(frozen=True)
 class DistillMemory(Memory):
-    """Summaries of the periods before t, and what of them is replayed.
+    """Summaries of the periods before t.
 
     They stay on the default device between periods, and the store has a copy of each.
 
     Attributes:
-        budget: B, the rows that may be replayed.
-        policy: how B is shared among the periods.
-        weight: how much a synthetic user counts beside a real one.
-        settings: of the distillation; B stands for its number of synthetic users.
-        summaries: oldest first; under `rolling` and `whole` the newest holds all that the earlier
-            ones did.
+        budget: B, the most rows that are replayed.
+        policy: by which B is shared among the periods.
+        weight: of a synthetic user; a real user has weight 1.
+        settings: of the distillation; B replaces its number of synthetic users.
+        summaries: oldest first; under `rolling` and `whole` the newest stands for all periods.
     """
 
     budget: int
@@ -63,7 +62,7 @@ class DistillMemory(Memory):
     summaries: "tuple[DeviceSummary, ...]" = ()
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
-        """A prefix of each summary that counts, widened to the catalogue of today."""
+        """Return a prefix of each summary, widened to the present catalogue."""
         sizes = [summary.rows.num_rows for summary in self.summaries]
         shares = share_budget(self.budget, sizes, self.policy)
         if sum(shares) == 0:
@@ -101,16 +100,16 @@ class DistillMemory(Memory):
         them is taken; without any, the period is left out.
         """
         key = self._key(history, seed, read_versions())
-        found = find_summary(history.store, key)
-        if found is None and history.period < first_retained_period(history.store):
-            found = self._made_by_others(history, seed)
-            if found is None:
+        summary = find_summary(history.store, key)
+        if summary is None and history.period < first_retained_period(history.store):
+            summary = self._made_by_other_code(history, seed)
+            if summary is None:
                 progress(f"nothing is remembered of period {history.period}: its log is gone")
                 return self
-        if found is None:
-            found = self._distil(history, seed, key, progress)
-            insert_summary(history.store, found)
-        newest = DeviceSummary(found.record, ResidentRows.place(found.rows))
+        if summary is None:
+            summary = self._distil(history, seed, key, progress)
+            insert_summary(history.store, summary)
+        newest = DeviceSummary(summary.record, ResidentRows.place(summary.rows))
         kept = self.policy.newest((*self.summaries, newest))
         return dataclasses.replace(self, summaries=kept)
 
@@ -119,8 +118,8 @@ class DistillMemory(Memory):
         """Settings with B as the number of synthetic users."""
         return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
 
-    def _made_by_others(self, history: History, seed: int) -> StoredSummary | None:
-        """The newest summary that differs from the one wanted only in the code that made it."""
+    def _made_by_other_code(self, history: History, seed: int) -> StoredSummary | None:
+        """Return the newest summary of this period by other code, with all else equal."""
         for record in reversed(list_summaries(history.store)):
             alike = (record.period, record.seed) == (history.period, seed)
             if alike and record.key == self._key(history, seed, record.versions):
@@ -128,7 +127,7 @@ class DistillMemory(Memory):
         return None
 
     def _key(self, history: History, seed: int, versions: Mapping[str, str]) -> str:
-        """Of everything that the summary follows from; no strategy, no model, no weight."""
+        """Return the key of a summary: of all it follows from, not of strategy, model or weight."""
         parts = {
             "log": history.fingerprint,
             "settings": self.summary_settings,
@@ -142,11 +141,11 @@ class DistillMemory(Memory):
 
     @property
     def _before(self) -> "tuple[DeviceSummary, ...]":
-        """The summaries that go into the next one."""
+        """Summaries that the next one is made from."""
         return self.summaries[-1:] if self.policy.name == "rolling" else ()
 
     def _first_period(self, period: int) -> int:
-        """Where the stretch begins that the next summary stands for."""
+        """Return the first period that the next summary stands for."""
         if self.policy.name == "whole":
             return 1
         return self._before[0].record.first_period if self._before else period
@@ -155,7 +154,7 @@ class DistillMemory(Memory):
         first = self._first_period(history.period)
         rows = TrainingRows.of_users(history.rows(first=history.period if self._before else first))
         for earlier in self._before:
-            rows = join_rows(rows, _stand_in(earlier, rows.num_items))
+            rows = join_rows(rows, _as_training_rows(earlier, rows.num_items))
         checkpoint = _checkpoint(history.store, key)
         summary = distill(
             rows,
@@ -165,7 +164,7 @@ class DistillMemory(Memory):
             listener=report_steps(progress, f"distilling period {history.period}"),
         )
         if summary.report.get("interrupted"):
-            # The next replay goes on from the checkpoint; half a summary is not the summary.
+            # The next replay resumes from the checkpoint; an incomplete summary is not stored.
             raise KeyboardInterrupt
         record = SummaryRecord(
             key=key,
@@ -185,7 +184,7 @@ class DistillMemory(Memory):
 
 @dataclass(frozen=True)
 class DeviceSummary:
-    """A summary in the buffer: its rows on the default device, all else on the host."""
+    """A summary in the memory: its rows on the default device, its record on the host."""
 
     record: SummaryRecord
     rows: "ResidentRows"
@@ -193,7 +192,7 @@ class DeviceSummary:
 
 @dataclass(frozen=True)
 class ResidentRows:
-    """Sparse rows as two arrays on the device: an accelerator's own memory where there is one.
+    """Sparse rows as two arrays on the default device.
 
     Attributes:
         items: `(n, k)` int32, each row's items in increasing order, then zeros.
@@ -220,7 +219,7 @@ class ResidentRows:
         return cls(jnp.asarray(items), jnp.asarray(weights))
 
     def fetch(self, count: int, num_items: int) -> csr_array:
-        """The first `count` rows back on the host, over `num_items` items: one transfer.
+        """Return the first `count` rows on the host, `(count, num_items)`, in one transfer.
 
         Raises:
             ValueError: a row has an item beyond `num_items`.
@@ -234,17 +233,17 @@ class ResidentRows:
 
     @property
     def num_rows(self) -> int:
-        """Rows that are held."""
+        """Number of rows."""
         return len(self.items)
 
     @property
     def nbytes(self) -> int:
-        """Bytes on the device, padding included."""
+        """Number of bytes on the device, padding included."""
         return int(self.items.nbytes + self.weights.nbytes)
 
 
-def _stand_in(summary: DeviceSummary, num_items: int) -> TrainingRows:
-    """A summary as rows to distil again, each with the weight of the users it stands for."""
+def _as_training_rows(summary: DeviceSummary, num_items: int) -> TrainingRows:
+    """Return a summary as rows to distil again, weighted by the number of users they stand for."""
     count = summary.rows.num_rows
     users = float(summary.record.report.get("users_given", count))
     periods = np.full(count, summary.record.period, dtype=np.int32)
@@ -252,7 +251,7 @@ def _stand_in(summary: DeviceSummary, num_items: int) -> TrainingRows:
 
 
 def _checkpoint(store: Store, key: str) -> Path | None:
-    """Where a distillation leaves off; nowhere for a store in memory."""
+    """Return the file of a distillation's checkpoint; `None` for a store in memory."""
     if store.path is None:
         return None
     return store.models_folder / f"distill-{key}.safetensors"

@@ -1,4 +1,4 @@
-"""ADER's memory: rows of real users herded after each period, and the model that saw them last.
+"""ADER's memory: rows of real users herded after each period, with the last model as teacher.
 
 Mi, Lin & Faltings, RecSys 2020. A row is a user in a period, its group the item of the user's last
 event in it (design note 6): the original's rows are session prefixes grouped by their label.
@@ -23,10 +23,10 @@ from perennial.stream.history import History
 from perennial.stream.seeds import derive_seed
 
 _CHUNK = 1024
-"""Rows whose similarities are asked for at a time, in whole groups."""
+"""Rows whose similarities are computed at a time, in whole groups."""
 
 Similarity = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""Numbers of rows `(n,)` -> `(n, n)` inner products of their representations of length 1."""
+"""Function from row numbers `(n,)` to `(n, n)` inner products of unit representations."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ class ExemplarMemory(Memory):
 
     Attributes:
         budget: M, the most rows that are kept.
-        exemplars: chosen after the last period that was learnt, among its rows and those before.
-        teacher: the model fitted at that period; `None` before the first, and where the memory was
-            read back.
+        exemplars: chosen in the last update, among its period's rows and the exemplars before.
+        teacher: model fitted at that period; `None` before the first update and after `restore`.
     """
 
     budget: int
@@ -48,7 +47,7 @@ class ExemplarMemory(Memory):
     needs_model = True
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
-        """The exemplars with their teacher, each of weight 1."""
+        """Return the exemplars with their teacher, each of weight 1."""
         kept = self.exemplars
         if not len(kept.groups) or self.teacher is None:
             return None
@@ -66,7 +65,7 @@ class ExemplarMemory(Memory):
         """Herd among the users of the period and the exemplars so far; each model has its own.
 
         Raises:
-            UserError: the model cannot say how alike rows are.
+            UserError: the model has no similarity of rows.
         """
         if not isinstance(model, Teacher):
             raise UserError(
@@ -79,7 +78,7 @@ class ExemplarMemory(Memory):
         chosen = herd_groups(
             candidates.groups,
             self.budget,
-            lambda numbers: model.similarity(candidates.rows[numbers]),
+            lambda chosen: model.similarity(candidates.rows[chosen]),
             np.random.default_rng(derive_seed(draws, history.period, "exemplars")),
         )
         return dataclasses.replace(self, exemplars=candidates.take(chosen), teacher=model)
@@ -114,7 +113,7 @@ class ExemplarMemory(Memory):
         return ExemplarMemory(self.budget, Exemplars(rows, groups, periods))
 
     def _candidates(self, history: History) -> "Exemplars":
-        """The rows of the period, then the exemplars before."""
+        """Return the rows of the period, then the exemplars so far."""
         new, old = history.rows(first=history.period), self.exemplars
         stacked = vstack(
             [new.interactions, widen(old.rows, new.interactions.shape[1])], format="csr"
@@ -128,12 +127,12 @@ class ExemplarMemory(Memory):
 
 @dataclass(frozen=True)
 class Exemplars:
-    """Rows that were chosen.
+    """Rows chosen as exemplars.
 
     Attributes:
         rows: `(n, num_items)` float32 binary.
-        groups: `(n,)` int64, the item of the last event of each.
-        periods: `(n,)` int32, whence each comes.
+        groups: `(n,)` int64, item of the last event of each row.
+        periods: `(n,)` int32, period of each row.
     """
 
     rows: csr_array
@@ -142,25 +141,25 @@ class Exemplars:
 
     @classmethod
     def none(cls) -> "Exemplars":
-        """Before the first period."""
+        """Return no exemplars."""
         empty = csr_array(np.zeros((0, 0), dtype=np.float32))
         return cls(empty, np.zeros(0, np.int64), np.zeros(0, np.int32))
 
     def take(self, chosen: NDArray[np.int64]) -> "Exemplars":
-        """Only the rows of these numbers."""
+        """Return the rows with these numbers."""
         return Exemplars(self.rows[chosen], self.groups[chosen], self.periods[chosen])
 
 
 def herd(gram: NDArray[np.float64], quota: int) -> NDArray[np.int64]:
     """Choose rows whose mean stays close to the mean of all.
 
-    With representations D of length 1 and mean μ: w = μ; again and again j = argmax ⟨w, D_j⟩, which
-    is kept if it is new, and w += μ − D_j; until the quota is met, or after 1.1 × quota turns.
-    Only inner products are needed, so a kernel's features will do (kernel herding).
+    With representations D of length 1 and mean μ: w = μ; repeat: j = argmax ⟨w, D_j⟩, which is
+    chosen if it is new, and w += μ − D_j; until the quota is met, or for 1.1 × quota iterations.
+    Only inner products are needed, so a kernel's features can be used (kernel herding).
 
     Args:
         gram: `(n, n)` ⟨D_i, D_j⟩.
-        quota: how many, ≤ n.
+        quota: number of rows to choose, ≤ n.
 
     Returns:
         `(≤ quota,)` row numbers in the order they were chosen.
@@ -184,9 +183,9 @@ def draw_quotas(
     """Share a budget among groups: one multinomial draw by size, at most what each group has.
 
     Args:
-        counts: `(g,)` > 0, candidates of each group.
+        counts: `(g,)` > 0, number of candidates of each group.
         budget: M, ≥ 1.
-        generator: draws.
+        generator: of the draw.
 
     Returns:
         `(g,)`; the sum is at most M, and less where a group is drawn more often than it has rows.
@@ -202,10 +201,10 @@ def herd_groups(
     """Choose exemplars among candidates, group by group.
 
     Args:
-        groups: `(n,)` the group of each candidate.
+        groups: `(n,)`, group of each candidate.
         budget: M.
         similarity: of candidates by number.
-        generator: draws the quotas.
+        generator: of the quotas.
 
     Returns:
         `(≤ budget,)` numbers of candidates, ascending.
@@ -234,7 +233,7 @@ def herd_groups(
 
 
 def _chunks(counts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of groups with at most `_CHUNK` rows together; a larger group is one of its own."""
+    """Yield ranges of groups with at most `_CHUNK` rows; a larger group is a range of its own."""
     first, rows = 0, 0
     for place, count in enumerate(counts.tolist()):
         if rows and rows + count > _CHUNK:

@@ -1,8 +1,8 @@
-"""How far a summary hides the users it was made of (paper section 6 offers it in their place).
+"""Privacy of a summary towards the users that it was made of (paper section 6).
 
-Two questions. How near does each synthetic user come to a real one, beside how near real users come
-to each other? And can somebody who knows a user's items tell from the summary whether that user was
-in the log? Both answers are those of one simple attack: a better one may find more.
+Two measurements: the similarity of each synthetic user to the nearest real one, compared with that
+among real users; and a membership test, which decides from a user's items and the summary whether
+the user was in the log. Both are simple attacks: a better one may find more.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
 LEVELS = (5, 25, 50, 75, 95)
-"""Percentiles that are told of a distribution."""
+"""Percentiles that are reported of a distribution."""
 
 NUM_RESAMPLES = 1000
 
@@ -24,16 +24,16 @@ _BLOCK_CELLS = 2**22
 Floats = NDArray[np.float64]
 
 Similarity = Callable[[Floats, Floats, Floats], Floats]
-"""From shared items `(a, b)` and the numbers of items `(a, 1)` and `(1, b)`."""
+"""Function of the numbers of shared items `(a, b)` and of items `(a, 1)` and `(1, b)`."""
 
 
 def jaccard(shared: Floats, sizes: Floats, other_sizes: Floats) -> Floats:
-    """|x ∩ y| / |x ∪ y|."""
+    """Compute |x ∩ y| / |x ∪ y|."""
     return shared / np.maximum(sizes + other_sizes - shared, 1)
 
 
 def containment(shared: Floats, sizes: Floats, other_sizes: Floats) -> Floats:
-    """|x ∩ y| / |x|: a long y may hold all of a short x, where Jaccard sees little in common."""
+    """Compute |x ∩ y| / |x|: it is high if a long y has all of a short x, unlike Jaccard."""
     return shared / np.maximum(sizes, 1)
 
 
@@ -42,11 +42,11 @@ SIMILARITIES: Mapping[str, Similarity] = {"Jaccard": jaccard, "containment": con
 
 @dataclass(frozen=True)
 class Nearness:
-    """How near each row comes to another set of rows.
+    """Jaccard similarities to the nearest real user.
 
     Attributes:
-        synthetic: `(μ,)` each synthetic user's Jaccard similarity to the nearest real one.
-        real: `(h,)` the same of the real users of one half and those of the other.
+        synthetic: `(μ,)`, of each synthetic user.
+        real: `(h,)`, of each real user of one half among those of the other half.
     """
 
     synthetic: Floats
@@ -54,7 +54,7 @@ class Nearness:
 
     @property
     def nearer_than_real(self) -> float:
-        """Share of the synthetic users that come nearer to a real user than 95% of those do."""
+        """Share of the synthetic users that are nearer to a real user than 95% of real users."""
         if len(self.synthetic) == 0 or len(self.real) == 0:
             return float("nan")
         return float((self.synthetic > np.percentile(self.real, 95)).mean())
@@ -62,14 +62,14 @@ class Nearness:
 
 @dataclass(frozen=True)
 class Membership:
-    """A test of who was in the log.
+    """Result of a membership test.
 
     Attributes:
-        similarity: what is compared, a key of `SIMILARITIES`.
-        auc: the chance that a user of the log comes nearer to the summary than one who was left
-            out; 0.5 tells nothing.
-        low: of its 95% bootstrap interval.
-        high: of the same.
+        similarity: a key of `SIMILARITIES`.
+        auc: probability that a user of the log is nearer to the summary than one who was left out;
+            0.5 is chance.
+        low: lower end of its 95% bootstrap interval.
+        high: upper end.
     """
 
     similarity: str
@@ -79,21 +79,21 @@ class Membership:
 
 
 def percentiles(values: Floats) -> tuple[float, ...]:
-    """At `LEVELS`; NaN of nothing."""
+    """Compute the percentiles at `LEVELS`; NaN without values."""
     if len(values) == 0:
         return (float("nan"),) * len(LEVELS)
     return tuple(np.percentile(values, LEVELS).tolist())
 
 
 def split_users(num_users: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Two random halves of the users, each ascending; the first is the smaller of odd numbers."""
+    """Split users into random halves, each ascending; of an odd number the first has one less."""
     order = np.random.default_rng(seed).permutation(num_users)
     half = num_users // 2
     return np.sort(order[:half]), np.sort(order[half:])
 
 
 def nearest(rows: csr_array, others: csr_array, similarity: Similarity) -> Floats:
-    """Each row's similarity to the one of the others that is nearest; weights count as ones.
+    """Compute each row's similarity to the nearest of other rows; weights count as ones.
 
     Args:
         rows: `(a, i)`.
@@ -103,9 +103,9 @@ def nearest(rows: csr_array, others: csr_array, similarity: Similarity) -> Float
     Returns:
         `(a,)` in [0, 1]; 0 where there are no others.
     """
-    found = np.zeros(rows.shape[0])
+    similarities = np.zeros(rows.shape[0])
     if others.shape[0] == 0:
-        return found
+        return similarities
     ones, other_ones = _as_sets(rows), _as_sets(others).T.tocsc()
     sizes = np.diff(rows.indptr).astype(np.float64)
     other_sizes = np.diff(others.indptr).astype(np.float64)
@@ -113,31 +113,31 @@ def nearest(rows: csr_array, others: csr_array, similarity: Similarity) -> Float
     for start in range(0, rows.shape[0], step):
         block = slice(start, start + step)
         shared = np.asarray((ones[block] @ other_ones).todense(), dtype=np.float64)
-        found[block] = similarity(shared, sizes[block, None], other_sizes[None]).max(axis=1)
-    return found
+        similarities[block] = similarity(shared, sizes[block, None], other_sizes[None]).max(axis=1)
+    return similarities
 
 
 def measure_nearness(summary: csr_array, real: csr_array, seed: int) -> Nearness:
-    """The nearest real user of each synthetic one, and of each real user in another half.
+    """Measure the similarity of synthetic users, and of one half of the real ones, to real users.
 
     Args:
         summary: `(μ, i)`.
-        real: `(n, i)` whom it stands for.
+        real: `(n, i)`, the users that it stands for.
         seed: of the halves.
     """
     one, other = split_users(real.shape[0], seed)
     return Nearness(nearest(summary, real, jaccard), nearest(real[one], real[other], jaccard))
 
 
-def tell_members(
+def membership_test(
     summary: csr_array, members: csr_array, strangers: csr_array, similarity: str, seed: int
 ) -> Membership:
-    """Tell who was in the log by the distance to the summary.
+    """Test how well similarity to the summary separates users of the log from others.
 
     Args:
         summary: `(μ, i)`, made of the members.
         members: `(a, i)`.
-        strangers: `(b, i)` users like them that the summary was not made of.
+        strangers: `(b, i)`, similar users that the summary was not made of.
         similarity: a key of `SIMILARITIES`.
         seed: of the bootstrap.
 
@@ -161,7 +161,7 @@ def tell_members(
 
 
 def area_under_curve(inside: Floats, outside: Floats) -> float:
-    """The chance that one of `inside` is above one of `outside`, ties by half (Mann–Whitney)."""
+    """Compute P(inside > outside) + P(inside = outside)/2 (Mann–Whitney)."""
     ranks = rankdata(np.concatenate([inside, outside]))
     above = ranks[: len(inside)].sum() - len(inside) * (len(inside) + 1) / 2
     return float(above / (len(inside) * len(outside)))

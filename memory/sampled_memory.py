@@ -1,4 +1,4 @@
-"""A memory of real users' rows, chosen by a sampler; the baseline of DISTILL-CF's."""
+"""Memory of real users' rows, chosen by a sampler; the baseline of DISTILL-CF."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from perennial.stream.seeds import derive_seed
 
 @dataclass(frozen=True)
 class _Part:
-    """What is kept of a period, or under `rolling` of all.
+    """Rows kept of a period, or under `rolling` of all periods.
 
     Attributes:
-        rows: `(n, num_items)`, highest priority first.
-        priorities: `(n,)`.
-        periods: `(n,)` int32, when each row was sampled.
+        rows: `(n, num_items)` float32, highest priority first.
+        priorities: `(n,)` float64.
+        periods: `(n,)` int32, period that each row was sampled in.
         extent: as in `Sample`, under `rolling` of all periods so far.
-        seed: of what is left out of the rows when not all are replayed.
+        seed: of the interactions that are left out if not all rows are replayed.
     """
 
     rows: csr_array
@@ -35,7 +35,7 @@ class _Part:
     seed: int
 
     def first(self, count: int) -> csr_array:
-        """The best rows; parts of rows are no longer on average than rows of the log."""
+        """Return the first rows; parts of rows are on average no longer than rows of the log."""
         rows = self.rows[:count]
         return rows if self.extent is None else thin_to_mean(rows, self.extent, self.seed)
 
@@ -45,10 +45,10 @@ class SampledMemory(Memory):
     """Rows of real users under a budget; they are drawn again from the log after a resume.
 
     Attributes:
-        budget: B, the rows that may be replayed.
-        policy: how B is shared among the periods.
-        weight: how much a replayed row counts beside one of the new period.
-        sampler: chooses.
+        budget: B, the most rows that are replayed.
+        policy: by which B is shared among the periods.
+        weight: of a replayed row; a row of the new period has weight 1.
+        sampler: that chooses the rows.
         parts: oldest first.
     """
 
@@ -59,7 +59,7 @@ class SampledMemory(Memory):
     parts: tuple[_Part, ...] = ()
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
-        """A prefix of each part that counts."""
+        """Return a prefix of each part."""
         shares = share_budget(self.budget, [len(part.periods) for part in self.parts], self.policy)
         if sum(shares) == 0:
             return None
@@ -88,9 +88,9 @@ class SampledMemory(Memory):
         """
         progress(f"sampling period {history.period}")
         first = 1 if self.policy.name == "whole" else history.period
-        drawn = derive_seed(seed, history.period, "sample")
-        found = self.sampler(history.rows(first=first).interactions, self.budget, drawn)
-        part = _as_part(found, history.period, drawn)
+        sample_seed = derive_seed(seed, history.period, "sample")
+        sample = self.sampler(history.rows(first=first).interactions, self.budget, sample_seed)
+        part = _as_part(sample, history.period, sample_seed)
         if self.policy.name == "rolling" and self.parts:
             part = _best(self.parts[-1], part, self.budget)
         return dataclasses.replace(self, parts=self.policy.newest((*self.parts, part)))
@@ -102,7 +102,7 @@ def _as_part(sample: Sample, period: int, seed: int) -> _Part:
 
 
 def _best(old: _Part, new: _Part, budget: int) -> _Part:
-    """The rows of both with the highest priorities."""
+    """Return the rows of both with the highest priorities."""
     priorities = np.concatenate([old.priorities, new.priorities])
     order = np.argsort(-priorities, kind="stable")[:budget]
     rows = csr_array(vstack([widen(old.rows, new.rows.shape[1]), new.rows], format="csr"))
@@ -111,5 +111,5 @@ def _best(old: _Part, new: _Part, budget: int) -> _Part:
     if old.extent is not None and new.extent is not None:
         extent = (old.extent[0] + new.extent[0], old.extent[1] + new.extent[1])
     both = _Part(rows[order], priorities[order], periods[order], extent, new.seed)
-    # Thinned at once, so that the memory never holds more than it may replay.
+    # Thinned at once, so that the memory never has more than it may replay.
     return dataclasses.replace(both, rows=both.first(len(order)))

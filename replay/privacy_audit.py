@@ -15,9 +15,9 @@ from perennial.memory.privacy import (
     Membership,
     Nearness,
     measure_nearness,
+    membership_test,
     percentiles,
     split_users,
-    tell_members,
 )
 from perennial.models.base import TrainingRows
 from perennial.replay.summaries import read_summary
@@ -126,7 +126,7 @@ def _membership(
     if summary.report.get("interrupted"):
         raise KeyboardInterrupt
     tests = tuple(
-        tell_members(
+        membership_test(
             summary.rows,
             members.interactions,
             real.interactions[outside],

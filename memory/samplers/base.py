@@ -1,4 +1,4 @@
-"""The seam of the samplers."""
+"""The interface of samplers, and how they take rows."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,16 +10,16 @@ from scipy.sparse import csr_array
 
 @dataclass(frozen=True)
 class Sample:
-    """Some users' rows, or parts of them.
+    """Rows of some users, or parts of these rows.
 
     Attributes:
-        rows: `(n, num_items)` float32 binary, none empty, highest priority first, so that a prefix
-            is what to keep when the budget shrinks.
-        users: `(n,)` int64, the number of each row in what was given.
-        priorities: `(n,)` float64, falling. Those of two calls compare: the best of two samples
-            together are a sample of both.
-        extent: users and interactions of what was given, where the rows are parts that together
-            have its mean length; `None` where they are whole.
+        rows: `(n, num_items)` float32 binary, none empty, highest priority first: when the
+            budget shrinks, a prefix is kept.
+        users: `(n,)` int64, number of each row among the rows that were sampled from.
+        priorities: `(n,)` float64, descending. Those of two calls are comparable: the rows with the
+            highest priorities of two samples are a sample of both.
+        extent: numbers of users and interactions that were sampled from, if the rows are parts with
+            the same mean length; `None` if they are whole.
     """
 
     rows: csr_array
@@ -29,10 +29,10 @@ class Sample:
 
 
 class Sampler(Protocol):
-    """Chooses rows to remember."""
+    """A function that chooses rows to remember."""
 
     def __call__(self, rows: csr_array, budget: int, seed: int) -> Sample:
-        """At most `budget` rows, each a subset of a real one.
+        """Sample at most `budget` rows, each a subset of a real one.
 
         Args:
             rows: `(m, num_items)` float32 binary; rows may be empty.
@@ -43,11 +43,11 @@ class Sampler(Protocol):
 
 
 def take_first(rows: csr_array, priorities: NDArray[np.float64], budget: int) -> Sample:
-    """The rows that are not empty with the highest priorities, whole.
+    """Take the rows with the highest priorities whole, without empty ones.
 
     Args:
         rows: `(m, num_items)`.
-        priorities: `(m,)`; no two equal ones, or their order is that of the rows.
+        priorities: `(m,)`; equal ones are taken in the order of the rows.
         budget: ≥ 1.
     """
     filled = np.flatnonzero(np.diff(rows.indptr))
@@ -55,38 +55,38 @@ def take_first(rows: csr_array, priorities: NDArray[np.float64], budget: int) ->
     return Sample(rows[order], order.astype(np.int64), priorities[order])
 
 
-def thin(lucky: csr_array, wanted: int) -> csr_array:
-    """The luckiest interactions, the luckiest of each row first of all.
+def thin(keys: csr_array, count: int) -> csr_array:
+    """Keep the interactions with the largest keys, that of each row before all others.
 
     Args:
-        lucky: `(n, num_items)` float64, each interaction's luck; no empty row.
-        wanted: how many are kept; n if it is less.
+        keys: `(n, num_items)` float64, a random key of each interaction; no empty row.
+        count: number of interactions to keep; n if it is less.
 
     Returns:
         `(n, num_items)` float32 binary, no empty row.
     """
-    count = lucky.shape[0]
-    best = np.maximum.reduceat(lucky.data, lucky.indptr[:-1]) if count else np.empty(0)
-    is_best = lucky.data == np.repeat(best, np.diff(lucky.indptr))
-    chosen = np.lexsort((-lucky.data, ~is_best))[: max(wanted, count)]
-    kept = np.zeros(lucky.nnz, dtype=np.bool_)
+    num_rows = keys.shape[0]
+    best = np.maximum.reduceat(keys.data, keys.indptr[:-1]) if num_rows else np.empty(0)
+    is_best = keys.data == np.repeat(best, np.diff(keys.indptr))
+    chosen = np.lexsort((-keys.data, ~is_best))[: max(count, num_rows)]
+    kept = np.zeros(keys.nnz, dtype=np.bool_)
     kept[chosen] = True
-    offsets = np.concatenate([[0], np.cumsum(kept)])[lucky.indptr]
+    offsets = np.concatenate([[0], np.cumsum(kept)])[keys.indptr]
     ones = np.ones(len(chosen), dtype=np.float32)
-    return csr_array((ones, lucky.indices[kept], offsets), shape=lucky.shape)
+    return csr_array((ones, keys.indices[kept], offsets), shape=keys.shape)
 
 
 def thin_to_mean(rows: csr_array, extent: tuple[int, int], seed: int) -> csr_array:
-    """At most as many interactions as random users would bring; random ones of these rows.
+    """Keep random interactions, at most as many as rows of random users have on average.
 
     Args:
         rows: `(n, num_items)` binary, no empty row.
-        extent: users and interactions of the log that the rows stand for.
+        extent: numbers of users and interactions of the log that the rows stand for.
         seed: of the draw.
     """
     users, interactions = extent
-    wanted = round(rows.shape[0] * interactions / max(users, 1))
-    if wanted >= rows.nnz:
+    count = round(rows.shape[0] * interactions / max(users, 1))
+    if count >= rows.nnz:
         return rows
-    luck = np.random.default_rng(seed).random(rows.nnz)
-    return thin(csr_array((luck, rows.indices, rows.indptr), shape=rows.shape), wanted)
+    keys = np.random.default_rng(seed).random(rows.nnz)
+    return thin(csr_array((keys, rows.indices, rows.indptr), shape=rows.shape), count)

@@ -1,4 +1,4 @@
-"""`head-user`: the users who did most."""
+"""`head-user`: the users with the most interactions."""
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -7,6 +7,6 @@ from perennial.memory.samplers.base import Sample, take_first
 
 
 def sample(rows: csr_array, budget: int, seed: int) -> Sample:
-    """The longest rows; equal ones in a seeded order."""
-    luck = np.random.default_rng(seed).random(rows.shape[0])
-    return take_first(rows, np.diff(rows.indptr) + luck, budget)
+    """Take the longest rows; equally long ones in a random order."""
+    keys = np.random.default_rng(seed).random(rows.shape[0])
+    return take_first(rows, np.diff(rows.indptr) + keys, budget)

@@ -1,11 +1,11 @@
-"""`svp-cf-user`: the users whom a small model finds hardest (Sachdeva et al., WSDM 2022).
+"""`svp-cf-user`: the users that are hardest for a small model (Sachdeva et al., WSDM 2022).
 
-Selection via proxy: matrix factorisation is trained for a few epochs, and at each it is asked
-whether it ranks an interaction above a random item that the user does not have. How often it does
-not is what the authors' code calls the interaction's forgetting events: not only a right answer
-that turns wrong counts, as for Toneva et al. (ICLR 2019), but every wrong one. A user's priority is
-the mean over the user's interactions, and those with the highest are kept. The authors fill a share
-of the interactions with such users, here it is a number of users.
+Selection via proxy: matrix factorisation is trained for a few epochs; after each, every interaction
+is compared with a random item that the user does not have. The number of epochs in which the random
+item ranks higher is what the authors' code calls the interaction's forgetting events: every mistake
+counts, not only one that follows a right ranking as in Toneva et al. (ICLR 2019). A user's priority
+is the mean over the user's interactions, and users with the highest are kept. The authors select
+users up to a share of the interactions, here up to a number of users.
 """
 
 from functools import partial
@@ -25,8 +25,8 @@ EPOCHS = 50
 RANK = 10
 LEARNING_RATE = 0.006
 LARGEST_BATCH = 1024
-"""As the authors have them; their dropout is left out. A larger model learns rows by heart, and two
-seeds agree less on who is hard: rank correlation 0.77 here, 0.63 at rank 32 after 20 epochs at 0.02
+"""The authors' values, without their dropout. A larger model memorises rows, and two seeds agree
+less on which users are hard: rank correlation 0.77 here, 0.63 at rank 32 after 20 epochs at 0.02
 (ML-1M, period 3 of 17)."""
 
 SMALLEST_BATCH = 8
@@ -35,21 +35,50 @@ _PADDING = 512
 """Users and items are padded to multiples of this, so that few shapes are compiled."""
 
 _FEWEST = 128
-"""Interactions, likewise."""
+"""Smallest multiple that interactions are padded to."""
 
 
-def watch_proxy(rows: csr_array, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Train, and after each epoch ask whether a random item ranks above each interaction.
+def sample(rows: csr_array, budget: int, seed: int) -> Sample:
+    """Take the users with the highest mean share of mistakes; equal ones in a random order."""
+    priorities = np.random.default_rng(seed).random(rows.shape[0]) * 1e-6
+    if rows.nnz:
+        priorities += mean_mistakes(rows, *proxy_mistakes(rows, seed))
+    return take_first(rows, priorities, budget)
 
-    An item that the user has too is no answer: users with long rows would otherwise seem hard.
+
+def mean_mistakes(
+    rows: csr_array, mistakes: NDArray[np.bool_], compared: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Compute each user's mean, over the interactions, of the share of mistakes.
+
+    Args:
+        rows: `(m, num_items)` binary, n interactions.
+        mistakes: `(epochs, n)`, in the order of the rows.
+        compared: `(epochs, n)`; an interaction that was never compared has no mistakes.
+
+    Returns:
+        `(m,)` in [0, 1]; 0 for an empty row.
+    """
+    lengths = np.diff(rows.indptr)
+    shares = mistakes.sum(axis=0) / np.maximum(compared.sum(axis=0), 1)
+    owner = np.repeat(np.arange(rows.shape[0]), lengths)
+    sums = np.bincount(owner, weights=shares, minlength=rows.shape[0])
+    means: NDArray[np.float64] = sums / np.maximum(lengths, 1)
+    return means
+
+
+def proxy_mistakes(rows: csr_array, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Train the proxy, and after each epoch compare each interaction with a random item.
+
+    An item that the user has is not compared: users with long rows would otherwise seem hard.
 
     Args:
         rows: `(m, num_items)` binary, n ≥ 1 interactions.
-        seed: of the start, the order and the random items.
+        seed: of the initial factors, the order and the random items.
 
     Returns:
-        `(EPOCHS, n)` twice, interactions in the order of the rows and then of the items: whether
-        the random item ranks as high or above, and whether it is one that the user does not have.
+        Two arrays `(EPOCHS, n)`, interactions in the order of the rows and then of the items:
+        whether the random item ranks as high or above, and whether it is compared at all.
     """
     rows = rows.sorted_indices()
     lengths = np.diff(rows.indptr)
@@ -59,30 +88,30 @@ def watch_proxy(rows: csr_array, seed: int) -> tuple[NDArray[np.bool_], NDArray[
     # At least a dozen steps an epoch, in few sizes.
     batch = min(LARGEST_BATCH, max(SMALLEST_BATCH, 1 << (count // 16).bit_length()))
     multiple = max(batch, _FEWEST)
-    filled_up = multiple * -(-count // multiple)
+    padded = multiple * -(-count // multiple)
     sizes = tuple(_PADDING * -(-size // _PADDING) for size in (rows.shape[0], len(occurring)))
     starts = np.full(sizes[0] + 1, count, dtype=np.int32)
     starts[: len(rows.indptr)] = rows.indptr
     log = _Log(
-        users=jnp.asarray(np.resize(users, filled_up)),
-        items=jnp.asarray(np.resize(items.astype(np.int32), filled_up)),
+        users=jnp.asarray(np.resize(users, padded)),
+        items=jnp.asarray(np.resize(items.astype(np.int32), padded)),
         starts=jnp.asarray(starts),
         num_items=jnp.int32(len(occurring)),
         halvings=jnp.int32(int(lengths.max()).bit_length()),
     )
-    wrong, asked = _train(log, jax.random.key(seed % 2**32), batch, sizes)
-    return np.asarray(wrong)[:, :count], np.asarray(asked)[:, :count]
+    mistakes, compared = _train(log, jax.random.key(seed % 2**32), batch, sizes)
+    return np.asarray(mistakes)[:, :count], np.asarray(compared)[:, :count]
 
 
 class _Log(NamedTuple):
-    """Interactions in order, filled up with the first ones.
+    """Interactions in order, padded with the first ones.
 
     Attributes:
         users: `(n,)` int32.
-        items: `(n,)` int32, rising within a user.
+        items: `(n,)` int32, ascending within a user.
         starts: `(users + 1,)` int32, where each user's interactions start.
-        num_items: that occur.
-        halvings: after which a binary search in the longest row has ended.
+        num_items: number of items that occur.
+        halvings: number of steps of a binary search in the longest row.
     """
 
     users: Array
@@ -112,14 +141,14 @@ _State = tuple[_Factors, optax.OptState]
 
 
 def _margins(factors: _Factors, users: Array, liked: Array, other: Array) -> Array:
-    """How far each user prefers one item to another."""
+    """Compute each user's score of one item less that of another, `(n,)`."""
     by_user, by_item = factors
     margins: Array = (by_user[users] * (by_item[liked] - by_item[other])).sum(axis=1)
     return margins
 
 
 def _loss(factors: _Factors, drawn: tuple[Array, ...]) -> Array:
-    """Bayesian personalised ranking (Rendle et al., UAI 2009), over the pairs that count."""
+    """Bayesian personalised ranking (Rendle et al., UAI 2009), over the pairs that are compared."""
     users, liked, other, counts = drawn
     losses = -jax.nn.log_sigmoid(_margins(factors, users, liked, other))
     return jnp.where(counts, losses, 0.0).sum() / jnp.maximum(counts.sum(), 1)
@@ -127,7 +156,7 @@ def _loss(factors: _Factors, drawn: tuple[Array, ...]) -> Array:
 
 @partial(jax.jit, static_argnames=("batch", "sizes"))
 def _train(log: _Log, key: Array, batch: int, sizes: tuple[int, ...]) -> tuple[Array, Array]:
-    """`(EPOCHS, n)` twice, see `watch_proxy`."""
+    """Return two arrays `(EPOCHS, n)`, see `proxy_mistakes`."""
     start_key, epochs_key = jax.random.split(key)
     user_key, item_key = jax.random.split(start_key)
     start = (
@@ -151,40 +180,10 @@ def _train(log: _Log, key: Array, batch: int, sizes: tuple[int, ...]) -> tuple[A
         pairs = (log.users, log.items, *draw(train_key))
         drawn = tuple(part[order].reshape(-1, batch) for part in pairs)
         state, _ = jax.lax.scan(step, state, drawn)
-        others, asked = draw(test_key)
-        wrong = asked & (_margins(state[0], log.users, log.items, others) <= 0)
-        return state, (wrong, asked)
+        others, compared = draw(test_key)
+        mistakes = compared & (_margins(state[0], log.users, log.items, others) <= 0)
+        return state, (mistakes, compared)
 
     epochs = jax.random.split(epochs_key, EPOCHS)
-    _, answers = jax.lax.scan(epoch, (start, optimiser.init(start)), epochs)
-    wrong, asked = answers
-    return wrong, asked
-
-
-def sample(rows: csr_array, budget: int, seed: int) -> Sample:
-    """Equal users in a seeded order."""
-    priorities = np.random.default_rng(seed).random(rows.shape[0]) * 1e-6
-    if rows.nnz:
-        priorities += mean_events(rows, *watch_proxy(rows, seed))
-    return take_first(rows, priorities, budget)
-
-
-def mean_events(
-    rows: csr_array, wrong: NDArray[np.bool_], asked: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Of each user the mean over the interactions of the share of wrong answers.
-
-    Args:
-        rows: `(m, num_items)` binary, n interactions.
-        wrong: `(epochs, n)`, in the order of the rows.
-        asked: `(epochs, n)`; an interaction that was never asked about has no wrong answers.
-
-    Returns:
-        `(m,)` in [0, 1]; 0 for an empty row.
-    """
-    lengths = np.diff(rows.indptr)
-    shares = wrong.sum(axis=0) / np.maximum(asked.sum(axis=0), 1)
-    owner = np.repeat(np.arange(rows.shape[0]), lengths)
-    sums = np.bincount(owner, weights=shares, minlength=rows.shape[0])
-    means: NDArray[np.float64] = sums / np.maximum(lengths, 1)
-    return means
+    _, (mistakes, compared) = jax.lax.scan(epoch, (start, optimiser.init(start)), epochs)
+    return mistakes, compared

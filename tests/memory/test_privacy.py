@@ -12,10 +12,10 @@ from perennial.memory.privacy import (
     containment,
     jaccard,
     measure_nearness,
+    membership_test,
     nearest,
     percentiles,
     split_users,
-    tell_members,
 )
 
 REAL = csr_array(np.array([[1, 1, 0, 0, 0], [0, 0, 1, 1, 1], [1, 0, 0, 0, 1]], dtype=np.float32))
@@ -70,7 +70,7 @@ def test_known_areas(inside, outside, expected):
 def test_a_summary_of_the_real_rows_gives_its_members_away():
     generator = np.random.default_rng(0)
     members, strangers = random_rows(generator, 60), random_rows(generator, 60)
-    found = tell_members(members, members, strangers, "Jaccard", seed=0)
+    found = membership_test(members, members, strangers, "Jaccard", seed=0)
     assert found.auc > 0.99
     assert found.low > 0.95
     nearness = measure_nearness(members, members, seed=0)
@@ -82,7 +82,7 @@ def test_a_summary_of_others_tells_nothing():
     generator = np.random.default_rng(1)
     summary, members, strangers = (random_rows(generator, 80) for _ in range(3))
     for similarity in SIMILARITIES:
-        found = tell_members(summary, members, strangers, similarity, seed=0)
+        found = membership_test(summary, members, strangers, similarity, seed=0)
         assert found.low <= 0.5 <= found.high
         assert found.low < found.auc < found.high
 
@@ -90,11 +90,11 @@ def test_a_summary_of_others_tells_nothing():
 def test_the_same_seed_gives_the_same_interval():
     generator = np.random.default_rng(2)
     rows = [random_rows(generator, 20) for _ in range(3)]
-    assert tell_members(*rows, "Jaccard", seed=5) == tell_members(*rows, "Jaccard", seed=5)
-    assert tell_members(*rows, "Jaccard", seed=5) != tell_members(*rows, "Jaccard", seed=6)
+    assert membership_test(*rows, "Jaccard", seed=5) == membership_test(*rows, "Jaccard", seed=5)
+    assert membership_test(*rows, "Jaccard", seed=5) != membership_test(*rows, "Jaccard", seed=6)
 
 
 def test_there_must_be_users_on_both_sides():
     empty = csr_array((0, 5), dtype=np.float32)
     with pytest.raises(ValueError, match="both sides"):
-        tell_members(SYNTHETIC, REAL, empty, "Jaccard", seed=0)
+        membership_test(SYNTHETIC, REAL, empty, "Jaccard", seed=0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.memory.samplers.registry import SAMPLERS
-from perennial.memory.samplers.svp_cf_user import mean_events, watch_proxy
+from perennial.memory.samplers.svp_cf_user import mean_mistakes, proxy_mistakes
 from perennial.storage.errors import UserError
 
 CHEAP = [name for name in SAMPLERS if name != "svp-cf-user"]
@@ -97,7 +97,7 @@ def test_a_user_counts_the_mean_share_of_wrong_answers():
     rows = csr_array(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 0]], dtype=np.float32))
     asked = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 0, 1, 1, 0], [1, 0, 1, 1, 0]])
     wrong = np.array([[1, 1, 1, 0, 0], [1, 0, 1, 0, 0], [1, 0, 0, 0, 0], [0, 0, 1, 0, 0]])
-    found = mean_events(rows, wrong.astype(bool), asked.astype(bool))
+    found = mean_mistakes(rows, wrong.astype(bool), asked.astype(bool))
     # User 0: 3/4 and 1/2; user 2: 3/4, wrong from the first; user 3: never, and never asked.
     np.testing.assert_allclose(found, [0.625, 0.0, 0.75, 0.0])
 
@@ -107,7 +107,7 @@ def test_the_proxy_is_asked_about_what_a_user_does_not_have():
     generator = np.random.default_rng(3)
     shares = np.where(np.arange(60) < 30, 0.3, 0.8)
     rows = csr_array((generator.random((60, 40)) < shares[:, None]).astype(np.float32))
-    wrong, asked = watch_proxy(rows, 0)
+    wrong, asked = proxy_mistakes(rows, 0)
     assert wrong.shape == asked.shape == (len(asked), rows.nnz)
     assert not (wrong & ~asked).any()
     # A user with n of the 40 items is asked (40 - n) / 40 of the time.
