@@ -1,34 +1,29 @@
-"""Summaries in a store for people and for others' programs: what they hold, exported rows."""
+"""Summaries in a store: listed with their heaviest items, and exported as rows."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from scipy.sparse import csr_array
 
-from perennial.memory.distill.loop import distill
-from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.summary import DistillListener, Summary
-from perennial.memory.samplers.registry import SAMPLERS
-from perennial.models.base import TrainingRows
-from perennial.replay.logs import check_folder, hold_whole, read_whole
 from perennial.storage.atomic import replacing
 from perennial.storage.errors import UserError
-from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.log.vocabulary import item_ids
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
     find_summary,
     list_summaries,
+    read_item_weights,
 )
 from perennial.storage.store import Store
-from perennial.stream.sources.base import LogFiles
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,7 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
     """All summaries of a store with their heaviest items."""
     shown = []
     for record in list_summaries(store):
-        rows = read_summary(store, record).rows
-        weights = np.asarray(rows.sum(axis=0)).ravel()
+        weights = read_item_weights(store, record)
         order = np.argsort(-weights, kind="stable")[:num_items]
         order = order[weights[order] > 0]
         names: Sequence[str | int] = item_ids(store, order)
@@ -131,6 +125,8 @@ def export_summaries(
         UserError: none is there, or the file cannot be written.
     """
     chosen = choose_summaries(store, period, seed)
+    import pyarrow as pa
+
     tables = []
     for record in chosen:
         table = summary_table(store, read_summary(store, record).rows)
@@ -143,19 +139,10 @@ def export_summaries(
     return len(chosen)
 
 
-def distil_log(
-    store: Store, settings: DistillSettings, seed: int, listener: DistillListener
-) -> Summary:
-    """Distil all that a store holds, whatever its periods.
-
-    Raises:
-        UserError: the log is empty.
-    """
-    return distill(TrainingRows.of_users(read_whole(store)), settings, seed, listener=listener)
-
-
-def summary_table(store: Store, rows: csr_array) -> pa.Table:
+def summary_table(store: Store, rows: "csr_array") -> "pa.Table":
     """`synthetic_user` (from 0, most useful first), `item_id` as it was ingested, `weight`."""
+    import pyarrow as pa
+
     coordinates = rows.tocoo()
     users, items = coordinates.coords
     return pa.table(
@@ -167,12 +154,14 @@ def summary_table(store: Store, rows: csr_array) -> pa.Table:
     )
 
 
-def write_table(table: pa.Table, path: Place) -> None:
+def write_table(table: "pa.Table", path: Place) -> None:
     """Write a Parquet file under another name and rename it, or copy it to object storage whole.
 
     Raises:
         UserError: it cannot be written; what was there stays.
     """
+    import pyarrow.parquet as pq
+
     if isinstance(path, RemotePath):
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder) / "table.parquet"
@@ -199,123 +188,3 @@ def read_summary(store: Store, record: SummaryRecord) -> StoredSummary:
             f"the summary of period {record.period} vanished while it was read; try again"
         )
     return found
-
-
-@dataclass(frozen=True)
-class DistillRequest:
-    """What to distil and how.
-
-    Attributes:
-        source: what the log is called.
-        users: synthetic users.
-        seed: of all draws.
-        method: as in `DistillSettings`.
-        max_items: most items of a synthetic user; 0 for any, `None` for the method's own.
-        export: as in `DistillSettings`.
-        steps: steps at most; `None` for the method's own.
-        reading: fields of `IngestSettings` that differ from the source's own.
-    """
-
-    source: str
-    users: int
-    seed: int
-    method: Literal["sparse", "paper"]
-    max_items: int | None
-    export: Literal["soft", "hard"]
-    steps: int | None
-    reading: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_settings(self) -> DistillSettings:
-        """With the method's own where nothing was asked."""
-        changes: dict[str, Any] = {"num_synthetic_users": self.users, "export": self.export}
-        if self.max_items is not None:
-            changes["max_items"] = self.max_items or None
-        if self.steps is not None:
-            changes["num_steps"] = self.steps
-        return (
-            DistillSettings.paper(**changes)
-            if self.method == "paper"
-            else DistillSettings(**changes)
-        )
-
-
-def distill_to_file(
-    log: LogFiles, request: DistillRequest, output: Place, listener: DistillListener
-) -> dict[str, Any]:
-    """Read the log, distil it, write the file.
-
-    Args:
-        log: from `stream.sources`.
-        request: how.
-        output: a Parquet file, here or on object storage, replaced as a whole.
-        listener: told of every step.
-
-    Returns:
-        The report of the distillation, `synthetic_users`, `non_zeros` and `density`.
-
-    Raises:
-        UserError: the log cannot be read, or the file cannot be written.
-    """
-    check_folder(output)
-    with hold_whole(log, request.reading) as store:
-        summary = distil_log(store, request.to_settings(), request.seed, listener)
-        write_table(summary_table(store, summary.rows), output)
-    return {
-        **summary.report,
-        "synthetic_users": summary.num_rows,
-        "non_zeros": int(summary.rows.nnz),
-        "density": summary.density,
-    }
-
-
-@dataclass(frozen=True)
-class SampleRequest:
-    """What to keep.
-
-    Attributes:
-        sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
-        users: how many at most.
-        seed: of all draws.
-        reading: fields of `IngestSettings` that differ from the source's own.
-    """
-
-    sampler: str
-    users: int
-    seed: int
-    reading: Mapping[str, Any] = field(default_factory=dict)
-
-
-def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict[str, Any]:
-    """Read the log, choose, write `user_id` and `item_id`, highest priority first.
-
-    Args:
-        log: from `stream.sources`.
-        request: how.
-        output: a Parquet file, here or on object storage, replaced as a whole.
-
-    Returns:
-        `users`, `interactions`, and `users_given`, `interactions_given` before the choice.
-
-    Raises:
-        UserError: the log cannot be read, or the file cannot be written.
-    """
-    check_folder(output)
-    sampler = SAMPLERS.load(request.sampler)
-    with hold_whole(log, request.reading) as store:
-        given = read_whole(store)
-        found = sampler(given.interactions, request.users, request.seed)
-        rows, items = found.rows.tocoo().coords
-        table = pa.table(
-            {
-                "user_id": pa.array(user_ids(store, given.users[found.users[rows]])),
-                "item_id": pa.array(item_ids(store, items)),
-            }
-        )
-        write_table(table, output)
-    return {
-        "sampler": request.sampler,
-        "users": len(found.users),
-        "interactions": int(found.rows.nnz),
-        "users_given": len(given.users),
-        "interactions_given": int(given.interactions.nnz),
-    }

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from perennial.storage.access import (
     WriterLock,
@@ -188,6 +189,20 @@ class Store:
         """Return all rows of a small result; a partly read result would block the connection."""
         rows: list[tuple[Any, ...]] = self.connection.execute(query, list(parameters)).fetchall()
         return rows
+
+    def arrays(self, query: str, parameters: Sequence[object] = ()) -> dict[str, NDArray[Any]]:
+        """Return a result without nulls as a NumPy array for each column.
+
+        Without Arrow, whose conversions import pandas if it is installed.
+
+        Args:
+            query: a SELECT.
+            parameters: values of its question marks.
+        """
+        found: dict[str, NDArray[Any]] = self.connection.execute(
+            query, list(parameters)
+        ).fetchnumpy()
+        return found
 
     def table(
         self,

@@ -40,6 +40,8 @@ RESULT_FIELDS = [
     *("strategy", "model", "seed", "fit_period", "eval_period"),
     *("metric", "k", "value", "num_users"),
 ]
+NEVER_TO_LOOK = {"jax", "scipy", "pandas", "matplotlib", "jinja2"}
+"""Libraries that a command which only looks never imports."""
 QUICK = ("--periods", "3", "--model", "infinite-ae", "--strategy", "individual")
 
 
@@ -82,6 +84,17 @@ def replayed(log, tmp_path_factory) -> tuple[Path, dict]:
     return store, json.loads(result.stdout)
 
 
+@pytest.fixture(scope="module")
+def distilled(log, replayed, tmp_path_factory) -> Path:
+    """A copy of that store with summaries, and with a live model that is not fitted yet."""
+    store = tmp_path_factory.mktemp("distilled") / "visits.duckdb"
+    shutil.copyfile(replayed[0], store)
+    small = ("--budget", "5", "--set", 'distill-cf.distillation={"num_steps": 2}')
+    call_well("replay", log, *QUICK[:-1], "distill-cf", *small, "--store", store)
+    call_well("init", "--store", store, "--strategy", "distill-cf", *small)
+    return store
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -109,25 +122,6 @@ class TestHelp:
         readme = (ROOT / "README.md").read_text()
         assert f"`{path}" in readme
 
-    @pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], ["--version"]])
-    def test_help_imports_nothing_heavy(self, arguments):
-        program = (
-            "import sys; from perennial import cli\n"
-            "try: cli.main(sys.argv[1:])\n"
-            "except SystemExit: pass\n"
-            "print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
-        )
-        done = subprocess.run(  # noqa: S603  # our own interpreter and text
-            [sys.executable, "-c", program, *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        heavy = {"jax", "duckdb", "matplotlib", "scipy", "numpy", "pyarrow", "pydantic", "rich"}
-        assert heavy.isdisjoint(done.stderr.split())
-        assert done.stdout
-
     def test_version(self):
         version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
         assert call_well("--version").stdout == f"perennial {version}\n"
@@ -149,6 +143,61 @@ class TestHelp:
         (option,) = [one for one in names.params if one.name == "models"]
         items = option.shell_complete(click.Context(names), "infinite-ae,mv")
         assert [item.value for item in items] == ["infinite-ae,mvae"]
+
+
+class TestStartUp:
+    """What a command imports: each runs in a process of its own."""
+
+    def imported(self, folder: Path, *arguments: object) -> set[str]:
+        program = (
+            "import sys; from perennial import cli\n"
+            "try: cli.main(sys.argv[1:])\n"
+            "finally: print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr)"
+        )
+        done = subprocess.run(  # noqa: S603  # our own interpreter and text
+            [sys.executable, "-c", program, *map(str, arguments)],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout or done.stderr.startswith("error: ")
+        assert done.returncode == (0 if done.stdout else 1)
+        return set(done.stderr.splitlines()[-1].split())
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "--help",
+            "replay --help",
+            "--version",
+            "replay absent.csv",
+            "ingest absent.csv --store new.duckdb",
+            "study table1 absent.csv",
+            "distill absent.csv -o rows.parquet",
+            *(
+                f"{command} --store absent.duckdb"
+                for command in ("status", "periods", "memory show", "recommend --user a", "update")
+            ),
+        ],
+    )
+    def test_help_and_a_mistyped_name_import_no_library(self, tmp_path, command):
+        heavy = {"duckdb", "numpy", "pyarrow", "pydantic", "rich"} | NEVER_TO_LOOK
+        assert heavy.isdisjoint(self.imported(tmp_path, *command.split()))
+
+    def test_data_sets_are_listed_without_arrays(self, tmp_path):
+        heavy = {"duckdb", "numpy", "pyarrow", "pydantic"} | NEVER_TO_LOOK
+        found = self.imported(tmp_path, "datasets", "list", "--cache", tmp_path)
+        assert heavy.isdisjoint(found)
+
+    @pytest.mark.parametrize("command", ["status", "periods", "memory show"])
+    def test_a_look_into_a_store_imports_no_numerical_library(self, distilled, command):
+        found = self.imported(distilled.parent, *command.split(), "--store", distilled)
+        assert NEVER_TO_LOOK.isdisjoint(found)
+
+    def test_ingest_imports_neither_jax_nor_what_draws(self, log, tmp_path):
+        found = self.imported(tmp_path, "ingest", log, "--store", "new.duckdb")
+        assert {"jax", "matplotlib", "jinja2", "scipy"}.isdisjoint(found)
 
 
 class TestReplay:

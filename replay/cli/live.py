@@ -10,6 +10,7 @@ import click
 from perennial.models.registry import MODELS
 from perennial.replay.cli.options import (
     PlaceType,
+    check_files,
     json_lines_option,
     json_option,
     limit_options,
@@ -55,7 +56,7 @@ def _late_option(command: Any) -> Any:
 
 
 @click.command()
-@store_option("Made where absent.")
+@store_option("Made where absent.", must_exist=False)
 @click.option(
     "--model",
     type=click.Choice(tuple(MODELS)),
@@ -103,8 +104,15 @@ def init(
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=PlaceType())
-@store_option("Made where absent.")
+@click.argument(
+    "files",
+    nargs=-1,
+    required=True,
+    metavar="FILE...",
+    type=PlaceType(),
+    callback=lambda _context, _parameter, files: check_files(files),
+)
+@store_option("Made where absent.", must_exist=False)
 @click.option("--no-train", is_flag=True, help="Only take the files; `update` catches up.")
 @_late_option
 @_forget_log_option
@@ -160,7 +168,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
 
 @click.command()
 @click.argument("folder", type=PlaceType(file_okay=False))
-@store_option("Made where absent.")
+@store_option("Made where absent.", must_exist=False)
 @click.option(
     "--settle",
     type=click.FloatRange(min=0),

@@ -10,7 +10,9 @@ import click
 
 from perennial.replay.study.workers.registry import EXECUTORS, LOCAL
 from perennial.storage.errors import UserError
-from perennial.storage.objects.bucket import RemotePath, is_remote
+from perennial.storage.objects.bucket import Place, RemotePath, is_remote
+from perennial.storage.opening import require_store
+from perennial.stream.sources.registry import check_source
 
 CUTS = ("equal-count", "equal-span", "day", "week", "month", "files")
 """`perennial.stream.cuts.CUTS`, here because importing that imports NumPy."""
@@ -125,10 +127,46 @@ def parse_ids(_ctx: click.Context, _param: click.Parameter, text: str | None) ->
     return None if text is None else _split([text])
 
 
-def store_option(text: str, *, required: bool = True) -> Callable[[Any], Any]:
-    """`--store FILE`."""
-    file = click.Path(path_type=Path)
-    return click.option("--store", type=file, required=required, metavar="FILE", help=text)
+def store_option(
+    text: str, *, required: bool = True, must_exist: bool = True
+) -> Callable[[Any], Any]:
+    """`--store FILE`; a mistyped name is refused before anything heavy is imported."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, store: Path | None) -> Path | None:
+        if must_exist and store is not None:
+            require_store(store)
+        return store
+
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        required=required,
+        metavar="FILE",
+        callback=check,
+        help=text,
+    )
+
+
+def source_argument(*, required: bool = False) -> Callable[[Any], Any]:
+    """`SOURCE`, the name of a data set, a file or a folder, here or on object storage."""
+    return click.argument("source", required=required, callback=_check_source)
+
+
+def named_source_option(command: Any) -> Any:
+    """`--source SOURCE`, for `SOURCE` as an option."""
+    return click.option(
+        "--source",
+        "named",
+        metavar="SOURCE",
+        callback=_check_source,
+        help="SOURCE, given as an option.",
+    )(command)
+
+
+def _check_source(_ctx: click.Context, _param: click.Parameter, source: str | None) -> str | None:
+    if source is not None and not is_remote(source):
+        check_source(source)
+    return source
 
 
 def until_option(command: Any) -> Any:
@@ -171,6 +209,14 @@ class PlaceType(click.Path):
             self.fail(str(error), param, ctx)
 
 
+def check_files(files: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Refuse files that do not exist, before anything heavy is imported."""
+    for file in files:
+        if isinstance(file, Path) and not file.exists():
+            raise UserError(f"{file}: cannot be read (No such file or directory); check the path")
+    return files
+
+
 def place_option(*names: str, text: str, is_folder: bool = False) -> Callable[[Any], Any]:
     """An option that names a file or a folder to write, here or on object storage."""
     kind = PlaceType(file_okay=not is_folder, dir_okay=is_folder)
@@ -193,7 +239,7 @@ def settings_option(command: Any) -> Any:
 def log_options(command: Any) -> Any:
     """What log is meant, how it is cut, and where it is kept."""
     stored = "Where log and results are kept.  [default: SOURCE.duckdb here]"
-    return store_option(stored, required=False)(wait_option(cut_options(command)))
+    return store_option(stored, required=False, must_exist=False)(wait_option(cut_options(command)))
 
 
 def cut_options(command: Any) -> Any:
@@ -210,7 +256,7 @@ def cut_options(command: Any) -> Any:
             type=click.IntRange(min=2),
             help="Periods to cut the log into (equal-count and equal-span).  [default: 17]",
         ),
-        click.argument("source", required=False),
+        source_argument(),
     ):
         command = option(command)
     return command

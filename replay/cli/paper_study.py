@@ -18,12 +18,14 @@ from perennial.replay.cli.options import (
     folder_option,
     json_option,
     memory_limit_option,
+    named_source_option,
     names_option,
     parse_counts,
     parse_percents,
     parse_seeds,
     reading_options,
     settings_option,
+    source_argument,
 )
 from perennial.replay.cli.requests import default_cache, given
 from perennial.replay.study.paper.published import PAPER
@@ -106,7 +108,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         *_choices(entry),
         *((_PAPER_OPTION,) if entry.has_paper_table else ()),
         *_LOG_OPTIONS,
-        click.argument("source", required=False),
+        source_argument(),
     ):
         command = option(command)
     return click.command(name=name)(command)
@@ -187,7 +189,7 @@ _LOG_OPTIONS = (
         text="A Parquet file with the columns user_id, item_id and split, taken as it is.",
         required=False,
     ),
-    click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option."),
+    named_source_option,
 )
 
 

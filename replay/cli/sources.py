@@ -15,6 +15,7 @@ from perennial.replay.cli.options import (
     place_option,
     reading_options,
     seed_option,
+    source_argument,
 )
 from perennial.replay.cli.requests import default_cache, given
 from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
@@ -38,10 +39,14 @@ def datasets() -> None:
 def list_datasets(cache: Path | None) -> None:
     """List the data sets that `replay` knows by name."""
     from rich.console import Console
+    from rich.padding import Padding
+    from rich.text import Text
 
-    from perennial.replay.cli.tables import print_sources
-
-    print_sources(describe_sources(cache or default_cache()), Console())
+    console = Console()
+    for one in describe_sources(cache or default_cache()):
+        console.print(Text.assemble((one.name, "bold"), f": {one.state}"))
+        about = f"{one.summary}. {one.size}. Licence: {one.licence}."
+        console.print(Padding(Text(about), (0, 0, 0, 4)))
 
 
 @datasets.command(name="download")
@@ -63,7 +68,7 @@ def download_dataset(name: str, cache: Path | None, mirror: str | None) -> None:
 
 
 @click.command(name="distill")
-@click.argument("source")
+@source_argument(required=True)
 @place_option("-o", "--output", text="The Parquet file to write.")
 @click.option(
     "--users",
@@ -120,7 +125,7 @@ def distill_source(
     from rich.console import Console
 
     from perennial.replay.cli.progress import show_distillation
-    from perennial.replay.summaries import DistillRequest, distill_to_file
+    from perennial.replay.whole_log import DistillRequest, distill_to_file
 
     request = DistillRequest(source, users, seed, method, max_items, export, steps, given(reading))
     console = Console(stderr=True)
@@ -138,7 +143,7 @@ def distill_source(
 
 
 @click.command(name="sample")
-@click.argument("source")
+@source_argument(required=True)
 @click.option(
     "--sampler",
     type=click.Choice(tuple(SAMPLERS)),
@@ -175,7 +180,7 @@ def sample_log(
     """
     from rich.console import Console
 
-    from perennial.replay.summaries import SampleRequest, sample_to_file
+    from perennial.replay.whole_log import SampleRequest, sample_to_file
 
     with ExitStack() as stack:
         log = _open(stack, source, output, cache, mirror, Console(stderr=True))

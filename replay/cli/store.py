@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perennial.replay.cli.options import (
+    check_files,
     cut_options,
     download_options,
     json_option,
@@ -198,7 +199,12 @@ def enter_titles(
 
 
 @click.command()
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument(
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    callback=lambda _context, _parameter, file: check_files((file,))[0],
+)
 @store_option("The store whose items have these titles.")
 @click.option("--item-column", metavar="NAME", help="Guessed from usual names if not given.")
 @click.option("--title-column", metavar="NAME", help="Guessed from usual names if not given.")

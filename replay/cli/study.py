@@ -15,6 +15,7 @@ from perennial.replay.cli.options import (
     json_option,
     limit_options,
     log_options,
+    named_source_option,
     reading_options,
     replay_options,
     until_option,
@@ -37,7 +38,7 @@ for _command in COMMANDS:
 
 @study.command(name="continual")
 @log_options
-@click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option.")
+@named_source_option
 @replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
 @engine_options
 @click.option(

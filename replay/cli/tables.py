@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from perennial.replay.study.continual_report import StudyReport
     from perennial.replay.study.paper.report import StudyResults
     from perennial.replay.summaries import SummaryView
-    from perennial.stream.sources.registry import SourceDescription
 
 
 def print_summary(summary: "RunSummary", console: Console) -> None:
@@ -44,14 +42,6 @@ def print_against(against: "RunComparison", summary: "RunSummary", console: Cons
         console.print(render_table(table, console.width))
     for sentence in describe_comparison(against, summary):
         console.print(sentence, markup=False, highlight=False)
-
-
-def print_sources(sources: "tuple[SourceDescription, ...]", console: Console) -> None:
-    """The data sets that have a name, a short paragraph each."""
-    for one in sources:
-        console.print(Text.assemble((one.name, "bold"), f": {one.state}"))
-        about = f"{one.summary}. {one.size}. Licence: {one.licence}."
-        console.print(Padding(Text(about), (0, 0, 0, 4)))
 
 
 def print_study(report: "StudyReport", console: Console) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from perennial.replay.config import ReplayConfig
 from perennial.replay.events import Listener, ignore_events
 from perennial.replay.live.setup import require_live
 from perennial.replay.live.steps import DroppedPeriods, PeriodPublished, Step
@@ -106,6 +105,8 @@ def check_forgetting(store: Store, request: LiveRequest) -> None:
             "--forget-log-after and --no-train do not go together: what is dropped must be "
             "remembered first"
         )
+    from perennial.replay.config import ReplayConfig
+
     config = ReplayConfig.from_json(require_live(store).config)
     (strategy,) = config.built_strategies
     if strategy.needs_log:

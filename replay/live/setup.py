@@ -1,10 +1,8 @@
 """What is fixed for a model that is kept current: a replay of one strategy, model and seed."""
 
 import json
+from typing import TYPE_CHECKING
 
-from perennial.replay.config import ReplayConfig
-from perennial.replay.machine import Clock
-from perennial.replay.plan import make_chains
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.results.publications import LiveRecord, read_live, write_live
@@ -12,9 +10,13 @@ from perennial.storage.results.runs import insert_run
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
+if TYPE_CHECKING:
+    from perennial.replay.config import ReplayConfig
+    from perennial.replay.machine import Clock
+
 
 def configure_live(
-    store: Store, config: ReplayConfig, *, replace: bool = False, clock: Clock | None = None
+    store: Store, config: "ReplayConfig", *, replace: bool = False, clock: "Clock | None" = None
 ) -> LiveRecord:
     """Fix what the model of a store is, and open the run that its figures go into.
 
@@ -30,6 +32,9 @@ def configure_live(
         UserError: more than one of the three, settings that make no model, something else is fixed
             already, or the strategy needs a log that was dropped.
     """
+    from perennial.replay.machine import Clock
+    from perennial.replay.plan import make_chains
+
     for what, number in (
         ("strategy", len(config.strategies)),
         ("model", len(config.models)),
@@ -79,5 +84,7 @@ def require_live(store: Store) -> LiveRecord:
 
 def describe(record: LiveRecord) -> str:
     """Strategy, model and seed in a few words."""
-    config = ReplayConfig.from_json(record.config)
-    return f"{config.strategies[0]}, {config.models[0].name} and seed {config.seeds[0]}"
+    (strategy,), (model,), (seed,) = (
+        record.config[name] for name in ("strategies", "models", "seeds")
+    )
+    return f"{strategy}, {model['name']} and seed {seed}"

@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from perennial.replay.config import ReplayConfig
 from perennial.replay.report.tables import HEADLINE, metric_label
+from perennial.replay.strategies.base import DistillingStrategy
+from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
@@ -126,16 +127,16 @@ class LiveStatus:
 def read_status(store: Store) -> LiveStatus:
     """Look, and change nothing; a store without a live model has a state too."""
     record = read_live(store)
-    config = None if record is None else ReplayConfig.from_json(record.config)
+    config = None if record is None else record.config
     publication = None if record is None else newest_publication(store)
     periods = list_periods(store)
     seen = 0 if publication is None else publication.period
     return LiveStatus(
         store=str(store.path or "the store"),
-        strategy=None if config is None else config.strategies[0],
-        model=None if config is None else config.models[0].name,
-        seed=None if config is None else config.seeds[0],
-        config=None if record is None else record.config,
+        strategy=None if config is None else config["strategies"][0],
+        model=None if config is None else config["models"][0]["name"],
+        seed=None if config is None else config["seeds"][0],
+        config=config,
         periods=len(periods),
         newest_period=periods[-1].period if periods else None,
         published_period=None if publication is None else publication.period,
@@ -189,22 +190,26 @@ def _metrics(store: Store, record: LiveRecord) -> tuple[MetricStatus, ...]:
     return tuple(found)
 
 
-def _memory(store: Store, config: ReplayConfig) -> tuple[MemoryStatus, ...]:
-    """The newest summary of each period that the strategy made, or would take."""
-    (strategy,) = config.built_strategies
-    wanted = strategy.empty_memory().summary_settings
-    if wanted is None:
+def _memory(store: Store, config: Mapping[str, Json]) -> tuple[MemoryStatus, ...]:
+    """Newest summary of each period that the strategy made, or would use."""
+    summaries = [one for one in list_summaries(store) if one.seed == config["seeds"][0]]
+    if not summaries:
+        # Most strategies import SciPy or JAX.
         return ()
-    # The store holds them as JSON, in which tuples are lists.
-    wanted = json.loads(json.dumps(wanted))
-    found = {
+    name = config["strategies"][0]
+    strategy = make_strategy(name, config["strategy_settings"].get(name))
+    if not isinstance(strategy, DistillingStrategy):
+        return ()
+    # The store holds settings as JSON, in which tuples are lists.
+    settings = json.loads(json.dumps(strategy.summary_settings))
+    newest = {
         record.period: MemoryStatus(
             period=record.period,
             rows=record.num_rows,
             entries=record.num_entries,
             bytes=record.stored_bytes,
         )
-        for record in list_summaries(store)
-        if record.seed == config.seeds[0] and record.settings == wanted
+        for record in summaries
+        if record.settings == settings
     }
-    return tuple(found[period] for period in sorted(found))
+    return tuple(newest[period] for period in sorted(newest))

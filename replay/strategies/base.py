@@ -1,12 +1,15 @@
 """The seam of the strategies."""
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from perennial.memory.base import Memory, join_rows
 from perennial.memory.budget import parse_policy
-from perennial.models.base import TrainingRows
-from perennial.stream.history import History
+
+if TYPE_CHECKING:
+    from perennial.memory.base import Memory
+    from perennial.models.base import TrainingRows
+    from perennial.stream.history import History
 
 
 class WarmStart(Enum):
@@ -35,11 +38,11 @@ class Strategy(Protocol):
         """Whether a fit, or its memory made again, reads periods that were absorbed already."""
         ...
 
-    def empty_memory(self) -> Memory:
+    def empty_memory(self) -> "Memory":
         """The memory before the first period."""
         ...
 
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+    def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
         """The rows to fit on at period t = `history.period`.
 
         Args:
@@ -49,8 +52,21 @@ class Strategy(Protocol):
         ...
 
 
-def rows_beside(history: History, memory: Memory) -> TrainingRows:
+@runtime_checkable
+class DistillingStrategy(Protocol):
+    """A strategy whose memory is summaries in the store."""
+
+    @property
+    def summary_settings(self) -> Mapping[str, Any]:
+        """Settings of the distillation, as they are recorded with each summary."""
+        ...
+
+
+def rows_beside(history: "History", memory: "Memory") -> "TrainingRows":
     """The users of period t, and the rows that the memory replays."""
+    from perennial.memory.base import join_rows
+    from perennial.models.base import TrainingRows
+
     rows = TrainingRows.of_users(history.rows(first=history.period))
     replayed = memory.replay_rows(rows.num_items)
     return rows if replayed is None else join_rows(rows, replayed)

@@ -1,16 +1,19 @@
 """`distill-ader`: DISTILL-CF's synthetic users, with the last model's answers for targets."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from perennial.memory.base import Memory
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill_memory import DistillMemory
-from perennial.memory.teacher_memory import TeacherMemory
-from perennial.models.base import TrainingRows
 from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
 from perennial.replay.strategies.distill_cf import BESIDE_REAL_USERS
-from perennial.stream.history import History
+
+if TYPE_CHECKING:
+    from perennial.memory.base import Memory
+    from perennial.models.base import TrainingRows
+    from perennial.stream.history import History
 
 _POLICY = "whole"
 
@@ -38,13 +41,22 @@ class DistillAder:
         """Refuse settings that mean nothing."""
         check_memory(self.budget, _POLICY, self.memory_weight)
 
-    def empty_memory(self) -> Memory:
+    @property
+    def summary_settings(self) -> Mapping[str, Any]:
+        """Settings of the distillation, as they are recorded with each summary."""
+        settings = dataclasses.replace(self.distillation, num_synthetic_users=self.budget)
+        return dataclasses.asdict(settings)
+
+    def empty_memory(self) -> "Memory":
         """No summary yet."""
+        from perennial.memory.distill_memory import DistillMemory
+        from perennial.memory.teacher_memory import TeacherMemory
+
         policy = parse_policy(_POLICY)
         return TeacherMemory(
             DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
         )
 
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+    def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
         """The users of period t, and the synthetic users with their teacher."""
         return rows_beside(history, memory)

@@ -1,14 +1,18 @@
 """`distill-cf`: fit on the new period and on synthetic users that stand for those before it."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from perennial.memory.base import Memory
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill_memory import DistillMemory
-from perennial.models.base import TrainingRows
 from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
-from perennial.stream.history import History
+
+if TYPE_CHECKING:
+    from perennial.memory.base import Memory
+    from perennial.models.base import TrainingRows
+    from perennial.stream.history import History
 
 BESIDE_REAL_USERS = DistillSettings(start_scale=2.0, num_steps=50)
 """Rows about as heavy as real ones. Alone, rows twice as heavy serve ∞-AE better, but not beside
@@ -50,11 +54,19 @@ class DistillCF:
         """Only `whole` distils more than a period with what is remembered."""
         return parse_policy(self.policy).name == "whole"
 
-    def empty_memory(self) -> Memory:
+    @property
+    def summary_settings(self) -> Mapping[str, Any]:
+        """Settings of the distillation, as they are recorded with each summary."""
+        settings = dataclasses.replace(self.distillation, num_synthetic_users=self.budget)
+        return dataclasses.asdict(settings)
+
+    def empty_memory(self) -> "Memory":
         """No summary yet."""
+        from perennial.memory.distill_memory import DistillMemory
+
         policy = parse_policy(self.policy)
         return DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
 
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+    def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
         """The users of period t, and the replayed rows."""
         return rows_beside(history, memory)

@@ -1,13 +1,16 @@
 """Reading ranges of the log as matrices and arrays."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from perennial.storage.store import Store
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class UserRows:
     """
 
     users: NDArray[np.int32]
-    interactions: csr_array
+    interactions: "csr_array"
     last_period: NDArray[np.int32]
 
 
@@ -97,7 +100,10 @@ def read_rows(
 
 def _binary_rows(
     rows: NDArray[np.int64], items: NDArray[np.int32], shape: tuple[int, int]
-) -> csr_array:
+) -> "csr_array":
+    # Here, as `ingest` reads events alone and need not import SciPy.
+    from scipy.sparse import csr_array
+
     cells = np.sort(rows.astype(np.int64) * shape[1] + items)
     # `np.unique` hashes when only values are asked for, which takes far longer (NumPy 2.4).
     cells = cells[np.concatenate([[True], cells[1:] != cells[:-1]])] if len(cells) else cells

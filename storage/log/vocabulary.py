@@ -125,14 +125,28 @@ def _lookup(store: Store, vocabulary: Vocabulary, ids: pa.StringArray) -> NDArra
     return all_indices
 
 
+_FEW = 1000
+"""So many indices are passed as parameters: Arrow conversions import pandas if it is installed."""
+
+
 def _identifiers(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> list[str] | list[int]:
     wanted = np.asarray(indices, np.int64).ravel()
-    found = store.table(
-        f"""SELECT id FROM asked JOIN {vocabulary.table} USING ({vocabulary.index})
-        ORDER BY place""",
-        inputs={"asked": pa.table({"place": np.arange(len(wanted)), vocabulary.index: wanted})},
-    )
-    texts: list[str] = found["id"].to_pylist()
+    if len(wanted) <= _FEW:
+        rows = store.rows(
+            f"""SELECT id FROM
+            (SELECT unnest(?::BIGINT[]) AS {vocabulary.index}, unnest(range(?)) AS place)
+            JOIN {vocabulary.table} USING ({vocabulary.index}) ORDER BY place""",
+            [wanted.tolist(), len(wanted)],
+        )
+        texts = [text for (text,) in rows]
+    else:
+        requested = pa.table({"place": np.arange(len(wanted)), vocabulary.index: wanted})
+        found = store.table(
+            f"""SELECT id FROM requested JOIN {vocabulary.table} USING ({vocabulary.index})
+            ORDER BY place""",
+            inputs={"requested": requested},
+        )
+        texts = found["id"].to_pylist()
     if len(texts) != len(wanted):
         raise IndexError(f"one of these indices stands for none of the {vocabulary.table}")
     return _as_they_went_in(store, vocabulary, texts)

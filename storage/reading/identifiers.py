@@ -15,8 +15,8 @@ from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.rejects import LONGEST_ID, Fault
 
 # Words for missing values in text files; files with types have nulls, which are used instead.
-_NULL_WORDS = pa.array(["", "\\N", "NULL", "null"])
-_NAN_WORDS = pa.array(["NaN", "nan", "NAN"])
+_NULL_WORDS = ["", "\\N", "NULL", "null"]
+_NAN_WORDS = ["NaN", "nan", "NAN"]
 # Only what an integer would be written as: "007" and "+7" are strings. So are more digits than the
 # integers of any typed file have; Python itself refuses integers of thousands of digits.
 _INTEGER = r"^(?:0|-?[1-9][0-9]{0,37})$"
@@ -209,8 +209,8 @@ def _encode_text(column: pa.ChunkedArray, faults: ColumnFaults, typed: bool) -> 
     if typed:
         missing = pc.equal(trimmed, "")
     else:
-        missing = pc.is_in(trimmed, _NULL_WORDS)
-        fault_of[_as_mask(pc.is_in(trimmed, _NAN_WORDS))] = faults.nan
+        missing = pc.is_in(trimmed, pa.array(_NULL_WORDS))
+        fault_of[_as_mask(pc.is_in(trimmed, pa.array(_NAN_WORDS)))] = faults.nan
     fault_of[_as_mask(missing) & is_utf8] = faults.missing
     fault_of[_as_mask(long)] = faults.long
     good = ids.filter(pa.array(fault_of == 0))

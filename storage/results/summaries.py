@@ -4,15 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
 from perennial.storage.results.artifacts import Json
 from perennial.storage.store import Store
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class StoredSummary:
     """
 
     record: SummaryRecord
-    rows: csr_array
+    rows: "csr_array"
 
 
 _COLUMNS = """summary_key, first_period, period, seed, settings, report, versions, num_rows,
@@ -85,12 +88,19 @@ def find_summary(store: Store, key: str) -> StoredSummary | None:
     if not rows:
         return None
     record = _record(rows[0])
-    entries = store.table(
-        """SELECT row, item_index, weight FROM summary_entries WHERE summary_key = ?
-        ORDER BY row, item_index""",
-        [key],
-    )
-    return StoredSummary(record, _matrix(record, entries))
+    return StoredSummary(record, _to_matrix(record, _read_entries(store, record)))
+
+
+def read_item_weights(store: Store, record: SummaryRecord) -> NDArray[np.float32]:
+    """Read the sum of the weights of each item, `(num_items,)` float32, without SciPy.
+
+    Raises:
+        UserError: the stored summary is damaged.
+    """
+    entries = _read_entries(store, record)
+    totals = np.zeros(record.num_items, np.float32)
+    np.add.at(totals, entries["item_index"], entries["weight"])
+    return totals
 
 
 def insert_summary(store: Store, summary: StoredSummary) -> None:
@@ -152,9 +162,14 @@ def _record(row: tuple[Any, ...]) -> SummaryRecord:
     )
 
 
-def _matrix(record: SummaryRecord, entries: pa.Table) -> csr_array:
-    """Build the rows, after a check of the stored entries."""
-    rows, items, weights = (column.to_numpy() for column in entries.columns)
+def _read_entries(store: Store, record: SummaryRecord) -> dict[str, NDArray[Any]]:
+    """Read row, item_index and weight of a summary, and check that they can be what was written."""
+    entries = store.arrays(
+        """SELECT row, item_index, weight FROM summary_entries WHERE summary_key = ?
+        ORDER BY row, item_index""",
+        [record.key],
+    )
+    rows, items, weights = entries["row"], entries["item_index"], entries["weight"]
     sound = (
         len(rows) == record.num_entries
         and bool(np.isfinite(weights).all() and (weights > 0).all() and (weights <= 1).all())
@@ -167,8 +182,14 @@ def _matrix(record: SummaryRecord, entries: pa.Table) -> csr_array:
             f"the summary of period {record.period} is damaged in the store; delete the store's "
             "copy of it by a replay with --fresh into another store, or restore a backup"
         )
-    offsets = np.searchsorted(rows, np.arange(record.num_rows + 1))
+    return entries
+
+
+def _to_matrix(record: SummaryRecord, entries: dict[str, NDArray[Any]]) -> "csr_array":
+    from scipy.sparse import csr_array
+
+    offsets = np.searchsorted(entries["row"], np.arange(record.num_rows + 1))
+    weights, items = entries["weight"].astype(np.float32), entries["item_index"].astype(np.int32)
     return csr_array(
-        (weights.astype(np.float32), items.astype(np.int32), offsets.astype(np.int32)),
-        shape=(record.num_rows, record.num_items),
+        (weights, items, offsets.astype(np.int32)), shape=(record.num_rows, record.num_items)
     )

@@ -1,6 +1,5 @@
 """Amazon reviews of 2018, magazine subscriptions (Ni, Li and McAuley, EMNLP 2019)."""
 
-from perennial.storage.log.ingest import IngestSettings
 from perennial.stream.sources.base import SourceInfo
 from perennial.stream.sources.download import RemoteFile
 from perennial.stream.sources.public_dataset import PublicDataSet, PublicFile
@@ -31,5 +30,4 @@ MAGAZINE = PublicDataSet(
             max_bytes=50_000_000,
         ),
     ),
-    settings=IngestSettings(),
 )

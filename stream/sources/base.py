@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.progress import Progress
+
+if TYPE_CHECKING:
+    from perennial.storage.log.ingest import IngestSettings
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class LogFiles:
 
     name: str
     paths: tuple[Path, ...]
-    settings: IngestSettings
+    settings: "IngestSettings"
     cut: str = "equal-count"
 
 

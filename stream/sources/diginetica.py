@@ -4,7 +4,6 @@ Seventeen files, `period_0.txt` to `period_16.txt`. A line is `sessionId itemId`
 times, line order is event order, and the sessions interleave.
 """
 
-from perennial.storage.log.ingest import IngestSettings
 from perennial.stream.sources.base import SourceInfo
 from perennial.stream.sources.download import RemoteFile
 from perennial.stream.sources.public_dataset import PublicDataSet, PublicFile
@@ -54,6 +53,5 @@ SOURCE = PublicDataSet(
         licence="none stated for the data; ADER's repository is under MIT",
     ),
     files=tuple(_period(number) for number in range(len(_SHA256))),
-    settings=IngestSettings(),
     cut="files",
 )

@@ -1,6 +1,5 @@
 """MovieLens 100K, 1M and 20M, from GroupLens (Harper and Konstan, TiiS 2015)."""
 
-from perennial.storage.log.ingest import IngestSettings
 from perennial.stream.sources.base import SourceInfo
 from perennial.stream.sources.download import RemoteFile
 from perennial.stream.sources.public_dataset import PublicDataSet, PublicFile
@@ -30,7 +29,6 @@ ML_100K = PublicDataSet(
             max_bytes=10_000_000,
         ),
     ),
-    settings=IngestSettings(),
 )
 
 ML_1M = PublicDataSet(
@@ -48,7 +46,6 @@ ML_1M = PublicDataSet(
             max_bytes=100_000_000,
         ),
     ),
-    settings=IngestSettings(),
 )
 
 ML_20M = PublicDataSet(
@@ -66,5 +63,4 @@ ML_20M = PublicDataSet(
             max_bytes=2_000_000_000,
         ),
     ),
-    settings=IngestSettings(),
 )

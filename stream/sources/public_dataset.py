@@ -9,7 +9,6 @@ from typing import IO, Any
 
 from perennial.storage.atomic import replacing, write_synced
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
 from perennial.stream.sources.download import RemoteFile, fetch, hash_file
@@ -44,14 +43,12 @@ class PublicDataSet:
         name: name on the command line, and of its folder in the cache.
         info: description of the log.
         files: its files in the order of time.
-        settings: settings for reading them.
         cut: default cut of the log.
     """
 
     name: str
     info: SourceInfo
     files: tuple[PublicFile, ...]
-    settings: IngestSettings
     cut: str = "equal-count"
 
     def state(self, cache: Path) -> str:
@@ -61,9 +58,11 @@ class PublicDataSet:
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
         """Download what is missing; see `Source.open`."""
+        from perennial.storage.log.ingest import IngestSettings
+
         folder = cache / self.name
         paths = [obtain(file, folder, mirror=mirror, progress=progress) for file in self.files]
-        return LogFiles(self.name, tuple(paths), self.settings, self.cut)
+        return LogFiles(self.name, tuple(paths), IngestSettings(), self.cut)
 
 
 def obtain(

@@ -80,13 +80,23 @@ def open_source(
     from perennial.storage.progress import ignore_progress
     from perennial.stream.sources.files import open_path
 
+    check_source(source)
     path = Path(source).expanduser()
-    if source in SOURCES or (SOURCES.is_target(source) and not path.exists()):
+    if source in SOURCES or not path.exists():
         report = progress or ignore_progress
         return SOURCES.load(source).open(cache=cache, mirror=mirror, progress=report)
-    if not path.exists():
+    return open_path(path)
+
+
+def check_source(source: str) -> None:
+    """Check that a source is the name of a data set, a file or a folder; nothing is read.
+
+    Raises:
+        UserError: it is none of them.
+    """
+    named = source in SOURCES or SOURCES.is_target(source)
+    if not named and not Path(source).expanduser().exists():
         raise UserError(
             f"'{source}' is neither a file, a folder nor a known data set; "
             f"the data sets are {', '.join(SOURCES)}"
         )
-    return open_path(path)

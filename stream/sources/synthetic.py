@@ -1,27 +1,29 @@
 """The default source: a seeded synthetic log in which old interactions stay useful."""
 
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
 
 from perennial.storage.atomic import replacing
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.progress import Progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
-from perennial.stream.sources.synthetic_generator import SyntheticLog, SyntheticSettings, generate
+
+if TYPE_CHECKING:
+    from perennial.stream.sources.synthetic_generator import SyntheticLog
 
 GENERATOR = 2
 """Version of the generator, in the file's name; raised if the same seed gives another log."""
 
 
-def write(log: SyntheticLog, path: Path) -> None:
+def write(log: "SyntheticLog", path: Path) -> None:
     """Write a log as Parquet: `user_id`, `item_id`, `timestamp` in Unix seconds.
 
     Raises:
         UserError: the folder cannot be written; no part of a file is left.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pa.table({"user_id": log.users, "item_id": log.items, "timestamp": log.times})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,9 @@ class Synthetic:
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
         """Generate the default log unless it is in the cache; see `Source.open`."""
+        from perennial.storage.log.ingest import IngestSettings
+        from perennial.stream.sources.synthetic_generator import SyntheticSettings, generate
+
         path = cache / self.name / f"synthetic-{GENERATOR}.parquet"
         if not path.is_file():
             progress("generating the synthetic stream", 0, None)

@@ -1,0 +1,200 @@
+"""A whole log, whatever its periods, distilled or sampled into a Parquet file."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from perennial.memory.distill.loop import distill
+from perennial.memory.distill.settings import DistillSettings
+from perennial.memory.distill.summary import DistillListener, Summary
+from perennial.memory.samplers.registry import SAMPLERS
+from perennial.models.base import TrainingRows
+from perennial.replay.summaries import summary_table, write_table
+from perennial.storage.errors import UserError
+from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
+from perennial.storage.log.periods import list_periods
+from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.objects.bucket import Bucket, Place, RemotePath
+from perennial.storage.store import Store
+from perennial.stream.cuts import make_cut
+from perennial.stream.loading import load_log
+from perennial.stream.sources.base import LogFiles
+
+
+@dataclass(frozen=True)
+class DistillRequest:
+    """What to distil and how.
+
+    Attributes:
+        source: what the log is called.
+        users: synthetic users.
+        seed: of all draws.
+        method: as in `DistillSettings`.
+        max_items: most items of a synthetic user; 0 for any, `None` for the method's own.
+        export: as in `DistillSettings`.
+        steps: steps at most; `None` for the method's own.
+        reading: fields of `IngestSettings` that differ from the source's own.
+    """
+
+    source: str
+    users: int
+    seed: int
+    method: Literal["sparse", "paper"]
+    max_items: int | None
+    export: Literal["soft", "hard"]
+    steps: int | None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_settings(self) -> DistillSettings:
+        """With the method's own where nothing was asked."""
+        changes: dict[str, Any] = {"num_synthetic_users": self.users, "export": self.export}
+        if self.max_items is not None:
+            changes["max_items"] = self.max_items or None
+        if self.steps is not None:
+            changes["num_steps"] = self.steps
+        return (
+            DistillSettings.paper(**changes)
+            if self.method == "paper"
+            else DistillSettings(**changes)
+        )
+
+
+def distill_to_file(
+    log: LogFiles, request: DistillRequest, output: Place, listener: DistillListener
+) -> dict[str, Any]:
+    """Read the log, distil it, write the file.
+
+    Args:
+        log: from `stream.sources`.
+        request: how.
+        output: a Parquet file, here or on object storage, replaced as a whole.
+        listener: told of every step.
+
+    Returns:
+        The report of the distillation, `synthetic_users`, `non_zeros` and `density`.
+
+    Raises:
+        UserError: the log cannot be read, or the file cannot be written.
+    """
+    check_folder(output)
+    with hold_whole(log, request.reading) as store:
+        summary = distil_log(store, request.to_settings(), request.seed, listener)
+        write_table(summary_table(store, summary.rows), output)
+    return {
+        **summary.report,
+        "synthetic_users": summary.num_rows,
+        "non_zeros": int(summary.rows.nnz),
+        "density": summary.density,
+    }
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """What to keep.
+
+    Attributes:
+        sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
+        users: how many at most.
+        seed: of all draws.
+        reading: fields of `IngestSettings` that differ from the source's own.
+    """
+
+    sampler: str
+    users: int
+    seed: int
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict[str, Any]:
+    """Read the log, choose, write `user_id` and `item_id`, highest priority first.
+
+    Args:
+        log: from `stream.sources`.
+        request: how.
+        output: a Parquet file, here or on object storage, replaced as a whole.
+
+    Returns:
+        `users`, `interactions`, and `users_given`, `interactions_given` before the choice.
+
+    Raises:
+        UserError: the log cannot be read, or the file cannot be written.
+    """
+    check_folder(output)
+    sampler = SAMPLERS.load(request.sampler)
+    with hold_whole(log, request.reading) as store:
+        given = read_whole(store)
+        found = sampler(given.interactions, request.users, request.seed)
+        rows, items = found.rows.tocoo().coords
+        table = pa.table(
+            {
+                "user_id": pa.array(user_ids(store, given.users[found.users[rows]])),
+                "item_id": pa.array(item_ids(store, items)),
+            }
+        )
+        write_table(table, output)
+    return {
+        "sampler": request.sampler,
+        "users": len(found.users),
+        "interactions": int(found.rows.nnz),
+        "users_given": len(given.users),
+        "interactions_given": int(given.interactions.nnz),
+    }
+
+
+@contextmanager
+def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
+    """A store in memory with the log.
+
+    Args:
+        log: from `stream.sources`.
+        reading: fields of `IngestSettings` that differ from the source's own.
+
+    Raises:
+        UserError: the log cannot be read.
+    """
+    log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **reading))
+    with Store.open(":memory:") as store:
+        # Any cut will do: the periods are read together.
+        load_log(store, log, make_cut("files" if len(log.paths) > 1 else "equal-count", 1))
+        yield store
+
+
+def read_whole(store: Store) -> UserRows:
+    """All users with everything they did.
+
+    Raises:
+        UserError: the log is empty.
+    """
+    periods = list_periods(store)
+    if not periods:
+        raise UserError("the log has no interactions, so there is nothing to choose from")
+    last = periods[-1].period
+    return read_rows(store, 1, last, num_items=count_known_items(store, last))
+
+
+def distil_log(
+    store: Store, settings: DistillSettings, seed: int, listener: DistillListener
+) -> Summary:
+    """Distil all that a store holds, whatever its periods.
+
+    Raises:
+        UserError: the log is empty.
+    """
+    return distill(TrainingRows.of_users(read_whole(store)), settings, seed, listener=listener)
+
+
+def check_folder(output: Place) -> None:
+    """Before any work is done for a file that cannot be written.
+
+    Raises:
+        UserError: its folder is not there, or its bucket.
+    """
+    if isinstance(output, RemotePath):
+        Bucket(output).require(output)
+        return
+    if not output.parent.is_dir():
+        raise UserError(f"{output}: the folder {output.parent} does not exist; create it first")
