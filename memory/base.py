@@ -36,11 +36,6 @@ class Memory(Protocol):
         """Whether `state` is stored with each fit: the log alone does not give the memory back."""
         return self.needs_model
 
-    @property
-    def summary_settings(self) -> Mapping[str, Any] | None:
-        """Settings of the summaries that the memory keeps in the store; `None` if it has none."""
-        return None
-
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """Rows to train on next to those of period t, all marked `replayed`.
 

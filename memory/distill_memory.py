@@ -81,7 +81,7 @@ class DistillMemory(Memory):
         return self.policy.reach
 
     @property
-    def summary_settings(self) -> Mapping[str, Any]:
+    def _recorded_settings(self) -> Mapping[str, Any]:
         """Settings of the distillation, as they are recorded."""
         return dataclasses.asdict(self._distillation)
 
@@ -130,7 +130,7 @@ class DistillMemory(Memory):
         """Return the key of a summary: of all it follows from, not of strategy, model or weight."""
         parts = {
             "log": history.fingerprint,
-            "settings": self.summary_settings,
+            "settings": self._recorded_settings,
             "seed": seed,
             "versions": dict(versions),
             "first": self._first_period(history.period),
@@ -171,7 +171,7 @@ class DistillMemory(Memory):
             first_period=first,
             period=history.period,
             seed=seed,
-            settings=self.summary_settings,
+            settings=self._recorded_settings,
             report=summary.report,
             versions=read_versions(),
             num_rows=summary.num_rows,

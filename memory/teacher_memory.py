@@ -6,9 +6,7 @@ distils it on exemplars (Mi, Lin & Faltings, RecSys 2020).
 """
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from perennial.memory.base import Memory
 from perennial.models.base import FittedModel, Teacher, TrainingRows
@@ -33,11 +31,6 @@ class TeacherMemory(Memory):
 
     reach = 1
     needs_model = True
-
-    @property
-    def summary_settings(self) -> Mapping[str, Any] | None:
-        """Settings of the wrapped memory's summaries."""
-        return self.rows.summary_settings
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """Return the wrapped memory's rows with their teacher."""
