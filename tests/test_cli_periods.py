@@ -93,7 +93,7 @@ class TestExport:
 class TestPeriods:
     def test_alone_it_shows_what_is_there(self, here):
         ingest_files(here / "s.duckdb", here / "log.csv")
-        assert "The log" in call_well("periods", "--store", "s.duckdb").stdout
+        assert "Log" in call_well("periods", "--store", "s.duckdb").stdout
         (period,) = json.loads(call_well("periods", "--store", "s.duckdb", "--json").stdout)[
             "periods"
         ]

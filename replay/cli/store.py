@@ -18,6 +18,7 @@ from perennial.replay.cli.options import (
     store_option,
 )
 from perennial.replay.cli.requests import default_cache
+from perennial.storage.opening import require_store
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
@@ -49,7 +50,7 @@ def status(store: Path, as_json: bool) -> None:
 
 
 @click.group(invoke_without_command=True)
-@store_option("The store to look into.", required=False)
+@store_option("The store to look into.", required=False, must_exist=False)
 @json_option
 @click.pass_context
 def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
@@ -60,6 +61,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
         return
     if store is None:
         raise click.UsageError("Missing option '--store'.", context)
+    require_store(store)
 
     from rich.console import Console
 
@@ -78,7 +80,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
 
 @periods.command(name="export")
 @cut_options
-@store_option("The store to export from, in place of SOURCE.", required=False)
+@store_option("The store to export from, in place of SOURCE.", required=False, must_exist=False)
 @click.option(
     "--period",
     "numbers",

@@ -7,7 +7,6 @@ import zipfile
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings
 from perennial.stream.sources.base import SourceInfo
 from perennial.stream.sources.public_dataset import PublicDataSet, PublicFile, obtain
 
@@ -168,9 +167,7 @@ def test_a_failed_renewal_leaves_no_receipt(server, tmp_path):
     obtain(published(server, {"log/ratings.csv": ROWS}), tmp_path)
     with pytest.raises(UserError):
         obtain(published(server, {"log/other.csv": ROWS}), tmp_path)
-    data_set = PublicDataSet(
-        "log", SourceInfo("", "", ""), (published(server, b""),), IngestSettings()
-    )
+    data_set = PublicDataSet("log", SourceInfo("", "", ""), (published(server, b""),))
     assert data_set.state(tmp_path.parent) == "not downloaded"
 
 
@@ -183,9 +180,7 @@ def test_a_cache_that_cannot_be_made_is_named(server, tmp_path):
 def test_a_data_set_is_ready_when_all_its_files_are(server, tmp_path):
     server.files |= {"/a.csv": b"a", "/b.csv": b"b"}
     files = tuple(PublicFile(server.remote(name), name, 10) for name in ("a.csv", "b.csv"))
-    data_set = PublicDataSet(
-        "pair", SourceInfo("", "", ""), files, IngestSettings(user_column="u"), cut="files"
-    )
+    data_set = PublicDataSet("pair", SourceInfo("", "", ""), files, cut="files")
     assert data_set.state(tmp_path) == "not downloaded"
     only_first = dataclasses.replace(data_set, files=files[:1])
     only_first.open(cache=tmp_path, mirror=None, progress=lambda *_: None)
@@ -196,5 +191,4 @@ def test_a_data_set_is_ready_when_all_its_files_are(server, tmp_path):
     assert data_set.state(tmp_path) == "ready"
     assert log.name == "pair"
     assert log.paths == (tmp_path / "pair" / "a.csv", tmp_path / "pair" / "b.csv")
-    assert log.settings.user_column == "u"
     assert log.cut == "files"
