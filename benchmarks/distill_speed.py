@@ -23,7 +23,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.paper_split import DATA
+from benchmarks import DATA
 from perennial.memory.distill.loop import distill_with_holdout
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings

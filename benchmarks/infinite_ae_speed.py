@@ -28,7 +28,7 @@ from rich.table import Table
 from scipy.sparse import csr_array
 from scipy.stats import rankdata
 
-from benchmarks.paper_split import DATA
+from benchmarks import DATA
 from perennial.models import selection, solver
 from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.infinite_ae import exact, row_blocks

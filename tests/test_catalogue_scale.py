@@ -1,9 +1,8 @@
-"""Small samples of the benchmarks of large catalogues."""
+"""A small sample of the benchmark of large catalogues."""
 
 import numpy as np
 import pytest
 
-from benchmarks import item_blocks
 from benchmarks.catalogue_scale import main, make_period, measure, parse
 from benchmarks.scaling import power_law
 
@@ -55,17 +54,3 @@ def test_the_command_shows_its_tables_and_what_mvae_says(monkeypatch, tmp_path, 
     with pytest.raises(SystemExit):
         main(["--items", "1000", "--steps", "7", "--results", str(results)])
     assert plot.read_bytes().startswith(b"\x89PNG")
-
-
-def test_item_blocks_are_held_against_whole_rows(capsys):
-    sizes = ("--items", "150", "200", "--users", "90", "--per-user", "8", "--judged", "20")
-    item_blocks.main([*sizes, "--synthetic", "8", "--steps", "2", "--rounds", "2"])
-    printed = capsys.readouterr().out
-    rows = [line for line in printed.splitlines() if line.startswith("│")]
-    assert len(rows) == 2
-    for line in rows:
-        _, _, whole, blocks, ratio, taken = (word.strip() for word in line.strip("│").split("│"))
-        assert float(whole) >= 0
-        assert float(blocks) >= 0
-        assert float(ratio) > 0
-        assert taken == "rows"

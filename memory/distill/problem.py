@@ -29,7 +29,7 @@ WIDEST = 2**17
 """Largest number of columns that is not split into item blocks on an accelerator."""
 
 WIDEST_ON_CPU = 12_288
-"""The same on a CPU, plus half a column for each user; see `benchmarks.item_blocks`.
+"""The same on a CPU, plus half a column for each user; see `benchmarks/RESULTS.md`.
 
 Item blocks combine the rows of all users, dense arrays only those of a batch.
 """

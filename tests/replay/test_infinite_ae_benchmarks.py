@@ -1,18 +1,14 @@
-"""A small sample of the benchmarks of ∞-AE: its steps, its rows, its centres."""
+"""A small sample of the benchmarks of ∞-AE: its steps and its rows."""
 
 import json
 import time
 
-import numpy as np
 import pytest
 from matplotlib.image import imread
 from paper_toys import write_split
 from rich.console import Console
 
-from benchmarks.infinite_ae_centres import METRICS, main, on_split, show
-from benchmarks.infinite_ae_rows import Cost, make_rows, measure, plot
-from benchmarks.infinite_ae_rows import main as measure_rows
-from benchmarks.infinite_ae_rows import show as show_costs
+from benchmarks.infinite_ae_rows import Cost, main, make_rows, measure, plot, show
 from benchmarks.infinite_ae_speed import Stopwatch, run_ours
 from benchmarks.scaling import power_law
 from perennial.stream.random_split import read_paper_split
@@ -36,11 +32,11 @@ def test_a_process_of_its_own_tells_what_it_took(tmp_path):
     )
     options = ("--rows", "20", "--more-rows", "--centres", "--costs", str(tmp_path / "costs"))
     options += ("--source", str(source), "--store", str(tmp_path / "log.duckdb"))
-    measure_rows(options)
+    main(options)
     (line,) = (tmp_path / "costs").read_text().splitlines()
     cost = Cost(**json.loads(line))
     assert (cost.rows, cost.centres) == (20, None)
-    measure_rows(options)
+    main(options)
     assert (tmp_path / "costs").read_text().splitlines() == [line], "nothing is measured twice"
 
 
@@ -50,7 +46,7 @@ def test_powers_are_fitted_and_drawn(tmp_path, capsys):
     assert (power, factor) == (pytest.approx(1.5), pytest.approx(3))
     costs = [Cost(size, None, size**2 / 1e6, 1.0, size**2) for size in sizes]
     costs += [Cost(size, 100, size / 1e3, 1.0, size) for size in (*sizes, 8000)]
-    show_costs(costs, 1000, Console(width=120))
+    show(costs, 1000, Console(width=120))
     told = capsys.readouterr().out
     assert "exact: time ~ n^2.00, memory ~ n^2.00 from 1,000 to 4,000 rows" in told
     assert "100 centres: time ~ n^1.00, memory ~ n^1.00 from 1,000 to 8,000 rows" in told
@@ -58,36 +54,8 @@ def test_powers_are_fitted_and_drawn(tmp_path, capsys):
     assert imread(tmp_path / "plot.png").std() > 0.05
 
 
-def test_a_split_is_judged_on_centres_and_by_conjugate_gradients(tmp_path, capsys):
-    split = read_paper_split(write_split(tmp_path / "split.parquet"), seed=0)
-    console = Console(width=140)
-    found = on_split(split, (None, 40, 12), (1, 12), console)
-    names = ["exact", "40 centres", "12 centres", "1 steps of CG", "12 steps of CG"]
-    assert [judged.name for judged in found] == names
-    exact, everybody, some, _, solved = found
-    for metric in METRICS:
-        np.testing.assert_allclose(exact.values[metric], everybody.values[metric])
-        np.testing.assert_allclose(some.values[metric], solved.values[metric])
-    show("toys", found, console)
-    assert "times of exact over those of" in capsys.readouterr().out
-
-
 def test_a_fit_is_timed_by_its_steps(tmp_path):
     split = read_paper_split(write_split(tmp_path / "split.parquet"), seed=0)
     watch = Stopwatch(time.perf_counter)
     run_ours(split, watch, None)
     assert set(watch.seconds) == {"kernel", "solve", "products", "metrics", "the rest"}
-
-
-def test_a_log_is_judged_on_its_last_period(tmp_path, capsys):
-    generator = np.random.default_rng(0)
-    log = tmp_path / "log.csv"
-    lines = [f"{generator.integers(40)},{generator.integers(25)},{n}\n" for n in range(1200)]
-    log.write_text("user_id,item_id,timestamp\n" + "".join(lines))
-    options = ("log", str(log), "--store", str(tmp_path / "log.duckdb"), "--cut", "equal-count")
-    for child in ("exact", "10"):
-        main([*options, "--child", child])
-        told = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert told["report"]["rows_used"] == 40
-        assert len(told["values"]) == len(METRICS)
-    assert told["report"]["centres"] == 10
