@@ -1,43 +1,48 @@
-"""Calls commands in a process of its own: damage may end it, and limits must not bind the tests.
-
-Reads a JSON list of argument lists from stdin. For each it prints a line with them, and then one
-with the exit code and what was printed; so the last line tells which one ended the process.
-"""
+"""Commands in a process of its own: damage may end it, and limits must not bind the tests."""
 
 import json
 import os
+import resource
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from click.testing import CliRunner
 
 from perennial import cli
+from perennial.storage.log.ingest import ingest_period
+from perennial.storage.store import Store
 
 
-def main() -> None:
-    """Call them; files take no more bytes than the first argument says, where there is one."""
-    calls = json.loads(sys.stdin.read())
-    if len(sys.argv) > 1:
-        import resource
+def call_commands(calls: list[list[str]], limit: int | None) -> None:
+    """Call commands one after the other.
 
-        # What it compiles would be cut short there too, and then read by other tests.
-        os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
+    For each a JSON line with its arguments is printed, then one with the exit code and what the
+    command printed; so the last line names the one that ended the process.
+
+    Args:
+        calls: the arguments of each command.
+        limit: most bytes of a file, `None` for no limit.
+    """
+    if limit is not None:
+        import jax
+
+        # What is compiled would be cut short there too, and then read by other tests.
+        jax.config.update("jax_compilation_cache_dir", None)
         sys.dont_write_bytecode = True
-        limit = int(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     for arguments in calls:
-        say(arguments)
+        print_line(arguments)
         done = CliRunner().invoke(cli.main, arguments, prog_name="perennial")
-        say({"code": done.exit_code, "stdout": done.stdout, "stderr": done.stderr})
+        print_line({"code": done.exit_code, "stdout": done.stdout, "stderr": done.stderr})
 
 
-def say(what: object) -> None:
-    """One line that comes out at once."""
-    sys.stdout.write(json.dumps(what) + "\n")
-    sys.stdout.flush()
+def ingest_and_die(store: str, log: str) -> None:
+    """Leave a transaction in the write-ahead log."""
+    opened = Store.open(store)
+    ingest_period(opened, log)
+    os._exit(0)
 
 
-if __name__ == "__main__":
-    main()
+def print_line(value: object) -> None:
+    """Print a JSON line at once."""
+    sys.__stdout__.write(json.dumps(value) + "\n")
+    sys.__stdout__.flush()

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ import duckdb
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fork_server import fork_server
 
 from perennial import cli
 
-ROOT = Path(__file__).resolve().parents[1]
 MIB = 2**20
 TINY = ("--model", "infinite-ae", "--strategy", "individual,distill-cf", "--budget", "10")
 STEPS = ("--set", 'distill-cf.distillation={"steps": 1}')
@@ -58,18 +57,10 @@ class Done:
 
 def call_all(calls: dict[str, list[object]], limit: int | None = None) -> dict[str, Done]:
     """Call commands one after the other in one process, which must live through all of them."""
-    process = subprocess.run(  # noqa: S603  # our own interpreter and text
-        [
-            *(sys.executable, ROOT / "tests" / "commands_under_fault.py"),
-            *([] if limit is None else [str(limit)]),
-        ],
-        input=json.dumps([[str(one) for one in arguments] for arguments in calls.values()]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = process.stdout.splitlines()
-    assert process.returncode == 0, f"ended by {lines[-1:]}: {process.stderr[-2000:]}"
+    texts = [[str(word) for word in arguments] for arguments in calls.values()]
+    ended = fork_server().call("commands_under_fault:call_commands", texts, limit)
+    lines = ended.stdout.splitlines()
+    assert ended.code == 0, f"ended by {lines[-1:]}: {ended.stderr[-2000:]}"
     return {name: Done(**json.loads(line)) for name, line in zip(calls, lines[1::2], strict=True)}
 
 
@@ -298,7 +289,10 @@ class TestADamagedStore:
     def test_the_write_ahead_log(self, whole: Whole, tmp_path: Path) -> None:
         """Damaged it is refused; cut short it is what a crash leaves: its transaction was not."""
         store = whole.copy(tmp_path / "killed")
-        self.ingest_and_die(store, whole.log)
+        ended = fork_server().call(
+            "commands_under_fault:ingest_and_die", str(store), str(whole.log)
+        )
+        assert ended.code == 0, ended.stderr
         log = store.with_name("s.duckdb.wal")
         data = log.read_bytes()
         rng = np.random.default_rng(12)
@@ -324,17 +318,6 @@ class TestADamagedStore:
             elif "ingest" not in label:
                 assert one.found in (sound if "cut" in label else sound[1:]), label
         assert call_all(reading(store))["periods"].found == sound[1]
-
-    def ingest_and_die(self, store: Path, log: Path) -> None:
-        """Leave a transaction in the write-ahead log."""
-        program = (
-            "import os, sys; from perennial.storage.store import Store; "
-            "from perennial.storage.log.ingest import *;"
-            "store = Store.open(sys.argv[1]); ingest_period(store, sys.argv[2]); os._exit(0)"
-        )
-        subprocess.run(  # noqa: S603  # our own interpreter and text
-            [sys.executable, "-c", program, store, log], cwd=ROOT, check=True
-        )
 
     def test_a_store_of_the_future(self, whole: Whole, tmp_path: Path) -> None:
         store = whole.copy(tmp_path / "future")

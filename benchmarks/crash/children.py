@@ -2,9 +2,11 @@
 
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -20,6 +22,33 @@ PATIENCE = 180.0
 
 Json = Any
 """What `json.dumps` takes."""
+
+
+_IMPORTED_LATE = (
+    "jax.numpy",
+    "perennial.memory.distill_memory",
+    "perennial.models.infinite_ae.recipe",
+    "perennial.models.mvae.recipe",
+    "perennial.replay.cli.requests",
+    "perennial.replay.cli.live",
+    "perennial.replay.live.ingest",
+    "perennial.replay.logs",
+    "perennial.replay.strategies.ader",
+    "perennial.replay.strategies.distill_cf",
+)
+"""What commands import only when they need it."""
+
+
+def import_program() -> None:
+    """Import all that commands use, so that forked processes need not."""
+    for name in _IMPORTED_LATE:
+        pkgutil.resolve_name(name)
+
+
+def check_single_thread() -> None:
+    """Raise `RuntimeError` if this process has a thread, after which forking is not safe."""
+    if threading.active_count() > 1:
+        raise RuntimeError("a thread has been started; forking is not safe any more")
 
 
 def give(command: tuple[str, ...], words: Path) -> tuple[int, str]:

@@ -8,33 +8,24 @@ imports take. It reads one job per line as JSON, and answers with a line each.
 import dataclasses
 import json
 import os
-import pkgutil
 import shutil
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 from benchmarks.crash.check import find_sentinels
-from benchmarks.crash.children import Json, give, give_and_kill, in_child
+from benchmarks.crash.children import (
+    Json,
+    check_single_thread,
+    give,
+    give_and_kill,
+    import_program,
+    in_child,
+)
 from benchmarks.crash.content import hash_file, hash_folder, hash_store
 from benchmarks.crash.look import Left, go_on, look_at, look_at_end
 from benchmarks.crash.points import Watch, watch_process
 from benchmarks.crash.scenario import SCENARIOS, STORE
-
-_IMPORTED_LATE = (
-    "jax.numpy",
-    "perennial.memory.distill_memory",
-    "perennial.models.infinite_ae.recipe",
-    "perennial.models.mvae.recipe",
-    "perennial.replay.cli.requests",
-    "perennial.replay.cli.live",
-    "perennial.replay.live.ingest",
-    "perennial.replay.logs",
-    "perennial.replay.strategies.ader",
-    "perennial.replay.strategies.distill_cf",
-)
-"""What commands import only when they need it."""
 
 
 def record(root: Path, scenario: str) -> Json:
@@ -117,14 +108,12 @@ def _before(root: Path, scenario: str, step: int) -> Path:
 def main() -> None:
     """Answer jobs until there are no more."""
     root = Path(sys.argv[1])
-    for name in _IMPORTED_LATE:
-        pkgutil.resolve_name(name)
+    import_program()
     recorded: dict[str, Json] = {}
     for line in sys.stdin:
         job = json.loads(line)
         name = job["scenario"]
-        if threading.active_count() > 1:
-            raise RuntimeError("a thread has been started; forking is not safe any more")
+        check_single_thread()
         if job["point"] is None:
             answer = record(root, name)
             (root / name / "recorded.json").write_text(json.dumps(answer))

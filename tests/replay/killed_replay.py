@@ -1,8 +1,7 @@
-"""A replay that kills its own process at a chosen point: python killed_replay.py STORE POINT N."""
+"""A replay that kills its own process at a chosen point."""
 
 import os
 import signal
-import sys
 
 from perennial.models.registry import MODELS
 from perennial.replay import cells, loop
@@ -55,7 +54,8 @@ def replace(name, point, countdown):
     setattr(module, name, wrapped)
 
 
-def main(store_path, point, count):
+def replay_until_killed(store_path, point, count):
+    """Replay into a store; kill the process at the n-th time it comes to a point."""
     MODELS["popularity"] = "toys:Popularity"
     STRATEGIES["toy"] = "toys:Toy"
     loop.read_versions = read_versions
@@ -70,7 +70,3 @@ def main(store_path, point, count):
         replace(point.split(":")[1], point, countdown)
     with Store.open(store_path) as store:
         loop.run_replay(store, CONFIG, listener=listen)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -3,16 +3,14 @@
 import dataclasses
 import itertools
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
+from fork_server import fork_server
 from killed_replay import CONFIG
 from toys import BYTES_PER_ROW, LastRow, Popularity, fill, register_toys, write_log
 
@@ -352,16 +350,9 @@ KILL_POINTS = [
 
 def killed(path, point, count):
     """Run the replay in a process of its own; whether it was killed."""
-    script = Path(__file__).parent / "killed_replay.py"
-    done = subprocess.run(  # noqa: S603  # our own interpreter and script
-        [sys.executable, str(script), str(path), point, str(count)],
-        env={**os.environ, "PYTHONPATH": str(script.parents[2])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode != 0
+    ended = fork_server().call("killed_replay:replay_until_killed", str(path), point, count)
+    assert ended.code in (0, -signal.SIGKILL), ended.stderr
+    return ended.code != 0
 
 
 @pytest.fixture(scope="module")
