@@ -198,8 +198,8 @@ class LightGCN:
             settings=self.training_settings(candidate),
             num_updates=num_updates,
             seed=derive_seed(seed, "training"),
-            check_every=self.check_every if check else 0,
-            check=check or (lambda _updates, _propagated: True),
+            check_every=self.check_every,
+            check=check,
         )
 
     def _model(self, graph: Graph, propagated: Propagated) -> FittedLightGCN:

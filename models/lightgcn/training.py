@@ -1,6 +1,6 @@
-"""The training loop of LightGCN: propagate, take the loss's gradient, propagate it back, move."""
+"""Training of LightGCN: propagate, take the loss's gradient, propagate it back, make a step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from typing import NamedTuple
@@ -25,6 +25,8 @@ from perennial.models.training.batches import (
     pad_rows,
     usual_entries,
 )
+from perennial.models.training.early_stopping import Check
+from perennial.models.training.loop import run_updates
 from perennial.stream.seeds import derive_seed
 
 BLOCK_ROWS = 1024
@@ -96,42 +98,52 @@ def train(
     num_updates: int,
     seed: int,
     check_every: int = 0,
-    check: Callable[[int, Propagated], bool] = lambda _number, _propagated: True,
+    check: Check[Propagated] | None = None,
 ) -> Propagated:
-    """Train for `num_updates`, or until a check says stop.
+    """Train for `num_updates`, or until a check ends the training.
 
     Args:
-        graph: of `interactions`.
+        graph: graph of `interactions`.
         interactions: `(num_rows, num_items)` float32.
-        weights: `(num_rows,)` > 0, how much each row counts in the loss.
-        settings: of the updates.
-        num_updates: at most so many.
-        seed: of the first embeddings, and of what an update takes where that is not everything.
-        check_every: updates between checks; the last update is checked too; 0 for no checks.
-        check: takes the updates made and what propagation makes of the embeddings then; says
-            whether to go on.
+        weights: `(num_rows,)` > 0, weight of each row in the loss.
+        settings: settings of the updates.
+        num_updates: largest number of updates.
+        seed: seed of the first embeddings, and of the rows and items of each update.
+        check_every: updates between checks.
+        check: see `run_updates`; takes the propagated embeddings.
 
     Returns:
-        The representations after the last update made.
+        The representations after the last update.
     """
     num_rows, num_items = interactions.shape
     no_rows = np.zeros((num_rows, settings.dim), dtype=np.float32)
     key = make_key(derive_seed(seed, "negatives"))
     draws = draw_updates(weigh_entries(interactions, weights, settings.loss), settings, seed)
-    state = start(first_embeddings(num_items, settings.dim, derive_seed(seed, "embeddings")))
-    made = 0
-    while True:
+
+    def propagate(state: LightGCNState) -> tuple[LightGCNState, Propagated]:
         embeddings = np.asarray(state.items)[:num_items]
-        now = graph.propagate(no_rows, embeddings, settings.layers)
-        due = check_every and made and (made % check_every == 0 or made == num_updates)
-        stop = bool(due) and not check(made, now)
-        if stop or made >= num_updates or interactions.nnz == 0:
-            return now
-        _, by_rows, by_items = gradients(now, next(draws), settings, key, made)
+        return state, graph.propagate(no_rows, embeddings, settings.layers)
+
+    def make_update(
+        pair: tuple[LightGCNState, Propagated], number: int
+    ) -> tuple[LightGCNState, Propagated]:
+        state, now = pair
+        _, by_rows, by_items = gradients(now, next(draws), settings, key, number)
         back = graph.propagate(by_rows, by_items, settings.layers)
         gradient = jnp.asarray(pad_first(back.items, state.items.shape[0]))
-        state = move(state, gradient, np.float32(settings.learning_rate), np.float32(settings.l2))
-        made += 1
+        rates = np.float32(settings.learning_rate), np.float32(settings.l2)
+        return propagate(move(state, gradient, *rates))
+
+    first = first_embeddings(num_items, settings.dim, derive_seed(seed, "embeddings"))
+    _, last = run_updates(
+        propagate(start(first)),
+        make_update,
+        lambda pair: pair[1],
+        num_updates=num_updates if interactions.nnz else 0,
+        check_every=check_every,
+        check=check,
+    )
+    return last
 
 
 def first_embeddings(num_items: int, dim: int, seed: int) -> NDArray[np.float32]:

@@ -229,7 +229,7 @@ def negative_bound(
 
 def distillation_loss(
     parameters: MVAEParameters,
-    lesson: TeacherBatch,
+    teacher_batch: TeacherBatch,
     key: Array,
     *,
     dropout: Array,
@@ -242,15 +242,15 @@ def distillation_loss(
 
     Args:
         parameters: the weights.
-        lesson: the rows and what is expected of them.
+        teacher_batch: the rows and their expected values.
         key: of the dropout and of the latent noise.
         dropout: as in `negative_bound`.
         gather: see `project`.
     """
-    logits, _, _ = _noisy_logits(parameters, lesson.batch, key, dropout, gather)
-    losses = -log_likelihood(lesson.expected, logits, lesson.num_known)
-    num_rows = jnp.maximum((lesson.batch.weights > 0).sum(), 1)
-    return (lesson.batch.weights * losses).sum() / num_rows
+    logits, _, _ = _noisy_logits(parameters, teacher_batch.batch, key, dropout, gather)
+    losses = -log_likelihood(teacher_batch.expected, logits, teacher_batch.num_known)
+    num_rows = jnp.maximum((teacher_batch.batch.weights > 0).sum(), 1)
+    return (teacher_batch.batch.weights * losses).sum() / num_rows
 
 
 @partial(jax.jit, static_argnames=("gather",))

@@ -1,8 +1,9 @@
 """MVAE: Mult-VAE, the variational autoencoder with multinomial likelihood (Liang et al., 2018)."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -14,9 +15,10 @@ from perennial.models.holdout import validation_score
 from perennial.models.mvae.fitted import FittedMVAE, restore_model
 from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
 from perennial.models.mvae.network import MVAEParameters
-from perennial.models.mvae.teacher_batches import draw_lessons
-from perennial.models.mvae.training import MVAETrainingSettings, estimate_memory, train
-from perennial.models.selection import fit_on_holdout
+from perennial.models.mvae.teacher_batches import draw_teacher_batches
+from perennial.models.mvae.training import MVAERates, estimate_memory, train
+from perennial.models.selection import Trial, fit_on_holdout
+from perennial.models.training.early_stopping import Check, Search
 from perennial.storage.errors import UserError
 from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
@@ -121,22 +123,22 @@ class MVAE:
         """
         gather = self._gathers(rows.interactions)
         needed = self._check_memory(rows, gather, options.memory_limit)
-        fit = _Fit(self, options, gather, self._previous(options, rows.num_items))
-        choice = fit.choose_updates(holdout)
-        parameters = fit.refit(rows, choice.updates)
+        previous = self._previous(options, rows.num_items)
+        training = _Training(self, options, gather, previous)
+        best, updates_tried = training.choose_updates(holdout)
+        parameters = training.refit(rows, best.steps)
         taught = 0 if rows.teacher is None else int(rows.replayed.sum())
-        batched = rows.num_rows - taught
         report = {
             "rows_given": rows.num_rows,
             "rows_used": rows.num_rows,
-            "updates": choice.updates,
-            "updates_tried": choice.updates_tried,
+            "updates": best.steps,
+            "updates_tried": updates_tried,
             "max_updates": self.max_updates,
-            "epochs": choice.updates * min(1.0, self.batch_size / max(1, batched)),
-            "validation_nDCG@100": choice.score,
-            "validation_users": choice.num_users,
+            "epochs": best.steps * min(1.0, self.batch_size / max(1, rows.num_rows - taught)),
+            "validation_nDCG@100": best.score,
+            "validation_users": len(holdout.users),
             "first_layer": "gather" if gather else "dense",
-            "started_warm": fit.previous is not None,
+            "started_warm": previous is not None,
             "rows_taught": taught,
             "bytes_estimated": needed,
         }
@@ -151,6 +153,17 @@ class MVAE:
             UserError: something is missing or has the wrong shape.
         """
         return restore_model(arrays, manifest)
+
+    @property
+    def anneal_updates(self) -> int:
+        """Updates over which β grows linearly from 0."""
+        return round(self.anneal_share * self.max_updates)
+
+    def rates(self, number: int) -> MVAERates:
+        """Return the rates of the update that `number` others came before."""
+        grown = min(1.0, (number + 1) / max(1, self.anneal_updates))
+        numbers = (self.learning_rate, self.dropout, self.averaging, self.beta * grown)
+        return MVAERates(*map(np.float32, numbers))
 
     def _gathers(self, interactions: csr_array) -> bool:
         if self.first_layer != "auto":
@@ -197,73 +210,42 @@ class MVAE:
 
 
 @dataclass(frozen=True)
-class ValidationChoice:
-    """What the validation chose.
-
-    Attributes:
-        updates: after so many the score was best.
-        score: the best nDCG@100 in per cent; `None` if nobody could be judged.
-        num_users: the rows that were judged.
-        updates_tried: the updates made to find out.
-    """
-
-    updates: int
-    score: float | None
-    num_users: int
-    updates_tried: int
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """One fit: the settings with what was decided before it begins."""
+class _Training:
+    """The trainings of one fit: the settings, and what is decided before the first one."""
 
     recipe: MVAE
     options: FitOptions
     gather: bool
     previous: FittedMVAE | None
 
-    def choose_updates(self, holdout: Holdout) -> ValidationChoice:
-        """Train on what is not held out until nDCG@100 on what is no longer grows."""
+    def choose_updates(self, holdout: Holdout) -> tuple[Trial, int]:
+        """Train on the rows of the holdout until nDCG@100 on its targets no longer grows.
+
+        Returns:
+            The best number of updates with its score, and the number of updates made.
+        """
         recipe = self.recipe
         if len(holdout.users) == 0:
-            # Nothing to learn from but the settings: as long as the annealing takes.
-            return ValidationChoice(max(1, self._settings.anneal_updates), None, 0, 0)
-        scores: dict[int, float] = {}
-
-        def judge(updates: int, parameters: MVAEParameters) -> bool:
-            scores[updates] = self._score(parameters, holdout)
-            best = max(scores, key=lambda made: scores[made])
-            self.options.progress(
-                f"mvae: {updates} updates, validation nDCG@100 {scores[updates]:.2f}, "
-                f"best {scores[best]:.2f} after {best}"
-            )
-            return updates - best < recipe.patience * recipe.check_every
-
-        self._train(holdout.training, recipe.max_updates, "choice", judge)
-        best = max(scores, key=lambda made: scores[made])
-        return ValidationChoice(best, scores[best], len(holdout.users), max(scores))
+            # Only the settings are left to choose by: as long as the annealing takes.
+            return Trial({}, None, max(1, recipe.anneal_updates)), 0
+        search: Search[MVAEParameters] = Search(
+            recipe.patience,
+            lambda parameters: self._score(parameters, holdout),
+            self.options,
+            metric="nDCG@100",
+            keep_best=False,
+        )
+        train = partial(self._train, holdout.training, recipe.max_updates, "choice")
+        return search.attempt({}, "mvae:", train), search.last_step
 
     def refit(self, rows: TrainingRows, num_updates: int) -> MVAEParameters:
         """Train on all rows for the chosen number of updates."""
 
-        def tell(updates: int, _parameters: MVAEParameters) -> bool:
+        def report(updates: int, _parameters: MVAEParameters) -> bool:
             self.options.progress(f"mvae: refit, {updates} of {num_updates} updates")
             return True
 
-        return self._train(rows, num_updates, "refit", tell)
-
-    @property
-    def _settings(self) -> MVAETrainingSettings:
-        recipe = self.recipe
-        return MVAETrainingSettings(
-            batch_size=recipe.batch_size,
-            learning_rate=recipe.learning_rate,
-            dropout=recipe.dropout,
-            averaging=recipe.averaging,
-            beta=recipe.beta,
-            anneal_updates=round(recipe.anneal_share * recipe.max_updates),
-            gather=self.gather,
-        )
+        return self._train(rows, num_updates, "refit", report)
 
     def _first_weights(self, rows: TrainingRows) -> MVAEParameters:
         fresh = fresh_weights(
@@ -282,22 +264,25 @@ class _Fit:
         rows: TrainingRows,
         num_updates: int,
         purpose: str,
-        check: Callable[[int, MVAEParameters], bool],
+        check: Check[MVAEParameters],
     ) -> MVAEParameters:
-        seed = derive_seed(self.options.seed, purpose)
-        lessons = draw_lessons(rows, self.recipe.batch_size, derive_seed(seed, "lessons"))
+        recipe, seed = self.recipe, derive_seed(self.options.seed, purpose)
+        teacher_seed = derive_seed(seed, "lessons")
+        teacher_batches = draw_teacher_batches(rows, recipe.batch_size, teacher_seed)
         first = self._first_weights(rows)
-        if lessons is not None:
+        if teacher_batches is not None:
             rows = rows.take(np.flatnonzero(~rows.replayed))
         return train(
             first,
             rows.interactions,
             rows.weights,
-            settings=self._settings,
+            batch_size=recipe.batch_size,
+            rates=recipe.rates,
+            gather=self.gather,
             num_updates=num_updates,
             seed=seed,
-            lessons=lessons,
-            check_every=self.recipe.check_every,
+            teacher_batches=teacher_batches,
+            check_every=recipe.check_every,
             check=check,
         )
 

@@ -18,8 +18,10 @@ from perennial.models.training.batches import (
 )
 
 
-def draw_lessons(rows: TrainingRows, batch_size: int, seed: int) -> Iterator[TeacherBatch] | None:
-    """Endless lessons, at a pace of about one pass over the replayed rows per pass over the others.
+def draw_teacher_batches(
+    rows: TrainingRows, batch_size: int, seed: int
+) -> Iterator[TeacherBatch] | None:
+    """Yield endless batches: about one pass over the replayed rows per pass over the others.
 
     Args:
         rows: those marked `replayed` are taught by `rows.teacher`.

@@ -1,7 +1,6 @@
-"""The training loop of MVAE: one jitted step, averaged weights, early stopping by a callback."""
+"""Training of MVAE: one compiled update, and the memory that it takes."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -18,62 +17,31 @@ from perennial.models.mvae.network import (
     distillation_loss,
     negative_bound,
 )
-from perennial.models.training.averaged_adam import AveragedState, start, step
 from perennial.models.training.batches import (
     SparseBatch,
-    assemble,
-    draw_row_numbers,
+    draw_batches,
     make_key,
     pad_entries,
     pad_items,
     pad_rows,
-    scale_weights,
-    usual_entries,
 )
+from perennial.models.training.early_stopping import Check
+from perennial.models.training.loop import AveragedState, run_updates, start, step
 from perennial.stream.seeds import derive_seed
 
 _STATE_COPIES = 5
 """Weights, gradient, both moments of Adam and the average."""
 
 
-@dataclass(frozen=True)
-class MVAETrainingSettings:
-    """How to train, however long.
+class MVAERates(NamedTuple):
+    """Numbers that may differ from update to update; they are not compiled in.
 
     Attributes:
-        batch_size: rows per update.
-        learning_rate: Adam's.
+        learning_rate: Adam's learning rate.
         dropout: share of the input entries that are dropped.
-        averaging: how much of the average stays at each update; 0 takes the last weights.
-        beta: β at the end of the annealing.
-        anneal_updates: updates over which β grows linearly from 0.
-        gather: whether the first layer gathers, see `mvae_network.project`.
+        averaging: share of the averaged weights that stays; 0 takes the last weights.
+        beta: annealed β.
     """
-
-    batch_size: int
-    learning_rate: float
-    dropout: float
-    averaging: float
-    beta: float
-    anneal_updates: int
-    gather: bool
-
-    def annealed_beta(self, number: int) -> float:
-        """β of the update that `number` others came before."""
-        return self.beta * min(1.0, (number + 1) / max(1, self.anneal_updates))
-
-    def rates(self, number: int) -> "MVAERates":
-        """The rates of the update that `number` others came before."""
-        return MVAERates(
-            np.float32(self.learning_rate),
-            np.float32(self.dropout),
-            np.float32(self.averaging),
-            np.float32(self.annealed_beta(number)),
-        )
-
-
-class MVAERates(NamedTuple):
-    """The numbers that rule an update; not compiled in, so that other ones cost nothing."""
 
     learning_rate: np.float32
     dropout: np.float32
@@ -89,21 +57,21 @@ def update(
     key: Array,
     number: Array,
     rates: MVAERates,
-    lesson: TeacherBatch | None = None,
+    teacher_batch: TeacherBatch | None = None,
     *,
     gather: bool,
 ) -> tuple[AveragedState[MVAEParameters], Array]:
-    """One step of Adam on the negative bound, and of the running average of the weights.
+    """Make one step of Adam on the negative bound, and of the running average of the weights.
 
     Args:
-        state: given up: its buffers become the result's.
+        state: the state before it; donated, its buffers become the result's.
         batch: the rows.
         num_items: scalar, the items that are not padding.
-        key: of the whole training; the update's own key is folded from it.
+        key: key of the whole training, from which the update's own key is folded.
         number: scalar int32, updates made before this one.
-        rates: learning rate, dropout, averaging and β now.
-        lesson: of a teacher; its distillation loss is added.
-        gather: see `mvae_network.project`.
+        rates: learning rate, dropout, averaging and β of this update.
+        teacher_batch: its distillation loss is added.
+        gather: see `perennial.models.mvae.network.project`.
 
     Returns:
         The next state and the loss.
@@ -116,11 +84,11 @@ def update(
         loss = negative_bound(
             parameters, batch, num_items, beta, own, dropout=dropout, gather=gather
         )
-        if lesson is None:
+        if teacher_batch is None:
             return loss
         # Folding in 0 or 1 gives the very keys that `negative_bound` splits its own into.
         return loss + distillation_loss(
-            parameters, lesson, jax.random.fold_in(own, 2), dropout=dropout, gather=gather
+            parameters, teacher_batch, jax.random.fold_in(own, 2), dropout=dropout, gather=gather
         )
 
     loss, gradient = jax.value_and_grad(loss_of)(state.parameters)
@@ -135,72 +103,82 @@ def train(
     matrix: csr_array,
     weights: NDArray[np.float64],
     *,
-    settings: MVAETrainingSettings,
+    batch_size: int,
+    rates: Callable[[int], MVAERates],
+    gather: bool,
     num_updates: int,
     seed: int,
-    lessons: Iterator[TeacherBatch] | None = None,
+    teacher_batches: Iterator[TeacherBatch] | None = None,
     check_every: int = 0,
-    check: Callable[[int, MVAEParameters], bool] = lambda _number, _parameters: True,
+    check: Check[MVAEParameters] | None = None,
 ) -> MVAEParameters:
-    """Train for `num_updates`, or until a check says stop.
+    """Train for `num_updates`, or until a check ends the training.
 
     Args:
-        parameters: where to start.
+        parameters: the first weights.
         matrix: `(num_rows, num_items)` float32, the rows.
         weights: `(num_rows,)` > 0; only their ratios matter.
-        settings: of the updates.
-        num_updates: at most so many.
-        seed: of the order of the rows, the dropout and the noise.
-        lessons: one for each update, if there is a teacher.
-        check_every: updates between checks; the last update is checked too; 0 for no checks.
-        check: takes the updates made and the averaged weights, which it must not keep; says
-            whether to go on.
+        batch_size: rows per update.
+        rates: rates by the number of updates before.
+        gather: see `perennial.models.mvae.network.project`.
+        num_updates: largest number of updates.
+        seed: seed of the order of the rows, the dropout and the noise.
+        teacher_batches: one for each update, if there is a teacher.
+        check_every: updates between checks.
+        check: see `run_updates`; the averaged weights that it gets are overwritten later.
 
     Returns:
-        The averaged weights after the last update made.
+        The averaged weights after the last update.
     """
-    num_rows, num_items = matrix.shape
     state: AveragedState[MVAEParameters] = start(parameters)
     del parameters  # the caller's last reference may be this one
-    if num_rows == 0:
+    if matrix.shape[0] == 0:
         return state.average
-    scaled = scale_weights(weights)
-    usual = usual_entries(matrix, min(settings.batch_size, num_rows))
     key = make_key(derive_seed(seed, "noise"))
-    order = np.random.default_rng(derive_seed(seed, "order"))
-    batches = draw_row_numbers(num_rows, settings.batch_size, order)
-    for number in range(num_updates):
+    batches = draw_batches(matrix, weights, batch_size, derive_seed(seed, "order"))
+    num_items = np.int32(matrix.shape[1])
+
+    def make_update(
+        state: AveragedState[MVAEParameters], number: int
+    ) -> AveragedState[MVAEParameters]:
+        batch = next(batches)
+        teacher_batch = None if teacher_batches is None else next(teacher_batches)
         state, _ = update(
             state,
-            assemble(matrix, next(batches), settings.batch_size, scaled, usual),
-            np.int32(num_items),
+            batch,
+            num_items,
             key,
             np.int32(number),
-            settings.rates(number),
-            None if lessons is None else next(lessons),
-            gather=settings.gather,
+            rates(number),
+            teacher_batch,
+            gather=gather,
         )
-        made = number + 1
-        due = check_every and (made % check_every == 0 or made == num_updates)
-        if due and not check(made, state.average):
-            break
-    return state.average
+        return state
+
+    return run_updates(
+        state,
+        make_update,
+        lambda state: state.average,
+        num_updates=num_updates,
+        check_every=check_every,
+        check=check,
+    ).average
 
 
 def estimate_memory(
     num_items: int, num_rows: int, num_entries: int, *, hidden: int, latent: int, gather: bool
 ) -> int:
-    """Bytes that training takes at most: five copies of the weights, and the arrays of a batch.
+    """Estimate the bytes of a training: five copies of the weights, and the arrays of a batch.
 
-    For 3,706 to 43,136 items it is 5% to 35% over what the compiled update asks for (measured).
+    For 3,706 to 43,136 items it is 5% to 35% over what the compiled update allocates (measured).
 
     Args:
-        num_items: of the catalogue.
-        num_rows: of the largest batch, those that are scored included.
-        num_entries: of such a batch.
+        num_items: items of the catalogue.
+        num_rows: rows of the largest batch, scored ones included.
+        num_entries: entries of such a batch.
         hidden: units of the hidden layers.
         latent: width of the latent space.
-        gather: see `mvae_network.project`.
+        gather: see `perennial.models.mvae.network.project`.
     """
     width, height = pad_items(num_items), pad_rows(num_rows)
     weights = width * (2 * hidden + 1) + hidden * (3 * latent + 2) + 2 * latent

@@ -25,9 +25,10 @@ from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
 from perennial.models.neumf.fitted import FittedNeuMF, restore_model, score_rows
 from perennial.models.neumf.network import NeuMFParameters
 from perennial.models.neumf.training import (
-    NeuMFTrainingSettings,
+    NeuMFRates,
     estimate_memory,
     fresh_weights,
+    negative_weight,
     train,
 )
 from perennial.models.selection import (
@@ -153,17 +154,6 @@ class NeuMF:
         """
         return restore_model(arrays, manifest)
 
-    def training_settings(self, learning_rate: float) -> NeuMFTrainingSettings:
-        """What the training loop takes."""
-        return NeuMFTrainingSettings(
-            batch_size=self.batch_size,
-            num_candidates=self.num_candidates,
-            learning_rate=learning_rate,
-            dropout=self.dropout,
-            negatives=self.negatives,
-            averaging=self.averaging,
-        )
-
     def _train(
         self,
         rows: TrainingRows,
@@ -181,21 +171,28 @@ class NeuMF:
             hidden=self.hidden,
             seed=derive_seed(seed, "weights"),
         )
+        numbers = (
+            *(candidate["learning_rate"], self.dropout, self.averaging),
+            *(negative_weight(rows, self.negatives), rows.num_items),
+        )
         return train(
             fresh,
             rows,
-            settings=self.training_settings(candidate["learning_rate"]),
+            batch_size=self.batch_size,
+            num_candidates=self.num_candidates,
+            rates=NeuMFRates(*map(np.float32, numbers)),
             num_updates=num_updates,
             seed=derive_seed(seed, "training"),
-            check_every=self.check_every if check else 0,
-            check=check or (lambda _updates, _parameters: True),
+            check_every=self.check_every,
+            check=check,
         )
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
         """Refuse a training that cannot fit, before anything is allocated; the bytes it needs."""
         needed = estimate_memory(
             rows.interactions,
-            self.training_settings(self.learning_rates[0]),
+            batch_size=self.batch_size,
+            num_candidates=self.num_candidates,
             factors=self.factors,
             embedding=self.embedding,
             hidden=self.hidden,

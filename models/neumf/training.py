@@ -1,7 +1,5 @@
-"""The training loop of NeuMF: sampled items, one jitted step, averaged weights, early stopping."""
+"""Training of NeuMF: one compiled update on sampled items, and the memory that it takes."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -14,47 +12,32 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import TrainingRows
 from perennial.models.neumf.network import Candidates, NeuMFParameters, initialise, log_loss
-from perennial.models.training.averaged_adam import AveragedState, start, step
 from perennial.models.training.batches import (
     SparseBatch,
-    assemble,
-    draw_row_numbers,
+    draw_batches,
     make_key,
     pad_entries,
     pad_items,
     pad_rows,
-    scale_weights,
-    usual_entries,
 )
+from perennial.models.training.early_stopping import Check
+from perennial.models.training.loop import AveragedState, run_updates, start, step
 from perennial.stream.seeds import derive_seed
 
 _STATE_COPIES = 5
 """Weights, gradient, both moments of Adam and the average."""
 
 
-@dataclass(frozen=True)
-class NeuMFTrainingSettings:
-    """How to train, however long.
+class NeuMFRates(NamedTuple):
+    """Numbers of an update that are not compiled in, so that other ones cost nothing.
 
     Attributes:
-        batch_size: rows per update.
-        num_candidates: items per update.
-        learning_rate: Adam's.
-        dropout: share of the entries that are hidden from the users' embeddings and asked for.
-        negatives: weight of all absences together, in that of all entries.
-        averaging: how much of the running average of the weights stays at each update.
+        learning_rate: Adam's learning rate.
+        dropout: share of the entries that are hidden from the users' embeddings and predicted.
+        averaging: share of the averaged weights that stays.
+        negative_weight: ω, see `log_loss`.
+        num_items: items that are not padding.
     """
-
-    batch_size: int
-    num_candidates: int
-    learning_rate: float
-    dropout: float
-    negatives: float
-    averaging: float
-
-
-class NeuMFRates(NamedTuple):
-    """The numbers that rule an update; not compiled in, so that other ones cost nothing."""
 
     learning_rate: np.float32
     dropout: np.float32
@@ -72,15 +55,15 @@ def update(
     number: Array,
     rates: NeuMFRates,
 ) -> tuple[AveragedState[NeuMFParameters], Array]:
-    """One step of Adam on the log loss, and of the running average of the weights.
+    """Make one step of Adam on the log loss, and of the running average of the weights.
 
     Args:
-        state: given up: its buffers become the result's.
+        state: the state before it; donated, its buffers become the result's.
         batch: the rows.
         candidates: the items.
-        key: of the whole training; the update's own key is folded from it.
+        key: key of the whole training, from which the update's own key is folded.
         number: scalar int32, updates made before this one.
-        rates: the numbers that rule it.
+        rates: numbers of the update.
 
     Returns:
         The next state and the loss.
@@ -108,59 +91,67 @@ def train(
     parameters: NeuMFParameters,
     rows: TrainingRows,
     *,
-    settings: NeuMFTrainingSettings,
+    batch_size: int,
+    num_candidates: int,
+    rates: NeuMFRates,
     num_updates: int,
     seed: int,
     check_every: int = 0,
-    check: Callable[[int, NeuMFParameters], bool] = lambda _number, _parameters: True,
+    check: Check[NeuMFParameters] | None = None,
 ) -> NeuMFParameters:
-    """Train for `num_updates`, or until a check says stop.
+    """Train for `num_updates`, or until a check ends the training.
 
     Args:
-        parameters: where to start.
-        rows: their weights count by their ratios.
-        settings: of the updates.
-        num_updates: at most so many.
-        seed: of the order of the rows, the candidates and what is hidden.
-        check_every: updates between checks; the last update is checked too; 0 for no checks.
-        check: takes the updates made and the averaged weights; says whether to go on.
+        parameters: the first weights.
+        rows: training rows; only the ratios of their weights matter.
+        batch_size: rows per update.
+        num_candidates: items per update.
+        rates: numbers of each update.
+        num_updates: largest number of updates.
+        seed: seed of the order of the rows, the candidates and the hidden entries.
+        check_every: updates between checks.
+        check: see `run_updates`; it may keep the averaged weights that it gets.
 
     Returns:
-        The averaged weights after the last update made.
+        The averaged weights after the last update.
     """
     state: AveragedState[NeuMFParameters] = start(parameters)
     if rows.num_rows == 0 or rows.num_items == 0:
         return state.average
-    scaled = scale_weights(rows.weights)
-    usual = usual_entries(rows.interactions, min(settings.batch_size, rows.num_rows))
-    generator = np.random.default_rng(derive_seed(seed, "order"))
-    draw = np.random.default_rng(derive_seed(seed, "candidates"))
-    batches = draw_row_numbers(rows.num_rows, settings.batch_size, generator)
+    order = derive_seed(seed, "order")
+    batches = draw_batches(rows.interactions, rows.weights, batch_size, order)
+    generator = np.random.default_rng(derive_seed(seed, "candidates"))
     key = make_key(derive_seed(seed, "hidden"))
-    rates = _rates(rows, settings)
-    for number in range(num_updates):
-        chosen = next(batches)
-        batch = assemble(rows.interactions, chosen, settings.batch_size, scaled, usual)
-        candidates = draw_candidates(batch, rows.num_items, settings.num_candidates, draw)
+
+    def make_update(
+        state: AveragedState[NeuMFParameters], number: int
+    ) -> AveragedState[NeuMFParameters]:
+        batch = next(batches)
+        candidates = draw_candidates(batch, rows.num_items, num_candidates, generator)
         state, _ = update(state, batch, candidates, key, np.int32(number), rates)
-        made = number + 1
-        due = check_every and (made % check_every == 0 or made == num_updates)
-        # The buffers of the average are given up at the next update: what is kept is a copy.
-        if due and not check(made, jax.tree.map(jnp.copy, state.average)):
-            break
-    return state.average
+        return state
+
+    return run_updates(
+        state,
+        make_update,
+        # A copy: the next update overwrites the average.
+        lambda state: jax.tree.map(jnp.copy, state.average),
+        num_updates=num_updates,
+        check_every=check_every,
+        check=check,
+    ).average
 
 
 def draw_candidates(
     batch: SparseBatch, num_items: int, size: int, generator: np.random.Generator
 ) -> Candidates:
-    """Items at random, none twice; all of them where they are no more than `size`.
+    """Draw different items at random; all of them where there are no more than `size`.
 
     Args:
         batch: the rows of an update.
-        num_items: ≥ 1, to draw from.
+        num_items: number of items to draw from, ≥ 1.
         size: C, the padded number of candidates.
-        generator: draws.
+        generator: source of the draw.
     """
     if num_items <= size:
         items = np.arange(num_items)
@@ -179,20 +170,20 @@ def draw_candidates(
 def fresh_weights(
     rows: TrainingRows, negatives: float, *, factors: int, embedding: int, hidden: int, seed: int
 ) -> NeuMFParameters:
-    """Random weights; the bias of an item is where the log loss is least without any other.
+    """Draw random weights; the bias of an item minimises the log loss of all biases alone.
 
-    As bias that is popularity, which would only be reached slowly by steps of the learning rate.
+    That bias is the item's popularity, which steps of the learning rate would only reach slowly.
 
     Args:
         rows: the training rows.
-        negatives: see `NeuMFTrainingSettings`.
+        negatives: weight of all absences together, relative to that of all entries.
         factors: width of the factors.
-        embedding: of the tower's embeddings.
+        embedding: width of the tower's embeddings.
         hidden: units of the tower's first layer.
-        seed: of the draw.
+        seed: seed of the draw.
     """
     counts: NDArray[np.float64] = rows.interactions.T.astype(np.float64) @ rows.weights
-    absent = _negative_weight(rows, negatives) * (rows.weights.sum() - counts)
+    absent = negative_weight(rows, negatives) * (rows.weights.sum() - counts)
     bias = (np.log(counts + 0.5) - np.log(absent + 0.5)).astype(np.float32)
     num_padded = pad_items(rows.num_items)
     parameters: NeuMFParameters = initialise(
@@ -209,45 +200,37 @@ def fresh_weights(
 
 def estimate_memory(
     interactions: csr_array,
-    settings: NeuMFTrainingSettings,
     *,
+    batch_size: int,
+    num_candidates: int,
     factors: int,
     embedding: int,
     hidden: int,
     score_rows: int,
 ) -> int:
-    """Bytes that a training takes at most: copies of the weights, and the arrays of a batch.
+    """Estimate the bytes of a training: copies of the weights, and the arrays of a batch.
 
     Args:
-        interactions: the rows.
-        settings: of the updates.
+        interactions: `(num_rows, num_items)`, the training rows.
+        batch_size: rows per update.
+        num_candidates: items per update.
         factors: width of the factors.
-        embedding: of the tower's embeddings.
+        embedding: width of the tower's embeddings.
         hidden: units of the tower's first layer.
         score_rows: rows that are scored at a time.
     """
     width = pad_items(interactions.shape[1])
-    longest = np.sort(np.diff(interactions.indptr))[-settings.batch_size :]
+    longest = np.sort(np.diff(interactions.indptr))[-batch_size:]
     gathered = 3 * pad_entries(int(longest.sum())) * (factors + embedding)
     weights = width * (2 * factors + 2 * embedding + 1) + hidden * (2 * embedding + hidden)
-    # Each layer, its gradient and one temporary; scores and what is asked.
-    pairs = settings.batch_size * settings.num_candidates * (3 * hidden + 3 * hidden // 2 + 6)
+    # Each layer, its gradient and one temporary; scores and hidden entries.
+    pairs = batch_size * num_candidates * (3 * hidden + 3 * hidden // 2 + 6)
     scored = pad_rows(score_rows) * width * (2 * hidden + 4)
     return 4 * ((_STATE_COPIES + 2) * weights + gathered + max(pairs, scored))
 
 
-def _negative_weight(rows: TrainingRows, negatives: float) -> float:
-    """ω, with which all absences weigh `negatives` times what all entries do."""
+def negative_weight(rows: TrainingRows, negatives: float) -> float:
+    """Return ω, with which all absences weigh `negatives` times as much as all entries."""
     present = float(rows.interactions.sum())
     absent = rows.num_rows * rows.num_items - present
     return negatives * max(present, 1.0) / max(absent, 1.0)
-
-
-def _rates(rows: TrainingRows, settings: NeuMFTrainingSettings) -> NeuMFRates:
-    return NeuMFRates(
-        np.float32(settings.learning_rate),
-        np.float32(settings.dropout),
-        np.float32(settings.averaging),
-        np.float32(_negative_weight(rows, settings.negatives)),
-        np.float32(rows.num_items),
-    )

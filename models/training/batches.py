@@ -128,6 +128,24 @@ def draw_row_numbers(
         waiting = waiting[size:]
 
 
+def draw_batches(
+    matrix: csr_array, weights: NDArray[np.float64], batch_size: int, seed: int
+) -> Iterator[SparseBatch]:
+    """Yield endless padded batches of rows in random order.
+
+    Args:
+        matrix: `(num_rows, num_items)` float32, at least one row.
+        weights: `(num_rows,)` > 0; only their ratios matter.
+        batch_size: rows of a batch, padding included.
+        seed: seed of the order.
+    """
+    scaled = scale_weights(weights)
+    usual = usual_entries(matrix, min(batch_size, matrix.shape[0]))
+    generator = np.random.default_rng(seed)
+    for numbers in draw_row_numbers(matrix.shape[0], batch_size, generator):
+        yield assemble(matrix, numbers, batch_size, scaled, usual)
+
+
 def make_key(seed: int) -> Array:
     """A JAX key from any derived seed, the same whether or not 64-bit types are enabled."""
     return jax.random.key(derive_seed(seed) >> 32)

@@ -54,14 +54,18 @@ class Search(Generic[Weights]):
         score: validation score of some weights, in per cent.
         options: its progress gets a message at each check.
         metric: name of the score, for messages.
+        keep_best: if false, `best` stays `None`, and a training may overwrite checked weights.
         best: the best weights of all trainings; `None` before the first check.
+        last_step: updates that the last training made.
     """
 
     patience: int
     score: Callable[[Weights], float]
     options: FitOptions
     metric: str = "HR@100"
+    keep_best: bool = True
     best: Weights | None = None
+    last_step: int = 0
     _best_score: float = -np.inf
 
     def attempt(
@@ -77,9 +81,9 @@ class Search(Generic[Weights]):
         patience = Patience(self.patience)
 
         def check(updates: int, weights: Weights) -> bool:
-            score = self.score(weights)
+            score, self.last_step = self.score(weights), updates
             patience.add(updates, score)
-            if score > self._best_score:
+            if self.keep_best and score > self._best_score:
                 self.best, self._best_score = weights, score
             self.options.progress(
                 f"{tried} {updates} updates, validation {self.metric} {score:.2f}, "

@@ -14,9 +14,10 @@ from perennial.models.mvae import training as mvae_training
 from perennial.models.mvae.initial_weights import fresh_weights
 from perennial.models.mvae.network import TeacherBatch, densify, distillation_loss, negative_bound
 from perennial.models.mvae.recipe import MVAE
-from perennial.models.mvae.teacher_batches import draw_lessons
-from perennial.models.mvae.training import MVAETrainingSettings, start, update
+from perennial.models.mvae.teacher_batches import draw_teacher_batches
+from perennial.models.mvae.training import update
 from perennial.models.training.batches import assemble, make_key
+from perennial.models.training.loop import start
 
 NUM_ITEMS, KNOWN = 60, 50
 SMALL = MVAE(
@@ -66,10 +67,10 @@ def make_rows(num_new, num_old, weight=1.0, teacher=None):
     )
 
 
-def rows_of(lesson):
-    """The rows of a lesson without the padding, dense."""
-    dense = np.asarray(densify(lesson.batch, lesson.batch.values, lesson.expected.shape[1]))
-    return dense[np.asarray(lesson.batch.weights) > 0]
+def rows_of(taught):
+    """The rows of a batch without the padding, dense."""
+    dense = np.asarray(densify(taught.batch, taught.batch.values, taught.expected.shape[1]))
+    return dense[np.asarray(taught.batch.weights) > 0]
 
 
 @pytest.mark.parametrize(
@@ -83,9 +84,9 @@ def rows_of(lesson):
     ],
 )
 def test_exemplars_keep_pace_with_the_new_rows(num_new, num_old, batch_size, size):
-    lessons = draw_lessons(make_rows(num_new, num_old), batch_size, seed=0)
+    batches = draw_teacher_batches(make_rows(num_new, num_old), batch_size, seed=0)
     passes = -(-num_old // size)
-    seen = [int(np.argmax(row)) for one in islice(lessons, passes) for row in rows_of(one)]
+    seen = [int(np.argmax(row)) for one in islice(batches, passes) for row in rows_of(one)]
     assert len(seen) == passes * size
     assert set(seen) == set(range(num_old)), "each own item, so each exemplar"
     counts = np.bincount(seen)
@@ -96,7 +97,9 @@ def test_one_seed_gives_one_order():
     rows = make_rows(40, 30)
 
     def drawn(seed):
-        return np.concatenate([rows_of(one) for one in islice(draw_lessons(rows, 8, seed), 6)])
+        return np.concatenate(
+            [rows_of(one) for one in islice(draw_teacher_batches(rows, 8, seed), 6)]
+        )
 
     np.testing.assert_array_equal(drawn(3), drawn(3))
     assert not np.array_equal(drawn(3), drawn(4))
@@ -104,33 +107,33 @@ def test_one_seed_gives_one_order():
 
 def test_the_teachers_answers_are_expected_of_as_many_items_as_the_row_has():
     rows = make_rows(100, 30)
-    for lesson in islice(draw_lessons(rows, 20, seed=0), 5):
-        dense = rows_of(lesson)
+    for taught_batch in islice(draw_teacher_batches(rows, 20, seed=0), 5):
+        dense = rows_of(taught_batch)
         (answers,) = Oracle().score_blocks(csr_array(dense[:, :KNOWN]), 100)
         likely = np.exp(answers.astype(np.float64))
         likely /= likely.sum(axis=1, keepdims=True)
-        expected = np.asarray(lesson.expected)
+        expected = np.asarray(taught_batch.expected)
         lengths = dense.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(expected[: len(dense), :KNOWN], lengths * likely, rtol=1e-5)
         assert not expected[:, KNOWN:].any(), "items the teacher does not know, and padding"
         assert not expected[len(dense) :].any()
-        assert int(lesson.num_known) == KNOWN
+        assert int(taught_batch.num_known) == KNOWN
 
 
-def test_a_lesson_weighs_what_the_exemplars_weigh_beside_the_new_rows():
+def test_a_batch_weighs_what_the_exemplars_weigh_relative_to_the_new_rows():
     # 30 exemplars of 2 beside 100 rows of 1: the mean over the exemplars counts 0.6.
-    lesson = next(draw_lessons(make_rows(100, 30, weight=2.0), 20, seed=0))
-    weights = np.asarray(lesson.batch.weights)
+    taught_batch = next(draw_teacher_batches(make_rows(100, 30, weight=2.0), 20, seed=0))
+    weights = np.asarray(taught_batch.batch.weights)
     np.testing.assert_allclose(weights[:6], 0.6, rtol=1e-6)
     assert not weights[6:].any()
 
 
 def test_nothing_is_taught_without_a_teacher_or_exemplars_or_new_rows():
     rows = make_rows(10, 5)
-    assert draw_lessons(rows, 4, seed=0) is not None
-    assert draw_lessons(replace(rows, teacher=None), 4, seed=0) is None
-    assert draw_lessons(rows.take(np.flatnonzero(~rows.replayed)), 4, seed=0) is None
-    assert draw_lessons(rows.take(np.flatnonzero(rows.replayed)), 4, seed=0) is None
+    assert draw_teacher_batches(rows, 4, seed=0) is not None
+    assert draw_teacher_batches(replace(rows, teacher=None), 4, seed=0) is None
+    assert draw_teacher_batches(rows.take(np.flatnonzero(~rows.replayed)), 4, seed=0) is None
+    assert draw_teacher_batches(rows.take(np.flatnonzero(rows.replayed)), 4, seed=0) is None
 
 
 def quiet_weights(rows, hidden=8, latent=3):
@@ -160,11 +163,11 @@ def loss_by_hand(parameters, dense, expected, weights):
 @pytest.mark.parametrize("gather", [False, True])
 def test_the_loss_by_hand(gather):
     rows = make_rows(100, 30, weight=2.0)
-    parameters, lesson = quiet_weights(rows), next(draw_lessons(rows, 20, seed=0))
+    parameters, taught_batch = quiet_weights(rows), next(draw_teacher_batches(rows, 20, seed=0))
     found = jax.jit(distillation_loss, static_argnames="gather")(
-        parameters, lesson, make_key(1), dropout=jnp.float32(0), gather=gather
+        parameters, taught_batch, make_key(1), dropout=jnp.float32(0), gather=gather
     )
-    dense, expected = rows_of(lesson), np.asarray(lesson.expected)[:6]
+    dense, expected = rows_of(taught_batch), np.asarray(taught_batch.expected)[:6]
     assert float(found) == pytest.approx(
         loss_by_hand(parameters, dense, expected, np.full(6, 0.6)), rel=1e-5
     )
@@ -172,9 +175,9 @@ def test_the_loss_by_hand(gather):
 
 def test_an_item_the_teacher_does_not_know_gets_no_gradient_from_it():
     rows = make_rows(100, 30)
-    lesson = next(draw_lessons(rows, 20, seed=0))
+    taught_batch = next(draw_teacher_batches(rows, 20, seed=0))
     gradient = jax.jit(jax.grad(distillation_loss), static_argnames="gather")(
-        quiet_weights(rows), lesson, make_key(1), dropout=jnp.float32(0), gather=False
+        quiet_weights(rows), taught_batch, make_key(1), dropout=jnp.float32(0), gather=False
     )
     for name in ("item_bias", "decoder_items"):
         values = np.asarray(getattr(gradient, name))
@@ -182,28 +185,20 @@ def test_an_item_the_teacher_does_not_know_gets_no_gradient_from_it():
         assert not values[KNOWN:].any()
 
 
-QUIET = MVAETrainingSettings(
-    batch_size=8,
-    learning_rate=0.01,
-    dropout=0.0,
-    averaging=0.9,
-    beta=0.2,
-    anneal_updates=0,
-    gather=False,
-)
+QUIET = MVAE(learning_rate=0.01, dropout=0.0, averaging=0.9, beta=0.2, anneal_share=0.0)
 
 
 def test_an_update_adds_the_two_losses():
     rows = make_rows(100, 30)
-    parameters, lesson = quiet_weights(rows), next(draw_lessons(rows, 20, seed=0))
+    parameters, taught_batch = quiet_weights(rows), next(draw_teacher_batches(rows, 20, seed=0))
     batch = assemble(rows.interactions, np.arange(8), 8)
 
-    def updated(lesson):
+    def updated(taught_batch):
         arguments = (batch, np.int32(NUM_ITEMS), make_key(1), np.int32(5), QUIET.rates(5))
-        return update(start(parameters), *arguments, lesson, gather=False)
+        return update(start(parameters), *arguments, taught_batch, gather=False)
 
     alone, loss = updated(None)
-    taught, both = updated(lesson)
+    both_updated, both = updated(taught_batch)
     own = jax.jit(negative_bound, static_argnames="gather")(
         parameters,
         batch,
@@ -214,25 +209,25 @@ def test_an_update_adds_the_two_losses():
         gather=False,
     )
     other = loss_by_hand(
-        parameters, rows_of(lesson), np.asarray(lesson.expected)[:6], np.full(6, 0.3)
+        parameters, rows_of(taught_batch), np.asarray(taught_batch.expected)[:6], np.full(6, 0.3)
     )
     assert float(loss) == pytest.approx(float(own), rel=1e-5)
     assert float(both) == pytest.approx(float(own) + other, rel=1e-5)
-    assert np.abs(taught.parameters.item_bias - alone.parameters.item_bias).max() > 1e-4
+    assert np.abs(both_updated.parameters.item_bias - alone.parameters.item_bias).max() > 1e-4
     nothing = TeacherBatch(
-        lesson.batch._replace(weights=jnp.zeros_like(lesson.batch.weights)),
-        lesson.expected,
-        lesson.num_known,
+        taught_batch.batch._replace(weights=jnp.zeros_like(taught_batch.batch.weights)),
+        taught_batch.expected,
+        taught_batch.num_known,
     )
     same, _ = updated(nothing)
     for name, values in alone.parameters._asdict().items():
         np.testing.assert_allclose(getattr(same.parameters, name), values, atol=1e-5, err_msg=name)
 
 
-def test_the_noise_of_a_lesson_is_not_that_of_the_new_rows(monkeypatch):
+def test_the_noise_of_a_teacher_batch_is_not_that_of_the_new_rows(monkeypatch):
     """JAX folds 0 and 1 into the very keys that it splits the same key into."""
     rows = make_rows(100, 30)
-    lesson = next(draw_lessons(rows, 20, seed=0))
+    taught_batch = next(draw_teacher_batches(rows, 20, seed=0))
     keys = []
 
     def note(position):
@@ -244,12 +239,12 @@ def test_the_noise_of_a_lesson_is_not_that_of_the_new_rows(monkeypatch):
 
     monkeypatch.setattr(mvae_training, "negative_bound", note(3))
     monkeypatch.setattr(mvae_training, "distillation_loss", note(1))
-    first, batch = start(quiet_weights(rows)), lesson.batch
+    first, batch = start(quiet_weights(rows)), taught_batch.batch
     with jax.disable_jit():
         numbers = (np.int32(NUM_ITEMS), make_key(1), np.int32(5), QUIET.rates(5))
-        update(first, batch, *numbers, lesson, gather=False)
-    of_new, of_lesson = keys
-    used = [of_new, *jax.random.split(of_new), of_lesson, *jax.random.split(of_lesson)]
+        update(first, batch, *numbers, taught_batch, gather=False)
+    of_new, of_taught = keys
+    used = [of_new, *jax.random.split(of_new), of_taught, *jax.random.split(of_taught)]
     assert len(np.unique([jax.random.key_data(key) for key in used], axis=0)) == 6
 
 

@@ -12,23 +12,13 @@ from scipy.sparse import csr_array, random_array
 from perennial.models.mvae import training as mvae_training
 from perennial.models.mvae.initial_weights import fresh_weights
 from perennial.models.mvae.network import MVAEParameters, negative_bound
-from perennial.models.mvae.training import (
-    MVAETrainingSettings,
-    estimate_memory,
-    start,
-    train,
-    update,
-)
+from perennial.models.mvae.recipe import MVAE
+from perennial.models.mvae.training import estimate_memory, train, update
 from perennial.models.training.batches import SparseBatch, assemble, make_key, scale_weights
+from perennial.models.training.loop import start
 
-SETTINGS = MVAETrainingSettings(
-    batch_size=8,
-    learning_rate=0.01,
-    dropout=0.5,
-    averaging=0.9,
-    beta=0.2,
-    anneal_updates=4,
-    gather=False,
+RECIPE = MVAE(
+    learning_rate=0.01, dropout=0.5, averaging=0.9, beta=0.2, anneal_share=0.4, max_updates=10
 )
 
 
@@ -57,15 +47,23 @@ def _first(matrix: csr_array, seed: int = 3) -> MVAEParameters:
 
 
 def _train(matrix: csr_array, num_updates: int, **changes: object) -> MVAEParameters:
-    arguments = {"settings": SETTINGS, "seed": 5} | changes
+    arguments = {"batch_size": 8, "seed": 5} | changes
     weights = np.ones(matrix.shape[0])
-    return train(_first(matrix), matrix, weights, num_updates=num_updates, **arguments)
+    return train(
+        _first(matrix),
+        matrix,
+        weights,
+        rates=RECIPE.rates,
+        gather=False,
+        num_updates=num_updates,
+        **arguments,
+    )
 
 
 def test_beta_grows_linearly_and_stays():
-    betas = [SETTINGS.annealed_beta(number) for number in range(6)]
+    betas = [RECIPE.rates(number).beta for number in range(6)]
     assert np.allclose(betas, [0.05, 0.1, 0.15, 0.2, 0.2, 0.2])
-    assert replace(SETTINGS, anneal_updates=0).annealed_beta(0) == 0.2
+    assert replace(RECIPE, anneal_share=0.0).rates(0).beta == np.float32(0.2)
 
 
 def test_an_update_is_a_step_of_adam_and_of_the_average():
@@ -82,7 +80,7 @@ def test_an_update_is_a_step_of_adam_and_of_the_average():
 
     expected = step(parameters, gradient)
     state, _ = update(
-        start(parameters), batch, np.int32(20), key, np.int32(95), SETTINGS.rates(95), gather=False
+        start(parameters), batch, np.int32(20), key, np.int32(95), RECIPE.rates(95), gather=False
     )
     for name in MVAEParameters._fields:
         before, after = np.asarray(getattr(parameters, name)), getattr(expected, name)
@@ -157,7 +155,7 @@ def test_a_growing_catalogue_compiles_once_per_bucket(monkeypatch: pytest.Monkey
     monkeypatch.setattr(mvae_training, "negative_bound", counting)
     for num_items in (250, 253, 256):
         matrix = csr_array(np.eye(num_items, dtype=np.float32))
-        _train(matrix, 3, settings=replace(SETTINGS, batch_size=4))
+        _train(matrix, 3, batch_size=4)
     assert traces == [(256,)]
 
 

@@ -19,11 +19,11 @@ from perennial.models.neumf.training import (
     NeuMFRates,
     draw_candidates,
     fresh_weights,
-    start,
     train,
     update,
 )
 from perennial.models.training.batches import assemble, make_key, scale_weights
+from perennial.models.training.loop import start
 
 SMALL = NeuMF(
     factors=8,
@@ -36,6 +36,8 @@ SMALL = NeuMF(
     check_every=20,
     patience=2,
 )
+
+RATES = NeuMFRates(*map(np.float32, (0.01, 0.5, 0.9, 0.5, 50.0)))
 
 
 def test_who_is_judged_apart_from_the_rows_is_asked_with_their_own_contexts():
@@ -133,11 +135,9 @@ def test_updates_lower_the_loss():
     matrix = planted(64)
     batch = assemble(matrix, np.arange(64), 64, scale_weights(np.ones(64)))
     candidates = draw_candidates(batch, 50, 64, np.random.default_rng(0))
-    numbers = (0.01, 0.5, 0.9, 0.5, 50.0)
-    rates = NeuMFRates(*(np.float32(number) for number in numbers))
     state, losses = start(_weights(matrix)), []
     for number in range(40):
-        state, loss = update(state, batch, candidates, make_key(1), np.int32(number), rates)
+        state, loss = update(state, batch, candidates, make_key(1), np.int32(number), RATES)
         losses.append(float(loss))
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
@@ -147,7 +147,9 @@ def test_padding_of_items_stays_as_it_was():
     trained = train(
         _weights(matrix),
         rows_of(matrix),
-        settings=SMALL.training_settings(0.01),
+        batch_size=64,
+        num_candidates=32,
+        rates=RATES,
         num_updates=5,
         seed=1,
     )
