@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import UserRows
 from perennial.storage.progress import Progress, ignore_progress
 
@@ -209,6 +210,26 @@ class Recipe(Protocol):
     ) -> FittedModel:
         """Restore the model that `FittedModel.to_arrays` was called on."""
         ...
+
+
+def check_memory(model: str, needed: int, limit: int | None, purpose: str, remedy: str) -> None:
+    """Refuse a fit that does not fit the memory limit, before anything is allocated.
+
+    Args:
+        model: name of the model.
+        needed: bytes that the fit takes.
+        limit: bytes that it may take; `None` for no limit.
+        purpose: what the bytes are for, for the message.
+        remedy: what to do about it apart from raising the limit, likewise.
+
+    Raises:
+        UserError: the fit needs more than the limit.
+    """
+    if limit is not None and needed > limit:
+        raise UserError(
+            f"{model} needs {needed / 2**30:.1f} GiB for {purpose}, over the memory limit of "
+            f"{limit / 2**30:.1f} GiB; raise --memory-limit, or {remedy}"
+        )
 
 
 def cap_rows(rows: TrainingRows, max_rows: int | None, seed: int) -> TrainingRows:

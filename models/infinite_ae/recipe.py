@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, cap_rows
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, cap_rows, check_memory
 from perennial.models.holdout import hold_out
 from perennial.models.infinite_ae.exact import ExactSystem, FittedInfiniteAE
 from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE, NystromSystem
@@ -306,11 +306,8 @@ class InfiniteAE:
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> None:
         """Refuse a fit of all rows that does not fit the memory limit."""
         needed = estimate_bytes(self._sizes(rows), rows.num_rows)
-        if limit is not None and needed > limit:
-            raise UserError(
-                f"∞-AE needs {needed / 2**30:.1f} GiB for {rows.num_rows:,} rows, over the memory "
-                f"limit of {limit / 2**30:.1f} GiB; raise --memory-limit, or take fewer rows"
-            )
+        purpose = f"{rows.num_rows:,} rows"
+        check_memory("∞-AE", needed, limit, purpose, "take fewer rows")
 
     def _sizes(self, rows: TrainingRows) -> FitSizes:
         return sizes_of(

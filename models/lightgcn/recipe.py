@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
 from perennial.models.lightgcn.fitted import FittedLightGCN, make_model, restore_model
 from perennial.models.lightgcn.graph import Graph, Propagated, make_graph
 from perennial.models.lightgcn.loss import Loss
@@ -26,7 +26,6 @@ from perennial.models.selection import (
     validate_model,
 )
 from perennial.models.training.early_stopping import Check, Search
-from perennial.storage.errors import UserError
 from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
 
@@ -216,11 +215,11 @@ class LightGCN:
             batch_items=self.batch_items,
             on_device=jax.default_backend() != "cpu",
         )
-        if limit is not None and needed > limit:
-            raise UserError(
-                f"lightgcn needs {needed / 2**30:.1f} GiB for {rows.num_rows:,} rows, "
-                f"{rows.num_items:,} items and {rows.interactions.nnz:,} interactions, over the "
-                f"memory limit of {limit / 2**30:.1f} GiB; raise --memory-limit, or lower "
-                "--max-rows or lightgcn's setting 'dim'"
-            )
+        purpose = (
+            f"{rows.num_rows:,} rows, {rows.num_items:,} items and "
+            f"{rows.interactions.nnz:,} interactions"
+        )
+        check_memory(
+            "lightgcn", needed, limit, purpose, "lower --max-rows or lightgcn's setting 'dim'"
+        )
         return needed

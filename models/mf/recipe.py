@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
 from perennial.models.mf.solver import (
     BLOCK_FLOATS,
     Objective,
@@ -199,12 +199,8 @@ class MF:
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
         """Refuse a fit that cannot fit, before anything is allocated; the bytes it needs."""
         needed = estimate_bytes(rows, max(self.dimensions))
-        if limit is not None and needed > limit:
-            raise UserError(
-                f"mf needs {needed / 2**30:.1f} GiB for the vectors of {rows.num_rows:,} rows and "
-                f"{rows.num_items:,} items, over the memory limit of {limit / 2**30:.1f} GiB; "
-                "raise --memory-limit or set --max-rows"
-            )
+        purpose = f"the vectors of {rows.num_rows:,} rows and {rows.num_items:,} items"
+        check_memory("mf", needed, limit, purpose, "set --max-rows")
         return needed
 
 

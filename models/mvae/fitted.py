@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -12,7 +11,8 @@ from scipy.sparse import csr_array
 from perennial.models.base import Json
 from perennial.models.mvae.network import MVAEParameters, represent, score
 from perennial.models.scoring import check_width
-from perennial.models.training.batches import assemble, pad_items, pad_rows
+from perennial.models.training.batches import assemble, pad_rows
+from perennial.models.training.parameters import check_stored, with_padding, without_padding
 from perennial.storage.errors import UserError
 
 ITEM_ARRAYS = frozenset({"encoder_items", "decoder_items", "item_bias"})
@@ -46,7 +46,7 @@ class FittedMVAE:
         return int(self.parameters.decoder_weights.shape[0])
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Log-probability of each item for each context row, at its mean latent vector.
+        """Compute the log-probability of each item for each context, at its mean latent vector.
 
         Args:
             contexts: `(n, num_items)` float32.
@@ -78,12 +78,7 @@ class FittedMVAE:
 
     def item_arrays(self) -> dict[str, NDArray[np.float32]]:
         """All parameters by name, without the padding."""
-        return {
-            name: np.asarray(values)[: self.num_items]
-            if name in ITEM_ARRAYS
-            else np.asarray(values)
-            for name, values in self.parameters._asdict().items()
-        }
+        return without_padding(self.parameters._asdict(), ITEM_ARRAYS, self.num_items)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """The parameters without padding, and a manifest with the widths and the report."""
@@ -120,24 +115,10 @@ def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Jso
         "decoder_items": (num_items, hidden),
         "item_bias": (num_items,),
     }
-    for name, shape in shapes.items():
-        values = arrays.get(name)
-        if values is None or values.shape != shape or values.dtype != np.float32:
-            raise UserError(
-                f"the saved MVAE has no float32 array '{name}' of shape {shape}; "
-                "fit the model again"
-            )
-    parameters = pad_parameters({name: arrays[name] for name in shapes}, num_items)
+    parameters = pad_parameters(check_stored("MVAE", arrays, shapes), num_items)
     return FittedMVAE(parameters, num_items, gather, report)
 
 
 def pad_parameters(arrays: Mapping[str, NDArray[Any]], num_items: int) -> MVAEParameters:
     """Put unpadded arrays on the device, with zeros for the items that are padding."""
-    extra = pad_items(num_items) - num_items
-    padded = {
-        name: np.pad(values, [(0, extra)] + [(0, 0)] * (values.ndim - 1))
-        if name in ITEM_ARRAYS
-        else values
-        for name, values in arrays.items()
-    }
-    return MVAEParameters(**{name: jnp.asarray(values) for name, values in padded.items()})
+    return MVAEParameters(**with_padding(arrays, ITEM_ARRAYS, num_items))

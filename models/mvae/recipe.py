@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, FittedModel, Holdout, Json, TrainingRows
+from perennial.models.base import FitOptions, FittedModel, Holdout, Json, TrainingRows, check_memory
 from perennial.models.holdout import validation_score
 from perennial.models.mvae.fitted import FittedMVAE, restore_model
 from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
@@ -200,12 +200,8 @@ class MVAE:
             latent=self.latent,
             gather=gather,
         )
-        if limit is not None and needed > limit:
-            raise UserError(
-                f"mvae needs {needed / 2**30:.1f} GiB for the weights and the optimiser of "
-                f"{rows.num_items:,} items, over the memory limit of {limit / 2**30:.1f} GiB; "
-                "raise --memory-limit, or lower mvae's setting 'hidden'"
-            )
+        purpose = f"the weights and the optimiser of {rows.num_items:,} items"
+        check_memory("mvae", needed, limit, purpose, "lower mvae's setting 'hidden'")
         return needed
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
@@ -12,7 +11,8 @@ from scipy.sparse import csr_array
 from perennial.models.base import Json
 from perennial.models.neumf.network import NeuMFParameters, score
 from perennial.models.scoring import check_width
-from perennial.models.training.batches import assemble, pad_items, pad_rows
+from perennial.models.training.batches import assemble, pad_rows
+from perennial.models.training.parameters import check_stored, with_padding, without_padding
 from perennial.storage.errors import UserError
 
 ITEM_ARRAYS = frozenset({"factor_users", "factor_items", "tower_users", "tower_items", "item_bias"})
@@ -71,11 +71,8 @@ class FittedNeuMF:
             "hidden": int(parameters.first_bias.shape[0]),
             "report": dict(self.report),
         }
-        arrays = {
-            name: np.array(values[: self.num_items] if name in ITEM_ARRAYS else values)
-            for name, values in parameters._asdict().items()
-        }
-        return arrays, manifest
+        arrays = without_padding(parameters._asdict(), ITEM_ARRAYS, self.num_items)
+        return {name: np.array(values) for name, values in arrays.items()}, manifest
 
 
 def score_rows(num_items: int, hidden: int) -> int:
@@ -111,14 +108,5 @@ def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Jso
         "second_bias": (hidden // 2,),
         "tower_output": (hidden // 2,),
     }
-    padded = {}
-    for name, shape in shapes.items():
-        values = arrays.get(name)
-        if values is None or values.shape != shape or values.dtype != np.float32:
-            raise UserError(
-                f"the saved NeuMF has no float32 array '{name}' of shape {shape}; "
-                "fit the model again"
-            )
-        extra = pad_items(num_items) - num_items if name in ITEM_ARRAYS else 0
-        padded[name] = jnp.asarray(np.pad(values, [(0, extra)] + [(0, 0)] * (values.ndim - 1)))
+    padded = with_padding(check_stored("NeuMF", arrays, shapes), ITEM_ARRAYS, num_items)
     return FittedNeuMF(NeuMFParameters(**padded), num_items, report)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
+from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
 from perennial.models.neumf.fitted import FittedNeuMF, restore_model, score_rows
 from perennial.models.neumf.network import NeuMFParameters
 from perennial.models.neumf.training import (
@@ -41,7 +41,6 @@ from perennial.models.selection import (
     validate,
 )
 from perennial.models.training.early_stopping import Check, Search
-from perennial.storage.errors import UserError
 from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
 
@@ -198,12 +197,8 @@ class NeuMF:
             hidden=self.hidden,
             score_rows=score_rows(rows.num_items, self.hidden),
         )
-        if limit is not None and needed > limit:
-            raise UserError(
-                f"neumf needs {needed / 2**30:.1f} GiB for the weights and the optimiser of "
-                f"{rows.num_items:,} items, over the memory limit of {limit / 2**30:.1f} GiB; "
-                "raise --memory-limit, or lower neumf's setting 'factors'"
-            )
+        purpose = f"the weights and the optimiser of {rows.num_items:,} items"
+        check_memory("neumf", needed, limit, purpose, "lower neumf's setting 'factors'")
         return needed
 
 
