@@ -1,8 +1,8 @@
-"""How sure a mean over periods is: the bootstrap over users with all their periods.
+"""Bootstrap of a mean over periods: users are resampled with all their periods.
 
-The same user is judged in several periods, so the numbers of a period are no independent sample.
-Whole users are drawn, and every strategy, model and metric sees the same draws, so that the
-difference of two of them is a paired one (design note 5).
+A user is evaluated in several periods, so the figures of the periods are no independent samples.
+All strategies, models and metrics share the draws, so that their differences are paired (design
+note 5).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK_NUMBERS = 4_000_000
-"""Multiplicities held at a time."""
+"""Multiplicities in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Series:
     """One figure of one period, user by user, for one seed.
 
     Attributes:
-        group: index of the mean that it is part of; the seeds of a cell share a group.
-        values: `(n,)` float, one per judged user.
-        weights: `(n,)` float ≥ 0, or `None` where every user counts the same.
+        group: index of the mean that it contributes to; the seeds of a cell share a group.
+        values: `(n,)` float, one per evaluated user.
+        weights: `(n,)` float ≥ 0; `None` for equal weights.
     """
 
     group: int
@@ -35,7 +35,7 @@ class PeriodSeries:
     """All figures of one period over the same users.
 
     Attributes:
-        users: `(n,)` int32, the judged users by vocabulary index, each once.
+        users: `(n,)` int32, the evaluated users by vocabulary index, each once.
         series: the figures, each over these users.
     """
 
@@ -46,12 +46,12 @@ class PeriodSeries:
 def resample_means(
     periods: Sequence[PeriodSeries], num_groups: int, *, num_resamples: int = 1000, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Means over periods of figures averaged over seeds, for resampled users.
+    """Compute means over periods of figures averaged over seeds, for resampled users.
 
     Args:
         periods: the evaluated periods.
         num_groups: G, one more than the largest group index.
-        num_resamples: B, how often the users are drawn.
+        num_resamples: B, number of draws.
         seed: of the draws.
 
     Returns:
@@ -69,24 +69,23 @@ def resample_means(
     for start in range(0, num_resamples, step):
         num_draws = min(step, num_resamples - start)
         multiplicity = _draw_users(rng, len(users), num_draws)
-        samples[start : start + num_draws] = _mean_over_periods(
-            [
-                _figures(period.series, multiplicity[:, where], num_groups)
-                for period, where in zip(periods, positions, strict=True)
-            ]
-        )
+        figures = [
+            _figures(period.series, multiplicity[:, where], num_groups)
+            for period, where in zip(periods, positions, strict=True)
+        ]
+        samples[start : start + num_draws] = _mean_of_known(np.stack(figures), axis=0)
     return samples
 
 
 def interval(samples: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """The middle `level` of a bootstrap sample, by percentiles; `(B,)` -> (low, high)."""
+    """Return the central interval of a bootstrap sample by percentiles; `(B,)` -> (low, high)."""
     tail = (1.0 - level) / 2.0
     low, high = np.nanquantile(samples, [tail, 1.0 - tail])
     return float(low), float(high)
 
 
 def _draw_users(rng: np.random.Generator, num_users: int, num_draws: int) -> NDArray[np.float64]:
-    """How often each user is drawn, `(num_draws, num_users)`; each row sums to `num_users`."""
+    """Draw multiplicities of users, `(num_draws, num_users)`; each row sums to `num_users`."""
     drawn = np.empty((num_draws, num_users))
     for row in drawn:
         row[:] = np.bincount(rng.integers(0, num_users, num_users), minlength=num_users)
@@ -96,7 +95,7 @@ def _draw_users(rng: np.random.Generator, num_users: int, num_draws: int) -> NDA
 def _figures(
     series: Sequence[Series], multiplicity: NDArray[np.float64], num_groups: int
 ) -> NDArray[np.float64]:
-    """A period's figure per draw and group, seeds averaged; `(R, G)`, NaN where there is none."""
+    """Compute a period's figure per draw and group, seeds averaged; `(R, G)`, NaN if missing."""
     figures = np.full((len(multiplicity), num_groups), np.nan)
     if not series:
         return figures
@@ -113,13 +112,8 @@ def _figures(
     return figures
 
 
-def _mean_over_periods(figures: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Unweighted mean over the periods that have a figure."""
-    return _mean_of_known(np.stack(figures), axis=0)
-
-
 def _mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """`np.nanmean` without its warning where nothing is known."""
+    """Compute `np.nanmean` without its warning about empty slices."""
     known = ~np.isnan(values)
     counts = known.sum(axis=axis)
     sums = np.where(known, values, 0.0).sum(axis=axis)

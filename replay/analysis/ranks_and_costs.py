@@ -1,4 +1,4 @@
-"""How the strategies of a run stand to each other: ranks, and what each of them costs."""
+"""Ranks and costs of the strategies of a run."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from perennial.replay.analysis.run import RunData
 from perennial.replay.analysis.summary import RunSummary
 
 _ENTRY_BYTES = 8
-"""A remembered interaction as it is replayed: an item's index and a weight of four bytes each."""
+"""Size of a replayed interaction: an item's index and a weight of four bytes each."""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """Place of a strategy among those with the same model, 1 the best.
+    """Rank of a strategy among those with the same model; 1 is best.
 
     Attributes:
-        rank: mean over the evaluated periods; strategies that are level share their places.
-        of_mean: the place by the mean over the periods.
+        rank: mean over the evaluated periods; equal strategies share their ranks.
+        of_mean: rank by the mean over the periods.
     """
 
     strategy: str
@@ -31,16 +31,15 @@ class Rank:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a strategy needs with a model, for one seed.
+    """Costs of a strategy with a model, for one seed.
 
     Attributes:
         num_refits: over the periods.
         fit_seconds: of all refits.
-        memory_seconds: of making what is remembered; models share it, and it is counted with the
-            one that came first.
-        kept_rows: replayed at the last refit.
-        kept_interactions: that the last refit needed beside those of its own period.
-        kept_bytes: of these, and of the model of the period before where it was needed.
+        memory_seconds: of updates of the memory; models share it, and the first one bears it.
+        kept_rows: rows replayed at the last refit.
+        kept_interactions: needed by the last refit besides those of its own period.
+        kept_bytes: of these, and of the previous period's model if it was needed.
     """
 
     strategy: str
@@ -54,7 +53,7 @@ class Cost:
 
 
 def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
-    """Rank the strategies of each model in each metric, over the periods that all of them have."""
+    """Rank the strategies of each model in each metric, over their common periods."""
     values: dict[tuple[str, str, int | None], dict[int, dict[str, list[float]]]] = {}
     for one in summary.results:
         if one.value is not None:
@@ -62,11 +61,11 @@ def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
             periods.setdefault(one.eval_period, {}).setdefault(one.strategy, []).append(one.value)
     ranks: list[Rank] = []
     for (model, metric, k), periods in values.items():
-        strategies = list(dict.fromkeys(name for found in periods.values() for name in found))
-        whole = [found for found in periods.values() if len(found) == len(strategies)]
+        strategies = list(dict.fromkeys(name for figures in periods.values() for name in figures))
+        whole = [figures for figures in periods.values() if len(figures) == len(strategies)]
         if not whole:
             continue
-        table = np.array([[np.mean(found[name]) for name in strategies] for found in whole])
+        table = np.array([[np.mean(figures[name]) for name in strategies] for figures in whole])
         by_period = rankdata(-table, axis=1).mean(axis=0)
         by_mean = rankdata(-table.mean(axis=0))
         ranks.extend(
@@ -77,7 +76,7 @@ def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
 
 
 def count_costs(data: RunData) -> tuple[Cost, ...]:
-    """The costs of each model and strategy of a run, seeds averaged."""
+    """Compute the costs of each model and strategy of a run, averaged over seeds."""
     costs = []
     for model, strategy in dict.fromkeys((cell.model, cell.strategy) for cell in data.cells):
         cells = [cell for cell in data.cells if (cell.model, cell.strategy) == (model, strategy)]

@@ -1,4 +1,4 @@
-"""Everything that is known of a run, or of a stretch of its periods."""
+"""Data of a run, or of some of its periods."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything that is known of a run.
+    """Data of a run.
 
     Attributes:
-        periods: the log that it ran on.
-        judged: who was judged, by `Cell.evaluation_key`.
-        user_figures: figures user by user, by `Cell.key`.
-        until: the last evaluated period that is here, where later ones were left out.
+        periods: of the log.
+        judged: `Cell.evaluation_key` -> evaluated users.
+        user_figures: `Cell.key` -> figures user by user.
+        until: last evaluated period; `None` unless later ones were left out.
     """
 
     run: Run
@@ -43,13 +43,13 @@ def load_run(
     """Read a run.
 
     Args:
-        store: where it was recorded.
-        run_id: which; the newest unless told.
-        users: whether to read the figures user by user, which standard errors need.
-        until: leave out what was judged on later periods.
+        store: with the run.
+        run_id: number of the run; the newest by default.
+        users: read the figures user by user too, for standard errors.
+        until: last evaluated period; `None` for all.
 
     Raises:
-        UserError: there is no such run, or it judged later periods only.
+        UserError: there is no such run, or it evaluated later periods only.
     """
     run = read_run(store, run_id)
     num_periods = int(run.config.get("periods", 0))
@@ -71,13 +71,13 @@ def load_run(
 
 
 def from_period(data: RunData, first: int) -> RunData:
-    """Only what was judged on periods from `first` on."""
+    """Select the cells that were evaluated on periods from `first` on."""
     cells = tuple(cell for cell in data.cells if cell.eval_period >= first)
     return dataclasses.replace(data, cells=cells)
 
 
 def until_period(data: RunData, last: int) -> RunData:
-    """Only what was judged on periods up to `last`, by fits made before it."""
+    """Select the cells of a log that ends with period `last`."""
     cells = tuple(cell for cell in data.cells if is_within(cell, last))
     if len(cells) == len(data.cells):
         return data
@@ -86,5 +86,5 @@ def until_period(data: RunData, last: int) -> RunData:
 
 
 def is_within(cell: Cell, last: int) -> bool:
-    """Whether a cell could be there had the log ended with period `last`."""
+    """Check that a cell is one of a log that ends with period `last`."""
     return max(cell.eval_period, cell.fit_period + 1) <= last

@@ -1,4 +1,4 @@
-"""A run held against another one of the same store: what a change of its settings has done."""
+"""Comparison of a run with another one of the same store: effect of a change of settings."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -9,17 +9,17 @@ import numpy as np
 
 from perennial.models.registry import make_recipe
 from perennial.replay.analysis.run import RunData
-from perennial.replay.analysis.summary import Difference, Json, summarise
+from perennial.replay.analysis.summary import Difference, summarise
 from perennial.replay.keys import describe_recipe, describe_strategy
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
-from perennial.storage.results.cells import Cell
+from perennial.storage.results.cells import Cell, Json
 
-_QUESTION_SETTINGS = ("protocol", "evaluation_seed", "held_out")
-"""What decides what is asked about a log."""
+_EVALUATION_SETTINGS = ("protocol", "evaluation_seed", "held_out")
+"""Settings of the evaluation."""
 
 _NO_SETTINGS = ("strategies", "models", "strategy_settings", "periods", "source", "cut")
-"""What a run records besides settings that all its cells share."""
+"""Entries of a run's configuration that are no settings of all its cells."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class ChangedSetting:
 
     Attributes:
         name: `max_rows`, `protocol.mask_context`, `mvae.warm_start`, `versions.code`.
-        here: its value in the run that is reported; `None` also where there is none.
-        there: in the other one.
+        here: value in the reported run; `None` also if it is missing.
+        there: value in the other run.
     """
 
     name: str
@@ -39,14 +39,14 @@ class ChangedSetting:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """A run less another one.
+    """Difference of a run from another one.
 
     Attributes:
-        other_run: the number of the other one.
-        num_periods: evaluated periods that both have.
-        changed: settings in which the runs differ, of what both have.
-        differences: of each strategy and model from itself in the other run, whose name is the
-            baseline: `ader of run 3`.
+        other_run: number of the other run.
+        num_periods: number of common evaluated periods.
+        changed: settings in which the runs differ, of common strategies and models.
+        differences: of each strategy and model from itself in the other run, the baseline
+            `ader of run 3`.
     """
 
     other_run: int
@@ -55,22 +55,22 @@ class RunComparison:
     differences: tuple[Difference, ...]
 
     def to_json(self) -> dict[str, Json]:
-        """As `--json` prints it."""
+        """Return the object that `--json` prints."""
         return asdict(self)
 
 
 def compare_runs(data: RunData, other: RunData) -> RunComparison:
     """Pair the users and periods of two runs, strategy by strategy and model by model.
 
-    Only fits that both have count. They may have been made with other seeds, or by other versions
-    of the code, as long as the same was asked of the same users.
+    Only fits at common periods count. They may have other seeds or come from other versions of the
+    code, as long as their evaluations and users are the same.
 
     Args:
-        data: the run that is reported.
-        other: the one it is held against.
+        data: reported run.
+        other: run to compare it with.
 
     Raises:
-        UserError: the two asked different questions, or have nothing in common.
+        UserError: the evaluations differ, or the runs have nothing in common.
     """
     here, there = f"run {data.run.run_id}", f"run {other.run.run_id}"
     data, other = _in_common(data, other), _in_common(other, data)
@@ -78,7 +78,7 @@ def compare_runs(data: RunData, other: RunData) -> RunComparison:
         raise UserError(
             f"{here} and {there} have no strategy, model and period in common; name another run"
         )
-    _check_same_questions(data, other, here, there)
+    _check_same_evaluations(data, other, here, there)
     named = {cell.strategy: f"{cell.strategy} of {there}" for cell in other.cells}
     both = replace(
         data,
@@ -89,17 +89,17 @@ def compare_runs(data: RunData, other: RunData) -> RunComparison:
         judged={**other.judged, **data.judged},
         user_figures={**other.user_figures, **data.user_figures},
     )
-    found = summarise(both, baselines=tuple(named.values())).differences
+    differences = summarise(both, baselines=tuple(named.values())).differences
     return RunComparison(
         other.run.run_id,
         len({cell.eval_period for cell in data.cells}),
         tuple(_changed(_settings(data), _settings(other))),
-        tuple(one for one in found if one.baseline == named.get(one.strategy)),
+        tuple(one for one in differences if one.baseline == named.get(one.strategy)),
     )
 
 
 def _in_common(data: RunData, other: RunData) -> RunData:
-    """Only the fits that the other run has too."""
+    """Select the fits that the other run has too."""
     there = {_place(cell) for cell in other.cells}
     return replace(data, cells=tuple(cell for cell in data.cells if _place(cell) in there))
 
@@ -108,38 +108,41 @@ def _place(cell: Cell) -> tuple[str, str, int, int]:
     return cell.strategy, cell.model, cell.fit_period, cell.eval_period
 
 
-def _check_same_questions(data: RunData, other: RunData, here: str, there: str) -> None:
-    """Refuse to compare answers to different questions."""
+def _check_same_evaluations(data: RunData, other: RunData, here: str, there: str) -> None:
+    """Check that the cells have the same evaluations.
+
+    Raises:
+        UserError: they do not.
+    """
     same = all(
-        data.run.config.get(name) == other.run.config.get(name) for name in _QUESTION_SETTINGS
+        data.run.config.get(name) == other.run.config.get(name) for name in _EVALUATION_SETTINGS
     )
-    asked = {(cell.fit_period, cell.eval_period): cell.evaluation_key for cell in other.cells}
+    theirs = {(cell.fit_period, cell.eval_period): cell.evaluation_key for cell in other.cells}
     for cell in data.cells:
-        keys = cell.evaluation_key, asked[cell.fit_period, cell.eval_period]
+        keys = cell.evaluation_key, theirs[cell.fit_period, cell.eval_period]
         if keys[0] == keys[1]:
             continue
-        # Another version of the code gives the same question another key.
+        # Another version of the code gives the same evaluation another key.
         one, two = data.judged[keys[0]], other.judged[keys[1]]
         if not (same and np.array_equal(one.users, two.users) and one.counts == two.counts):
             raise UserError(
-                f"{here} and {there} asked different questions about period {cell.eval_period} "
-                "(another protocol, mask, held-out users or log); runs are compared where they ask "
-                "the same"
+                f"{here} and {there} have different evaluations of period {cell.eval_period} "
+                "(another protocol, mask, held-out users or log); name a run with the same ones"
             )
 
 
 def _settings(data: RunData) -> dict[str, Json]:
-    """Settings by name, those that were left at their defaults too; of the cells' chains only."""
+    """Return settings by name with those at their defaults, for the cells' chains only."""
     config = data.run.config
-    found = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
-    found["versions"] = dict(data.run.versions)
+    settings = {name: value for name, value in config.items() if name not in _NO_SETTINGS}
+    settings["versions"] = dict(data.run.versions)
     given = {model["name"]: model["settings"] for model in config.get("models", ())}
     for name in dict.fromkeys(cell.model for cell in data.cells):
-        found[name] = _complete(name, given, lambda *one: describe_recipe(make_recipe(*one)))
+        settings[name] = _complete(name, given, lambda *one: describe_recipe(make_recipe(*one)))
     given = config.get("strategy_settings", {})
     for name in dict.fromkeys(cell.strategy for cell in data.cells):
-        found[name] = _complete(name, given, lambda *one: describe_strategy(make_strategy(*one)))
-    flat: dict[str, Json] = dict(_flatten(json.loads(json.dumps(found))))
+        settings[name] = _complete(name, given, lambda *one: describe_strategy(make_strategy(*one)))
+    flat: dict[str, Json] = dict(_flatten(json.loads(json.dumps(settings))))
     return flat
 
 
@@ -148,7 +151,7 @@ def _complete(
     given: Mapping[str, Mapping[str, Json]],
     describe: Callable[[str, Mapping[str, Json]], Mapping[str, Json]],
 ) -> Mapping[str, Json]:
-    """The settings of a model or strategy with its defaults, where this version still has them."""
+    """Return the settings of a model or strategy with its defaults, if this version has them."""
     settings: Mapping[str, Json] = given.get(name, {})
     with suppress(UserError):
         settings = describe(name, settings)["settings"]
@@ -156,7 +159,7 @@ def _complete(
 
 
 def _flatten(settings: Mapping[str, Json], within: str = "") -> Iterator[tuple[str, Json]]:
-    """Nested settings with the name of what holds them before a dot."""
+    """Yield nested settings by dotted names."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{within}{name}.")

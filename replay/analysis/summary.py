@@ -1,19 +1,15 @@
-"""A run in numbers: results, means with standard errors, timings, paired differences."""
+"""Summary of a run: figures, means with standard errors, and paired differences."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from perennial.replay.analysis.bootstrap import PeriodSeries, Series, interval, resample_means
 from perennial.replay.analysis.run import RunData
-from perennial.storage.results.cells import Cell
-
-Json = Any
-"""What `json.dumps` takes."""
+from perennial.storage.results.cells import Cell, Json
 
 
 @dataclass(frozen=True)
@@ -22,7 +18,7 @@ class Result:
 
     Attributes:
         k: cut-off; `None` for a metric of the whole ranking.
-        value: `None` where no user has any weight.
+        value: `None` if no user has any weight.
     """
 
     strategy: str
@@ -41,8 +37,8 @@ class MeanFigure:
     """One metric of a strategy and model: unweighted mean over periods of seed-averaged figures.
 
     Attributes:
-        stderr: standard deviation of the mean when the users are drawn anew, each with all their
-            periods; `None` where it cannot be told.
+        stderr: standard deviation of the mean when the users are resampled, each with all their
+            periods; `None` if it cannot be computed.
     """
 
     strategy: str
@@ -54,27 +50,8 @@ class MeanFigure:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """What a cell took.
-
-    Attributes:
-        seconds: by stage: `prepare` the evaluation (only the first cell of a period does), absorb
-            the period before into the `memory`, read the `rows`, `fit`, `evaluate`.
-        peak_rss_bytes: the process's largest resident size until the cell was done.
-    """
-
-    strategy: str
-    model: str
-    seed: int
-    fit_period: int
-    eval_period: int
-    seconds: Mapping[str, float]
-    peak_rss_bytes: int
-
-
-@dataclass(frozen=True)
 class Difference:
-    """How much more a strategy gets than another with the same model, over common periods.
+    """Mean difference of two strategies with the same model, over common periods.
 
     Attributes:
         low: lower end of the 95% interval of the paired difference.
@@ -93,36 +70,47 @@ class Difference:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run as it is reported."""
+    """A run as it is reported.
+
+    Attributes:
+        config: settings of the run, its number, status and versions.
+        cells: of the run.
+        results: every figure of every cell.
+    """
 
     config: Mapping[str, Json]
+    cells: tuple[Cell, ...]
     results: tuple[Result, ...]
     means: tuple[MeanFigure, ...]
-    timings: tuple[Timing, ...]
     differences: tuple[Difference, ...]
 
     def to_json(self) -> dict[str, Json]:
-        """The object that `--json` prints."""
+        """Return the object that `--json` prints."""
         return {
             "config": dict(self.config),
             "results": [asdict(result) for result in self.results],
             "means": [asdict(mean) for mean in self.means],
-            "timings": [asdict(timing) for timing in self.timings],
+            "timings": [
+                _name(cell) | {"seconds": dict(cell.stages), "peak_rss_bytes": cell.peak_rss_bytes}
+                for cell in self.cells
+            ],
         }
 
 
 def summarise(
     data: RunData, *, num_resamples: int = 1000, seed: int = 0, baselines: Sequence[str] = ()
 ) -> RunSummary:
-    """Sum a run up.
+    """Summarise a run.
 
     Args:
-        data: the run; it may be unfinished, each mean is then over the periods it has.
+        data: the run; the means of an unfinished one are over the periods that it has.
         num_resamples: bootstrap draws; fewer than two give no standard errors and no differences.
         seed: of the bootstrap.
-        baselines: strategies that the others are compared with; one that suits unless told.
+        baselines: strategies that the others are compared with; `baseline_of` all by default.
     """
-    results = tuple(_results(data.cells))
+    results = tuple(
+        Result(**_name(cell), **asdict(figure)) for cell in data.cells for figure in cell.figures
+    )
     figures = _PeriodFigures.of(results)
 
     @cache
@@ -132,30 +120,30 @@ def summarise(
 
     return RunSummary(
         config=_reported_config(data),
+        cells=data.cells,
         results=results,
         means=tuple(_means(figures, resample(figures.periods))),
-        timings=tuple(_timing(cell) for cell in data.cells),
         differences=tuple(_differences(figures, resample, baselines)) if num_resamples > 1 else (),
     )
 
 
 def baseline_of(strategies: Sequence[str]) -> str:
-    """The strategy that the others are compared with: `individual`, or else the first."""
+    """Return the strategy that the others are compared with: `individual`, or else the first."""
     return "individual" if "individual" in strategies else strategies[0]
 
 
 Group = tuple[str, str, str, int | None]
-"""What one mean is of: strategy, model, metric, k."""
+"""Figures with a common mean: strategy, model, metric, k."""
 
 
 @dataclass(frozen=True)
 class _PeriodFigures:
-    """Figures averaged over seeds.
+    """Figures of each period, averaged over seeds.
 
     Attributes:
         groups: in order of first appearance.
         periods: the evaluated periods, ascending.
-        values: `(num_periods, num_groups)`, NaN where there is none.
+        values: `(num_periods, num_groups)` float64, NaN for a missing figure.
     """
 
     groups: tuple[Group, ...]
@@ -178,7 +166,7 @@ class _PeriodFigures:
         return cls(groups, periods, values)
 
     def common_periods(self, columns: Sequence[int]) -> tuple[int, ...]:
-        """The periods in which all these groups have a figure."""
+        """Return the periods in which all these groups have a figure."""
         whole = ~np.isnan(self.values[:, columns]).any(axis=1)
         return tuple(self.periods[place] for place in np.flatnonzero(whole))
 
@@ -187,27 +175,8 @@ def _group(result: Result) -> Group:
     return result.strategy, result.model, result.metric, result.k
 
 
-def _results(cells: Sequence[Cell]) -> list[Result]:
-    """All figures, cell by cell."""
-    return [
-        Result(
-            cell.strategy,
-            cell.model,
-            cell.seed,
-            cell.fit_period,
-            cell.eval_period,
-            figure.metric,
-            figure.k,
-            figure.value,
-            figure.num_users,
-        )
-        for cell in cells
-        for figure in cell.figures
-    ]
-
-
 def _means(figures: _PeriodFigures, samples: NDArray[np.float64]) -> list[MeanFigure]:
-    """A mean for each group."""
+    """Compute the mean of each group."""
     means = []
     for column, group in enumerate(figures.groups):
         spread = samples[:, column][~np.isnan(samples[:, column])]
@@ -223,7 +192,7 @@ def _differences(
     resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
     baselines: Sequence[str],
 ) -> list[Difference]:
-    """Every strategy against the baselines, model by model and metric by metric."""
+    """Compare strategies with the baselines, model by model and metric by metric."""
     strategies = tuple(dict.fromkeys(group[0] for group in figures.groups))
     if len(strategies) < 2:
         return []
@@ -242,7 +211,7 @@ def _difference(
     resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
     pair: tuple[int, int],
 ) -> Iterator[Difference]:
-    """The first group against the second, if they have a period in common."""
+    """Compare the first group with the second, if they have a period in common."""
     columns = list(pair)
     periods = figures.common_periods(columns)
     if not periods:
@@ -260,7 +229,7 @@ def _difference(
 def _user_series(
     data: RunData, groups: Sequence[Group], periods: Sequence[int]
 ) -> list[PeriodSeries]:
-    """The users' values of some groups and periods, for the bootstrap."""
+    """Return the users' values of some groups and periods, for the bootstrap."""
     series: dict[str, list[Series]] = {}
     places = {group: place for place, group in enumerate(groups)}
     for cell in data.cells:
@@ -272,23 +241,17 @@ def _user_series(
                 series.setdefault(cell.evaluation_key, []).append(
                     Series(place, one.values, one.weights)
                 )
-    return [PeriodSeries(data.judged[key].users, found) for key, found in series.items()]
+    return [PeriodSeries(data.judged[key].users, values) for key, values in series.items()]
 
 
-def _timing(cell: Cell) -> Timing:
-    return Timing(
-        cell.strategy,
-        cell.model,
-        cell.seed,
-        cell.fit_period,
-        cell.eval_period,
-        dict(cell.stages),
-        cell.peak_rss_bytes,
-    )
+def _name(cell: Cell) -> dict[str, Json]:
+    """Return the fields that name a cell in a report."""
+    fields = ("strategy", "model", "seed", "fit_period", "eval_period")
+    return {field: getattr(cell, field) for field in fields}
 
 
 def _reported_config(data: RunData) -> dict[str, Json]:
-    """The settings, with what else a reader needs to repeat the run."""
+    """Return the settings, and everything else that is needed to repeat the run."""
     run = data.run
     shortened = {} if data.until is None else {"until_period": data.until}
     reported = {"run": run.run_id, "status": run.status, "versions": dict(run.versions)}

@@ -1,12 +1,11 @@
-"""Forgetting and forward transfer, from fits that were asked about every period.
+"""Forgetting and forward transfer, from fits that were evaluated on every period.
 
-R[i, j] is how well the fit at period i does on period j, judged by users that no fit saw
+R[i, j] is the figure of the fit at period i on period j, for users that no fit has seen
 (Lopez-Paz & Ranzato, NeurIPS 2017; Chaudhry et al., ECCV 2018, for forgetting).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from scipy.sparse import csr_array
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
 from perennial.storage.log.periods import list_periods
-from perennial.storage.results.cells import Cell
+from perennial.storage.results.cells import Cell, Json
 from perennial.storage.store import Store
 from perennial.stream.next_period import build_evaluation
 from perennial.stream.seeds import derive_seed
@@ -29,10 +28,10 @@ class TransferMatrix:
     """R of a strategy and model in one metric, seeds averaged.
 
     Attributes:
-        values: `(P − 1, P)`, row i − 1 the fit at period i, column j − 1 the period asked about;
-            NaN where none of the held-out users was there.
-        chance: `(P,)`, what a random order gets on each period just before it is learnt; NaN for
-            the first.
+        values: `(P − 1, P)`, row i − 1 the fit at period i, column j − 1 the evaluated
+            period; NaN without any held-out user.
+        chance: `(P,)`, figure of a random order of the items known one period before; NaN for the
+            first.
     """
 
     strategy: str
@@ -44,14 +43,14 @@ class TransferMatrix:
 
     @property
     def backward(self) -> float:
-        """BWT: mean over j < T of R[T, j] − R[j, j], T being the last fit; below 0: forgotten."""
+        """BWT: mean over j < T of R[T, j] − R[j, j], with the last fit T; below 0 is forgetting."""
         last = len(self.values)
         own = np.diagonal(self.values)[: last - 1]
         return _mean(self.values[-1, : last - 1] - own)
 
     @property
     def forward(self) -> float:
-        """FWT: mean over j > 1 of R[j − 1, j] − chance: known of a period before it is seen."""
+        """FWT: mean over j > 1 of R[j − 1, j] − chance, on periods that the fit has not seen."""
         ahead = np.diagonal(self.values, offset=1)
         return _mean(ahead - self.chance[1:])
 
@@ -68,11 +67,11 @@ class TransferMatrix:
 
     @property
     def final(self) -> float:
-        """Mean over j ≤ T of R[T, j]: what the last fit does on all the periods it has lived."""
+        """Mean over j ≤ T of R[T, j]: figure of the last fit on all periods up to its own."""
         return _mean(self.values[-1, : len(self.values)])
 
-    def to_json(self) -> dict[str, Any]:
-        """With `null` where there is no figure."""
+    def to_json(self) -> dict[str, Json]:
+        """Return the object that `--json` prints, with `null` for a missing figure."""
         return {
             "strategy": self.strategy,
             "model": self.model,
@@ -90,17 +89,17 @@ class TransferMatrix:
 def transfer_matrices(
     cells: Sequence[Cell], metrics: Sequence[Metric], chance: Mapping[Metric, NDArray[np.float64]]
 ) -> tuple[TransferMatrix, ...]:
-    """The matrices of a run with held-out users, in the order of its cells.
+    """Make the matrices of a run with held-out users, in the order of its cells.
 
     Args:
         cells: of the run.
-        metrics: for which.
+        metrics: one matrix each.
         chance: from `chance_figures`.
     """
     chains = dict.fromkeys((cell.model, cell.strategy) for cell in cells)
     num_fits = max(cell.fit_period for cell in cells)
     num_periods = max(cell.eval_period for cell in cells)
-    found = []
+    matrices = []
     for model, strategy in chains:
         mine = [cell for cell in cells if (cell.model, cell.strategy) == (model, strategy)]
         for metric, k in metrics:
@@ -112,21 +111,21 @@ def transfer_matrices(
                         sums[place] += figure.value
                         counts[place] += 1
             values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-            found.append(
+            matrices.append(
                 TransferMatrix(strategy, model, metric, k, values, chance[metric, k][:num_periods])
             )
-    return tuple(found)
+    return tuple(matrices)
 
 
 def chance_figures(store: Store, config: ReplayConfig) -> dict[Metric, NDArray[np.float64]]:
-    """What a random order of the items gets on each period, as known the period before.
+    """Evaluate a random order of the items on each period, of those known one period before.
 
     Args:
-        store: holds the log.
+        store: with the log.
         config: of the run with held-out users.
 
     Returns:
-        Metric -> `(P,)`, NaN for the first period and where nobody is judged.
+        Metric -> `(P,)`, NaN for the first period and for periods without users.
     """
     num_periods = len(list_periods(store))
     figures: dict[Metric, NDArray[np.float64]] = {}
@@ -148,11 +147,11 @@ def chance_figures(store: Store, config: ReplayConfig) -> dict[Metric, NDArray[n
 
 @dataclass(frozen=True)
 class _Chance:
-    """A model that has learnt nothing: scores drawn by seed."""
+    """A model with random scores."""
 
     num_items: int
     seed: int
-    report: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Json] = field(default_factory=dict)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         generator = np.random.default_rng(self.seed)
@@ -160,7 +159,7 @@ class _Chance:
             rows = min(block_rows, contexts.shape[0] - start)
             yield generator.random((rows, self.num_items), dtype=np.float32)
 
-    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    def to_arrays(self) -> tuple[dict[str, NDArray[np.generic]], dict[str, Json]]:
         return {}, {"num_items": self.num_items, "seed": self.seed}
 
 

@@ -81,7 +81,7 @@ def study_continual(
     from perennial.replay.cli.tables import print_study
     from perennial.replay.report.study import write_study
     from perennial.replay.study.continual import ContinualStudy, run_continual
-    from perennial.replay.study.continual_report import check_stretch, load_study
+    from perennial.replay.study.continual_report import check_periods, load_study
 
     if named is not None and asked["source"] is not None:
         raise click.UsageError("the source is given twice; leave one out")
@@ -89,7 +89,7 @@ def study_continual(
     config = asked_config(asked)
     with asked_engine(asked) as engine:
         with open_asked_log(asked, cache, mirror) as log:
-            check_stretch(log.store, confirm_from, until)
+            check_periods(log.store, confirm_from, until)
         config = dataclasses.replace(config, source=log.source, cut=log.cut)
         plan = ContinualStudy.of(config, transfer=transfer, num_workers=engine.workers_per_machine)
         with watch_crew(Console(stderr=True)) as watch:

@@ -203,7 +203,7 @@ def _describe_difference(one: Difference) -> str:
 
 def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
     """Return (model, strategy) pairs, model by model, the baseline first."""
-    pairs = list(dict.fromkeys((one.model, one.strategy) for one in summary.timings))
+    pairs = list(dict.fromkeys((one.model, one.strategy) for one in summary.cells))
     models = list(dict.fromkeys(model for model, _ in pairs))
     strategies = list(dict.fromkeys(strategy for _, strategy in pairs))
     if strategies:
@@ -219,8 +219,8 @@ def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
 
 def _seconds(summary: RunSummary, model: str, strategy: str) -> float:
     """Sum all stages of all periods, averaged over the seeds."""
-    timings = [one for one in summary.timings if (one.model, one.strategy) == (model, strategy)]
-    return sum(sum(one.seconds.values()) for one in timings) / len({one.seed for one in timings})
+    cells = [one for one in summary.cells if (one.model, one.strategy) == (model, strategy)]
+    return sum(sum(one.stages.values()) for one in cells) / len({one.seed for one in cells})
 
 
 def _best(means: Iterable[MeanFigure]) -> float | None:

@@ -1,8 +1,7 @@
-"""All that a study of the strategies over the periods has found."""
+"""Results of a study of the strategies over the periods."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from perennial.replay.analysis.ranks_and_costs import Cost, Rank, count_costs, rank_strategies
 from perennial.replay.analysis.run import RunData, from_period, is_within, load_run
@@ -17,25 +16,25 @@ from perennial.replay.config import ReplayConfig
 from perennial.replay.study.continual import StudyRuns
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import list_periods
-from perennial.storage.results.cells import read_cells
+from perennial.storage.results.cells import Json, read_cells
 from perennial.storage.store import Store
 
 TRANSFER: tuple[Metric, ...] = (("HR", 10), ("nDCG", 10), ("HR", 100), ("PSP", 10))
-"""The metrics of the transfer matrices."""
+"""Metrics of the transfer matrices."""
 
 
 @dataclass(frozen=True)
 class StudyReport:
-    """All that a study has found.
+    """Results of a study.
 
     Attributes:
-        data: the run about the next period.
-        summary: of it, each strategy against each.
-        confirm_from: the first evaluated period of `confirmed`.
-        confirmed: the summary of the periods from there on; `None` where none are set apart.
+        data: the run that is evaluated on the next period.
+        summary: of this run, with differences between all strategies.
+        confirm_from: first evaluated period of `confirmed`.
+        confirmed: summary of the periods from there on; `None` for a study without confirmation.
         ranks: of the strategies.
         costs: of the strategies.
-        transfer: R of each strategy and model; empty where it was not asked for.
+        transfer: R of each strategy and model; empty for a study without transfer.
     """
 
     data: RunData
@@ -46,8 +45,26 @@ class StudyReport:
     costs: tuple[Cost, ...]
     transfer: tuple[TransferMatrix, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """The object that `--json` prints."""
+    @classmethod
+    def of(
+        cls,
+        data: RunData,
+        transfer: tuple[TransferMatrix, ...],
+        confirm_from: int | None,
+        num_resamples: int = 1000,
+    ) -> "StudyReport":
+        """Summarise a run; `num_resamples` is for `summarise`."""
+        strategies = tuple(dict.fromkeys(cell.strategy for cell in data.cells))
+        summary = summarise(data, num_resamples=num_resamples, baselines=strategies)
+        confirmed = None
+        if confirm_from is not None:
+            later = from_period(data, confirm_from)
+            confirmed = summarise(later, num_resamples=num_resamples, baselines=strategies)
+        ranks, costs = rank_strategies(summary), count_costs(data)
+        return cls(data, summary, confirm_from, confirmed, ranks, costs, transfer)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the object that `--json` prints."""
         confirmed = None
         if self.confirmed is not None:
             confirmed = {
@@ -72,17 +89,17 @@ def load_study(
     confirm_from: int | None,
     until: int | None = None,
 ) -> StudyReport:
-    """Read a study from its store and sum it up.
+    """Read a study from its store and summarise it.
 
     Args:
         path: of the store.
         runs: of the study.
         config: of the transfer run, if there is one.
-        confirm_from: the first evaluated period that is reported apart.
-        until: the last evaluated period that is reported at all.
+        confirm_from: first evaluated period of a second, separate summary.
+        until: last evaluated period of the report; `None` for all.
 
     Raises:
-        UserError: no evaluated period is left to report, or to report apart.
+        UserError: no evaluated period is left for a summary.
     """
     with Store.open(path) as store:
         data = load_run(store, runs.main, until=until)
@@ -94,30 +111,16 @@ def load_study(
                 if until is None or is_within(cell, until)
             ]
             transfer = transfer_matrices(cells, TRANSFER, chance_figures(store, config))
-    strategies = tuple(dict.fromkeys(cell.strategy for cell in data.cells))
-    confirmed = None
-    if confirm_from is not None:
-        later = from_period(data, confirm_from)
-        if not later.cells:
-            raise _no_period_from(confirm_from, until)
-        confirmed = summarise(later, baselines=strategies)
-    summary = summarise(data, baselines=strategies)
-    return StudyReport(
-        data,
-        summary,
-        confirm_from,
-        confirmed,
-        rank_strategies(summary),
-        count_costs(data),
-        transfer,
-    )
+    if confirm_from is not None and not from_period(data, confirm_from).cells:
+        raise _no_period_from(confirm_from, until)
+    return StudyReport.of(data, transfer, confirm_from)
 
 
-def check_stretch(store: Store, confirm_from: int | None, until: int | None) -> None:
-    """Refuse before any work what `load_study` would refuse after it.
+def check_periods(store: Store, confirm_from: int | None, until: int | None) -> None:
+    """Check before a study that `load_study` will have periods to report.
 
     Raises:
-        UserError: as `load_study`.
+        UserError: it will not.
     """
     last = len(list_periods(store))
     if until is not None:

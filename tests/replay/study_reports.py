@@ -1,4 +1,4 @@
-"""A study's report made of drawn figures, for the tests of its page."""
+"""Reports of studies with random figures, for the tests of their pages."""
 
 import dataclasses
 from datetime import datetime
@@ -6,9 +6,6 @@ from datetime import datetime
 import numpy as np
 from made_runs import RUN, make_run
 
-from perennial.replay.analysis.ranks_and_costs import count_costs, rank_strategies
-from perennial.replay.analysis.run import from_period
-from perennial.replay.analysis.summary import summarise
 from perennial.replay.analysis.transfer import TransferMatrix
 from perennial.replay.study.continual_report import TRANSFER, StudyReport
 from perennial.storage.log.periods import PeriodSummary
@@ -26,7 +23,7 @@ def make_report(
     transfer=True,
     source="ml",
 ):
-    """A report with two seeds; what a strategy gets grows with its place and the period."""
+    """Make a report with two seeds; figures grow with the strategy's place and the period."""
     generator = np.random.default_rng(0)
     values = {}
     for place, strategy in enumerate(strategies):
@@ -60,32 +57,19 @@ def make_report(
         for cell in data.cells
     )
     data = dataclasses.replace(data, periods=periods, cells=cells)
-    summary = summarise(data, num_resamples=20, baselines=strategies)
-    confirmed = None
-    if confirm_from is not None:
-        later = from_period(data, confirm_from)
-        confirmed = summarise(later, num_resamples=20, baselines=strategies)
-    return StudyReport(
-        data,
-        summary,
-        confirm_from,
-        confirmed,
-        rank_strategies(summary),
-        count_costs(data),
-        make_matrices(strategies, models, num_periods, generator) if transfer else (),
-    )
+    matrices = make_matrices(strategies, models, num_periods, generator) if transfer else ()
+    return StudyReport.of(data, matrices, confirm_from, num_resamples=20)
 
 
 def make_matrices(strategies, models, num_periods, generator):
-    """R that falls with the distance from what was fitted; nobody was asked in the last period."""
-    fits, asked = np.arange(1, num_periods)[:, None], np.arange(1, num_periods + 1)[None, :]
+    """Make R that falls with the distance from the fit; the last period has no users."""
+    fits, periods = np.arange(1, num_periods)[:, None], np.arange(1, num_periods + 1)[None, :]
     matrices = []
     for model in models:
         for place, strategy in enumerate(strategies):
             for metric, k in TRANSFER:
-                values = (
-                    60.0 + place - 2 * np.abs(fits - asked) + generator.normal(0, 1, asked.shape)
-                )
+                noise = generator.normal(0, 1, periods.shape)
+                values = 60.0 + place - 2 * np.abs(fits - periods) + noise
                 values[:, -1] = np.nan
                 chance = np.full(num_periods, 3.0)
                 chance[0] = np.nan

@@ -173,8 +173,10 @@ class _SubmittedTasks:
 
         done, _ = ray.wait(list(self.running), num_returns=1, timeout=_POLL_SECONDS)
         for reference in done:
-            # All its events precede its end; in other cases nothing may delay this loop.
-            self._report_events(patience=_DRAIN_SECONDS)
+            # All its events precede its end, but the queue may have answered the first call before
+            # that. In other cases nothing may delay this loop.
+            for _ in range(2):
+                self._report_events(patience=_DRAIN_SECONDS)
             self._finish(self.running[reference], reference)
             del self.running[reference]
         self._report_events()

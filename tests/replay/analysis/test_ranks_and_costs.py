@@ -1,4 +1,4 @@
-"""Ranks and costs that can be reckoned by hand."""
+"""Ranks and costs on small runs, checked by hand."""
 
 import dataclasses
 
@@ -19,75 +19,53 @@ def ranks_of(values):
     }
 
 
-def test_the_best_of_a_period_is_first():
-    figures = {"a": (10, 10, 40), "b": (30, 20, 30), "c": (20, 30, 20)}
-    found = ranks_of(
-        {
-            (name, "mvae", 0, period): {HR: [float(values[period - 2])]}
-            for name, values in figures.items()
-            for period in (2, 3, 4)
-        }
-    )
-    # Places by period: a 3 3 1, b 1 2 2, c 2 1 3; means 20, 26.7, 23.3.
-    assert found == {
-        ("a", "mvae", *HR): (pytest.approx(7 / 3), 3.0),
-        ("b", "mvae", *HR): (pytest.approx(5 / 3), 1.0),
-        ("c", "mvae", *HR): (2.0, 2.0),
+def hr_ranks(figures, seed_of=lambda place: 0, period_of=lambda place: 2 + place):
+    """Ranks in HR of strategies with a list of values, by default one for each period."""
+    values = {
+        (name, "mvae", seed_of(place), period_of(place)): {HR: [] if one is None else [one]}
+        for name, given in figures.items()
+        for place, one in enumerate(given)
+    }
+    return {name[0]: ranks for name, ranks in ranks_of(values).items()}
+
+
+def test_ranks_are_averaged_over_periods():
+    # Ranks by period: a 3 3 1, b 1 2 2, c 2 1 3; means 20, 26.7, 23.3.
+    ranks = hr_ranks({"a": (10.0, 10.0, 40.0), "b": (30.0, 20.0, 30.0), "c": (20.0, 30.0, 20.0)})
+    assert ranks == {
+        "a": (pytest.approx(7 / 3), 3.0),
+        "b": (pytest.approx(5 / 3), 1.0),
+        "c": (2.0, 2.0),
     }
 
 
-def test_those_that_are_level_share_their_places():
-    found = ranks_of(
-        {
-            ("a", "mvae", 0, 2): {HR: [10.0]},
-            ("b", "mvae", 0, 2): {HR: [10.0]},
-            ("c", "mvae", 0, 2): {HR: [5.0]},
-            ("a", "mvae", 0, 3): {HR: [1.0]},
-            ("b", "mvae", 0, 3): {HR: [1.0]},
-            ("c", "mvae", 0, 3): {HR: [1.0]},
-        }
-    )
-    assert found["a", "mvae", *HR] == found["b", "mvae", *HR] == (1.75, 1.5)
-    assert found["c", "mvae", *HR] == (2.5, 3.0)
+def test_equal_strategies_share_their_ranks():
+    ranks = hr_ranks({"a": (10.0, 1.0), "b": (10.0, 1.0), "c": (5.0, 1.0)})
+    assert ranks == {"a": (1.75, 1.5), "b": (1.75, 1.5), "c": (2.5, 3.0)}
 
 
-def test_seeds_are_averaged_before_places_are_given():
-    found = ranks_of(
-        {
-            ("a", "mvae", 0, 2): {HR: [10.0]},
-            ("a", "mvae", 1, 2): {HR: [40.0]},
-            ("b", "mvae", 0, 2): {HR: [20.0]},
-            ("b", "mvae", 1, 2): {HR: [20.0]},
-        }
-    )
-    assert found["a", "mvae", *HR] == (1.0, 1.0)
+def test_seeds_are_averaged_before_ranking():
+    figures = {"a": (10.0, 40.0), "b": (20.0, 20.0)}
+    ranks = hr_ranks(figures, seed_of=lambda place: place, period_of=lambda place: 2)
+    assert ranks["a"] == (1.0, 1.0)
 
 
-def test_models_and_metrics_are_ranked_apart():
-    found = ranks_of(
+def test_models_and_metrics_are_ranked_separately():
+    ranks = ranks_of(
         {
             ("a", "mvae", 0, 2): {HR: [10.0], AUC: [0.9]},
             ("b", "mvae", 0, 2): {HR: [20.0], AUC: [0.8]},
             ("a", "infinite-ae", 0, 2): {HR: [90.0], AUC: [0.1]},
         }
     )
-    assert found["a", "mvae", *HR] == (2.0, 2.0)
-    assert found["a", "mvae", *AUC] == (1.0, 1.0)
-    assert found["a", "infinite-ae", *HR] == (1.0, 1.0)
+    assert ranks["a", "mvae", *HR] == (2.0, 2.0)
+    assert ranks["a", "mvae", *AUC] == (1.0, 1.0)
+    assert ranks["a", "infinite-ae", *HR] == (1.0, 1.0)
 
 
-def test_only_periods_that_all_have_count():
-    found = ranks_of(
-        {
-            ("a", "mvae", 0, 2): {HR: [10.0]},
-            ("b", "mvae", 0, 2): {HR: [20.0]},
-            ("a", "mvae", 0, 3): {HR: [90.0]},
-            ("b", "mvae", 0, 3): {HR: []},
-        }
-    )
-    assert found["a", "mvae", *HR] == (2.0, 2.0)
-    apart = ranks_of({("a", "mvae", 0, 2): {HR: [1.0]}, ("b", "mvae", 0, 3): {HR: [2.0]}})
-    assert apart == {}
+def test_only_common_periods_count():
+    assert hr_ranks({"a": (10.0, 90.0), "b": (20.0, None)})["a"] == (2.0, 2.0)
+    assert ranks_of({("a", "mvae", 0, 2): {HR: [1.0]}, ("b", "mvae", 0, 3): {HR: [2.0]}}) == {}
 
 
 def test_costs_are_those_of_one_seed_and_of_the_last_refit():
@@ -107,16 +85,14 @@ def test_costs_are_those_of_one_seed_and_of_the_last_refit():
         for cell in data.cells
     )
     (cost,) = count_costs(dataclasses.replace(data, cells=cells))
-    assert (cost.strategy, cost.model) == ("ader", "mvae")
-    assert cost.num_refits == 3
+    assert (cost.strategy, cost.model, cost.num_refits) == ("ader", "mvae", 3)
     assert cost.fit_seconds == pytest.approx(3 * 2.5)
     assert cost.memory_seconds == pytest.approx(1.5)
-    assert cost.kept_rows == 30
-    assert cost.kept_interactions == 305
+    assert (cost.kept_rows, cost.kept_interactions) == (30, 305)
     assert cost.kept_bytes == 8 * 305 + 4000
 
 
-def test_a_fit_that_tells_nothing_kept_nothing():
+def test_a_fit_without_a_report_kept_nothing():
     (cost,) = count_costs(make_run({("joint", "mvae", 0, 2): {HR: [1.0]}}))
     assert (cost.kept_rows, cost.kept_interactions, cost.kept_bytes) == (0, 0, 0)
     assert (cost.fit_seconds, cost.memory_seconds) == (2.0, 0.0)

@@ -24,7 +24,7 @@ from perennial.replay.report.study_tables import (
     transfer_table,
 )
 from perennial.replay.report.tables import format_bytes
-from perennial.replay.study.continual_report import check_stretch
+from perennial.replay.study.continual_report import check_periods
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
@@ -238,11 +238,11 @@ def test_the_terminal_shows_the_same_tables(report, capsys):
 
 def test_periods_to_confirm_on_must_be_in_the_log(store):
     for first in (None, 2, 5):
-        check_stretch(store, first, None)
-    check_stretch(store, 4, 4)
+        check_periods(store, first, None)
+    check_periods(store, 4, 4)
     with pytest.raises(UserError, match="no period from 6 on was evaluated"):
-        check_stretch(store, 6, None)
+        check_periods(store, 6, None)
     with pytest.raises(UserError, match="no period from 5 on is left by --until-period 4"):
-        check_stretch(store, 5, 4)
+        check_periods(store, 5, 4)
     with Store.open(":memory:") as empty, pytest.raises(UserError, match="no period"):
-        check_stretch(empty, 2, None)
+        check_periods(empty, 2, None)
