@@ -14,7 +14,8 @@ from scipy.sparse import csr_array
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
 from perennial.storage.log.periods import list_periods
-from perennial.storage.results.cells import Cell, Json
+from perennial.storage.results.artifacts import Json
+from perennial.storage.results.cells import Cell
 from perennial.storage.store import Store
 from perennial.stream.next_period import build_evaluation
 from perennial.stream.seeds import derive_seed

@@ -16,7 +16,8 @@ from perennial.replay.config import ReplayConfig
 from perennial.replay.study.continual import StudyRuns
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import list_periods
-from perennial.storage.results.cells import Json, read_cells
+from perennial.storage.results.artifacts import Json
+from perennial.storage.results.cells import read_cells
 from perennial.storage.store import Store
 
 TRANSFER: tuple[Metric, ...] = (("HR", 10), ("nDCG", 10), ("HR", 100), ("PSP", 10))

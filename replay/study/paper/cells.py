@@ -3,17 +3,14 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice
 from perennial.replay.keys import describe_recipe, make_key
 from perennial.storage.registry import build
+from perennial.storage.results.artifacts import Json
 from perennial.stream.noise import Noise
-
-Json = Any
-"""Argument of `json.dumps`."""
 
 ALL_USERS = "all-users"
 """Every training row, as in the paper's tables."""

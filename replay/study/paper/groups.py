@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perennial.replay.study.paper.cells import ALL_USERS, Json
+from perennial.replay.study.paper.cells import ALL_USERS
 from perennial.replay.study.paper.published import Figure
 from perennial.replay.study.paper.records import CellRecord
+from perennial.storage.results.artifacts import Json
 
 HEADLINE: Figure = ("HR", 10)
 """The metric that sentences about results give."""

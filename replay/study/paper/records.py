@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from perennial.replay.config import ModelChoice
 from perennial.replay.metrics.base import UserValues
-from perennial.replay.study.paper.cells import Json
 from perennial.storage.atomic import write_synced
 from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import Json
 
 FOLDER = "cells"
 """Subfolder of a study's folder with the files."""

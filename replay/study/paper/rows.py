@@ -11,11 +11,12 @@ from scipy.sparse import csr_array
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import Holdout, TrainingRows
 from perennial.replay.machine import Clock, Stopwatch
-from perennial.replay.study.paper.cells import DISTILL, Json, StudyContext, TrainingSet
+from perennial.replay.study.paper.cells import DISTILL, StudyContext, TrainingSet
 from perennial.storage.errors import UserError
 from perennial.storage.progress import Progress
 from perennial.storage.results.artifacts import (
     SUFFIX,
+    Json,
     csr_from_arrays,
     csr_to_arrays,
     load_arrays,

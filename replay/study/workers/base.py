@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-Json = Any
-"""Result of `json.loads`."""
+from perennial.storage.results.artifacts import Json
 
 MAX_ATTEMPTS = 3
 """Number of workers that a task may lose before the study ends."""
