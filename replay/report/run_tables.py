@@ -163,14 +163,14 @@ def period_tables(summary: RunSummary) -> list[Table]:
     tables = []
     chains = chain_order(summary)
     for metric, k in dict.fromkeys((one.metric, one.k) for one in summary.results):
-        found: dict[tuple[int, str, str], list[float]] = {}
+        by_key: dict[tuple[int, str, str], list[float]] = {}
         for one in summary.results:
             if (one.metric, one.k) == (metric, k) and one.value is not None:
-                found.setdefault((one.eval_period, one.model, one.strategy), []).append(one.value)
+                by_key.setdefault((one.eval_period, one.model, one.strategy), []).append(one.value)
         rows = []
-        for period in sorted({key[0] for key in found}):
+        for period in sorted({key[0] for key in by_key}):
             values = [
-                found.get((period, model, strategy), [float("nan")]) for model, strategy in chains
+                by_key.get((period, model, strategy), [float("nan")]) for model, strategy in chains
             ]
             means = [float(np.mean(one)) for one in values]
             top = max((one for one in means if not np.isnan(one)), default=None)
@@ -209,11 +209,11 @@ def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _by_chain(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:
     """Group cells by (model, strategy), model by model, in order of period."""
-    found: dict[tuple[str, str], list[Cell]] = {}
+    by_key: dict[tuple[str, str], list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell.fit_period):
-        found.setdefault((cell.model, cell.strategy), []).append(cell)
+        by_key.setdefault((cell.model, cell.strategy), []).append(cell)
     models = list(dict.fromkeys(cell.model for cell in cells))
-    return dict(sorted(found.items(), key=lambda entry: models.index(entry[0][0])))
+    return dict(sorted(by_key.items(), key=lambda entry: models.index(entry[0][0])))
 
 
 def _span(values: Sequence[Any]) -> str:

@@ -65,7 +65,7 @@ def lead_table(summary: RunSummary) -> Table:
 def ranks_table(report: StudyReport) -> Table:
     """Tabulate the mean rank over the periods, and the rank of the mean."""
     metrics = headline_metrics(report.summary)
-    found = {(one.model, one.strategy, one.metric, one.k): one for one in report.ranks}
+    by_key = {(one.model, one.strategy, one.metric, one.k): one for one in report.ranks}
     best = {
         (model, metric): min(
             (
@@ -82,7 +82,7 @@ def ranks_table(report: StudyReport) -> Table:
     for model, strategy in chain_order(report.summary):
         entries = []
         for metric in metrics:
-            one = found.get((model, strategy, *metric))
+            one = by_key.get((model, strategy, *metric))
             if one is None:
                 entries.append(TableCell("–"))
                 continue
@@ -137,13 +137,13 @@ def costs_table(report: StudyReport) -> Table:
 
 def transfer_table(report: StudyReport) -> Table:
     """Tabulate backward transfer, forgetting and forward transfer."""
-    found = {(one.model, one.strategy, one.metric, one.k): one for one in report.transfer}
+    by_key = {(one.model, one.strategy, one.metric, one.k): one for one in report.transfer}
     rows = []
     for model, strategy in dict.fromkeys((one.model, one.strategy) for one in report.transfer):
         entries = []
         for name in ("final", "backward", "forgetting", "forward"):
             for metric, k in (("nDCG", 10), MAP_METRIC):
-                value = getattr(found[model, strategy, metric, k], name)
+                value = getattr(by_key[model, strategy, metric, k], name)
                 signed = name == "backward"
                 shown = "–" if np.isnan(value) else format_value(metric, value, signed=signed)
                 entries.append(TableCell(shown))
