@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestReport
+from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.periods import list_periods
 from perennial.storage.opening import open_for_reading, open_for_writing, open_to_serve_readers
 from perennial.storage.progress import Progress, ignore_progress

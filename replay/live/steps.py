@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perennial.replay.report.tables import format_figures, format_seconds
-from perennial.storage.log.ingest import IngestReport
+from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.rewrite import ErasedUser
 from perennial.storage.results.cells import Cell
 from perennial.storage.results.publications import Publication

@@ -1,12 +1,10 @@
-"""Writing ordered events behind the log: vocabularies, events, periods, rejects, in that order."""
+"""Appending ordered events to the log: vocabularies, events, periods, rejects, in that order."""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, extend
 from perennial.storage.parallel import CACHE_ROWS, over_blocks, run_all
 from perennial.storage.reading.identifiers import Encoded
-from perennial.storage.reading.rejects import Rejects
 from perennial.storage.store import Store
 
 
@@ -25,11 +22,11 @@ class OrderedLog:
     """Events in log order, cut into periods.
 
     Attributes:
-        users: codes in log order, and what they stand for.
-        items: likewise.
+        users: user of each event.
+        items: item of each event.
         times: `(n,)` int64, sorted.
-        has_clock: whether they are times.
-        edges: `(p + 1,)` int64; period k of the new ones holds the events edges[k]..edges[k+1]−1.
+        has_clock: True if `times` are times and not lines.
+        edges: `(p + 1,)` int64; new period k holds the events edges[k]..edges[k+1]−1.
     """
 
     users: Encoded
@@ -41,12 +38,12 @@ class OrderedLog:
 
 @dataclass(frozen=True)
 class _Indexed:
-    """A column with dense indices in place of codes.
+    """A column as dense indices.
 
     Attributes:
         indices: `(n,)` int32.
-        new_ids: identifiers that are new, per period.
-        distinct: distinct identifiers per period.
+        new_ids: new identifiers, per period.
+        distinct: number of distinct identifiers, per period.
     """
 
     indices: NDArray[np.int32]
@@ -56,26 +53,26 @@ class _Indexed:
 
 @dataclass(frozen=True)
 class _Appearances:
-    """The codes that occur, in order of first appearance, and where that is; `(m,)` each."""
+    """Codes `(m,)` in order of first appearance, and the position `(m,)` of that."""
 
     codes: NDArray[np.int64]
     first: NDArray[np.int64]
 
 
 def append_log(store: Store, log: OrderedLog, ingest: int, source: str) -> tuple[int, ...]:
-    """Write events as the next periods.
+    """Append events as the next periods.
 
     Args:
         store: inside a transaction.
-        log: what to write; its codes are used up: their memory becomes that of the indices.
-        ingest: number of the ingestion they belong to.
+        log: the events; the codes are overwritten: their memory is reused for the indices.
+        ingest: number of the ingestion.
         source: name of the file or files.
 
     Returns:
-        The numbers of the periods.
+        Numbers of the new periods.
 
     Raises:
-        UserError: the identifiers do not go with those of the store.
+        UserError: the kinds of the identifiers and of those in the store differ.
     """
     last, first_row = store.rows(
         "SELECT coalesce(max(period), 0), coalesce(max(first_row + kept), 0) FROM periods"
@@ -98,61 +95,6 @@ def append_log(store: Store, log: OrderedLog, ingest: int, source: str) -> tuple
     periods["first_row"] = log.edges[:-1] + first_row
     store.insert("periods", pa.table(periods))
     return tuple(numbers.tolist())
-
-
-def record_ingest(
-    store: Store,
-    ingest: int,
-    content_hash: str,
-    settings: str,
-    boundaries: NDArray[np.int64] | None,
-    counts: tuple[int, int, int],
-) -> None:
-    """Enter an ingestion in the ledger.
-
-    Args:
-        store: inside a transaction.
-        ingest: its number.
-        content_hash: of files, settings and cut.
-        settings: as JSON.
-        boundaries: of the cut, µs; None where a file is a period.
-        counts: lines read, events merged, lines rejected.
-    """
-    cut = None if boundaries is None else json.dumps(boundaries.tolist())
-    store.rows(
-        "INSERT INTO ingests VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [ingest, content_hash, settings, cut, *counts],
-    )
-
-
-def record_files(
-    store: Store,
-    ingest: int,
-    files: Sequence[Path],
-    hashes: Sequence[str],
-    rejects: Sequence[Rejects],
-) -> None:
-    """Enter the files of an ingestion and their bad lines in the ledger, inside a transaction."""
-    numbers = pa.repeat(pa.scalar(ingest, pa.int32()), len(files))
-    names = [path.name for path in files]
-    ordinals = np.arange(len(files), dtype=np.int32)
-    store.insert(
-        "ingested_files",
-        pa.table({"file_hash": hashes, "ingest": numbers, "ordinal": ordinals, "name": names}),
-    )
-    for name, bad in zip(names, rejects, strict=True):
-        if len(bad):
-            store.insert(
-                "rejects",
-                pa.table(
-                    {
-                        "ingest": pa.repeat(pa.scalar(ingest, pa.int32()), len(bad)),
-                        "file": pa.repeat(name, len(bad)),
-                        "line": bad.lines,
-                        "reason": bad.reasons(),
-                    }
-                ),
-            )
 
 
 def _index(
@@ -179,7 +121,7 @@ def _index(
 
 
 def _translate(codes: NDArray[np.int32], index_of: NDArray[np.int32]) -> NDArray[np.int32]:
-    """`index_of[codes]` in the memory of `codes`."""
+    """Replace codes by `index_of[codes]`, in place."""
 
     def replace(start: int, stop: int) -> None:
         codes[start:stop] = index_of[codes[start:stop]]
@@ -190,7 +132,7 @@ def _translate(codes: NDArray[np.int32], index_of: NDArray[np.int32]) -> NDArray
 
 def _find_appearances(codes: NDArray[np.int32], num_codes: int) -> _Appearances:
     first = np.full(num_codes, len(codes), np.int64)
-    # Backwards: of several values for one place NumPy keeps the last, here the first appearance.
+    # Backwards: NumPy keeps the last of several values for one index, here the first appearance.
     for start in range((len(codes) - 1) // CACHE_ROWS * CACHE_ROWS, -1, -CACHE_ROWS):
         part = codes[start : start + CACHE_ROWS]
         first[part[::-1]] = np.arange(start + len(part) - 1, start - 1, -1)
@@ -213,7 +155,7 @@ def _count_distinct(
 
 
 def _summarise(log: OrderedLog, users: _Indexed, items: _Indexed) -> dict[str, Any]:
-    """What the ledger says of each period, but for its number and origin."""
+    """Compute the columns of the ledger of periods, except numbers and origin."""
     starts, ends = log.edges[:-1], log.edges[1:]
     hashes = run_all(
         [
@@ -238,7 +180,7 @@ def _summarise(log: OrderedLog, users: _Indexed, items: _Indexed) -> dict[str, A
 def _hash_period(
     times: NDArray[np.int64], users: _Indexed, items: _Indexed, part: int, rows: slice
 ) -> str:
-    """SHA-256 over a period's events in order and the identifiers that are new in it."""
+    """Hash a period's events in order and its new identifiers by SHA-256."""
     digest = hashlib.sha256()
     for values in (users.indices[rows], items.indices[rows], times[rows]):
         digest.update(values.data)

@@ -1,7 +1,7 @@
-"""What was made of a log, carried over into a store whose log is a changed one.
+"""Copying results into a store with a changed log.
 
-What follows from a changed period is void: summaries and models go, to be made again. Figures stay,
-as what was measured then, without those of users who are gone.
+Summaries and models of changed periods are dropped, to be made again. Figures are kept as
+measurements of their time, without the values of removed users.
 """
 
 from collections.abc import Sequence
@@ -25,21 +25,21 @@ _BEFORE = {
             SELECT fit_key FROM cells WHERE fit_period < $1
             UNION SELECT fit_key FROM publications WHERE period < $1) ORDER BY rowid""",
 }
-"""Table -> the rows of it that follow from periods before one."""
+"""Table -> query of the rows that depend only on periods before a given one."""
 
 RECORDS = (*_UNCHANGED, *_BEFORE, "evaluations", "cells", "figures", "run_cells")
-"""Everything but the log itself."""
+"""All tables but those of the log."""
 
 
 @dataclass(frozen=True)
 class Renumbering:
-    """How a changed log differs from the old one.
+    """Difference of a changed log from the old one.
 
     Attributes:
-        users: `(n,)` int32, the new index of each old user; −1 for who is gone.
-        first_changed: the first period whose events are others now.
-        first_lost: the first period whose number means another one now, so that figures about it
-            and later ones go too; `None` where the numbers stay.
+        users: `(n,)` int32, new index of each old user; −1 if removed.
+        first_changed: first period whose events have changed.
+        first_lost: first renumbered period; figures about it and later ones are dropped. `None` if
+            the numbers stay.
     """
 
     users: NDArray[np.int32]
@@ -48,18 +48,18 @@ class Renumbering:
 
 
 def copy_tables(old: Store, new: Store, tables: Sequence[str]) -> None:
-    """Copy tables as they are, for use inside a transaction of `new`."""
+    """Copy whole tables, for use inside a transaction of `new`."""
     for table in tables:
         new.insert(table, old.table(f"SELECT * FROM {table} ORDER BY rowid"))
 
 
 def with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
-    """A table with other values in one of its columns."""
+    """Return a table with one column replaced."""
     return table.set_column(table.schema.get_field_index(name), name, column)
 
 
 def copy_records(old: Store, new: Store, change: Renumbering) -> None:
-    """Copy what still holds, for use inside a transaction of `new`."""
+    """Copy the results that are still valid, for use inside a transaction of `new`."""
     copy_tables(old, new, _UNCHANGED)
     for table, query in _BEFORE.items():
         new.insert(table, old.table(query, [change.first_changed]))
@@ -67,7 +67,7 @@ def copy_records(old: Store, new: Store, change: Renumbering) -> None:
 
 
 def _copy_figures(old: Store, new: Store, change: Renumbering) -> None:
-    """Copy cells and what belongs to them, without the users who are gone."""
+    """Copy cells, evaluations and figures, without removed users."""
     last = 2**31 - 1 if change.first_lost is None else change.first_lost - 1
     within = "eval_period <= $1 AND fit_period <= $1"
     cells = old.table(f"SELECT * FROM cells WHERE {within} ORDER BY rowid", [last])
@@ -77,19 +77,21 @@ def _copy_figures(old: Store, new: Store, change: Renumbering) -> None:
         "run_cells",
         linked.filter(pc.is_in(linked["cell_key"], value_set=cells["cell_key"].combine_chunks())),
     )
-    judged = old.table(f"SELECT * FROM evaluations WHERE {within} ORDER BY rowid", [last])
-    renamed = [change.users[users] for users in read_list_column(judged, "users")]
+    evaluations = old.table(f"SELECT * FROM evaluations WHERE {within} ORDER BY rowid", [last])
+    renamed = [change.users[users] for users in read_list_column(evaluations, "users")]
     kept = [users >= 0 for users in renamed]
     present = [users[mask] for users, mask in zip(renamed, kept, strict=True)]
-    new.insert("evaluations", with_column(judged, "users", make_list_column(present, pa.int32())))
-    masks = dict(zip(judged["evaluation_key"].to_pylist(), kept, strict=True))
+    new.insert(
+        "evaluations", with_column(evaluations, "users", make_list_column(present, pa.int32()))
+    )
+    masks = dict(zip(evaluations["evaluation_key"].to_pylist(), kept, strict=True))
     _copy_values(old, new, cells, masks)
 
 
 def _copy_values(
     old: Store, new: Store, cells: pa.Table, masks: dict[str, NDArray[np.bool_]]
 ) -> None:
-    """Copy the figures of cells; where someone is gone their mean is taken again."""
+    """Copy the figures of cells; the mean is computed again if a user was removed."""
     mask_of = {
         key: masks[evaluation]
         for key, evaluation in zip(
@@ -101,7 +103,7 @@ def _copy_values(
         pc.is_in(figures["cell_key"], value_set=pa.array(list(mask_of), pa.string()))
     )
     values, weights, means = [], [], figures["value"].to_pylist()
-    for row, (key, one, weight) in enumerate(
+    for row, (key, value, weight) in enumerate(
         zip(
             figures["cell_key"].to_pylist(),
             read_list_column(figures, "user_values"),
@@ -110,7 +112,7 @@ def _copy_values(
         )
     ):
         mask = mask_of[key]
-        values.append(one[mask])
+        values.append(value[mask])
         weights.append(None if weight is None else weight[mask])
         if not mask.all():
             means[row] = _mean(values[-1], weights[-1])
@@ -124,7 +126,7 @@ def _copy_values(
 
 
 def _mean(values: NDArray[np.float32], weights: NDArray[np.float32] | None) -> float | None:
-    """The weighted mean; `None` where nothing has any weight."""
+    """Compute the weighted mean of `(n,)` values; `None` if all weights are 0."""
     heavy = np.ones(len(values)) if weights is None else weights.astype(np.float64)
     if not heavy.sum() > 0:
         return None

@@ -1,4 +1,4 @@
-"""Periods as files: one Parquet file each, which ingestion takes back as the same period."""
+"""Export of periods: one Parquet file each, which ingestion reads as the same period."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,22 +17,22 @@ from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.store import Store
 
 CHUNK_ROWS = 1 << 20
-"""Events that are in memory at a time."""
+"""Events in memory at a time."""
 
 _NAME = re.compile(r"period-\d{4,}\.parquet")
-# Tells our own files from others. It names the period, because ingestion knows files by their
-# content, and two periods with the same events are two all the same.
+# Identifies our own files. Its value is the period: ingestion identifies files by content, and two
+# periods with the same events must not be the same file.
 _MARK = b"perennial.period"
 
 
 @dataclass(frozen=True)
 class ExportedPeriod:
-    """A period that was written.
+    """An exported period.
 
     Attributes:
         period: its number.
         path: the file.
-        interactions: events in it.
+        interactions: number of events in it.
     """
 
     period: int
@@ -48,23 +48,23 @@ def export_periods(
     force: bool = False,
     progress: Progress = ignore_progress,
 ) -> tuple[ExportedPeriod, ...]:
-    """Write periods to `<folder>/period-0001.parquet` and so on, each whole or not at all.
+    """Write periods to `<folder>/period-0001.parquet` and so on, each atomically.
 
-    The columns are user_id and item_id, int64 where all identifiers are such integers and text
-    elsewhere, and timestamp, µs in UTC. Without a clock there is no third column, and rows lie in
-    log order. Ingested one by one into an empty store, the files of all periods give the same log
-    again, to the fingerprint; only the lines of a period without a clock count from 1 anew.
+    The columns are user_id and item_id, int64 if all identifiers are such integers and text
+    otherwise, and timestamp, µs in UTC. Without times there is no third column. Rows are in log
+    order. Ingested one by one into an empty store, the files of all periods give the same log with
+    the same fingerprint; only the lines of a period without times count from 1 again.
 
     Args:
-        store: that holds them.
-        folder: made where absent, or on object storage.
-        numbers: of the periods; all if empty.
+        store: holds the periods.
+        folder: local folder, created if absent, or a folder on object storage.
+        numbers: numbers of the periods; all if empty.
         force: replace files of these names that are no exports, and remove those of other periods.
-        progress: told how many events are written.
+        progress: called with the number of events written so far.
 
     Raises:
-        UserError: no such period, its events are no longer held, the folder holds something else,
-            or a file cannot be written; files that were finished before stay.
+        UserError: no such period, its events were dropped, the folder holds other files, or a file
+            cannot be written; finished files stay.
     """
     chosen = _choose(store, numbers)
     width = len(str(list_periods(store)[-1].period))
@@ -91,13 +91,13 @@ def export_periods(
 
 @dataclass(frozen=True)
 class _Schemas:
-    """The columns of files, from the types of the two vocabularies."""
+    """Schemas of files, from the types of the two vocabularies."""
 
     users: pa.DataType
     items: pa.DataType
 
     def __call__(self, period: PeriodSummary) -> pa.Schema:
-        """Those of a period's file."""
+        """Return the schema of a period's file."""
         fields = [pa.field("user_id", self.users), pa.field("item_id", self.items)]
         if period.has_clock:
             fields.append(pa.field("timestamp", pa.timestamp("us", "UTC")))
@@ -116,8 +116,8 @@ def _choose(store: Store, numbers: Sequence[int]) -> tuple[PeriodSummary, ...]:
     chosen = [one for one in periods if not numbers or one.period in numbers]
     dropped = [one.period for one in chosen if not one.kept]
     if dropped:
-        held = [one.period for one in periods if one.kept]
-        rest = f"name others with --period, from {held[0]} on" if held else "no other is held"
+        kept = [one.period for one in periods if one.kept]
+        rest = f"name others with --period, from {kept[0]} on" if kept else "no other is held"
         raise UserError(
             f"{_name(store)}: the events of period {dropped[-1]} are no longer in the store; {rest}"
         )
@@ -131,16 +131,21 @@ def _name(store: Store) -> str:
 def _check_folder(
     folder: OutputFolder, names: Sequence[str], *, is_whole: bool, force: bool
 ) -> tuple[str, ...]:
-    """See that nothing else is lost, and that the folder will hold this export alone.
+    """Check that no other file is overwritten, and that no file of another period remains.
 
     Returns:
         Files of other periods, to be removed.
+
+    Raises:
+        UserError: a file must be replaced or removed, and `force` is False.
     """
-    there = [name for name in folder.names() if _NAME.fullmatch(name)]
-    others = tuple(name for name in there if name not in names) if is_whole else ()
+    present = [name for name in folder.names() if _NAME.fullmatch(name)]
+    others = tuple(name for name in present if name not in names) if is_whole else ()
     if force:
         return others
-    foreign = next((name for name in there if name in names and not _is_export(folder, name)), None)
+    foreign = next(
+        (name for name in present if name in names and not _is_export(folder, name)), None
+    )
     if foreign is not None:
         raise UserError(
             f"{folder.place / foreign}: is there and no export of a period; name another folder, "
@@ -162,7 +167,7 @@ def _is_export(folder: OutputFolder, name: str) -> bool:
 
 
 def _identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
-    """One type for all periods: integers and strings in two files would not go together."""
+    """Choose one type for all periods: files with integers and with strings do not go together."""
     kind = read_kind(store, vocabulary)
     if kind is None or kind.kind != "integer":
         return pa.string()
@@ -184,13 +189,13 @@ def _write(
 
 
 def _read_chunks(store: Store, period: PeriodSummary, schema: pa.Schema) -> Iterator[pa.Table]:
-    """The events of a period in log order, with their identifiers."""
+    """Yield the events of a period in log order, with their identifiers."""
     (first,) = store.rows("SELECT first_row FROM periods WHERE period = ?", [period.period])
     end = first[0] + period.kept
     names = ", ".join(schema.names)
     for start in range(first[0], end, CHUNK_ROWS):
         stop = min(start + CHUNK_ROWS, end)
-        found = store.table(
+        chunk = store.table(
             f"""SELECT {names} FROM (
                 SELECT users.id AS user_id, items.id AS item_id, time AS timestamp, place
                 FROM (SELECT *, rowid AS place FROM interactions WHERE rowid >= ? AND rowid < ?)
@@ -198,9 +203,9 @@ def _read_chunks(store: Store, period: PeriodSummary, schema: pa.Schema) -> Iter
             ORDER BY place""",
             [start, stop],
         )
-        if found.num_rows != stop - start:
+        if chunk.num_rows != stop - start:
             raise UserError(
-                f"{_name(store)}: {stop - start - found.num_rows} events of period {period.period} "
+                f"{_name(store)}: {stop - start - chunk.num_rows} events of period {period.period} "
                 "have no identifiers, so the file is damaged; put a copy in its place"
             )
-        yield found.cast(schema)
+        yield chunk.cast(schema)

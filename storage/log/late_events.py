@@ -1,4 +1,4 @@
-"""Events that come late: of a time that the store has a period of already."""
+"""Late events: of a time for which the store has a period already."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class MergedEvents:
-    """Late events that were taken in.
+    """Result of merging late events.
 
     Attributes:
-        periods: that they belong to.
-        equal: how many were there already.
+        periods: numbers of their periods.
+        equal: number of events that the store had already.
     """
 
     periods: tuple[int, ...]
@@ -37,10 +37,9 @@ class MergedEvents:
 
 
 def describe_overlap(store: Store, log: OrderedLog) -> str | None:
-    """How a log that would be the next period lies with those that are there; `None` where well.
+    """Say how a new period would overlap those of the store; `None` if it is later.
 
-    A log may begin at the very time that the newest period ends with. Without clocks there is
-    nothing to compare.
+    It may begin at the very time of the newest period's end. Without times nothing is compared.
     """
     timed = [one for one in list_periods(store) if one.has_clock]
     if not timed or not log.has_clock or int(log.times[0]) >= timed[-1].last_time:
@@ -48,33 +47,33 @@ def describe_overlap(store: Store, log: OrderedLog) -> str | None:
     newest, last = timed[-1], int(log.times[-1])
     if last < newest.first_time:
         return f"its interactions are older than period {newest.period}, the newest"
-    met = [one.period for one in timed if _meet(one, int(log.times[0]), last)]
-    return f"its interactions overlap period {met[-1]} in time"
+    overlapped = [one.period for one in timed if _overlap(one, int(log.times[0]), last)]
+    return f"its interactions overlap period {overlapped[-1]} in time"
 
 
-def _meet(period: PeriodSummary, first: int, last: int) -> bool:
+def _overlap(period: PeriodSummary, first: int, last: int) -> bool:
     return period.first_time <= last and first < period.last_time
 
 
 def merge_late(
     store: Store, log: OrderedLog, tie_seed: int, name: str, finish: Callable[[Store, int], None]
 ) -> MergedEvents:
-    """Put events among those of the periods that they belong to, and write the store anew.
+    """Insert events into the periods that they belong to, and rewrite the store.
 
-    A period lasts until the next one begins; the first one takes all that is older, the newest one
-    what is a little newer.
+    A period lasts until the next one begins; the first one includes all older events, the newest
+    one also slightly newer ones.
 
     Args:
         store: open for writing, with a file.
-        log: late events, ordered; its cut is of no meaning.
-        tie_seed: of the order of events at equal times.
-        name: of the file that they come from.
-        finish: enters in the new store, inside the transaction, what else goes into it, and is told
-            how many events were there already.
+        log: late events, sorted; its cut is ignored.
+        tie_seed: seed of the order of events at equal times.
+        name: name of their file.
+        finish: records everything else in the new store, inside the transaction; called with the
+            number of events that the store had already.
 
     Raises:
-        UserError: a period that they belong to is no longer held, some period has no times, most
-            of them are no late ones, or the new file cannot be written; everything is as before.
+        UserError: a period that they belong to was dropped, some period has no times, most of them
+            are not late, or the new file cannot be written; everything is as before.
     """
     summaries = list_periods(store)
     _check_late(summaries, log, name)
@@ -102,7 +101,7 @@ def merge_late(
             np.concatenate([events.items, item_codes[late]]),
             np.concatenate([events.times, log.times[late]]),
         )
-        # The times it is given are used up.
+        # `order_log` overwrites the times.
         order = order_log(LogRows(both.times.copy(), 1, both.users, both.items, *hashes))
         equal += order.merged
         return both.take(order.rows)
@@ -121,10 +120,10 @@ def merge_late(
 
 
 def _check_late(periods: Sequence[PeriodSummary], log: OrderedLog, name: str) -> None:
-    """See that events can be put among those of the periods, and belong there.
+    """Check that all periods have times, and that most events are late.
 
     Raises:
-        UserError: they do not.
+        UserError: otherwise.
     """
     for one in periods:
         if not one.has_clock:
@@ -143,10 +142,10 @@ def _check_late(periods: Sequence[PeriodSummary], log: OrderedLog, name: str) ->
 def _join(
     words: GrowingVocabulary, late: Encoded, vocabulary: Vocabulary
 ) -> tuple[GrowingVocabulary, NDArray[np.int32]]:
-    """A vocabulary with what comes late, and the late codes as places in it."""
+    """Append late identifiers to a vocabulary, and return the late codes as indices into it."""
     kind = join_kinds(words.kind, late.kind, f"the file's {vocabulary.table}")
-    place_of = find_indices(late.ids, words.ids).copy()
-    is_new = place_of < 0
-    place_of[is_new] = len(words.ids) + np.arange(np.count_nonzero(is_new))
+    index_of = find_indices(late.ids, words.ids).copy()
+    is_new = index_of < 0
+    index_of[is_new] = len(words.ids) + np.arange(np.count_nonzero(is_new))
     ids = pa.concat_arrays([words.ids, late.ids.filter(pa.array(is_new))])
-    return GrowingVocabulary(ids, kind, words.first_periods), place_of[late.codes]
+    return GrowingVocabulary(ids, kind, words.first_periods), index_of[late.codes]

@@ -1,4 +1,4 @@
-"""Reading ranges of the log as matrices and arrays."""
+"""Ranges of periods of the log as matrices and arrays."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UserRows:
-    """What users did in a range of periods.
+    """Interactions of users in a range of periods.
 
     Attributes:
         users: `(n,)` int32 dense user indices.
         interactions: `(n, num_items)` float32 binary, columns in increasing order.
-        last_period: `(n,)` int32, the newest period of the range with an event of the user; 0 for
-            an empty row.
+        last_period: `(n,)` int32, newest period of the range with an event of the user; 0 for an
+            empty row.
     """
 
     users: NDArray[np.int32]
@@ -36,8 +36,8 @@ class Events:
     Attributes:
         users: `(n,)` int32 dense indices.
         items: `(n,)` int32 dense indices.
-        times: `(n,)` int64, µs since 1970 (UTC), or line numbers where the log has no clock.
-        periods: `(n,)` int32.
+        times: `(n,)` int64, µs since 1970 (UTC), or line numbers if the log has no times.
+        periods: `(n,)` int32, period of each event.
     """
 
     users: NDArray[np.int32]
@@ -46,7 +46,7 @@ class Events:
     periods: NDArray[np.int32]
 
     def take(self, places: NDArray[np.intp]) -> "Events":
-        """Only the events at these places."""
+        """Return the events at positions `(m,)`."""
         return Events(
             self.users[places], self.items[places], self.times[places], self.periods[places]
         )
@@ -63,34 +63,34 @@ def read_rows(
     """Read the users of periods `first..last` as binary rows; memory is O(events read).
 
     Args:
-        store: where the log lies.
-        first: the first period.
-        last: the last one, itself included.
-        num_items: the width of the rows, d_t.
-        users: exactly these rows in this order, empty ones included; without it all users with an
-            event in the range, by increasing index.
+        store: holds the log.
+        first: first period.
+        last: last period, included.
+        num_items: width d_t of the rows.
+        users: `(n,)` int32, exactly the rows to return, in this order, empty ones included; by
+            default all users with an event in the range, by increasing index.
 
     Raises:
         ValueError: the range holds an item outside `num_items`.
     """
     periods = _find_periods(store, first, last)
     if users is None:
-        found = store.table(
+        table = store.table(
             "SELECT user_index, item_index, rowid FROM interactions WHERE rowid >= ? AND rowid < ?",
             periods.ends,
         )
-        row_users, items, places = (column.to_numpy() for column in found.columns)
+        row_users, items, places = (column.to_numpy() for column in table.columns)
         users, rows = np.unique(row_users, return_inverse=True)
     else:
         users = np.ascontiguousarray(users, np.int32)
-        found = store.table(
+        table = store.table(
             """SELECT row, item_index, interactions.rowid FROM interactions
-            JOIN asked USING (user_index)
+            JOIN requested USING (user_index)
             WHERE interactions.rowid >= ? AND interactions.rowid < ?""",
             periods.ends,
-            inputs={"asked": pa.table({"row": np.arange(len(users)), "user_index": users})},
+            inputs={"requested": pa.table({"row": np.arange(len(users)), "user_index": users})},
         )
-        rows, items, places = (column.to_numpy() for column in found.columns)
+        rows, items, places = (column.to_numpy() for column in table.columns)
     if items.size and int(items.max()) >= num_items:
         raise ValueError(f"periods {first}..{last} hold item {items.max()}, outside {num_items}")
     last_period = np.zeros(len(users), np.int32)
@@ -105,7 +105,7 @@ def _binary_rows(
     from scipy.sparse import csr_array
 
     cells = np.sort(rows.astype(np.int64) * shape[1] + items)
-    # `np.unique` hashes when only values are asked for, which takes far longer (NumPy 2.4).
+    # `np.unique` hashes if only values are requested, which takes far longer (NumPy 2.4).
     cells = cells[np.concatenate([[True], cells[1:] != cells[:-1]])] if len(cells) else cells
     row_of_cell, columns = np.divmod(cells, max(shape[1], 1))
     kind = np.int32 if len(cells) < 2**31 else np.int64
@@ -115,15 +115,15 @@ def _binary_rows(
 
 
 def read_events(store: Store, first: int, last: int) -> Events:
-    """Read the events of periods `first..last` in log order."""
+    """Read the events of periods `first..last`, both included, in log order."""
     periods = _find_periods(store, first, last)
-    found = store.table(
+    table = store.table(
         """SELECT user_index, item_index, time, rowid FROM interactions
         WHERE rowid >= ? AND rowid < ?""",
         periods.ends,
     )
-    users, items, times, places = (column.to_numpy() for column in found.columns)
-    # Nearly always they come as they lie, and looking is cheaper than ORDER BY.
+    users, items, times, places = (column.to_numpy() for column in table.columns)
+    # They nearly always arrive in order, and the check is cheaper than ORDER BY.
     if (places[1:] < places[:-1]).any():
         order = np.argsort(places)
         users, items, times, places = (column[order] for column in (users, items, times, places))
@@ -132,12 +132,12 @@ def read_events(store: Store, first: int, last: int) -> Events:
 
 @dataclass(frozen=True)
 class _Periods:
-    """Where a range of periods lies.
+    """Positions of a range of periods in the log.
 
     Attributes:
         numbers: `(p,)` int32.
-        starts: `(p,)` int64, the place of each one's first event.
-        ends: the place of the first event of all, and the place after the last.
+        starts: `(p,)` int64, position of each period's first event.
+        ends: position of the first event of all, and position after the last.
     """
 
     numbers: NDArray[np.int32]
@@ -145,7 +145,7 @@ class _Periods:
     ends: tuple[int, int]
 
     def of(self, places: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The period of each place."""
+        """Return the period of each position: `(n,)` int64 -> `(n,)` int32."""
         return self.numbers[np.searchsorted(self.starts, places, side="right") - 1]
 
 
@@ -161,7 +161,7 @@ def _find_periods(store: Store, first: int, last: int) -> _Periods:
 
 
 def count_known_items(store: Store, period: int) -> int:
-    """d_t: how many items appear in periods ≤ `period`; they are the indices 0..d_t−1."""
+    """Return d_t, the number of items of periods ≤ `period`; their indices are 0..d_t−1."""
     return _total(store, "SELECT sum(new_items) FROM periods WHERE period <= ?", period)
 
 
@@ -171,13 +171,13 @@ def count_known_users(store: Store, period: int) -> int:
 
 
 def read_item_counts(store: Store, last: int, num_items: int) -> NDArray[np.int64]:
-    """Events per item in periods ≤ `last`, `(num_items,)` int64; later items are left out."""
-    found = store.table(
+    """Count events per item in periods ≤ `last`: `(num_items,)` int64, without later items."""
+    table = store.table(
         """SELECT item_index, count(*) FROM interactions
         WHERE rowid < ? AND item_index < ? GROUP BY item_index""",
         [_find_periods(store, 1, last).ends[1], num_items],
     )
-    items, events = (column.to_numpy() for column in found.columns)
+    items, events = (column.to_numpy() for column in table.columns)
     counts = np.zeros(num_items, np.int64)
     counts[items] = events
     return counts

@@ -1,4 +1,4 @@
-"""The ledger of periods: what each holds, and fingerprints of the log up to one."""
+"""The ledger of periods, and fingerprints of the log up to a period."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ class PeriodSummary:
 
     Attributes:
         period: its number, from 1.
-        source: name of the file (or files) it came from.
-        first_time: time of the first event, µs since 1970 (UTC), or its line without a clock.
-        last_time: likewise of the last.
-        has_clock: whether times are times, and not line numbers.
-        interactions: events.
-        users: distinct users.
-        items: distinct items.
-        new_users: users that no earlier period has.
-        new_items: items that no earlier period has.
+        source: name of its file or files.
+        first_time: time of the first event, µs since 1970 (UTC), or its line without times.
+        last_time: time or line of the last event.
+        has_clock: True if times are times, and not line numbers.
+        interactions: number of events.
+        users: number of distinct users.
+        items: number of distinct items.
+        new_users: number of users that occur in no earlier period.
+        new_items: number of items that occur in no earlier period.
         content_hash: SHA-256 of its events and new identifiers, order included.
-        kept: how many of its events are still in the store: all, or none once they were dropped.
+        kept: number of events that are still stored: all, or none after they were dropped.
     """
 
     period: int
@@ -40,7 +40,7 @@ class PeriodSummary:
 
 
 def list_periods(store: Store) -> tuple[PeriodSummary, ...]:
-    """All periods of a store, oldest first."""
+    """List all periods of a store, oldest first."""
     rows = store.rows(
         """SELECT period, source, first_time, last_time, has_clock, interactions, users, items,
         new_users, new_items, content_hash, kept FROM periods ORDER BY period"""
@@ -51,8 +51,8 @@ def list_periods(store: Store) -> tuple[PeriodSummary, ...]:
 def fingerprint(store: Store, last: int) -> str:
     """Hash the content of periods ≤ `last`, order included.
 
-    Two stores with the same events in the same order and the same cuts up to `last` agree, whatever
-    follows and whatever files they came from.
+    Two stores with the same events in the same order and the same cuts up to `last` have the same
+    fingerprint, whatever follows and whatever files the events came from.
     """
     digest = hashlib.sha256()
     for summary in list_periods(store):
@@ -62,6 +62,6 @@ def fingerprint(store: Store, last: int) -> str:
 
 
 def first_retained_period(store: Store) -> int:
-    """The oldest period whose events are still in the store; 1 where none was dropped."""
+    """Return the oldest period whose events are still stored; 1 if none was dropped."""
     (dropped,) = store.rows("SELECT coalesce(max(period), 0) FROM periods WHERE kept = 0")
     return int(dropped[0]) + 1

@@ -1,9 +1,9 @@
-"""Writing the store anew: without a user, without old events, or with late events among the others.
+"""Rewriting the store: without some users, without old events, or with late events.
 
-Indices are given in order of first appearance, so events that go or come change them, and what was
-made of the log from that period on is void. The new file is what a store would be that had read the
-changed log from the start. It takes the place of the old one at once, and nothing of the old one is
-left in the folder.
+Dense indices follow the order of first appearance, so removed or inserted events change them, and
+results from that period on are dropped. The new file is the store that would have read the changed
+log from the start. It replaces the old one atomically, and nothing of the old one stays in the
+folder.
 """
 
 import hashlib
@@ -40,12 +40,12 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class GrowingVocabulary:
-    """The identifiers of a vocabulary, and more that may come.
+    """The identifiers of a vocabulary, and possibly new ones.
 
     Attributes:
-        ids: by index; those that come stand behind those that are there.
-        kind: what they are.
-        first_periods: `(number there,)` int32.
+        ids: by dense index; new ones at the end.
+        kind: kind of the identifiers.
+        first_periods: `(known,)` int32, first period of each known identifier.
     """
 
     ids: pa.StringArray
@@ -55,11 +55,11 @@ class GrowingVocabulary:
 
 @dataclass(frozen=True)
 class PeriodEvents:
-    """The events of a period while they are changed.
+    """The events of a period while they are edited.
 
     Attributes:
-        users: `(n,)` int32, places in `GrowingVocabulary.ids`.
-        items: likewise.
+        users: `(n,)` int32, indices into `GrowingVocabulary.ids` of users.
+        items: `(n,)` int32, indices into `GrowingVocabulary.ids` of items.
         times: `(n,)` int64, sorted.
     """
 
@@ -68,36 +68,36 @@ class PeriodEvents:
     times: NDArray[np.int64]
 
     def take(self, chosen: NDArray[Any]) -> "PeriodEvents":
-        """Only the events at these places, or where a mask is true."""
+        """Return the events at positions `(m,)`, or where a mask `(n,)` is true."""
         return PeriodEvents(self.users[chosen], self.items[chosen], self.times[chosen])
 
 
 Edit = Callable[[int, PeriodEvents], PeriodEvents]
-"""A period and its events -> what they are to be."""
+"""A period and its events -> its new events."""
 
 
 def read_vocabulary(store: Store, vocabulary: Vocabulary) -> GrowingVocabulary:
-    """A vocabulary as it is."""
-    found = store.table(
+    """Read a vocabulary."""
+    table = store.table(
         f"SELECT id, first_period FROM {vocabulary.table} ORDER BY {vocabulary.index}"
     )
-    ids = found["id"].combine_chunks()
+    ids = table["id"].combine_chunks()
     kind = read_kind(store, vocabulary)
     return GrowingVocabulary(
-        ids, STRINGS if kind is None else kind, found["first_period"].to_numpy()
+        ids, STRINGS if kind is None else kind, table["first_period"].to_numpy()
     )
 
 
 def find_indices(ids: pa.StringArray, among: pa.StringArray) -> NDArray[np.int32]:
-    """Where identifiers stand among others: `(n,)`, −1 for those that do not."""
-    places: NDArray[np.int32] = (
+    """Return the index of each identifier in `among`: `(n,)` int32, −1 if missing."""
+    indices: NDArray[np.int32] = (
         pc.index_in(ids, value_set=among).fill_null(-1).to_numpy(zero_copy_only=False)
     )
-    return places
+    return indices
 
 
 def drop_events(store: Store, last: int) -> None:
-    """Let go of the events of the periods ≤ `last`; all else stays, the periods in the ledger too.
+    """Drop the events of periods ≤ `last`; the periods stay in the ledger, and so do all results.
 
     Raises:
         UserError: the new file cannot be written; everything is as before.
@@ -132,21 +132,21 @@ def rewrite_log(
     edit: Edit,
     first_changed: int,
     *,
-    gone: NDArray[np.int32] | None = None,
+    removed: NDArray[np.int32] | None = None,
     sources: Callable[[int, str], str] = lambda _period, source: source,
     finish: Callable[[Store], None] = lambda _new: None,
 ) -> None:
-    """Write the store anew with other events.
+    """Rewrite the store with other events.
 
     Args:
         store: open for writing, with a file.
-        users: its users, and those that come.
-        items: its items, likewise.
-        edit: what the events of a period become; called for each that is still held, in order.
-        first_changed: the first period that becomes another.
-        gone: indices of users who leave the vocabulary too.
-        sources: the name of a period's file, from its number and the name so far.
-        finish: what else goes into the new store, inside the transaction.
+        users: its users, and new ones.
+        items: its items, and new ones.
+        edit: returns the new events of a period; called for each retained period in order.
+        first_changed: first period that changes.
+        removed: `(m,)` int32, indices of users to remove from the vocabulary.
+        sources: returns the name of a period's file from its number and the old name.
+        finish: writes everything else to the new store, inside the transaction.
 
     Raises:
         UserError: nothing would be left, or the new file cannot be written; everything is as
@@ -154,22 +154,23 @@ def rewrite_log(
     """
     with _new_file(store) as new:
         copy_tables(store, new, ("identifier_kinds",))
-        leaving = np.empty(0, np.int32) if gone is None else gone
-        _copy_dropped(store, new, leaving, users.first_periods[leaving])
-        emptied = _append_held(store, new, users, items, edit, sources)
+        removed = np.empty(0, np.int32) if removed is None else removed
+        _copy_dropped(store, new, removed, users.first_periods[removed])
+        emptied = _append_retained(store, new, users, items, edit, sources)
         if not new.rows("SELECT 1 FROM periods LIMIT 1"):
             raise UserError(f"{store.path}: nobody else is in it; delete the store instead")
-        found = new.table("SELECT id FROM users ORDER BY user_index")["id"].combine_chunks()
-        there = users.ids[: len(users.first_periods)]
-        copy_records(store, new, Renumbering(find_indices(there, found), first_changed, emptied))
+        new_ids = new.table("SELECT id FROM users ORDER BY user_index")["id"].combine_chunks()
+        old_ids = users.ids[: len(users.first_periods)]
+        indices = find_indices(old_ids, new_ids)
+        copy_records(store, new, Renumbering(indices, first_changed, emptied))
         finish(new)
 
 
 @contextmanager
 def _new_file(store: Store) -> Iterator[Store]:
-    """A store beside the old one, in a transaction; afterwards in its place."""
+    """Yield a new store in a transaction; afterwards it replaces the old one."""
     if store.path is None:
-        raise ValueError("a store in memory is not written anew")
+        raise ValueError("a store in memory cannot be rewritten")
     path = rewrite_path(store.path)
     remove_file(path)
     try:
@@ -183,22 +184,22 @@ def _new_file(store: Store) -> Iterator[Store]:
 
 
 def finish_rewriting(store: Store) -> None:
-    """Remove what was made of the old file, if a rewriting was killed before it came to that."""
+    """Remove files made from the old store, if an earlier rewrite was killed before it did so."""
     if store.path is not None and _marker(store.path).exists():
         sweep_derived_files(store)
         _marker(store.path).unlink()
 
 
 def _marker(path: Path) -> Path:
-    """An empty file that is there from before the rename until nothing of the old file is left."""
+    """Return the path of a mark that exists from before the rename until all old files are gone."""
     return path.with_name(path.name + ".rewriting")
 
 
 def sweep_derived_files(store: Store) -> None:
-    """Remove what was made of an older log: models that no row names, checkpoints, unmerged cells.
+    """Remove files made from an older log: unrecorded models, checkpoints, unmerged cells.
 
     Raises:
-        UserError: something cannot be removed.
+        UserError: a file cannot be removed.
     """
     if store.path is None:
         return
@@ -214,40 +215,40 @@ def sweep_derived_files(store: Store) -> None:
 
 
 def _copy_dropped(
-    store: Store, new: Store, gone: NDArray[np.int32], first_periods: NDArray[np.int32]
+    store: Store, new: Store, removed: NDArray[np.int32], first_periods: NDArray[np.int32]
 ) -> None:
-    """The periods without events, and who was first seen in them: they are first in the order."""
-    held = first_retained_period(store)
+    """Copy the dropped periods, and the users and items that first occurred in them."""
+    retained = first_retained_period(store)
     for vocabulary in (USERS, ITEMS):
         rows = store.table(
             f"""SELECT * FROM {vocabulary.table} WHERE first_period < ?
             ORDER BY {vocabulary.index}""",
-            [held],
+            [retained],
         )
         if vocabulary is USERS:
-            left = pc.is_in(rows["user_index"], value_set=pa.array(gone, pa.int32()))
+            left = pc.is_in(rows["user_index"], value_set=pa.array(removed, pa.int32()))
             rows = rows.filter(pc.invert(left))
         indices = pa.array(np.arange(rows.num_rows, dtype=np.int32))
         new.insert(vocabulary.table, with_column(rows, vocabulary.index, indices))
-    periods = store.table("SELECT * FROM periods WHERE period < ? ORDER BY period", [held])
+    periods = store.table("SELECT * FROM periods WHERE period < ? ORDER BY period", [retained])
     changed = periods.to_pylist()
     for row in changed:
         for _ in range(np.count_nonzero(first_periods == row["period"])):
-            row.update(_without_someone(row))
+            row.update(_without_one_user(row))
     new.insert("periods", pa.Table.from_pylist(changed, schema=periods.schema))
 
 
-def _without_someone(row: dict[str, Any]) -> dict[str, Any]:
-    """What can be said of a period whose events are gone, after someone first seen in it is too."""
+def _without_one_user(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the changed fields of a dropped period from which one new user is removed."""
     return {
         "users": row["users"] - 1,
         "new_users": row["new_users"] - 1,
-        # Of no events any more, but of its own: what was made of the period before is void.
+        # Not a hash of events, which are gone, but a new one: results of the period are void.
         "content_hash": hashlib.sha256(f"{row['content_hash']} without".encode()).hexdigest(),
     }
 
 
-def _append_held(
+def _append_retained(
     store: Store,
     new: Store,
     users: GrowingVocabulary,
@@ -255,13 +256,13 @@ def _append_held(
     edit: Edit,
     sources: Callable[[int, str], str],
 ) -> int | None:
-    """Append the changed events period by period; the first period that has none left."""
+    """Append the edited events period by period; return the first period that becomes empty."""
     emptied = None
     for period, ingest, source, has_clock in store.rows(
         "SELECT period, ingest, source, has_clock FROM periods WHERE kept > 0 ORDER BY period"
     ):
-        held = read_events(store, period, period)
-        events = edit(period, PeriodEvents(held.users, held.items, held.times))
+        old = read_events(store, period, period)
+        events = edit(period, PeriodEvents(old.users, old.items, old.times))
         if not len(events.times):
             emptied = period if emptied is None else emptied
             continue
@@ -278,14 +279,13 @@ def _append_held(
 
 @dataclass(frozen=True)
 class ErasedUser:
-    """What went with a user.
+    """Report of an erased user.
 
     Attributes:
         user: the identifier.
-        first_period: the first period that they were in; what was made of it and later ones is
-            void.
-        interactions: of theirs that were still held.
-        summaries: how many were deleted, to be made again where their log is held.
+        first_period: first period with the user; results from it on are dropped.
+        interactions: number of removed events.
+        summaries: number of deleted summaries, to be made again if their log is retained.
         lost_periods: periods whose summary was deleted and cannot be made again.
     """
 
@@ -297,16 +297,16 @@ class ErasedUser:
 
 
 def erase_users(store: Store, users: Sequence[str]) -> tuple[ErasedUser, ...]:
-    """Write the store anew without some users: it is without all of them, or as before.
+    """Rewrite the store without some users: without all of them, or not at all.
 
-    Models and summaries that saw them are deleted, figures about them are taken out of the runs.
+    Models and summaries made from their events are deleted, and their values removed from figures.
 
     Returns:
-        What went with each; what went with an earlier one does not count again.
+        One report for each user; a summary counts only for the first of them.
 
     Raises:
-        UserError: nobody has one of the identifiers, nobody else is there, or the new file cannot
-            be written; everything is as before.
+        UserError: an identifier is unknown, no other user is left, or the new file cannot be
+            written; everything is as before.
     """
     users = list(dict.fromkeys(users))
     indices = lookup_users(store, users)
@@ -316,22 +316,23 @@ def erase_users(store: Store, users: Sequence[str]) -> tuple[ErasedUser, ...]:
                 f"user '{user}' is not in {store.path}; check the identifier, or finish a `forget` "
                 "that was interrupted with `perennial update`"
             )
-    words = read_vocabulary(store, USERS)
-    firsts = words.first_periods[indices]
-    removed = np.zeros(len(words.first_periods), np.int64)
+    vocabulary = read_vocabulary(store, USERS)
+    firsts = vocabulary.first_periods[indices]
+    counts = np.zeros(len(vocabulary.first_periods), np.int64)
 
     def edit(_period: int, events: PeriodEvents) -> PeriodEvents:
         theirs = np.isin(events.users, indices)
-        removed[:] += np.bincount(events.users[theirs], minlength=len(removed))
+        counts[:] += np.bincount(events.users[theirs], minlength=len(counts))
         return events.take(~theirs)
 
-    held = first_retained_period(store)
+    retained = first_retained_period(store)
     summaries = [one.period for one in list_summaries(store)]
-    rewrite_log(store, words, read_vocabulary(store, ITEMS), edit, int(firsts.min()), gone=indices)
+    items = read_vocabulary(store, ITEMS)
+    rewrite_log(store, vocabulary, items, edit, int(firsts.min()), removed=indices)
     erased = []
     for user, index, first in zip(users, indices, firsts.tolist(), strict=True):
         void = [period for period in summaries if period >= first]
         summaries = [period for period in summaries if period < first]
-        lost = tuple(sorted({period for period in void if period < held}))
-        erased.append(ErasedUser(user, first, int(removed[index]), len(void), lost))
+        lost = tuple(sorted({period for period in void if period < retained}))
+        erased.append(ErasedUser(user, first, int(counts[index]), len(void), lost))
     return tuple(erased)

@@ -1,4 +1,4 @@
-"""Log order: by time, equal times in a seeded order of user and item, never by place in a file."""
+"""Log order: by time, equal times in a seeded order of user and item, never by line."""
 
 from dataclasses import dataclass
 
@@ -10,22 +10,22 @@ from perennial.storage.parallel import CACHE_ROWS, over_blocks
 
 _UNITS = (86_400_000_000, 3_600_000_000, 60_000_000, 1_000_000, 1_000)
 _KEY_BITS = 64
-# With fewer bits of the hash beside the time, too many rows would need a second look.
+# With fewer bits of the hash next to the time, too many rows would be ties.
 _ENOUGH_HASH_BITS = 8
 _HASHED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
 class LogRows:
-    """Rows to be put in order, one entry each.
+    """Rows to be sorted.
 
     Attributes:
         times: `(n,)` int64.
         scale: µs per unit of `times`.
-        users: `(n,)` int32, places in `user_hashes`.
-        items: `(n,)` int32, places in `item_hashes`.
-        user_hashes: uint64, seeded hashes of the distinct users.
-        item_hashes: uint64, likewise of the items.
+        users: `(n,)` int32, indices into `user_hashes`.
+        items: `(n,)` int32, indices into `item_hashes`.
+        user_hashes: `(users,)` uint64, seeded hashes of the distinct users.
+        item_hashes: `(items,)` uint64, seeded hashes of the distinct items.
     """
 
     times: NDArray[np.int64]
@@ -41,10 +41,10 @@ class _Ticks:
     """Times as small numbers in the same order: first + tick · unit, or distinct[tick], in µs.
 
     Attributes:
-        bits: of the largest tick.
-        first: the earliest time, µs.
+        bits: number of bits of the largest tick.
+        first: earliest time, µs.
         unit: µs per tick.
-        distinct: the times, µs, where ticks are ranks.
+        distinct: `(m,)` int64, the times in µs, if ticks are ranks.
     """
 
     bits: int
@@ -53,7 +53,7 @@ class _Ticks:
     distinct: NDArray[np.int64] | None = None
 
     def times(self, ticks: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """The times behind some ticks."""
+        """Return the times of ticks: `(n,)` uint64 -> `(n,)` int64, µs."""
         if self.distinct is not None:
             return self.distinct[ticks]
         return ticks.view(np.int64) * self.unit + self.first
@@ -64,10 +64,10 @@ class LogOrder:
     """Rows in log order.
 
     Attributes:
-        keys: `(n,)` uint64, sorted: a row's time on top, its place at the bottom.
-        place_bits: bits of a place.
-        ticks: what the topmost bits say.
-        merged: how many rows are left out, as equal to one that stays in user, item and time.
+        keys: `(n,)` uint64, sorted: highest bits the time of a row, lowest its position.
+        place_bits: number of bits of a position.
+        ticks: meaning of the highest bits.
+        merged: number of rows left out, as equal to a remaining one in user, item and time.
     """
 
     keys: NDArray[np.uint64]
@@ -77,24 +77,32 @@ class LogOrder:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Places of the rows that stay, `(n,)`."""
+        """Positions of the remaining rows, `(n,)` int64."""
         return self._places(0, len(self.keys))
 
     def take(
         self, values: NDArray[np.int32], out: NDArray[np.int32] | None = None
     ) -> NDArray[np.int32]:
-        """Values of all rows, put in log order, in the memory of `out` where given."""
+        """Sort values of all rows.
+
+        Args:
+            values: `(rows,)` int32, one for each row before sorting.
+            out: `(rows,)` int32, memory for the result.
+
+        Returns:
+            `(n,)` int32 in log order.
+        """
         taken = np.empty(len(self.keys), np.int32) if out is None else out[: len(self.keys)]
 
         def fill(start: int, stop: int) -> None:
-            # The places are in range; "clip" only spares a buffer.
+            # The positions are in range; "clip" only avoids a buffer.
             np.take(values, self._places(start, stop), out=taken[start:stop], mode="clip")
 
         over_blocks(fill, len(taken))
         return taken
 
     def into_times(self) -> NDArray[np.int64]:
-        """The times, `(n,)` µs, in the memory of the keys, which are gone then."""
+        """Return the times, `(n,)` int64 µs, in the memory of the keys, which are overwritten."""
         times = self.keys.view(np.int64)
 
         def decode(start: int, stop: int) -> None:
@@ -109,9 +117,9 @@ class LogOrder:
 
 
 def hash_identifiers(ids: pa.StringArray, seed: int) -> NDArray[np.uint64]:
-    """Hash identifiers, `(n,)` uint64; the same text and seed give the same hash everywhere.
+    """Hash `n` identifiers: `(n,)` uint64, the same for the same text and seed on every machine.
 
-    The sum of one mixed number per byte, which holds its place, mixed again with the length.
+    The sum of one mixed number per byte and position, mixed again with the length.
     """
     offsets = np.frombuffer(ids.buffers()[1], np.int32)[ids.offset : ids.offset + len(ids) + 1]
     data = np.frombuffer(ids.buffers()[2] or b"", np.uint8)
@@ -121,7 +129,7 @@ def hash_identifiers(ids: pa.StringArray, seed: int) -> NDArray[np.uint64]:
     def fill(start: int, stop: int) -> None:
         edges = offsets[start : stop + 1]
         if edges[-1] - edges[0] > _HASHED_AT_ONCE and stop - start > 1:
-            # Each byte takes dozens while it is hashed.
+            # Hashing takes dozens of bytes per byte.
             middle = (start + stop) // 2
             fill(start, middle)
             fill(middle, stop)
@@ -154,12 +162,11 @@ def mix64(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def order_log(log: LogRows) -> LogOrder:
     """Sort rows by (time, hash of user and item) and merge equal ones.
 
-    A row's key holds its time, as much of its hash as fits, and its place. So sorting moves plain
-    numbers, which NumPy does fastest, and only rows that agree in the first two are looked at
-    again.
+    The key of a row is its time, as many bits of its hash as fit, and its position. So NumPy sorts
+    plain numbers, which is fastest, and only rows that agree in the first two are compared again.
 
     Args:
-        log: at least one row. Its times are used up: their memory becomes that of the keys.
+        log: at least one row. Its times are overwritten: their memory is reused for the keys.
     """
     place_bits = max(1, (len(log.times) - 1).bit_length())
     keys, ticks = _count_ticks(log, _KEY_BITS - _ENOUGH_HASH_BITS - place_bits)
@@ -175,7 +182,7 @@ def order_log(log: LogRows) -> LogOrder:
 
 
 def _leave_out(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Keys without those at some positions, moved together in place."""
+    """Remove the keys at some positions, in place."""
     stays = np.ones(len(keys), np.bool_)
     stays[positions] = False
     end = 0
@@ -189,7 +196,7 @@ def _leave_out(keys: NDArray[np.uint64], positions: NDArray[np.int64]) -> NDArra
 def _add_hash_and_place(
     log: LogRows, keys: NDArray[np.uint64], hash_bits: int, place_bits: int
 ) -> None:
-    """Make sort keys of ticks, in place."""
+    """Turn ticks into sort keys, in place."""
 
     def fill(start: int, stop: int) -> None:
         key = keys[start:stop]
@@ -202,7 +209,7 @@ def _add_hash_and_place(
 
 
 def _find_ties(keys: NDArray[np.uint64], place_bits: int) -> NDArray[np.int64]:
-    """Positions whose key agrees with the next one but for the place."""
+    """Find keys that differ from the next one only in the position."""
 
     def find(start: int, stop: int) -> NDArray[np.int64]:
         differences = keys[start + 1 : stop + 1] ^ keys[start : min(stop, len(keys) - 1)]
@@ -212,7 +219,7 @@ def _find_ties(keys: NDArray[np.uint64], place_bits: int) -> NDArray[np.int64]:
 
 
 def _count_ticks(log: LogRows, max_bits: int) -> tuple[NDArray[np.uint64], _Ticks]:
-    """Count times in place in the largest unit that divides them all; too fine, rank them."""
+    """Convert times to ticks of the largest common unit, in place; if too many, to ranks."""
     first, last = int(log.times.min()), int(log.times.max())
     unit = _find_unit(log, first)
     bits = ((last - first) // unit).bit_length()
@@ -231,7 +238,7 @@ def _count_ticks(log: LogRows, max_bits: int) -> tuple[NDArray[np.uint64], _Tick
 
 
 def _find_unit(log: LogRows, first: int) -> int:
-    """The largest of the units that divides the distance of each time from `first`."""
+    """Find the largest unit that divides the distance of each time from `first`."""
     sample = log.times[:1000] - first
     for micros in _UNITS:
         unit = micros // log.scale
@@ -249,10 +256,10 @@ def _find_unit(log: LogRows, first: int) -> int:
 
 
 def _hash_rows(log: LogRows, rows: slice | NDArray[np.int64]) -> NDArray[np.uint64]:
-    """One hash per row from those of its user and its item; all their bits reach the highest."""
+    """Hash each row from the hashes of user and item; the highest bits depend on all others."""
     mixed = log.user_hashes[log.users[rows]]
     items = log.item_hashes[log.items[rows]]
-    # Turned, so that a user and an item of the same name do not cancel each other.
+    # Rotated, so that a user and an item of the same name do not cancel each other.
     mixed ^= (items << np.uint64(29)) | (items >> np.uint64(35))
     mixed *= np.uint64(0x9E3779B97F4A7C15)
     mixed ^= mixed >> np.uint64(32)
@@ -267,17 +274,17 @@ def _resolve_ties(
     place_bits: int,
     tied: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Order rows whose time and shortened hash agree by the whole hash.
+    """Sort rows whose time and shortened hash agree by the whole hash.
 
     Args:
-        log: all rows; its times are gone.
-        keys: sorted; put in order in place.
-        time_bits: topmost bits of a key, its time.
-        place_bits: bits of a place.
-        tied: `(m,)` positions in `keys` that agree with the next one.
+        log: all rows; its times are overwritten already.
+        keys: `(n,)` uint64, sorted in place.
+        time_bits: number of bits of the time.
+        place_bits: number of bits of the position.
+        tied: `(m,)` indices of keys that agree with the next one.
 
     Returns:
-        Positions of rows equal to the one before in user, item and time.
+        `(k,)` int64, indices of rows equal to the one before in user, item and time.
     """
     is_tied = np.zeros(len(keys), np.bool_)
     is_tied[tied] = is_tied[tied + 1] = True

@@ -1,4 +1,4 @@
-"""The append-only vocabularies: which identifier stands behind a dense index."""
+"""The append-only vocabularies of users and items: identifiers by dense index; and titles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """One of the two vocabularies of a store, as names of its table and column.
+    """One of the two vocabularies of a store.
 
     Attributes:
-        table: its table.
-        index: the column of dense indices.
+        table: name of its table.
+        index: name of the column of dense indices.
     """
 
     table: Literal["users", "items"]
@@ -30,41 +30,41 @@ ITEMS = Vocabulary("items", "item_index")
 
 
 def lookup_users(store: Store, ids: Sequence[str | int]) -> NDArray[np.int32]:
-    """Dense indices of users, `(n,)`, −1 where unknown; 5 and "5" find the same user."""
+    """Return the dense indices of users: `(n,)` int32, −1 if unknown; 5 and "5" are the same."""
     return _lookup(store, USERS, pa.array([str(identifier) for identifier in ids], pa.string()))
 
 
 def lookup_items(store: Store, ids: Sequence[str | int]) -> NDArray[np.int32]:
-    """Dense indices of items, `(n,)`, −1 where unknown; 5 and "5" find the same item."""
+    """Return the dense indices of items: `(n,)` int32, −1 if unknown; 5 and "5" are the same."""
     return _lookup(store, ITEMS, pa.array([str(identifier) for identifier in ids], pa.string()))
 
 
 def user_ids(store: Store, indices: ArrayLike) -> list[str] | list[int]:
-    """The identifiers behind dense user indices, as they went in.
+    """Return the identifiers of dense user indices `(n,)`, integers or strings as in the log.
 
     Raises:
-        IndexError: an index that no user has.
+        IndexError: no user has one of the indices.
     """
     return _identifiers(store, USERS, indices)
 
 
 def item_ids(store: Store, indices: ArrayLike) -> list[str] | list[int]:
-    """The identifiers behind dense item indices, as they went in.
+    """Return the identifiers of dense item indices `(n,)`, integers or strings as in the log.
 
     Raises:
-        IndexError: an index that no item has.
+        IndexError: no item has one of the indices.
     """
     return _identifiers(store, ITEMS, indices)
 
 
 def all_ids(store: Store, vocabulary: Vocabulary) -> list[str] | list[int]:
-    """Every identifier of a vocabulary, in the order of the dense indices, as it went in."""
-    found = store.table(f"SELECT id FROM {vocabulary.table} ORDER BY {vocabulary.index}")
-    return _as_they_went_in(store, vocabulary, found["id"].to_pylist())
+    """Return all identifiers of a vocabulary by dense index, integers or strings as in the log."""
+    table = store.table(f"SELECT id FROM {vocabulary.table} ORDER BY {vocabulary.index}")
+    return _as_in_log(store, vocabulary, table["id"].to_pylist())
 
 
 def read_kind(store: Store, vocabulary: Vocabulary) -> IdentifierKind | None:
-    """What the identifiers of a vocabulary are; None while it is empty."""
+    """Return the kind of a vocabulary's identifiers; `None` while it is empty."""
     rows = store.rows(
         "SELECT kind, inferred FROM identifier_kinds WHERE vocabulary = ?", [vocabulary.table]
     )
@@ -78,20 +78,20 @@ def extend(
     periods: NDArray[np.int32],
     incoming: IdentifierKind,
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-    """Give identifiers their dense indices, appending the new ones in the order they come.
+    """Return the dense indices of identifiers, after appending the new ones in their order.
 
     Args:
         store: inside a transaction.
-        vocabulary: which one.
-        ids: distinct identifiers in order of first appearance.
-        periods: `(n,)` the period of each one's first appearance, kept if it is new.
-        incoming: what they are.
+        vocabulary: users or items.
+        ids: n distinct identifiers in order of first appearance.
+        periods: `(n,)` int32, period of each first appearance, recorded for new ones.
+        incoming: kind of the identifiers.
 
     Returns:
-        Indices `(n,)` and which of them are new, `(n,)`.
+        Dense indices `(n,)` int32, and which of them are new `(n,)` bool.
 
     Raises:
-        UserError: integers meet strings.
+        UserError: one are integers, the others strings.
     """
     name = f"the file's {vocabulary.table}"
     joint = join_kinds(read_kind(store, vocabulary), incoming, name)
@@ -103,30 +103,30 @@ def extend(
     indices = np.full(len(ids), -1, np.int32) if not known else _lookup(store, vocabulary, ids)
     is_new = indices < 0
     indices[is_new] = np.arange(known, known + np.count_nonzero(is_new), dtype=np.int32)
-    fresh = pa.table(
+    added = pa.table(
         {
             vocabulary.index: indices[is_new],
             "id": ids.filter(pa.array(is_new)),
             "first_period": periods[is_new],
         }
     )
-    store.insert(vocabulary.table, fresh)
+    store.insert(vocabulary.table, added)
     return indices, is_new
 
 
 def _lookup(store: Store, vocabulary: Vocabulary, ids: pa.StringArray) -> NDArray[np.int32]:
-    found = store.table(
-        f"SELECT place, {vocabulary.index} FROM asked JOIN {vocabulary.table} USING (id)",
-        inputs={"asked": pa.table({"place": np.arange(len(ids)), "id": ids})},
+    table = store.table(
+        f"SELECT place, {vocabulary.index} FROM requested JOIN {vocabulary.table} USING (id)",
+        inputs={"requested": pa.table({"place": np.arange(len(ids)), "id": ids})},
     )
-    places, indices = (column.to_numpy() for column in found.columns)
+    places, indices = (column.to_numpy() for column in table.columns)
     all_indices = np.full(len(ids), -1, np.int32)
     all_indices[places] = indices
     return all_indices
 
 
 _FEW = 1000
-"""So many indices are passed as parameters: Arrow conversions import pandas if it is installed."""
+"""Up to so many indices are passed as parameters: Arrow conversions import pandas if installed."""
 
 
 def _identifiers(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> list[str] | list[int]:
@@ -141,20 +141,18 @@ def _identifiers(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> li
         texts = [text for (text,) in rows]
     else:
         requested = pa.table({"place": np.arange(len(wanted)), vocabulary.index: wanted})
-        found = store.table(
+        table = store.table(
             f"""SELECT id FROM requested JOIN {vocabulary.table} USING ({vocabulary.index})
             ORDER BY place""",
             inputs={"requested": requested},
         )
-        texts = found["id"].to_pylist()
+        texts = table["id"].to_pylist()
     if len(texts) != len(wanted):
         raise IndexError(f"one of these indices stands for none of the {vocabulary.table}")
-    return _as_they_went_in(store, vocabulary, texts)
+    return _as_in_log(store, vocabulary, texts)
 
 
-def _as_they_went_in(
-    store: Store, vocabulary: Vocabulary, texts: list[str]
-) -> list[str] | list[int]:
+def _as_in_log(store: Store, vocabulary: Vocabulary, texts: list[str]) -> list[str] | list[int]:
     kind = read_kind(store, vocabulary)
     if kind is not None and kind.kind == "integer":
         return [int(text) for text in texts]
@@ -162,27 +160,30 @@ def _as_they_went_in(
 
 
 def read_titles(store: Store, items: Sequence[str | int] | None = None) -> dict[str, str]:
-    """Identifier, as text -> title, of those that have one.
+    """Read titles: identifier, as text -> title.
 
     Args:
-        store: that holds them.
-        items: only of these; all without.
+        store: holds the titles.
+        items: identifiers of the items; all by default.
     """
     if items is None:
-        found = store.table("SELECT item_id, title FROM titles")
+        table = store.table("SELECT item_id, title FROM titles")
     else:
-        asked = pa.table({"item_id": pa.array([str(item) for item in items], pa.string())})
-        found = store.table(
-            "SELECT DISTINCT item_id, title FROM titles JOIN asked USING (item_id)",
-            inputs={"asked": asked},
+        requested = pa.table({"item_id": pa.array([str(item) for item in items], pa.string())})
+        table = store.table(
+            "SELECT DISTINCT item_id, title FROM titles JOIN requested USING (item_id)",
+            inputs={"requested": requested},
         )
-    return dict(zip(found["item_id"].to_pylist(), found["title"].to_pylist(), strict=True))
+    return dict(zip(table["item_id"].to_pylist(), table["title"].to_pylist(), strict=True))
 
 
 def write_titles(store: Store, titles: Mapping[str, str]) -> int:
-    """Enter titles in one transaction, replacing those of the same items; how many there are now.
+    """Write titles in one transaction, replacing those of the same items.
 
     Items need not be known yet: a catalogue may come before the first interaction with its items.
+
+    Returns:
+        The number of titles in the store.
     """
     rows = pa.table(
         {

@@ -28,7 +28,7 @@ from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.storage.log.export import export_periods
-from perennial.storage.log.ingest import IngestReport
+from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser
 from perennial.storage.progress import ignore_progress

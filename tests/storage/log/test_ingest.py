@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestReport, IngestSettings, ingest_log, ingest_period
+from perennial.storage.log.ingest import IngestSettings, ingest_log, ingest_period
+from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids

@@ -1,0 +1,124 @@
+"""The ledger of ingestions: files, numbers of lines, bad lines, and the report of each."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from perennial.storage.reading.rejects import Rejects
+from perennial.storage.store import Store
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """Report of an ingestion.
+
+    Attributes:
+        paths: the files.
+        already_ingested: True if the store had the same content and nothing changed; the numbers
+            below are those of the first time.
+        lines: number of lines read, bad ones included.
+        interactions: number of events stored.
+        merged: number of rows left out as equal to another in user, item and time.
+        rejected: number of bad lines.
+        reject_reasons: number of bad lines per reason.
+        periods: numbers of the periods made of the files.
+    """
+
+    paths: tuple[Path, ...]
+    already_ingested: bool
+    lines: int
+    interactions: int
+    merged: int
+    rejected: int
+    reject_reasons: Mapping[str, int]
+    periods: tuple[int, ...]
+
+
+def record_ingest(
+    store: Store,
+    ingest: int,
+    content_hash: str,
+    settings: str,
+    boundaries: NDArray[np.int64] | None,
+    counts: tuple[int, int, int],
+) -> None:
+    """Record an ingestion in the ledger.
+
+    Args:
+        store: inside a transaction.
+        ingest: its number.
+        content_hash: hash of files, settings and cut.
+        settings: as JSON.
+        boundaries: `(m,)` int64, of the cut, µs; `None` if a file is a period.
+        counts: numbers of lines read, events merged and lines rejected.
+    """
+    cut = None if boundaries is None else json.dumps(boundaries.tolist())
+    store.rows(
+        "INSERT INTO ingests VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [ingest, content_hash, settings, cut, *counts],
+    )
+
+
+def record_files(
+    store: Store,
+    ingest: int,
+    files: Sequence[Path],
+    hashes: Sequence[str],
+    rejects: Sequence[Rejects],
+) -> None:
+    """Record the files of an ingestion and their bad lines, inside a transaction."""
+    numbers = pa.repeat(pa.scalar(ingest, pa.int32()), len(files))
+    names = [path.name for path in files]
+    ordinals = np.arange(len(files), dtype=np.int32)
+    store.insert(
+        "ingested_files",
+        pa.table({"file_hash": hashes, "ingest": numbers, "ordinal": ordinals, "name": names}),
+    )
+    for name, bad in zip(names, rejects, strict=True):
+        if len(bad):
+            store.insert(
+                "rejects",
+                pa.table(
+                    {
+                        "ingest": pa.repeat(pa.scalar(ingest, pa.int32()), len(bad)),
+                        "file": pa.repeat(name, len(bad)),
+                        "line": bad.lines,
+                        "reason": bad.reasons(),
+                    }
+                ),
+            )
+
+
+def read_report(store: Store, files: tuple[Path, ...], ingest: int) -> IngestReport:
+    """Read the report of an earlier ingestion of the same files.
+
+    Args:
+        store: holds the ingestion.
+        files: the files.
+        ingest: number of the ingestion.
+    """
+    lines, merged, rejected = store.rows(
+        "SELECT lines, merged, rejected FROM ingests WHERE ingest = ?", [ingest]
+    )[0]
+    periods = store.rows(
+        "SELECT period, interactions FROM periods WHERE ingest = ? ORDER BY period", [ingest]
+    )
+    reasons = store.rows(
+        "SELECT reason, count(*) FROM rejects WHERE ingest = ? GROUP BY reason ORDER BY reason",
+        [ingest],
+    )
+    return IngestReport(
+        paths=files,
+        already_ingested=True,
+        lines=lines,
+        interactions=sum(interactions for _, interactions in periods),
+        merged=merged,
+        rejected=rejected,
+        reject_reasons=dict(reasons),
+        periods=tuple(period for period, _ in periods),
+    )
