@@ -162,12 +162,8 @@ def _find_periods(store: Store, first: int, last: int) -> _Periods:
 
 def count_known_items(store: Store, period: int) -> int:
     """Return d_t, the number of items of periods ≤ `period`; their indices are 0..d_t−1."""
-    return _total(store, "SELECT sum(new_items) FROM periods WHERE period <= ?", period)
-
-
-def count_known_users(store: Store, period: int) -> int:
-    """How many users appear in periods ≤ `period`; they are the indices 0..n−1."""
-    return _total(store, "SELECT sum(new_users) FROM periods WHERE period <= ?", period)
+    query = "SELECT coalesce(sum(new_items), 0) FROM periods WHERE period <= ?"
+    return int(store.rows(query, [period])[0][0])
 
 
 def read_item_counts(store: Store, last: int, num_items: int) -> NDArray[np.int64]:
@@ -181,7 +177,3 @@ def read_item_counts(store: Store, last: int, num_items: int) -> NDArray[np.int6
     counts = np.zeros(num_items, np.int64)
     counts[items] = events
     return counts
-
-
-def _total(store: Store, query: str, period: int) -> int:
-    return int(store.rows(query, [period])[0][0] or 0)

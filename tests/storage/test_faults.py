@@ -13,7 +13,7 @@ from perennial.storage.store import Store
 PATH = Path("log.duckdb")
 
 
-def make_store(path: Path) -> Path:
+def make_store(path):
     """A store of several blocks."""
     with Store.open(path) as store:
         store.rows("INSERT INTO users SELECT i, hash(i)::VARCHAR, 1 FROM range(200000) AS t(i)")
@@ -36,7 +36,7 @@ def make_store(path: Path) -> Path:
         (duckdb.IOException('Could not set lock on file "x"'), "another process"),
     ],
 )
-def test_faults_of_the_file_and_the_disk_are_named(error: duckdb.Error, words: str) -> None:
+def test_faults_of_the_file_and_the_disk_are_named(error, words):
     with pytest.raises(UserError, match=rf"^log\.duckdb: .*{words}") as raised:
         raise_fault(PATH, error)
     assert "\n" not in str(raised.value)
@@ -54,11 +54,11 @@ def test_faults_of_the_file_and_the_disk_are_named(error: duckdb.Error, words: s
         ValueError("Corrupt"),
     ],
 )
-def test_other_errors_are_left_alone(error: BaseException | None) -> None:
+def test_other_errors_are_left_alone(error):
     raise_fault(PATH, error)
 
 
-def test_the_first_fault_is_told_and_not_what_followed() -> None:
+def test_the_first_fault_is_told_and_not_what_followed():
     try:
         try:
             raise duckdb.Error("Corrupt database file")
@@ -69,15 +69,13 @@ def test_the_first_fault_is_told_and_not_what_followed() -> None:
             raise_fault(PATH, error)
 
 
-def test_long_words_are_cut() -> None:
+def test_long_words_are_cut():
     assert len(explain(duckdb.IOException("x" * 10_000))) < 400
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_store_that_was_cut_short_is_not_opened(
-    tmp_path: Path, share: float, read_only: bool
-) -> None:
+def test_a_store_that_was_cut_short_is_not_opened(tmp_path, share, read_only):
     path = make_store(tmp_path / "log.duckdb")
     os.truncate(path, int(share * path.stat().st_size))
     before = path.read_bytes()
@@ -88,7 +86,7 @@ def test_a_store_that_was_cut_short_is_not_opened(
     make_store(path)
 
 
-def test_free_blocks_may_lack_at_the_end(tmp_path: Path) -> None:
+def test_free_blocks_may_lack_at_the_end(tmp_path):
     path = make_store(tmp_path / "log.duckdb")
     for _ in range(3):
         with Store.open(path) as store:
@@ -99,7 +97,7 @@ def test_free_blocks_may_lack_at_the_end(tmp_path: Path) -> None:
         Store.open(path, read_only=True).close()
 
 
-def test_damage_shows_as_one_line_in_whatever_query_meets_it(tmp_path: Path) -> None:
+def test_damage_shows_as_one_line_in_whatever_query_meets_it(tmp_path):
     path = make_store(tmp_path / "log.duckdb")
     data = bytearray(path.read_bytes())
     # Past the headers and the first block, so that it opens.
@@ -107,7 +105,7 @@ def test_damage_shows_as_one_line_in_whatever_query_meets_it(tmp_path: Path) -> 
         data[place] ^= 1
     path.write_bytes(data)
 
-    def look() -> None:
+    def look():
         with Store.open(path) as store:
             store.rows("SELECT max(id) FROM users")
 
@@ -115,7 +113,7 @@ def test_damage_shows_as_one_line_in_whatever_query_meets_it(tmp_path: Path) -> 
         look()
 
 
-def test_the_lock_stays_where_a_store_cannot_be_opened(tmp_path: Path) -> None:
+def test_the_lock_stays_where_a_store_cannot_be_opened(tmp_path):
     path = tmp_path / "log.duckdb"
     path.write_text("no database")
     with pytest.raises(UserError):

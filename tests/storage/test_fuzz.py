@@ -4,7 +4,7 @@ The files and the check are those of `benchmarks.fuzz_ingest`, which has ten tho
 """
 
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import IngestSettings, ingest_period
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.storage.reading.memory_budget import Budget, free_bytes
-from perennial.storage.store import Store
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -34,13 +33,13 @@ BATCHES = 5
 
 
 @pytest.fixture(scope="module")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Judge]:
+def judge(tmp_path_factory):
     with Judge(tmp_path_factory.mktemp("fuzz")) as made:
         yield made
 
 
 @pytest.fixture
-def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def little_memory(monkeypatch):
     """Bombs are smaller, and go off on a machine that has 60 MiB."""
     monkeypatch.setattr(
         "perennial.storage.reading.formats.Budget", partial(Budget, lambda: 60 * MIB)
@@ -52,7 +51,7 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.usefixtures("little_memory")
-def test_named_cases(judge: Judge, name: str) -> None:
+def test_named_cases(judge, name):
     case = hostile(name)
     if "over and over" in name:
         # Only with more memory does it get as far as to be taken.
@@ -64,7 +63,7 @@ def test_named_cases(judge: Judge, name: str) -> None:
 @pytest.mark.parametrize(
     "batch", [0, *(pytest.param(batch, marks=pytest.mark.campaign) for batch in range(1, BATCHES))]
 )
-def test_a_sample_of_the_campaign(judge: Judge, batch: int) -> None:
+def test_a_sample_of_the_campaign(judge, batch):
     first = len(HOSTILE) + 25 * batch
     for number in range(first, first + 25):
         case = make_case(7, number)
@@ -72,7 +71,7 @@ def test_a_sample_of_the_campaign(judge: Judge, batch: int) -> None:
         assert outcome.verdict != "finding", f"{number} {case.name}: {outcome.words}"
 
 
-def test_the_same_seed_makes_the_same_file() -> None:
+def test_the_same_seed_makes_the_same_file():
     number = len(HOSTILE) + 3
     assert make_case(0, number) == make_case(0, number)
     assert make_case(0, number) != make_case(1, number)
@@ -88,9 +87,7 @@ PIECES = st.sampled_from(SIGNS) | st.text(st.characters(codec="utf-8"), max_size
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "dat", "inter", "ader.txt", "csv.gz"])
 @given(pieces=st.lists(PIECES, max_size=40), headed=st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_text_is_read_or_refused(
-    tmp_path: Path, store: Store, suffix: str, pieces: list[str], headed: bool
-) -> None:
+def test_any_text_is_read_or_refused(tmp_path, store, suffix, pieces, headed):
     text = (HEADER if headed else "") + "".join(pieces)
     content = gzip.compress(text.encode()) if suffix.endswith("gz") else text.encode()
     case = FuzzCase(f"log.{suffix}", content, "drawn", IngestSettings(max_reject_share=1.0))
@@ -100,48 +97,46 @@ def test_any_text_is_read_or_refused(
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
 @given(content=st.binary(max_size=200))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_bytes_are_read_or_refused(
-    tmp_path: Path, store: Store, suffix: str, content: bytes
-) -> None:
+def test_any_bytes_are_read_or_refused(tmp_path, store, suffix, content):
     judge_reading(FuzzCase(f"log.{suffix}", content, "drawn"), tmp_path / suffix, store.connection)
 
 
-def test_a_return_inside_a_line_spoils_that_line_only(store: Store, write: Write) -> None:
+def test_a_return_inside_a_line_spoils_that_line_only(store, write):
     path = write("log.csv", HEADER + 'u\r,a,1\n\ru,a,1\n"v\rw",b,2\r\nx,c,3\n')
     report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
     assert report.reject_reasons == {"carriage return inside the line": 2}
     assert user_ids(store, [0, 1]) == ["v\rw", "x"]
 
 
-def test_a_mark_that_begins_an_identifier_stays(store: Store, write: Write) -> None:
+def test_a_mark_that_begins_an_identifier_stays(store, write):
     ingest_period(store, write("log.csv", HEADER + "\ufeffu,a,1\n\ufeffv,a,2\n"))
     assert user_ids(store, [0, 1]) == ["\ufeffu", "\ufeffv"]
 
 
-def test_what_stands_for_a_delimiter_is_no_value(store: Store, write: Write) -> None:
+def test_what_stands_for_a_delimiter_is_no_value(store, write):
     path = write("log.dat", "1::2::3::1000000000\n1\x1f2::3::1000000000\n")
     report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
     assert report.reject_reasons == {"wrong number of columns": 1}
 
 
-def test_spaces_that_few_know_do_no_harm_around_a_time(store: Store, write: Write) -> None:
+def test_spaces_that_few_know_do_no_harm_around_a_time(store, write):
     path = write("log.csv", "1,2,\x1f1000000000\n1,3,1000000000\n2,3,1000000001\n")
     assert ingest_period(store, path).interactions == 3
 
 
-def test_integers_that_no_type_holds_are_strings(store: Store, write: Write) -> None:
+def test_integers_that_no_type_holds_are_strings(store, write):
     ingest_period(store, write("log.csv", HEADER + f"{'9' * 5000},{2**100},1\n"))
     assert user_ids(store, [0]) == ["9" * 5000]
     assert item_ids(store, [0]) == [2**100]
 
 
-def test_identifiers_that_are_whole_files_are_bad(store: Store, write: Write) -> None:
+def test_identifiers_that_are_whole_files_are_bad(store, write):
     path = write("log.csv", HEADER + f"u,{'x' * 65_536},1\n{'y' * 65_537},a,2\n")
     report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
     assert report.reject_reasons == {"user is longer than 65536 bytes": 1}
 
 
-def test_parquet_of_fewer_rows_than_it_says(store: Store, tmp_path: Path) -> None:
+def test_parquet_of_fewer_rows_than_it_says(store, tmp_path):
     content = write_parquet({"user_id": pa.array(range(9)), "item_id": pa.array(range(9))})
     footer = read_footer(content)
     footer[3].value = footer[4][0][3].value = 10
@@ -150,7 +145,7 @@ def test_parquet_of_fewer_rows_than_it_says(store: Store, tmp_path: Path) -> Non
         ingest_period(store, tmp_path / "log.parquet")
 
 
-def test_codes_outside_a_dictionary_are_found(store: Store, tmp_path: Path) -> None:
+def test_codes_outside_a_dictionary_are_found(store, tmp_path):
     ids = pa.array(["a", "b", "c", "c"] * 4)
     content = write_parquet({"user_id": ids, "item_id": ids}, compression="none")
     place = next(column_chunks(read_footer(content)))[9].value
@@ -161,7 +156,7 @@ def test_codes_outside_a_dictionary_are_found(store: Store, tmp_path: Path) -> N
         ingest_period(store, tmp_path / "log.parquet")
 
 
-def test_the_same_long_text_in_every_row_is_kept_once(store: Store, tmp_path: Path) -> None:
+def test_the_same_long_text_in_every_row_is_kept_once(store, tmp_path):
     long = pa.DictionaryArray.from_arrays(
         pa.array([0, 1] * 50_000, pa.int32()), ["x" * 50_000, "y"]
     )
@@ -173,14 +168,14 @@ def test_the_same_long_text_in_every_row_is_kept_once(store: Store, tmp_path: Pa
     assert user_ids(store, [0, 1]) == ["x" * 50_000, "y"]
 
 
-def test_a_budget_is_half_of_what_is_free() -> None:
+def test_a_budget_is_half_of_what_is_free():
     budget = Budget(lambda: 3 << 30)
     budget.take(1 << 30)
     with pytest.raises(UserError, match=r"more than half of the 3\.0 GiB of memory"):
         budget.take(1 << 30)
 
 
-def test_a_container_may_have_less_memory_than_the_machine(tmp_path: Path) -> None:
+def test_a_container_may_have_less_memory_than_the_machine(tmp_path):
     assert free_bytes(tmp_path) > MIB
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("1000\n")

@@ -1,7 +1,5 @@
 """Older stores are upgraded, newer ones refused, and a failed step leaves no trace."""
 
-from pathlib import Path
-
 import duckdb
 import pytest
 
@@ -17,13 +15,13 @@ FAILING = Migration(
 )
 
 
-def test_versions_count_up_and_names_differ() -> None:
+def test_versions_count_up_and_names_differ():
     assert [migration.version for migration in MIGRATIONS] == list(range(1, NEXT))
     assert len({migration.name for migration in MIGRATIONS}) == len(MIGRATIONS)
 
 
 @pytest.mark.parametrize("held", range(len(MIGRATIONS) + 1))
-def test_every_older_store_is_upgraded_with_its_content(tmp_path: Path, held: int) -> None:
+def test_every_older_store_is_upgraded_with_its_content(tmp_path, held):
     path = tmp_path / "log.duckdb"
     with duckdb.connect(path) as connection:
         assert migrate(connection, MIGRATIONS[:held]) == tuple(m.name for m in MIGRATIONS[:held])
@@ -38,7 +36,7 @@ def test_every_older_store_is_upgraded_with_its_content(tmp_path: Path, held: in
         assert migrate(store.connection) == ()
 
 
-def test_a_newer_store_is_refused_and_kept(tmp_path: Path) -> None:
+def test_a_newer_store_is_refused_and_kept(tmp_path):
     path = tmp_path / "log.duckdb"
     with duckdb.connect(path) as connection:
         migrate(connection, (*MIGRATIONS, ADDED))
@@ -49,9 +47,7 @@ def test_a_newer_store_is_refused_and_kept(tmp_path: Path) -> None:
         assert schema_version(connection) == NEXT
 
 
-def test_an_older_store_is_not_upgraded_by_readers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_store_is_not_upgraded_by_readers(tmp_path, monkeypatch):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     monkeypatch.setattr(migrations_module, "MIGRATIONS", (*MIGRATIONS, ADDED))
@@ -59,7 +55,7 @@ def test_an_older_store_is_not_upgraded_by_readers(
         Store.open(path, read_only=True)
 
 
-def test_a_failed_step_is_undone_and_the_steps_before_it_stay() -> None:
+def test_a_failed_step_is_undone_and_the_steps_before_it_stay():
     with duckdb.connect() as connection:
         with pytest.raises(duckdb.CatalogException):
             migrate(connection, (*MIGRATIONS, ADDED, FAILING))

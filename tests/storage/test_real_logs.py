@@ -1,7 +1,6 @@
 """Real logs go in whole; skipped where they are not at hand."""
 
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,10 +10,9 @@ from perennial.storage.log.ingest import ingest_log, ingest_period
 from perennial.storage.log.matrices import count_known_items, read_events, read_rows
 from perennial.storage.log.periods import list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
-from perennial.storage.store import Store
 
 
-def cut_into_17(times: np.ndarray) -> np.ndarray:
+def cut_into_17(times):
     return np.unique(times[np.arange(1, 17) * len(times) // 17])
 
 
@@ -22,9 +20,7 @@ def cut_into_17(times: np.ndarray) -> np.ndarray:
     ("name", "sizes"),
     [("ml-100k.parquet", (100_000, 943, 1_682)), ("ml-1m.parquet", (1_000_209, 6_040, 3_706))],
 )
-def test_movielens_in_17_periods(
-    shared_data: Path, store: Store, name: str, sizes: tuple[int, int, int]
-) -> None:
+def test_movielens_in_17_periods(shared_data, store, name, sizes):
     path = shared_data / name
     report = ingest_log(store, [path], cut_into_17)
     periods = list_periods(store)
@@ -52,7 +48,7 @@ def test_movielens_in_17_periods(
 
 
 @pytest.mark.slow
-def test_diginetica_one_file_per_period(shared_data: Path, store: Store) -> None:
+def test_diginetica_one_file_per_period(shared_data, store):
     for number in range(17):
         path = shared_data / "diginetica" / f"period_{number}.txt"
         lines = path.read_text().split()

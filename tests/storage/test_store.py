@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
 
-def test_a_new_store_is_there_when_opened_again(tmp_path: Path) -> None:
+def test_a_new_store_is_there_when_opened_again(tmp_path):
     path = tmp_path / "log.duckdb"
     with Store.open(path) as store:
         store.rows("INSERT INTO users VALUES (0, 'a', 1)")
@@ -25,14 +24,14 @@ def test_a_new_store_is_there_when_opened_again(tmp_path: Path) -> None:
         assert store.models_folder == tmp_path / "log.duckdb.models"
 
 
-def test_a_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_only_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("md:log", ":memory:log", "s3:log"):
         Store.open(name).close()
         assert (tmp_path / name).is_file()
 
 
-def test_memory_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_memory_leaves_nothing_behind(tmp_path):
     with Store.open(":memory:") as store:
         assert store.path is None
         folder = store.models_folder
@@ -41,8 +40,8 @@ def test_memory_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_transaction_keeps_all_or_nothing(store: Store) -> None:
-    def insert(*indices: int, then: BaseException | None = None) -> None:
+def test_a_transaction_keeps_all_or_nothing(store):
+    def insert(*indices, then=None):
         with store.transaction():
             for index in indices:
                 store.rows("INSERT INTO users VALUES (?, 'a', 1)", [index])
@@ -58,8 +57,8 @@ def test_a_transaction_keeps_all_or_nothing(store: Store) -> None:
     assert store.rows("SELECT user_index FROM users ORDER BY user_index") == [(3,), (4,)]
 
 
-def test_a_disk_that_takes_no_more_is_named(store: Store) -> None:
-    def write() -> None:
+def test_a_disk_that_takes_no_more_is_named(store):
+    def write():
         with store.transaction():
             store.rows("INSERT INTO users VALUES (0, 'a', 1)")
             raise duckdb.IOException("IO Error: Could not write file: No space left on device")
@@ -69,7 +68,7 @@ def test_a_disk_that_takes_no_more_is_named(store: Store) -> None:
     assert store.rows("SELECT id FROM users") == []
 
 
-def test_tables_are_inserted_by_name_and_in_order(store: Store) -> None:
+def test_tables_are_inserted_by_name_and_in_order(store):
     rows = 300_000
     store.rows("CREATE TABLE numbers (b BIGINT, a BIGINT)")
     store.insert("numbers", pa.table({"a": range(rows), "b": range(0, -rows, -1)}))
@@ -81,7 +80,7 @@ def test_tables_are_inserted_by_name_and_in_order(store: Store) -> None:
     )["s"].to_pylist() == [5]
 
 
-def test_reading_takes_no_changes(tmp_path: Path) -> None:
+def test_reading_takes_no_changes(tmp_path):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     with Store.open(path, read_only=True) as store:
@@ -90,13 +89,13 @@ def test_reading_takes_no_changes(tmp_path: Path) -> None:
             store.rows("INSERT INTO users VALUES (0, 'a', 1)")
 
 
-def test_reading_makes_no_store(tmp_path: Path) -> None:
+def test_reading_makes_no_store(tmp_path):
     with pytest.raises(UserError, match="no such store"):
         Store.open(tmp_path / "none.duckdb", read_only=True)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_other_files_are_refused_and_kept(tmp_path: Path) -> None:
+def test_other_files_are_refused_and_kept(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not a database\n" * 1000)
     with pytest.raises(UserError, match=r"notes\.txt: not a DuckDB file"):
@@ -104,7 +103,7 @@ def test_other_files_are_refused_and_kept(tmp_path: Path) -> None:
     assert path.read_text() == "not a database\n" * 1000
 
 
-def test_other_databases_are_refused_and_kept(tmp_path: Path) -> None:
+def test_other_databases_are_refused_and_kept(tmp_path):
     path = tmp_path / "other.duckdb"
     with duckdb.connect(path) as connection:
         connection.execute("CREATE TABLE invoices (amount INTEGER)").fetchall()
@@ -115,7 +114,7 @@ def test_other_databases_are_refused_and_kept(tmp_path: Path) -> None:
         assert connection.execute("SHOW TABLES").fetchall() == [("invoices",)]
 
 
-def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_store_is_refused(tmp_path):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     data = bytearray(path.read_bytes())
@@ -125,14 +124,14 @@ def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
         Store.open(path)
 
 
-def test_reading_beside_writing_in_one_process_is_refused(tmp_path: Path) -> None:
+def test_reading_beside_writing_in_one_process_is_refused(tmp_path):
     path = tmp_path / "log.duckdb"
     with Store.open(path), pytest.raises(UserError, match="open in this process already"):
         Store.open(path, read_only=True)
 
 
 @contextmanager
-def another_writer(path: Path, then: str = "pass") -> Iterator[None]:
+def another_writer(path, then="pass"):
     """A process that has the store open for writing and has run `then`."""
     code = (
         "import sys; from perennial.storage.store import Store; store = Store.open(sys.argv[1]); "
@@ -151,7 +150,7 @@ def another_writer(path: Path, then: str = "pass") -> Iterator[None]:
 
 
 @contextmanager
-def working_beside(code: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def working_beside(code, path):
     """A process that has said "open" and then ends by itself, well."""
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", code, path], stdout=subprocess.PIPE
@@ -163,7 +162,7 @@ def working_beside(code: str, path: Path) -> Iterator[subprocess.Popen[bytes]]:
         assert process.returncode == 0
 
 
-def test_a_second_writer_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused_at_once(tmp_path):
     path = tmp_path / "log.duckdb"
     with another_writer(path):
         for wait in (0.0, 0.1):
@@ -174,7 +173,7 @@ def test_a_second_writer_is_refused_at_once(tmp_path: Path) -> None:
     Store.open(path).close()
 
 
-def test_a_second_writer_may_wait(tmp_path: Path) -> None:
+def test_a_second_writer_may_wait(tmp_path):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     code = (
@@ -186,7 +185,7 @@ def test_a_second_writer_may_wait(tmp_path: Path) -> None:
         Store.open(path, wait=30).close()
 
 
-def test_readers_see_the_snapshot_beside_a_writer(tmp_path: Path) -> None:
+def test_readers_see_the_snapshot_beside_a_writer(tmp_path):
     path = tmp_path / "log.duckdb"
     insert = "store.connection.execute(\"INSERT INTO users VALUES ({}, 'a', 1)\")"
     steps = f"{insert.format(0)}; store.write_snapshot(); {insert.format(1)}"
@@ -198,7 +197,7 @@ def test_readers_see_the_snapshot_beside_a_writer(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_readers_see_a_whole_store_while_files_change(tmp_path: Path) -> None:
+def test_readers_see_a_whole_store_while_files_change(tmp_path):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     code = """
@@ -225,7 +224,7 @@ for number in range(12):
     assert seen <= {0, 20000}
 
 
-def test_a_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+def test_a_writer_removes_what_a_killed_one_left(tmp_path):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     for left in ("snapshot", "snapshot.part", "rewrite", "rewrite.wal", "rewrite.rewrite"):
@@ -237,12 +236,10 @@ def test_a_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 4096])
-def test_a_new_store_is_there_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
-) -> None:
+def test_a_new_store_is_there_whole_or_not_at_all(tmp_path, monkeypatch, size):
     path = tmp_path / "log.duckdb"
 
-    def die(name: str, **_: object) -> None:
+    def die(name, **_):
         Path(name).write_bytes(bytes(size))
         raise KeyboardInterrupt
 
@@ -255,14 +252,12 @@ def test_a_new_store_is_there_whole_or_not_at_all(
     assert {one.name for one in tmp_path.iterdir()} == {"log.duckdb", "log.duckdb.lock"}
 
 
-def test_a_snapshot_that_goes_while_it_is_opened_is_looked_for_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_snapshot_that_goes_while_it_is_opened_is_looked_for_again(tmp_path, monkeypatch):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     fates = iter([FileNotFoundError(path), None])
 
-    def look(_path: Path, _connection: duckdb.DuckDBPyConnection) -> None:
+    def look(_path, _connection):
         fate = next(fates)
         if fate is not None:
             raise fate
@@ -272,7 +267,7 @@ def test_a_snapshot_that_goes_while_it_is_opened_is_looked_for_again(
     assert list(fates) == []
 
 
-def test_a_writer_waits_for_readers(tmp_path: Path) -> None:
+def test_a_writer_waits_for_readers(tmp_path):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     code = (
@@ -283,7 +278,7 @@ def test_a_writer_waits_for_readers(tmp_path: Path) -> None:
         Store.open(path).close()
 
 
-def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
+def test_a_file_takes_the_place_of_another(tmp_path):
     path = tmp_path / "log.duckdb"
     with Store.open(path) as store:
         store.rows("INSERT INTO users VALUES (0, 'sentinel-in-the-old-file', 1)")
@@ -301,12 +296,12 @@ def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"), [("none/log.duckdb", "does not exist"), (".", "is a folder")]
 )
-def test_wrong_places_are_named(tmp_path: Path, name: str, words: str) -> None:
+def test_wrong_places_are_named(tmp_path, name, words):
     with pytest.raises(UserError, match=words):
         Store.open(tmp_path / name)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write to")
-def test_a_folder_that_takes_no_files_is_named() -> None:
+def test_a_folder_that_takes_no_files_is_named():
     with pytest.raises(UserError, match=r"/proc/log\.duckdb: "):
         Store.open("/proc/log.duckdb")

@@ -1,6 +1,6 @@
 """Stores made of a few rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -21,12 +21,12 @@ _START = 1_600_000_000
 
 
 @pytest.fixture(scope="session")
-def store_of(tmp_path_factory: pytest.TempPathFactory) -> StoreOf:
+def store_of(tmp_path_factory):
     """Make a store in memory from rows in file order; the cuts are fixed times."""
     folder: Path = tmp_path_factory.mktemp("logs")
 
     @contextmanager
-    def make(rows: Sequence[Row]) -> Iterator[Store]:
+    def make(rows):
         users, items, periods, seconds = (list(column) for column in zip(*rows, strict=True))
         times = _START + PERIOD_SECONDS * (np.array(periods) - 1) + np.array(seconds)
         path = folder / "log.parquet"

@@ -17,11 +17,10 @@ from perennial.replay.metrics.psp import propensity_weights
 from perennial.replay.strategies.registry import STRATEGIES, make_strategy
 from perennial.storage.log.matrices import (
     count_known_items,
-    count_known_users,
     read_item_counts,
     read_rows,
 )
-from perennial.storage.log.periods import fingerprint
+from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.stream.history import HeldOutUsers, History
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
@@ -61,7 +60,8 @@ def columns(rows):
 def known_at(store, period):
     """Everything a refit and an evaluation read of the periods up to one, by name."""
     num_items = count_known_items(store, period)
-    users = np.arange(count_known_users(store, period), dtype=np.int32)
+    num_users = sum(one.new_users for one in list_periods(store) if one.period <= period)
+    users = np.arange(num_users, dtype=np.int32)
     counts = read_item_counts(store, period, num_items)
     known = {
         "items": [item_ids(store, np.arange(num_items, dtype=np.int32))],

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from perennial.stream.negatives import draw_negatives
+from perennial.stream.negatives import draw_negatives, mark_members
 
 
 @given(
@@ -50,3 +50,20 @@ def test_seeds_differ():
     one, other = draw_negatives(matrix, 20, seed=1), draw_negatives(matrix, 20, seed=2)
     assert not np.array_equal(one, other)
     assert not np.array_equal(one[0], one[1])
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(0, 8), st.integers(0, 12), st.integers(0, 6)),
+)
+def test_agrees_with_looking_into_the_dense_matrix(seed, shape):
+    num_rows, width, num_asked = shape
+    generator = np.random.default_rng(seed)
+    dense = generator.random((num_rows, width)) < 0.4
+    items = generator.integers(-1, width + 3, (num_rows, num_asked)).astype(np.int32)
+    marks = mark_members(csr_array(dense.astype(np.float32)), items)
+    expected = [
+        [0 <= item < width and bool(dense[row, item]) for item in items[row]]
+        for row in range(num_rows)
+    ]
+    assert marks.tolist() == expected

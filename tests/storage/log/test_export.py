@@ -1,8 +1,5 @@
 """Exported periods come back as they were, and nothing else is written over."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,7 +22,7 @@ TWO_PERIODS = ("u,a,1\nv,b,2\nu,b,2\n", "w,a,12\nu,c,11\n")
 SECOND = 1_000_000
 
 
-def hold(store: Store, folder: Path, periods: Sequence[str]) -> None:
+def hold(store, folder, periods):
     """Ingest CSV files, one per period."""
     for number, rows in enumerate(periods):
         path = folder / f"{number}.csv"
@@ -33,7 +30,7 @@ def hold(store: Store, folder: Path, periods: Sequence[str]) -> None:
         ingest_period(store, path)
 
 
-def ingest_again(written: Sequence[ExportedPeriod]) -> Store:
+def ingest_again(written):
     """A store in memory with exported files, each a period."""
     again = Store.open(":memory:")
     for one in sorted(written, key=lambda one: one.path.name):
@@ -43,11 +40,11 @@ def ingest_again(written: Sequence[ExportedPeriod]) -> Store:
     return again
 
 
-def last_fingerprint(store: Store) -> str:
+def last_fingerprint(store):
     return fingerprint(store, len(list_periods(store)))
 
 
-def events(store: Store) -> tuple[list, list, list, list]:
+def events(store):
     """Users, items and periods in log order with their own names, and times."""
     held = read_events(store, 1, len(list_periods(store)))
     users, items = user_ids(store, held.users), item_ids(store, held.items)
@@ -55,7 +52,7 @@ def events(store: Store) -> tuple[list, list, list, list]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     return tmp_path / "export"
 
 
@@ -71,7 +68,7 @@ SPANS = (4, 1_000_000_000_000_000)
 
 
 @st.composite
-def logs(draw: st.DrawFn) -> list[pa.Table]:
+def logs(draw):
     """Up to three files of one kind of identifiers, each beginning where the last one may end."""
     kinds, values = zip(*(draw(st.sampled_from(IDENTIFIERS)) for _ in range(2)), strict=True)
     kinds = (*kinds, pa.timestamp("us"))
@@ -86,9 +83,7 @@ def logs(draw: st.DrawFn) -> list[pa.Table]:
 
 @settings(max_examples=30)
 @given(logs(), st.integers(1, 4))
-def test_a_log_comes_back_to_the_fingerprint(
-    tmp_path_factory: pytest.TempPathFactory, files: list[pa.Table], chunk: int
-) -> None:
+def test_a_log_comes_back_to_the_fingerprint(tmp_path_factory, files, chunk):
     folder = tmp_path_factory.mktemp("round")
     paths = [folder / f"{number}.parquet" for number in range(len(files))]
     for path, table in zip(paths, files, strict=True):
@@ -110,9 +105,7 @@ def test_a_log_comes_back_to_the_fingerprint(
             assert one.path.read_bytes() == other.path.read_bytes()
 
 
-def test_columns_have_the_types_of_the_vocabularies(
-    store: Store, tmp_path: Path, folder: Path
-) -> None:
+def test_columns_have_the_types_of_the_vocabularies(store, tmp_path, folder):
     hold(store, tmp_path, ("5,a,1.000001\n", "6,7,2\n"))
     first, second = export_periods(store, folder)
     assert [one.path for one in (first, second)] == [
@@ -127,7 +120,7 @@ def test_columns_have_the_types_of_the_vocabularies(
     assert rows["user_id"].to_pylist() == [5]
 
 
-def test_digits_that_no_integer_holds_stay_text(store: Store, tmp_path: Path, folder: Path) -> None:
+def test_digits_that_no_integer_holds_stay_text(store, tmp_path, folder):
     hold(store, tmp_path, ("5,1,1\n", "99999999999999999999,1,2\n"))
     with ingest_again(export_periods(store, folder)) as again:
         assert last_fingerprint(again) == last_fingerprint(store)
@@ -135,14 +128,14 @@ def test_digits_that_no_integer_holds_stay_text(store: Store, tmp_path: Path, fo
         assert item_ids(again, [0]) == [1]
 
 
-def test_equal_periods_stay_two(store: Store, tmp_path: Path, folder: Path) -> None:
+def test_equal_periods_stay_two(store, tmp_path, folder):
     hold(store, tmp_path, ("u,a,2\nv,b,2\n", "v,b,2\nu,a,2\n"))
     with ingest_again(export_periods(store, folder)) as again:
         assert last_fingerprint(again) == last_fingerprint(store)
 
 
 class TestWithoutAClock:
-    def test_rows_keep_their_order(self, store: Store, tmp_path: Path, folder: Path) -> None:
+    def test_rows_keep_their_order(self, store, tmp_path, folder):
         (tmp_path / "period_1.txt").write_text("9 3\n2 1\n9 3\n1 1\n")
         ingest_period(store, tmp_path / "period_1.txt")
         (written,) = export_periods(store, folder)
@@ -151,7 +144,7 @@ class TestWithoutAClock:
         with ingest_again([written]) as again:
             assert last_fingerprint(again) == last_fingerprint(store)
 
-    def test_lines_count_from_one_anew(self, store: Store, tmp_path: Path, folder: Path) -> None:
+    def test_lines_count_from_one_anew(self, store, tmp_path, folder):
         path = tmp_path / "log.csv"
         path.write_text("user_id,item_id\n9,3\n2,1\n9,4\n1,1\n")
         ingest_log(store, [path], lambda times: times[2:3])
@@ -162,13 +155,13 @@ class TestWithoutAClock:
 
 
 class TestChoosing:
-    def test_some_periods(self, store: Store, tmp_path: Path, folder: Path) -> None:
+    def test_some_periods(self, store, tmp_path, folder):
         hold(store, tmp_path, TWO_PERIODS)
         (written,) = export_periods(store, folder, [2])
         assert written == ExportedPeriod(2, folder / "period-0002.parquet", 2)
         assert [path.name for path in folder.iterdir()] == ["period-0002.parquet"]
 
-    def test_periods_that_are_not_there(self, store: Store, tmp_path: Path, folder: Path) -> None:
+    def test_periods_that_are_not_there(self, store, tmp_path, folder):
         with pytest.raises(UserError, match="no period in it yet"):
             export_periods(store, folder)
         hold(store, tmp_path, TWO_PERIODS)
@@ -176,7 +169,7 @@ class TestChoosing:
             export_periods(store, folder, [1, 3])
         assert not folder.exists()
 
-    def test_events_that_were_dropped(self, store: Store, tmp_path: Path, folder: Path) -> None:
+    def test_events_that_were_dropped(self, store, tmp_path, folder):
         hold(store, tmp_path, TWO_PERIODS)
         store.rows("DELETE FROM interactions WHERE rowid < 3")
         store.rows("UPDATE periods SET kept = 0 WHERE period = 1")
@@ -186,9 +179,7 @@ class TestChoosing:
         (written,) = export_periods(store, folder, [2])
         assert written.interactions == 2
 
-    def test_names_sort_past_the_fourth_digit(
-        self, store: Store, tmp_path: Path, folder: Path
-    ) -> None:
+    def test_names_sort_past_the_fourth_digit(self, store, tmp_path, folder):
         hold(store, tmp_path, TWO_PERIODS)
         store.rows("UPDATE periods SET period = 10000 WHERE period = 2")
         names = [one.path.name for one in export_periods(store, folder)]
@@ -196,7 +187,7 @@ class TestChoosing:
 
 
 class TestTheFolder:
-    def test_an_export_replaces_an_export(self, store: Store, tmp_path: Path, folder: Path) -> None:
+    def test_an_export_replaces_an_export(self, store, tmp_path, folder):
         hold(store, tmp_path, TWO_PERIODS)
         with Store.open(":memory:") as other:
             hold(other, tmp_path, ("x,y,1\n", "x,y,2\n"))
@@ -209,9 +200,7 @@ class TestTheFolder:
         }
 
     @pytest.mark.parametrize("content", [b"mine", None])
-    def test_other_files_stay(
-        self, store: Store, tmp_path: Path, folder: Path, content: bytes | None
-    ) -> None:
+    def test_other_files_stay(self, store, tmp_path, folder, content):
         hold(store, tmp_path, TWO_PERIODS)
         folder.mkdir()
         mine = folder / "period-0002.parquet"
@@ -226,9 +215,7 @@ class TestTheFolder:
         export_periods(store, folder, force=True)
         assert pq.read_table(mine).num_rows == 2
 
-    def test_a_longer_export_is_not_mixed_with(
-        self, store: Store, tmp_path: Path, folder: Path
-    ) -> None:
+    def test_a_longer_export_is_not_mixed_with(self, store, tmp_path, folder):
         hold(store, tmp_path, TWO_PERIODS)
         export_periods(store, folder)
         with Store.open(":memory:") as shorter:
@@ -239,9 +226,7 @@ class TestTheFolder:
             export_periods(shorter, folder, force=True)
         assert [path.name for path in folder.iterdir()] == ["period-0001.parquet"]
 
-    def test_a_folder_that_takes_no_files_is_named(
-        self, store: Store, tmp_path: Path, folder: Path
-    ) -> None:
+    def test_a_folder_that_takes_no_files_is_named(self, store, tmp_path, folder):
         hold(store, tmp_path, TWO_PERIODS)
         folder.write_text("a file")
         with pytest.raises(UserError, match="export: is a file"):
@@ -249,15 +234,13 @@ class TestTheFolder:
         with pytest.raises(UserError, match="export/deeper: cannot be written"):
             export_periods(store, folder / "deeper")
 
-    def test_a_part_of_a_file_never_shows(
-        self, store: Store, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_part_of_a_file_never_shows(self, store, tmp_path, folder, monkeypatch):
         hold(store, tmp_path, TWO_PERIODS)
         export_periods(store, folder)
         before = (folder / "period-0001.parquet").read_bytes()
 
         class FullDisk(pq.ParquetWriter):
-            def write_table(self, *_: object) -> None:
+            def write_table(self, *_):
                 raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(pq, "ParquetWriter", FullDisk)
@@ -270,7 +253,7 @@ class TestTheFolder:
 
 
 @pytest.mark.parametrize("name", ["ml-100k.parquet", "ml-1m.parquet"])
-def test_movielens_comes_back(shared_data: Path, store: Store, folder: Path, name: str) -> None:
+def test_movielens_comes_back(shared_data, store, folder, name):
     ingest_log(
         store,
         [shared_data / name],

@@ -2,9 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +18,20 @@ from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.storage.store import Store
 
-Write = Callable[[str, str | bytes], Path]
-Cut = Callable[[np.ndarray], np.ndarray]
-
 HEADER = "user_id,item_id,timestamp\n"
 
 
-def cut_at(*seconds: int) -> Cut:
+def cut_at(*seconds):
     return lambda _times: np.array(seconds, np.int64) * 1_000_000
 
 
-def dump(store: Store) -> dict[str, list[tuple]]:
+def dump(store):
     """All that a store holds."""
     tables = store.rows("SELECT table_name FROM duckdb_tables() ORDER BY table_name")
     return {name: store.rows(f"SELECT rowid, * FROM {name} ORDER BY rowid") for (name,) in tables}
 
 
-def events_of(store: Store) -> list[tuple[int, str | int, str | int, int]]:
+def events_of(store):
     """(period, user, item, time) in log order."""
     events = read_events(store, 1, 10**6)
     return list(
@@ -51,7 +45,7 @@ def events_of(store: Store) -> list[tuple[int, str | int, str | int, int]]:
     )
 
 
-def test_a_file_becomes_the_next_period(store: Store, write: Write) -> None:
+def test_a_file_becomes_the_next_period(store, write):
     one = write("one.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\n")
     report = ingest_period(store, one)
     assert report == IngestReport((one,), False, 3, 3, 0, 0, {}, (1,))
@@ -69,7 +63,7 @@ def test_a_file_becomes_the_next_period(store: Store, write: Write) -> None:
     assert events.items.tolist() == [0, 0, 1, 1, 2]
 
 
-def test_a_log_is_cut_at_times(store: Store, write: Write) -> None:
+def test_a_log_is_cut_at_times(store, write):
     path = write("log.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\nw,c,20\nx,a,19\n")
     report = ingest_log(store, [path], cut_at(5, 20, 25, 26, 27, 90))
     assert report.periods == (1, 2, 3)
@@ -78,10 +72,10 @@ def test_a_log_is_cut_at_times(store: Store, write: Write) -> None:
     assert periods == {10_000_000: 1, 19_000_000: 1, 20_000_000: 2, 30_000_000: 3}
 
 
-def test_cuts_are_made_of_the_times_that_are_kept(store: Store, write: Write) -> None:
+def test_cuts_are_made_of_the_times_that_are_kept(store, write):
     seen = []
 
-    def cut(times: np.ndarray) -> np.ndarray:
+    def cut(times):
         seen.append(times.tolist())
         return times[2:3]
 
@@ -90,7 +84,7 @@ def test_cuts_are_made_of_the_times_that_are_kept(store: Store, write: Write) ->
     assert seen == [[1_000_000, 2_000_000, 3_000_000]]
 
 
-def test_several_files_are_one_log(store: Store, write: Write) -> None:
+def test_several_files_are_one_log(store, write):
     files = [
         write("a.csv", HEADER + "u,a,10\nu,b,30\n"),
         write("b.csv", "ts,userId,itemId,note\n20,v,a,x\n30,u,b,y\n"),
@@ -111,7 +105,7 @@ def test_several_files_are_one_log(store: Store, write: Write) -> None:
     assert names == [("a.csv",), ("b.csv",), ("c.parquet",)]
 
 
-def test_lines_are_times_where_there_are_none(store: Store, write: Write) -> None:
+def test_lines_are_times_where_there_are_none(store, write):
     files = [write("p_0.txt", "8 5\n9\n8 5\n\n7 5\n"), write("p_1.txt", "9 6\n")]
     settings_ = IngestSettings(max_reject_share=0.5)
     report = ingest_log(store, files, lambda times: times[[2]], settings_)
@@ -120,7 +114,7 @@ def test_lines_are_times_where_there_are_none(store: Store, write: Write) -> Non
     assert not list_periods(store)[0].has_clock
 
 
-def test_equal_rows_are_merged_and_counted(store: Store, write: Write) -> None:
+def test_equal_rows_are_merged_and_counted(store, write):
     rows = "u,a,10\n" * 3 + "u,a,11\nu,b,10\nv,a,10\nv,a,10\n"
     report = ingest_period(store, write("log.csv", HEADER + rows))
     assert (report.lines, report.interactions, report.merged) == (7, 4, 3)
@@ -149,9 +143,7 @@ BAD_LINES = [
 
 
 @pytest.mark.parametrize(("bad", "reason"), BAD_LINES)
-def test_bad_lines_are_rejected_with_line_and_reason(
-    store: Store, write: Write, bad: bytes, reason: str
-) -> None:
+def test_bad_lines_are_rejected_with_line_and_reason(store, write, bad, reason):
     good = b"u,a,10\nv,b,20\n"
     path = write("log.csv", HEADER.encode() + good + bad + b"\n\n" + bad + b"\nw,c,30\n")
     report = ingest_period(store, path, IngestSettings(max_reject_share=0.4))
@@ -165,7 +157,7 @@ def test_bad_lines_are_rejected_with_line_and_reason(
     assert store.rows("SELECT count(*) FROM users") == [(3,)]
 
 
-def test_bad_rows_of_parquet_are_numbered(store: Store, tmp_path: Path) -> None:
+def test_bad_rows_of_parquet_are_numbered(store, tmp_path):
     table = pa.table(
         {
             "user_id": pa.array([1.0, None, float("nan"), 2.5, 5.0, 6.0, 7.0]),
@@ -186,7 +178,7 @@ def test_bad_rows_of_parquet_are_numbered(store: Store, tmp_path: Path) -> None:
     assert events_of(store) == [(1, 1, "a", 1_000_000)]
 
 
-def test_rejects_name_their_file(store: Store, write: Write) -> None:
+def test_rejects_name_their_file(store, write):
     files = [write("a.csv", HEADER + "u,a,1\nu,b\n"), write("b.csv", HEADER + "u,,1\nv,a,2\n")]
     report = ingest_log(store, files, cut_at(), IngestSettings(max_reject_share=0.5))
     assert store.rows("SELECT file, line, reason FROM rejects ORDER BY file") == [
@@ -200,9 +192,7 @@ def test_rejects_name_their_file(store: Store, write: Write) -> None:
     ("num_bad", "share", "taken"),
     [(1, 0.05, True), (2, 0.05, False), (1, 0.0, False), (0, 0.0, True), (19, 1.0, True)],
 )
-def test_too_many_bad_lines_refuse_the_file(
-    store: Store, write: Write, num_bad: int, share: float, taken: bool
-) -> None:
+def test_too_many_bad_lines_refuse_the_file(store, write, num_bad, share, taken):
     rows = [f"u{number},a,{number}\n" for number in range(20 - num_bad)] + [",a,1\n"] * num_bad
     path = write("log.csv", HEADER + "".join(rows))
     before = dump(store)
@@ -217,7 +207,7 @@ def test_too_many_bad_lines_refuse_the_file(
     assert dump(store) == before
 
 
-def test_one_bad_file_refuses_the_log(store: Store, write: Write) -> None:
+def test_one_bad_file_refuses_the_log(store, write):
     files = [
         write("good.csv", HEADER + "".join(f"u,i{number},{number}\n" for number in range(100))),
         write("bad.csv", HEADER + "u,a,1\n,a,1\n"),
@@ -229,20 +219,20 @@ def test_one_bad_file_refuses_the_log(store: Store, write: Write) -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_shares_are_shares(store: Store, write: Write, share: float) -> None:
+def test_shares_are_shares(store, write, share):
     with pytest.raises(UserError, match=r"is not in 0\.\.1"):
         ingest_period(store, write("a.csv", "1 2"), IngestSettings(max_reject_share=share))
 
 
 @pytest.mark.parametrize("content", [HEADER, HEADER + "\n\n", ""])
-def test_files_without_events_are_refused(store: Store, write: Write, content: str) -> None:
+def test_files_without_events_are_refused(store, write, content):
     with pytest.raises(UserError, match=r"log\.csv: no interactions"):
         ingest_period(store, write("log.csv", content))
     with pytest.raises(UserError, match="no file"):
         ingest_log(store, [], cut_at())
 
 
-def test_the_same_content_again_changes_nothing(store: Store, write: Write) -> None:
+def test_the_same_content_again_changes_nothing(store, write):
     content = HEADER + "u,a,10\nu,a,10\nv,b,20\n,b,20\n"
     loose = IngestSettings(max_reject_share=0.5)
     first = ingest_period(store, write("log.csv", content), loose)
@@ -256,7 +246,7 @@ def test_the_same_content_again_changes_nothing(store: Store, write: Write) -> N
     assert dump(store) == before
 
 
-def test_the_same_log_cut_alike_again_changes_nothing(store: Store, write: Write) -> None:
+def test_the_same_log_cut_alike_again_changes_nothing(store, write):
     files = [write("a.csv", HEADER + "u,a,10\nv,b,20\n"), write("b.csv", HEADER + "w,a,15\n")]
     first = ingest_log(store, files, cut_at(15))
     before = dump(store)
@@ -279,9 +269,7 @@ def test_the_same_log_cut_alike_again_changes_nothing(store: Store, write: Write
         ),
     ],
 )
-def test_the_same_content_read_otherwise_is_refused(
-    store: Store, write: Write, again: Callable[[Store, list[Path]], IngestReport]
-) -> None:
+def test_the_same_content_read_otherwise_is_refused(store, write, again):
     files = [write("a.csv", HEADER + "u,a,10\nv,b,20\n"), write("b.csv", HEADER + "w,a,15\n")]
     ingest_log(store, files, cut_at(15))
     before = dump(store)
@@ -290,19 +278,19 @@ def test_the_same_content_read_otherwise_is_refused(
     assert dump(store) == before
 
 
-def test_one_content_twice_in_a_log_is_refused(store: Store, write: Write) -> None:
+def test_one_content_twice_in_a_log_is_refused(store, write):
     files = [write("a.csv", HEADER + "u,a,10\n"), write("b.csv", HEADER + "u,a,10\n")]
     with pytest.raises(UserError, match=r"b\.csv: the same content as .*a\.csv"):
         ingest_log(store, files, cut_at())
 
 
-def test_files_with_and_without_times_are_refused(store: Store, write: Write) -> None:
+def test_files_with_and_without_times_are_refused(store, write):
     files = [write("a.csv", HEADER + "u,a,10\n"), write("b.csv", "user_id,item_id\nu,a\n")]
     with pytest.raises(UserError, match=r"b\.csv: no times in it"):
         ingest_log(store, files, cut_at())
 
 
-def test_wrong_column_types_name_the_file(store: Store, tmp_path: Path) -> None:
+def test_wrong_column_types_name_the_file(store, tmp_path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user_id": [True], "item_id": [1], "timestamp": [1]}), path)
     with pytest.raises(UserError, match=r"log\.parquet: a column of type bool cannot hold ident"):
@@ -312,13 +300,13 @@ def test_wrong_column_types_name_the_file(store: Store, tmp_path: Path) -> None:
         ingest_period(store, path)
 
 
-def test_leading_zeros_make_strings(store: Store, write: Write) -> None:
+def test_leading_zeros_make_strings(store, write):
     ingest_period(store, write("log.csv", HEADER + "007,12,1\n7,13,2\n"))
     assert user_ids(store, [0, 1]) == ["007", "7"]
     assert item_ids(store, [0, 1]) == [12, 13]
 
 
-def test_integers_by_type_do_not_meet_strings(store: Store, write: Write, tmp_path: Path) -> None:
+def test_integers_by_type_do_not_meet_strings(store, write, tmp_path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [1]}), path)
     ingest_period(store, path)
@@ -337,7 +325,7 @@ class StopError(Exception):
     """Raised by a test in the middle of work."""
 
 
-def count_changes(write: Write) -> int:
+def count_changes(write):
     """How many times an ingestion calls `Store.insert`."""
     calls = []
     patched = pytest.MonkeyPatch()
@@ -349,15 +337,13 @@ def count_changes(write: Write) -> int:
     return len(calls)
 
 
-def ingest_two_periods(store: Store, write: Write) -> IngestReport:
+def ingest_two_periods(store, write):
     path = write("log.csv", HEADER + "u,a,1\nv,b,20\nv,,20\n")
     return ingest_log(store, [path], cut_at(10), IngestSettings(max_reject_share=0.5))
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_stop_anywhere_leaves_the_store_as_it_was(
-    store: Store, write: Write, monkeypatch: pytest.MonkeyPatch, after: bool
-) -> None:
+def test_a_stop_anywhere_leaves_the_store_as_it_was(store, write, monkeypatch, after):
     ingest_period(store, write("first.csv", HEADER + "x,a,1\n"))
     before = dump(store)
     steps = count_changes(write)
@@ -366,7 +352,7 @@ def test_a_stop_anywhere_leaves_the_store_as_it_was(
     for step in range(steps):
         calls = iter(range(steps))
 
-        def stop(self: Store, name: str, table: pa.Table, step: int = step, calls=calls) -> None:
+        def stop(self, name, table, step=step, calls=calls):
             here = next(calls) == step
             if here and not after:
                 raise StopError
@@ -401,7 +387,7 @@ os._exit(8)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["interactions", "ingested_files", "none"])
-def test_a_crash_leaves_nothing_or_everything(tmp_path: Path, write: Write, table: str) -> None:
+def test_a_crash_leaves_nothing_or_everything(tmp_path, write, table):
     # Enough rows for DuckDB to write some of them to the file before the commit.
     size = 300_000
     log = pa.table(
@@ -430,7 +416,7 @@ def test_a_crash_leaves_nothing_or_everything(tmp_path: Path, write: Write, tabl
 
 
 @pytest.mark.slow
-def test_cores_and_threads_change_nothing(tmp_path: Path) -> None:
+def test_cores_and_threads_change_nothing(tmp_path):
     rng = np.random.default_rng(0)
     size = 700_000
     log = pa.table(
@@ -466,9 +452,7 @@ SOME = settings(
 )
 
 
-def write_rows(
-    path: Path, rows: list[tuple[str | int, str | int, int]], with_times: bool = True
-) -> Path:
+def write_rows(path, rows, with_times=True):
     """Write events in the format that a file's name promises, all values quoted in CSV."""
     names = ["user_id", "item_id", "timestamp"][: 3 if with_times else 2]
     rows = [row[: len(names)] for row in rows]
@@ -485,9 +469,7 @@ def write_rows(
 @pytest.mark.parametrize("kind", IDS)
 @given(data=st.data())
 @SOME
-def test_identifiers_come_back_as_they_went_in(
-    tmp_path: Path, suffix: str, kind: str, data: st.DataObject
-) -> None:
+def test_identifiers_come_back_as_they_went_in(tmp_path, suffix, kind, data):
     rows = data.draw(
         st.lists(st.tuples(IDS[kind], IDS[kind], st.integers(0, 10**9)), min_size=1, max_size=15)
     )
@@ -512,9 +494,7 @@ def test_identifiers_come_back_as_they_went_in(
     random=st.randoms(use_true_random=False),
 )
 @SOME
-def test_the_order_of_lines_does_not_matter(
-    tmp_path: Path, suffix: str, rows: list[tuple[str, str, int]], random: Random
-) -> None:
+def test_the_order_of_lines_does_not_matter(tmp_path, suffix, rows, random):
     shuffled = list(rows)
     random.shuffle(shuffled)
     found = []
@@ -530,7 +510,7 @@ def test_the_order_of_lines_does_not_matter(
     assert found[0] == found[1]
 
 
-def test_csv_and_parquet_hold_the_same_log(tmp_path: Path) -> None:
+def test_csv_and_parquet_hold_the_same_log(tmp_path):
     rng = np.random.default_rng(0)
     rows = [tuple(row) for row in rng.integers(0, 12, (300, 3)).tolist()]
     found = set()
@@ -546,7 +526,7 @@ def test_csv_and_parquet_hold_the_same_log(tmp_path: Path) -> None:
     with_times=st.booleans(),
 )
 @SOME
-def test_twice_is_once(tmp_path: Path, rows: list[tuple[int, int, int]], with_times: bool) -> None:
+def test_twice_is_once(tmp_path, rows, with_times):
     path = write_rows(tmp_path / "log.csv", rows, with_times)
     with Store.open(":memory:") as store:
         first = ingest_period(store, path)
@@ -560,7 +540,7 @@ def test_twice_is_once(tmp_path: Path, rows: list[tuple[int, int, int]], with_ti
     assert first.interactions + first.merged == first.lines
 
 
-def test_the_seed_orders_ties(write: Write) -> None:
+def test_the_seed_orders_ties(write):
     rows = HEADER + "".join(f"u,{item},5\n" for item in range(30))
     found = []
     for number, seed in enumerate((0, 0, 1)):
@@ -573,7 +553,7 @@ def test_the_seed_orders_ties(write: Write) -> None:
     assert found[0] != sorted(found[0])
 
 
-def test_progress_is_told(store: Store, write: Write) -> None:
+def test_progress_is_told(store, write):
     said: list[tuple[str, int, int | None]] = []
     path = write("log.csv", HEADER + "u,a,1\n")
     ingest_period(store, path, progress=lambda *message: said.append(message))
@@ -587,13 +567,13 @@ def test_progress_is_told(store: Store, write: Write) -> None:
     ]
 
 
-def test_the_view_shows_the_log_to_people(store: Store, write: Write) -> None:
+def test_the_view_shows_the_log_to_people(store, write):
     ingest_log(store, [write("a.csv", HEADER + "u,a,10\nv,b,20\nu,b,20\n")], cut_at(20))
     ingest_period(store, write("p_1.txt", "v a\nw b\n"))
     assert store.rows("FROM events") == events_of(store)
 
 
-def test_files_of_one_log_may_differ_in_types_and_units(store: Store, tmp_path: Path) -> None:
+def test_files_of_one_log_may_differ_in_types_and_units(store, tmp_path):
     tables = [
         pa.table({"user_id": [1, 2], "item_id": ["a", "b"], "timestamp": [10**9, 10**9 + 2]}),
         pa.table({"user_id": [2**40], "item_id": ["a"], "timestamp": [(10**9 + 1) * 1000]}),
@@ -615,9 +595,7 @@ def test_files_of_one_log_may_differ_in_types_and_units(store: Store, tmp_path: 
     ]
 
 
-def test_files_of_one_log_must_agree_on_integers(
-    store: Store, tmp_path: Path, write: Write
-) -> None:
+def test_files_of_one_log_must_agree_on_integers(store, tmp_path, write):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [1]}), path)
     text = write("log.csv", HEADER + "x,1,1\n")

@@ -2,8 +2,6 @@
 
 import json
 import tracemalloc
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +13,11 @@ from hypothesis import strategies as st
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.matrices import (
     count_known_items,
-    count_known_users,
     read_events,
     read_item_counts,
     read_rows,
 )
 from perennial.storage.store import Store
-
-Write = Callable[[str, str | bytes], Path]
 
 # Per period: (user, item), in the order of their lines.
 LOG = [
@@ -33,14 +28,14 @@ LOG = [
 
 
 @pytest.fixture
-def log(store: Store, write: Write) -> Store:
+def log(store, write):
     for number, events in enumerate(LOG):
         lines = "".join(f"{user} {item}\n" for user, item in events)
         ingest_period(store, write(f"period_{number}.txt", lines))
     return store
 
 
-def test_rows_of_a_range(log: Store) -> None:
+def test_rows_of_a_range(log):
     rows = read_rows(log, 1, 2, num_items=4)
     assert rows.users.tolist() == [0, 1, 2]
     assert rows.interactions.toarray().tolist() == [
@@ -55,7 +50,7 @@ def test_rows_of_a_range(log: Store) -> None:
     assert rows.interactions.has_canonical_format
 
 
-def test_rows_of_given_users_in_their_order(log: Store) -> None:
+def test_rows_of_given_users_in_their_order(log):
     users = np.array([3, 0, 7, 0], np.int32)
     rows = read_rows(log, 1, 3, num_items=5, users=users)
     assert rows.users.tolist() == [3, 0, 7, 0]
@@ -68,7 +63,7 @@ def test_rows_of_given_users_in_their_order(log: Store) -> None:
     assert rows.last_period.tolist() == [3, 3, 0, 3]
 
 
-def test_no_users_and_no_periods(log: Store) -> None:
+def test_no_users_and_no_periods(log):
     none = read_rows(log, 1, 3, num_items=5, users=np.zeros(0, np.int32))
     assert none.interactions.shape == (0, 5)
     later = read_rows(log, 7, 9, num_items=5)
@@ -80,13 +75,13 @@ def test_no_users_and_no_periods(log: Store) -> None:
         assert count_known_items(empty, 3) == 0
 
 
-def test_rows_must_be_wide_enough(log: Store) -> None:
+def test_rows_must_be_wide_enough(log):
     assert read_rows(log, 1, 1, num_items=9).interactions.shape == (2, 9)
     with pytest.raises(ValueError, match=r"1\.\.2 hold item 3"):
         read_rows(log, 1, 2, num_items=3)
 
 
-def test_events_keep_repeats_and_order(log: Store) -> None:
+def test_events_keep_repeats_and_order(log):
     events = read_events(log, 1, 2)
     assert events.users.tolist() == [0, 1, 0, 0, 1, 2, 1]
     assert events.items.tolist() == [0, 1, 0, 2, 3, 0, 1]
@@ -96,15 +91,14 @@ def test_events_keep_repeats_and_order(log: Store) -> None:
     assert dtypes == [np.int32, np.int32, np.int64, np.int32]
 
 
-def test_what_is_known_when(log: Store) -> None:
+def test_what_is_known_when(log):
     assert [count_known_items(log, period) for period in (0, 1, 2, 3, 9)] == [0, 3, 4, 5, 5]
-    assert [count_known_users(log, period) for period in (0, 1, 2, 3, 9)] == [0, 2, 3, 4, 4]
     assert read_item_counts(log, 1, 3).tolist() == [2, 1, 1]
     assert read_item_counts(log, 3, 6).tolist() == [3, 2, 1, 1, 2, 0]
     assert read_item_counts(log, 3, 2).tolist() == [3, 2]
 
 
-def test_events_out_of_place_are_put_in_order(log: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_out_of_place_are_put_in_order(log, monkeypatch):
     expected = read_events(log, 1, 3)
     table = log.table("SELECT user_index, item_index, time, rowid FROM interactions")
     shuffled = table.take(np.random.default_rng(0).permutation(len(table)))
@@ -124,12 +118,7 @@ EVENTS = st.lists(
 
 @given(EVENTS, st.integers(1, 4), st.integers(1, 4))
 @settings(max_examples=25, deadline=None)
-def test_rows_equal_a_loop_over_events(
-    tmp_path_factory: pytest.TempPathFactory,
-    periods: list[list[tuple[int, int]]],
-    first: int,
-    last: int,
-) -> None:
+def test_rows_equal_a_loop_over_events(tmp_path_factory, periods, first, last):
     folder = tmp_path_factory.mktemp("log")
     with Store.open(":memory:") as store:
         for number, events in enumerate(periods):
@@ -163,7 +152,7 @@ ROW_GROUP = 122_880
 """Rows that DuckDB keeps, and skips, together."""
 
 
-def write_period(path: Path, number: int) -> Path:
+def write_period(path, number):
     """A file of a period, the same whatever was before it."""
     rng = np.random.default_rng(number)
     table = {
@@ -176,7 +165,7 @@ def write_period(path: Path, number: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def stores(tmp_path_factory):
     """A store of five periods, and one of their third alone."""
     folder = tmp_path_factory.mktemp("periods")
     files = [write_period(folder / f"{number}.parquet", number) for number in range(1, 6)]
@@ -192,9 +181,7 @@ class TestOnePeriod:
     """Reading a period takes what the period takes, however much lies around it."""
 
     @pytest.mark.parametrize("users", [None, np.arange(100, dtype=np.int32)])
-    def test_only_row_groups_of_the_period_are_looked_at(
-        self, stores: tuple[Path, Path], users: np.ndarray | None, tmp_path: Path
-    ) -> None:
+    def test_only_row_groups_of_the_period_are_looked_at(self, stores, users, tmp_path):
         told = tmp_path / "profile.json"
         with Store.open(stores[0], read_only=True) as store:
             store.connection.execute("PRAGMA enable_profiling = 'json'")
@@ -207,7 +194,7 @@ class TestOnePeriod:
         # It begins in one row group and ends in another.
         assert scanned < PERIOD_ROWS + 2 * ROW_GROUP < 5 * PERIOD_ROWS
 
-    def test_memory_does_not_grow_with_the_store(self, stores: tuple[Path, Path]) -> None:
+    def test_memory_does_not_grow_with_the_store(self, stores):
         peaks = []
         for path, period in zip(stores, (3, 1), strict=True):
             with Store.open(path, read_only=True) as store:

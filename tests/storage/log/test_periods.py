@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +14,11 @@ from perennial.storage.log.periods import PeriodSummary, fingerprint, list_perio
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.storage.store import Store
 
-Write = Callable[[str, str | bytes], Path]
-
 HEADER = "user_id,item_id,timestamp\n"
 DAY = 86_400
 
 
-def ingest(rows: str, write: Write, boundaries: list[int], seed: int = 0) -> list[str]:
+def ingest(rows, write, boundaries, seed=0):
     """Fingerprints after each period of a log cut at some seconds."""
     with Store.open(":memory:") as store:
         cut = np.array(boundaries) * 1_000_000
@@ -31,7 +27,7 @@ def ingest(rows: str, write: Write, boundaries: list[int], seed: int = 0) -> lis
         return [fingerprint(store, period) for period in report.periods]
 
 
-def test_summaries(store: Store, write: Write) -> None:
+def test_summaries(store, write):
     ingest_period(store, write("one.csv", HEADER + "u,a,100\nv,b,90\nu,b,110\nu,b,120\n"))
     ingest_period(store, write("period_2.txt", "u c\nw c\n"))
     first, second = list_periods(store)
@@ -55,7 +51,7 @@ def test_summaries(store: Store, write: Write) -> None:
     assert len({first.content_hash, second.content_hash, fingerprint(store, 2)}) == 3
 
 
-def test_nothing_later_shows_in_a_fingerprint(write: Write) -> None:
+def test_nothing_later_shows_in_a_fingerprint(write):
     base = ingest("u,a,1\nv,b,2\nu,c,11\nv,d,12\n", write, [10])
     permuted = ingest("v,d,12\nu,c,13\nu,a,1\nv,b,2\n", write, [10])
     longer = ingest("u,a,1\nv,b,2\nx,y,25\n", write, [10, 20])
@@ -75,11 +71,11 @@ def test_nothing_later_shows_in_a_fingerprint(write: Write) -> None:
         "u,a,2\nv,b,1\n",
     ],
 )
-def test_everything_before_shows_in_a_fingerprint(write: Write, changed: str) -> None:
+def test_everything_before_shows_in_a_fingerprint(write, changed):
     assert ingest("u,a,1\nv,b,2\n", write, []) != ingest(changed, write, [])
 
 
-def test_the_cut_and_the_order_of_ties_show(write: Write) -> None:
+def test_the_cut_and_the_order_of_ties_show(write):
     rows = "".join(f"u{number},a,5\n" for number in range(20)) + "v,b,8\n"
     whole = ingest(rows, write, [])
     assert whole == ingest(rows, write, [])
@@ -87,13 +83,13 @@ def test_the_cut_and_the_order_of_ties_show(write: Write) -> None:
     assert whole != ingest(rows, write, [], seed=1)
 
 
-def test_identifiers_cannot_run_into_each_other(write: Write) -> None:
+def test_identifiers_cannot_run_into_each_other(write):
     joined = ingest('u,"a\x1f",1\nv,b,2\n', write, [])
     assert joined != ingest('u,a,1\nv,"\x1fb",2\n', write, [])
 
 
 @pytest.mark.slow
-def test_the_ledger_agrees_with_what_lies_in_the_file(tmp_path: Path) -> None:
+def test_the_ledger_agrees_with_what_lies_in_the_file(tmp_path):
     rng = np.random.default_rng(0)
     size = 500_000
     log = {

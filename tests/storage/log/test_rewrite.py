@@ -1,7 +1,5 @@
 """A store written anew is the store that the changed log would have made."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
@@ -20,7 +18,7 @@ Log = list[list[Event]]
 """The events of each period."""
 
 
-def ingest(folder: Path, name: str, log: Log) -> Path:
+def ingest(folder, name, log):
     """A store that has taken each period from a file."""
     path = folder / f"{name}.duckdb"
     with Store.open(path) as store:
@@ -31,7 +29,7 @@ def ingest(folder: Path, name: str, log: Log) -> Path:
     return path
 
 
-def facts(path: Path) -> list[object]:
+def facts(path):
     """All that a store says of its log."""
     with Store.open(path, read_only=True) as store:
         periods = list_periods(store)
@@ -68,9 +66,7 @@ LOGS = st.lists(EVENTS, min_size=1, max_size=4).map(
 
 @given(log=LOGS, user=st.sampled_from("uvwx"))
 @settings(max_examples=12, deadline=None, phases=PHASES)
-def test_without_a_user_it_is_the_store_that_never_had_them(
-    tmp_path_factory: pytest.TempPathFactory, log: Log, user: str
-) -> None:
+def test_without_a_user_it_is_the_store_that_never_had_them(tmp_path_factory, log, user):
     folder = tmp_path_factory.mktemp("erase")
     path = ingest(folder, "log", log)
     others = [[one for one in events if one[0] != user] for events in log]
@@ -89,16 +85,14 @@ def test_without_a_user_it_is_the_store_that_never_had_them(
     assert {one.suffix for one in folder.iterdir()} == {".csv", ".duckdb", ".lock"}
 
 
-def facts_of(store: Store) -> list[object]:
+def facts_of(store):
     """The log of an open store."""
     return [store.rows("SELECT * FROM events"), fingerprint(store, 99)]
 
 
 @given(log=LOGS, late=EVENTS)
 @settings(max_examples=12, deadline=None, phases=PHASES)
-def test_with_late_events_it_is_the_store_that_had_them_in_time(
-    tmp_path_factory: pytest.TempPathFactory, log: Log, late: list[Event]
-) -> None:
+def test_with_late_events_it_is_the_store_that_had_them_in_time(tmp_path_factory, log, late):
     folder = tmp_path_factory.mktemp("late")
     # Before the last period's last event, so that they are late.
     last = max(time for _, _, time in log[-1])
@@ -111,7 +105,7 @@ def test_with_late_events_it_is_the_store_that_had_them_in_time(
     assert facts(path) == facts(ingest(folder, "other", whole))
 
 
-def test_late_files_are_refused_unless_told(tmp_path: Path) -> None:
+def test_late_files_are_refused_unless_told(tmp_path):
     log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
     path = ingest(tmp_path, "log", log)
     before = facts(path)
@@ -134,7 +128,7 @@ def test_late_files_are_refused_unless_told(tmp_path: Path) -> None:
         assert list_periods(store)[0].source == "log-1.csv and o.csv"
 
 
-def test_what_is_no_late_file_is_not_merged(tmp_path: Path) -> None:
+def test_what_is_no_late_file_is_not_merged(tmp_path):
     log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
     path = ingest(tmp_path, "log", log)
     before = facts(path)
@@ -149,7 +143,7 @@ def test_what_is_no_late_file_is_not_merged(tmp_path: Path) -> None:
         assert ingest_period(store, longer, late="merge").periods == (2,)
 
 
-def test_nothing_is_merged_among_events_without_times(tmp_path: Path) -> None:
+def test_nothing_is_merged_among_events_without_times(tmp_path):
     late = tmp_path / "late.csv"
     late.write_text("user,item,time\nz,z,11\n")
     plain = tmp_path / "plain.csv"
@@ -161,7 +155,7 @@ def test_nothing_is_merged_among_events_without_times(tmp_path: Path) -> None:
             ingest_period(store, late, late="merge")
 
 
-def test_equal_late_events_are_there_once(tmp_path: Path) -> None:
+def test_equal_late_events_are_there_once(tmp_path):
     path = ingest(tmp_path, "log", [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30)]])
     late = tmp_path / "late.csv"
     late.write_text("user,item,time\nu,a,10\nw,a,10\nw,a,10\n")
@@ -174,9 +168,7 @@ def test_equal_late_events_are_there_once(tmp_path: Path) -> None:
 
 @given(log=LOGS, last=st.integers(0, 4))
 @settings(max_examples=10, deadline=None, phases=PHASES)
-def test_dropped_events_leave_the_ledger_and_the_others(
-    tmp_path_factory: pytest.TempPathFactory, log: Log, last: int
-) -> None:
+def test_dropped_events_leave_the_ledger_and_the_others(tmp_path_factory, log, last):
     folder = tmp_path_factory.mktemp("drop")
     path = ingest(folder, "log", log)
     last = min(last, len(log) - 1)
@@ -205,7 +197,7 @@ def test_dropped_events_leave_the_ledger_and_the_others(
         assert len(read_events(store, number + 1, number + 1).times) == 2
 
 
-def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path: Path) -> None:
+def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path):
     log: Log = [
         [("u", "a", 1), ("v", "b", 2)],
         [("w", "c", 11), ("v", "a", 12)],
@@ -230,7 +222,7 @@ def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path: Path) -> Non
         assert read_events(store, 1, 3).users.tolist() == [2]
 
 
-def test_nothing_of_a_user_is_left_in_the_folder(tmp_path: Path) -> None:
+def test_nothing_of_a_user_is_left_in_the_folder(tmp_path):
     sentinel = "sentinel-5f2b"
     log: Log = [[(sentinel, "a", 1), ("v", "b", 2)], [(sentinel, "c", 11), ("v", "a", 12)]]
     path = ingest(tmp_path, "log", log)

@@ -1,7 +1,6 @@
 """Log order against a plain sort of whole keys."""
 
 from dataclasses import replace
-from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -10,14 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.storage.log import sort as order
-from perennial.storage.log.sort import LogOrder, LogRows, hash_identifiers, order_log
+from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
 
 DAY, SECOND = 86_400_000_000, 1_000_000
 
 
-def make_rows(
-    times: list[int], users: list[int], items: list[int], seed: int, bits: int = 64
-) -> LogRows:
+def make_rows(times, users, items, seed, bits=64):
     rng = np.random.default_rng(seed)
     hashes = rng.integers(0, 2**64, (2, 8), np.uint64) >> np.uint64(64 - bits)
     return LogRows(
@@ -30,12 +27,12 @@ def make_rows(
     )
 
 
-def copy(rows: LogRows) -> LogRows:
+def copy(rows):
     """Rows whose times may be used up."""
     return replace(rows, times=rows.times.copy())
 
 
-def naive(rows: LogRows) -> list[tuple[int, int, int]]:
+def naive(rows):
     """Distinct events in order, by Python's sort."""
     hashes = order._hash_rows(rows, slice(None))
     events = {
@@ -51,7 +48,7 @@ def naive(rows: LogRows) -> list[tuple[int, int, int]]:
     return [(event[0], event[4], event[5]) for event in sorted(events)]
 
 
-def rows_in_order(rows: LogRows, result: LogOrder) -> list[tuple[int, int, int]]:
+def rows_in_order(rows, result):
     """(time, user, item) as an order gives them, its times compared with the rows' own."""
     users, items = result.take(rows.users), result.take(rows.items, out=rows.items.copy())
     places = result.rows
@@ -77,9 +74,7 @@ EVENTS = st.lists(
     st.sampled_from([0, 8, 50]),
 )
 @settings(max_examples=200, deadline=None)
-def test_events_are_sorted_and_equal_ones_merged(
-    events: list[tuple[int, int, int]], unit: int, start: int, seed: int, hash_bits: int
-) -> None:
+def test_events_are_sorted_and_equal_ones_merged(events, unit, start, seed, hash_bits):
     times, users, items = ([*column] for column in zip(*events, strict=True))
     rows = make_rows([start + time * unit for time in times], users, items, seed)
     expected = naive(rows)
@@ -94,10 +89,8 @@ def test_events_are_sorted_and_equal_ones_merged(
 
 @given(EVENTS, st.randoms(use_true_random=False))
 @settings(max_examples=100, deadline=None)
-def test_the_order_of_the_rows_does_not_matter(
-    events: list[tuple[int, int, int]], random: Random
-) -> None:
-    def sort(chosen: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+def test_the_order_of_the_rows_does_not_matter(events, random):
+    def sort(chosen):
         times, users, items = ([*column] for column in zip(*chosen, strict=True))
         rows = make_rows([time * SECOND for time in times], users, items, seed=1)
         return rows_in_order(rows, order_log(copy(rows)))
@@ -107,7 +100,7 @@ def test_the_order_of_the_rows_does_not_matter(
     assert sort(shuffled) == sort(events)
 
 
-def test_a_large_log_is_sorted_on_all_cores() -> None:
+def test_a_large_log_is_sorted_on_all_cores():
     rng = np.random.default_rng(0)
     size = 300_000
     times = rng.integers(0, 5_000, size) * SECOND
@@ -128,7 +121,7 @@ def test_a_large_log_is_sorted_on_all_cores() -> None:
     assert result.merged == size - int(distinct.sum())
 
 
-def test_ties_do_not_favour_items() -> None:
+def test_ties_do_not_favour_items():
     """Of two items at one time, each comes first for about half of the users."""
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(4_000, dtype=np.int32), 2)
@@ -140,7 +133,7 @@ def test_ties_do_not_favour_items() -> None:
     assert abs(first.mean() - 0.5) < 6 * 0.5 / np.sqrt(4_000)
 
 
-def test_hashes_depend_on_text_and_seed_only() -> None:
+def test_hashes_depend_on_text_and_seed_only():
     ids = pa.array(["1", "a", "", "é", "a\x00b", "ab", "ba", "\x00", "a\x00"])
     hashes = hash_identifiers(ids, 0)
     assert hashes.dtype == np.uint64
@@ -155,10 +148,10 @@ def test_hashes_depend_on_text_and_seed_only() -> None:
     assert len(hash_identifiers(pa.array([], pa.string()), 0)) == 0
 
 
-def hash_naively(text: str, seed: int) -> int:
+def hash_naively(text, seed):
     mask = 2**64 - 1
 
-    def mix(number: int) -> int:
+    def mix(number):
         number = (number + 0x9E3779B97F4A7C15) & mask
         number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & mask
         number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & mask
@@ -170,7 +163,7 @@ def hash_naively(text: str, seed: int) -> int:
     return mix((total + len(data) + start) & mask)
 
 
-def test_hashes_are_spread_evenly() -> None:
+def test_hashes_are_spread_evenly():
     hashes = hash_identifiers(pa.array([str(number) for number in range(20_000)]), 0)
     assert len(set(hashes.tolist())) == 20_000
     bits = (hashes[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
@@ -178,7 +171,7 @@ def test_hashes_are_spread_evenly() -> None:
     assert (np.abs(bits.mean(axis=0) - 0.5) < 6 * 0.5 / np.sqrt(20_000)).all()
 
 
-def test_large_vocabularies_are_hashed_like_small_ones() -> None:
+def test_large_vocabularies_are_hashed_like_small_ones():
     ids = pa.array([f"item {number}" for number in range(30_000)])
     hashes = hash_identifiers(ids, 5)
     np.testing.assert_array_equal(hash_identifiers(ids[20_000:20_010], 5), hashes[20_000:20_010])

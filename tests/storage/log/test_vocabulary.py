@@ -16,17 +16,17 @@ from perennial.storage.log.vocabulary import (
     read_kind,
     user_ids,
 )
-from perennial.storage.reading.identifiers import DIGITS, INTEGERS, STRINGS, IdentifierKind
+from perennial.storage.reading.identifiers import DIGITS, INTEGERS, STRINGS
 from perennial.storage.store import Store
 
 
-def add(store: Store, ids: list[str], kind: IdentifierKind = STRINGS, period: int = 1) -> list[int]:
+def add(store, ids, kind=STRINGS, period=1):
     periods = np.full(len(ids), period, np.int32)
     with store.transaction():
         return extend(store, USERS, pa.array(ids, pa.string()), periods, kind)[0].tolist()
 
 
-def test_known_identifiers_keep_their_index(store: Store) -> None:
+def test_known_identifiers_keep_their_index(store):
     assert add(store, ["b", "a"]) == [0, 1]
     assert add(store, ["c", "a", "d"], period=2) == [2, 1, 3]
     assert user_ids(store, [3, 0, 0, 2]) == ["d", "b", "b", "c"]
@@ -37,7 +37,7 @@ def test_known_identifiers_keep_their_index(store: Store) -> None:
     assert lookup_items(store, ["a"]).tolist() == [-1]
 
 
-def test_integers_come_back_as_integers(store: Store) -> None:
+def test_integers_come_back_as_integers(store):
     with store.transaction():
         ids = pa.array(["7", "-3", "12345678901234567890"])
         extend(store, ITEMS, ids, np.ones(3, np.int32), INTEGERS)
@@ -48,7 +48,7 @@ def test_integers_come_back_as_integers(store: Store) -> None:
 
 
 @pytest.mark.parametrize("index", [-1, 2, 10**9])
-def test_an_index_without_identifier_is_an_error(store: Store, index: int) -> None:
+def test_an_index_without_identifier_is_an_error(store, index):
     add(store, ["a", "b"])
     with pytest.raises(IndexError, match="none of the users"):
         user_ids(store, [0, index])
@@ -56,7 +56,7 @@ def test_an_index_without_identifier_is_an_error(store: Store, index: int) -> No
 
 @given(st.lists(st.lists(st.text(min_size=1), unique=True, max_size=8), max_size=4))
 @settings(max_examples=25, deadline=None)
-def test_any_text_comes_back_in_order_of_first_appearance(batches: list[list[str]]) -> None:
+def test_any_text_comes_back_in_order_of_first_appearance(batches):
     with Store.open(":memory:") as store:
         expected: list[str] = []
         for batch in batches:
@@ -67,7 +67,7 @@ def test_any_text_comes_back_in_order_of_first_appearance(batches: list[list[str
         assert lookup_users(store, expected).tolist() == list(range(len(expected)))
 
 
-def test_digits_become_strings_when_strings_come(store: Store) -> None:
+def test_digits_become_strings_when_strings_come(store):
     add(store, ["1", "2"], DIGITS)
     assert user_ids(store, [0, 1]) == [1, 2]
     add(store, ["B07", "1"])

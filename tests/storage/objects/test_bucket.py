@@ -168,7 +168,7 @@ class TestFaults:
         bucket = Bucket(place)
 
         class Failing:
-            def get_file_info(self, *_: object) -> None:
+            def get_file_info(self, *_):
                 raise OSError(f"When asking {place.path} with {SECRET}: {said}")
 
         monkeypatch.setattr(bucket, "_system", Failing())

@@ -20,13 +20,13 @@ GUESSES = [
 
 
 @pytest.mark.parametrize(("names", "places"), GUESSES)
-def test_common_names_are_found(names: str, places: tuple[int, int, int | None]) -> None:
+def test_common_names_are_found(names, places):
     split = names.split("," if "," in names else " ")
     assert find_columns(split, ColumnChoice()) == Columns(*places)
     assert looks_like_header(split)
 
 
-def test_given_names_go_over_guesses() -> None:
+def test_given_names_go_over_guesses():
     names = ["user_id", "item_id", "seller", "timestamp", "seen"]
     assert find_columns(names, ColumnChoice(user="seller")) == Columns(2, 1, 3)
     assert find_columns(names, ColumnChoice(item="seller", time="seen")) == Columns(0, 2, 4)
@@ -43,11 +43,11 @@ def test_given_names_go_over_guesses() -> None:
         (["user_id", "item_id"], ColumnChoice(time="item_id"), "must be different columns"),
     ],
 )
-def test_what_cannot_be_found_is_named(names: list[str], choice: ColumnChoice, words: str) -> None:
+def test_what_cannot_be_found_is_named(names, choice, words):
     with pytest.raises(UserError, match=words):
         find_columns(names, choice)
 
 
-def test_data_is_no_header() -> None:
+def test_data_is_no_header():
     assert not looks_like_header(["196", "242", "3", "881250949"])
     assert not looks_like_header(["user_id", "rating"])

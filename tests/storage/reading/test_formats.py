@@ -11,7 +11,7 @@ import pytest
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import ColumnChoice
-from perennial.storage.reading.formats import RawFile, read_file, read_times
+from perennial.storage.reading.formats import read_file, read_times
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -37,7 +37,7 @@ FILES = {
 }
 
 
-def render(name: str) -> str:
+def render(name):
     head, row = FILES[name]
     events = zip(USERS, ITEMS, TIMES, strict=True)
     return head + "".join(
@@ -45,7 +45,7 @@ def render(name: str) -> str:
     )
 
 
-def read(path: Path, **choice: str) -> RawFile:
+def read(path, **choice):
     return read_file(path, ColumnChoice(**choice), None)
 
 
@@ -55,7 +55,7 @@ PACKED = gzip.compress(b"user_id,item_id\n1,2\n" * 100, mtime=0)
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", FILES)
-def test_text_formats_agree(write: Write, name: str, packed: bool) -> None:
+def test_text_formats_agree(write, name, packed):
     content = render(name).encode()
     path = write(f"{name}.gz", gzip.compress(content)) if packed else write(name, content)
     raw = read(path)
@@ -81,14 +81,14 @@ def test_text_formats_agree(write: Write, name: str, packed: bool) -> None:
         ("sessions.txt", "SessionId ItemId\n196 242\n186 302\n196 51\n"),
     ],
 )
-def test_files_without_times(write: Write, name: str, content: str) -> None:
+def test_files_without_times(write, name, content):
     raw = read(write(name, content))
     assert raw.users.to_pylist() == USERS
     assert raw.items.to_pylist() == ITEMS
     assert raw.times is None
 
 
-def test_columns_can_be_named_or_counted(write: Write) -> None:
+def test_columns_can_be_named_or_counted(write):
     path = write("named.csv", "a,b,c,user_id,item_id\n1,2,3,4,5\n")
     raw = read(path, user="b", item="a", time="c")
     assert (raw.users[0].as_py(), raw.items[0].as_py(), raw.times[0].as_py()) == ("2", "1", "3")
@@ -98,7 +98,7 @@ def test_columns_can_be_named_or_counted(write: Write) -> None:
     assert raw.num_lines == 1
 
 
-def test_a_format_can_be_named(write: Write) -> None:
+def test_a_format_can_be_named(write):
     path = write("log.unknown", "1::2::3::881250949\n")
     with pytest.raises(UserError, match="cannot tell what kind of file this is"):
         read(path)
@@ -123,9 +123,7 @@ def test_a_format_can_be_named(write: Write) -> None:
         ("broken.csv.gz", b"\x1f\x8b\x08\x00 nonsense", "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_says_why(
-    write: Write, name: str, content: str | bytes, words: str
-) -> None:
+def test_what_cannot_be_read_says_why(write, name, content, words):
     path = write(name, content)
     with pytest.raises(UserError, match=words) as caught:
         read(path)
@@ -133,7 +131,7 @@ def test_what_cannot_be_read_says_why(
     assert "\n" not in str(caught.value)
 
 
-def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+def test_missing_files_and_folders_are_named(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path / "none.parquet"):
         with pytest.raises(UserError, match="cannot be read"):
             read(path)
@@ -150,7 +148,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         pa.decimal128(20, 0), pa.float64(),
     ],
 )  # fmt: skip
-def test_parquet_types(tmp_path: Path, kind: pa.DataType) -> None:
+def test_parquet_types(tmp_path, kind):
     values = pa.array([int(user) for user in USERS])
     if pa.types.is_dictionary(kind):
         users = values.cast(kind.value_type).dictionary_encode().cast(kind)
@@ -172,14 +170,14 @@ def test_parquet_types(tmp_path: Path, kind: pa.DataType) -> None:
 
 
 @pytest.mark.parametrize("odd", [2**31, 2**32 - 1])
-def test_large_unsigned_columns_are_kept(tmp_path: Path, odd: int) -> None:
+def test_large_unsigned_columns_are_kept(tmp_path, odd):
     users = pa.array([1, 2, odd, 4], pa.uint32())
     table = pa.table({"user_id": users, "item_id": users})
     pq.write_table(table, tmp_path / "log.parquet", row_group_size=1)
     assert read(tmp_path / "log.parquet").users.to_pylist() == [1, 2, odd, 4]
 
 
-def test_parquet_row_groups_keep_their_order_and_width(tmp_path: Path) -> None:
+def test_parquet_row_groups_keep_their_order_and_width(tmp_path):
     rng = np.random.default_rng(0)
     users = rng.integers(0, 100, 200_000)
     users[123_456] = 2**40
@@ -194,7 +192,7 @@ def test_parquet_row_groups_keep_their_order_and_width(tmp_path: Path) -> None:
     assert isinstance(raw.users, pa.ChunkedArray)
 
 
-def test_columns_without_statistics_are_read(tmp_path: Path) -> None:
+def test_columns_without_statistics_are_read(tmp_path):
     table = pa.table({"user_id": [3, 1], "item_id": [7, 7], "timestamp": [1, None]})
     for statistics in (True, False):
         pq.write_table(table, tmp_path / "log.parquet", write_statistics=statistics)
@@ -204,14 +202,14 @@ def test_columns_without_statistics_are_read(tmp_path: Path) -> None:
         assert raw.times.to_pylist() == [1, None]
 
 
-def test_parquet_without_rows(tmp_path: Path) -> None:
+def test_parquet_without_rows(tmp_path):
     empty = pa.array([], pa.int64())
     pq.write_table(pa.table({"user_id": empty, "item_id": empty}), tmp_path / "log.parquet")
     raw = read(tmp_path / "log.parquet")
     assert raw.num_lines == len(raw.users) == len(raw.items) == 0
 
 
-def test_names_with_stars_name_one_file(write: Write) -> None:
+def test_names_with_stars_name_one_file(write):
     path = write("log[1]*.csv", "user_id,item_id\n1,2\n")
     write("log1x.csv", "user_id,item_id\n3,4\n")
     assert read(path).users.to_pylist() == ["1"]

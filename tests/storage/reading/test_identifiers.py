@@ -13,8 +13,6 @@ from perennial.storage.reading.identifiers import (
     ITEM_FAULTS,
     STRINGS,
     USER_FAULTS,
-    Encoded,
-    IdentifierKind,
     encode,
     join_kinds,
     merge,
@@ -22,16 +20,16 @@ from perennial.storage.reading.identifiers import (
 from perennial.storage.reading.rejects import Fault
 
 
-def column(values: list, kind: pa.DataType) -> pa.ChunkedArray:
+def column(values, kind):
     half = len(values) // 2
     return pa.chunked_array([pa.array(values[:half], kind), pa.array(values[half:], kind)], kind)
 
 
-def decode(encoded: Encoded) -> list[str]:
+def decode(encoded):
     return encoded.ids.take(pa.array(encoded.codes)).to_pylist()
 
 
-def faults_of(encoded: Encoded) -> list[Fault]:
+def faults_of(encoded):
     faults = [0] * len(encoded.codes) if encoded.faults is None else encoded.faults
     return [Fault(fault) for fault in faults]
 
@@ -39,7 +37,7 @@ def faults_of(encoded: Encoded) -> list[Fault]:
 @pytest.mark.parametrize(
     "kind", [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint32(), pa.uint64()]
 )
-def test_integers_of_every_width(kind: pa.DataType) -> None:
+def test_integers_of_every_width(kind):
     values = [7, 3, 7, 127, 0]
     encoded = encode(column(values, kind), USER_FAULTS, typed=True)
     assert decode(encoded) == ["7", "3", "7", "127", "0"]
@@ -59,13 +57,13 @@ def test_integers_of_every_width(kind: pa.DataType) -> None:
         ([0, 10**9], pa.int64()),
     ],
 )
-def test_integers_far_apart_or_large(values: list[int], kind: pa.DataType) -> None:
+def test_integers_far_apart_or_large(values, kind):
     encoded = encode(column(values, kind), USER_FAULTS, typed=True)
     assert decode(encoded) == [str(value) for value in values]
 
 
 @pytest.mark.parametrize("values", [[5, 3, 5, -2, 3], [], [-(2**31), 2**31 - 1, 0]])
-def test_arrays_are_encoded_like_columns(values: list[int]) -> None:
+def test_arrays_are_encoded_like_columns(values):
     encoded = encode(np.array(values, np.int32), USER_FAULTS, typed=True)
     assert decode(encoded) == [str(value) for value in values]
     assert encoded.kind == INTEGERS
@@ -76,7 +74,7 @@ def test_arrays_are_encoded_like_columns(values: list[int]) -> None:
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-50, 50), max_size=30))
 @settings(max_examples=100, deadline=None)
-def test_any_integers(values: list[int]) -> None:
+def test_any_integers(values):
     encoded = encode(column(values, pa.int64()), ITEM_FAULTS, typed=True)
     assert decode(encoded) == [str(value) for value in values]
     assert len(set(encoded.ids.to_pylist())) == len(encoded.ids)
@@ -84,7 +82,7 @@ def test_any_integers(values: list[int]) -> None:
 
 @given(st.lists(st.text(), max_size=30))
 @settings(max_examples=100, deadline=None)
-def test_any_text(values: list[str]) -> None:
+def test_any_text(values):
     encoded = encode(column(values, pa.string()), ITEM_FAULTS, typed=True)
     good = [fault == Fault.NONE for fault in faults_of(encoded)]
     assert good == [value.strip() != "" for value in values]
@@ -112,13 +110,13 @@ def test_any_text(values: list[str]) -> None:
         (["1", "2\n"], False),
     ],
 )
-def test_text_is_integers_if_all_of_it_is_written_so(values: list[str], integers: bool) -> None:
+def test_text_is_integers_if_all_of_it_is_written_so(values, integers):
     untyped = encode(column(values, pa.string()), USER_FAULTS, typed=False)
     assert untyped.kind == (DIGITS if integers else STRINGS)
     assert encode(column(values, pa.string()), USER_FAULTS, typed=True).kind == STRINGS
 
 
-def test_words_for_nothing_in_text_files_only() -> None:
+def test_words_for_nothing_in_text_files_only():
     values = ["a", "", " ", "NULL", "null", "\\N", "NaN", "nan", "Nan Goldin"]
     missing, nan, none = Fault.NO_ITEM, Fault.NAN_ITEM, Fault.NONE
     text = encode(column(values, pa.string()), ITEM_FAULTS, typed=False)
@@ -128,14 +126,14 @@ def test_words_for_nothing_in_text_files_only() -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string(), pa.binary()])
-def test_nulls_are_missing(kind: pa.DataType) -> None:
+def test_nulls_are_missing(kind):
     good = pa.scalar("5").cast(kind).as_py()
     encoded = encode(column([good, None, good, None], kind), USER_FAULTS, typed=True)
     assert faults_of(encoded) == [Fault.NONE, Fault.NO_USER, Fault.NONE, Fault.NO_USER]
     assert decode(encoded)[0] == decode(encoded)[2] == "5"
 
 
-def test_whole_floats_are_integers() -> None:
+def test_whole_floats_are_integers():
     values = [1.0, float("nan"), 2.5, -3.0, float("inf"), 2.0**60, None, 0.0]
     encoded = encode(column(values, pa.float64()), USER_FAULTS, typed=True)
     fraction = Fault.FRACTION_USER
@@ -154,7 +152,7 @@ def test_whole_floats_are_integers() -> None:
     assert encoded.kind == INTEGERS
 
 
-def test_bytes_must_be_utf8() -> None:
+def test_bytes_must_be_utf8():
     encoded = encode(
         column([b"a", b"\xff", "é".encode(), b"\xff"], pa.binary()), USER_FAULTS, typed=True
     )
@@ -163,7 +161,7 @@ def test_bytes_must_be_utf8() -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.bool_(), pa.timestamp("s"), pa.list_(pa.int64()), pa.null()])
-def test_other_types_are_refused(kind: pa.DataType) -> None:
+def test_other_types_are_refused(kind):
     with pytest.raises(UserError, match="cannot hold identifiers"):
         encode(column([None], kind), USER_FAULTS, typed=True)
 
@@ -182,20 +180,18 @@ def test_other_types_are_refused(kind: pa.DataType) -> None:
         (STRINGS, STRINGS, STRINGS),
     ],
 )
-def test_kinds_that_go_together(
-    held: IdentifierKind | None, incoming: IdentifierKind, joint: IdentifierKind
-) -> None:
+def test_kinds_that_go_together(held, incoming, joint):
     assert join_kinds(held, incoming, "its users") == joint
 
 
 @pytest.mark.parametrize(("held", "incoming"), [(INTEGERS, STRINGS), (STRINGS, INTEGERS)])
-def test_kinds_that_do_not(held: IdentifierKind, incoming: IdentifierKind) -> None:
+def test_kinds_that_do_not(held, incoming):
     words = f"its items are {incoming.kind}s, and those before them are {held.kind}s"
     with pytest.raises(UserError, match=words):
         join_kinds(held, incoming, "its items")
 
 
-def test_columns_of_several_files_are_merged() -> None:
+def test_columns_of_several_files_are_merged():
     columns = [
         encode(column(["b", "a", "b"], pa.string()), USER_FAULTS, typed=True),
         encode(column([], pa.string()), USER_FAULTS, typed=True),

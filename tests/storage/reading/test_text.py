@@ -10,29 +10,29 @@ from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.rejects import Fault
-from perennial.storage.reading.text import Dialect, TextRows, find_bad_utf8, read_text
+from perennial.storage.reading.text import Dialect, find_bad_utf8, read_text
 
 CSV = Dialect(b",", 3, True, 0)
 
 
-def read(content: bytes, dialect: Dialect = CSV, block_bytes: int = 1 << 24) -> TextRows:
+def read(content, dialect=CSV, block_bytes=1 << 24):
     return read_text(
         io.BytesIO(content), dialect, tuple(range(dialect.num_columns)), block_bytes=block_bytes
     )
 
 
-def rows_of(text: TextRows) -> list[tuple[str, ...]]:
+def rows_of(text):
     return list(zip(*(column.to_pylist() for column in text.columns), strict=True))
 
 
-def rejects_of(text: TextRows) -> dict[int, Fault]:
+def rejects_of(text):
     return {
         int(line): Fault(fault)
         for line, fault in zip(text.rejects.lines, text.rejects.faults, strict=True)
     }
 
 
-def test_rows_lines_and_rejects() -> None:
+def test_rows_lines_and_rejects():
     text = read(b"a,b,c\n\nd,e\n1,2,3,4\r\n\r\n5,6,7\r\nx\xff,y,z\n8,9,0")
     assert rows_of(text) == [("a", "b", "c"), ("5", "6", "7"), ("8", "9", "0")]
     assert text.lines.tolist() == [1, 6, 8]
@@ -57,37 +57,37 @@ def test_rows_lines_and_rejects() -> None:
         (b"NULL,NaN,N/A", ("NULL", "NaN", "N/A")),
     ],
 )
-def test_values_come_as_they_stand(line: bytes, row: tuple[str, ...]) -> None:
+def test_values_come_as_they_stand(line, row):
     assert rows_of(read(line + b"\n")) == [row]
     assert rows_of(read(line + b"\r\n" + line)) == [row, row]
 
 
 @pytest.mark.parametrize("line", [b'"a,b,c', b'a,"b"x,c', b'a,b"c",d', b'a,b,c"', b'"a" ,b,c'])
-def test_misplaced_quotes_cost_their_line_only(line: bytes) -> None:
+def test_misplaced_quotes_cost_their_line_only(line):
     text = read(b"1,2,3\n" + line + b'\n"4",5,6\n')
     assert rows_of(text) == [("1", "2", "3"), ("4", "5", "6")]
     assert rejects_of(text) == {2: Fault.BAD_QUOTES}
 
 
-def test_quotes_are_plain_where_they_do_not_enclose() -> None:
+def test_quotes_are_plain_where_they_do_not_enclose():
     text = read(b'1\t"a\n"\t2\n', Dialect(b"\t", 2, False, 0))
     assert rows_of(text) == [("1", '"a'), ('"', "2")]
 
 
-def test_two_byte_delimiters() -> None:
+def test_two_byte_delimiters():
     text = read(b"1::10::5::978300760\n2:x::20::4::1\n3::30::1\n", Dialect(b"::", 4, False, 0))
     assert rows_of(text) == [("1", "10", "5", "978300760"), ("2:x", "20", "4", "1")]
     assert rejects_of(text) == {3: Fault.WRONG_COLUMNS}
 
 
-def test_any_blanks_separate() -> None:
+def test_any_blanks_separate():
     text = read(b"1 2\n\t3\t \t4  \r\n5\n  \n6 7 8\n9\t10", Dialect(b" ", 2, False, 0))
     assert rows_of(text) == [("1", "2"), ("3", "4"), ("9", "10")]
     assert text.lines.tolist() == [1, 2, 6]
     assert rejects_of(text) == {3: Fault.WRONG_COLUMNS, 5: Fault.WRONG_COLUMNS}
 
 
-def test_headers_and_byte_order_marks_are_skipped() -> None:
+def test_headers_and_byte_order_marks_are_skipped():
     text = read(b"\xef\xbb\xbf\nx,y\n1,2,3\n", Dialect(b",", 3, True, 2))
     assert rows_of(text) == [("1", "2", "3")]
     assert text.lines.tolist() == [3]
@@ -95,13 +95,13 @@ def test_headers_and_byte_order_marks_are_skipped() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n\r\n", b"only,two\n"])
-def test_files_without_rows(content: bytes) -> None:
+def test_files_without_rows(content):
     text = read(content)
     assert rows_of(text) == []
     assert text.num_lines == len(text.rejects)
 
 
-def test_a_line_without_end_is_refused() -> None:
+def test_a_line_without_end_is_refused():
     with pytest.raises(UserError, match="longer than 64 bytes"):
         read(b"a" * 200, block_bytes=64)
 
@@ -111,9 +111,7 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_si
 
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=12), st.integers(64, 300))
 @settings(max_examples=150, deadline=None)
-def test_what_a_csv_writer_writes_is_read_back(
-    rows: list[tuple[str, ...]], block_bytes: int
-) -> None:
+def test_what_a_csv_writer_writes_is_read_back(rows, block_bytes):
     sink = io.StringIO(newline="")
     csv.writer(sink, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
     content = sink.getvalue().encode()
@@ -126,7 +124,7 @@ def test_what_a_csv_writer_writes_is_read_back(
 
 @given(st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=12))
 @settings(max_examples=150, deadline=None)
-def test_any_bytes_are_rows_or_rejects(lines: list[bytes]) -> None:
+def test_any_bytes_are_rows_or_rejects(lines):
     text = read(b"".join(line + b"\n" for line in lines))
     blank = {number for number, line in enumerate(lines, 1) if line in (b"", b"\r")}
     found = text.lines.tolist() + text.rejects.lines.tolist()
@@ -134,7 +132,7 @@ def test_any_bytes_are_rows_or_rejects(lines: list[bytes]) -> None:
         assert sorted(found) == [n for n in range(1, len(lines) + 1) if n not in blank]
 
 
-def is_bad(line: bytes) -> bool:
+def is_bad(line):
     try:
         line.decode()
     except UnicodeDecodeError:
@@ -155,7 +153,7 @@ def is_bad(line: bytes) -> bool:
     )
 )
 @settings(max_examples=300, deadline=None)
-def test_bad_utf8_is_found_like_pythons_decoder_finds_it(lines: list[bytes]) -> None:
+def test_bad_utf8_is_found_like_pythons_decoder_finds_it(lines):
     data = np.frombuffer(b"".join(line + b"\n" for line in lines), np.uint8)
     line_of_byte = np.repeat(np.arange(len(lines)), [len(line) + 1 for line in lines])
     # A sequence that a line end cuts off is bad at the line end, which still belongs to its line.
@@ -163,7 +161,7 @@ def test_bad_utf8_is_found_like_pythons_decoder_finds_it(lines: list[bytes]) -> 
     assert bad_lines == {number for number, line in enumerate(lines) if is_bad(line)}
 
 
-def test_blocks_of_many_short_lines_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_many_short_lines_are_cut(monkeypatch):
     content = b"a,b,c\n1,2\n\n\n\n" * 5 + b"x" * 50 + b",y,z\n\n\n" + b"a,b,c\n" * 3
     whole = read(content)
     monkeypatch.setattr("perennial.storage.reading.text._MANY_LINES", 12)

@@ -1,6 +1,5 @@
 """Times of every make become the same µs, and what is no time says why."""
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 import duckdb
@@ -12,26 +11,26 @@ from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.rejects import Fault
-from perennial.storage.reading.timestamps import LATEST, Times, parse_times, ticks_per_second
+from perennial.storage.reading.timestamps import LATEST, parse_times, ticks_per_second
 
 MOMENT = datetime(2001, 2, 3, 4, 5, 6, 789_000, UTC)
 MICROS = 981_173_106_789_000
 
 
 @pytest.fixture(scope="module")
-def utc() -> Iterator[duckdb.DuckDBPyConnection]:
+def utc():
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'").fetchall()
         yield connection
 
 
-def parse(connection: duckdb.DuckDBPyConnection, values: list, kind: pa.DataType) -> Times:
+def parse(connection, values, kind):
     half = len(values) // 2
     chunks = [pa.array(values[:half], kind), pa.array(values[half:], kind)]
     return parse_times(pa.chunked_array(chunks, kind), connection)
 
 
-def faults_of(times: Times) -> list[Fault]:
+def faults_of(times):
     if times.faults is None:
         return [Fault.NONE] * len(times.micros)
     return [Fault(fault) for fault in times.faults]
@@ -68,9 +67,7 @@ def faults_of(times: Times) -> list[Fault]:
         ("2001-02-03", pa.string(), 981_158_400_000_000),
     ],
 )
-def test_one_moment_in_many_forms(
-    utc: duckdb.DuckDBPyConnection, value: object, kind: pa.DataType, micros: int
-) -> None:
+def test_one_moment_in_many_forms(utc, value, kind, micros):
     times = parse(utc, [value, value, value], kind)
     assert times.micros.tolist() == [micros] * 3
     assert times.micros.dtype == np.int64
@@ -84,9 +81,7 @@ def test_one_moment_in_many_forms(
         ([10**9, -5, 10**9], [10**15, 0, 10**15], Fault.TIME_RANGE),
     ],
 )
-def test_arrays_are_read_like_columns(
-    utc: duckdb.DuckDBPyConnection, values: list[int], micros: list[int], fault: Fault
-) -> None:
+def test_arrays_are_read_like_columns(utc, values, micros, fault):
     times = parse_times(np.array(values), utc)
     assert times.micros.tolist() == micros
     assert faults_of(times)[1] == fault
@@ -115,9 +110,7 @@ def test_arrays_are_read_like_columns(
     ],
 )
 @pytest.mark.parametrize("good", ["981173106", "2001-02-03T04:05:06Z", "981173106.0"])
-def test_bad_text_is_told_from_good(
-    utc: duckdb.DuckDBPyConnection, bad: str, fault: Fault, good: str
-) -> None:
+def test_bad_text_is_told_from_good(utc, bad, fault, good):
     times = parse(utc, [good, bad, good, good], pa.string())
     assert faults_of(times) == [Fault.NONE, fault, Fault.NONE, Fault.NONE]
     assert times.micros.tolist() == [
@@ -145,9 +138,7 @@ def test_bad_text_is_told_from_good(
         (2**62, pa.timestamp("s"), Fault.TIME_RANGE),
     ],
 )
-def test_bad_typed_values_are_told_from_good(
-    utc: duckdb.DuckDBPyConnection, value: object, kind: pa.DataType, fault: Fault
-) -> None:
+def test_bad_typed_values_are_told_from_good(utc, value, kind, fault):
     good = pa.scalar(981_173_106, pa.int64()).cast(kind).as_py()
     if pa.types.is_timestamp(kind):
         good = datetime(2001, 2, 3)
@@ -158,7 +149,7 @@ def test_bad_typed_values_are_told_from_good(
     assert (times.micros[[0, 1, 3]] > 0).all()
 
 
-def test_the_median_says_the_unit_and_not_the_order() -> None:
+def test_the_median_says_the_unit_and_not_the_order():
     seconds = np.array([10**9, 2 * 10**9, 10**9])
     for stray in (10**18, 0, -(10**15)):
         for place in range(4):
@@ -170,12 +161,12 @@ def test_the_median_says_the_unit_and_not_the_order() -> None:
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.float64(), pa.timestamp("us")])
-def test_no_rows_are_no_times(utc: duckdb.DuckDBPyConnection, kind: pa.DataType) -> None:
+def test_no_rows_are_no_times(utc, kind):
     assert len(parse(utc, [], kind).micros) == 0
 
 
 @pytest.mark.parametrize("kind", [pa.bool_(), pa.binary(), pa.list_(pa.int64()), pa.duration("s")])
-def test_other_types_are_refused(utc: duckdb.DuckDBPyConnection, kind: pa.DataType) -> None:
+def test_other_types_are_refused(utc, kind):
     with pytest.raises(UserError, match="cannot hold times"):
         parse(utc, [None], kind)
 
@@ -188,7 +179,7 @@ def test_other_types_are_refused(utc: duckdb.DuckDBPyConnection, kind: pa.DataTy
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_text_and_types_agree(utc: duckdb.DuckDBPyConnection, moments: list[datetime]) -> None:
+def test_text_and_types_agree(utc, moments):
     typed = parse(utc, moments, pa.timestamp("us", "UTC")).micros
     as_text = parse(utc, [moment.isoformat() for moment in moments], pa.string()).micros
     np.testing.assert_array_equal(as_text, typed)

@@ -1,7 +1,6 @@
 """Artifact files come back as they were saved, and damage is noticed."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,9 +24,7 @@ ARRAYS = st.dictionaries(
 
 @given(arrays=ARRAYS, note=st.text())
 @settings(max_examples=50, deadline=None)
-def test_arrays_and_manifest_come_back(
-    tmp_path_factory: pytest.TempPathFactory, arrays: dict[str, np.ndarray], note: str
-) -> None:
+def test_arrays_and_manifest_come_back(tmp_path_factory, arrays, note):
     folder = tmp_path_factory.mktemp("artifacts")
     path = save_arrays(folder, "model", arrays, {"note": note, "reg": 0.5})
     loaded, manifest = load_arrays(path)
@@ -38,7 +35,7 @@ def test_arrays_and_manifest_come_back(
         np.testing.assert_array_equal(loaded[key], array, strict=True)
 
 
-def test_strided_and_big_endian_arrays_keep_their_values(tmp_path: Path) -> None:
+def test_strided_and_big_endian_arrays_keep_their_values(tmp_path):
     grid = np.arange(12.0).reshape(3, 4)
     path = save_arrays(
         tmp_path, "m", {"t": grid.T, "s": grid[::2, ::3], "b": grid.astype(">f8")}, {}
@@ -49,7 +46,7 @@ def test_strided_and_big_endian_arrays_keep_their_values(tmp_path: Path) -> None
     np.testing.assert_array_equal(loaded["b"], grid)
 
 
-def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_saving_again_replaces_and_leaves_nothing_else(tmp_path):
     save_arrays(tmp_path, "m", {"x": np.zeros(3)}, {"turn": 1})
     path = save_arrays(tmp_path, "m", {"x": np.ones(2)}, {"turn": 2})
     loaded, manifest = load_arrays(path)
@@ -58,10 +55,10 @@ def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
 
 
-def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = save_arrays(tmp_path, "m", {"x": np.zeros(3)}, {"turn": 1})
 
-    def fail(_descriptor: int) -> None:
+    def fail(_descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
@@ -73,7 +70,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("place", [0, 9, 60, -1])
-def test_a_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
+def test_a_flipped_bit_is_noticed(tmp_path, place):
     path = save_arrays(tmp_path, "m", {"x": np.arange(100.0)}, {"turn": 1})
     data = bytearray(path.read_bytes())
     data[place] ^= 1
@@ -83,30 +80,30 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path, place: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 4, 40, -8])
-def test_a_cut_file_is_noticed(tmp_path: Path, length: int) -> None:
+def test_a_cut_file_is_noticed(tmp_path, length):
     path = save_arrays(tmp_path, "m", {"x": np.arange(100.0)}, {"turn": 1})
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(UserError, match="damaged"):
         load_arrays(path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         load_arrays(tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize("name", ["../m", "a/b", ".hidden", ""])
-def test_names_stay_in_the_folder(tmp_path: Path, name: str) -> None:
+def test_names_stay_in_the_folder(tmp_path, name):
     with pytest.raises(ValueError, match="plain file name"):
         save_arrays(tmp_path / "inner", name, {}, {})
 
 
-def test_objects_are_refused(tmp_path: Path) -> None:
+def test_objects_are_refused(tmp_path):
     with pytest.raises(ValueError, match="not numbers"):
         save_arrays(tmp_path, "m", {"x": np.array([object()])}, {})
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_is_swept(tmp_path):
     kept = save_arrays(tmp_path, "model", {"a": np.ones(2)}, {})
     (tmp_path / f".{kept.name}.4711").write_bytes(b"half")
     sweep_temporary(tmp_path, SUFFIX)

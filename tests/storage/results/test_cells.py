@@ -1,14 +1,10 @@
 """Cells come back as they went in, whole or not at all."""
 
-import dataclasses
-from datetime import datetime
-
 import numpy as np
 import pytest
+from stored_results import COUNTS, START, make_cell, make_evaluated, make_user_figures
 
 from perennial.storage.results.cells import (
-    Cell,
-    EvaluatedUsers,
     Figure,
     UserFigure,
     has_cell,
@@ -20,46 +16,11 @@ from perennial.storage.results.cells import (
 from perennial.storage.results.fits import Fit, insert_fit
 from perennial.storage.results.runs import insert_run_cell, link_cell, start_run
 
-START = datetime(2025, 1, 2, 3, 4, 5, 678)
-COUNTS = {"skipped_users": 3, "targets": 17}
 
-
-def make_cell(key="cell", evaluation="asked", **changes):
-    figures = (Figure("HR", 10, 12.5, 3), Figure("AUC", None, None, 3))
-    cell = Cell(
-        key=key,
-        fit_key="fit",
-        evaluation_key=evaluation,
-        strategy="joint",
-        model="it's; a model",
-        seed=2**62,
-        fit_period=4,
-        eval_period=5,
-        figures=figures,
-        fit_report={"reg": 5.0, "note": None},
-        stages={"fit": 1.5, "evaluate": 0.25},
-        peak_rss_bytes=2**40,
-        versions={"jax": "0"},
-        finished=START,
-    )
-    return dataclasses.replace(cell, **changes)
-
-
-def make_judged(key="asked", users=(4, 9, 2)):
-    return EvaluatedUsers(key, 4, 5, np.array(users, np.int32), COUNTS)
-
-
-def user_figures():
-    return [
-        UserFigure("HR", 10, np.array([1, 2, 3], np.float32), None),
-        UserFigure("AUC", None, np.zeros(3, np.float32), np.array([0, 1, 2.5], np.float32)),
-    ]
-
-
-def record(store, run_id, cell, judged=None, values=None):
+def record(store, run_id, cell, users=(4, 9, 2), values=None):
     with store.transaction():
         insert_fit(store, Fit(cell.fit_key, None, cell.fit_report))
-        insert_cell(store, cell, judged or make_judged(), values or user_figures())
+        insert_cell(store, cell, make_evaluated(cell, users), values or make_user_figures())
         insert_run_cell(store, run_id, cell.key)
 
 
@@ -76,17 +37,20 @@ def test_cell_round_trip(store):
     assert not has_cell(store, "other")
 
 
+def check_user_figures(store, run_id, expected):
+    (figures,) = read_user_figures(store, run_id).values()
+    for figure, given in zip(figures, expected, strict=True):
+        assert (figure.metric, figure.k) == (given.metric, given.k)
+        np.testing.assert_array_equal(figure.values, given.values)
+        assert (figure.weights is None) == (given.weights is None)
+        if given.weights is not None:
+            np.testing.assert_array_equal(figure.weights, given.weights)
+
+
 def test_user_figures_round_trip(store):
     run_id = new_run(store)
     record(store, run_id, make_cell())
-    (found,) = read_user_figures(store, run_id).values()
-    for one, given in zip(found, user_figures(), strict=True):
-        assert (one.metric, one.k) == (given.metric, given.k)
-        np.testing.assert_array_equal(one.values, given.values)
-        if given.weights is None:
-            assert one.weights is None
-        else:
-            np.testing.assert_array_equal(one.weights, given.weights)
+    check_user_figures(store, run_id, make_user_figures())
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
@@ -103,26 +67,21 @@ def test_any_number_of_users_comes_back(store, size):
     ]
     figures = tuple(Figure("HR", one.k, 1.0, size) for one in values)
     run_id = new_run(store)
-    record(store, run_id, make_cell(figures=figures), make_judged(users=range(size)), values)
+    record(store, run_id, make_cell(figures=figures), range(size), values)
     assert read_cells(store, run_id)[0].figures == figures
-    (judged,) = read_evaluated_users(store, run_id).values()
-    np.testing.assert_array_equal(judged.users, np.arange(size))
-    (found,) = read_user_figures(store, run_id).values()
-    for one, given in zip(found, values, strict=True):
-        np.testing.assert_array_equal(one.values, given.values)
-        assert (one.weights is None) == (given.weights is None)
-        if given.weights is not None:
-            np.testing.assert_array_equal(one.weights, given.weights)
+    (evaluated,) = read_evaluated_users(store, run_id).values()
+    np.testing.assert_array_equal(evaluated.users, np.arange(size))
+    check_user_figures(store, run_id, values)
 
 
-def test_judged_users_stand_once_for_all_cells(store):
+def test_evaluated_users_stand_once_for_all_cells(store):
     run_id = new_run(store)
     record(store, run_id, make_cell("a"))
     record(store, run_id, make_cell("b"))
-    judged = read_evaluated_users(store, run_id)
-    assert list(judged) == ["asked"]
-    assert judged["asked"].users.tolist() == [4, 9, 2]
-    assert judged["asked"].counts == COUNTS
+    evaluated = read_evaluated_users(store, run_id)
+    assert list(evaluated) == ["evaluation"]
+    assert evaluated["evaluation"].users.tolist() == [4, 9, 2]
+    assert evaluated["evaluation"].counts == COUNTS
     assert store.connection.execute("SELECT count(*) FROM evaluations").fetchall() == [(1,)]
 
 
@@ -157,10 +116,10 @@ def test_a_cell_without_figures(store):
     run_id = new_run(store)
     with store.transaction():
         insert_fit(store, Fit("fit", None, {}))
-        insert_cell(store, make_cell(figures=()), make_judged(users=()), [])
+        insert_cell(store, make_cell(figures=()), make_evaluated(make_cell(), ()), [])
         insert_run_cell(store, run_id, "cell")
     assert read_cells(store, run_id)[0].figures == ()
-    assert read_evaluated_users(store, run_id)["asked"].users.shape == (0,)
+    assert read_evaluated_users(store, run_id)["evaluation"].users.shape == (0,)
     assert read_user_figures(store, run_id) == {}
 
 
@@ -170,7 +129,7 @@ def test_a_failed_transaction_leaves_nothing(store):
     def die_within():
         with store.transaction():
             insert_fit(store, Fit("fit", None, {}))
-            insert_cell(store, make_cell(), make_judged(), user_figures())
+            insert_cell(store, make_cell(), make_evaluated(make_cell()), make_user_figures())
             insert_run_cell(store, run_id, "cell")
             raise KeyboardInterrupt
 

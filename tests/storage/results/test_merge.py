@@ -2,19 +2,14 @@
 
 import dataclasses
 from contextlib import ExitStack
-from datetime import datetime
 
 import duckdb
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
+from stored_results import START, make_cell, make_evaluated, make_summary, make_user_figures
 
 from perennial.storage.results import merge
 from perennial.storage.results.cells import (
-    Cell,
-    EvaluatedUsers,
-    Figure,
-    UserFigure,
     insert_cell,
     read_cells,
     read_evaluated_users,
@@ -32,16 +27,12 @@ from perennial.storage.results.fits import (
 from perennial.storage.results.merge import merge_results
 from perennial.storage.results.runs import link_cell, start_run
 from perennial.storage.results.summaries import (
-    StoredSummary,
-    SummaryRecord,
     find_summary,
     insert_summary,
 )
 from perennial.storage.store import Store
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678)
-NOW = datetime(2026, 1, 2, 3, 4, 5)
-TABLES = (
+TABLES = [
     "fits",
     "model_files",
     "evaluations",
@@ -51,7 +42,9 @@ TABLES = (
     "summary_entries",
     "runs",
     "run_cells",
-)
+]
+DENSE = [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]]
+TWO = make_cell("two", fit_key="b", evaluation_key="later", fit_period=5, eval_period=6)
 
 
 @pytest.fixture
@@ -60,43 +53,12 @@ def other():
         yield opened
 
 
-def make_cell(key, fit="fit", evaluation="asked", period=4):
-    figures = (Figure("HR", 10, 12.5, 3), Figure("AUC", None, None, 3))
-    return Cell(
-        key=key,
-        fit_key=fit,
-        evaluation_key=evaluation,
-        strategy="joint",
-        model="it's; a model",
-        seed=2**62,
-        fit_period=period,
-        eval_period=period + 1,
-        figures=figures,
-        fit_report={"reg": 5.0, "note": None},
-        stages={"fit": 1.5},
-        peak_rss_bytes=2**40,
-        versions={"jax": "0"},
-        finished=NOW,
-    )
-
-
-def record(store, cell, users=(4, 9, 2), memory_limit=None):
-    """Enter a cell with its fit, who was judged, and figures that are the cell's own."""
-    shift = float(sum(cell.key.encode()))
-    judged = EvaluatedUsers(
-        cell.evaluation_key,
-        cell.fit_period,
-        cell.eval_period,
-        np.array(users, np.int32),
-        {"skipped_users": 3, "targets": 17},
-    )
-    by_user = [
-        UserFigure("HR", 10, np.array([1, 2, shift], np.float32), None),
-        UserFigure("AUC", None, np.zeros(3, np.float32), np.array([0, 1, 2.5], np.float32)),
-    ]
+def record(store, cell, memory_limit=None):
+    """Record a cell with its fit, evaluated users, and figures that are the cell's own."""
     with store.transaction():
         insert_fit(store, Fit(cell.fit_key, memory_limit, cell.fit_report))
-        insert_cell(store, cell, judged, by_user)
+        figures = make_user_figures(float(sum(cell.key.encode())))
+        insert_cell(store, cell, make_evaluated(cell), figures)
 
 
 def enter_fit(store, key, memory_limit=None):
@@ -114,24 +76,6 @@ def keep(store, key, purpose="warm-start", chain="chain"):
     return path
 
 
-def make_summary(key, dense):
-    rows = csr_array(np.asarray(dense, dtype=np.float32))
-    record = SummaryRecord(
-        key=key,
-        first_period=1,
-        period=3,
-        seed=5,
-        settings={"regs": [1.0]},
-        report={"loss": 0.5, "validation": None},
-        versions={"code": "x"},
-        num_rows=rows.shape[0],
-        num_items=rows.shape[1],
-        num_entries=rows.nnz,
-        created=NOW,
-    )
-    return StoredSummary(record, rows)
-
-
 def content(store):
     """All that a merge could touch."""
     found = {name: store.rows(f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES}
@@ -143,14 +87,14 @@ def content(store):
 def fill(store):
     """A bit of everything."""
     record(store, make_cell("one"))
-    record(store, make_cell("two", fit="b", evaluation="asked later", period=5), memory_limit=10)
+    record(store, TWO, memory_limit=10)
     keep(store, "b")
-    insert_summary(store, make_summary("summary", [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]]))
+    insert_summary(store, make_summary(DENSE, "summary"))
 
 
 def linked(store, *keys):
-    """The cells of these keys as a run has them: with figures, by user, and who was judged."""
-    run_id = start_run(store, {}, {}, len(keys), NOW)
+    """The cells of these keys as a run has them: with figures, by user, and who was evaluated."""
+    run_id = start_run(store, {}, {}, len(keys), START)
     for key in keys:
         link_cell(store, run_id, key)
     by_user = {
@@ -159,17 +103,17 @@ def linked(store, *keys):
                 one.metric,
                 one.k,
                 one.values.tolist(),
-                None if one.weights is None else one.weights.tolist(),
+                None if one.weights is None else [*one.weights],
             )
-            for one in found
+            for one in figures
         ]
-        for key, found in read_user_figures(store, run_id).items()
+        for key, figures in read_user_figures(store, run_id).items()
     }
-    judged = {
+    evaluated = {
         key: dataclasses.replace(found, users=found.users.tolist())
         for key, found in read_evaluated_users(store, run_id).items()
     }
-    return read_cells(store, run_id), by_user, judged
+    return read_cells(store, run_id), by_user, evaluated
 
 
 def test_everything_comes_over_whole(store, other):
@@ -177,16 +121,15 @@ def test_everything_comes_over_whole(store, other):
     wanted = content(other)
     assert merge_results(store, other) == 2
     assert content(store) == content(other) == wanted
-    cells, by_user, judged = linked(store, "one", "two")
-    two = make_cell("two", fit="b", evaluation="asked later", period=5)
-    assert cells == (make_cell("one"), two)
-    assert (cells, by_user, judged) == linked(other, "one", "two")
+    cells, by_user, evaluated = linked(store, "one", "two")
+    assert cells == (make_cell("one"), TWO)
+    assert (cells, by_user, evaluated) == linked(other, "one", "two")
     assert len(by_user["two"]) == 2
-    assert judged["asked"].users == [4, 9, 2], "in their order, which that of the values is"
-    assert find_fit(store, "b") == Fit("b", 10, two.fit_report)
+    assert evaluated["evaluation"].users == [4, 9, 2], "in their order, which that of the values is"
+    assert find_fit(store, "b") == Fit("b", 10, TWO.fit_report)
     summary = find_summary(store, "summary")
-    assert summary.record == make_summary("summary", [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]]).record
-    np.testing.assert_array_equal(summary.rows.toarray(), [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]])
+    assert summary.record == make_summary(DENSE, "summary").record
+    np.testing.assert_array_equal(summary.rows.toarray(), DENSE)
     arrays, manifest = read_model(store, "b")
     np.testing.assert_array_equal(arrays["weights"], np.arange(6.0) + ord("b"))
     assert manifest == {"key": "b"}
@@ -203,10 +146,10 @@ def test_a_second_time_changes_nothing(store, other):
 def test_what_both_have_is_there_once(store, other):
     for one in (store, other):
         record(one, make_cell("both"))
-        insert_summary(one, make_summary("both", [[1.0]]))
-    record(store, make_cell("mine", fit="f"))
+        insert_summary(one, make_summary([[1.0]], "both"))
+    record(store, make_cell("mine", fit_key="f"))
     record(other, make_cell("theirs"))  # of the fit and the evaluation that both have
-    insert_summary(other, make_summary("theirs", [[0.5]]))
+    insert_summary(other, make_summary([[0.5]], "theirs"))
     assert merge_results(store, other) == 1
     found = content(store)
     assert [row[0] for row in found["cells"]] == ["both", "mine", "theirs"]
@@ -238,7 +181,7 @@ def test_parts_in_any_order_make_the_same():
         for keys in ("ab", "bcd", "ad", ""):
             parts.append(opened.enter_context(Store.open(":memory:")))
             for key in keys:
-                record(parts[-1], make_cell(key, fit=f"fit {key}", evaluation=f"asked {key}"))
+                record(parts[-1], make_cell(key, fit_key=f"fit {key}", evaluation_key=f"of {key}"))
         contents = []
         for order in (parts, parts[::-1], [*parts[1:], *parts]):
             store = opened.enter_context(Store.open(":memory:"))
@@ -317,7 +260,7 @@ class TestModelFiles:
 
 @pytest.mark.parametrize("table", ["figures", "summary_entries", "model_files"])
 def test_what_breaks_off_leaves_nothing(store, other, table):
-    record(store, make_cell("mine", fit="f"))
+    record(store, make_cell("mine", fit_key="f"))
     enter_fit(store, "fit", 100)
     fill(other)
     wanted = content(store)

@@ -1,41 +1,21 @@
 """Summaries come back as they went in, or not at all."""
 
 import dataclasses
-from datetime import datetime
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
+from stored_results import make_summary
 
 from perennial.storage.errors import UserError
 from perennial.storage.results.summaries import (
     StoredSummary,
-    SummaryRecord,
     find_summary,
     insert_summary,
     list_summaries,
 )
 from perennial.storage.store import Store
-
-
-def make_summary(dense, key="a", period=3, seed=0):
-    rows = csr_array(np.asarray(dense, dtype=np.float32))
-    record = SummaryRecord(
-        key=key,
-        first_period=period,
-        period=period,
-        seed=seed,
-        settings={"regs": [1.0]},
-        report={"loss": 0.5, "validation": None},
-        versions={"code": "x"},
-        num_rows=rows.shape[0],
-        num_items=rows.shape[1],
-        num_entries=rows.nnz,
-        created=datetime(2026, 1, 2, 3, 4, 5),
-    )
-    return StoredSummary(record, rows)
 
 
 @st.composite

@@ -3,7 +3,6 @@
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -42,7 +41,7 @@ class FileServer:
     moved: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str | None, str | None]] = field(default_factory=list)
 
-    def remote(self, name: str, content: bytes | None = None, **fields) -> RemoteFile:
+    def remote(self, name, content=None, **fields):
         """Name a file of this server; the checksum is that of `content`, or of what is served."""
         expected = self.files["/" + name] if content is None else content
         values = {
@@ -55,7 +54,7 @@ class FileServer:
         return RemoteFile(**(values | fields))
 
     @property
-    def ranges_asked(self) -> list[str | None]:
+    def ranges_asked(self):
         return [asked for _, asked, _ in self.requests]
 
 
@@ -113,7 +112,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+def server(monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("all_proxy", raising=False)
