@@ -1,6 +1,6 @@
-"""One strategy, model and seed followed through the periods: its memory, its fits, its last model.
+"""A chain: the fits of one strategy, model and seed over the periods, with their memory.
 
-The replay and the published models both fit through here, so that they agree to the bit.
+The replay and the published models both fit through chains, so that they agree to the bit.
 """
 
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ from perennial.stream.history import HeldOutUsers, History
 from perennial.stream.seeds import derive_seed
 
 _MEMORY = "memory."
-"""Begins the names of a memory's arrays in the file of the model beside which it is kept."""
+"""Prefix of the names of a memory's arrays in the file of the model that it is stored with."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a fit may use.
+    """Limits of a fit.
 
     Attributes:
         memory_limit: bytes, `None` for no limit.
@@ -41,13 +41,13 @@ class Limits:
 
 
 class Chain:
-    """Fits period after period; periods may be skipped whose fit is recorded already.
+    """Fits period after period; periods whose fit is recorded already may be skipped.
 
     Attributes:
-        strategy: what is fitted on.
-        recipe: what is fitted.
+        strategy: of the training rows and the memory.
+        recipe: of the model.
         seed: every random draw of the chain derives from it.
-        key: names the chain across runs and logs.
+        key: of the chain across runs and logs.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Chain:
         held_out: HeldOutUsers | None = None,
     ) -> None:
         self.strategy = strategy
-        self.recipe = started_warm(recipe, strategy)
+        self.recipe = warm_recipe(recipe, strategy)
         self.seed = seed
         self.key = chain_key(strategy, recipe, seed, limits.max_rows, held_out)
         self._store = store
@@ -70,7 +70,7 @@ class Chain:
         self._versions = versions
         self._fit_keys: dict[int, str] = {}
         self._memory = strategy.empty_memory()
-        self._absorbed = 0
+        self._remembered = 0
         self._last: tuple[int, FittedModel] | None = None
 
     @property
@@ -79,11 +79,11 @@ class Chain:
         return self.recipe.starts_warm or self._memory.is_stored
 
     def history(self, period: int) -> History:
-        """What the fit at a period may see."""
+        """Return the log that the fit at a period may read."""
         return History(self._store, period, self._held_out)
 
     def recorded_fit(self, period: int) -> str | None:
-        """The key of the fit at `period` if the store has it made under these limits already."""
+        """Return the key of the fit at `period`, if the store has one under these limits."""
         for unknown in range(self._first_unknown(period), period + 1):
             key = self._find(unknown)
             if key is None:
@@ -92,7 +92,7 @@ class Chain:
         return self._fit_keys[period]
 
     def recall(self, period: int, fit_key: str) -> None:
-        """Take a fit that was made at a period for this chain's, though other code made it."""
+        """Register a fit at a period as this chain's, even if other code made it."""
         self._fit_keys[period] = fit_key
 
     def fit(
@@ -102,11 +102,11 @@ class Chain:
 
         Args:
             history: the log up to the period.
-            watch: takes the time of the stages `memory`, `rows` and `fit`.
-            progress: called with a few words as the fit goes on.
+            watch: times the stages `memory`, `rows` and `fit`.
+            progress: called with the progress of the fit.
 
         Raises:
-            UserError: the strategy finds no rows to fit on.
+            UserError: the strategy gives no rows to fit on.
         """
         previous = self._model_before(history, progress) if self.follows else None
         memory = self._memory_before(history, watch, progress)
@@ -133,14 +133,14 @@ class Chain:
         report = dict(model.report) | self._count_kept(history, rows, previous)
         return model, Fit(key, _bytes_enough(model, self._limits), report)
 
-    def kept_model(self, period: int) -> FittedModel | None:
-        """The model of `period` from the store, if its file is kept there and sound."""
+    def stored_model(self, period: int) -> FittedModel | None:
+        """Return the model of `period`, if its file is in the store and undamaged."""
         key = self.recorded_fit(period)
-        kept = None if key is None else read_model(self._store, key)
-        return None if kept is None else self.recipe.restore(*kept)
+        stored = None if key is None else read_model(self._store, key)
+        return None if stored is None else self.recipe.restore(*stored)
 
     def to_arrays(self, model: FittedModel) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The model that was fitted last, with what the chain needs beside it to go on."""
+        """Return the model that was fitted last with the memory's state, to resume from."""
         arrays, manifest = model.to_arrays()
         state = self._memory.state()
         return arrays | {_MEMORY + name: values for name, values in state.items()}, manifest
@@ -148,7 +148,7 @@ class Chain:
     def _count_kept(
         self, history: History, rows: TrainingRows, previous: FittedModel | None
     ) -> dict[str, Json]:
-        """What the fit needed of the past beside its own period, for the reports."""
+        """Count what the fit used of the periods before its own, for the reports."""
         own = history.rows(first=history.period).interactions
         arrays = {} if previous is None else previous.to_arrays()[0]
         return {
@@ -161,7 +161,7 @@ class Chain:
         return derive_seed(self.seed, period, self.strategy.name, self.recipe.name, *purpose)
 
     def _first_unknown(self, period: int) -> int:
-        """The first of the periods ≤ `period` whose fit must be looked for to know that one's."""
+        """Return the first period ≤ `period` whose fit key is not known yet but needed."""
         if period in self._fit_keys:
             return period + 1
         if not self.follows:
@@ -170,23 +170,23 @@ class Chain:
         return max(known) + 1 if known else min(period, first_retained_period(self._store))
 
     def _keys(self, period: int, *, begins: bool = False) -> FitKeys:
-        """The keys that the fit at `period` can have; if warm, the one before must be known.
+        """Return the keys that the fit at `period` can have.
 
         Args:
             period: of the fit.
-            begins: the chain begins there, since the model of the period before is gone for good.
+            begins: whether the chain begins there, as the model of the period before is lost.
         """
         return fit_keys(
             chain=self.key,
             log=self.history(period).fingerprint,
-            # None where the chain begins: at the oldest period that the log still holds.
+            # None where the chain begins: at the first retained period.
             previous=self._fit_keys.get(period - 1) if self.follows and not begins else None,
             memory_limit=self._limits.memory_limit,
             versions=self._versions,
         )
 
     def _find(self, period: int) -> str | None:
-        """Look for a recorded fit that another one under these limits would repeat."""
+        """Return the key of a recorded fit that gives what a fit under these limits would."""
         keys = self._keys(period)
         if find_fit(self._store, keys.capped) is not None:
             return keys.capped
@@ -196,24 +196,24 @@ class Chain:
         return None
 
     def _memory_before(self, history: History, watch: Stopwatch, progress: Progress) -> Memory:
-        """The memory that the fit at `history.period` may use: it has absorbed all before."""
-        if self._absorbed >= history.period:
-            self._memory, self._absorbed = self.strategy.empty_memory(), 0
-        for period in range(self._first_to_absorb(history.period), history.period):
-            # Only the period just over belongs to this fit's time; the others are caught up with.
-            late = Stopwatch(watch.clock) if period < history.period - 1 else watch
-            with late.stage("memory"):
+        """Return the memory for the fit at `history.period`, updated with all periods before."""
+        if self._remembered >= history.period:
+            self._memory, self._remembered = self.strategy.empty_memory(), 0
+        for period in range(self._first_to_update(history.period), history.period):
+            # Only the last period's update counts as time of this fit.
+            is_last = period == history.period - 1
+            with (watch if is_last else Stopwatch(watch.clock)).stage("memory"):
                 self._memory = self._update_memory(period, progress)
-        # Also where it had nothing to learn from: it will not learn of those periods any more.
-        self._absorbed = history.period - 1
+        # Also if the chain begins here: later fits must not update with the periods before.
+        self._remembered = history.period - 1
         return self._memory
 
-    def _first_to_absorb(self, period: int) -> int:
+    def _first_to_update(self, period: int) -> int:
         """Return the first period to update the memory with, for the fit at `period`."""
         if self._memory.is_stored and self._last is None:
             return period  # The chain begins there, so that the memory is empty.
         reach = self._memory.reach
-        return max(self._absorbed + 1, 1 if reach is None else period - reach)
+        return max(self._remembered + 1, 1 if reach is None else period - reach)
 
     def _update_memory(self, period: int, progress: Progress) -> Memory:
         """Return the memory after a period."""
@@ -227,36 +227,40 @@ class Chain:
         return self._memory.update(past, model, self.seed, progress, chain_seed=chain_seed)
 
     def _model_before(self, history: History, progress: Progress) -> FittedModel | None:
-        """The model of the period before; fitted again where the store does not keep it."""
+        """Return the model of the period before; fit it again if the store does not have it."""
         wanted = history.period - 1
         if self._last is None or self._last[0] != wanted:
             begin = max(
-                self._go_back(wanted) + 1, min(first_retained_period(self._store), wanted + 1)
+                self._resume(wanted) + 1, min(first_retained_period(self._store), wanted + 1)
             )
             for period in range(begin, wanted + 1):
-                progress(f"fitting period {period} again, to go on from it")
+                progress(f"fitting period {period} again, to resume from it")
                 self.fit(self.history(period), Stopwatch(Clock()), progress)
         return None if self._last is None else self._last[1]
 
-    def _go_back(self, wanted: int) -> int:
-        """Take up the newest model at hand of the periods ≤ `wanted`; 0 where there is none."""
+    def _resume(self, wanted: int) -> int:
+        """Resume from the newest available model of the periods ≤ `wanted`.
+
+        Returns:
+            Its period; 0 if there is none.
+        """
         for period in range(wanted, 0, -1):
             if self._last is not None and self._last[0] == period:
                 return period
             key = self.recorded_fit(period)
-            kept = None if key is None else read_model(self._store, key)
-            if kept is not None:
-                self._take_up(period, *kept)
+            stored = None if key is None else read_model(self._store, key)
+            if stored is not None:
+                self._restore(period, *stored)
                 return period
         self._last = None
         if self._memory.is_stored:
-            self._memory, self._absorbed = self.strategy.empty_memory(), 0
+            self._memory, self._remembered = self.strategy.empty_memory(), 0
         return 0
 
-    def _take_up(
+    def _restore(
         self, period: int, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> None:
-        """Go on from what `to_arrays` gave at a period."""
+        """Restore the model and the memory that `to_arrays` gave at a period."""
         memory = self.strategy.empty_memory()
         if memory.is_stored:
             # The state was stored as the fit used it: before the update with that period.
@@ -265,17 +269,17 @@ class Chain:
                 for name, values in arrays.items()
                 if name.startswith(_MEMORY)
             }
-            self._memory, self._absorbed = memory.restore(own), period - 1
+            self._memory, self._remembered = memory.restore(own), period - 1
         self._last = (period, self.recipe.restore(arrays, manifest))
 
 
-def started_warm(recipe: Recipe, strategy: Strategy) -> Recipe:
-    """The same recipe, starting from the weights of the period before if the strategy wants it.
+def warm_recipe(recipe: Recipe, strategy: Strategy) -> Recipe:
+    """Return the recipe with a warm start if the strategy requires one.
 
     Raises:
         UserError: the strategy needs weights, and the model has none.
     """
-    if strategy.starts_warm is WarmStart.AS_TOLD or recipe.starts_warm:
+    if strategy.starts_warm is WarmStart.BY_MODEL or recipe.starts_warm:
         return recipe
     if "warm_start" in recipe.settings:
         return make_recipe(recipe.name, {**recipe.settings, "warm_start": True})
@@ -293,7 +297,7 @@ def _allows(wanted: int | None, recorded: int | None) -> bool:
 
 
 def _bytes_enough(model: FittedModel, limits: Limits) -> int | None:
-    """A limit under which the fit comes out the same: what it takes, or what it was allowed."""
+    """Return a limit under which the fit is the same: the bytes it needs, or its limit."""
     needed = model.report.get("bytes_estimated")
     if needed is None or _lost_rows_to_memory(model, limits):
         return limits.memory_limit
@@ -301,10 +305,10 @@ def _bytes_enough(model: FittedModel, limits: Limits) -> int | None:
 
 
 def _lost_rows_to_memory(model: FittedModel, limits: Limits) -> bool:
-    """Whether a fit used fewer rows than it was given and `max_rows` lets through."""
+    """Whether a fit used fewer rows than the smaller of those given and `max_rows`."""
     if limits.memory_limit is None:
         return False
     used, given = model.report.get("rows_used"), model.report.get("rows_given")
     if used is None or given is None:
-        return True  # A model that does not tell may have.
+        return True  # It is possible if the model does not report it.
     return bool(used < (given if limits.max_rows is None else min(given, limits.max_rows)))

@@ -1,4 +1,4 @@
-"""Judge a fitted model on the next period."""
+"""Evaluation of a fitted model: scores, ranking, metrics."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.evaluation import Evaluation
 
 BLOCK_BYTES = 64 << 20
-"""Scores that exist at a time; a users × items matrix never does."""
+"""Bytes of scores that exist at a time; a users × items matrix never does."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +40,23 @@ def evaluate(
     progress: Progress = ignore_progress,
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[MetricResult, ...]:
-    """Score the users in blocks, rank, and take every metric.
+    """Score the users in blocks, rank the items, and compute every metric.
 
-    A pure function of the model and the evaluation: the same again gives the same to the bit.
+    A pure function: the same model and evaluation give the same figures to the bit.
 
     Args:
         model: fitted on periods ≤ `evaluation.fit_period`.
-        evaluation: who is asked what.
-        metrics: all registered ones unless told.
+        evaluation: contexts and targets of the users.
+        metrics: all registered ones by default.
         progress: called with a few words after each block.
         block_bytes: of scores that may exist at a time; at least one user is scored.
 
     Returns:
-        Metric by metric, each at its cut-offs; empty values if nobody is judged.
+        Metric by metric, each at its cut-offs; empty values without users.
 
     Raises:
         UserError: a score is NaN or infinite.
-        ValueError: the model does not know exactly the evaluation's items.
+        ValueError: the model and the evaluation have different numbers of items.
     """
     if model.num_items != evaluation.num_items:
         raise ValueError(
@@ -64,28 +64,28 @@ def evaluate(
             f"{evaluation.num_items}"
         )
     metrics = default_metrics() if metrics is None else metrics
-    asked = [(metric, k) for metric in metrics for k in metric.cutoffs]
-    parts: list[list[Collected]] = [[] for _ in asked]
-    depth = max((k for _, k in asked if k is not None), default=1)
+    columns = [(metric, k) for metric in metrics for k in metric.cutoffs]
+    parts: list[list[Collected]] = [[] for _ in columns]
+    depth = max((k for _, k in columns if k is not None), default=1)
     num_users = len(evaluation.users)
     done = 0
     for block in _ranked_blocks(model, evaluation, depth, block_bytes):
-        for collected, (metric, k) in zip(parts, asked, strict=True):
+        for collected, (metric, k) in zip(parts, columns, strict=True):
             collected.append(metric.collect(block, k))
         done += len(block.scores)
-        progress(f"judged {done:,} of {num_users:,} users")
+        progress(f"evaluated {done:,} of {num_users:,} users")
     if done != num_users:
         raise ValueError(f"the model scored {done} of {num_users} users")
     return tuple(
         MetricResult(metric.name, k, _finish(metric, collected))
-        for collected, (metric, k) in zip(parts, asked, strict=True)
+        for collected, (metric, k) in zip(parts, columns, strict=True)
     )
 
 
 def _ranked_blocks(
     model: FittedModel, evaluation: Evaluation, depth: int, block_bytes: int
 ) -> Iterator[RankedBlock]:
-    """Score and rank block by block."""
+    """Score and rank the users block by block."""
     if len(evaluation.users) == 0:
         return
     weights = propensity_weights(evaluation.item_counts)
@@ -110,8 +110,8 @@ def _ranked_blocks(
 
 
 def _finish(metric: Metric, parts: Sequence[Collected]) -> UserValues:
-    """Join the blocks and finish."""
+    """Concatenate the blocks and finish the metric."""
     if not parts:
-        nobody: NDArray[np.float64] = np.zeros(0)
-        return UserValues(values=nobody, weights=nobody)
+        empty: NDArray[np.float64] = np.zeros(0)
+        return UserValues(values=empty, weights=empty)
     return metric.finish(tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))

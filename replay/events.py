@@ -1,4 +1,4 @@
-"""What the replay says while it runs; the command line draws it."""
+"""Events of a replay; the command line shows them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from perennial.storage.results.cells import Cell
 
 @dataclass(frozen=True)
 class CellName:
-    """Which refit is meant, and which period it is judged on."""
+    """A fit and the period that it is evaluated on."""
 
     strategy: str
     model: str
@@ -20,10 +20,10 @@ class CellName:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The run is entered in the store.
+    """The run is recorded in the store.
 
     Attributes:
-        num_cells: cells that it will have.
+        num_cells: number of cells that it will have.
         num_periods: P of the log.
     """
 
@@ -34,7 +34,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class CellStarted:
-    """A cell that is not in the store yet is being made; `num_done` are finished before it."""
+    """The computation of a cell begins after `num_done` finished ones."""
 
     cell: CellName
     num_done: int
@@ -43,7 +43,7 @@ class CellStarted:
 
 @dataclass(frozen=True)
 class StageMessage:
-    """A few words from within a cell: what the fit or the evaluation is doing."""
+    """Progress of the fit or the evaluation of a cell, in a few words."""
 
     cell: CellName
     text: str
@@ -54,10 +54,10 @@ class CellFinished:
     """A cell is in the store.
 
     Attributes:
-        name: which one.
-        num_done: cells finished, this one included.
-        num_cells: cells the run will have.
-        cell: what was recorded; `None` if it was there from an earlier run.
+        name: of the cell.
+        num_done: number of finished cells, this one included.
+        num_cells: number of cells that the run will have.
+        cell: as recorded; `None` if an earlier run recorded it.
     """
 
     name: CellName

@@ -1,7 +1,7 @@
-"""Keys made of everything that a fit, an evaluation or a cell follows from.
+"""Keys of fits, evaluations and cells: hashes of everything that they follow from.
 
-Equal keys mean equal figures, so what is in the store under a key need not be made again: not after
-a crash, not for a run with one more strategy, not when the log has grown by a period.
+Equal keys mean equal figures, so that nothing in the store is computed again after a crash, for a
+run with one more strategy, or when the log has grown by a period.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ _FORMAT = 1
 class FitKeys:
     """The two keys that a fit can have.
 
-    Whether a memory limit cuts rows off shows only when the model is fitted. A fit that lost
-    nothing to it is the same under any larger limit, so the limit stays out of its key; one that
-    did is kept under a key with the limit.
+    Only the fit shows whether a memory limit leaves out rows. A fit without such a loss is the same
+    under any larger limit, so that its key is independent of the limit; the key of a fit with a
+    loss includes it.
 
     Attributes:
-        whole: of a fit that the memory limit did not change.
-        capped: of a fit that it did.
+        whole: key of a fit that the memory limit did not change.
+        capped: key of a fit that it changed.
     """
 
     whole: str
@@ -40,13 +40,13 @@ class FitKeys:
 
 
 def make_key(parts: Mapping[str, Any]) -> str:
-    """Hash JSON-able parts; the order of the names does not matter."""
+    """Hash JSON-able parts, in any order of their names."""
     text = json.dumps({"format": _FORMAT, **parts}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
 def describe_strategy(strategy: Strategy) -> dict[str, Any]:
-    """A strategy's name and, if it is a dataclass, its settings."""
+    """Return a strategy's name and, if it is a dataclass, its settings."""
     settings: dict[str, Any] = {}
     if dataclasses.is_dataclass(strategy) and not isinstance(strategy, type):
         settings = dataclasses.asdict(strategy)
@@ -54,7 +54,7 @@ def describe_strategy(strategy: Strategy) -> dict[str, Any]:
 
 
 def describe_recipe(recipe: Recipe) -> dict[str, Any]:
-    """A model's name and settings."""
+    """Return a model's name and settings."""
     return {"name": recipe.name, "settings": dict(recipe.settings), **external_source(recipe)}
 
 
@@ -65,7 +65,7 @@ def chain_key(
     max_rows: int | None,
     held_out: HeldOutUsers | None = None,
 ) -> str:
-    """Names the fits of successive periods that belong together, whatever the log holds."""
+    """Return the key of a chain, which does not depend on the log."""
     parts = {
         "strategy": describe_strategy(strategy),
         "model": describe_recipe(recipe),
@@ -85,7 +85,7 @@ def fit_keys(
     memory_limit: int | None,
     versions: Mapping[str, str],
 ) -> FitKeys:
-    """The keys of a fit.
+    """Return the keys of a fit.
 
     Args:
         chain: from `chain_key`.
@@ -109,14 +109,14 @@ def evaluation_key(
     versions: Mapping[str, str],
     extra: Mapping[str, Any] | None = None,
 ) -> str:
-    """The key of an evaluation.
+    """Return the key of an evaluation.
 
     Args:
-        log: fingerprint of the periods up to the later of t and the one asked about.
-        protocol: how it is asked about.
+        log: fingerprint of the periods up to the later of t and the evaluated one.
+        protocol: settings of the evaluation.
         seed: of the evaluation.
         versions: of the code and its libraries.
-        extra: what else sets it apart from the usual question, about all users of period t + 1.
+        extra: further parts for an evaluation other than on all users of period t + 1.
     """
     return make_key(
         {
@@ -132,6 +132,6 @@ def evaluation_key(
 
 
 def cell_key(*, fit: str, evaluation: str, metrics: Sequence[Metric]) -> str:
-    """The key of a fit judged by an evaluation."""
-    asked = [[metric.name, list(metric.cutoffs)] for metric in metrics]
-    return make_key({"cell": {"fit": fit, "evaluation": evaluation, "metrics": asked}})
+    """Return the key of a cell: a fit and its evaluation."""
+    columns = [[metric.name, list(metric.cutoffs)] for metric in metrics]
+    return make_key({"cell": {"fit": fit, "evaluation": evaluation, "metrics": columns}})

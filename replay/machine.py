@@ -1,4 +1,4 @@
-"""What is read from outside while cells are made: the time and the process's memory."""
+"""Time, memory and cores of the machine."""
 
 import os
 import sys
@@ -13,15 +13,13 @@ import psutil
 
 
 def _utc_now() -> datetime:
-    """The time in UTC, without a zone, as the store keeps it."""
+    """Return the time in UTC, without a zone, as in the store."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _peak_rss_bytes() -> int:
-    """The largest resident size that this process has had."""
+    """Return the largest resident size of this process so far."""
     if sys.platform == "win32":
-        import psutil
-
         return int(psutil.Process().memory_info().peak_wset)
     import resource
 
@@ -31,7 +29,7 @@ def _peak_rss_bytes() -> int:
 
 @dataclass(frozen=True)
 class Clock:
-    """Where times and memory figures come from; tests pass their own.
+    """Source of times and memory figures; tests pass their own.
 
     Attributes:
         seconds: a clock that only runs forward.
@@ -46,7 +44,7 @@ class Clock:
 
 @dataclass
 class Stopwatch:
-    """Adds up seconds per stage.
+    """Sums of seconds per stage.
 
     Attributes:
         clock: read at the start and the end of a stage.
@@ -58,7 +56,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to `name`."""
+        """Add the time of the `with` block to `name`."""
         start = self.clock.seconds()
         try:
             yield
@@ -73,10 +71,10 @@ _CONTAINER_LIMITS = (
 
 
 def total_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
-    """Bytes of memory that this process may come to use: the machine's, or its container's.
+    """Return the bytes of memory of the machine, or of its container.
 
     Args:
-        limits: files in which Linux tells a container's limit, in bytes; others are passed over.
+        limits: files with a container's limit in bytes, on Linux; missing ones are ignored.
     """
     total = int(psutil.virtual_memory().total)
     for path in limits:
@@ -88,10 +86,10 @@ def total_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
 
 
 def default_workers() -> int:
-    """Processes that share this machine well: one per core, or one where there is a GPU."""
+    """Return the default number of workers: one per core, or one on a GPU."""
     import jax
 
-    # Without this the question alone would take most of the GPU's memory from the workers.
+    # Otherwise reading the backend reserves most of the GPU's memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     if jax.default_backend() != "cpu":
         return 1

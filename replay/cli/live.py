@@ -220,7 +220,7 @@ def watch(
         whole: tuple[Place, ...] = ()
         taken = 0
         try:
-            whole = looked.look()
+            whole = looked.poll()
             for path in whole:
                 try:
                     _take(store, (path,), request, float("inf"), as_json)
@@ -234,7 +234,7 @@ def watch(
         except StorageUnavailable as error:
             failed = True
             # The files are well: they are taken once the store is, still in their order.
-            looked.give_again(whole[taken:])
+            looked.forget(whole[taken:])
             if str(error) != fault:
                 fault = str(error)
                 click.echo(f"error: {fault}", err=True)

@@ -1,1 +1,1 @@
-"""A model that is kept current: period files arrive, it is judged on them, refitted, published."""
+"""The live model of a store: ingest period files, evaluate, refit, publish."""

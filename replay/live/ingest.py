@@ -1,4 +1,4 @@
-"""Period files as they come: into the log, then into the model, then out of the log again."""
+"""Ingest period files into the log and the live model, and forget old periods or users."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from perennial.stream.sources.base import LogFiles
 
 @dataclass(frozen=True)
 class LiveRequest:
-    """How period files are taken.
+    """Settings of the ingestion of period files.
 
     Attributes:
-        reading: how to read them.
-        late: what to do with one of a time that the store has a period of.
-        train: judge, refit and publish after each, where a live model is fixed.
-        forget_log_after: K, afterwards only the newest K periods keep their interactions; `None`
-            keeps all.
+        reading: settings of the reader.
+        late: treatment of a file from the time of an earlier period.
+        train: evaluate, refit and publish after each file, if the store has a live model.
+        forget_log_after: K, the number of newest periods whose interactions are retained
+            afterwards; `None` retains all.
     """
 
     reading: IngestSettings = DEFAULT_SETTINGS
@@ -49,20 +49,20 @@ def take_files(
     progress: Progress = ignore_progress,
     listener: Listener = ignore_events,
 ) -> Iterator[Step]:
-    """Take files in the order of their times, and bring the model up to date after each.
+    """Ingest files in the order of their times, and update the live model after each.
 
-    Each step is committed before it is told; the same call again goes on after the last one.
+    Each step is committed before it is yielded; the same call again resumes after the last one.
 
     Args:
         store: open for writing.
-        paths: the files.
-        request: how.
-        progress: told how reading goes.
-        listener: told how judging and refitting go.
+        paths: of the files.
+        request: settings of the ingestion.
+        progress: called as reading goes on.
+        listener: called with the events of evaluation and fit.
 
     Raises:
-        UserError: a file is refused, what came before it stays; or the settings do not go together,
-            and nothing has changed.
+        UserError: a file is refused, and the files before it stay; or the settings contradict each
+            other, and nothing has changed.
     """
     trains = request.train and read_live(store) is not None
     check_forgetting(store, request)
@@ -76,10 +76,10 @@ def take_files(
 def bring_up_to_date(
     store: Store, forget_log_after: int | None, listener: Listener = ignore_events
 ) -> Iterator[PeriodPublished | DroppedPeriods]:
-    """Judge, refit and publish for what has come, then let old interactions go.
+    """Evaluate, refit and publish for new periods, then drop old interactions.
 
     Raises:
-        UserError: no live model is fixed.
+        UserError: the store has no live model.
     """
     # Imports JAX, which a store without a live model does not need.
     from perennial.replay.live.updater import LiveUpdater
@@ -93,10 +93,10 @@ def bring_up_to_date(
 
 
 def check_forgetting(store: Store, request: LiveRequest) -> None:
-    """See whether the log can do without its old periods.
+    """Check that old periods of the log may be dropped.
 
     Raises:
-        UserError: nothing would remember them, or the strategy reads them again.
+        UserError: no memory is made of them, or the strategy reads them again.
     """
     if request.forget_log_after is None:
         return
@@ -120,20 +120,20 @@ def check_forgetting(store: Store, request: LiveRequest) -> None:
 def forget_users(
     store: Store, users: Sequence[str], listener: Listener = ignore_events
 ) -> Iterator[ErasedUser | PeriodPublished]:
-    """Erase users, all at once, then distil and refit what the live model needs.
+    """Erase users in one step, then distil and refit as the live model needs.
 
-    Once they are out of the log, what was interrupted is finished by any `update`; before that
-    nothing has changed, and the same call begins again.
+    If it is interrupted after the log is rewritten, any `update` finishes it; before that nothing
+    has changed, and the same call starts again.
 
     Args:
         store: open for writing, with a file.
         users: their identifiers.
-        listener: told how distilling and refitting go.
+        listener: called with the events of the fits.
 
     Raises:
-        UserError: nobody has one of the identifiers; nothing has changed.
+        UserError: an identifier is unknown, and nothing has changed.
     """
-    # What a killed call may have left of someone who is out of the log already.
+    # A killed call may have left files of a user who is erased from the log already.
     finish_rewriting(store)
     yield from erase_users(store, users)
     if read_live(store) is not None:

@@ -1,4 +1,4 @@
-"""What is fixed for a model that is kept current: a replay of one strategy, model and seed."""
+"""Configuration of a store's live model: one strategy, model and seed."""
 
 import json
 from typing import TYPE_CHECKING
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 def configure_live(
     store: Store, config: "ReplayConfig", *, replace: bool = False, clock: "Clock | None" = None
 ) -> LiveRecord:
-    """Fix what the model of a store is, and open the run that its figures go into.
+    """Configure the live model of a store, and start the run that its cells go into.
 
-    The same again changes nothing.
+    The same configuration again changes nothing.
 
     Args:
-        store: that holds the log, or will.
+        store: with or without a log.
         config: of one strategy, one model and one seed.
-        replace: begin anew where something else is fixed; the figures of the run so far stay.
-        clock: tells when.
+        replace: replace another configuration; the cells of its run stay.
+        clock: source of the time.
 
     Raises:
-        UserError: more than one of the three, settings that make no model, something else is fixed
-            already, or the strategy needs a log that was dropped.
+        UserError: more than one of the three, invalid settings, another configuration, or a
+            strategy that needs the dropped periods of the log.
     """
     from perennial.replay.machine import Clock
     from perennial.replay.plan import make_chains
@@ -45,12 +45,12 @@ def configure_live(
     versions = read_versions()
     (chain,) = make_chains(store, config, versions)
     recorded = json.loads(json.dumps(config.to_json()))
-    fixed = read_live(store)
-    if fixed is not None and fixed.config == recorded:
-        return fixed
-    if fixed is not None and not replace:
+    current = read_live(store)
+    if current is not None and current.config == recorded:
+        return current
+    if current is not None and not replace:
         raise UserError(
-            f"{store.path or 'the store'} is live with {describe(fixed)} already; "
+            f"{store.path or 'the store'} is live with {describe(current)} already; "
             "--replace begins anew with other settings"
         )
     held_from = first_retained_period(store)
@@ -69,10 +69,10 @@ def configure_live(
 
 
 def require_live(store: Store) -> LiveRecord:
-    """What is fixed.
+    """Return the configuration of the live model.
 
     Raises:
-        UserError: nothing is.
+        UserError: the store has none.
     """
     record = read_live(store)
     if record is None:
@@ -83,7 +83,7 @@ def require_live(store: Store) -> LiveRecord:
 
 
 def describe(record: LiveRecord) -> str:
-    """Strategy, model and seed in a few words."""
+    """Describe strategy, model and seed in a few words."""
     (strategy,), (model,), (seed,) = (
         record.config[name] for name in ("strategies", "models", "seeds")
     )

@@ -1,4 +1,4 @@
-"""The state of a store at a glance: what is live, how current it is, how good it has been."""
+"""Status of a store: its live model, how current it is, and its figures so far."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ Json = Any
 
 @dataclass(frozen=True)
 class PeriodValue:
-    """A figure of one evaluated period; `value` is `None` where nobody had any weight."""
+    """Figure of an evaluated period; `value` is `None` if no user has a weight."""
 
     period: int
     value: float | None
@@ -32,14 +32,14 @@ class PeriodValue:
 
 @dataclass(frozen=True)
 class MetricStatus:
-    """A metric of the live model over the periods.
+    """Figures of a metric of the live model over the periods.
 
     Attributes:
         metric: its name.
         k: its cut-off; `None` for a metric of the whole ranking.
-        label: both.
+        label: name and cut-off.
         values: by evaluated period, oldest first.
-        mean: of the values that are there.
+        mean: of the values that are not `None`.
     """
 
     metric: str
@@ -51,13 +51,13 @@ class MetricStatus:
 
 @dataclass(frozen=True)
 class MemoryStatus:
-    """What is remembered since a period.
+    """Size of a summary in the store.
 
     Attributes:
-        period: the newest one that it stands for.
-        rows: synthetic users.
-        entries: weights that are stored.
-        bytes: what they take.
+        period: newest period that it stands for.
+        rows: number of synthetic users.
+        entries: number of stored weights.
+        bytes: of them.
     """
 
     period: int
@@ -68,7 +68,7 @@ class MemoryStatus:
 
 @dataclass(frozen=True)
 class LogStatus:
-    """How much there is: interactions ever taken, those still held, users and items."""
+    """Numbers of interactions ever ingested, of those retained, of users and of items."""
 
     interactions: int
     kept: int
@@ -78,22 +78,23 @@ class LogStatus:
 
 @dataclass(frozen=True)
 class LiveStatus:
-    """The state of a store.
+    """Status of a store.
 
     Attributes:
         store: its file.
         strategy: of the live configuration; `None` without one, as the next three.
-        model: its name.
+        model: name of the live model.
         seed: of its draws.
         config: the whole live configuration.
-        periods: in the store.
+        periods: number of periods in the store.
         newest_period: `None` in an empty store.
-        published_period: the newest that the published model has seen; `None` before the first.
-        published: when, UTC, without a zone.
-        periods_behind: periods that the published model has not seen; 0 without a live model.
-        held_from: the oldest period whose interactions are still held; `None` in an empty store.
+        published_period: newest period that the published model has seen; `None` without one.
+        published: time of the publication, UTC, without a zone.
+        periods_behind: number of periods that the published model has not seen; 0 without a live
+            model.
+        held_from: first period whose interactions are retained; `None` in an empty store.
         metrics: of the live run so far, those of the short reports.
-        memory: what is remembered, by period, for strategies that keep summaries.
+        memory: summaries of the strategy, by period.
         log: its size.
         model_bytes: of all files of fitted models.
         store_bytes: of the store's file.
@@ -117,7 +118,7 @@ class LiveStatus:
     store_bytes: int
 
     def to_json(self) -> dict[str, Json]:
-        """Plain values; the time as ISO 8601 with its zone."""
+        """Return plain values; the time as ISO 8601 with its zone."""
         plain = dataclasses.asdict(self)
         if self.published is not None:
             plain["published"] = self.published.isoformat() + "+00:00"
@@ -125,7 +126,7 @@ class LiveStatus:
 
 
 def read_status(store: Store) -> LiveStatus:
-    """Look, and change nothing; a store without a live model has a state too."""
+    """Read the status of a store, with or without a live model."""
     record = read_live(store)
     config = None if record is None else record.config
     publication = None if record is None else newest_publication(store)
@@ -157,7 +158,7 @@ def read_status(store: Store) -> LiveStatus:
 
 
 def _bytes_in(folder: Path) -> int:
-    """Of its files; a writer may sweep some away meanwhile."""
+    """Return the bytes of a folder's files; a writer may remove some meanwhile."""
     total = 0
     for path in folder.glob("*"):
         with suppress(FileNotFoundError):
@@ -166,32 +167,32 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _metrics(store: Store, record: LiveRecord) -> tuple[MetricStatus, ...]:
-    """The figures of the run by metric, those that the short reports show."""
+    """Return the figures of the run by metric, those of the short reports."""
     values: dict[tuple[str, int | None], dict[int, float | None]] = {}
     for cell in read_cells(store, record.run_id):
         for figure in cell.figures:
             by_period = values.setdefault((figure.metric, figure.k), {})
             by_period[cell.eval_period] = figure.value
-    found = []
+    statuses = []
     for metric, k in HEADLINE:
         by_period = values.get((metric, k), {})
         if not by_period:
             continue
-        there = [value for value in by_period.values() if value is not None]
-        found.append(
+        known = [value for value in by_period.values() if value is not None]
+        statuses.append(
             MetricStatus(
                 metric=metric,
                 k=k,
                 label=metric_label(metric, k),
-                values=tuple(PeriodValue(*one) for one in sorted(by_period.items())),
-                mean=sum(there) / len(there) if there else None,
+                values=tuple(PeriodValue(*item) for item in sorted(by_period.items())),
+                mean=sum(known) / len(known) if known else None,
             )
         )
-    return tuple(found)
+    return tuple(statuses)
 
 
 def _memory(store: Store, config: Mapping[str, Json]) -> tuple[MemoryStatus, ...]:
-    """Newest summary of each period that the strategy made, or would use."""
+    """Return the newest summary of each period with the strategy's settings and seed."""
     summaries = [one for one in list_summaries(store) if one.seed == config["seeds"][0]]
     if not summaries:
         # Most strategies import SciPy or JAX.

@@ -32,7 +32,7 @@ class DroppedPeriods:
     """Periods whose interactions were dropped.
 
     Attributes:
-        last: the newest of them.
+        last: newest of these periods.
     """
 
     last: int

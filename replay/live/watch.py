@@ -1,4 +1,4 @@
-"""Files that appear in a folder, each given once it is whole: once it stays as it is."""
+"""New files of a folder, each returned once it is complete: once it no longer changes."""
 
 import re
 import time
@@ -8,61 +8,61 @@ from dataclasses import dataclass, field
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 
 _UNFINISHED = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
-"""Ends of names under which programs write what they rename when it is whole."""
+"""Suffixes under which programs write files that they rename when complete."""
 
-_Look = tuple[int, int]
+_Version = tuple[int, int]
 """Size and time of modification."""
 
 
 @dataclass
 class WatchedFolder:
-    """A folder that is looked into again and again.
+    """A folder that is polled.
 
     Attributes:
-        path: the folder, here or on object storage; what lies in its folders is not looked at.
-        settle: seconds that a file must have stayed as it is.
+        path: of the folder, local or on object storage; its subfolders are ignored.
+        settle: seconds for which a file must not have changed.
         seconds: a clock that only runs forward.
     """
 
     path: Place
     settle: float
     seconds: Callable[[], float] = time.monotonic
-    _seen: dict[Place, tuple[_Look, float]] = field(default_factory=dict)
-    _taken: dict[Place, _Look] = field(default_factory=dict)
+    _seen: dict[Place, tuple[_Version, float]] = field(default_factory=dict)
+    _taken: dict[Place, _Version] = field(default_factory=dict)
     _bucket: Bucket | None = None
 
-    def look(self) -> tuple[Place, ...]:
-        """The files that are whole and were not given before as they are now, by name.
+    def poll(self) -> tuple[Place, ...]:
+        """Return the complete files that were not returned before in this version, by name.
 
         Raises:
-            UserError: object storage does not show the folder.
+            UserError: the folder on object storage cannot be listed.
         """
-        now, whole = self.seconds(), []
-        present = dict(self._looks())
+        now, complete = self.seconds(), []
+        present = dict(self._versions())
         self._seen = {path: seen for path, seen in self._seen.items() if path in present}
-        for path, look in present.items():
-            if self._taken.get(path) == look:
+        for path, version in present.items():
+            if self._taken.get(path) == version:
                 continue
             first, since = self._seen.get(path, (None, now))
-            if first != look:
+            if first != version:
                 since = now
-            self._seen[path] = (look, since)
+            self._seen[path] = (version, since)
             if now - since >= self.settle:
-                whole.append(path)
-                self._taken[path] = look
-        return tuple(sorted(whole, key=_natural))
+                complete.append(path)
+                self._taken[path] = version
+        return tuple(sorted(complete, key=_natural))
 
-    def give_again(self, paths: Iterable[Place]) -> None:
-        """Give files once more at the next look, though they stay as they are."""
+    def forget(self, paths: Iterable[Place]) -> None:
+        """Return these files once more at the next poll."""
         for path in paths:
             self._taken.pop(path, None)
 
-    def _looks(self) -> Iterator[tuple[Place, _Look]]:
+    def _versions(self) -> Iterator[tuple[Place, _Version]]:
         if isinstance(self.path, RemotePath):
             self._bucket = self._bucket or Bucket(self.path)
-            for found in self._bucket.list(self.path):
-                if not _is_unfinished(found.place.name):
-                    yield found.place, (found.size, found.changed)
+            for entry in self._bucket.list(self.path):
+                if not _is_unfinished(entry.place.name):
+                    yield entry.place, (entry.size, entry.changed)
             return
         for path in self.path.iterdir():
             if _is_unfinished(path.name):
@@ -70,7 +70,7 @@ class WatchedFolder:
             try:
                 state = path.stat()
             except OSError:
-                continue  # It went while it was looked at.
+                continue  # It was removed meanwhile.
             if path.is_file():
                 yield path, (state.st_size, state.st_mtime_ns)
 
@@ -80,6 +80,6 @@ def _is_unfinished(name: str) -> bool:
 
 
 def _natural(path: Place) -> list[tuple[int, str]]:
-    """Sorts names with numbers as people do: day-2 before day-10."""
+    """Sort key of names with numbers: day-2 before day-10."""
     parts = re.findall(r"\d+|\D+", path.name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

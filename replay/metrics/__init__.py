@@ -1,1 +1,1 @@
-"""Ranking metrics, one file each."""
+"""Ranking metrics."""

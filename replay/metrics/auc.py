@@ -1,4 +1,4 @@
-"""`AUC`: the chance that a target outscores a sampled negative, all users' scores pooled."""
+"""`AUC` and `AUCu`: probability that a target outscores another item, pooled or per user."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class AUC:
     name = "AUC"
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
-        """The scores of the targets, their number per user, and the scores of the negatives."""
+        """Collect scores of the targets, their number per user, and scores of the negatives."""
         lengths = np.diff(block.targets.indptr)
         rows, drawn = np.nonzero(block.negatives >= 0)
         return (
@@ -32,7 +32,7 @@ class AUC:
         )
 
     def finish(self, collected: Collected) -> UserValues:
-        """Placements among the pooled negatives."""
+        """Compute placements among the pooled negatives."""
         scores, lengths, negatives = collected
         if len(scores) == 0 or len(negatives) == 0:
             return UserValues(values=np.zeros(len(lengths)), weights=np.zeros(len(lengths)))
@@ -45,7 +45,7 @@ class AUC:
 
 
 def target_scores(block: RankedBlock) -> NDArray[np.float32]:
-    """The score of each target, user by user; −∞ for items that the model has not seen."""
+    """Return the score of each target, `(targets,)`, user by user; −∞ for unknown items."""
     num_items = block.scores.shape[1]
     items = block.targets.indices
     rows = np.repeat(np.arange(len(block.scores)), np.diff(block.targets.indptr))
@@ -69,7 +69,7 @@ class AUCu:
     name = "AUCu"
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
-        """The mean placement per user, and whether there was anything to be placed among."""
+        """Compute the mean placement per user, and whether there is any other item."""
         others = _others(block)
         num_others = np.isfinite(others).sum(axis=1)
         others.sort(axis=1)
@@ -79,17 +79,17 @@ class AUCu:
         below = _count_below(others, rows, scores, num_others, ties=False)
         up_to = _count_below(others, rows, scores, num_others, ties=True)
         sums = np.add.reduceat((below + up_to) / 2.0, block.targets.indptr[:-1])
-        judged = num_others > 0
-        return sums / (lengths * np.maximum(num_others, 1)), judged
+        has_value = num_others > 0
+        return sums / (lengths * np.maximum(num_others, 1)), has_value
 
     def finish(self, collected: Collected) -> UserValues:
-        """Each user alike who has a value."""
-        values, judged = collected
-        return UserValues(values=values, weights=judged.astype(np.float64))
+        """Weight all users that have a value equally."""
+        values, has_value = collected
+        return UserValues(values=values, weights=has_value.astype(np.float64))
 
 
 def _others(block: RankedBlock) -> NDArray[np.float32]:
-    """The block's scores with contexts and targets at +∞, where sorting leaves them last."""
+    """Return the scores, `(b, num_items)`, with contexts and targets at +∞, to be sorted last."""
     others = block.scores.copy()
     num_items = others.shape[1]
     for rows_of in (block.contexts, block.targets):
@@ -106,13 +106,13 @@ def _count_below(
     lengths: NDArray[np.intp],
     ties: bool,
 ) -> NDArray[np.intp]:
-    """Bisect for each score the sorted row it belongs to, all at once.
+    """Count the entries below each score in its sorted row, by bisection of all at once.
 
     Args:
         ordered: `(b, num_items)`, each row ascending.
         rows: `(n,)`, the row of each score.
         scores: `(n,)`.
-        lengths: `(b,)`, how many entries of each row count.
+        lengths: `(b,)`, number of entries of each row to count in.
         ties: whether entries equal to the score count as below.
     """
     low = np.zeros(len(rows), dtype=np.intp)

@@ -1,4 +1,4 @@
-"""The seam of the metrics: judged blocks in, a value and a weight per user out."""
+"""The interface of metrics: ranked blocks in, a value and a weight per user out."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 @dataclass(frozen=True)
 class RankedBlock:
-    """A block of users with the scores and the ranking a model gave them.
+    """A block of users with the scores and the ranking of a model.
 
     Attributes:
         scores: `(b, num_items)` float32, raw: nothing is masked.
@@ -33,11 +33,11 @@ class RankedBlock:
 
 
 Collected = tuple[NDArray[Any], ...]
-"""What a metric keeps of a block; part by part, the blocks are joined along the first axis."""
+"""Arrays that a metric collects of a block; those of all blocks are concatenated on axis 0."""
 
 
 class Metric(Protocol):
-    """A figure of merit, gathered block by block and finished once all users are in.
+    """A metric, collected block by block and finished for all users together.
 
     Most metrics collect one number per user and finish by scaling it; the pooled AUC collects the
     scores it needs of every user and ranks them all together at the end.
@@ -45,20 +45,20 @@ class Metric(Protocol):
 
     @property
     def name(self) -> str:
-        """As in reports: `HR`, `nDCG`, `PSP`, ..."""
+        """Name in reports: `HR`, `nDCG`, `PSP`, ..."""
         ...
 
     @property
     def cutoffs(self) -> tuple[int | None, ...]:
-        """The k at which it is reported; `(None,)` for a metric of the whole ranking."""
+        """Cut-offs k that are reported; `(None,)` for a metric of the whole ranking."""
         ...
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
-        """What has to be kept of a block: arrays that grow with its users or their targets."""
+        """Compute the arrays to keep of a block, of its users or their targets."""
         ...
 
     def finish(self, collected: Collected) -> "UserValues":
-        """Turn what was collected of all users, in order, into values and weights."""
+        """Compute values and weights from the arrays of all users, in order."""
         ...
 
 
@@ -76,11 +76,11 @@ class UserValues:
 
     @classmethod
     def per_cent(cls, shares: NDArray[np.float64]) -> "UserValues":
-        """Shares in [0, 1] of equally weighted users."""
+        """Return values in per cent of equally weighted users from shares `(n,)` in [0, 1]."""
         return cls(values=100.0 * shares, weights=np.ones(len(shares)))
 
     @property
     def mean(self) -> float:
-        """The period's figure; NaN if nobody has a weight."""
+        """Figure of the period; NaN if no user has a weight."""
         total = float(self.weights.sum())
         return float(self.values @ self.weights) / total if total > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""`HR@k`: the share of what could be hit among the k best."""
+"""`HR@k`: hits among the k best items, as a share of the possible hits."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class HitRate:
     name = "HR"
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
-        """One share per user."""
+        """Compute one share per user, `(b,)`."""
         return (hit_rate(block.hits[:, :k], np.diff(block.targets.indptr)),)
 
     def finish(self, collected: Collected) -> UserValues:
-        """Per cent, each user alike."""
+        """Convert to per cent, with equal weights."""
         return UserValues.per_cent(collected[0])

@@ -1,4 +1,4 @@
-"""`nDCG@k`: hits discounted by their rank, over the best that could be had."""
+"""`nDCG@k`: hits discounted by their rank, over those of a perfect ranking."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class NDCG:
     name = "nDCG"
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
-        """One share per user."""
+        """Compute one share per user, `(b,)`."""
         return (ndcg(block.hits[:, :k], np.diff(block.targets.indptr)),)
 
     def finish(self, collected: Collected) -> UserValues:
-        """Per cent, each user alike."""
+        """Convert to per cent, with equal weights."""
         return UserValues.per_cent(collected[0])

@@ -1,4 +1,4 @@
-"""`PSP@k`: hits weighted by how rare they are, in the scale that the paper prints."""
+"""`PSP@k` and `PSPn@k`: hits weighted by the rarity of their items."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ _B = 1.5
 
 
 def propensity_weights(item_counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """w_i = 1 + C (N_i + B)^(−A) with C = (ln N − 1)(B + 1)^A, A = 0.55, B = 1.5 (design note 5).
+    """Compute w_i = 1 + C (N_i + B)^(−A), C = (ln N − 1)(B + 1)^A (design note 5).
+
+    A = 0.55 and B = 1.5.
 
     Args:
         item_counts: `(num_items,)`, N_i ≥ 0, whose sum is N. Below N = e the formula's C would be
@@ -29,7 +31,7 @@ def propensity_weights(item_counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def captured_share(block: RankedBlock, k: int) -> NDArray[np.float64]:
-    """Weight of the hits among the k best, over the most that any k items could carry.
+    """Compute the weight of the hits among the k best, over the largest possible weight.
 
     Returns:
         `(b,)` float64 in [0, 1]: Σ over hits of w_i, over the sum of the min(k, number of targets)
@@ -42,7 +44,7 @@ def captured_share(block: RankedBlock, k: int) -> NDArray[np.float64]:
 
 
 def _largest_sums(block: RankedBlock, k: int) -> NDArray[np.float64]:
-    """Sum of the k largest weights among each user's targets."""
+    """Sum the k largest weights of each user's targets, `(b,)`."""
     offsets = block.targets.indptr
     lengths = np.diff(offsets)
     rows = np.repeat(np.arange(len(lengths)), lengths)
@@ -65,13 +67,13 @@ class PSP:
     name = "PSP"
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
-        """One share per user."""
+        """Compute one share per user, `(b,)`."""
         assert k is not None  # noqa: S101
         reachable = np.minimum(k, np.diff(block.targets.indptr))
         return (captured_share(block, k) / reachable,)
 
     def finish(self, collected: Collected) -> UserValues:
-        """Per cent, each user alike."""
+        """Convert to per cent, with equal weights."""
         return UserValues.per_cent(collected[0])
 
 
@@ -86,10 +88,10 @@ class PSPn:
     name = "PSPn"
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
-        """One share per user."""
+        """Compute one share per user, `(b,)`."""
         assert k is not None  # noqa: S101
         return (captured_share(block, k),)
 
     def finish(self, collected: Collected) -> UserValues:
-        """Per cent, each user alike."""
+        """Convert to per cent, with equal weights."""
         return UserValues.per_cent(collected[0])

@@ -54,7 +54,7 @@ def newest_model(
     newest = periods[-1].period
     versions = read_versions() if versions is None else versions
     chain = Chain(store, strategy, recipe, seed, limits or Limits(), versions)
-    stored = chain.kept_model(newest)
+    stored = chain.stored_model(newest)
     if stored is not None:
         return stored
     progress(f"fitting {recipe.name} ({strategy.name}) on the periods up to {newest}")

@@ -1,4 +1,4 @@
-"""`ader`: fit on the new period, and answer for herded rows of the past what the last model did."""
+"""`ader`: fit on the new period and on herded rows, with the last model's scores as targets."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ class Ader:
     Their backbone is SASRec on session prefixes; here rows are users, and the models are ours.
 
     Attributes:
-        budget: M, the exemplars that are kept.
+        budget: M, the most exemplars that are kept.
         distillation_weight: λ_base; 0.8 on DIGINETICA and 1 on YOOCHOOSE in the paper.
         warm_start: start from the weights of the period before where the model has any, as the
-            method does; without it, what the exemplars give is told apart from what the weights
-            give.
+            method does; without it, the effect of the exemplars is separate from that of the
+            weights.
     """
 
     budget: int = 500
@@ -34,7 +34,7 @@ class Ader:
     needs_log = False
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Refuse settings that are out of range."""
         if self.budget < 1:
             raise ValueError("budget must be at least 1")
         if not 0 < self.distillation_weight < float("inf"):
@@ -42,15 +42,15 @@ class Ader:
 
     @property
     def starts_warm(self) -> WarmStart:
-        """Where the model can."""
-        return WarmStart.IF_POSSIBLE if self.warm_start else WarmStart.AS_TOLD
+        """If the model has weights, unless switched off."""
+        return WarmStart.IF_POSSIBLE if self.warm_start else WarmStart.BY_MODEL
 
     def empty_memory(self) -> Memory:
-        """No exemplar yet."""
+        """Return the memory without exemplars."""
         return ExemplarMemory(self.budget)
 
     def training_rows(self, history: History, memory: Memory) -> TrainingRows:
-        """The users of period t, and the exemplars with their teacher."""
+        """Return the users of period t, and the exemplars with their teacher."""
         rows = TrainingRows.of_users(history.rows(first=history.period))
         replayed = memory.replay_rows(rows.num_items)
         if replayed is None or replayed.teacher is None or not rows.num_rows:
@@ -62,7 +62,7 @@ class Ader:
             num_exemplars=replayed.num_rows,
             num_rows=rows.num_rows,
         )
-        # Their loss adds a mean over the exemplars to a mean over the new rows.
+        # ADER's loss is a mean over the new rows plus a weighted mean over the exemplars.
         each = strength * rows.num_rows / replayed.num_rows
         weighted = dataclasses.replace(replayed, weights=np.full(replayed.num_rows, each))
         return join_rows(rows, weighted)
@@ -76,7 +76,7 @@ def adaptive_weight(
     Args:
         base: λ_base.
         old_items: |I_{t−1}|, the items known before the period.
-        items: |I_t|, with those that are new in it.
+        items: |I_t|, the items known after it.
         num_exemplars: |E_{t−1}|.
         num_rows: |D_t|, the users of the period.
     """

@@ -1,4 +1,4 @@
-"""The seam of the strategies."""
+"""The interface of strategies, and what several of them share."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -13,41 +13,41 @@ if TYPE_CHECKING:
 
 
 class WarmStart(Enum):
-    """Whether fits start from the weights of the period before."""
+    """Condition under which fits start from the weights of the period before."""
 
-    AS_TOLD = "as the settings of the model say"
-    IF_POSSIBLE = "wherever the model has weights to start from"
+    BY_MODEL = "if the settings of the model say so"
+    IF_POSSIBLE = "if the model has weights to start from"
     ALWAYS = "always; a model without weights is refused"
 
 
 class Strategy(Protocol):
-    """What a model is refitted on at period t, and what is remembered afterwards."""
+    """Training rows of the fit at each period, and the memory of the periods before."""
 
     @property
     def name(self) -> str:
-        """As on the command line, e.g. `joint`."""
+        """Name on the command line, e.g. `joint`."""
         ...
 
     @property
     def starts_warm(self) -> WarmStart:
-        """Whether fits start from the weights of the period before."""
+        """Condition under which fits start from the weights of the period before."""
         ...
 
     @property
     def needs_log(self) -> bool:
-        """Whether a fit, or its memory made again, reads periods that were absorbed already."""
+        """Whether a fit, or the rebuilding of its memory, reads periods before t."""
         ...
 
     def empty_memory(self) -> "Memory":
-        """The memory before the first period."""
+        """Return the memory before the first period."""
         ...
 
     def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
-        """The rows to fit on at period t = `history.period`.
+        """Return the rows to fit on at period t = `history.period`.
 
         Args:
-            history: the log up to and including t; nothing later can be read through it.
-            memory: what is remembered of the periods before t.
+            history: the log up to and including t.
+            memory: of the periods before t.
         """
         ...
 
@@ -62,8 +62,8 @@ class DistillingStrategy(Protocol):
         ...
 
 
-def rows_beside(history: "History", memory: "Memory") -> "TrainingRows":
-    """The users of period t, and the rows that the memory replays."""
+def period_and_replayed_rows(history: "History", memory: "Memory") -> "TrainingRows":
+    """Return the users of period t and the rows that the memory replays."""
     from perennial.memory.base import join_rows
     from perennial.models.base import TrainingRows
 
@@ -73,7 +73,7 @@ def rows_beside(history: "History", memory: "Memory") -> "TrainingRows":
 
 
 def check_memory(budget: int, policy: str, weight: float) -> None:
-    """Refuse settings of a buffer that mean nothing.
+    """Refuse settings of a memory that are out of range.
 
     Raises:
         UserError: no such policy.

@@ -1,4 +1,4 @@
-"""`individual`: forget everything, fit on the new period alone."""
+"""`individual`, `finetune` and `joint`: strategies without a memory."""
 
 from perennial.memory.base import Memory, NoMemory
 from perennial.models.base import TrainingRows
@@ -6,49 +6,41 @@ from perennial.replay.strategies.base import WarmStart
 from perennial.stream.history import History
 
 
-class Individual:
-    """Fit on period t only."""
-
-    name = "individual"
-    starts_warm = WarmStart.AS_TOLD
-    needs_log = False
+class _WithoutMemory:
+    """A strategy that reads all it needs from the log."""
 
     def empty_memory(self) -> Memory:
-        """Nothing is remembered."""
+        """Return a memory that stays empty."""
         return NoMemory()
 
     def training_rows(self, history: History, memory: Memory) -> TrainingRows:
-        """The users of period t, each with what they did in it."""
+        """Return the users of period t, each with the interactions in it."""
         return TrainingRows.of_users(history.rows(first=history.period))
 
 
-class Finetune:
+class Individual(_WithoutMemory):
+    """Fit on period t only."""
+
+    name = "individual"
+    starts_warm = WarmStart.BY_MODEL
+    needs_log = False
+
+
+class Finetune(_WithoutMemory):
     """Fit on period t only, from the weights of period t−1 (Mi, Lin & Faltings, RecSys 2020)."""
 
     name = "finetune"
     starts_warm = WarmStart.ALWAYS
     needs_log = False
 
-    def empty_memory(self) -> Memory:
-        """Nothing is remembered beside the weights."""
-        return NoMemory()
 
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
-        """The users of period t, each with what they did in it."""
-        return TrainingRows.of_users(history.rows(first=history.period))
-
-
-class Joint:
+class Joint(_WithoutMemory):
     """Fit on all periods ≤ t."""
 
     name = "joint"
-    starts_warm = WarmStart.AS_TOLD
+    starts_warm = WarmStart.BY_MODEL
     needs_log = True
 
-    def empty_memory(self) -> Memory:
-        """The log is the memory."""
-        return NoMemory()
-
     def training_rows(self, history: History, memory: Memory) -> TrainingRows:
-        """All users so far, each with everything they did."""
+        """Return all users so far, each with all interactions."""
         return TrainingRows.of_users(history.rows(first=1))

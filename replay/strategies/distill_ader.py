@@ -1,4 +1,4 @@
-"""`distill-ader`: DISTILL-CF's synthetic users, with the last model's answers for targets."""
+"""`distill-ader`: DISTILL-CF's synthetic users, with the last model's scores as targets."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
-from perennial.replay.strategies.base import WarmStart, check_memory, rows_beside
-from perennial.replay.strategies.distill_cf import BESIDE_REAL_USERS
+from perennial.replay.strategies.base import WarmStart, check_memory, period_and_replayed_rows
+from perennial.replay.strategies.distill_cf import WITH_REAL_USERS
 
 if TYPE_CHECKING:
     from perennial.memory.base import Memory
@@ -23,22 +23,22 @@ class DistillAder:
     """Summaries as contexts, ADER's distillation as targets.
 
     Attributes:
-        budget: B, synthetic users that are replayed at any period.
-        memory_weight: how much one counts beside a user of the new period.
-        distillation: how the log so far is distilled; the budget stands for its number of synthetic
-            users. With `distill-cf`'s settings and budget, its summaries serve here too.
+        budget: B, the most synthetic users that are replayed.
+        memory_weight: of a synthetic user; a user of the new period has weight 1.
+        distillation: settings; the budget replaces the number of synthetic users.
+            With `distill-cf`'s settings and budget, both strategies share the summaries.
     """
 
     budget: int = 500
     memory_weight: float = 1.0
-    distillation: DistillSettings = field(default_factory=lambda: BESIDE_REAL_USERS)
+    distillation: DistillSettings = field(default_factory=lambda: WITH_REAL_USERS)
 
     name = "distill-ader"
-    starts_warm = WarmStart.AS_TOLD
+    starts_warm = WarmStart.BY_MODEL
     needs_log = True
 
     def __post_init__(self) -> None:
-        """Refuse settings that mean nothing."""
+        """Refuse settings that are out of range."""
         check_memory(self.budget, _POLICY, self.memory_weight)
 
     @property
@@ -48,7 +48,7 @@ class DistillAder:
         return dataclasses.asdict(settings)
 
     def empty_memory(self) -> "Memory":
-        """No summary yet."""
+        """Return the memory without summaries."""
         from perennial.memory.distill_memory import DistillMemory
         from perennial.memory.teacher_memory import TeacherMemory
 
@@ -58,5 +58,5 @@ class DistillAder:
         )
 
     def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
-        """The users of period t, and the synthetic users with their teacher."""
-        return rows_beside(history, memory)
+        """Return the users of period t, and the synthetic users with their teacher."""
+        return period_and_replayed_rows(history, memory)

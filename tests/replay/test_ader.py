@@ -169,7 +169,7 @@ def test_it_starts_warm_unless_told(store, settings, flag, warm):
 
 def test_a_model_without_weights_is_taught_too(store):
     assert make_strategy("ader").starts_warm is WarmStart.IF_POSSIBLE
-    assert make_strategy("ader", {"warm_start": False}).starts_warm is WarmStart.AS_TOLD
+    assert make_strategy("ader", {"warm_start": False}).starts_warm is WarmStart.BY_MODEL
     run_id = run_replay(store, config_of("infinite-ae"))
     used = reports(store, run_id, "rows_used")
     assert used[0] == 15
@@ -224,7 +224,7 @@ def test_without_its_file_it_fits_again(store, model, lost):
     run_id = run_replay(store, config, listener=events.append)
     said = [event.text for event in events if isinstance(event, StageMessage)]
     assert [text for text in said if "again" in text] == [
-        f"fitting period {period} again, to go on from it" for period in (1, 2, 3)
+        f"fitting period {period} again, to resume from it" for period in (1, 2, 3)
     ]
     assert figures(store, run_id) == wanted
 

@@ -116,7 +116,7 @@ def test_a_metric_of_the_whole_ranking_needs_no_cutoff():
 def test_reports_progress_per_block():
     messages = []
     evaluate(Linear(50), question(), progress=messages.append, block_bytes=4 * 50 * 45)
-    assert messages == ["judged 45 of 90 users", "judged 90 of 90 users"]
+    assert messages == ["evaluated 45 of 90 users", "evaluated 90 of 90 users"]
 
 
 def test_refuses_a_model_of_another_catalogue():

@@ -131,7 +131,7 @@ def test_events_tell_the_whole_run(store, config):
     assert [event.cell for event in started] == [event.name for event in finished]
     texts = {event.text for event in events if isinstance(event, StageMessage)}
     assert "counting" in texts
-    assert any("judged" in text for text in texts)
+    assert any("evaluated" in text for text in texts)
 
 
 def test_times_come_from_the_clock(store, config):

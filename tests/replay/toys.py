@@ -189,7 +189,7 @@ class Toy:
 
     size: int = 1
     name = "toy"
-    starts_warm = WarmStart.AS_TOLD
+    starts_warm = WarmStart.BY_MODEL
     needs_log = False
 
     def empty_memory(self) -> Memory:
