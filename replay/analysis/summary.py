@@ -1,6 +1,6 @@
 """Summary of a run: figures, means with standard errors, and paired differences."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -133,6 +133,20 @@ def baseline_of(strategies: Sequence[str]) -> str:
     return "individual" if "individual" in strategies else strategies[0]
 
 
+def average_table(
+    shape: tuple[int, int], entries: Iterable[tuple[int, int, float]]
+) -> NDArray[np.float64]:
+    """Average entries (row, column, value) place by place, NaN without any; float64 of `shape`."""
+    sums, counts = np.zeros((2, *shape))
+    for row, column, value in entries:
+        sums[row, column] += value
+        counts[row, column] += 1
+    means: NDArray[np.float64] = np.divide(
+        sums, counts, out=np.full(shape, np.nan), where=counts > 0
+    )
+    return means
+
+
 Group = tuple[str, str, str, int | None]
 """Figures with a common mean: strategy, model, metric, k."""
 
@@ -157,13 +171,13 @@ class _PeriodFigures:
         known = [result for result in results if result.value is not None]
         groups = tuple(dict.fromkeys(_group(result) for result in known))
         periods = tuple(sorted({result.eval_period for result in known}))
-        sums = np.zeros((len(periods), len(groups)))
-        counts = np.zeros_like(sums)
-        for result in known:
-            place = periods.index(result.eval_period), groups.index(_group(result))
-            sums[place] += result.value or 0.0
-            counts[place] += 1
-        values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        values = average_table(
+            (len(periods), len(groups)),
+            (
+                (periods.index(one.eval_period), groups.index(_group(one)), one.value or 0.0)
+                for one in known
+            ),
+        )
         return cls(groups, periods, values)
 
     def common_periods(self, columns: Sequence[int]) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from perennial.replay.analysis.summary import average_table
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
 from perennial.storage.log.periods import list_periods
@@ -104,14 +105,15 @@ def transfer_matrices(
     for model, strategy in chains:
         mine = [cell for cell in cells if (cell.model, cell.strategy) == (model, strategy)]
         for metric, k in metrics:
-            sums, counts = np.zeros((2, num_fits, num_periods))
-            for cell in mine:
-                for figure in cell.figures:
-                    if (figure.metric, figure.k) == (metric, k) and figure.value is not None:
-                        place = cell.fit_period - 1, cell.eval_period - 1
-                        sums[place] += figure.value
-                        counts[place] += 1
-            values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+            values = average_table(
+                (num_fits, num_periods),
+                (
+                    (cell.fit_period - 1, cell.eval_period - 1, figure.value)
+                    for cell in mine
+                    for figure in cell.figures
+                    if (figure.metric, figure.k) == (metric, k) and figure.value is not None
+                ),
+            )
             matrices.append(
                 TransferMatrix(strategy, model, metric, k, values, chance[metric, k][:num_periods])
             )

@@ -4,17 +4,14 @@ The process works in a store of its own, a copy of the log, so that the study's 
 writer.
 """
 
-import json
 import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellFinished, CellStarted, Event, StageMessage
-from perennial.replay.study.workers.base import TaskFiles
+from perennial.replay.study.workers.base import TaskFiles, TaskRequest
 from perennial.replay.study.workers.process import emit, run_worker
 from perennial.storage.access import copy_file
 from perennial.storage.results.artifacts import models_folder
@@ -23,7 +20,7 @@ _OWN, _RESULTS = "own.duckdb", "results.duckdb"
 
 
 @dataclass(frozen=True)
-class ContinualRequest:
+class ContinualRequest(TaskRequest):
     """Task of a worker.
 
     Attributes:
@@ -37,15 +34,6 @@ class ContinualRequest:
     store: str
     config: ReplayConfig
     results: str = ""
-
-    def to_line(self) -> str:
-        """Return one line of JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_line(cls, line: str) -> "ContinualRequest":
-        """Parse the result of `to_line`."""
-        return TypeAdapter(cls).validate_json(line)
 
     def task_files(self) -> TaskFiles:
         """Implement `TaskRequest.task_files`: a copy of the store in, the results out."""

@@ -30,7 +30,6 @@ def make_cell(
     progress: Progress,
     *,
     memory_limit: int | None = None,
-    clock: Clock | None = None,
 ) -> CellRecord:
     """Fit on the rows of a cell, test, and write its file.
 
@@ -39,12 +38,11 @@ def make_cell(
         cell: to compute; rows that are sampled or distilled must be in their file.
         progress: called with a message from time to time.
         memory_limit: bytes that the fit may take; `None` for no limit.
-        clock: measures time and memory.
 
     Raises:
         UserError: the split or the rows cannot be read, or the model cannot be fitted.
     """
-    watch = Stopwatch(clock or Clock())
+    watch = Stopwatch(Clock())
     split = read_paper_split(Path(context.split), seed=cell.seed, keep_repeats=context.keep_repeats)
     holdout, stored = _training(context, cell, split)
     recipe = make_recipe(cell.model.name, cell.model.settings)

@@ -91,11 +91,6 @@ class Group:
         """Largest size of a process that fitted, sampled or distilled."""
         return max(max(one.peak_bytes, one.rows_peak_bytes) for one in self.records)
 
-    @property
-    def fit_peak_bytes(self) -> int:
-        """Largest size of a process that fitted and tested."""
-        return max(one.peak_bytes for one in self.records)
-
     def mean(self, figure: Figure) -> float | None:
         """Return the mean of a metric; `None` if it has no value."""
         estimate = self.estimates.get(figure)

@@ -55,18 +55,6 @@ PAPER: Mapping[str, Mapping[str, Mapping[Figure, float]]] = {
 }
 """Data set -> row of Table 1 (arXiv 2206.02626) -> its figures, in per cent."""
 
-RERUN: Mapping[tuple[str, str], Mapping[Figure, float]] = {
-    ("ml-1m", "infinite-ae"): {
-        ("HR", 10): 31.91,
-        ("HR", 100): 60.91,
-        ("nDCG", 10): 33.39,
-        ("nDCG", 100): 43.33,
-        ("PSP", 10): 3.29,
-        ("AUC", None): 0.9457,
-    },
-}
-"""The authors' code run on their own split, λ = 5 by validation: (data set, model) -> figures."""
-
 
 def published_figure(paper: str | None, row: str, figure: Figure) -> float | None:
     """Return the paper's figure for a row of its table.

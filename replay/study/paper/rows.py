@@ -86,13 +86,7 @@ def rows_path(context: StudyContext, rows: TrainingSet, seed: int) -> Path:
     return Path(context.folder) / FOLDER / f"{context.rows_key(rows, seed)}{SUFFIX}"
 
 
-def make_rows(
-    context: StudyContext,
-    rows: TrainingSet,
-    seed: int,
-    progress: Progress,
-    clock: Clock | None = None,
-) -> Path:
+def make_rows(context: StudyContext, rows: TrainingSet, seed: int, progress: Progress) -> Path:
     """Sample or distil rows, and write their file whole or not at all.
 
     Args:
@@ -100,15 +94,13 @@ def make_rows(
         rows: to make.
         seed: of every draw.
         progress: called with a message from time to time.
-        clock: measures time and memory.
 
     Raises:
         UserError: the split cannot be read, or the file cannot be written.
         KeyboardInterrupt: Ctrl-C; nothing is written.
     """
-    clock = clock or Clock()
     holdout = split_holdout(read_paper_split(Path(context.split)), rows.noise, seed)
-    watch = Stopwatch(clock)
+    watch = Stopwatch(Clock())
     with watch.stage("rows"):
         made, report = _make(holdout, rows, derive_seed(seed, "paper rows", rows.sampler), progress)
     manifest = {
@@ -116,7 +108,7 @@ def make_rows(
         "rows": rows.describe(),
         "seed": seed,
         "seconds": watch.stages["rows"],
-        "peak_bytes": clock.peak_rss_bytes(),
+        "peak_bytes": watch.clock.peak_rss_bytes(),
         "report": report,
     }
     path = rows_path(context, rows, seed)

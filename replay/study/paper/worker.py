@@ -1,23 +1,20 @@
 """Worker of a paper study: `python -m perennial.replay.study.paper.worker`."""
 
 import dataclasses
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.cells import StudyCell, StudyContext, TrainingSet
-from perennial.replay.study.workers.base import TaskFiles
+from perennial.replay.study.workers.base import TaskFiles, TaskRequest
 from perennial.replay.study.workers.process import emit, run_worker
 
 _SPLIT = "split.parquet"
 
 
 @dataclass(frozen=True)
-class PaperRequest:
+class PaperRequest(TaskRequest):
     """Task of a worker: a cell, or sampled or distilled rows.
 
     Attributes:
@@ -33,10 +30,6 @@ class PaperRequest:
     seed: int
     model: ModelChoice | None
     memory_limit: int | None = None
-
-    def to_line(self) -> str:
-        """Return one line of JSON."""
-        return json.dumps(dataclasses.asdict(self))
 
     def task_files(self) -> TaskFiles:
         """Implement `TaskRequest.task_files`: the split and made rows in, the new file out."""
@@ -59,11 +52,6 @@ class PaperRequest:
             inputs=inputs,
             outputs={made_there.as_posix(): made},
         )
-
-    @classmethod
-    def from_line(cls, line: str) -> "PaperRequest":
-        """Parse the result of `to_line`."""
-        return TypeAdapter(cls).validate_json(line)
 
 
 def main() -> int:

@@ -1,9 +1,12 @@
 """Tasks of a study, and the protocol of the executors that run them."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
+
+from pydantic import TypeAdapter
 
 from perennial.storage.results.artifacts import Json
 
@@ -42,16 +45,22 @@ class TaskFiles:
         raise ValueError(f"a worker returned {output!r}, which is no output of its task")
 
 
-class TaskRequest(Protocol):
-    """Input of a worker."""
+@dataclass(frozen=True)
+class TaskRequest:
+    """Input of a worker; the fields of subclasses are JSON values."""
 
     def to_line(self) -> str:
         """Return the request as one line of JSON."""
-        ...
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Parse the result of `to_line`."""
+        return TypeAdapter(cls).validate_json(line)
 
     def task_files(self) -> TaskFiles:
         """Return the request and its files for a machine that does not share our disk."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
