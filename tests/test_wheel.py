@@ -1,4 +1,4 @@
-"""The wheel as a stranger gets it: what is in it, and that it works far from the checkout."""
+"""Contents of the wheel, and its installed command far from the checkout."""
 
 import json
 import os
@@ -14,6 +14,14 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = (
+    *("--store", "log.duckdb", "--periods", "3"),
+    *("--model", "infinite-ae", "--strategy", "individual"),
+)
+MODULES_OF_THE_USER = (
+    *("cli.py", "models.py", "replay.py", "stream.py"),
+    *("memory/__init__.py", "storage/__init__.py"),
+)
 PACKAGES = ("storage", "stream", "models", "memory", "replay")
 NO_INDEX = re.compile(
     r"dns error|error sending request|failed to connect|connection refused|network is unreachable"
@@ -59,17 +67,31 @@ def command(wheel, tmp_path_factory) -> Path:
     environment = folder / "env"
     _uv("venv", "--quiet", "--python", sys.executable, environment)
     _uv(
-        *("pip", "install", "--quiet", "--python", environment, wheel),
+        *("pip", "install", "--quiet", "--python", environment, f"{wheel}[ray]"),
         *("--overrides", overrides, "--constraints", constraints),
     )
     return environment / ("Scripts" if os.name == "nt" else "bin") / "perennial"
 
 
-def _run(command: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    command: Path, folder: Path, *arguments: str, path: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in a folder, with another one on PYTHONPATH."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return subprocess.run(  # noqa: S603  # fixed arguments
+    if path is not None:
+        clean["PYTHONPATH"] = str(path)
+    done = subprocess.run(  # noqa: S603  # fixed arguments
         [command, *arguments], cwd=folder, env=clean, capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def write_log(folder: Path) -> None:
+    rng = np.random.default_rng(7)
+    rows = sorted((t, rng.integers(40), rng.integers(25)) for t in range(1200))
+    log = "user_id,item_id,timestamp\n" + "".join(f"u{u},{i},{60 * t}\n" for t, u, i in rows)
+    (folder / "log.csv").write_text(log)
 
 
 def test_wheel_holds_the_packages_and_cli_alone(wheel):
@@ -87,30 +109,49 @@ def test_wheel_holds_the_packages_and_cli_alone(wheel):
 
 
 def test_installed_command_tells_its_version(command, tmp_path):
-    done = _run(command, tmp_path, "--version")
-    assert done.returncode == 0, done.stderr
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert done.stdout.strip() == f"perennial {version}"
+    assert _run(command, tmp_path, "--version").stdout.strip() == f"perennial {version}"
 
 
 def test_installed_command_replays_a_log(command, tmp_path):
-    rng = np.random.default_rng(7)
-    rows = sorted((t, rng.integers(40), rng.integers(25)) for t in range(1200))
-    log = "user_id,item_id,timestamp\n" + "".join(f"u{u},{i},{60 * t}\n" for t, u, i in rows)
-    (tmp_path / "log.csv").write_text(log)
-
-    settings = ["--periods", "3", "--model", "infinite-ae", "--strategy", "individual"]
-    done = _run(
-        command, tmp_path, "replay", "log.csv", *settings, "--store", "log.duckdb", "--json"
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)["results"]
+    write_log(tmp_path)
+    replayed = _run(command, tmp_path, "replay", "log.csv", *SETTINGS, "--json")
+    results = json.loads(replayed.stdout)["results"]
     assert {(row["fit_period"], row["eval_period"]) for row in results} == {(1, 2), (2, 3)}
-
-    done = _run(command, tmp_path, "periods", "--store", "log.duckdb", "--json")
-    assert done.returncode == 0, done.stderr
-    assert sum(period["interactions"] for period in json.loads(done.stdout)["periods"]) == 1200
-
-    done = _run(command, tmp_path, "report", "--store", "log.duckdb", "-o", "report")
-    assert done.returncode == 0, done.stderr
+    listed = _run(command, tmp_path, "periods", "--store", "log.duckdb", "--json")
+    assert sum(period["interactions"] for period in json.loads(listed.stdout)["periods"]) == 1200
+    _run(command, tmp_path, "report", "--store", "log.duckdb", "-o", "report")
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "workers",
+    [(), ("--workers", "2"), ("--engine", "ray", "--workers", "2")],
+    ids=["one process", "workers", "Ray"],
+)
+def test_modules_of_the_user_are_not_executed(command, tmp_path, workers):
+    """Modules named as our packages, in the current folder and on PYTHONPATH, stay theirs."""
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    for folder in (here, elsewhere):
+        for name in (
+            "cli.py",
+            "models.py",
+            "replay.py",
+            "memory/__init__.py",
+            "storage/__init__.py",
+        ):
+            module = folder / name
+            module.parent.mkdir(parents=True, exist_ok=True)
+            module.write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write({name!r})\n")
+    write_log(here)
+    settings = (*SETTINGS, "--seed", "0,1", *workers)
+    replayed = _run(command, here, "replay", "log.csv", *settings, "--json", path=elsewhere)
+    assert {row["seed"] for row in json.loads(replayed.stdout)["results"]} == {0, 1}
+    _run(command, here, "periods", "--store", "log.duckdb", path=elsewhere)
+    assert not (tmp_path / "executed").exists()
+    # They are found by a program that imports them.
+    python = command.with_name("python")
+    for folder, path in ((here, None), (tmp_path, elsewhere)):
+        _run(python, folder, "-c", "import models, memory", path=path)
+        assert (tmp_path / "executed").read_text() == "models.pymemory/__init__.py"
+        (tmp_path / "executed").unlink()

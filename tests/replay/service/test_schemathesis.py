@@ -3,9 +3,7 @@
 import dataclasses
 
 import pytest
-import schemathesis
 from calls import TOKEN, FakeRecommender, make_app, make_service
-from schemathesis.engine import events, from_schema
 
 from perennial.replay.live.status import read_status
 from perennial.replay.service.reload import StatusReader, StoreFile
@@ -44,6 +42,9 @@ class Obliging(FakeRecommender):
 
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "with a token"])
 def test_the_service_is_as_it_is_documented(recommender, published_file, token):
+    import schemathesis
+    from schemathesis.engine import events, from_schema
+
     status = StatusReader(StoreFile(published_file), lambda store: read_status(store).to_json())
     service = make_service(Obliging(recommender), status=status)
     app = make_app(service=service, token=token)
