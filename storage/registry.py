@@ -36,13 +36,13 @@ class Registry(MutableMapping[str, str], Generic[T]):
     def __init__(self, kind: str, targets: Mapping[str, str], group: str | None = None) -> None:
         self.kind = kind
         self._targets = dict(targets)
-        self._group = group
+        self.group = group
 
     @cached_property
     def _installed(self) -> dict[str, str]:
-        if self._group is None:
+        if self.group is None:
             return {}
-        return {one.name: one.value for one in importlib.metadata.entry_points(group=self._group)}
+        return {one.name: one.value for one in importlib.metadata.entry_points(group=self.group)}
 
     def __getitem__(self, name: str) -> str:
         return self._targets[name] if name in self._targets else self._installed[name]

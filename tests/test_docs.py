@@ -1,10 +1,13 @@
-"""The documents say what is so: their listings run, their links and commands exist."""
+"""Documents against the program: links, commands, options, defaults, names and listings."""
 
 import importlib
 import json
+import pkgutil
 import re
 import shlex
 import sys
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -19,94 +22,149 @@ from perennial.replay.recommend.catalogue import Catalogue
 from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.replay.strategies.registry import SAMPLED, STRATEGIES, make_strategy
+from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.store import Store
 from perennial.stream.sources.registry import SOURCES, open_source
 
 ROOT = Path(cli.__file__).resolve().parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "benchmarks" / "RESULTS.md",
+]
 EXTENDING = (ROOT / "docs" / "extending.md").read_text()
+GROUPS = {one.group for one in (MODELS, STRATEGIES, SAMPLERS, SOURCES, METRICS)}
 
 
-def listings(text: str) -> dict[str, str]:
-    """The Python listings by the path in their first line."""
-    found = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", text, re.DOTALL)
-    return dict(found)
+def anchors(document: Path) -> set[str]:
+    """Anchors of the headings, as GitHub derives them."""
+    headings = re.findall(r"(?m)^#+ (.+)$", document.read_text())
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def links(document: Path) -> Iterator[str]:
+    """Links that lead to no file or heading."""
+    for link in re.findall(r"\]\(([^)]+)\)", document.read_text()):
+        if "://" not in link:
+            path, _, anchor = link.partition("#")
+            target = document.parent / path if path else document
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                yield link
 
 
 def shell_lines(text: str) -> list[str]:
-    """The lines of shell listings (marked `sh` or not at all) that call `perennial`."""
-    listed: list[str] = []
-    language = None
-    for line in text.splitlines():
-        if line.startswith("```"):
-            language = line[3:] if language is None else None
-        elif language in ("", "sh"):
-            listed.append(line)
-    joined = "\n".join(listed).replace("\\\n", " ")
-    return [line for line in joined.splitlines() if re.match(r"(uv run .*)?perennial ", line)]
+    """Lines of shell listings that call `perennial`."""
+    blocks = re.findall(r"(?m)^```(?:sh|console)?\n((?:.*\n)*?)```$", text)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    called = [
+        re.sub(r"^(\$ )?(kubectl .*? -- |ray .*? -- |uv run )?", "", line).strip() for line in lines
+    ]
+    return [line for line in called if re.match(r"(--extra \S+ )?perennial [a-z]", line)]
 
 
-def command_lines() -> list[tuple[str, list[str]]]:
-    """Every call of `perennial` in the documents: where, and its arguments."""
-    found = []
-    for document in DOCUMENTS:
-        for line in shell_lines(document.read_text()):
-            words = shlex.split(line, comments=True)
-            words = words[words.index("perennial") + 1 :]
-            if ">" in words:
-                words = words[: words.index(">")]
-            if words and words[0] != "COMMAND":
-                found.append((document.name, words))
-    return found
-
-
-def inline_commands() -> list[tuple[str, list[str]]]:
-    """Every command with options that is named within a sentence: where, and its words."""
-    found = []
-    for document in (*DOCUMENTS, ROOT / "benchmarks" / "RESULTS.md"):
-        for text in re.findall(
-            r"(?<!`)`(?:uv run )?perennial ([a-z][^`]*--[^`]*)`", document.read_text()
-        ):
-            found.append((document.name, text.split()))
-    return found
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
-def test_links_lead_somewhere(document):
-    text = document.read_text()
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if "://" not in target and not target.startswith("#"):
-            path = document.parent / target.split("#")[0]
-            assert path.exists(), f"{document.name} links to {target}"
-
-
-@pytest.mark.parametrize(("name", "words"), command_lines(), ids=lambda value: " ".join(value)[:40])
-def test_commands_in_the_documents_are_understood(name, words, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
+    """Find the command that the first words name, and the words after it."""
     command: click.Command = cli.main
-    context = click.Context(command, info_name="perennial")
     # A group that is a command of its own, such as `periods`, may be followed by options.
-    while isinstance(command, click.Group) and not words[0].startswith("-"):
-        command = command.commands[words[0]]
-        words = words[1:]
-    command.make_context("perennial", list(words), parent=context)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"), inline_commands(), ids=lambda value: " ".join(value)[:60]
-)
-def test_options_in_sentences_exist(name, words):
-    """Such a call may leave out what goes without saying there, so it is not given."""
-    command: click.Command = cli.main
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        command = command.commands[words[0]]
-        words = words[1:]
-    known = {text for one in command.params for text in (*one.opts, *one.secondary_opts)}
-    assert {word.split("=")[0] for word in words if word.startswith("-")} <= known | {"--help"}
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
 
 
-def test_readme_names_the_commands_and_ci_runs_those_of_the_tests():
+def commands(document: Path) -> Iterator[str]:
+    """Commands in listings that the command line does not accept, when their files exist."""
+    for line in shell_lines(document.read_text().replace("/data/", "")):
+        words = shlex.split(line, comments=True)
+        words = words[words.index("perennial") + 1 :]
+        words = words[: words.index(">")] if ">" in words else words
+        for path in (Path(word) for word in words if "://" not in word):
+            if path.suffix in (".duckdb", ".csv", ".gz", ".parquet", ".dat"):
+                path.parent.mkdir(exist_ok=True)
+                path.touch()
+        try:
+            command, rest = find_command(words)
+            command.make_context("perennial", rest, parent=click.Context(cli.main))
+        except (click.ClickException, UserError, KeyError) as error:
+            yield f"{line}: {error!r}"
+
+
+def option_names(command: click.Command) -> set[str]:
+    return {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+
+
+def calls(document: Path) -> Iterator[str]:
+    """Commands and options in sentences that do not exist; a call may leave out required ones."""
+    pattern = r"(?<!`)`(?:uv run )?perennial ([a-z][^`]*)`"
+    for text in re.findall(pattern, document.read_text()):
+        try:
+            command, rest = find_command(text.split())
+        except KeyError:
+            yield text
+            continue
+        named = {word.split("=")[0] for word in rest if word.startswith("-")}
+        yield from sorted(f"{text}: {one}" for one in named - option_names(command) - {"--help"})
+
+
+def names(document: Path) -> Iterator[str]:
+    """Files, folders and modules that do not exist."""
+    text = re.sub(r"(?s)```.*?```", "", document.read_text())
+    packages = r"storage|stream|models|memory|replay|tests|benchmarks|docs"
+    for path in re.findall(rf"`((?:{packages})/[\w./-]*)`", text):
+        if not (ROOT / path).exists():
+            yield path
+    for name in re.findall(r"`(?:python -m )?((?:perennial|benchmarks)\.[\w.]+)[` ]", text):
+        try:
+            name in GROUPS or pkgutil.resolve_name(name)
+        except (ImportError, AttributeError) as error:
+            yield f"{name}: {error}"
+
+
+@pytest.mark.parametrize("problems", [links, commands, calls, names])
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_what_a_document_names_exists(
+    problems: Callable[[Path], Iterator[str]], document, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert not list(problems(document))
+
+
+def option_tables() -> Iterator[tuple[click.Command, str]]:
+    """Tables of options, with the command that each describes."""
+    for document, words in (("service.md", ["serve"]), ("machines.md", ["study", "continual"])):
+        yield find_command(words)[0], (ROOT / "docs" / document).read_text()
+    for section in re.split(r"(?m)^## ", (ROOT / "docs" / "commands.md").read_text())[1:]:
+        yield find_command(section.split("\n")[0].split()[1:])[0], section
+
+
+def test_options_and_defaults_in_tables_are_those_of_the_commands():
+    checked = 0
+    for command, text in option_tables():
+        for cell, meaning in re.findall(r"(?m)^\| (`-.*?) \| (.*) \|$", text):
+            named = re.findall(r"`(-[\w-]+)`", cell)
+            assert set(named) <= option_names(command), command.name
+            (option,) = [one for one in command.params if named[0] in one.opts]
+            _, shown = option.get_help_record(click.Context(command)) or ("", "")
+            default = "".join(re.findall(r"default: (.*?)[;\]]", shown))
+            said = meaning.partition("Default: ")[2].replace("1,000", "1000")
+            first = re.split(r"; |\. ", re.sub(r" ([KM]iB)", r"\1", said))[0]
+            for pair in re.findall(r"`([^`]+)`|\b(\d[\w.]*)", first):
+                value = "".join(pair)
+                found = re.search(rf"(?<![\w.]){re.escape(value)}(\.0)?(?![\w.])", default)
+                assert found, f"{command.name} {cell}: {value} is not in '{default}'"
+                checked += 1
+    assert checked > 60
+
+
+def test_tables_of_names_are_those_of_the_registries():
+    protocol = (ROOT / "docs" / "protocol.md").read_text()
+    table = protocol.split("## What a model is fitted on")[1].split("##")[0]
+    assert set(re.findall(r"(?m)^\| `([a-z][a-z-]*)` \|", table)) == set(STRATEGIES)
+    table = (ROOT / "docs" / "commands.md").read_text().split("| `--model` | is |")[1]
+    assert re.findall(r"(?m)^\| `([a-z-]+)` \|", table.split("\n\n")[0]) == list(MODELS)
+
+
+def test_ci_runs_the_test_commands_of_the_readme():
     readme = (ROOT / "README.md").read_text()
     section = readme.split("## Three commands")[1].split("##")[0]
     first, *tests = [line.split("#")[0].strip() for line in re.findall(r"(?m)^uv run.*$", section)]
@@ -116,20 +174,20 @@ def test_readme_names_the_commands_and_ci_runs_those_of_the_tests():
     assert "".join(f"step {line}\n" for line in tests) in steps
 
 
-def test_names_in_the_documents_are_registered():
-    protocol = (ROOT / "docs" / "protocol.md").read_text()
-    table = protocol.split("## What a model is fitted on")[1].split("##")[0]
-    assert set(re.findall(r"(?m)^\| `([a-z][a-z-]*)` \|", table)) == set(STRATEGIES)
-
-
 class TestExtending:
-    """What docs/extending.md adds works in a real replay."""
+    """The additions of docs/extending.md in a real replay."""
 
-    @pytest.fixture(autouse=True)
+    def test_entry_point_groups_are_those_of_the_registries(self):
+        (text,) = re.findall(r"```toml\n(.*?)```", EXTENDING, re.DOTALL)
+        assert set(tomllib.loads(text)["project"]["entry-points"]) <= GROUPS
+        assert all(f"`{group}`" in EXTENDING for group in GROUPS)
+
+    @pytest.fixture
     def extended(self, tmp_path, monkeypatch):
-        """Put the listings where they say they belong, and their lines into the registries."""
-        files = listings(EXTENDING)
-        assert len(files) == 5
+        """Put the listings where they belong, and their lines into the registries."""
+        files = dict(re.findall(r"```python\n# (\S+\.py)\n(.*?)```", EXTENDING, re.DOTALL))
+        lines = re.findall(r"`\"([\w-]+)\": \"(perennial\.(\w+)\.[\w.]+:\w+)\"`", EXTENDING)
+        assert len(files) == len(lines) == 5
         for path, text in files.items():
             package, name = path.removesuffix(".py").rsplit("/", 1)
             assert not (ROOT / path).exists()
@@ -138,9 +196,6 @@ class TestExtending:
             (folder / f"{name}.py").write_text(text)
             module = importlib.import_module(f"perennial.{package}".replace("/", "."))
             monkeypatch.setattr(module, "__path__", [*module.__path__, str(folder)])
-            monkeypatch.delitem(sys.modules, f"{module.__name__}.{name}", raising=False)
-        lines = re.findall(r"`\"([\w-]+)\": \"(perennial\.(\w+)\.[\w.]+:\w+)\"`", EXTENDING)
-        assert len(lines) == 5
         registries = {"models": MODELS, "stream": SOURCES, "memory": SAMPLERS}
         for name, target, package in lines:
             registry = METRICS if ".metrics." in target else STRATEGIES
@@ -151,7 +206,7 @@ class TestExtending:
         for path in files:
             sys.modules.pop(f"perennial.{path}".removesuffix(".py").replace("/", "."), None)
 
-    def test_the_additions_replay_together(self, tmp_path, monkeypatch):
+    def test_the_additions_replay_together(self, extended, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         chosen = ["--model", "popularity", "--strategy", "recent,light-user", "--periods", "5"]
         setting = ["--set", "popularity.smoothing=1", "--json", "--cache", str(tmp_path / "cache")]
@@ -162,25 +217,29 @@ class TestExtending:
             {"name": "popularity", "settings": {"smoothing": 1.0}}
         ]
         assert {one["strategy"] for one in printed["results"]} == {"recent", "light-user"}
-        found = [one for one in printed["results"] if one["strategy"] == "recent"]
-        reciprocal = [one for one in found if one["metric"] == "MRR"]
-        assert [one["eval_period"] for one in reciprocal] == [2, 3, 4, 5]
-        assert all(0 <= one["value"] <= 100 for one in reciprocal)
-        assert any(one["value"] > 0 for one in reciprocal)
+        values = {
+            one["eval_period"]: one["value"]
+            for one in printed["results"]
+            if (one["strategy"], one["metric"]) == ("recent", "MRR")
+        }
+        assert list(values) == [2, 3, 4, 5]
+        assert all(0 <= value <= 100 for value in values.values())
+        assert any(values.values())
 
-    def test_the_model_is_kept_and_restored(self, tmp_path):
+    def test_the_model_is_stored_and_restored(self, extended, tmp_path):
         log = open_source("roundabout", cache=tmp_path)
-        asked = (make_strategy("recent"), make_recipe("popularity"), 0)
+        chain = (make_strategy("recent"), make_recipe("popularity"), 0)
         with Store.open(tmp_path / "s.duckdb") as store:
             ingest_period(store, log.paths[0], log.settings)
-            fitted = newest_model(store, *asked)
-            said: list[str] = []
-            kept = newest_model(store, *asked, progress=said.append)
-            assert said == []
-            assert kept is not fitted
+            fitted = newest_model(store, *chain)
+            messages: list[str] = []
+            restored = newest_model(store, *chain, progress=messages.append)
+            assert messages == []
+            assert restored is not fitted
+            catalogue = Catalogue.load(store)
             first, second = (
-                Recommender.from_model(store, model, "recent", "popularity", Catalogue.load(store))
-                for model in (fitted, kept)
+                Recommender.from_model(store, model, "recent", "popularity", catalogue)
+                for model in (fitted, restored)
             )
             query = RecommendationQuery(items=(3,), k=4)
             assert first.recommend(query) == second.recommend(query)
