@@ -58,8 +58,8 @@ def resample_means(
         `(B, G)` float64, one mean per draw and group; a period in which a draw leaves a figure
         without any weight is left out of that draw's mean. NaN for a group without figures.
     """
-    judged = np.concatenate([np.empty(0, np.int32), *(period.users for period in periods)])
-    users = np.flatnonzero(np.bincount(judged))
+    evaluated = np.concatenate([np.empty(0, np.int32), *(period.users for period in periods)])
+    users = np.flatnonzero(np.bincount(evaluated))
     positions = [np.searchsorted(users, period.users) for period in periods]
     samples = np.full((num_resamples, num_groups), np.nan)
     if len(users) == 0:

@@ -24,7 +24,7 @@ class RunData:
 
     Attributes:
         periods: of the log.
-        judged: `Cell.evaluation_key` -> evaluated users.
+        evaluated_users: `Cell.evaluation_key` -> evaluated users.
         user_figures: `Cell.key` -> figures user by user.
         until: last evaluated period; `None` unless later ones were left out.
     """
@@ -32,7 +32,7 @@ class RunData:
     run: Run
     periods: tuple[PeriodSummary, ...]
     cells: tuple[Cell, ...]
-    judged: Mapping[str, EvaluatedUsers]
+    evaluated_users: Mapping[str, EvaluatedUsers]
     user_figures: Mapping[str, tuple[UserFigure, ...]]
     until: int | None = None
 
@@ -57,7 +57,7 @@ def load_run(
         run=run,
         periods=tuple(p for p in list_periods(store) if p.period <= num_periods),
         cells=read_cells(store, run.run_id),
-        judged=read_evaluated_users(store, run.run_id),
+        evaluated_users=read_evaluated_users(store, run.run_id),
         user_figures=read_user_figures(store, run.run_id) if users else {},
     )
     if until is None:
@@ -81,8 +81,8 @@ def until_period(data: RunData, last: int) -> RunData:
     cells = tuple(cell for cell in data.cells if is_within(cell, last))
     if len(cells) == len(data.cells):
         return data
-    judged = {key: one for key, one in data.judged.items() if one.eval_period <= last}
-    return dataclasses.replace(data, cells=cells, judged=judged, until=last)
+    users = {key: one for key, one in data.evaluated_users.items() if one.eval_period <= last}
+    return dataclasses.replace(data, cells=cells, evaluated_users=users, until=last)
 
 
 def is_within(cell: Cell, last: int) -> bool:

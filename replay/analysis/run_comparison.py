@@ -87,7 +87,7 @@ def compare_runs(data: RunData, other: RunData) -> RunComparison:
             *data.cells,
             *(replace(cell, strategy=named[cell.strategy]) for cell in other.cells),
         ),
-        judged={**other.judged, **data.judged},
+        evaluated_users={**other.evaluated_users, **data.evaluated_users},
         user_figures={**other.user_figures, **data.user_figures},
     )
     differences = summarise(both, baselines=tuple(named.values())).differences
@@ -124,7 +124,7 @@ def _check_same_evaluations(data: RunData, other: RunData, here: str, there: str
         if keys[0] == keys[1]:
             continue
         # Another version of the code gives the same evaluation another key.
-        one, two = data.judged[keys[0]], other.judged[keys[1]]
+        one, two = data.evaluated_users[keys[0]], other.evaluated_users[keys[1]]
         if not (same and np.array_equal(one.users, two.users) and one.counts == two.counts):
             raise UserError(
                 f"{here} and {there} have different evaluations of period {cell.eval_period} "

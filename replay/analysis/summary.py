@@ -256,7 +256,7 @@ def _user_series(
                 series.setdefault(cell.evaluation_key, []).append(
                     Series(place, one.values, one.weights)
                 )
-    return [PeriodSeries(data.judged[key].users, values) for key, values in series.items()]
+    return [PeriodSeries(data.evaluated_users[key].users, values) for key, values in series.items()]
 
 
 def _name(cell: Cell) -> dict[str, Json]:

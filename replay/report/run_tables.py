@@ -59,16 +59,16 @@ def fits_table(data: RunData) -> Table:
 def evaluation_table(data: RunData) -> Table:
     """Tabulate the evaluated and skipped users of each period, and the targets out of reach."""
     rows = []
-    for judged in sorted(data.judged.values(), key=lambda one: one.eval_period):
-        counts = judged.counts
+    for evaluated in sorted(data.evaluated_users.values(), key=lambda one: one.eval_period):
+        counts = evaluated.counts
         targets = counts.get("targets", 0)
         unseen = counts.get("unseen_targets", 0) / targets if targets else 0.0
         rows.append(
             tuple(
                 TableCell(text)
                 for text in (
-                    str(judged.eval_period),
-                    f"{len(judged.users):,}",
+                    str(evaluated.eval_period),
+                    f"{len(evaluated.users):,}",
                     f"{counts.get('skipped_users', 0):,}",
                     f"{targets:,}",
                     f"{100 * unseen:.1f}%",

@@ -33,7 +33,7 @@ def write_split(path: Path, num_users: int = 40, num_items: int = 30, seed: int 
 
 
 def make_context(split: Path, folder: Path, **changes: Any) -> StudyContext:
-    """What the cells of a test stand on."""
+    """Make the context of a test's cells."""
     given = {"content": "0" * 64, "keep_repeats": False, "versions": {"code": "toys"}}
     return StudyContext(str(split), folder=str(folder), **{**given, **changes})
 

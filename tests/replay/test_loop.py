@@ -55,7 +55,7 @@ def numbers(store, run_id):
     summary = summarise(data, num_resamples=20).to_json()
     users = {
         (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
-            data.judged[cell.evaluation_key].users.tolist(),
+            data.evaluated_users[cell.evaluation_key].users.tolist(),
             one.values.tolist(),
             None if one.weights is None else one.weights.tolist(),
         )

@@ -171,7 +171,7 @@ def emit(event: str, **details: Json) -> None:
 
 
 def _exit_with_input() -> None:
-    """End this process as soon as the one that started it is gone; what is committed stays."""
+    """End this process as soon as its parent has ended; committed work stays."""
     sys.stdin.read()
     os._exit(1)
 

@@ -1,7 +1,7 @@
 """Entry point of a worker on another machine: `python -m … MODULE`.
 
 Its first line of input gives the code and libraries of the machine that sent the task. Where its
-own differ it refuses, since its figures would have keys that nobody looks up. Otherwise it runs as
+own differ it refuses, since its figures would have keys that are never looked up. Otherwise it runs as
 the worker MODULE.
 """
 

@@ -34,11 +34,11 @@ def test_later_periods_can_be_left_out():
     assert [one.mean for one in summary.means] == [20.0]
     assert summary.config["until_period"] == 2
     assert until_period(data, 3) is data
-    assert set(until_period(data, 2).judged) == {"asked 2"}
+    assert set(until_period(data, 2).evaluated_users) == {"asked 2"}
 
 
 def test_a_fit_after_the_last_period_is_beyond_it():
-    """As of the last model, which is asked about early periods too."""
+    """The last model may be evaluated on early periods too."""
     (cell,) = make_joint(4).cells
     assert is_within(cell, 4)
     assert not is_within(cell, 3)

@@ -34,16 +34,16 @@ def with_config(data, number, **config):
 
 def with_evaluations(data, prefix, versions, **changes):
     """The same cells with evaluations of other keys."""
-    keys = {one.eval_period: f"{prefix} {one.eval_period}" for one in data.judged.values()}
+    keys = {one.eval_period: f"{prefix} {one.eval_period}" for one in data.evaluated_users.values()}
     return dataclasses.replace(
         data,
         run=dataclasses.replace(data.run, versions=versions),
         cells=tuple(
             dataclasses.replace(one, evaluation_key=keys[one.eval_period]) for one in data.cells
         ),
-        judged={
+        evaluated_users={
             keys[one.eval_period]: dataclasses.replace(one, **changes)
-            for one in data.judged.values()
+            for one in data.evaluated_users.values()
         },
     )
 

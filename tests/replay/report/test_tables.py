@@ -93,8 +93,10 @@ def test_evaluated_users(data):
         "masked_targets": 4,
         "dropped_context_items": 5,
     }
-    judged = {key: dataclasses.replace(one, counts=counts) for key, one in data.judged.items()}
-    table = run_tables.evaluation_table(dataclasses.replace(data, judged=judged))
+    judged = {
+        key: dataclasses.replace(one, counts=counts) for key, one in data.evaluated_users.items()
+    }
+    table = run_tables.evaluation_table(dataclasses.replace(data, evaluated_users=judged))
     assert texts(table) == [["2", "2", "3", "1,200", "2.5%", "1", "4", "5"]]
 
 
