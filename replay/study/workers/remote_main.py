@@ -1,8 +1,8 @@
 """Entry point of a worker on another machine: `python -m … MODULE`.
 
-Its first line of input gives the code and libraries of the machine that sent the task. Where its
-own differ it refuses, since its figures would have keys that are never looked up. Otherwise it runs as
-the worker MODULE.
+Its first line of input gives the code and libraries of the machine that sent the task. With others
+of its own it refuses, since its figures would have keys that are never looked up. Otherwise it runs
+as the worker MODULE.
 """
 
 import importlib
