@@ -145,46 +145,6 @@ def kernel_diagonal(squares: ArrayLike, num_items: ArrayLike, settings: KernelSe
     return theta
 
 
-def kernel_matrix(left: ArrayLike, right: ArrayLike, settings: KernelSettings) -> Array:
-    """Θ between dense rows; gradients reach the rows and are finite everywhere.
-
-    Args:
-        left: `(l, d)`.
-        right: `(r, d)`.
-        settings: the network.
-
-    Returns:
-        `(l, r)`.
-    """
-    left, right = jnp.asarray(left), jnp.asarray(right)
-    values: Array = kernel_values(
-        left @ right.T, (left**2).sum(axis=1), (right**2).sum(axis=1), left.shape[1], settings
-    )
-    return values
-
-
-def kernel_gram(rows: ArrayLike, settings: KernelSettings) -> Array:
-    """Θ of dense rows with themselves, with the exact diagonal.
-
-    It is symmetric to the bit; only inside a caller's `jit`, where the compiler fuses it with what
-    surrounds it, an entry and its mirror image may be rounded differently.
-
-    Args:
-        rows: `(n, d)`.
-        settings: the network.
-
-    Returns:
-        `(n, n)`.
-    """
-    rows = jnp.asarray(rows)
-    inner = rows @ rows.T
-    squares = (rows**2).sum(axis=1)
-    theta = kernel_values(inner, squares, squares, rows.shape[1], settings)
-    same = jnp.eye(rows.shape[0], dtype=bool)
-    diagonal: Array = kernel_diagonal(squares, rows.shape[1], settings)
-    return jnp.where(same, diagonal[:, None], (theta + theta.T) / 2)
-
-
 def _norm_and_cosine(sigma: Array, product: Array) -> tuple[Array, Array]:
     """√(Σ(x,x) Σ(x',x')) and the cosine, both 0 where a row has no length (σ_b = 0, empty row)."""
     positive = product > 0

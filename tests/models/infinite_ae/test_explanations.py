@@ -5,13 +5,14 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, TrainingRows
 from perennial.models.infinite_ae.explanations import ExplainableModel
-from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.taught import TaughtInfiniteAE
 from perennial.models.mvae.recipe import MVAE

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
@@ -16,7 +17,7 @@ from perennial.models.infinite_ae.gram import (
     make_tile_kernel,
     normalised_gram,
 )
-from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.row_blocks import popular_items, split_rows
 from perennial.models.infinite_ae.stax_kernel import stax_values
 

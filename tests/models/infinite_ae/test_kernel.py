@@ -8,15 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dense_kernel import kernel_gram, kernel_matrix
 from jax.test_util import check_grads
 
-from perennial.models.infinite_ae.kernel import (
-    KernelSettings,
-    kernel_diagonal,
-    kernel_gram,
-    kernel_matrix,
-    relu_moments,
-)
+from perennial.models.infinite_ae.kernel import KernelSettings, kernel_diagonal, relu_moments
 from perennial.models.infinite_ae.stax_kernel import load_stax, stax_values
 
 DTYPES = [np.float32, np.float64]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from model_rows import dense_rows, rows_of_dense, scores_of
@@ -17,7 +18,7 @@ from perennial.models.holdout import hold_out
 from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE
 from perennial.models.infinite_ae.gram import make_tile_kernel
-from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
 from perennial.models.infinite_ae.nystrom import NormalEquations, draw_centres, take_centres
 from perennial.models.infinite_ae.recipe import InfiniteAE

@@ -6,13 +6,14 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.holdout import hold_out
-from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import (
     FitSizes,
     choose_dtype,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import jax
 import numpy as np
 import pytest
+from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -14,7 +15,7 @@ from scipy.sparse import csr_array
 from perennial.models.base import FitOptions, Teacher, TrainingRows
 from perennial.models.holdout import hold_out, validation_score
 from perennial.models.infinite_ae.exact import FittedInfiniteAE
-from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.taught import TaughtInfiniteAE

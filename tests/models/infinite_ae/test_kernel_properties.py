@@ -1,7 +1,9 @@
-"""Properties of the kernel over generated rows, and its agreement with neural-tangents.
+"""Properties of the kernel matrices over generated rows, and their agreement with neural-tangents.
 
-Rows have one shape, so that nothing is compiled again for each example. The first are always an
-empty row, a one-item row, its twin, and two equal rows: where the angle is 0 or has no meaning.
+They are the matrices that the solver factorises, that contexts are scored with and that exemplars
+are compared by; only gradients are taken on dense rows. Rows have one shape, so that nothing is
+compiled again for each example. The first are always an empty row, a one-item row, its twin, and
+two equal rows: where the angle is 0 or has no meaning.
 """
 
 from functools import partial
@@ -9,11 +11,20 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.sparse import csr_array
 
-from perennial.models.infinite_ae.kernel import KernelSettings, kernel_gram, kernel_matrix
+from perennial.models.infinite_ae.gram import (
+    cross_kernel,
+    gram_below,
+    make_tile_kernel,
+    normalised_gram,
+)
+from perennial.models.infinite_ae.kernel import KernelSettings
+from perennial.models.infinite_ae.row_blocks import popular_items, split_rows
 from perennial.models.infinite_ae.stax_kernel import stax_values
 
 NUM_ROWS, NUM_ITEMS = 10, 12
@@ -45,9 +56,6 @@ def generated_rows(draw):
 PATTERN = np.cos(np.arange(NUM_ROWS**2, dtype=np.float32)).reshape(NUM_ROWS, NUM_ROWS)
 """Weights that make one number of a kernel matrix."""
 
-jitted_gram = jax.jit(kernel_gram, static_argnames="settings")
-jitted_matrix = jax.jit(kernel_matrix, static_argnames="settings")
-
 
 @partial(jax.jit, static_argnames="network")
 def weighted_gram(rows, network):
@@ -59,9 +67,22 @@ def weighted_matrix(left, right, network):
     return jax.value_and_grad(lambda x: (kernel_matrix(x, right, network) * PATTERN).sum())(left)
 
 
+def split(rows, *parts):
+    """Parts of rows as the product computes with them: popular items dense, the others sparse."""
+    matrix = csr_array(rows.astype(np.float32))
+    return [split_rows(matrix[part], popular_items(matrix)) for part in parts or [slice(None)]]
+
+
+def kernel_of(depth, dtype):
+    return make_tile_kernel("closed-form", KernelSettings(depth), NUM_ITEMS, np.dtype(dtype))
+
+
 def gram(rows, depth, dtype):
-    with jax.enable_x64(dtype == np.float64):
-        return np.asarray(jitted_gram(rows.astype(dtype), settings=KernelSettings(depth)))
+    """The matrix that the exact solver factorises: one triangle and the exact diagonal."""
+    (block,), kernel = split(rows), kernel_of(depth, dtype)
+    below = np.tril(gram_below(block, kernel), -1)
+    assert below.dtype == dtype
+    return below + below.T + np.diag(kernel.diagonal(block))
 
 
 def largest_cosines(rows, depth):
@@ -97,8 +118,8 @@ def test_it_agrees_with_neural_tangents(depth, dtype, rows):
 @given(rows=generated_rows())
 def test_two_sets_of_rows_agree_with_neural_tangents(depth, dtype, rows):
     left, right = rows[:4].astype(dtype), rows[4:].astype(dtype)
-    with jax.enable_x64(dtype == np.float64):
-        ours = np.asarray(jitted_matrix(left, right, settings=KernelSettings(depth)))
+    first, second = split(rows, slice(4), slice(4, None))
+    ours = cross_kernel(first, [second], kernel_of(depth, dtype))
     theirs = stax_values(left, right, KernelSettings(depth))
     difference = np.abs(ours / theirs - 1)
     apart = largest_cosines(rows, depth)[:4, 4:] <= 0.99
@@ -111,13 +132,15 @@ def test_two_sets_of_rows_agree_with_neural_tangents(depth, dtype, rows):
 @settings(deadline=None, max_examples=25)
 @given(rows=generated_rows())
 def test_it_is_symmetric_and_positive_semidefinite(depth, dtype, rows):
-    with jax.enable_x64(dtype == np.float64):
-        theta = np.asarray(kernel_gram(rows.astype(dtype), KernelSettings(depth)))
-    assert (theta == theta.T).all()
-    compiled = gram(rows, depth, dtype)
-    np.testing.assert_allclose(compiled, compiled.T, rtol=TOLERANCE[dtype])
-    eigenvalues = np.linalg.eigvalsh(theta.astype(np.float64))
-    assert eigenvalues[0] >= -{np.float32: 1e-4, np.float64: 1e-8}[dtype] * eigenvalues[-1]
+    (block,), kernel = split(rows), kernel_of(depth, dtype)
+    theta = kernel.tile(block, block)
+    np.testing.assert_allclose(theta, theta.T, rtol=TOLERANCE[dtype])
+    normalised = normalised_gram(block, kernel)
+    assert (normalised == normalised.T).all()
+    assert (np.diag(normalised) == 1).all()
+    for matrix in (gram(rows, depth, dtype), normalised):
+        eigenvalues = np.linalg.eigvalsh(matrix.astype(np.float64))
+        assert eigenvalues[0] >= -{np.float32: 1e-4, np.float64: 1e-8}[dtype] * eigenvalues[-1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
