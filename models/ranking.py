@@ -1,12 +1,11 @@
-"""Exact top-k ranking of score blocks, hits against targets, and the two figures made of them.
+"""Exact top-k ranking of score blocks, hits against targets, hit rate and nDCG.
 
 Everything here is on the path of every validation and every evaluation: no loop over users, no full
 sort, and no copy of the scores larger than a cache-sized piece.
 """
 
-from typing import Any
-
 import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int32, Integer
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -20,21 +19,21 @@ _LOWEST = np.finfo(np.float32).min
 
 
 def top_items(
-    scores: NDArray[np.float32], excluded: csr_array | None, k: int, tie_seed: int
-) -> NDArray[np.int32]:
+    scores: Float32[np.ndarray, "b items"], excluded: csr_array | None, k: int, tie_seed: int
+) -> Int32[np.ndarray, "b {k}"]:
     """Rank the best k items of each row.
 
     Equal scores are ordered by one seeded permutation of the items, never by item index, so that
     a model that cannot tell items apart gains nothing from how they are numbered.
 
     Args:
-        scores: `(b, num_items)` float32, finite; left as it is.
-        excluded: `(b, num_items)`, items with an entry are left out; `None` leaves out none.
-        k: how many, ≥ 1.
+        scores: finite scores; not changed.
+        excluded: `(b, items)`, items with an entry are left out; `None` leaves out none.
+        k: length of the ranking, ≥ 1.
         tie_seed: seed of the permutation.
 
     Returns:
-        `(b, k)` int32, best first; −1 where a row has fewer items to rank.
+        Items, best first; −1 where a row has fewer items to rank.
 
     Raises:
         UserError: a score is NaN or infinite.
@@ -57,42 +56,43 @@ def top_items(
     return ranking
 
 
-def find_hits(ranking: NDArray[np.int32], targets: csr_array) -> NDArray[np.bool_]:
-    """Say which ranked items are targets.
+def find_hits(ranking: Int32[np.ndarray, "b k"], targets: csr_array) -> Bool[np.ndarray, "b k"]:
+    """Mark the ranked items that are targets.
 
     Args:
-        ranking: `(b, k)` int32 from `top_items`; −1 is never a hit.
+        ranking: from `top_items`; −1 is never a hit.
         targets: `(b, any width)`, items with an entry are targets.
-
-    Returns:
-        `(b, k)` bool.
     """
     return mark_members(targets, ranking)
 
 
-def hit_rate(hits: NDArray[np.bool_], num_targets: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+def hit_rate(
+    hits: Bool[np.ndarray, "b k"], num_targets: Integer[np.ndarray, " b"]
+) -> Float64[np.ndarray, " b"]:
     """Share of what could be hit in the first k: hits / min(k, number of targets).
 
     Args:
-        hits: `(b, k)` bool, best rank first.
-        num_targets: `(b,)`, each ≥ 1; targets that cannot be ranked count too.
+        hits: hits of a ranking, best rank first.
+        num_targets: number of targets, each ≥ 1; targets that cannot be ranked count too.
 
     Returns:
-        `(b,)` float64 in [0, 1].
+        Values in [0, 1].
     """
     rates: NDArray[np.float64] = hits.sum(axis=1) / np.minimum(hits.shape[1], num_targets)
     return rates
 
 
-def ndcg(hits: NDArray[np.bool_], num_targets: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+def ndcg(
+    hits: Bool[np.ndarray, "b k"], num_targets: Integer[np.ndarray, " b"]
+) -> Float64[np.ndarray, " b"]:
     """Discounted cumulative gain with 1 / log2(rank + 1), over that of a perfect ranking.
 
     Args:
-        hits: `(b, k)` bool, best rank first.
-        num_targets: `(b,)`, each ≥ 1; targets that cannot be ranked count too.
+        hits: hits of a ranking, best rank first.
+        num_targets: number of targets, each ≥ 1; targets that cannot be ranked count too.
 
     Returns:
-        `(b,)` float64 in [0, 1].
+        Values in [0, 1].
     """
     k = hits.shape[1]
     gains = 1.0 / np.log2(np.arange(k) + 2.0)

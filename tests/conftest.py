@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
     from object_storage import Server
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 # What test files share, such as `command_line`.
 sys.path.insert(0, str(Path(__file__).parent))
 from compile_cache import use_kept_code
+
+# Modules whose array functions state shapes and dtypes, which are checked at every call in tests.
+install_import_hook(
+    [
+        "perennial.models.infinite_ae.kernel",
+        "perennial.models.lightgcn.loss",
+        "perennial.models.mvae.network",
+        "perennial.models.neumf.network",
+        "perennial.models.ranking",
+    ],
+    "beartype.beartype",
+)
 
 # A busy machine must not fail a test: no time limit per example anywhere.
 settings.register_profile("perennial", deadline=None)

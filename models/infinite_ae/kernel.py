@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from jaxtyping import Float, Num
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def _arcsine_series(terms: int) -> tuple[float, ...]:
 _SERIES = {np.dtype(np.float32): _arcsine_series(11), np.dtype(np.float64): _arcsine_series(25)}
 
 
-def _angle(cosine: Array) -> Array:
-    """Arccos without branches, to two units in the last place.
+def _angle(cosine: Float[Array, "*pairs"]) -> Float[Array, "*pairs"]:
+    """Compute arccos without branches, to two units in the last place.
 
     XLA's own costs ten times as much on a CPU, where it is most of the kernel's time.
     """
@@ -64,8 +64,10 @@ def _angle(cosine: Array) -> Array:
 
 
 @jax.custom_jvp
-def relu_moments(cosine: Array) -> tuple[Array, Array]:
-    """κ₀ and κ₁ of the angle whose cosine is given, elementwise.
+def relu_moments(
+    cosine: Float[Array, "*pairs"],
+) -> tuple[Float[Array, "*pairs"], Float[Array, "*pairs"]]:
+    """Compute κ₀ and κ₁ of the angle whose cosine is given, elementwise.
 
     The derivative of κ₁ is κ₀. That of κ₀ is 1/(π sin θ), infinite where two rows coincide; there
     it is taken as 0, to which the slopes on either side of the kink average.
@@ -83,34 +85,33 @@ def _relu_moments_jvp(
     (cosine,), (change,) = primals, tangents
     zeroth, first = relu_moments(cosine)
     squared_sine = (1 - cosine) * (1 + cosine)
-    apart = squared_sine > 8 * float(np.finfo(cosine.dtype).eps)
-    slope = jnp.where(apart, 1 / (math.pi * jnp.sqrt(jnp.where(apart, squared_sine, 1))), 0)
+    distinct = squared_sine > 8 * float(np.finfo(cosine.dtype).eps)
+    slope = jnp.where(distinct, 1 / (math.pi * jnp.sqrt(jnp.where(distinct, squared_sine, 1))), 0)
     return (zeroth, first), (slope * change, zeroth * change)
 
 
 @partial(jax.jit, static_argnames="settings")
 def kernel_values(
-    inner: ArrayLike,
-    left_squares: ArrayLike,
-    right_squares: ArrayLike,
-    num_items: ArrayLike,
+    inner: Float[Array, "l r"],
+    left_squares: Float[Array, " l"],
+    right_squares: Float[Array, " r"],
+    num_items: Num[Array, ""],
     settings: KernelSettings,
-) -> Array:
-    """Θ for each pair of rows, from three numbers per pair.
+) -> Float[Array, "l r"]:
+    """Compute Θ of each pair of rows from three numbers per pair.
 
     Args:
-        inner: `(l, r)` ⟨x, x'⟩, float32 or float64 (the latter inside `jax.enable_x64(True)`).
-        left_squares: `(l,)` |x|².
-        right_squares: `(r,)` |x'|².
+        inner: ⟨x, x'⟩, float32 or float64 (the latter inside `jax.enable_x64(True)`).
+        left_squares: |x|².
+        right_squares: |x'|².
         num_items: d, the width of the rows; > 0.
         settings: the network.
 
     Returns:
-        `(l, r)` in the dtype of `inner`. Where the two rows are equal the cosine is off from 1 by
+        Θ in the dtype of `inner`. Where the two rows are equal the cosine is off from 1 by
         its last place and Θ by about that number's square root; `kernel_diagonal` is exact.
     """
     half_variance, bias = settings.weight_variance / 2, settings.bias_variance
-    inner = jnp.asarray(inner)
     scale = settings.weight_variance / jnp.asarray(num_items, inner.dtype)
     sigma = theta = scale * inner + bias
     left = scale * jnp.asarray(left_squares, inner.dtype)[:, None] + bias
@@ -125,18 +126,19 @@ def kernel_values(
 
 
 @partial(jax.jit, static_argnames="settings")
-def kernel_diagonal(squares: ArrayLike, num_items: ArrayLike, settings: KernelSettings) -> Array:
-    """Θ of each row with itself, where κ₀ = κ₁ = 1.
+def kernel_diagonal(
+    squares: Float[Array, " n"], num_items: Num[Array, ""], settings: KernelSettings
+) -> Float[Array, " n"]:
+    """Compute Θ of each row with itself, where κ₀ = κ₁ = 1.
 
     That is 2 Σ₀ + 0.01 at depth 1 with the authors' values.
 
     Args:
-        squares: `(n,)` |x|², float32 or float64.
+        squares: |x|².
         num_items: d; > 0.
         settings: the network.
     """
     half_variance, bias = settings.weight_variance / 2, settings.bias_variance
-    squares = jnp.asarray(squares)
     sigma = settings.weight_variance * squares / jnp.asarray(num_items, squares.dtype) + bias
     theta = sigma
     for _ in range(settings.depth):
@@ -145,7 +147,9 @@ def kernel_diagonal(squares: ArrayLike, num_items: ArrayLike, settings: KernelSe
     return theta
 
 
-def _norm_and_cosine(sigma: Array, product: Array) -> tuple[Array, Array]:
+def _norm_and_cosine(
+    sigma: Float[Array, "l r"], product: Float[Array, "l r"]
+) -> tuple[Float[Array, "l r"], Float[Array, "l r"]]:
     """√(Σ(x,x) Σ(x',x')) and the cosine, both 0 where a row has no length (σ_b = 0, empty row)."""
     positive = product > 0
     norm = jnp.sqrt(jnp.where(positive, product, 1))

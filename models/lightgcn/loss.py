@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float32, Int32, Key
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -23,7 +24,7 @@ from perennial.models.mvae.network import densify
 from perennial.models.training.batches import SparseBatch
 
 Loss = Literal["softmax", "bpr"]
-"""What is minimised."""
+"""The loss that a training minimises."""
 
 _SHORTEST = 1e-6
 """Vectors shorter than this are not scaled up to length 1: the zero vector stays, with a finite
@@ -32,38 +33,38 @@ gradient."""
 
 @partial(jax.jit, static_argnames=("loss",))
 def loss_gradients(
-    rows: Array,
-    items: Array,
+    rows: Float32[Array, "B dim"],
+    items: Float32[Array, "I dim"],
     batch: SparseBatch,
-    num_items: Array,
-    temperature: Array,
-    key: Array,
-    number: Array,
+    num_items: Int32[Array, ""],
+    temperature: Float32[Array, ""],
+    key: Key[Array, ""],
+    number: Int32[Array, ""],
     *,
     loss: Loss,
-) -> tuple[Array, tuple[Array, Array]]:
-    """The loss of a block of rows, and its gradients.
+) -> tuple[Float32[Array, ""], tuple[Float32[Array, "B dim"], Float32[Array, "I dim"]]]:
+    """Compute the loss of a block of rows, and its gradients.
 
     Args:
-        rows: `(B, dim)` float32, representations; padding is zero.
-        items: `(I, dim)` float32, likewise.
-        batch: the rows' entries; their values are what each counts in the loss.
-        num_items: scalar int32, the items that are not padding, ≥ 1.
-        temperature: scalar float32 > 0, of `softmax`.
-        key: of the whole training, for the negatives of `bpr`.
-        number: scalar int32, blocks that came before this one.
-        loss: which one.
+        rows: representations; padding is zero.
+        items: likewise.
+        batch: the rows' entries; their values are the weights of the entries in the loss.
+        num_items: number of items that are not padding, ≥ 1.
+        temperature: temperature of `softmax`, > 0.
+        key: key of the whole training, for the negatives of `bpr`.
+        number: number of blocks before this one.
+        loss: the loss.
 
     Returns:
         The sum over the entries, and its gradients by `rows` and by `items`.
     """
 
-    def of(rows: Array, items: Array) -> Array:
+    def loss_of(rows: Array, items: Array) -> Array:
         if loss == "softmax":
             return _cross_entropy(rows, items, batch, num_items, temperature)
         return _pairwise(rows, items, batch, num_items, jax.random.fold_in(key, number))
 
-    value, gradients = jax.value_and_grad(of, argnums=(0, 1))(rows, items)
+    value, gradients = jax.value_and_grad(loss_of, argnums=(0, 1))(rows, items)
     return value, gradients
 
 
@@ -80,10 +81,10 @@ def _cross_entropy(
 def _pairwise(rows: Array, items: Array, batch: SparseBatch, num_items: Array, key: Array) -> Array:
     logits = rows @ items.T
     negatives = jax.random.randint(key, batch.items.shape, 0, num_items)
-    # A negative that the row has says nothing.
-    says = densify(batch, batch.values, items.shape[0])[batch.rows, negatives] == 0
+    # A negative that the row has does not count.
+    counts = densify(batch, batch.values, items.shape[0])[batch.rows, negatives] == 0
     margins = logits[batch.rows, batch.items] - logits[batch.rows, negatives]
-    return -jnp.sum(batch.values * says * jax.nn.log_sigmoid(margins))
+    return -jnp.sum(batch.values * counts * jax.nn.log_sigmoid(margins))
 
 
 def _directions(vectors: Array) -> Array:
@@ -91,24 +92,26 @@ def _directions(vectors: Array) -> Array:
     return vectors * jax.lax.rsqrt(jnp.maximum(squares, _SHORTEST**2))
 
 
-def directions(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The rows of `(n, dim)` scaled to length 1; rows shorter than 1e-6 stay near zero."""
+def directions(
+    vectors: Float32[np.ndarray, "n dim"],
+) -> Float32[np.ndarray, "n dim"]:
+    """Scale rows to length 1; rows shorter than 1e-6 stay near zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(_SHORTEST))
     return scaled
 
 
 def weigh_entries(interactions: csr_array, weights: NDArray[np.float64], loss: Loss) -> csr_array:
-    """What each entry counts in the loss, all of them 1 together.
+    """Compute the weight of each entry in the loss; their sum is 1.
 
     With `softmax` the entries of a row share its weight by their values, so that rows count by
-    their weights alone; with `bpr` each counts its value times the row's weight, as LightGCN's
+    their weights alone; with `bpr` an entry weighs its value times the row's weight, as LightGCN's
     authors draw entries.
 
     Args:
         interactions: `(num_rows, num_items)` float32 ≥ 0.
         weights: `(num_rows,)` > 0.
-        loss: which one.
+        loss: the loss.
     """
     rows = np.repeat(np.arange(interactions.shape[0]), np.diff(interactions.indptr))
     values = interactions.data.astype(np.float64)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float32, Int32, Key
 
 from perennial.models.training.batches import SparseBatch
 
@@ -60,14 +61,20 @@ class TeacherBatch(NamedTuple):
 
 @partial(jax.jit, static_argnames=("num_padded", "hidden", "latent"))
 def initialise(
-    key: Array, item_bias: Array, num_items: Array, *, num_padded: int, hidden: int, latent: int
+    key: Key[Array, ""],
+    item_bias: Float32[Array, " num_padded"],
+    num_items: Int32[Array, ""],
+    *,
+    num_padded: int,
+    hidden: int,
+    latent: int,
 ) -> MVAEParameters:
     """Draw fresh weights: Glorot normal matrices, zero biases, and the given bias per item.
 
     Args:
-        key: of the draw; the weights of an item do not depend on `num_padded`.
-        item_bias: `(num_padded,)` float32.
-        num_items: scalar int32, the items that are not padding.
+        key: key of the draw; the weights of an item do not depend on `num_padded`.
+        item_bias: first bias of each item.
+        num_items: number of items that are not padding.
         num_padded: I.
         hidden: units of the hidden layers.
         latent: width of the latent space.
@@ -101,33 +108,42 @@ def initialise(
     )
 
 
-def densify(batch: SparseBatch, values: Array, num_padded: int) -> Array:
-    """Lay the entries of a batch out as `(B, num_padded)` float32."""
+def densify(
+    batch: SparseBatch, values: Float32[Array, " N"], num_padded: int
+) -> Float32[Array, "B {num_padded}"]:
+    """Lay the entries of a batch out as a dense matrix."""
     empty = jnp.zeros((batch.weights.shape[0], num_padded), dtype=jnp.float32)
     filled: Array = empty.at[batch.rows, batch.items].add(values)
     return filled
 
 
-def normalise(batch: SparseBatch) -> Array:
-    """The entries' values, each row scaled to Euclidean length 1; an empty row stays empty."""
+def normalise(batch: SparseBatch) -> Float32[Array, " N"]:
+    """Return the entries' values with each row scaled to length 1; an empty row stays empty."""
     squares = jnp.zeros_like(batch.weights).at[batch.rows].add(batch.values**2)
     scales = jnp.where(squares > 0, jax.lax.rsqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
     return batch.values * scales[batch.rows]
 
 
-def drop(values: Array, key: Array, share: Array) -> Array:
+def drop(
+    values: Float32[Array, " N"], key: Key[Array, ""], share: Float32[Array, ""]
+) -> Float32[Array, " N"]:
     """Set a random share of the values to zero and scale the others up to the same expectation."""
-    luck = jax.random.uniform(key, values.shape, dtype=jnp.float32)
-    return jnp.where(luck < share, 0.0, values / (1.0 - share))
+    drawn = jax.random.uniform(key, values.shape, dtype=jnp.float32)
+    return jnp.where(drawn < share, 0.0, values / (1.0 - share))
 
 
-def project(item_weights: Array, batch: SparseBatch, values: Array, gather: bool) -> Array:
-    """Multiply sparse rows by the first layer's matrix: `(B, hidden)`.
+def project(
+    item_weights: Float32[Array, "I hidden"],
+    batch: SparseBatch,
+    values: Float32[Array, " N"],
+    gather: bool,
+) -> Float32[Array, "B hidden"]:
+    """Multiply sparse rows by the first layer's matrix.
 
     Args:
-        item_weights: `(I, hidden)`.
-        batch: where the entries stand.
-        values: `(N,)` the entries' values.
+        item_weights: the matrix.
+        batch: rows and items of the entries.
+        values: the entries' values.
         gather: pick the rows of `item_weights` that the entries name, and scatter their gradient
             back, instead of a dense product. Work ∝ N instead of B·I.
     """
@@ -140,14 +156,14 @@ def project(item_weights: Array, batch: SparseBatch, values: Array, gather: bool
 
 
 def encode(
-    parameters: MVAEParameters, batch: SparseBatch, values: Array, gather: bool
-) -> tuple[Array, Array]:
-    """Mean and log-variance of q(z | x), `(B, latent)` each.
+    parameters: MVAEParameters, batch: SparseBatch, values: Float32[Array, " N"], gather: bool
+) -> tuple[Float32[Array, "B latent"], Float32[Array, "B latent"]]:
+    """Compute the mean and the log-variance of q(z | x).
 
     Args:
         parameters: the weights.
-        batch: where the entries stand.
-        values: `(N,)` the entries' normalised values, after dropout if any.
+        batch: rows and items of the entries.
+        values: the entries' normalised values, after dropout if any.
         gather: see `project`.
     """
     inputs = project(parameters.encoder_items, batch, values, gather)
@@ -157,38 +173,46 @@ def encode(
     return mean, log_variance
 
 
-def decode(parameters: MVAEParameters, latent: Array) -> Array:
-    """Unnormalised log-probabilities of the items, `(B, I)`; those of padded items mean nothing."""
+def decode(parameters: MVAEParameters, latent: Float32[Array, "B latent"]) -> Float32[Array, "B I"]:
+    """Compute unnormalised log-probabilities of the items; those of padding have no meaning."""
     hidden = jnp.tanh(latent @ parameters.decoder_weights + parameters.decoder_bias)
     return hidden @ parameters.decoder_items.T + parameters.item_bias
 
 
-def normaliser(logits: Array, num_items: Array) -> Array:
-    """Log Σ_i exp(logits_i) over the items that are not padding, `(B,)`."""
+def normaliser(logits: Float32[Array, "B I"], num_items: Int32[Array, ""]) -> Float32[Array, " B"]:
+    """Compute log Σ_i exp(logits_i) over the items that are not padding."""
     known = jnp.arange(logits.shape[1]) < num_items
     return jax.nn.logsumexp(jnp.where(known, logits, -jnp.inf), axis=1)
 
 
-def log_likelihood(rows: Array, logits: Array, num_items: Array) -> Array:
-    """Multinomial log-likelihood Σ_i x_i log softmax(logits)_i without its constant, `(B,)`.
+def log_likelihood(
+    rows: Float32[Array, "B I"], logits: Float32[Array, "B I"], num_items: Int32[Array, ""]
+) -> Float32[Array, " B"]:
+    """Multinomial log-likelihood Σ_i x_i log softmax(logits)_i without its constant.
 
     Args:
-        rows: `(B, I)` ≥ 0, zero on padded items.
-        logits: `(B, I)`.
-        num_items: scalar, the items that are not padding.
+        rows: x ≥ 0, zero on padded items.
+        logits: unnormalised log-probabilities.
+        num_items: number of items that are not padding.
     """
     return (rows * logits).sum(axis=1) - rows.sum(axis=1) * normaliser(logits, num_items)
 
 
-def divergence(mean: Array, log_variance: Array) -> Array:
-    """KL( N(mean, exp(log_variance)) ‖ N(0, 1) ) summed over the latent axis, `(B,)`."""
+def divergence(
+    mean: Float32[Array, "B latent"], log_variance: Float32[Array, "B latent"]
+) -> Float32[Array, " B"]:
+    """KL( N(mean, exp(log_variance)) ‖ N(0, 1) ), summed over the latent axis."""
     return 0.5 * (jnp.exp(log_variance) + mean**2 - 1.0 - log_variance).sum(axis=1)
 
 
 def _noisy_logits(
-    parameters: MVAEParameters, batch: SparseBatch, key: Array, dropout: Array, gather: bool
-) -> tuple[Array, Array, Array]:
-    """Logits from dropped inputs and a drawn latent vector, and the mean and log-variance."""
+    parameters: MVAEParameters,
+    batch: SparseBatch,
+    key: Key[Array, ""],
+    dropout: Float32[Array, ""],
+    gather: bool,
+) -> tuple[Float32[Array, "B I"], Float32[Array, "B latent"], Float32[Array, "B latent"]]:
+    """Compute logits of dropped inputs and a drawn latent vector; the mean and log-variance."""
     dropout_key, noise_key = jax.random.split(key)
     inputs = drop(normalise(batch), dropout_key, dropout)
     mean, log_variance = encode(parameters, batch, inputs, gather)
@@ -199,26 +223,26 @@ def _noisy_logits(
 def negative_bound(
     parameters: MVAEParameters,
     batch: SparseBatch,
-    num_items: Array,
-    beta: Array,
-    key: Array,
+    num_items: Int32[Array, ""],
+    beta: Float32[Array, ""],
+    key: Key[Array, ""],
     *,
-    dropout: Array,
+    dropout: Float32[Array, ""],
     gather: bool,
-) -> Array:
+) -> Float32[Array, ""]:
     """Negative evidence lower bound with β on its divergence, Σ_u w_u (−log p + β KL) / B.
 
     Args:
         parameters: the weights.
         batch: the rows, their weights scaled to mean 1 over the data.
-        num_items: scalar, the items that are not padding.
+        num_items: number of items that are not padding.
         beta: β, the weight of the divergence.
-        key: of the dropout and of the latent noise.
-        dropout: scalar in [0, 1), the share of the input entries that are dropped.
+        key: key of the dropout and the latent noise.
+        dropout: share of the input entries that are dropped, in [0, 1).
         gather: see `project`.
 
     Returns:
-        Scalar; rows that are padding add nothing, to B neither.
+        The loss; rows that are padding count neither in the sum nor in B.
     """
     logits, mean, log_variance = _noisy_logits(parameters, batch, key, dropout, gather)
     rows = densify(batch, batch.values, logits.shape[1])
@@ -230,12 +254,12 @@ def negative_bound(
 def distillation_loss(
     parameters: MVAEParameters,
     teacher_batch: TeacherBatch,
-    key: Array,
+    key: Key[Array, ""],
     *,
-    dropout: Array,
+    dropout: Float32[Array, ""],
     gather: bool,
-) -> Array:
-    """Cross-entropy to what a teacher expects of replayed rows, Σ_u w_u (−Σ_i t_ui log p_ui) / B.
+) -> Float32[Array, ""]:
+    """Cross-entropy to a teacher's expectation of replayed rows, Σ_u w_u (−Σ_i t_ui log p_ui) / B.
 
     p is the softmax over the items that the teacher knows only (Mi, Lin & Faltings, RecSys 2020:
     the new logits are cut to the old items).
@@ -243,7 +267,7 @@ def distillation_loss(
     Args:
         parameters: the weights.
         teacher_batch: the rows and their expected values.
-        key: of the dropout and of the latent noise.
+        key: key of the dropout and the latent noise.
         dropout: as in `negative_bound`.
         gather: see `project`.
     """
@@ -255,16 +279,16 @@ def distillation_loss(
 
 @partial(jax.jit, static_argnames=("gather",))
 def score(
-    parameters: MVAEParameters, batch: SparseBatch, num_items: Array, *, gather: bool
-) -> Array:
-    """Log-probability of each item at the mean of q(z | x), `(B, I)`; no dropout, no noise.
+    parameters: MVAEParameters, batch: SparseBatch, num_items: Int32[Array, ""], *, gather: bool
+) -> Float32[Array, "B I"]:
+    """Compute the log-probability of each item at the mean of q(z | x); no dropout, no noise.
 
     The logits rank alike, but are not comparable between rows.
 
     Args:
         parameters: the weights.
         batch: the rows.
-        num_items: scalar, the items that are not padding; what is given for padding means nothing.
+        num_items: number of items that are not padding, whose values have no meaning.
         gather: see `project`.
     """
     mean, _ = encode(parameters, batch, normalise(batch), gather)
@@ -273,7 +297,9 @@ def score(
 
 
 @partial(jax.jit, static_argnames=("gather",))
-def represent(parameters: MVAEParameters, batch: SparseBatch, *, gather: bool) -> Array:
-    """Mean of q(z | x) of each row, `(B, latent)`; no dropout."""
+def represent(
+    parameters: MVAEParameters, batch: SparseBatch, *, gather: bool
+) -> Float32[Array, "B latent"]:
+    """Compute the mean of q(z | x) of each row; no dropout."""
     mean, _ = encode(parameters, batch, normalise(batch), gather)
     return mean

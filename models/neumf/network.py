@@ -10,7 +10,7 @@ root of their number, as in FISM (Kabbur et al., KDD 2013) and DeepICF (Xue et a
 tower's first layer is split into what the user and what the item adds, so that no pair is ever
 concatenated.
 
-Every item axis is padded from `num_items` to a bucket, see `mvae_network`.
+Every item axis is padded from `num_items` to a bucket, see `perennial.models.mvae.network`.
 """
 
 import math
@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float32, Int, Int32, Key
 
 from perennial.models.mvae.network import normalise, project
 from perennial.models.training.batches import SparseBatch
@@ -74,9 +75,9 @@ class Candidates(NamedTuple):
 
 @partial(jax.jit, static_argnames=("num_padded", "factors", "embedding", "hidden"))
 def initialise(
-    key: Array,
-    item_bias: Array,
-    num_items: Array,
+    key: Key[Array, ""],
+    item_bias: Float32[Array, " num_padded"],
+    num_items: Int32[Array, ""],
     *,
     num_padded: int,
     factors: int,
@@ -86,9 +87,9 @@ def initialise(
     """Draw fresh weights: small normal embeddings, Glorot layers, and the given bias per item.
 
     Args:
-        key: of the draw.
-        item_bias: `(num_padded,)` float32.
-        num_items: scalar int32, the items that are not padding.
+        key: key of the draw.
+        item_bias: bias of each item.
+        num_items: number of items that are not padding.
         num_padded: I.
         factors: F.
         embedding: E.
@@ -120,8 +121,10 @@ def initialise(
     )
 
 
-def embed_users(parameters: NeuMFParameters, batch: SparseBatch) -> tuple[Array, Array]:
-    """The users' p `(B, F)` and A p' `(B, H)`, a row each; zero for an empty row.
+def embed_users(
+    parameters: NeuMFParameters, batch: SparseBatch
+) -> tuple[Float32[Array, "B F"], Float32[Array, "B H"]]:
+    """Compute the users' p and A p', a row each; zero for an empty row.
 
     A row is scaled to length 1, which for a binary one divides the sum by the root of its number.
     """
@@ -131,13 +134,17 @@ def embed_users(parameters: NeuMFParameters, batch: SparseBatch) -> tuple[Array,
     return of_factors, of_tower @ parameters.user_layer
 
 
-def score_items(parameters: NeuMFParameters, users: tuple[Array, Array], items: Array) -> Array:
-    """The scores of each row for some of the items, `(B, C)`.
+def score_items(
+    parameters: NeuMFParameters,
+    users: tuple[Float32[Array, "B F"], Float32[Array, "B H"]],
+    items: Int[Array, " C"],
+) -> Float32[Array, "B C"]:
+    """Score some of the items for each row.
 
     Args:
         parameters: the weights.
-        users: what `embed_users` gave.
-        items: `(C,)` int32.
+        users: result of `embed_users`.
+        items: the items to score.
     """
     of_factors, of_tower = users
     weighed = parameters.factor_items[items] * parameters.factor_output
@@ -152,40 +159,40 @@ def log_loss(
     parameters: NeuMFParameters,
     batch: SparseBatch,
     candidates: Candidates,
-    key: Array,
+    key: Key[Array, ""],
     *,
-    dropout: Array,
-    negative_weight: Array,
-    num_items: Array,
-) -> Array:
+    dropout: Float32[Array, ""],
+    negative_weight: Float32[Array, ""],
+    num_items: Float32[Array, ""],
+) -> Float32[Array, ""]:
     """Log loss of the entries that are hidden from the users' embeddings, and of all absences.
 
     The mean over the rows of
 
         w_u |I|/|C| Σ_{i ∈ C} [ h_ui x_ui softplus(−s_ui) / δ + ω (1 − x_ui) softplus(s_ui) ].
 
-    A share δ of the entries is hidden at random at each update (h = 1): asked for the others, the
-    network would learn to tell what it is told.
+    A share δ of the entries is hidden at random at each update (h = 1): if it had to predict the
+    others, the network would learn to copy its input.
 
     Args:
         parameters: the weights.
         batch: the rows, their weights scaled to mean 1 over the data.
         candidates: C.
-        key: of the draw of what is hidden.
-        dropout: scalar in (0, 1), δ.
-        negative_weight: scalar, ω: how much an absence counts.
-        num_items: scalar, |I|, the items that are not padding.
+        key: key of the draw of the hidden entries.
+        dropout: δ in (0, 1).
+        negative_weight: ω, the weight of an absence.
+        num_items: |I|, the number of items that are not padding.
     """
-    luck = jax.random.uniform(key, batch.values.shape, dtype=jnp.float32)
-    hidden = (luck < dropout).astype(jnp.float32)
+    drawn = jax.random.uniform(key, batch.values.shape, dtype=jnp.float32)
+    hidden = (drawn < dropout).astype(jnp.float32)
     shown = batch._replace(values=batch.values * (1.0 - hidden))
     users = embed_users(parameters, shown)
     scores = score_items(parameters, users, candidates.items)
     empty = jnp.zeros(scores.shape, dtype=jnp.float32)
     where = (batch.rows, candidates.places)
     present = empty.at[where].add(batch.values, mode="drop")
-    asked = empty.at[where].add(batch.values * hidden, mode="drop") / dropout
-    losses = asked * jax.nn.softplus(-scores)
+    missing = empty.at[where].add(batch.values * hidden, mode="drop") / dropout
+    losses = missing * jax.nn.softplus(-scores)
     losses += negative_weight * (1.0 - present) * jax.nn.softplus(scores)
     of_rows = (losses * candidates.known).sum(axis=1) * num_items / candidates.known.sum()
     num_rows = jnp.maximum((batch.weights > 0).sum(), 1)
@@ -193,7 +200,7 @@ def log_loss(
 
 
 @jax.jit
-def score(parameters: NeuMFParameters, batch: SparseBatch) -> Array:
-    """The scores of each row for all items, `(B, I)`; those of padding mean nothing."""
+def score(parameters: NeuMFParameters, batch: SparseBatch) -> Float32[Array, "B I"]:
+    """Score all items for each row; the scores of padding have no meaning."""
     items = jnp.arange(parameters.item_bias.shape[0])
     return score_items(parameters, embed_users(parameters, batch), items)

@@ -114,7 +114,7 @@ def test_divergence_of_the_prior_from_itself_is_zero():
 
 def test_likelihood_leaves_padded_items_out():
     rows, logits = jnp.array([[1.0, 2.0, 0.0]]), jnp.array([[0.0, 0.0, 50.0]])
-    assert np.isclose(log_likelihood(rows, logits, np.int32(2))[0], -3 * np.log(2))
+    assert np.isclose(log_likelihood(rows, logits, jnp.int32(2))[0], -3 * np.log(2))
 
 
 def test_normalised_rows_have_length_one_and_empty_rows_stay_empty():
