@@ -1,4 +1,4 @@
-"""Atomic writes: a temporary file beside the target, synced to the disk and renamed.
+"""Atomic writes: a temporary file next to the target, synced to the disk and renamed.
 
 After a crash there is the old file, the new one or none, never a part of one.
 """

@@ -103,7 +103,7 @@ def order_files(store: Store, log: LogFiles, progress: Progress) -> tuple[Path, 
         else:
             timed[path] = _first_time(store, path, column)
     if timed and untimed:
-        raise UserError(f"{untimed[0]}: no times in it, but in other files; ingest them apart")
+        raise UserError(f"{untimed[0]}: no times in it, but in other files; ingest them separately")
     return tuple(sorted(timed, key=timed.__getitem__)) if timed else log.paths
 
 

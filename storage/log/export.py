@@ -69,14 +69,14 @@ def export_periods(
     chosen = _choose(store, numbers)
     width = len(str(list_periods(store)[-1].period))
     names = [f"period-{one.period:0{max(4, width)}d}.parquet" for one in chosen]
-    schema_of = _Schemas(_identifier_type(store, USERS), _identifier_type(store, ITEMS))
+    types = [_identifier_type(store, vocabulary) for vocabulary in (USERS, ITEMS)]
     total, done = sum(one.kept for one in chosen), 0
     try:
         with open_folder(folder, store.path.parent if store.path else Path()) as target:
             others = _check_folder(target, names, is_whole=not numbers, force=force)
             for one, name in zip(chosen, names, strict=True):
                 progress(f"writing {name}", done, total)
-                _write(store, one, target, name, schema_of(one))
+                _write(store, one, target, name, _make_schema(one, *types))
                 done += one.kept
             for name in others:
                 target.remove(name)
@@ -89,19 +89,11 @@ def export_periods(
     )
 
 
-@dataclass(frozen=True)
-class _Schemas:
-    """Schemas of files, from the types of the two vocabularies."""
-
-    users: pa.DataType
-    items: pa.DataType
-
-    def __call__(self, period: PeriodSummary) -> pa.Schema:
-        """Return the schema of a period's file."""
-        fields = [pa.field("user_id", self.users), pa.field("item_id", self.items)]
-        if period.has_clock:
-            fields.append(pa.field("timestamp", pa.timestamp("us", "UTC")))
-        return pa.schema(fields, {_MARK: str(period.period)})
+def _make_schema(period: PeriodSummary, users: pa.DataType, items: pa.DataType) -> pa.Schema:
+    fields = [pa.field("user_id", users), pa.field("item_id", items)]
+    if period.has_clock:
+        fields.append(pa.field("timestamp", pa.timestamp("us", "UTC")))
+    return pa.schema(fields, {_MARK: str(period.period)})
 
 
 def _choose(store: Store, numbers: Sequence[int]) -> tuple[PeriodSummary, ...]:
@@ -117,7 +109,7 @@ def _choose(store: Store, numbers: Sequence[int]) -> tuple[PeriodSummary, ...]:
     dropped = [one.period for one in chosen if not one.kept]
     if dropped:
         kept = [one.period for one in periods if one.kept]
-        rest = f"name others with --period, from {kept[0]} on" if kept else "no other is held"
+        rest = f"name others with --period, from {kept[0]} on" if kept else "no other is stored"
         raise UserError(
             f"{_name(store)}: the events of period {dropped[-1]} are no longer in the store; {rest}"
         )

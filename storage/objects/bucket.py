@@ -133,7 +133,7 @@ class Bucket:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             # The original message would show the options.
             raise UserError(
-                f"{place}: what stands after its ? is no option of pyarrow's file system for "
+                f"{place}: the text after its ? is no option of pyarrow's file system for "
                 f"{place.scheme}://"
             ) from None
         except OSError as error:

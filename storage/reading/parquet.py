@@ -100,7 +100,7 @@ def _check_counts(metadata: pq.FileMetaData) -> None:
     """
     sizes = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
     if sum(sizes) != metadata.num_rows or any(size < 0 for size in sizes):
-        raise UserError("its metadata contradict themselves on the rows in it; write it anew")
+        raise UserError("its metadata contradict themselves on the rows in it; write it again")
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -136,11 +136,11 @@ def _read_batches(
             batch_rows, row_groups=list(groups), columns=columns, use_threads=False
         ):
             if start + batch.num_rows > stop:
-                raise UserError("it holds more rows than its metadata say; write it anew")
+                raise UserError("it holds more rows than its metadata say; write it again")
             yield start, batch
             start += batch.num_rows
         if start < stop:
-            raise UserError("it holds fewer rows than its metadata say; write it anew")
+            raise UserError("it holds fewer rows than its metadata say; write it again")
 
 
 def _read_integers(path: Path, groups: range, arrays: dict[str, NDArray[Any]]) -> set[str]:
@@ -203,7 +203,7 @@ def _check_codes(chunk: pa.DictionaryArray) -> None:
     ends = pc.min_max(chunk.indices)
     low, high = ends["min"].as_py(), ends["max"].as_py()
     if low is not None and not 0 <= low <= high < len(chunk.dictionary):
-        raise UserError("it holds codes that stand for no value; write it anew")
+        raise UserError("it holds codes that stand for no value; write it again")
 
 
 def _without_dictionary(column: Column, budget: Budget) -> Column:

@@ -14,51 +14,38 @@ LONGEST_ID = 1 << 16
 
 
 class Fault(IntEnum):
-    """Fault of a line; the first one, if there are several."""
+    """Fault of a line; the first one, if there are several.
 
-    NONE = 0
-    WRONG_COLUMNS = 1
-    BAD_QUOTES = 2
-    BAD_UTF8 = 3
-    NO_USER = 4
-    NAN_USER = 5
-    FRACTION_USER = 6
-    NO_ITEM = 7
-    NAN_ITEM = 8
-    FRACTION_ITEM = 9
-    NO_TIME = 10
-    NAN_TIME = 11
-    BAD_TIME = 12
-    TIME_RANGE = 13
-    BAD_RETURN = 14
-    LONG_USER = 15
-    LONG_ITEM = 16
+    Attributes:
+        reason: words in the rejects table and on the screen.
+    """
 
-    @property
-    def reason(self) -> str:
-        """Words in the rejects table and on the screen."""
-        return _REASONS[self]
+    reason: str
 
+    NONE = 0, ""
+    WRONG_COLUMNS = 1, "wrong number of columns"
+    BAD_QUOTES = 2, "misplaced or unclosed quote"
+    BAD_UTF8 = 3, "invalid UTF-8"
+    NO_USER = 4, "null or empty user"
+    NAN_USER = 5, "user is NaN"
+    FRACTION_USER = 6, "user is not a whole number"
+    NO_ITEM = 7, "null or empty item"
+    NAN_ITEM = 8, "item is NaN"
+    FRACTION_ITEM = 9, "item is not a whole number"
+    NO_TIME = 10, "null or empty time"
+    NAN_TIME = 11, "time is NaN"
+    BAD_TIME = 12, "unparsable time"
+    TIME_RANGE = 13, "time out of range"
+    BAD_RETURN = 14, "carriage return inside the line"
+    LONG_USER = 15, f"user is longer than {LONGEST_ID} bytes"
+    LONG_ITEM = 16, f"item is longer than {LONGEST_ID} bytes"
 
-_REASONS = {
-    Fault.NONE: "",
-    Fault.WRONG_COLUMNS: "wrong number of columns",
-    Fault.BAD_QUOTES: "misplaced or unclosed quote",
-    Fault.BAD_UTF8: "invalid UTF-8",
-    Fault.NO_USER: "null or empty user",
-    Fault.NAN_USER: "user is NaN",
-    Fault.FRACTION_USER: "user is not a whole number",
-    Fault.NO_ITEM: "null or empty item",
-    Fault.NAN_ITEM: "item is NaN",
-    Fault.FRACTION_ITEM: "item is not a whole number",
-    Fault.NO_TIME: "null or empty time",
-    Fault.NAN_TIME: "time is NaN",
-    Fault.BAD_TIME: "unparsable time",
-    Fault.TIME_RANGE: "time out of range",
-    Fault.BAD_RETURN: "carriage return inside the line",
-    Fault.LONG_USER: f"user is longer than {LONGEST_ID} bytes",
-    Fault.LONG_ITEM: f"item is longer than {LONGEST_ID} bytes",
-}
+    def __new__(cls, value: int, reason: str) -> Self:
+        """Make a member from its number and its words."""
+        fault = int.__new__(cls, value)
+        fault._value_ = value
+        fault.reason = reason
+        return fault
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _merge_files(files: Sequence[Path], logs: Sequence[StagedLog]) -> StagedLog:
     with_clock = [log.has_clock for log in logs]
     if len(set(with_clock)) > 1:
         without = files[with_clock.index(False)]
-        raise UserError(f"{without}: no times in it, but in other files; ingest them apart")
+        raise UserError(f"{without}: no times in it, but in other files; ingest them separately")
     if with_clock[0]:
         parts = [Times(log.times, log.time_scale, None).micros for log in logs]
     else:

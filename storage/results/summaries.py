@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,9 @@ class StoredSummary:
 
 _COLUMNS = """summary_key, first_period, period, seed, settings, report, versions, num_rows,
     num_items, num_entries, created"""
+_FIELDS = tuple(field.name for field in fields(SummaryRecord))
+"""Fields of a record in the order of the columns."""
+_JSON_FIELDS = ("settings", "report", "versions")
 
 
 def find_summary(store: Store, key: str) -> StoredSummary | None:
@@ -106,6 +109,11 @@ def read_item_weights(store: Store, record: SummaryRecord) -> NDArray[np.float32
 def insert_summary(store: Store, summary: StoredSummary) -> None:
     """Record a summary in one transaction; keep an older one with the same key."""
     record = summary.record
+    values = vars(record) | {
+        name: json.dumps(dict(getattr(record, name)), allow_nan=name != "report")
+        for name in _JSON_FIELDS
+    }
+    values["created"] = record.created.replace(tzinfo=None)
     coordinates = summary.rows.tocoo()
     entries = pa.table(
         {
@@ -120,19 +128,7 @@ def insert_summary(store: Store, summary: StoredSummary) -> None:
             return
         connection.execute(
             f"INSERT INTO summaries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                record.key,
-                record.first_period,
-                record.period,
-                record.seed,
-                json.dumps(dict(record.settings)),
-                json.dumps(dict(record.report), allow_nan=False),
-                json.dumps(dict(record.versions)),
-                record.num_rows,
-                record.num_items,
-                record.num_entries,
-                record.created.replace(tzinfo=None),
-            ],
+            [*values.values()],
         )
         store.insert("summary_entries", entries)
 
@@ -146,20 +142,8 @@ def list_summaries(store: Store) -> tuple[SummaryRecord, ...]:
 
 
 def _record(row: tuple[Any, ...]) -> SummaryRecord:
-    key, first, last, seed, settings, report, versions, num_rows, num_items, entries, made = row
-    return SummaryRecord(
-        key,
-        first,
-        last,
-        seed,
-        json.loads(settings),
-        json.loads(report),
-        json.loads(versions),
-        num_rows,
-        num_items,
-        entries,
-        made,
-    )
+    values = dict(zip(_FIELDS, row, strict=True))
+    return SummaryRecord(**values | {name: json.loads(values[name]) for name in _JSON_FIELDS})
 
 
 def _read_entries(store: Store, record: SummaryRecord) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""The made-up world behind the synthetic source: a latent-factor model of a stream."""
+"""Generator of the synthetic log: a latent-factor model of users and items over time."""
 
 from dataclasses import dataclass
 
@@ -10,34 +10,34 @@ _DAY = 86_400
 
 @dataclass(frozen=True)
 class SyntheticSettings:
-    """The world that `generate` draws from.
+    """Parameters of the model that `generate` draws from.
 
     Shares are of the whole span of the log; times in it run from 0 to 1.
 
     Attributes:
-        num_users: users who ever arrive.
-        num_items: items that ever arrive.
+        num_users: number of users in all.
+        num_items: number of items in all.
         first_day: the log begins at midnight UTC of this day (ISO 8601).
         num_days: length of the log.
         num_factors: f, dimensions of the taste space.
         num_themes: themes, directions in the taste space that items belong to and users follow.
-        themes_per_user: themes a user follows.
+        themes_per_user: number of themes that a user follows.
         zipf_exponent: popularity of the r-th item ∝ r^−zipf_exponent.
-        old_items: share of the items that are there from the beginning.
+        old_items: share of the items that exist from the beginning.
         lasting_items: share of the items that never leave.
         item_life: (shortest, longest) share of the span that the others stay.
-        focus: how strongly taste, against popularity, decides; scales the inner products.
-        item_noise: how far an item lies from its theme.
-        user_noise: how far a user's taste lies from the themes followed.
-        season_strength: how strongly a theme swells and ebbs.
-        season_length: (shortest, longest) share of the span from one swell to the next.
+        focus: weight of taste against popularity; scales the inner products.
+        item_noise: distance of an item from its theme.
+        user_noise: distance of a user's taste from the followed themes.
+        season_strength: amplitude of a theme's seasons.
+        season_length: (shortest, longest) share of the span that a season takes.
         season_spread: standard deviation, in seasons, of a user's own phase around the theme's.
         drift: quarter turns that a theme makes over the span, at most.
         first_visit: mean number of items in a user's first burst.
         later_visit: mean number of items in each later burst.
         visit_spread: standard deviation of the logarithm of a burst's mean, between users.
-        loyal_users: share of the users who come back at all.
-        mean_returns: how often they do, in the mean.
+        loyal_users: share of the users who return at all.
+        mean_returns: mean number of their returns.
         return_gap: median share of the span between two bursts of a user.
     """
 
@@ -105,7 +105,7 @@ class _Themes:
 
 @dataclass(frozen=True)
 class _Visits:
-    """Bursts of activity: user `(v,)`, moment `(v,)`, items wanted `(v,)`, how manieth `(v,)`."""
+    """Bursts of activity: user, moment, number of items, number within the user; `(v,)` each."""
 
     user: NDArray[np.int64]
     moment: NDArray[np.float64]
@@ -132,8 +132,8 @@ def generate(settings: SyntheticSettings, seed: int) -> SyntheticLog:
     generator.
 
     Args:
-        settings: the world.
-        seed: of all draws; the same seed gives the same log.
+        settings: parameters of the model.
+        seed: seed of all draws; the same seed gives the same log.
     """
     rng = np.random.default_rng(seed)
     themes = _draw_themes(settings, rng)
@@ -144,7 +144,7 @@ def generate(settings: SyntheticSettings, seed: int) -> SyntheticLog:
     times = _draw_times(settings, visits, rows, rng)
     order = np.lexsort((columns, visits.user[rows], times))
     rows, columns = rows[order], columns[order]
-    # Names in an order that gives away neither popularity nor theme.
+    # Identifiers in random order, which reveals neither popularity nor theme.
     user_names = 1 + rng.permutation(settings.num_users)
     item_names = 1 + rng.permutation(settings.num_items)
     return SyntheticLog(
@@ -155,7 +155,7 @@ def generate(settings: SyntheticSettings, seed: int) -> SyntheticLog:
 
 
 def _draw_themes(settings: SyntheticSettings, rng: np.random.Generator) -> _Themes:
-    """Directions, how far each turns, and its season."""
+    """Draw directions, the turn of each, and its season."""
     shape = (settings.num_themes, settings.num_factors)
     here = _unit(rng.standard_normal(shape))
     there = rng.standard_normal(shape)
@@ -170,11 +170,11 @@ def _draw_themes(settings: SyntheticSettings, rng: np.random.Generator) -> _Them
 
 
 def _draw_items(settings: SyntheticSettings, themes: _Themes, rng: np.random.Generator) -> _Items:
-    """A catalogue, in the order of popularity."""
+    """Draw a catalogue, in the order of popularity."""
     n = settings.num_items
     theme = rng.integers(settings.num_themes, size=n)
     born = np.where(rng.random(n) < settings.old_items, 0.0, rng.uniform(0.0, 0.95, n))
-    # A theme that turns is met by items where it has got to when they arrive.
+    # Items lie near the direction of their theme at the time of their arrival.
     direction = _turn(themes, rng.uniform(born, 1.0))[np.arange(n), theme]
     noise = rng.standard_normal((n, settings.num_factors)) / np.sqrt(settings.num_factors)
     stays = rng.random(n) < settings.lasting_items
@@ -187,7 +187,7 @@ def _draw_items(settings: SyntheticSettings, themes: _Themes, rng: np.random.Gen
 
 
 def _draw_visits(settings: SyntheticSettings, rng: np.random.Generator) -> _Visits:
-    """When each user comes, and for how many items; bursts after the end of the span are lost."""
+    """Draw the bursts of each user; bursts after the end of the span are dropped."""
     n = settings.num_users
     loyal = rng.random(n) < settings.loyal_users
     returns = np.where(loyal, rng.geometric(1.0 / settings.mean_returns, n), 0)
@@ -209,7 +209,7 @@ def _draw_visits(settings: SyntheticSettings, rng: np.random.Generator) -> _Visi
 def _draw_tastes(
     settings: SyntheticSettings, themes: _Themes, visits: _Visits, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """What each burst is after: `(v, f)`."""
+    """Compute the taste of each burst: `(v, f)` float64."""
     n, k = settings.num_users, settings.num_themes
     order = np.argsort(rng.random((n, k)), axis=1)[:, : settings.themes_per_user]
     interest = np.zeros((n, k))
@@ -233,7 +233,7 @@ def _draw_choices(
     tastes: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Which items each burst takes.
+    """Draw the items of each burst.
 
     The largest of log-weights plus Gumbel noise are a draw without replacement (Gumbel top-k).
     All first bursts are drawn together, then all second ones, which know what came before.
@@ -266,7 +266,7 @@ def _draw_times(
     rows: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Unix seconds: a burst's items come minutes apart, and not in the order of liking."""
+    """Draw Unix seconds `(n,)`: a burst's items are minutes apart, in random order."""
     start = int(np.datetime64(settings.first_day, "s").astype(np.int64))
     length = settings.num_days * _DAY
     begin = start + (visits.moment * length).astype(np.int64)
@@ -282,7 +282,7 @@ def _draw_times(
 
 
 def _turn(themes: _Themes, moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where each theme points at each moment: `(n, k, f)`."""
+    """Compute the direction of each theme at each moment: `(n, k, f)` float64."""
     angle = 0.5 * np.pi * themes.turns * moments[:, None]
     return np.cos(angle)[..., None] * themes.here + np.sin(angle)[..., None] * themes.there
 
