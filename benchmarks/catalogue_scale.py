@@ -208,7 +208,7 @@ def measure(num_items: int, arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def say_of_mvae(num_items: int, users: int) -> str:
-    """What MVAE says to such a period under the limit, without anything allocated."""
+    """MVAE's refusal of such a period under the limit, before anything is allocated."""
     rows = csr_array((users, num_items), dtype=np.float32)
     try:
         MVAE(max_updates=1).fit(
@@ -244,7 +244,7 @@ def draw(found: dict[int, dict[str, float]], path: Path) -> None:
 
 
 def read_results(path: Path, options: Sequence[str]) -> dict[int, dict[str, float]]:
-    """What an earlier call with the same options measured."""
+    """Results of an earlier call with the same options."""
     if not path.is_file():
         return {}
     kept = json.loads(path.read_text())

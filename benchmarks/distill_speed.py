@@ -1,4 +1,4 @@
-"""How fast a summary gets good: `python -m benchmarks.distill_speed`.
+"""Quality of a summary against time: `python -m benchmarks.distill_speed`.
 
 The paper's method with its exact sampler (γ draws forward and again backward, as the authors' code
 does) beside the moment-matched one and our default, on the paper's split of ML-1M, in one process,

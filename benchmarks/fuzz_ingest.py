@@ -35,7 +35,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Line:
-    """What the worker says of one file, before it or after it.
+    """A message of the worker before or after a file.
 
     Attributes:
         number: of the file.

@@ -1,4 +1,4 @@
-"""What ∞-AE takes as the rows grow: `python -m benchmarks.infinite_ae_rows`.
+"""Time and memory of ∞-AE against its number of rows: `python -m benchmarks.infinite_ae_rows`.
 
 The exact solver and the one on centres, each fit in a process of its own: one λ, and the scores
 of 1,000 contexts. Time is the processor's, on one core unless `--cores` says otherwise, since a
@@ -45,7 +45,7 @@ Centres = int | None
 
 @dataclass(frozen=True)
 class Cost:
-    """What one fit took.
+    """Costs of a fit.
 
     Attributes:
         rows: n.

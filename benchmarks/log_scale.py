@@ -43,7 +43,7 @@ MEASURED = 9
 
 @dataclass(frozen=True)
 class Shape:
-    """How large a log is.
+    """Size of a log.
 
     Attributes:
         rows: of all files.
@@ -177,7 +177,7 @@ run_fresh = partial(run_child, "log_scale", "--child")
 
 
 def work(words: Sequence[str]) -> dict[str, Any]:
-    """What a child does."""
+    """Tasks of a child process."""
     what, database, *rest = words
     if what == "read":
         return read_period(Path(database), int(rest[0]))

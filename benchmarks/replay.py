@@ -1,4 +1,4 @@
-"""Whole replays with the defaults, as a user starts them: wall time, memory, time by stage.
+"""Replays with the defaults, as a user starts them: wall time, memory, time by stage.
 
 `python -m benchmarks.replay` replays the embedded stream and the real logs that are there; each in
 a fresh process with a fresh store. The targets stand beside the figures.
@@ -56,7 +56,7 @@ JOBS: Mapping[str, Job] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a replay took and gave."""
+    """Costs and results of a replay."""
 
     seconds: float
     cpu_seconds: float

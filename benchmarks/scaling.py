@@ -1,4 +1,4 @@
-"""What benchmarks of growing sizes share: a child whose peak is its own, and a power law."""
+"""Tools of benchmarks of growing sizes: a child process with its own peak, and a power law."""
 
 import json
 import subprocess

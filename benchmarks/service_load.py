@@ -41,7 +41,7 @@ START = 1_600_000_000_000_000
 
 @dataclass(frozen=True)
 class Names:
-    """Who and what a store knows, and the time of its last period."""
+    """Users and items of a store, and the time of its last period."""
 
     users: Sequence[str | int]
     items: Sequence[str | int]
@@ -50,7 +50,7 @@ class Names:
 
 @dataclass
 class Outcome:
-    """What the clients saw.
+    """Responses that the clients received.
 
     Attributes:
         seconds: of each request.
@@ -103,14 +103,14 @@ def make_store(path: Path, num_users: int, num_items: int, rows: int, seed: int)
 
 
 def read_names(path: Path) -> Names:
-    """What can be asked about."""
+    """Users and items for requests."""
     with open_for_reading(path) as store:
         last = list_periods(store)[-1]
         return Names(all_ids(store, USERS), all_ids(store, ITEMS), last.last_time)
 
 
 def make_requests(names: Names, number: int, host: str, seed: int) -> list[bytes]:
-    """Whole requests: half about users, half about baskets."""
+    """Complete requests: half for users, half for baskets."""
     rng = np.random.default_rng(seed)
     found = []
     for turn in range(number):
@@ -207,7 +207,7 @@ def serving(store: Path, waiting: int) -> Iterator[str]:
 
 
 def count_swaps(address: str) -> int:
-    """How many models the service has taken."""
+    """Number of models that the service has loaded."""
     with urllib.request.urlopen(f"{address}/metrics") as answer:  # noqa: S310 - our own service
         text = answer.read().decode()
     found = re.search(r"(?m)^perennial_swaps_total (\S+)$", text)

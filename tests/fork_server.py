@@ -36,7 +36,10 @@ class ForkServer:
     def __init__(self) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and script
             [sys.executable, Path(__file__)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, PATH))},
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(map(str, PATH))}
+            # A process that forks must not have threads.
+            | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,4 +1,4 @@
-"""The audit tells a finding from a service that does not answer, and bad pins from good ones."""
+"""The audit distinguishes findings from a service that does not answer, and checks the pins."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ def audit() -> ModuleType:
 
 
 def report(**vulns: list[str]) -> str:
-    """What pip-audit prints: weaknesses by package."""
+    """Output of pip-audit: weaknesses by package."""
     found = [
         {
             "name": name,

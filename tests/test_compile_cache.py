@@ -1,4 +1,4 @@
-"""What a run compiled is there for the next one, unless its process died while writing."""
+"""A run reuses what earlier runs compiled, except entries cut short by a killed process."""
 
 import os
 import sys

@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.campaign, pytest.mark.skipif(os.name == "nt", reason="
 
 @dataclass(frozen=True)
 class Done:
-    """What a command came to."""
+    """Outcome of a command."""
 
     code: int
     stdout: str
@@ -37,7 +37,7 @@ class Done:
 
     @property
     def found(self) -> object:
-        """What it printed, without the seconds that something took."""
+        """Printed results, without times."""
         try:
             printed = json.loads(self.stdout)
         except ValueError:
@@ -148,7 +148,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """What lies in a folder, but for locks."""
+    """Hashes of a folder's files, without locks."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
@@ -331,7 +331,7 @@ class TestADamagedStore:
 
 
 def test_a_damaged_model_is_made_again(whole: Whole, tmp_path: Path) -> None:
-    """The same answer comes from a model fitted anew, and the file is sound afterwards."""
+    """The model is fitted again to the same answer, and its file is sound afterwards."""
     calls = {}
     for number, damage in enumerate(("flip header", "flip", "cut", "empty", "remove")):
         store = whole.copy(tmp_path / str(number))

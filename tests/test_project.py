@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: pins, the way imports run, no TensorFlow."""
+"""Rules of the whole project: pins, the direction of imports, no TensorFlow."""
 
 import ast
 import importlib.util

@@ -1,4 +1,4 @@
-"""What two devices share out is what one makes, to rounding."""
+"""Results on two devices equal those on one, to rounding."""
 
 import subprocess
 import sys
@@ -10,12 +10,12 @@ import pytest
 pytestmark = pytest.mark.campaign
 
 TOLERANCE = 2e-5
-"""Of the largest value: float32 sums in another order."""
+"""Share of the largest value: float32 sums in another order."""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What `two_devices.py` writes, by the number of devices."""
+    """Arrays that `two_devices.py` writes, by the number of devices."""
     folder = tmp_path_factory.mktemp("devices")
     script = Path(__file__).parent / "two_devices.py"
     for count in (1, 2):

@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 _SOURCES = ("storage", "stream", "models", "memory", "replay", "benchmarks")
 
 Json = Any
-"""What `json.dumps` takes."""
+"""A value that `json.dumps` accepts."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a kill.
+    """Outcome of a kill.
 
     Attributes:
         kill: which.
@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Campaign:
-    """What was done.
+    """Kills and their outcomes.
 
     Attributes:
         points: of the undisturbed runs.
@@ -56,7 +56,7 @@ class Campaign:
 
     @property
     def findings(self) -> tuple[Outcome, ...]:
-        """Where something is wrong; a process that was not killed is one."""
+        """Outcomes with faults, and those of processes that were not killed."""
         return tuple(one for one in self.outcomes if one.faults)
 
     @property
@@ -79,12 +79,12 @@ def run_campaign(
 
     Args:
         root: an empty folder.
-        kills: how many.
+        kills: number of kills.
         seed: of the log and of the kills.
         workers: processes that kill at the same time.
         scenarios: names of those that are run.
         only: number of the one kill of these that is made; `None` makes all.
-        done: told after each kill, and once before the first, how many there are.
+        done: called with the number of kills before the first, and after each.
     """
     write_files(root / "files", seed)
     code = _freeze(root / "code")
@@ -93,14 +93,14 @@ def run_campaign(
         for _ in range(workers):
             free.put(stack.enter_context(start_worker(code, root)))
 
-        def ask(job: Json) -> Json:
+        def request(job: Json) -> Json:
             worker = free.get()
             try:
-                return worker.ask(job)
+                return worker.request(job)
             finally:
                 free.put(worker)
 
-        list(threads.map(lambda name: ask({"scenario": name, "point": None}), scenarios))
+        list(threads.map(lambda name: request({"scenario": name, "point": None}), scenarios))
         points = dict(_read_points(root, scenarios))
         drawn = [
             kill for kill in draw_kills(points, kills, seed) if only is None or kill.number == only
@@ -109,7 +109,7 @@ def run_campaign(
 
         def make(kill: Kill) -> Outcome:
             job = {**vars(kill.place), "delay": kill.delay, "from_start": kill.from_start}
-            outcome = Outcome(kill, points[kill.place].label, **ask(job))
+            outcome = Outcome(kill, points[kill.place].label, **request(job))
             done(len(drawn), outcome)
             return outcome
 
@@ -122,8 +122,8 @@ class Worker:
 
     process: "subprocess.Popen[str]"
 
-    def ask(self, job: Json) -> Json:
-        """Have a job done."""
+    def request(self, job: Json) -> Json:
+        """Send a job and wait for its answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(job) + "\n")
@@ -136,11 +136,11 @@ class Worker:
 
 @contextmanager
 def start_worker(code: Path, root: Path) -> Iterator[Worker]:
-    """Start a worker; it ends when it is asked nothing more."""
+    """Start a worker; it ends after the last request."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(code),
-        # Whoever forks must not have threads, and what each child compiles is always the same.
+        "PYTHONPATH": os.pathsep.join((str(code / "src"), str(code))),
+        # A process that forks must not have threads, and all children compile the same.
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         **share_compiled(root / "compiled"),
@@ -160,9 +160,10 @@ def start_worker(code: Path, root: Path) -> Iterator[Worker]:
 
 
 def _freeze(folder: Path) -> Path:
-    """Copy the sources: figures have a hash of them in their keys, and somebody may be editing."""
+    """Copy the sources: keys of figures contain their hash, and they may be edited meanwhile."""
     for name in _SOURCES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "src", folder / "src", symlinks=True)
     shutil.copy(ROOT / "cli.py", folder)
     return folder
 

@@ -1,4 +1,4 @@
-"""Whether a store that a killed process left is sound; each rule says in words what is broken."""
+"""Checks of a store that a killed process left; each rule names what is broken."""
 
 import hashlib
 import json
@@ -49,7 +49,7 @@ _EMPTY_QUERIES = {
     "a live model without its run": "SELECT 1 FROM live ANTI JOIN runs USING (run_id)",
     "two live models": "SELECT 1 FROM live HAVING count(*) > 1",
 }
-"""What is broken -> a query that then has rows."""
+"""Broken rule -> a query that then returns rows."""
 
 
 def find_faults(store: Store) -> list[str]:
@@ -73,7 +73,7 @@ def find_sentinels(folder: Path) -> list[str]:
 
 
 def are_half_known(store: Store) -> bool:
-    """Whether some of the sentinels are there and some are not, or some without an event."""
+    """Report sentinels that are there while others are not, or that have no event."""
     ((known, active),) = store.rows(
         """SELECT count(DISTINCT users.user_index), count(DISTINCT interactions.user_index)
         FROM users LEFT JOIN interactions USING (user_index) WHERE id IN (?, ?)""",
@@ -90,12 +90,13 @@ def _indices(store: Store) -> Iterator[str]:
         if not number == distinct == last:
             yield f"{table}: {number} rows, {distinct} names, indices up to {last}"
         new = f"new_{table}"
-        for period, said, found in store.rows(
+        for period, recorded, found in store.rows(
             f"""SELECT period, {new}, (SELECT count(*) FROM {table} WHERE first_period = period)
             FROM periods ORDER BY period"""
         ):
-            if said != found:
-                yield f"period {period}: {found} {new.replace('_', ' ')}, the ledger says {said}"
+            if recorded != found:
+                name = new.replace("_", " ")
+                yield f"period {period}: {found} {name}, the ledger says {recorded}"
 
 
 def _ledger(store: Store) -> Iterator[str]:

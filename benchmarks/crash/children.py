@@ -21,7 +21,7 @@ PATIENCE = 180.0
 """Seconds for one child, after which it counts as stuck."""
 
 Json = Any
-"""What `json.dumps` takes."""
+"""A value that `json.dumps` accepts."""
 
 
 _IMPORTED_LATE = (
@@ -36,7 +36,7 @@ _IMPORTED_LATE = (
     "perennial.replay.strategies.ader",
     "perennial.replay.strategies.distill_cf",
 )
-"""What commands import only when they need it."""
+"""Modules that commands import only when they need them."""
 
 
 def import_program() -> None:
@@ -51,8 +51,8 @@ def check_single_thread() -> None:
         raise RuntimeError("a thread has been started; forking is not safe any more")
 
 
-def give(command: tuple[str, ...], words: Path) -> tuple[int, str]:
-    """Give a command in this process; its exit code and what it said on stderr."""
+def run_command(command: tuple[str, ...], words: Path) -> tuple[int, str]:
+    """Run a command in this process; return its exit code and its stderr."""
     with words.open("w") as stream:
         before, sys.stderr = sys.stderr, stream
         try:
@@ -65,32 +65,32 @@ def give(command: tuple[str, ...], words: Path) -> tuple[int, str]:
     return code, words.read_text().strip()
 
 
-def give_and_kill(
+def run_and_kill(
     command: tuple[str, ...], point: int, delay: float, work: Path
 ) -> tuple[bool, str]:
     """Give a command in a child that is killed at a point, at once or so many seconds later.
 
     Returns:
-        Whether it was, and what it said otherwise.
+        Whether it was killed, and the end of its stderr.
     """
-    ear, bell = os.pipe()
+    reading, writing = os.pipe()
     store = Path(command[command.index("--store") + 1])
     pid = os.fork()
     if pid == 0:
-        _leave_parent(work / "told")
-        os.close(ear)
-        watch = Watch(store, point, bell, at_once=delay == 0)
+        _leave_parent(work / "stdout")
+        os.close(reading)
+        watch = Watch(store, point, writing, at_once=delay == 0)
         with suppress(BaseException):
             watch_process(watch)
-            give(command, work / "words")
+            run_command(command, work / "words")
             watch.wait_for_death()
         os._exit(0)
-    os.close(bell)
-    reached = bool(select.select([ear], [], [], PATIENCE)[0] and os.read(ear, 1))
+    os.close(writing)
+    reached = bool(select.select([reading], [], [], PATIENCE)[0] and os.read(reading, 1))
     if reached and delay:
         time.sleep(delay)
         os.kill(pid, signal.SIGKILL)
-    os.close(ear)
+    os.close(reading)
     status = _wait(pid)
     words = (work / "words").read_text() if (work / "words").exists() else ""
     return reached and os.WTERMSIG(status) == signal.SIGKILL, words[-600:]
@@ -104,7 +104,7 @@ def in_child(task: Callable[[], Json], answer: Path) -> Json:
     """
     pid = os.fork()
     if pid == 0:
-        _leave_parent(answer.with_name("told-then"))
+        _leave_parent(answer.with_name("stdout-then"))
         code = 1
         try:
             answer.write_text(json.dumps(task()))
@@ -120,9 +120,9 @@ def in_child(task: Callable[[], Json], answer: Path) -> Json:
     return json.loads(answer.read_text())
 
 
-def _leave_parent(told: Path) -> None:
-    """What a child prints is no answer to a job."""
-    handle = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+def _leave_parent(stdout: Path) -> None:
+    """Keep what a child prints out of the answers to jobs."""
+    handle = os.open(stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
 
 

@@ -1,4 +1,4 @@
-"""What a store holds, as hashes that two stores share exactly if they hold the same."""
+"""Hashes of a store's content, equal for two stores exactly if their contents are equal."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _OF_THE_MOMENT = {
     "summaries": ("report", "created"),
     "publications": ("stages", "published"),
 }
-"""Columns that tell of when, how long and on what machine, by table."""
+"""Columns of times, durations and machines, by table."""
 
 
 def hash_tables(connection: Any) -> dict[str, str]:
@@ -50,7 +50,7 @@ def hash_store(connection: Any) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """The same for a store that nobody has open; nothing is changed."""
+    """Hash a store that nobody has open, without changing it."""
     if not path.exists():
         return ABSENT
     with duckdb.connect(str(path), read_only=True) as connection:

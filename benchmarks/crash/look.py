@@ -1,4 +1,4 @@
-"""What a kill left, beside what the undisturbed run passed through, and what comes of going on."""
+"""Comparison of what a kill left with the undisturbed run, now and after the run resumes."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.crash.check import are_half_known, find_faults
-from benchmarks.crash.children import give
+from benchmarks.crash.children import run_command
 from benchmarks.crash.content import ABSENT, hash_file, hash_folder, hash_store
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
@@ -19,42 +19,42 @@ class Left:
     """A command that was killed, and how far it had come.
 
     Attributes:
-        points: of the undisturbed run; phase, label, commits and lines told before each.
+        points: of the undisturbed run; phase, label, commits and lines printed before each.
         states: of the store, before the first commit and after each.
         point: at which it was killed.
-        told_now: lines that were out when it was killed.
-        late: whether it went on for a moment after the point.
+        num_reported: lines that it had printed when it was killed.
+        late: whether it was killed a moment after the point.
         new: whether it is the command that makes the store.
     """
 
     points: Sequence[tuple[str, str, int, int]]
     states: Sequence[str]
     point: int
-    told_now: int
+    num_reported: int
     late: bool
     new: bool
 
     @property
-    def promised(self) -> int:
-        """Commits that must have lasted: those before the point, and what was told of."""
-        _, _, commits, told = self.points[self.point]
-        if self.told_now <= told:
+    def num_committed(self) -> int:
+        """Commits that must have lasted: those before the point, and those that were reported."""
+        _, _, commits, reported = self.points[self.point]
+        if self.num_reported <= reported:
             return commits
-        return min(then for _, _, then, lines in self.points if lines >= self.told_now)
+        return min(then for _, _, then, lines in self.points if lines >= self.num_reported)
 
     def judge(self, state: str) -> list[str]:
-        """What is wrong with the state that is there."""
-        possible = self.states[self.promised :]
+        """Report what is wrong with the present state."""
+        possible = self.states[self.num_committed :]
         if state in (possible if self.late else possible[:1]):
             return []
         if state in self.states:
             found = self.states.index(state)
-            return [f"the store is as after commit {found}, not {self.promised}"]
+            return [f"the store is as after commit {found}, not {self.num_committed}"]
         return ["the store holds what it never holds in an undisturbed run"]
 
 
-def look_at(store: Path, left: Left, copy: Path) -> list[str]:
-    """What is wrong before anybody has gone on; nothing is changed.
+def check_left(store: Path, left: Left, copy: Path) -> list[str]:
+    """Report what is wrong before the run resumes; change nothing.
 
     Args:
         store: its file.
@@ -87,26 +87,26 @@ def look_at(store: Path, left: Left, copy: Path) -> list[str]:
     return faults
 
 
-def go_on(commands: Iterable[tuple[str, ...]], words: Path) -> list[str]:
-    """Give commands as if nothing had happened; what they complain about.
+def resume(commands: Iterable[tuple[str, ...]], words: Path) -> list[str]:
+    """Run commands as if nothing had happened; return their faults.
 
     Args:
         commands: as from a shell.
-        words: a file for what they say on stderr.
+        words: a file for their stderr.
     """
     faults = []
     for command in commands:
-        code, said = give(command, words)
-        if code == 1 and command[0] == "forget" and "is not in" in said:
-            # They are gone from the log; what was made of it may still have to be made anew.
-            code, said = give(("update", *command[1:3]), words)
+        code, stderr = run_command(command, words)
+        if code == 1 and command[0] == "forget" and "is not in" in stderr:
+            # The log is rewritten already; what follows from it may still have to be made again.
+            code, stderr = run_command(("update", *command[1:3]), words)
         if code != 0:
-            faults.append(f"again, `{command[0]}` ends with {code}: {said[-600:]}")
+            faults.append(f"again, `{command[0]}` ends with {code}: {stderr[-600:]}")
     return faults
 
 
-def look_at_end(folder: Path, wanted: Mapping[str, str]) -> list[str]:
-    """What is not as if nothing had ever been killed.
+def compare_end(folder: Path, wanted: Mapping[str, str]) -> list[str]:
+    """Report all differences from the undisturbed run.
 
     Args:
         folder: of the store.

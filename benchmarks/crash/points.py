@@ -1,8 +1,7 @@
-"""The moments at which a process may be killed: before and after all that may change a file.
+"""Points at which a process may be killed: before and after all that may change a file.
 
-Once `watch_process` has been called, every one of them in this process is counted, with the phase
-of live operation that it falls into; at the n-th one the process is killed, or its parent is told
-to kill it a little later, inside whatever comes next.
+After `watch_process` each of them in this process is counted, with its phase of live operation; at
+the n-th one the process is killed, or its parent is signalled to kill it a little later.
 """
 
 import functools
@@ -55,13 +54,13 @@ class Point:
         phase: of live operation.
         label: before or after what.
         commits: how many changes of the store had been committed.
-        told: how many lines the command had printed.
+        reported: number of lines that the command had printed.
     """
 
     phase: str
     label: str
     commits: int
-    told: int
+    reported: int
 
 
 @dataclass
@@ -71,7 +70,7 @@ class Watch:
     Attributes:
         store: the store's file; what happens to another one commits nothing.
         kill_at: the number of the point, from 0; `None` kills nowhere.
-        bell: a file descriptor that is written to at that point.
+        signal_to: a file descriptor that is written to at that point.
         at_once: whether the process then dies; else its parent kills it.
         see: called after each commit, with a connection to the store or `None` where it is closed.
         points: so far.
@@ -79,12 +78,12 @@ class Watch:
 
     store: Path
     kill_at: int | None = None
-    bell: int | None = None
+    signal_to: int | None = None
     at_once: bool = True
     see: Callable[[Any], None] | None = None
     points: list[Point] = field(default_factory=list)
     commits: int = 0
-    told: int = 0
+    reported: int = 0
     _phases: list[str] = field(default_factory=lambda: [ELSEWHERE])
     _sees: bool = False
 
@@ -92,15 +91,15 @@ class Watch:
         """Count a point, and die if it is the one."""
         if self._sees:
             return
-        self.points.append(Point(self._phases[-1], label, self.commits, self.told))
+        self.points.append(Point(self._phases[-1], label, self.commits, self.reported))
         if self.kill_at == len(self.points) - 1:
-            if self.bell is not None:
-                os.write(self.bell, b"!")
+            if self.signal_to is not None:
+                os.write(self.signal_to, b"!")
             if self.at_once:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def wait_for_death(self) -> None:
-        """Where the parent has been told, it may be late."""
+        """Wait for the parent's signal, which may come late."""
         while self.kill_at is not None and self.kill_at < len(self.points):
             signal.pause()
 
@@ -148,11 +147,11 @@ class Watch:
         self.pass_point(f"after the rename to {name}")
         return result
 
-    def tell(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def report(self, original: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Print a line."""
         result = original(*arguments, **options)
         if not options.get("err"):
-            self.told += 1
+            self.reported += 1
         self.pass_point("after telling")
         return result
 
@@ -167,7 +166,7 @@ def watch_process(watch: Watch) -> None:
     for name in ("os.replace", "os.rename"):
         _wrap(name, watch.replace)
     _wrap("duckdb.DuckDBPyConnection.execute", watch.execute)
-    _wrap("click.echo", watch.tell)
+    _wrap("click.echo", watch.report)
 
 
 def _wrap(name: str, around: Callable[..., Any]) -> None:
@@ -214,6 +213,6 @@ def _unlink(watch: Watch, original: Callable[..., Any], path: Any, **options: An
 
 
 def _kind_of(path: Any) -> str:
-    """What kind of file it is: names of models and of their parts say too much."""
+    """Kind of a file: the names of models and of their parts are too specific."""
     name = Path(path).name
     return name if ".duckdb" in name else f"{name.lstrip('.').partition('-')[0]} file"

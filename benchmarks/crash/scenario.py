@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 SENTINELS = ("sentinel-7c1e", "sentinel-90ab")
-"""Who is forgotten, in one command; the names are looked for in every byte that is left."""
+"""Users whom one command forgets; their names must be in no byte that is left."""
 STORE = "live.duckdb"
 
 _USERS, _ITEMS, _EVENTS = 15, 24, 8
@@ -29,7 +29,7 @@ class Scenario:
     drops: bool
 
     def commands(self, files: Path, store: Path) -> tuple[tuple[str, ...], ...]:
-        """What a person would type, one after the other, after the name of the program."""
+        """Arguments of the commands, one after the other, without the name of the program."""
         at = ("--store", str(store))
         day = [str(files / f"day-{number}.csv") for number in range(1, 5)]
         return (

@@ -1,4 +1,4 @@
-"""Gives commands in forked processes, kills some of them, and looks at what they left.
+"""Worker that runs commands in forked processes, kills some and checks what they left.
 
 A worker imports the program once and starts no thread, not even JAX's or DuckDB's, so that it can
 be forked: each command runs in a fresh child, as it does from a shell, without the seconds that the
@@ -17,13 +17,13 @@ from benchmarks.crash.check import find_sentinels
 from benchmarks.crash.children import (
     Json,
     check_single_thread,
-    give,
-    give_and_kill,
     import_program,
     in_child,
+    run_and_kill,
+    run_command,
 )
 from benchmarks.crash.content import hash_file, hash_folder, hash_store
-from benchmarks.crash.look import Left, go_on, look_at, look_at_end
+from benchmarks.crash.look import Left, check_left, compare_end, resume
 from benchmarks.crash.points import Watch, watch_process
 from benchmarks.crash.scenario import SCENARIOS, STORE
 
@@ -43,7 +43,7 @@ def record(root: Path, scenario: str) -> Json:
             states = [hash_file(store)]
             watch = Watch(store, see=lambda seen: states.append(_state(store, seen)))
             watch_process(watch)
-            code, words = give(command, folder.with_name("words"))
+            code, words = run_command(command, folder.with_name("words"))
             if code != 0:
                 raise RuntimeError(f"{' '.join(command)} ends with {code}: {words}")
             points = [dataclasses.astuple(point) for point in watch.points]
@@ -55,12 +55,12 @@ def record(root: Path, scenario: str) -> Json:
 
 
 def kill(root: Path, job: Json, wanted: Json) -> Json:
-    """Kill one command at a point, and tell what is wrong with what it left.
+    """Kill one command at a point, and report what is wrong with what it left.
 
     Args:
         root: of the campaign.
         job: scenario, step, point, delay and from_start, as in `benchmarks.crash.draw`.
-        wanted: what `record` told of the scenario.
+        wanted: what `record` returned for the scenario.
     """
     scenario, step = job["scenario"], job["step"]
     work = root / f"work-{os.getpid()}"
@@ -70,23 +70,23 @@ def kill(root: Path, job: Json, wanted: Json) -> Json:
     shutil.copytree(_before(root, scenario, step), folder)
     commands = SCENARIOS[scenario].commands(root / "files", folder / STORE)
     again, last = (commands, -1) if job["from_start"] else (commands[step : step + 1], step)
-    killed, words = give_and_kill(commands[step], job["point"], job["delay"], work)
+    killed, words = run_and_kill(commands[step], job["point"], job["delay"], work)
     if not killed:
         return {"killed": False, "faults": [f"the point was not reached; {words}"]}
-    told = len((work / "told").read_text().splitlines())
+    reported = len((work / "stdout").read_text().splitlines())
     left = Left(
         points=wanted[step]["points"],
         states=wanted[step]["states"],
         point=job["point"],
-        told_now=told,
+        num_reported=reported,
         late=job["delay"] > 0,
         new=step == 0,
     )
 
     def look() -> Json:
-        faults = look_at(folder / STORE, left, work / "copy")
-        faults += go_on(again, work / "words")
-        faults += look_at_end(folder, wanted[last]["after"])
+        faults = check_left(folder / STORE, left, work / "copy")
+        faults += resume(again, work / "words")
+        faults += compare_end(folder, wanted[last]["after"])
         # Only the last command makes the store forget.
         return faults + (find_sentinels(folder) if again[-1] == commands[-1] else [])
 

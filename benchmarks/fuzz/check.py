@@ -35,7 +35,7 @@ Content = Mapping[str, list[tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a file.
+    """Outcome of a file.
 
     Attributes:
         verdict: taken, refused, or wrong in a way that no file should bring about.

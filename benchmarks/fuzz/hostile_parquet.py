@@ -102,12 +102,12 @@ named("Parquet of a few bytes that says 300 million rows", "parquet", None)(
 
 
 def _shared(length: int, count: int) -> pa.Array:
-    """The same long text in every row."""
+    """One long text in every row."""
     return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["x" * length])
 
 
 def _repeated_groups(content: bytes, times: int) -> bytes:
-    """The same row group over and over, at the same place in the file."""
+    """One row group listed many times, at one place in the file."""
     footer = read_footer(content)
     footer[4].value *= times
     footer[3].value *= times

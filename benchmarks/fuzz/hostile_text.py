@@ -10,7 +10,7 @@ from benchmarks.fuzz.text import STRANGE_IDS
 from perennial.storage.log.ingest import IngestSettings
 
 BOMB_BYTES = 1_200_000_000
-"""What a bomb expands to."""
+"""Size that a bomb expands to."""
 _HEAD = b"user_id,item_id,timestamp\n"
 _LINES = b"".join(b"%d,%d,%d\n" % (n % 7, n % 11, 10**9 + n) for n in range(60))
 

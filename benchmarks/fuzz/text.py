@@ -45,7 +45,7 @@ _MARK = "\ufeff"
 
 @dataclass(frozen=True)
 class _Style:
-    """How a file is written."""
+    """Format of a file."""
 
     suffix: str
     delimiter: str

@@ -20,7 +20,7 @@ from perennial.storage.store import Store
 from perennial.stream.history import History
 
 BYTES_PER_ROW = 1000
-"""What the popularity model pretends to need."""
+"""Memory that the popularity model pretends to need."""
 
 
 def register_plugins(monkeypatch: Any) -> None:

@@ -1,4 +1,4 @@
-"""Processes killed at any moment: the store is whole, and going on comes to the same end."""
+"""Processes killed at any moment: the store is whole, and the run resumes to the same end."""
 
 import dataclasses
 import sys
@@ -70,7 +70,7 @@ def test_a_process_that_is_not_killed_is_a_finding(folder, campaign):
     beyond = sum(place.step == 0 for place in campaign.points)
     job = {"scenario": "distill-cf", "step": 0, "point": beyond, "delay": 0.0, "from_start": False}
     with start_worker(folder / "code", folder) as worker:
-        answer = worker.ask(job)
+        answer = worker.request(job)
     assert not answer["killed"]
     assert "was not reached" in answer["faults"][0]
     kill = dataclasses.replace(campaign.outcomes[0].kill, place=Place("distill-cf", 0, beyond))
@@ -131,7 +131,7 @@ QUICK = ("--strategy", "individual", "--model", "infinite-ae", "--set", "infinit
 
 
 def perennial(*words):
-    """What a command prints."""
+    """Output of a command."""
     done = CliRunner().invoke(cli.main, [str(word) for word in words], prog_name="perennial")
     assert done.exit_code == 0, done.stderr
     return done.stdout

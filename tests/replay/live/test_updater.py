@@ -1,4 +1,4 @@
-"""Period files one by one: the same as a replay of them all, whatever happens in between."""
+"""Live updates file by file give what a replay of all files gives, whatever happens between."""
 
 import dataclasses
 import shutil
@@ -140,7 +140,7 @@ FORGETFUL = LiveRequest(forget_log_after=1)
 
 
 def figures(store, run_id):
-    """All that was measured, user by user."""
+    """All figures, user by user."""
     cells = {cell.key: cell for cell in read_cells(store, run_id)}
     return {
         (cells[key].eval_period, one.metric, one.k): one.values.tobytes()
@@ -150,7 +150,7 @@ def figures(store, run_id):
 
 
 def summaries(store):
-    """What was distilled, to the bit."""
+    """Distilled rows, to the bit."""
     entries = store.rows("SELECT * FROM summary_entries ORDER BY ALL")
     return {one.key: [row for row in entries if row[0] == one.key] for one in list_summaries(store)}
 
@@ -277,7 +277,7 @@ def test_one_of_each_is_fixed(live, tmp_path):
 
 
 class TestForgettingTheLog:
-    """Old interactions go; what was remembered of them stays."""
+    """Old interactions are dropped; what was remembered of them stays."""
 
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["individual", "finetune", "rolling", "ader", "warm ader"])
@@ -358,7 +358,7 @@ class TestForgettingTheLog:
 
 
 class TestForgettingAUser:
-    """Out of the log and of all that was made of it."""
+    """A user is erased from the log and from all that was made of it."""
 
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["individual", "whole", "rolling", "ader", "finetune"])
@@ -474,7 +474,7 @@ def test_late_files_make_their_periods_anew(live, period_files, tmp_path):
 
 
 def without(user, files, folder):
-    """The same files without a user's lines."""
+    """Copies of the files without a user's lines."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
