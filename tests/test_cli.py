@@ -19,7 +19,7 @@ from command_line import assert_fails, call, call_well
 from rich.console import Console
 
 from perennial import cli
-from perennial.replay.cli import options as parameters
+from perennial.replay.cli import parameters
 from perennial.replay.cli.progress import show_bar, show_status, watch_replay
 from perennial.replay.events import (
     CellFinished,

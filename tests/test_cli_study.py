@@ -11,7 +11,7 @@ import pytest
 from command_line import assert_fails, call, call_well
 from rich.console import Console
 
-from perennial.replay.cli.progress import watch_crew
+from perennial.replay.cli.progress import watch_tasks
 from perennial.replay.config import ReplayConfig
 from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers.base import Task, TaskEvent
@@ -191,7 +191,7 @@ class TestScreen:
 
     def test_a_bar_per_task_on_a_terminal(self, capsys):
         drawn = io.StringIO()
-        with watch_crew(Console(file=drawn, force_terminal=True, width=140)) as watch:
+        with watch_tasks(Console(file=drawn, force_terminal=True, width=140)) as watch:
             for event in self.events():
                 watch(event)
         text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.getvalue())
@@ -200,7 +200,7 @@ class TestScreen:
 
     def test_lines_elsewhere(self):
         drawn = io.StringIO()
-        with watch_crew(Console(file=drawn, width=30)) as watch:
+        with watch_tasks(Console(file=drawn, width=30)) as watch:
             for event in self.events():
                 watch(event)
         assert drawn.getvalue().splitlines() == [

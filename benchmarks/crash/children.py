@@ -29,7 +29,7 @@ _IMPORTED_LATE = (
     "perennial.memory.distill_memory",
     "perennial.models.infinite_ae.recipe",
     "perennial.models.mvae.recipe",
-    "perennial.replay.cli.requests",
+    "perennial.replay.cli.log_options",
     "perennial.replay.cli.live",
     "perennial.replay.live.ingest",
     "perennial.replay.logs",

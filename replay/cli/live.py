@@ -2,28 +2,32 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from perennial.models.registry import MODELS
+from perennial.replay.cli.log_options import ReadingOptions
 from perennial.replay.cli.options import (
+    ChainOptions,
+    LimitOptions,
+    ProtocolOptions,
+    SettingOptions,
+    make_config,
+    option,
+    options,
+)
+from perennial.replay.cli.parameters import (
     PlaceType,
     check_files,
     json_lines_option,
     json_option,
-    limit_options,
-    memory_options,
-    protocol_options,
-    reading_options,
     seed_option,
-    settings_option,
     store_option,
     wait_option,
-    warm_start_option,
 )
-from perennial.replay.cli.requests import given
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.errors import StorageUnavailable, UserError
 
@@ -33,26 +37,32 @@ if TYPE_CHECKING:
     from perennial.storage.log.rewrite import ErasedUser
     from perennial.storage.objects.bucket import Place
 
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 
-def _forget_log_option(command: Any) -> Any:
-    return click.option(
+@dataclass(frozen=True)
+class ForgetOptions:
+    """How long the log is kept."""
+
+    forget_log_after: int | None = option(
         "--forget-log-after",
         type=click.IntRange(min=1),
         metavar="K",
         help="Keep the interactions of the newest K periods only; the memory remembers the rest.",
-    )(command)
+    )
 
 
-def _late_option(command: Any) -> Any:
-    return click.option(
+@dataclass(frozen=True)
+class LateOptions:
+    """Treatment of late files."""
+
+    late: Literal["refuse", "merge"] = option(
         "--late",
         type=click.Choice(("refuse", "merge")),
         default="refuse",
         show_default=True,
         help="What to do with a file that is older than the newest period, or overlaps it.",
-    )(command)
+    )
 
 
 @click.command()
@@ -72,29 +82,31 @@ def _late_option(command: Any) -> Any:
     help="What it is refitted on.",
 )
 @seed_option
-@settings_option
-@memory_options
-@warm_start_option
-@protocol_options
-@limit_options
+@options(settings=SettingOptions, protocol=ProtocolOptions, limits=LimitOptions)
 @click.option("--replace", is_flag=True, help="Begin anew where something else is fixed.")
 @wait_option
 def init(
-    store: Path, model: str, strategy: str, seed: int, replace: bool, wait: float, **asked: Any
+    store: Path,
+    model: str,
+    strategy: str,
+    seed: int,
+    replace: bool,
+    wait: float,
+    settings: SettingOptions,
+    protocol: ProtocolOptions,
+    limits: LimitOptions,
 ) -> None:
     """Fix which model is kept current in a store, and how.
 
     From then on `perennial ingest` judges the published model on each new period, refits it beside
     the memory, and publishes it. The same command again changes nothing.
     """
-    from perennial.replay.cli.requests import asked_config
     from perennial.replay.live.setup import configure_live, describe
     from perennial.storage.log.periods import list_periods
     from perennial.storage.opening import open_for_writing
 
-    config = asked_config(
-        {**asked, "models": (model,), "strategies": (strategy,), "seeds": (seed,)}
-    )
+    chain = ChainOptions(models=(model,), strategies=(strategy,), seeds=(seed,))
+    config = make_config(chain, settings, protocol, limits)
     with open_for_writing(store, wait) as opened:
         record = configure_live(opened, config, replace=replace)
         held = len(list_periods(opened))
@@ -114,20 +126,18 @@ def init(
 )
 @store_option("Made where absent.", must_exist=False)
 @click.option("--no-train", is_flag=True, help="Only take the files; `update` catches up.")
-@_late_option
-@_forget_log_option
-@reading_options
+@options(late=LateOptions, forget=ForgetOptions, reading=ReadingOptions)
 @wait_option
 @json_option
 def ingest(
     files: tuple["Place", ...],
     store: Path,
     no_train: bool,
-    late: Literal["refuse", "merge"],
-    forget_log_after: int | None,
+    late: LateOptions,
+    forget: ForgetOptions,
+    reading: ReadingOptions,
     wait: float,
     as_json: bool,
-    **reading: Any,
 ) -> None:
     """Make each FILE the next period of the log in --store, in the order of their times.
 
@@ -136,16 +146,16 @@ def ingest(
     there already changes nothing. Where `perennial init` fixed a live model it is judged on each
     new period, refitted and published.
     """
-    request = _request(given(reading), late, not no_train, forget_log_after)
-    _take(store, files, request, wait, as_json)
+    request = _make_request(reading, late, forget, train=not no_train)
+    _ingest(store, files, request, wait, as_json)
 
 
 @click.command()
 @store_option("The store to bring up to date.")
-@_forget_log_option
+@options(forget=ForgetOptions)
 @wait_option
 @json_option
-def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool) -> None:
+def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> None:
     """Judge, refit and publish for the periods that have come since the last publication.
 
     After `perennial ingest --no-train`, or where something was interrupted.
@@ -159,9 +169,11 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
 
     with open_to_serve_readers(store, wait) as opened:
         require_live(opened)
-        check_forgetting(opened, LiveRequest(forget_log_after=forget_log_after))
+        check_forgetting(opened, LiveRequest(forget_log_after=forget.forget_log_after))
         with show_stages(Console(stderr=True)) as listener:
-            count = _tell(bring_up_to_date(opened, forget_log_after, listener), as_json)
+            count = _print_steps(
+                bring_up_to_date(opened, forget.forget_log_after, listener), as_json
+            )
     if not count and not as_json:
         click.echo("up to date")
 
@@ -184,9 +196,7 @@ def update(store: Path, forget_log_after: int | None, wait: float, as_json: bool
     help="Seconds between two looks into the folder.",
 )
 @click.option("--once", is_flag=True, help="Take what is there, then end.")
-@_late_option
-@_forget_log_option
-@reading_options
+@options(late=LateOptions, forget=ForgetOptions, reading=ReadingOptions)
 @json_lines_option
 def watch(
     folder: "Place",
@@ -194,18 +204,18 @@ def watch(
     settle: float,
     every: float,
     once: bool,
-    late: Literal["refuse", "merge"],
-    forget_log_after: int | None,
+    late: LateOptions,
+    forget: ForgetOptions,
+    reading: ReadingOptions,
     as_json: bool,
-    **reading: Any,
 ) -> None:
     """Do as `ingest` for each file that appears in FOLDER, until interrupted.
 
     FOLDER is here, or an address such as s3://BUCKET/FOLDER.
 
-    A file that is refused is told of and left alone until it changes; where it is the store that
-    takes nothing, its disk being full for instance, it is tried again. Names that begin with a
-    dot, or end as unfinished files do, are not looked at; write elsewhere and rename.
+    A file that is refused is reported, and left alone until it changes; if it is the store that
+    takes nothing, its disk being full for instance, the file is tried again. Names that begin with
+    a dot, or end as unfinished files do, are not looked at; write elsewhere and rename.
     """
     import time
 
@@ -213,7 +223,7 @@ def watch(
 
     if isinstance(folder, Path) and not folder.is_dir():
         raise UserError(f"{folder}: no such folder; create it first")
-    request = _request(given(reading), late, True, forget_log_after)
+    request = _make_request(reading, late, forget, train=True)
     looked = WatchedFolder(folder, 0.0 if once else settle)
     failed, fault = False, ""
     while True:
@@ -223,7 +233,7 @@ def watch(
             whole = looked.poll()
             for path in whole:
                 try:
-                    _take(store, (path,), request, float("inf"), as_json)
+                    _ingest(store, (path,), request, float("inf"), as_json)
                     fault = ""
                 except StorageUnavailable:
                     raise
@@ -256,7 +266,7 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
     Their interactions go, summaries that stand for them are distilled anew, the live model is
     refitted, figures about them leave the runs, and the file is written anew so that no byte of
     them is left in it. A summary whose log is gone already cannot be made again: it is deleted,
-    and that is told. An interrupted call is finished by `update`, or by the same again where
+    and that is reported. An interrupted call is finished by `update`, or by the same again where
     nothing had changed yet.
     """
     from rich.console import Console
@@ -269,22 +279,18 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
         open_to_serve_readers(store, wait) as opened,
         show_stages(Console(stderr=True)) as listener,
     ):
-        _tell(forget_users(opened, users, listener), as_json)
+        _print_steps(forget_users(opened, users, listener), as_json)
 
 
-def _request(
-    reading: dict[str, Any],
-    late: Literal["refuse", "merge"],
-    train: bool,
-    forget_log_after: int | None,
+def _make_request(
+    reading: ReadingOptions, late: LateOptions, forget: ForgetOptions, *, train: bool
 ) -> "LiveRequest":
     from perennial.replay.live.ingest import LiveRequest
-    from perennial.storage.log.ingest import IngestSettings
 
-    return LiveRequest(IngestSettings(**reading), late, train, forget_log_after)
+    return LiveRequest(reading.to_settings(), late.late, train, forget.forget_log_after)
 
 
-def _take(
+def _ingest(
     store: Path, files: tuple["Place", ...], request: "LiveRequest", wait: float, as_json: bool
 ) -> None:
     from rich.console import Console
@@ -299,21 +305,23 @@ def _take(
         show_files(Console(stderr=True)) as (progress, listener),
         local_copies(files, store.parent, progress) as paths,
     ):
-        _tell(take_files(opened, paths, request, progress=progress, listener=listener), as_json)
+        _print_steps(
+            take_files(opened, paths, request, progress=progress, listener=listener), as_json
+        )
 
 
-def _tell(steps: "Iterable[Step | ErasedUser]", as_json: bool) -> int:
-    """Print each step as it is done, or all as one JSON object; how many there were."""
+def _print_steps(steps: "Iterable[Step | ErasedUser]", as_json: bool) -> int:
+    """Print each step when it is done, or all as one JSON object; return their number."""
     from perennial.replay.live.steps import describe_step, step_to_json
 
-    told: list[dict[str, Any]] = []
+    printed: list[dict[str, Any]] = []
     try:
         for step in steps:
-            told.append(step_to_json(step))
+            printed.append(step_to_json(step))
             if not as_json:
                 click.echo(describe_step(step))
     finally:
         # What was done before a mistake was met is done.
         if as_json:
-            click.echo(json.dumps({"steps": told}, allow_nan=False))
-    return len(told)
+            click.echo(json.dumps({"steps": printed}, allow_nan=False))
+    return len(printed)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perennial.replay.cli.options import file_option, json_option, place_option, store_option
+from perennial.replay.cli.parameters import file_option, json_option, place_option, store_option
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
 
 
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 
 @click.group()

@@ -1,19 +1,21 @@
 """`study table1` and the other studies on the paper's random split, made from their registry."""
 
+import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from perennial.models.registry import MODELS
-from perennial.replay.cli.options import (
+from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions
+from perennial.replay.cli.options import WorkerOptions, field, numbers_option, option, options
+from perennial.replay.cli.parameters import (
     NOISE_KINDS,
-    READING,
-    download_options,
-    engine_options,
+    Setting,
     file_option,
     folder_option,
     json_option,
@@ -23,11 +25,9 @@ from perennial.replay.cli.options import (
     parse_counts,
     parse_percents,
     parse_seeds,
-    reading_options,
     settings_option,
     source_argument,
 )
-from perennial.replay.cli.requests import default_cache, given
 from perennial.replay.study.paper.published import PAPER
 from perennial.replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, StudyEntry
 
@@ -35,236 +35,257 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from perennial.replay.study.paper.base import StudyOptions
+    from perennial.replay.study.paper.report import StudyResults
     from perennial.replay.study.paper.split import OpenSplit
+    from perennial.replay.study.workers.base import Executor
+
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 
-def asked_study(
-    options: Mapping[str, Any], num_users: int, say: Callable[[str], None]
-) -> "StudyOptions":
-    """The cells that the options ask for.
+@dataclass(frozen=True)
+class SplitOptions:
+    """The log, and how it is split."""
 
-    Args:
-        options: of the command.
-        num_users: that the split has; nobody can sample more.
-        say: told of what is done otherwise than asked.
-
-    Raises:
-        UserError: settings that make no model or no summary.
-    """
-    from perennial.replay.config import choose_models
-    from perennial.replay.study.paper.base import StudyOptions
-    from perennial.replay.study.paper.cells import DISTILL
-    from perennial.stream.noise import Noise
-
-    of_models = [one for one in options["settings"] if one[0] != DISTILL]
-    distillation = {name: value for which, name, value in options["settings"] if which == DISTILL}
-    if distillation:
-        from perennial.memory.distill.settings import DistillSettings
-        from perennial.storage.registry import build
-
-        build("sampler", DISTILL, DistillSettings, distillation)
-    users = tuple(sorted({min(count, num_users) for count in options["users"]}))
-    over = [count for count in options["users"] if count > num_users]
-    if over:
-        asked = ", ".join(f"{count:,}" for count in over)
-        say(f"--users {asked}: the split has {num_users:,} users, so that many are taken instead")
-    return StudyOptions(
-        models=choose_models(options["models"], of_models),
-        samplers=options["samplers"],
-        users=users,
-        seeds=tuple(dict.fromkeys(options["seeds"])),
-        distillation=distillation,
-        noises=tuple(
-            Noise(percent, options.get("noise_kind", "swap"))
-            for percent in sorted({*options.get("noises", ()), 0.0})
-        ),
+    source: str | None = field(source_argument())
+    named: str | None = field(named_source_option)
+    split: Path | None = field(  # noqa: RUF009
+        file_option(
+            "--split",
+            text="A Parquet file with the columns user_id, item_id and split, taken as it is.",
+            required=False,
+        )
     )
-
-
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
-
-
-def make_command(name: str, entry: StudyEntry) -> click.Command:
-    """The command of a study."""
-
-    def call(**options: Any) -> None:
-        _study(name, options)
-
-    call.__doc__ = entry.help
-    command: Any = call
-    for option in (
-        download_options,
-        reading_options,
-        memory_limit_option,
-        json_option,
-        folder_option(
-            "-o",
-            "--output",
-            text="Keep cells here, and write page, table and pictures.  [default: studies]",
-        ),
-        engine_options,
-        settings_option,
-        *_noise_options(entry),
-        *_choices(entry),
-        *((_PAPER_OPTION,) if entry.has_paper_table else ()),
-        *_LOG_OPTIONS,
-        source_argument(),
-    ):
-        command = option(command)
-    return click.command(name=name)(command)
-
-
-def _choices(entry: StudyEntry) -> tuple[Callable[[Any], Any], ...]:
-    """Which cells there are, in reversed order."""
-    seeds, users = (",".join(map(str, numbers)) for numbers in (entry.seeds, entry.users))
-    return (
-        click.option(
-            "--seed",
-            "seeds",
-            multiple=True,
-            metavar="INTEGER",
-            default=(seeds,),
-            callback=parse_seeds,
-            help=f"Seeds of all draws; repeatable or with commas.  [default: {seeds}]",
-        ),
-        click.option(
-            "--users",
-            multiple=True,
-            metavar="INTEGER",
-            default=(users,),
-            callback=parse_counts,
-            help=f"Users that are kept or made; repeatable or with commas.  [default: {users}]",
-        ),
-        names_option("--sampler", "samplers", ROW_MAKERS, entry.samplers or tuple(ROW_MAKERS)),
-        names_option("--model", "models", MODELS, entry.default_models),
-    )
-
-
-def _noise_options(entry: StudyEntry) -> tuple[Callable[[Any], Any], ...]:
-    """How much noise, for the studies that have any."""
-    if not entry.noises:
-        return ()
-    percents = ",".join(map(str, entry.noises))
-    return (
-        click.option(
-            "--noise-kind",
-            type=click.Choice(NOISE_KINDS),
-            default=NOISE_KINDS[0],
-            show_default=True,
-            help="Swap a part of each user's items for others, or flip a part of all items.",
-        ),
-        click.option(
-            "--noise",
-            "noises",
-            multiple=True,
-            metavar="PERCENT",
-            default=(percents,),
-            callback=parse_percents,
-            help=f"Per cent of noise; repeatable or with commas.  [default: {percents}]",
-        ),
-    )
-
-
-_PAPER_OPTION = click.option(
-    "--paper",
-    type=click.Choice(tuple(PAPER)),
-    help="Whose published figures stand beside ours.  [default: told by the source's name]",
-)
-
-_LOG_OPTIONS = (
-    click.option(
-        "--keep-repeats",
-        is_flag=True,
-        help="Count test items that stand in the context as misses, as the paper's authors do.",
-    ),
-    click.option(
+    split_seed: int = option(
         "--split-seed",
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
         help="Of the split of a log that has none.",
-    ),
-    file_option(
-        "--split",
-        text="A Parquet file with the columns user_id, item_id and split, taken as it is.",
-        required=False,
-    ),
-    named_source_option,
-)
+    )
+    keep_repeats: bool = option(
+        "--keep-repeats",
+        is_flag=True,
+        help="Count test items that stand in the context as misses, as the paper's authors do.",
+    )
 
 
-def _study(name: str, options: dict[str, Any]) -> None:
-    """Bring the source here where it is not, and keep it while the study runs."""
-    from rich.console import Console
+@dataclass(frozen=True)
+class PaperCellOptions:
+    """The cells of a study; `cell_options` makes the fields options, with the study's defaults."""
 
+    paper: str | None = None
+    models: tuple[str, ...] = ()
+    samplers: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = ()
+    noises: tuple[float, ...] = ()
+    noise_kind: Literal["swap", "flip"] = "swap"
+    settings: tuple[Setting, ...] = ()
+
+    def to_study(self, num_users: int, report: Callable[[str], None]) -> "StudyOptions":
+        """Return the options for a split.
+
+        Args:
+            num_users: number of users of the split; no sampler can take more.
+            report: called with a line about what is done differently from what was requested.
+
+        Raises:
+            UserError: settings that make no model or no summary.
+        """
+        from perennial.replay.config import choose_models
+        from perennial.replay.study.paper.base import StudyOptions
+        from perennial.replay.study.paper.cells import DISTILL
+        from perennial.stream.noise import Noise
+
+        of_models = [one for one in self.settings if one[0] != DISTILL]
+        distillation = {name: value for which, name, value in self.settings if which == DISTILL}
+        if distillation:
+            from perennial.memory.distill.settings import DistillSettings
+            from perennial.storage.registry import build
+
+            build("sampler", DISTILL, DistillSettings, distillation)
+        over = [count for count in self.users if count > num_users]
+        if over:
+            counts = ", ".join(f"{count:,}" for count in over)
+            report(
+                f"--users {counts}: the split has {num_users:,} users, so that many are taken "
+                "instead"
+            )
+        return StudyOptions(
+            models=choose_models(self.models, of_models),
+            samplers=self.samplers,
+            users=tuple(sorted({min(count, num_users) for count in self.users})),
+            seeds=tuple(dict.fromkeys(self.seeds)),
+            distillation=distillation,
+            noises=tuple(
+                Noise(percent, self.noise_kind) for percent in sorted({*self.noises, 0.0})
+            ),
+        )
+
+
+def cell_options(entry: StudyEntry) -> type[PaperCellOptions]:
+    """Return the group with the options and defaults of a study."""
+    samplers = entry.samplers or tuple(ROW_MAKERS)
+    declared: dict[str, Any] = {
+        "models": field(names_option("--model", "models", MODELS, entry.default_models)),
+        "samplers": field(names_option("--sampler", "samplers", ROW_MAKERS, samplers)),
+        "users": numbers_option(
+            "--users", "users", entry.users, "Users that are kept or made", parse=parse_counts
+        ),
+        "seeds": numbers_option(
+            "--seed", "seeds", entry.seeds, "Seeds of all draws", parse=parse_seeds
+        ),
+        "settings": field(settings_option),
+    }
+    if entry.has_paper_table:
+        declared["paper"] = option(
+            "--paper",
+            type=click.Choice(tuple(PAPER)),
+            help="Whose published figures stand beside ours.  [default: told by the source's name]",
+        )
+    if entry.noises:
+        declared["noises"] = numbers_option(
+            "--noise",
+            "noises",
+            entry.noises,
+            "Per cent of noise",
+            parse=parse_percents,
+            metavar="PERCENT",
+        )
+        declared["noise_kind"] = option(
+            "--noise-kind",
+            type=click.Choice(NOISE_KINDS),
+            default=NOISE_KINDS[0],
+            show_default=True,
+            help="Swap a part of each user's items for others, or flip a part of all items.",
+        )
+    types = {one.name: one.type for one in dataclasses.fields(PaperCellOptions)}
+    return dataclasses.make_dataclass(
+        PaperCellOptions.__name__,
+        [(name, types[name], value) for name, value in declared.items()],
+        bases=(PaperCellOptions,),
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def make_command(name: str, entry: StudyEntry) -> click.Command:
+    """Make the command of a study."""
+
+    @click.command(name=name, help=entry.help)
+    @options(split=SplitOptions, cells=cell_options(entry), workers=WorkerOptions)
+    @folder_option(
+        "-o",
+        "--output",
+        text="Keep cells here, and write page, table and pictures.  [default: studies]",
+    )
+    @json_option
+    @memory_limit_option
+    @options(reading=ReadingOptions, download=DownloadOptions)
+    def command(
+        split: SplitOptions,
+        cells: PaperCellOptions,
+        workers: WorkerOptions,
+        output: Path | None,
+        as_json: bool,
+        memory_limit: int,
+        reading: ReadingOptions,
+        download: DownloadOptions,
+    ) -> None:
+        from rich.console import Console
+
+        from perennial.replay.cli.progress import show_bar
+        from perennial.stream.sources.object_storage import local_source
+
+        if split.named is not None and split.source is not None:
+            raise click.UsageError("the source is given twice; leave one out")
+        source = split.named or split.source
+        folder = output or Path("studies")
+        errors = Console(stderr=True)
+        with ExitStack() as stack:
+            if source is not None:
+                with show_bar(errors) as progress:
+                    source = stack.enter_context(local_source(source, folder, progress))
+            executor = stack.enter_context(workers.open())
+            opened = _open_split(source, split, cells.paper, folder, reading, download, errors)
+            study_options = cells.to_study(
+                opened.num_users, lambda line: click.echo(line, err=True)
+            )
+            results = _run(
+                name, opened, study_options, folder, split.keep_repeats, executor, memory_limit
+            )
+        _print(results, folder, as_json)
+
+    return command
+
+
+def _open_split(
+    source: str | None,
+    split: SplitOptions,
+    paper: str | None,
+    folder: Path,
+    reading: ReadingOptions,
+    download: DownloadOptions,
+    console: "Console",
+) -> "OpenSplit":
+    """Open the split of a log that is on this machine."""
     from perennial.replay.cli.progress import show_bar
-    from perennial.stream.sources.object_storage import local_source
+    from perennial.replay.study.paper.split import SplitRequest, open_split
 
-    if options["named"] is not None and options["source"] is not None:
-        raise click.UsageError("the source is given twice; leave one out")
-    source = options["named"] or options["source"]
-    output = options["output"] or Path("studies")
-    with ExitStack() as stack:
-        if source is not None:
-            with show_bar(Console(stderr=True)) as progress:
-                source = stack.enter_context(local_source(source, output, progress))
-        _run(name, source, output, options)
+    request = SplitRequest(source, split.split, paper, split.split_seed, reading.changes)
+    with show_bar(console) as progress:
+        return open_split(
+            request, folder, cache=download.folder, mirror=download.mirror, progress=progress
+        )
 
 
-def _run(name: str, source: str | None, output: Path, options: dict[str, Any]) -> None:
-    """Open the split, make the cells, report."""
+def _run(
+    name: str,
+    split: "OpenSplit",
+    study_options: "StudyOptions",
+    folder: Path,
+    keep_repeats: bool,
+    executor: "Executor",
+    memory_limit: int,
+) -> "StudyResults":
+    """Compute the cells of a study."""
     from rich.console import Console
 
-    from perennial.replay.cli.progress import watch_crew
-    from perennial.replay.cli.requests import asked_engine
-    from perennial.replay.cli.tables import print_paper_study
-    from perennial.replay.report.paper import write_paper_study
+    from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.study.paper.cells import StudyContext
     from perennial.replay.study.paper.registry import find_study
     from perennial.replay.study.paper.report import StudyResults, describe_study
     from perennial.replay.study.paper.runner import count_tasks, run_cells
 
     study = find_study(name)
-    errors = Console(stderr=True)
-    with asked_engine(options) as engine:
-        split = _open(source, options, output, errors)
-        asked = asked_study(options, split.num_users, lambda text: click.echo(text, err=True))
-        cells = study.cells(asked)
-        ground = StudyContext(
-            str(split.path), split.content, str(output), options["keep_repeats"], engine.versions
+    cells = study.cells(study_options)
+    context = StudyContext(
+        str(split.path), split.content, str(folder), keep_repeats, executor.versions
+    )
+    with watch_tasks(Console(stderr=True), count_tasks(context, cells)) as watch:
+        records = run_cells(
+            context, cells, executor.workers_per_machine, watch, memory_limit, executor
         )
-        with watch_crew(errors, count_tasks(ground, cells)) as watch:
-            records = run_cells(
-                ground, cells, engine.workers_per_machine, watch, options["memory_limit"], engine
-            )
-    found = StudyResults.of(name, study, split, describe_study(split, asked, ground), records)
-    written = write_paper_study(found, output)
-    if options["as_json"]:
-        click.echo(json.dumps(found.to_json(), allow_nan=False))
+    return StudyResults.of(
+        name, study, split, describe_study(split, study_options, context), records
+    )
+
+
+def _print(results: "StudyResults", folder: Path, as_json: bool) -> None:
+    """Write the report into the folder, and print the results."""
+    from rich.console import Console
+
+    from perennial.replay.cli.tables import print_paper_study
+    from perennial.replay.report.paper import write_paper_study
+
+    written = write_paper_study(results, folder)
+    if as_json:
+        click.echo(json.dumps(results.to_json(), allow_nan=False))
         return
-    print_paper_study(found, Console())
+    print_paper_study(results, Console())
     for path in written:
         click.echo(path)
 
 
-def _open(
-    source: str | None, options: dict[str, Any], output: Path, console: "Console"
-) -> "OpenSplit":
-    """The split that is asked for."""
-    from perennial.replay.cli.progress import show_bar
-    from perennial.replay.study.paper.split import SplitRequest, open_split
-
-    request = SplitRequest(
-        source=source,
-        split=options["split"],
-        paper=options.get("paper"),
-        seed=options["split_seed"],
-        reading=given({field: options[field] for field in READING}),
-    )
-    cache = options["cache"] or default_cache()
-    with show_bar(console) as progress:
-        return open_split(request, output, cache=cache, mirror=options["mirror"], progress=progress)
-
-
 COMMANDS = tuple(make_command(name, entry) for name, entry in PAPER_STUDIES.items())
-"""The studies' commands, for the group that lists them."""
+"""Commands of the studies, for the group that lists them."""

@@ -74,7 +74,7 @@ _SHORTEST = 0.05
 
 
 @contextmanager
-def watch_crew(console: Console, num_tasks: int = 0) -> Iterator[TaskListener]:
+def watch_tasks(console: Console, num_tasks: int = 0) -> Iterator[TaskListener]:
     """A bar for each task at work on a terminal; elsewhere a line per task and refit.
 
     Args:

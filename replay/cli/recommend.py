@@ -10,32 +10,29 @@ import click
 from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
-from perennial.replay.cli.options import (
-    file_option,
-    json_option,
-    limit_options,
-    memory_options,
-    parse_ids,
-    settings_option,
-    store_option,
-)
+from perennial.replay.cli.options import LimitOptions, SettingOptions, options
+from perennial.replay.cli.parameters import file_option, json_option, parse_ids, store_option
 from perennial.replay.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
     from perennial.replay.recommend.reasons import Reason
-    from perennial.replay.recommend.recommender import RecommendedItem, Recommender
+    from perennial.replay.recommend.recommender import (
+        RecommendationQuery,
+        RecommendedItem,
+        Recommender,
+    )
 
 
 def answers_to_json(
     found: "Sequence[RecommendedItem]", model: "Recommender", *, published: bool, why: bool
 ) -> dict[str, Any]:
-    """What `recommend --json` prints.
+    """Return the output of `recommend --json`.
 
     Args:
-        found: the answers.
-        model: that gave them.
-        published: whether it is the live one, of which it is told then.
-        why: whether reasons were asked for.
+        found: the recommended items, best first.
+        model: the recommender.
+        published: whether it is the published model, which is then described.
+        why: whether to add the reasons.
     """
     listed = [
         {"item": one.item, "score": one.score, "title": one.title}
@@ -54,11 +51,11 @@ def answers_to_json(
 
 
 def describe_answers(found: "Sequence[RecommendedItem]", period: int) -> Iterator[str]:
-    """A line per item, best first, and the reasons below it.
+    """Yield a line for each item, followed by its reasons.
 
     Args:
-        found: the answers.
-        period: the newest one that the model has seen.
+        found: the recommended items, best first.
+        period: the newest period that the model has seen.
     """
     width = max((len(str(one.item)) for one in found if one.title is not None), default=0)
     for place, one in enumerate(found, start=1):
@@ -83,13 +80,13 @@ def _describe(reason: "Reason", period: int) -> str:
     return f"{line}; both have {names}" + (f" and {more:,} more" if more else "")
 
 
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 _FITTING = (
     *("model", "strategy", "seed", "settings", "budget", "memory_policy", "memory_weight"),
     *("memory_limit", "max_rows"),
 )
-"""Parameters that say what to fit: whoever gives one does not want the published model."""
+"""Parameters of a fit: with any of them the published model is not used."""
 
 
 @click.command()
@@ -133,9 +130,7 @@ _FITTING = (
     default=0,
     help="Of the fit.  [default: 0, unless the live one answers]",
 )
-@settings_option
-@memory_options
-@limit_options
+@options(settings=SettingOptions, limits=LimitOptions)
 @json_option
 @click.pass_context
 def recommend(
@@ -151,8 +146,12 @@ def recommend(
     exclude_file: Path | None,
     keep_seen: bool,
     why: bool,
+    model: str,
+    strategy: str,
+    seed: int,
+    settings: SettingOptions,
+    limits: LimitOptions,
     as_json: bool,
-    **fitting: Any,
 ) -> None:
     """Recommend to a user, or to someone who likes some items.
 
@@ -172,28 +171,32 @@ def recommend(
 
     users = (user,) if user is not None else read_names(users_file) if users_file else ()
     excluded = (exclude or ()) + (read_names(exclude_file) if exclude_file else ())
-    question = RecommendationQuery(user, items or (), k, excluded, not keep_seen, why)
-    asked_to_fit = any(
+    query = RecommendationQuery(user, items or (), k, excluded, not keep_seen, why)
+    must_fit = any(
         context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _FITTING
     )
-    live = None if asked_to_fit else _live_answers(store, users)
-    answers = live or _fitted_answers(store, users, None if users_file else question, fitting)
+    live = None if must_fit else _load_published(store, users)
+    if live is None:
+        first_query = None if users_file else query
+        recommender = _fit(store, users, first_query, model, strategy, seed, settings, limits)
+    else:
+        recommender = live
     if output is not None:
-        _answer_all(answers, users, question, output, as_json)
+        _recommend_to_file(recommender, users, query, output, as_json)
         return
-    found = answers.recommend(question)
+    items_found = recommender.recommend(query)
     if as_json:
-        told = answers_to_json(found, answers, published=live is not None, why=why)
-        click.echo(json.dumps(told, allow_nan=False))
+        printed = answers_to_json(items_found, recommender, published=live is not None, why=why)
+        click.echo(json.dumps(printed, allow_nan=False))
         return
-    for line in describe_answers(found, answers.period):
+    for line in describe_answers(items_found, recommender.period):
         click.echo(line)
 
 
-def _live_answers(
+def _load_published(
     store: Path, users: "Sequence[str]", *, last_try: bool = False
 ) -> "Recommender | None":
-    """The published model of a live store, which is read only."""
+    """Load the published model of a live store; `None` if no live model is fixed."""
     from perennial.replay.recommend.recommender import Recommender
     from perennial.storage.errors import UserError
     from perennial.storage.opening import open_for_reading
@@ -208,52 +211,51 @@ def _live_answers(
             if last_try:
                 raise
     # A writer that published meanwhile has swept the model away; the new one is there by now.
-    return _live_answers(store, users, last_try=True)
+    return _load_published(store, users, last_try=True)
 
 
-def _fitted_answers(
-    store: Path, users: "Sequence[str]", question: Any, fitting: dict[str, Any]
+def _fit(
+    store: Path,
+    users: "Sequence[str]",
+    query: "RecommendationQuery | None",
+    model: str,
+    strategy: str,
+    seed: int,
+    settings: SettingOptions,
+    limits: LimitOptions,
 ) -> "Recommender":
-    """A model that is fitted now, or was the last time."""
+    """Fit a model on the newest period, or read the fit that the store has."""
     from rich.console import Console
 
-    from perennial.models.registry import make_recipe
     from perennial.replay.chain import Limits
     from perennial.replay.cli.progress import show_status
-    from perennial.replay.cli.requests import split_settings
-    from perennial.replay.config import choose_models, choose_strategies
     from perennial.replay.recommend.catalogue import Catalogue
     from perennial.replay.recommend.fitting import newest_model
     from perennial.replay.recommend.recommender import Recommender
     from perennial.replay.strategies.registry import make_strategy
     from perennial.storage.opening import open_existing
 
-    of_strategies, of_models = split_settings(fitting["settings"])
-    (chosen,) = choose_models((fitting["model"],), of_models)
-    asked = choose_strategies(
-        (fitting["strategy"],),
-        of_strategies,
-        budget=fitting["budget"],
-        policy=fitting["memory_policy"],
-        weight=fitting["memory_weight"],
-    )
-    recipe = make_recipe(chosen.name, chosen.settings)
-    strategy = make_strategy(fitting["strategy"], asked.get(fitting["strategy"]))
-    limits = Limits(fitting["memory_limit"], fitting["max_rows"])
+    (chosen,) = settings.choose_models((model,))
+    made = make_strategy(strategy, settings.choose_strategies((strategy,)).get(strategy))
     with open_existing(store) as opened:
-        known = Catalogue.load(opened, users)
-        if question is not None:
-            # Before the fit, so that a slip of the pen costs no time.
-            known.context(question.user, question.items)
-        with show_status(Console(stderr=True)) as say:
-            model = newest_model(opened, strategy, recipe, fitting["seed"], limits, say)
-        return Recommender.from_model(opened, model, strategy.name, recipe.name, known)
+        catalogue = Catalogue.load(opened, users)
+        if query is not None:
+            # Before the fit: a mistyped identifier costs no time.
+            catalogue.context(query.user, query.items)
+        fit_limits = Limits(limits.memory_limit, limits.max_rows)
+        with show_status(Console(stderr=True)) as progress:
+            fitted = newest_model(opened, made, chosen.recipe, seed, fit_limits, progress)
+        return Recommender.from_model(opened, fitted, made.name, chosen.recipe.name, catalogue)
 
 
-def _answer_all(
-    answers: "Recommender", users: "Sequence[str]", question: Any, output: Path, as_json: bool
+def _recommend_to_file(
+    recommender: "Recommender",
+    users: "Sequence[str]",
+    query: "RecommendationQuery",
+    output: Path,
+    as_json: bool,
 ) -> None:
-    """Recommend to many, into a file."""
+    """Write recommendations for many users to a file."""
     from rich.console import Console
 
     from perennial.replay.cli.progress import show_bar
@@ -261,12 +263,12 @@ def _answer_all(
 
     with show_bar(Console(stderr=True)) as progress:
         report = recommend_to_file(
-            answers,
+            recommender,
             users,
             output,
-            k=question.k,
-            exclude=question.exclude,
-            exclude_seen=question.exclude_seen,
+            k=query.k,
+            exclude=query.exclude,
+            exclude_seen=query.exclude_seen,
             progress=progress,
         )
     if report.unknown:

@@ -4,25 +4,32 @@ import dataclasses
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from perennial.models.registry import DEFAULT_MODELS, MODELS
+from perennial.replay.cli.log_options import (
+    CutOptions,
+    DownloadOptions,
+    ReadingOptions,
+    StoredLogOptions,
+    open_requested_log,
+)
 from perennial.replay.cli.options import (
-    download_options,
-    engine_options,
+    ChainOptions,
+    LimitOptions,
+    ProtocolOptions,
+    SettingOptions,
+    WorkerOptions,
+    make_config,
+    options,
+)
+from perennial.replay.cli.parameters import (
     folder_option,
     json_option,
-    limit_options,
-    log_options,
-    reading_options,
-    replay_options,
     store_option,
     until_option,
 )
-from perennial.replay.cli.requests import open_asked_log
-from perennial.replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES
 
 if TYPE_CHECKING:
     from perennial.replay.analysis.run import RunData
@@ -30,26 +37,35 @@ if TYPE_CHECKING:
     from perennial.replay.logs import OpenLog
     from perennial.replay.study.workers.base import Executor
 
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 
 @click.command()
-@log_options
-@replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, DEFAULT_STRATEGIES, "0")
+@options(
+    stored=StoredLogOptions,
+    cut=CutOptions,
+    chains=ChainOptions,
+    settings=SettingOptions,
+    protocol=ProtocolOptions,
+)
 @folder_option("--report", "report_folder", text="Write plots and an HTML page here.")
 @json_option
-@engine_options
-@limit_options
+@options(workers=WorkerOptions, limits=LimitOptions)
 @click.option("--fresh", is_flag=True, help="Make all figures again, those in the store too.")
-@reading_options
-@download_options
+@options(reading=ReadingOptions, download=DownloadOptions)
 def replay(
+    stored: StoredLogOptions,
+    cut: CutOptions,
+    chains: ChainOptions,
+    settings: SettingOptions,
+    protocol: ProtocolOptions,
     report_folder: Path | None,
     as_json: bool,
+    workers: WorkerOptions,
+    limits: LimitOptions,
     fresh: bool,
-    cache: Path | None,
-    mirror: str | None,
-    **asked: Any,
+    reading: ReadingOptions,
+    download: DownloadOptions,
 ) -> None:
     """Cut a log into periods, refit on each, judge on the next.
 
@@ -61,21 +77,19 @@ def replay(
     from rich.console import Console
 
     from perennial.replay.analysis.summary import summarise
-    from perennial.replay.cli.requests import asked_config, asked_engine, asks_for_engine
     from perennial.replay.cli.tables import print_summary
     from perennial.replay.report.run import write_report
 
-    shared = asks_for_engine(asked)
-    if fresh and shared:
+    if fresh and workers.given:
         raise click.UsageError("--fresh is for this process alone; leave out --engine, --workers")
-    config = asked_config(asked)
-    with asked_engine(asked) if shared else nullcontext() as engine:
-        with open_asked_log(asked, cache, mirror) as log:
+    config = make_config(chains, settings, protocol, limits)
+    with workers.open() if workers.given else nullcontext() as executor:
+        with open_requested_log(stored, cut, reading, download) as log:
             config = dataclasses.replace(config, source=log.source, cut=log.cut)
-            if engine is None:
+            if executor is None:
                 data = _replay_here(log, config, fresh)
-        if engine is not None:
-            data = _replay_with(engine, log.path, config)
+        if executor is not None:
+            data = _replay_with(executor, log.path, config)
     summary = summarise(data)
     written = write_report(data, summary, report_folder) if report_folder else ()
     if as_json:
@@ -87,7 +101,7 @@ def replay(
 
 
 def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunData":
-    """All cells in this process, one after the other."""
+    """Evaluate all cells in this process."""
     from rich.console import Console
 
     from perennial.replay.analysis.run import load_run
@@ -99,18 +113,18 @@ def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunDat
     return load_run(log.store, run_id)
 
 
-def _replay_with(engine: "Executor", path: Path, config: "ReplayConfig") -> "RunData":
-    """A strategy with a seed is a task, as in a study."""
+def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "RunData":
+    """Evaluate all cells in workers; each strategy with each seed is a task."""
     from rich.console import Console
 
     from perennial.replay.analysis.run import load_run
-    from perennial.replay.cli.progress import watch_crew
+    from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.storage.opening import open_for_reading
 
-    plan = ContinualStudy.of(config, transfer=False, num_workers=engine.workers_per_machine)
-    with watch_crew(Console(stderr=True)) as watch:
-        runs = run_continual(path, plan, on_event=watch, executor=engine)
+    plan = ContinualStudy.of(config, transfer=False, num_workers=executor.workers_per_machine)
+    with watch_tasks(Console(stderr=True)) as watch:
+        runs = run_continual(path, plan, on_event=watch, executor=executor)
     with open_for_reading(path) as store:
         return load_run(store, runs.main)
 

@@ -3,21 +3,20 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from perennial.memory.samplers.registry import SAMPLERS
-from perennial.replay.cli.options import (
+from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions, default_cache
+from perennial.replay.cli.options import options
+from perennial.replay.cli.parameters import (
     cache_option,
-    download_options,
     json_option,
     place_option,
-    reading_options,
     seed_option,
     source_argument,
 )
-from perennial.replay.cli.requests import default_cache, given
 from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
     from perennial.stream.sources.base import LogFiles
 
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 
 @click.group()
@@ -51,8 +50,8 @@ def list_datasets(cache: Path | None) -> None:
 
 @datasets.command(name="download")
 @click.argument("name", type=click.Choice(tuple(SOURCES)))
-@download_options
-def download_dataset(name: str, cache: Path | None, mirror: str | None) -> None:
+@options(download=DownloadOptions)
+def download_dataset(name: str, download: DownloadOptions) -> None:
     """Fetch a data set into the cache, verify its checksum, and print where its files are.
 
     A download that broke off goes on where it stopped.
@@ -62,7 +61,7 @@ def download_dataset(name: str, cache: Path | None, mirror: str | None) -> None:
     from perennial.replay.cli.progress import show_bar
 
     with show_bar(Console(stderr=True)) as progress:
-        log = open_source(name, cache=cache or default_cache(), mirror=mirror, progress=progress)
+        log = open_source(name, cache=download.folder, mirror=download.mirror, progress=progress)
     for path in log.paths:
         click.echo(path)
 
@@ -101,8 +100,7 @@ def download_dataset(name: str, cache: Path | None, mirror: str | None) -> None:
     "--steps", type=click.IntRange(min=1), help="Steps at most.  [default: 100, 500 with paper]"
 )
 @json_option
-@reading_options
-@download_options
+@options(reading=ReadingOptions, download=DownloadOptions)
 def distill_source(
     source: str,
     output: "Place",
@@ -113,9 +111,8 @@ def distill_source(
     export: Literal["soft", "hard"],
     steps: int | None,
     as_json: bool,
-    cache: Path | None,
-    mirror: str | None,
-    **reading: Any,
+    reading: ReadingOptions,
+    download: DownloadOptions,
 ) -> None:
     """Distil a whole log, whatever its periods, into a few synthetic users.
 
@@ -127,10 +124,10 @@ def distill_source(
     from perennial.replay.cli.progress import show_distillation
     from perennial.replay.whole_log import DistillRequest, distill_to_file
 
-    request = DistillRequest(source, users, seed, method, max_items, export, steps, given(reading))
+    request = DistillRequest(source, users, seed, method, max_items, export, steps, reading.changes)
     console = Console(stderr=True)
     with ExitStack() as stack:
-        log = _open(stack, source, output, cache, mirror, console)
+        log = _open(stack, source, output, download, console)
         listener = stack.enter_context(show_distillation(console))
         report = distill_to_file(log, request, output, listener)
     if as_json:
@@ -160,9 +157,9 @@ def distill_source(
     help="Users to keep at most.",
 )
 @seed_option
-@reading_options
+@options(reading=ReadingOptions)
 @json_option
-@download_options
+@options(download=DownloadOptions)
 def sample_log(
     source: str,
     sampler: str,
@@ -170,9 +167,8 @@ def sample_log(
     users: int,
     seed: int,
     as_json: bool,
-    cache: Path | None,
-    mirror: str | None,
-    **reading: Any,
+    reading: ReadingOptions,
+    download: DownloadOptions,
 ) -> None:
     """Keep a few real users of a whole log: the baselines of `distill`.
 
@@ -183,8 +179,8 @@ def sample_log(
     from perennial.replay.whole_log import SampleRequest, sample_to_file
 
     with ExitStack() as stack:
-        log = _open(stack, source, output, cache, mirror, Console(stderr=True))
-        found = sample_to_file(log, SampleRequest(sampler, users, seed, given(reading)), output)
+        log = _open(stack, source, output, download, Console(stderr=True))
+        found = sample_to_file(log, SampleRequest(sampler, users, seed, reading.changes), output)
     if as_json:
         click.echo(json.dumps(found, allow_nan=False))
         return
@@ -198,8 +194,7 @@ def _open(
     stack: ExitStack,
     source: str,
     output: "Place",
-    cache: Path | None,
-    mirror: str | None,
+    download: DownloadOptions,
     console: "Console",
 ) -> "LogFiles":
     """The files of a log, until the stack ends; those on object storage beside the output."""
@@ -210,6 +205,6 @@ def _open(
     with show_bar(console) as progress:
         return stack.enter_context(
             open_local_source(
-                source, beside, cache=cache or default_cache(), mirror=mirror, progress=progress
+                source, beside, cache=download.folder, mirror=download.mirror, progress=progress
             )
         )

@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perennial.replay.cli.options import (
+from perennial.replay.cli.log_options import CutOptions, DownloadOptions, ReadingOptions
+from perennial.replay.cli.options import options
+from perennial.replay.cli.parameters import (
     check_files,
-    cut_options,
-    download_options,
     json_option,
     place_option,
-    reading_options,
     store_option,
 )
-from perennial.replay.cli.requests import default_cache
 from perennial.storage.opening import require_store
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
     from perennial.storage.store import Store
 
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 
 @click.command()
@@ -79,7 +77,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
 
 
 @periods.command(name="export")
-@cut_options
+@options(cut=CutOptions)
 @store_option("The store to export from, in place of SOURCE.", required=False, must_exist=False)
 @click.option(
     "--period",
@@ -94,37 +92,37 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     is_flag=True,
     help="Replace or remove every period-*.parquet in the folder, whatever it is.",
 )
-@reading_options
-@download_options
+@options(reading=ReadingOptions, download=DownloadOptions)
 def export_periods(
+    cut: CutOptions,
+    store: Path | None,
     numbers: tuple[int, ...],
     output: "Place",
     force: bool,
-    cache: Path | None,
-    mirror: str | None,
-    **asked: Any,
+    reading: ReadingOptions,
+    download: DownloadOptions,
 ) -> None:
     """Write one Parquet file per period, which `ingest` takes back.
 
     The periods are those of --store, or those that SOURCE (as for `replay`) is cut into. The files
     are called period-0001.parquet and so on, in the order of time.
     """
-    if (asked["source"] is None) == (asked["store"] is None):
+    if (cut.source is None) == (store is None):
         raise click.UsageError("give either SOURCE or --store", click.get_current_context())
 
     from rich.console import Console
 
     from perennial.replay.cli.progress import show_bar
-    from perennial.replay.cli.requests import asked_log
-    from perennial.replay.logs import open_to_export
+    from perennial.replay.logs import LogRequest, open_to_export
     from perennial.storage.log.export import export_periods as write_periods
 
+    request = LogRequest(cut.source, store, cut.cut, cut.periods, reading.changes)
     with show_bar(Console(stderr=True)) as progress:
         opening = open_to_export(
-            asked_log(asked), cache=cache or default_cache(), mirror=mirror, progress=progress
+            request, cache=download.folder, mirror=download.mirror, progress=progress
         )
-        with opening as store:
-            written = write_periods(store, output, numbers, force=force, progress=progress)
+        with opening as opened:
+            written = write_periods(opened, output, numbers, force=force, progress=progress)
     for one in written:
         click.echo(f"{one.path}: {one.interactions:,} interactions")
 

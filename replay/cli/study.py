@@ -3,28 +3,34 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
-from perennial.models.registry import DEFAULT_MODELS, MODELS
+from perennial.replay.cli.log_options import (
+    CutOptions,
+    DownloadOptions,
+    ReadingOptions,
+    StoredLogOptions,
+    open_requested_log,
+)
 from perennial.replay.cli.options import (
-    download_options,
-    engine_options,
-    folder_option,
-    json_option,
-    limit_options,
-    log_options,
-    named_source_option,
-    reading_options,
-    replay_options,
-    until_option,
+    LimitOptions,
+    ProtocolOptions,
+    SettingOptions,
+    StudyChainOptions,
+    WorkerOptions,
+    make_config,
+    options,
 )
 from perennial.replay.cli.paper_study import COMMANDS
-from perennial.replay.cli.requests import open_asked_log
-from perennial.replay.strategies.registry import STRATEGIES, STUDY_STRATEGIES
+from perennial.replay.cli.parameters import (
+    folder_option,
+    json_option,
+    named_source_option,
+    until_option,
+)
 
-# What is heavy is imported by the command that needs it, so that `--help` is quick.
+# Heavy imports are in the functions that need them, so that `--help` is fast.
 
 
 @click.group()
@@ -37,10 +43,14 @@ for _command in COMMANDS:
 
 
 @study.command(name="continual")
-@log_options
+@options(stored=StoredLogOptions, cut=CutOptions)
 @named_source_option
-@replay_options(MODELS, DEFAULT_MODELS, STRATEGIES, STUDY_STRATEGIES, "0,1,2")
-@engine_options
+@options(
+    chains=StudyChainOptions,
+    settings=SettingOptions,
+    protocol=ProtocolOptions,
+    workers=WorkerOptions,
+)
 @click.option(
     "--transfer/--no-transfer",
     default=True,
@@ -55,19 +65,23 @@ for _command in COMMANDS:
 @until_option
 @folder_option("-o", "--output", text="Write the pictures and the page here.")
 @json_option
-@limit_options
-@reading_options
-@download_options
+@options(limits=LimitOptions, reading=ReadingOptions, download=DownloadOptions)
 def study_continual(
+    stored: StoredLogOptions,
+    cut: CutOptions,
     named: str | None,
+    chains: StudyChainOptions,
+    settings: SettingOptions,
+    protocol: ProtocolOptions,
+    workers: WorkerOptions,
     transfer: bool,
     confirm_from: int | None,
     until: int | None,
     output: Path | None,
     as_json: bool,
-    cache: Path | None,
-    mirror: str | None,
-    **asked: Any,
+    limits: LimitOptions,
+    reading: ReadingOptions,
+    download: DownloadOptions,
 ) -> None:
     """Compare what strategies make of a log over its periods (Figure 5 of the paper).
 
@@ -76,14 +90,13 @@ def study_continual(
     """
     from rich.console import Console
 
-    from perennial.replay.cli.progress import watch_crew
-    from perennial.replay.cli.requests import asked_config, asked_engine
+    from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.cli.tables import print_study
     from perennial.replay.report.study import write_study
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.replay.study.continual_report import check_periods, load_study
 
-    if named is not None and asked["source"] is not None:
+    if named is not None and cut.source is not None:
         raise click.UsageError("the source is given twice; leave one out")
     asked["source"] = named or asked["source"]
     config = asked_config(asked)
@@ -91,9 +104,11 @@ def study_continual(
         with open_asked_log(asked, cache, mirror) as log:
             check_periods(log.store, confirm_from, until)
         config = dataclasses.replace(config, source=log.source, cut=log.cut)
-        plan = ContinualStudy.of(config, transfer=transfer, num_workers=engine.workers_per_machine)
-        with watch_crew(Console(stderr=True)) as watch:
-            runs = run_continual(log.path, plan, on_event=watch, executor=engine)
+        plan = ContinualStudy.of(
+            config, transfer=transfer, num_workers=executor.workers_per_machine
+        )
+        with watch_tasks(Console(stderr=True)) as watch:
+            runs = run_continual(log.path, plan, on_event=watch, executor=executor)
     found = load_study(log.path, runs, plan.transfer, confirm_from, until)
     written = write_study(found, output) if output else ()
     if as_json:

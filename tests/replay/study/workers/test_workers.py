@@ -13,7 +13,7 @@ from paper_toys import FAST, make_context, write_split
 from rich.console import Console
 from toys import fill, write_log
 
-from perennial.replay.cli.progress import watch_crew
+from perennial.replay.cli.progress import watch_tasks
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.machine import default_workers
 from perennial.replay.study.continual_worker import ContinualRequest, main
@@ -218,7 +218,7 @@ def test_messages_about_other_machines():
     task = Task("joint seed 0", ContinualRequest("a", "b", ReplayConfig()), 2)
     for given in ({}, {"force_terminal": True, "width": 120}):
         drawn = io.StringIO()
-        with watch_crew(Console(file=drawn, **given)) as watch:
+        with watch_tasks(Console(file=drawn, **given)) as watch:
             watch(TaskEvent(task, 0, "waiting"))
             watch(TaskEvent(task, 7, "attempt", {"where": "gpu-1"}))
             watch(TaskEvent(task, 7, "lost", {"where": "gpu-1"}))

@@ -1,0 +1,134 @@
+"""Groups of options for the log of a command: its files, how it is cut, and its store."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perennial.replay.cli.options import field, option
+from perennial.replay.cli.parameters import (
+    CUTS,
+    FORMATS,
+    cache_option,
+    source_argument,
+    store_option,
+    wait_option,
+)
+
+if TYPE_CHECKING:
+    from perennial.replay.logs import OpenLog
+    from perennial.storage.log.ingest import IngestSettings
+
+_GUESSED = "Guessed from usual names if not given."
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How log files are read; `None` for the source's own setting."""
+
+    user_column: str | None = option("--user-column", metavar="NAME", help=_GUESSED)
+    item_column: str | None = option("--item-column", metavar="NAME", help=_GUESSED)
+    time_column: str | None = option("--time-column", metavar="NAME", help=_GUESSED)
+    format: str | None = option(
+        "--format", type=click.Choice(FORMATS), help="Told by the file's name if not given."
+    )
+    max_reject_share: float | None = option(
+        "--max-reject-share",
+        type=click.FloatRange(0, 1),
+        help="Share of bad lines over which a file is refused.  [default: 0.05]",
+    )
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Fields of `IngestSettings` that were given."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
+
+    def to_settings(self) -> "IngestSettings":
+        """Return the settings for files of a user's own."""
+        from perennial.storage.log.ingest import IngestSettings
+
+        return IngestSettings(**self.changes)
+
+
+@dataclass(frozen=True)
+class DownloadOptions:
+    """Where data sets are kept and downloaded from."""
+
+    cache: Path | None = field(cache_option)  # noqa: RUF009
+    mirror: str | None = option(
+        "--mirror", metavar="URL", help="A folder to download from instead of the publisher's."
+    )
+
+    @property
+    def folder(self) -> Path:
+        """Folder for downloads and generated logs."""
+        return self.cache or default_cache()
+
+
+def default_cache() -> Path:
+    """Return the user's cache folder, for downloads and generated logs."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("perennial")
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """The log, and how it is cut into periods."""
+
+    source: str | None = field(source_argument())
+    periods: int | None = option(
+        "--periods",
+        type=click.IntRange(min=2),
+        help="Periods to cut the log into (equal-count and equal-span).  [default: 17]",
+    )
+    cut: str | None = option(
+        "--cut",
+        type=click.Choice(CUTS),
+        help="How to cut the log.  [default: files for a folder of period files and for "
+        "diginetica, else equal-count]",
+    )
+
+
+@dataclass(frozen=True)
+class StoredLogOptions:
+    """The store of a log."""
+
+    store: Path | None = field(  # noqa: RUF009
+        store_option(
+            "Where log and results are kept.  [default: SOURCE.duckdb here]",
+            required=False,
+            must_exist=False,
+        )
+    )
+    wait: float = field(wait_option)
+
+
+@contextmanager
+def open_requested_log(
+    stored: StoredLogOptions, cut: CutOptions, reading: ReadingOptions, download: DownloadOptions
+) -> Iterator["OpenLog"]:
+    """Open the log in its store; print on stderr what was read and where it is."""
+    from rich.console import Console
+
+    from perennial.replay.cli.progress import show_bar
+    from perennial.replay.live.steps import describe_ingest
+    from perennial.replay.logs import LogRequest, open_log
+
+    request = LogRequest(
+        cut.source, stored.store, cut.cut, cut.periods, reading.changes, stored.wait
+    )
+    with ExitStack() as stack:
+        with show_bar(Console(stderr=True)) as progress:
+            log = stack.enter_context(
+                open_log(request, cache=download.folder, mirror=download.mirror, progress=progress)
+            )
+        for report in log.reports:
+            click.echo(describe_ingest(report), err=True)
+        click.echo(f"log and results: {log.path}", err=True)
+        yield log

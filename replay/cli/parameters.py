@@ -1,0 +1,311 @@
+"""Parameters of commands: callbacks that turn text into values, and options that are shared."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import click
+
+from perennial.storage.errors import UserError
+from perennial.storage.objects.bucket import Place, RemotePath, is_remote
+from perennial.storage.opening import require_store
+from perennial.stream.sources.registry import check_source
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Decorator(Protocol):
+    """Decorator that adds a parameter to the function of a command."""
+
+    def __call__(self, command: Command, /) -> Command:
+        """Return the function with the parameter."""
+        ...
+
+
+Setting = tuple[str, str, Any]
+"""Name of a model or strategy, name of its setting, value."""
+
+CUTS = ("equal-count", "equal-span", "day", "week", "month", "files")
+"""`perennial.stream.cuts.CUTS`, here because importing that imports NumPy."""
+
+FORMATS = ("parquet", "csv", "tsv", "dat", "inter", "ader")
+"""`perennial.storage.reading.formats.FORMATS`, here because importing that imports Arrow."""
+
+PROTOCOLS = ("fold-in", "returning")
+"""`perennial.stream.next_period.ProtocolName`, here because importing that imports DuckDB."""
+
+NOISE_KINDS = ("swap", "flip")
+"""`perennial.stream.noise.NoiseKind`, here because importing that imports NumPy."""
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([kmgt]?)(?:i?b)?)")
+
+
+def names_option(
+    flag: str, name: str, known: Iterable[str], default: Sequence[str] = ()
+) -> Decorator:
+    """A repeatable option: `a,b` and `c` -> (a, b, c), each one of `known`.
+
+    Args:
+        flag: flag on the command line.
+        name: name of the parameter.
+        known: names that are accepted.
+        default: names that are used if none is given; empty stands for all.
+    """
+
+    def parse(
+        _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+    ) -> tuple[str, ...]:
+        names = _split(texts)
+        for one in names:
+            if one not in known:
+                raise click.BadParameter(f"'{one}' is unknown; choose from {', '.join(known)}")
+        return names or tuple(default)
+
+    def complete(_ctx: click.Context, _param: click.Parameter, text: str) -> list[str]:
+        start, last = text[: text.rfind(",") + 1], text[text.rfind(",") + 1 :]
+        return [start + one for one in known if one.startswith(last)]
+
+    return click.option(
+        flag,
+        name,
+        multiple=True,
+        metavar="NAME",
+        callback=parse,
+        shell_complete=complete,
+        help=f"Any of {', '.join(known)}; repeatable or with commas.  "
+        f"[default: {','.join(default) or 'all'}]",
+    )
+
+
+def parse_seeds(
+    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+) -> tuple[int, ...]:
+    """`0,1` and `2` -> (0, 1, 2)."""
+    parts = _split(texts)
+    for part in parts:
+        if not part.isdecimal():
+            raise click.BadParameter(f"'{part}' is no seed; give whole numbers such as 0,1,2")
+    return tuple(map(int, parts))
+
+
+def parse_counts(
+    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+) -> tuple[int, ...]:
+    """`25,50` and `100` -> (25, 50, 100)."""
+    parts = _split(texts)
+    for part in parts:
+        if not part.isdecimal() or int(part) < 1:
+            raise click.BadParameter(f"'{part}' is no number; give some from 1 on, such as 25,100")
+    return tuple(map(int, parts))
+
+
+def parse_percents(
+    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+) -> tuple[float, ...]:
+    """`0,2.5` and `10` -> (0.0, 2.5, 10.0)."""
+    parts = _split(texts)
+    for part in parts:
+        if not re.fullmatch(r"\d+(\.\d+)?", part) or float(part) > 100:
+            raise click.BadParameter(f"'{part}' is no per cent; give some between 0 and 100")
+    return tuple(map(float, parts))
+
+
+def parse_settings(
+    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+) -> tuple[Setting, ...]:
+    """`model.setting=value` -> (model, setting, value); JSON where it can be read so, else text."""
+    settings = []
+    for text in texts:
+        match = re.fullmatch(r"([^.=]+)\.([^.=]+)=(.*)", text)
+        if match is None:
+            raise click.BadParameter(f"'{text}' is not of the form model.setting=value")
+        model, setting, value = match.groups()
+        try:
+            settings.append((model, setting, json.loads(value)))
+        except ValueError:
+            settings.append((model, setting, value))
+    return tuple(settings)
+
+
+def parse_memory(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
+    """`8GiB` (units of 1024), or a share of the machine's memory such as `70%` -> bytes."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    if match is None or float(match[1]) <= 0:
+        raise click.BadParameter(f"'{text}' is no size; give one such as 8GiB, 500MiB or 70%")
+    if match[2] is None:
+        return int(float(match[1]) * _UNITS[match[3]])
+    from perennial.replay.machine import total_memory
+
+    return int(float(match[1]) / 100 * total_memory())
+
+
+def parse_ids(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> tuple[str, ...] | None:
+    """`A,B,C` -> (A, B, C)."""
+    return None if text is None else _split([text])
+
+
+def store_option(text: str, *, required: bool = True, must_exist: bool = True) -> Decorator:
+    """`--store FILE`; a mistyped name is refused before anything heavy is imported."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, store: Path | None) -> Path | None:
+        if must_exist and store is not None:
+            require_store(store)
+        return store
+
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path),
+        required=required,
+        metavar="FILE",
+        callback=check,
+        help=text,
+    )
+
+
+def source_argument(*, required: bool = False) -> Decorator:
+    """`SOURCE`: the name of a data set, a file or a folder, local or on object storage."""
+    return click.argument("source", required=required, callback=_check_source)
+
+
+def named_source_option(command: Command) -> Command:
+    """`--source SOURCE`, in place of the argument."""
+    return click.option(
+        "--source",
+        "named",
+        metavar="SOURCE",
+        callback=_check_source,
+        help="SOURCE, given as an option.",
+    )(command)
+
+
+def _check_source(_ctx: click.Context, _param: click.Parameter, source: str | None) -> str | None:
+    if source is not None and not is_remote(source):
+        check_source(source)
+    return source
+
+
+def until_option(command: Command) -> Command:
+    """`--until-period`, for a last period that is cut short."""
+    return click.option(
+        "--until-period",
+        "until",
+        type=click.IntRange(min=2),
+        help="Leave what was judged on later periods out of the figures.",
+    )(command)
+
+
+def folder_option(*names: str, text: str, required: bool = False) -> Decorator:
+    """Option for a folder, which need not exist."""
+    folder = click.Path(path_type=Path, file_okay=False)
+    return click.option(*names, type=folder, required=required, metavar="DIR", help=text)
+
+
+def file_option(*names: str, text: str, required: bool = True) -> Decorator:
+    """Option for a file, which need not exist."""
+    file = click.Path(path_type=Path, dir_okay=False)
+    return click.option(*names, type=file, required=required, metavar="FILE", help=text)
+
+
+class PlaceType(click.Path):
+    """Type of a path, or of an address on object storage."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert text to a `Path` or a `RemotePath`."""
+        if isinstance(value, RemotePath):
+            return value
+        if not (isinstance(value, str) and is_remote(value)):
+            return super().convert(value, param, ctx)
+        try:
+            return RemotePath.parse(value)
+        except UserError as error:
+            self.fail(str(error), param, ctx)
+
+
+def check_files(files: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Refuse files that do not exist, before anything heavy is imported."""
+    for file in files:
+        if isinstance(file, Path) and not file.exists():
+            raise UserError(f"{file}: cannot be read (No such file or directory); check the path")
+    return files
+
+
+def place_option(*names: str, text: str, is_folder: bool = False) -> Decorator:
+    """Option for a file or a folder to write, local or on object storage."""
+    kind = PlaceType(file_okay=not is_folder, dir_okay=is_folder)
+    metavar = "DIR" if is_folder else "FILE"
+    return click.option(*names, type=kind, required=True, metavar=metavar, help=text)
+
+
+def seed_option(command: Command) -> Command:
+    """`--seed` of a command with one seed."""
+    return click.option(
+        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
+    )(command)
+
+
+def wait_option(command: Command) -> Command:
+    """`--wait`, as seconds."""
+    return click.option(
+        "--wait",
+        is_flag=True,
+        callback=lambda _context, _parameter, given: float("inf") if given else 0.0,
+        help="Wait for another process that writes to the store to end.",
+    )(command)
+
+
+def cache_option(command: Command) -> Command:
+    """`--cache DIR`."""
+    return folder_option(
+        "--cache", text="Where data sets are kept; the user's cache folder if not given."
+    )(command)
+
+
+def settings_option(command: Command) -> Command:
+    """`--set NAME.SETTING=VALUE`."""
+    return click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="NAME.SETTING=VALUE",
+        callback=parse_settings,
+        help="A model's or a strategy's setting, e.g. mvae.latent=100; repeatable.",
+    )(command)
+
+
+def memory_limit_option(command: Command) -> Command:
+    """`--memory-limit`, as bytes."""
+    return click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        default="70%",
+        show_default=True,
+        callback=parse_memory,
+        help="What a fit may take, or all workers of one machine together: 8GiB, 500MiB, or a "
+        "share of the machine's memory.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`."""
+    return _json_option("Print one JSON object and nothing else.")(command)
+
+
+def json_lines_option(command: Command) -> Command:
+    """`--json` of a command that prints for each file."""
+    return _json_option("Print a JSON object a line for each file.")(command)
+
+
+def _json_option(text: str) -> Decorator:
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def _split(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for text in texts for part in text.split(",") if part.strip())
