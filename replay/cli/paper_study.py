@@ -16,6 +16,7 @@ from perennial.replay.cli.options import WorkerOptions, field, numbers_option, o
 from perennial.replay.cli.parameters import (
     NOISE_KINDS,
     Setting,
+    choose_source,
     file_option,
     folder_option,
     json_option,
@@ -192,14 +193,13 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         reading: ReadingOptions,
         download: DownloadOptions,
     ) -> None:
+        source = choose_source(split.source, split.named)
+
         from rich.console import Console
 
         from perennial.replay.cli.progress import show_bar
         from perennial.stream.sources.object_storage import local_source
 
-        if split.named is not None and split.source is not None:
-            raise click.UsageError("the source is given twice; leave one out")
-        source = split.named or split.source
         folder = output or Path("studies")
         errors = Console(stderr=True)
         with ExitStack() as stack:

@@ -169,24 +169,33 @@ def store_option(text: str, *, required: bool = True, must_exist: bool = True) -
 
 def source_argument(*, required: bool = False) -> Decorator:
     """`SOURCE`: the name of a data set, a file or a folder, local or on object storage."""
-    return click.argument("source", required=required, callback=_check_source)
+    return click.argument("source", required=required)
 
 
 def named_source_option(command: Command) -> Command:
     """`--source SOURCE`, in place of the argument."""
-    return click.option(
-        "--source",
-        "named",
-        metavar="SOURCE",
-        callback=_check_source,
-        help="SOURCE, given as an option.",
-    )(command)
+    return click.option("--source", "named", metavar="SOURCE", help="SOURCE, given as an option.")(
+        command
+    )
 
 
-def _check_source(_ctx: click.Context, _param: click.Parameter, source: str | None) -> str | None:
-    if source is not None and not is_remote(source):
-        check_source(source)
-    return source
+def choose_source(source: str | None, named: str | None = None) -> str | None:
+    """Return the source, and refuse a mistyped one before anything heavy is imported.
+
+    Args:
+        source: the argument.
+        named: the option in its place.
+
+    Raises:
+        click.UsageError: both are given.
+        UserError: no data set, file or folder has the name.
+    """
+    if source is not None and named is not None:
+        raise click.UsageError("the source is given twice; leave one out")
+    chosen = source if named is None else named
+    if chosen is not None and not is_remote(chosen):
+        check_source(chosen)
+    return chosen
 
 
 def until_option(command: Command) -> Command:

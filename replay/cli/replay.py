@@ -25,6 +25,7 @@ from perennial.replay.cli.options import (
     options,
 )
 from perennial.replay.cli.parameters import (
+    choose_source,
     folder_option,
     json_option,
     store_option,
@@ -74,6 +75,8 @@ def replay(
     synthetic stream. The same command again goes on where the last one stopped. With --workers
     or --engine ray its strategies and seeds are made at the same time, elsewhere.
     """
+    choose_source(cut.source)
+
     from rich.console import Console
 
     from perennial.replay.analysis.summary import summarise

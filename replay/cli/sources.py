@@ -12,6 +12,7 @@ from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions, de
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
     cache_option,
+    choose_source,
     json_option,
     place_option,
     seed_option,
@@ -119,6 +120,8 @@ def distill_source(
     SOURCE is as for `replay`. The columns of the file are synthetic_user, item_id and weight. A
     tenth of the interactions is held out to judge by. Ctrl-C keeps the best so far.
     """
+    choose_source(source)
+
     from rich.console import Console
 
     from perennial.replay.cli.progress import show_distillation
@@ -174,6 +177,8 @@ def sample_log(
 
     SOURCE is as for `replay`. The columns of the file are user_id and item_id.
     """
+    choose_source(source)
+
     from rich.console import Console
 
     from perennial.replay.whole_log import SampleRequest, sample_to_file

@@ -12,6 +12,7 @@ from perennial.replay.cli.log_options import CutOptions, DownloadOptions, Readin
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
     check_files,
+    choose_source,
     json_option,
     place_option,
     store_option,
@@ -109,6 +110,7 @@ def export_periods(
     """
     if (cut.source is None) == (store is None):
         raise click.UsageError("give either SOURCE or --store", click.get_current_context())
+    choose_source(cut.source)
 
     from rich.console import Console
 

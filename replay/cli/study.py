@@ -24,6 +24,7 @@ from perennial.replay.cli.options import (
 )
 from perennial.replay.cli.paper_study import COMMANDS
 from perennial.replay.cli.parameters import (
+    choose_source,
     folder_option,
     json_option,
     named_source_option,
@@ -88,6 +89,8 @@ def study_continual(
     SOURCE is as for `replay`. Every strategy is followed with every model and seed. The same
     command again goes on where the last one stopped, and takes cells of a replay as they are.
     """
+    cut = dataclasses.replace(cut, source=choose_source(cut.source, named))
+
     from rich.console import Console
 
     from perennial.replay.cli.progress import watch_tasks
@@ -96,12 +99,9 @@ def study_continual(
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.replay.study.continual_report import check_periods, load_study
 
-    if named is not None and cut.source is not None:
-        raise click.UsageError("the source is given twice; leave one out")
-    asked["source"] = named or asked["source"]
-    config = asked_config(asked)
-    with asked_engine(asked) as engine:
-        with open_asked_log(asked, cache, mirror) as log:
+    config = make_config(chains, settings, protocol, limits)
+    with workers.open() as executor:
+        with open_requested_log(stored, cut, reading, download) as log:
             check_periods(log.store, confirm_from, until)
         config = dataclasses.replace(config, source=log.source, cut=log.cut)
         plan = ContinualStudy.of(
