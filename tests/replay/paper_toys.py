@@ -68,7 +68,7 @@ def make_record(
     return CellRecord(sampler=sampler, users=users, model=ModelChoice(model), seed=seed, **given)
 
 
-def make_found(name, study, records, *, paper="ml-1m", source="ml-1m") -> StudyResults:
+def make_results(name, study, records, *, paper="ml-1m", source="ml-1m") -> StudyResults:
     """A study of made-up cells."""
     split = OpenSplit(
         Path("s.parquet"), "0" * 64, source, paper, "as it is", 1000, 50, (9000, 1000, 1000)

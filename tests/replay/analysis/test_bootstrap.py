@@ -1,4 +1,4 @@
-"""The bootstrap against a plain loop, and against what it must be."""
+"""The bootstrap against a plain loop, and on cases with known results."""
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_one_period_gives_the_standard_error_of_a_mean():
     assert samples.mean() == pytest.approx(values.mean(), abs=0.01)
 
 
-def test_recurring_users_count_once_and_new_ones_anew():
+def test_users_of_several_periods_are_drawn_together():
     rng = np.random.default_rng(2)
     values = rng.normal(size=300)
     same = one_group([(values, None)] * 4)
@@ -96,7 +96,7 @@ def test_recurring_users_count_once_and_new_ones_anew():
     )
 
 
-def test_groups_see_the_same_draws():
+def test_groups_share_the_draws():
     values = np.random.default_rng(3).normal(size=50)
     users = np.arange(50, dtype=np.int32)
     periods = [PeriodSeries(users, [Series(0, values), Series(1, values + 2.5)])]
@@ -104,7 +104,7 @@ def test_groups_see_the_same_draws():
     np.testing.assert_allclose(samples[:, 1] - samples[:, 0], 2.5)
 
 
-def test_nobody_at_all():
+def test_without_users_there_is_no_mean():
     assert np.isnan(resample_means([], 2, num_resamples=3)).all()
     empty = PeriodSeries(np.empty(0, np.int32), [Series(0, np.empty(0))])
     assert np.isnan(resample_means([empty], 1, num_resamples=3)).all()

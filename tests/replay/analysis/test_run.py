@@ -37,7 +37,7 @@ def test_later_periods_can_be_left_out():
     assert set(until_period(data, 2).evaluated_users) == {"asked 2"}
 
 
-def test_a_fit_after_the_last_period_is_beyond_it():
+def test_a_fit_after_the_last_period_is_left_out():
     """The last model may be evaluated on early periods too."""
     (cell,) = make_joint(4).cells
     assert is_within(cell, 4)

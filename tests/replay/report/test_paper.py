@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import pyarrow.parquet as pq
 import pytest
 from browser import Browser, find_browser
-from paper_toys import make_found, make_record
+from paper_toys import make_record, make_results
 from rich.console import Console
 from test_report_page import EVIL, read
 
@@ -31,7 +31,7 @@ MODELS = ("infinite-ae", "mvae", "ease")
 def make_table1(**given):
     records = [make_record(model=model, seed=seed) for model in MODELS for seed in (0, 1)]
     records += [make_record("distill-cf", 500, "infinite-ae", seed=seed) for seed in (0, 1)]
-    return make_found("table1", find_study("table1"), records, **given)
+    return make_results("table1", find_study("table1"), records, **given)
 
 
 def make_few(name="sample-efficiency", models=("infinite-ae",)):
@@ -44,7 +44,7 @@ def make_few(name="sample-efficiency", models=("infinite-ae",)):
         for users, HR in zip((25, 500), figures, strict=True)
         for seed in (0, 1)
     ]
-    return make_found(name, find_study(name), records)
+    return make_results(name, find_study(name), records)
 
 
 def make_noise():
@@ -59,7 +59,7 @@ def make_noise():
         for noise, HR in zip((0.0, 50.0), figures, strict=True)
         for seed in (0, 1)
     ]
-    return make_found("noise", find_study("noise"), records)
+    return make_results("noise", find_study("noise"), records)
 
 
 STUDIES = {
@@ -112,7 +112,7 @@ class TestPage:
             dataclasses.replace(one, model=dataclasses.replace(one.model, name="<b>&"))
             for one in found.records
         ]
-        evil = make_found(found.name, found.study, records, paper=None, source=EVIL)
+        evil = make_results(found.name, found.study, records, paper=None, source=EVIL)
         page = render_paper_study(evil)
         assert "<script" not in page
         assert "<b>" not in page
@@ -167,7 +167,7 @@ class TestTable1:
         assert rows[0][2:] == ["50.00", "λ 5"]
         reports = ({"reg": 1.0, "validation_HR@100": 41.0}, {"reg": 5.0, "validation_HR@100": 40.5})
         records = [make_record(seed=seed, fit_report=reports[seed]) for seed in (0, 1)]
-        (row,) = texts(choices_table(make_found("table1", found.study, records)))
+        (row,) = texts(choices_table(make_results("table1", found.study, records)))
         assert row[2:] == ["40.50 to 41.00", "λ 1 | λ 5"]
         costs = texts(costs_table(found))
         assert costs[0][2:] == ["1,000", "5,000", "–", "2.5 s", "1.0 s", "1.0 GiB"]

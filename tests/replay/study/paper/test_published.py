@@ -1,5 +1,5 @@
 import pytest
-from paper_toys import make_found, make_record
+from paper_toys import make_record, make_results
 
 from perennial.replay.study.paper.published import (
     PAPER,
@@ -18,7 +18,7 @@ def test_both_data_sets_have_every_row_of_the_table():
             assert list(row) == [("HR", 10), ("nDCG", 10), ("nDCG", 100), ("PSP", 10)]
 
 
-def test_figures_are_those_of_the_paper():
+def test_figures_of_the_paper():
     assert published_figure("ml-1m", "infinite-ae", ("nDCG", 100)) == 42.53
     assert published_figure("amazon-magazine", "distill-cf", ("PSP", 10)) == 13.76
     assert published_figure("ml-1m", "ease", ("AUC", None)) is None
@@ -26,17 +26,17 @@ def test_figures_are_those_of_the_paper():
     assert published_figure(None, "ease", ("HR", 10)) is None
 
 
-def test_the_difference_is_in_per_cent_of_theirs():
+def test_differences_are_in_per_cent_of_the_published_figure():
     assert difference_percent(30.0, 25.0) == pytest.approx(20.0)
     assert difference_percent(20.0, 25.0) == pytest.approx(-20.0)
 
 
-def test_the_table_has_the_differences_worked_by_hand():
+def test_differences_in_the_table_checked_by_hand():
     records = [make_record(model="mvae", seed=seed, HR=22.70) for seed in (0, 1)] + [
         make_record("distill-cf", 500, "infinite-ae", HR=31.16)
     ]
-    found = make_found("table1", find_study("table1"), records)
-    lines = {(one["model"], one["metric"], one["k"]): one for one in found.rows()}
+    results = make_results("table1", find_study("table1"), records)
+    lines = {(one["model"], one["metric"], one["k"]): one for one in results.rows()}
     assert set(SHOWN) == {(metric, k) for _, metric, k in lines}
     mvae = lines["mvae", "HR", 10]
     # (22.70 + 23.70) / 2 = 23.20, and 23.20 / 21.70 = 1.069124.
@@ -51,13 +51,13 @@ def test_the_table_has_the_differences_worked_by_hand():
     assert lines["mvae", "AUC", None]["published"] is None
 
 
-def test_without_a_data_set_of_the_paper_there_is_no_column():
-    found = make_found("table1", find_study("table1"), [make_record()], paper=None)
-    assert not found.has_published
-    assert {one["published"] for one in found.rows()} == {None}
-    assert found.to_table().schema.field("published").type == "double"
+def test_other_data_sets_have_no_published_figures():
+    results = make_results("table1", find_study("table1"), [make_record()], paper=None)
+    assert not results.has_published
+    assert {one["published"] for one in results.rows()} == {None}
+    assert results.to_table().schema.field("published").type == "double"
 
 
 def test_other_numbers_of_users_have_no_row_in_the_paper():
     records = [make_record("distill-cf", 200, "infinite-ae"), make_record("user-rns", 500)]
-    assert not make_found("table1", find_study("table1"), records).has_published
+    assert not make_results("table1", find_study("table1"), records).has_published

@@ -7,7 +7,7 @@ from perennial.replay.study.paper.groups import chosen_settings, group_records
 from perennial.replay.study.paper.records import MetricValue, read_record, record_path, write_record
 
 
-def test_the_standard_error_is_that_of_a_mean_over_users():
+def test_the_standard_error_is_over_users():
     values = np.array([1.0, 2.0, 3.0, 6.0])
     one = MetricValue.of("HR", 10, UserValues(values, np.ones(4)))
     assert one.mean == pytest.approx(3.0)
@@ -18,12 +18,12 @@ def test_the_standard_error_is_that_of_a_mean_over_users():
     assert heavier.stderr == pytest.approx(np.sqrt(2 * 0.75**2) / 4)
 
 
-def test_nobody_has_no_figure():
-    nobody = UserValues(np.zeros(0), np.zeros(0))
-    assert MetricValue.of("HR", 10, nobody) == MetricValue("HR", 10, None, None)
+def test_no_users_have_no_figure():
+    empty = UserValues(np.zeros(0), np.zeros(0))
+    assert MetricValue.of("HR", 10, empty) == MetricValue("HR", 10, None, None)
 
 
-def test_a_cell_comes_back_as_it_was_written(tmp_path):
+def test_a_record_is_read_as_it_was_written(tmp_path):
     report = {"reg": np.float64(5.0), "trials": ({"reg": 1.0, "HR@100": float("nan")},)}
     record = make_record(fit_report=report)
     write_record(tmp_path, record)
@@ -38,7 +38,7 @@ def test_a_cell_comes_back_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "all-users-None-mvae-0"}'])
-def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
+def test_a_damaged_file_is_ignored(tmp_path, text):
     record = make_record()
     assert read_record(tmp_path, record.key) is None
     write_record(tmp_path, record)
@@ -46,14 +46,14 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
     assert read_record(tmp_path, record.key) is None
 
 
-def test_a_file_under_another_name_is_none(tmp_path):
+def test_a_file_with_another_key_is_ignored(tmp_path):
     record = make_record()
     write_record(tmp_path, record)
     record_path(tmp_path, record.key).rename(record_path(tmp_path, "another"))
     assert read_record(tmp_path, "another") is None
 
 
-def test_cells_that_differ_in_their_seed_alone_are_a_group():
+def test_groups_have_cells_that_differ_only_in_their_seeds():
     records = [
         make_record(seed=seed, users=users, sampler=sampler)
         for seed in (0, 1)
@@ -66,7 +66,7 @@ def test_cells_that_differ_in_their_seed_alone_are_a_group():
     assert groups[1].peak_bytes == 2**31
 
 
-def test_a_choice_is_told_whatever_the_model_calls_it():
+def test_chosen_settings_of_any_model():
     assert chosen_settings(make_record(fit_report={"updates": 40, "validation_nDCG@100": 3.5})) == {
         "updates": 40,
         "validation_nDCG@100": 3.5,

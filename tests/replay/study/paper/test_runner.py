@@ -5,19 +5,16 @@ import signal
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from filelock import FileLock
 from made_studies import Recorder
 from paper_toys import FAST, make_context, write_split
-from scipy.sparse import csr_array
 
-from perennial.memory.distill.summary import Summary
 from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.fit import make_cell
 from perennial.replay.study.paper.records import record_path
-from perennial.replay.study.paper.rows import make_rows, read_rows, rows_path
+from perennial.replay.study.paper.rows import make_rows, rows_path
 from perennial.replay.study.paper.runner import count_tasks, plan_tasks, run_cells
 from perennial.storage.errors import UserError
 from perennial.storage.progress import ignore_progress
@@ -101,7 +98,7 @@ class TestWorkers:
         assert count_tasks(gone, CELLS[:1]) == 1
 
 
-def test_what_is_finished_is_not_planned_again(context):
+def test_finished_cells_and_rows_are_not_planned_again(context):
     assert count_tasks(context, CELLS) == 4
     make_rows(context, CELLS[1].rows, 0, ignore_progress)
     assert count_tasks(context, CELLS) == 3
@@ -114,38 +111,6 @@ def test_what_is_finished_is_not_planned_again(context):
     assert [len(tasks) for tasks in plan_tasks(context, CELLS)] == [2, 1]
 
 
-def test_rows_come_back_from_their_file(context):
-    said = []
-    rows = TrainingSet("head-user", 7)
-    kept = read_rows(make_rows(context, rows, 3, said.append))
-    assert kept.rows.shape == (7, 30)
-    assert kept.rows.dtype == np.float32
-    assert kept.report == {"interactions": 63}
-    assert said == ["sampling 7 users"]
-
-
-def test_synthetic_users_come_with_how_they_were_made(context):
-    rows = TrainingSet("distill-cf", 20, {"num_steps": 2, "validate_every": 1, "max_items": 5})
-    kept = read_rows(make_rows(context, rows, 0, ignore_progress))
-    assert kept.rows.shape == (20, 30)
-    assert np.diff(kept.rows.indptr).max() <= 5
-    assert kept.report["steps"] == 2
-    record = make_cell(context, StudyCell(rows, MODEL, 0), ignore_progress)
-    assert record.rows_report == dict(kept.report)
-    assert record.seconds["rows"] == kept.seconds > 0
-
-
-def test_a_distillation_that_was_interrupted_is_not_kept(context, monkeypatch):
-    cut_short = Summary(csr_array(np.eye(3, 30, dtype=np.float32)), {"interrupted": True})
-    monkeypatch.setattr(
-        "perennial.memory.distill.loop.distill_with_holdout", lambda *_, **__: cut_short
-    )
-    rows = TrainingSet("distill-cf", 20)
-    with pytest.raises(KeyboardInterrupt):
-        make_rows(context, rows, 0, ignore_progress)
-    assert not rows_path(context, rows, 0).exists()
-
-
 def test_workers_share_the_memory(context):
     (task,), _ = plan_tasks(context, CELLS[:1], 1000)
     assert task.request.memory_limit == 1000
@@ -154,7 +119,7 @@ def test_workers_share_the_memory(context):
     assert count_tasks(context, CELLS[:1]) == 1
 
 
-def test_two_studies_do_not_share_a_folder(context):
+def test_a_folder_is_locked_by_a_study(context):
     Path(context.folder).mkdir()
     with FileLock(Path(context.folder) / ".lock"), pytest.raises(UserError, match="is at work"):
         run_cells(context, CELLS, 1, Recorder())
