@@ -1,4 +1,4 @@
-"""What DuckDB says of a bad file or disk becomes one line; what is our own mistake stays one."""
+"""DuckDB's errors about a bad file or disk become one line; programming errors do not."""
 
 import os
 from pathlib import Path
@@ -58,7 +58,7 @@ def test_other_errors_are_left_alone(error):
     raise_fault(PATH, error)
 
 
-def test_the_first_fault_is_told_and_not_what_followed():
+def test_only_the_first_fault_is_reported():
     try:
         try:
             raise duckdb.Error("Corrupt database file")

@@ -113,7 +113,7 @@ def test_a_mark_that_begins_an_identifier_stays(store, write):
     assert user_ids(store, [0, 1]) == ["\ufeffu", "\ufeffv"]
 
 
-def test_what_stands_for_a_delimiter_is_no_value(store, write):
+def test_the_byte_that_replaces_a_delimiter_is_no_value(store, write):
     path = write("log.dat", "1::2::3::1000000000\n1\x1f2::3::1000000000\n")
     report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
     assert report.reject_reasons == {"wrong number of columns": 1}
@@ -136,7 +136,7 @@ def test_identifiers_that_are_whole_files_are_bad(store, write):
     assert report.reject_reasons == {"user is longer than 65536 bytes": 1}
 
 
-def test_parquet_of_fewer_rows_than_it_says(store, tmp_path):
+def test_parquet_with_fewer_rows_than_its_metadata(store, tmp_path):
     content = write_parquet({"user_id": pa.array(range(9)), "item_id": pa.array(range(9))})
     footer = read_footer(content)
     footer[3].value = footer[4][0][3].value = 10
@@ -168,7 +168,7 @@ def test_the_same_long_text_in_every_row_is_kept_once(store, tmp_path):
     assert user_ids(store, [0, 1]) == ["x" * 50_000, "y"]
 
 
-def test_a_budget_is_half_of_what_is_free():
+def test_a_budget_is_half_of_the_free_memory():
     budget = Budget(lambda: 3 << 30)
     budget.take(1 << 30)
     with pytest.raises(UserError, match=r"more than half of the 3\.0 GiB of memory"):

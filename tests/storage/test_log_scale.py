@@ -56,13 +56,13 @@ def test_each_file_is_a_period(made):
     assert 0.99 * SHAPE.rows < sum(one.interactions for one in periods) <= SHAPE.rows
 
 
-def test_copy_takes_all_rows(made, tmp_path):
+def test_copy_reads_all_rows(made, tmp_path):
     assert copy(made[0], tmp_path / "theirs.duckdb")["seconds"] > 0
     with duckdb.connect(tmp_path / "theirs.duckdb", read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM log").fetchall() == [(SHAPE.rows,)]
 
 
-def test_growth_is_told_and_drawn(tmp_path):
+def test_growth_is_described_and_drawn(tmp_path):
     assert describe_growth([1, 10, 100], [1, 1, 10]) == "rows^1.00 at last, rows^0.50 over all"
     found = [Measured(n, n, {"seconds": n / 10}, {"seconds": n / 20}) for n in (10, 100, 1000)]
     draw(found, tmp_path / "plot.png")

@@ -57,7 +57,7 @@ def test_a_transaction_keeps_all_or_nothing(store):
     assert store.rows("SELECT user_index FROM users ORDER BY user_index") == [(3,), (4,)]
 
 
-def test_a_disk_that_takes_no_more_is_named(store):
+def test_a_full_disk_is_named(store):
     def write():
         with store.transaction():
             store.rows("INSERT INTO users VALUES (0, 'a', 1)")
@@ -80,7 +80,7 @@ def test_tables_are_inserted_by_name_and_in_order(store):
     )["s"].to_pylist() == [5]
 
 
-def test_reading_takes_no_changes(tmp_path):
+def test_a_reader_cannot_change_the_store(tmp_path):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     with Store.open(path, read_only=True) as store:
@@ -124,7 +124,7 @@ def test_a_damaged_store_is_refused(tmp_path):
         Store.open(path)
 
 
-def test_reading_beside_writing_in_one_process_is_refused(tmp_path):
+def test_a_reader_and_a_writer_in_one_process_are_refused(tmp_path):
     path = tmp_path / "log.duckdb"
     with Store.open(path), pytest.raises(UserError, match="open in this process already"):
         Store.open(path, read_only=True)
@@ -185,7 +185,7 @@ def test_a_second_writer_may_wait(tmp_path):
         Store.open(path, wait=30).close()
 
 
-def test_readers_see_the_snapshot_beside_a_writer(tmp_path):
+def test_readers_see_the_snapshot_while_a_writer_works(tmp_path):
     path = tmp_path / "log.duckdb"
     insert = "store.connection.execute(\"INSERT INTO users VALUES ({}, 'a', 1)\")"
     steps = f"{insert.format(0)}; store.write_snapshot(); {insert.format(1)}"
@@ -252,7 +252,7 @@ def test_a_new_store_is_there_whole_or_not_at_all(tmp_path, monkeypatch, size):
     assert {one.name for one in tmp_path.iterdir()} == {"log.duckdb", "log.duckdb.lock"}
 
 
-def test_a_snapshot_that_goes_while_it_is_opened_is_looked_for_again(tmp_path, monkeypatch):
+def test_opening_a_snapshot_that_vanishes_is_retried(tmp_path, monkeypatch):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     fates = iter([FileNotFoundError(path), None])
@@ -278,7 +278,7 @@ def test_a_writer_waits_for_readers(tmp_path):
         Store.open(path).close()
 
 
-def test_a_file_takes_the_place_of_another(tmp_path):
+def test_a_file_replaces_another(tmp_path):
     path = tmp_path / "log.duckdb"
     with Store.open(path) as store:
         store.rows("INSERT INTO users VALUES (0, 'sentinel-in-the-old-file', 1)")
@@ -302,6 +302,6 @@ def test_wrong_places_are_named(tmp_path, name, words):
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write to")
-def test_a_folder_that_takes_no_files_is_named():
+def test_a_folder_that_cannot_be_written_is_named():
     with pytest.raises(UserError, match=r"/proc/log\.duckdb: "):
         Store.open("/proc/log.duckdb")

@@ -54,7 +54,7 @@ def test_equal_count_of_few_times_has_no_more_periods_than_times(times, num_peri
 
 
 @given(st.lists(moments, min_size=1, max_size=60), st.integers(1, 20))
-def test_equal_span_puts_a_row_where_its_time_lies(times, num_periods):
+def test_equal_span_assigns_rows_by_time(times, num_periods):
     first, span = min(times), max(times) - min(times) + 1
     expected = [(time - first) * num_periods // span for time in times]
     ranks = {part: rank for rank, part in enumerate(sorted(set(expected)), start=1)}

@@ -1,4 +1,4 @@
-"""What is known at the end of a period."""
+"""The log up to the end of a period, and held-out users."""
 
 import math
 
@@ -108,7 +108,7 @@ def test_held_out_users_are_not_seen(store_of, rows, seed):
         np.testing.assert_array_equal(without.last_items(), whole.last_items()[remaining])
 
 
-def test_what_is_not_seen_changes_the_fingerprint(store_of):
+def test_held_out_users_change_the_fingerprint(store_of):
     with store_of(INTERLEAVED) as store:
         found = [
             History(store, 2, held_out).fingerprint
@@ -124,14 +124,14 @@ def users_to(count):
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
-def test_about_so_many_are_held_out(share):
+def test_the_share_of_held_out_users(share):
     found = HeldOutUsers(share, seed=3).mask(users_to(20_000))
     assert found.dtype == np.bool_
     spread = math.sqrt(20_000 * share * (1 - share))
     assert abs(int(found.sum()) - 20_000 * share) < 4 * spread
 
 
-def test_neighbours_are_drawn_apart():
+def test_neighbouring_users_are_drawn_independently():
     found = HeldOutUsers(0.5).mask(users_to(20_000))
     both = int((found[1:] & found[:-1]).sum())
     assert abs(both - 5_000) < 4 * math.sqrt(20_000 * 0.25 * 0.75)
@@ -154,7 +154,7 @@ def test_a_larger_share_holds_out_those_of_a_smaller_one():
     share=st.floats(0.01, 0.99),
     seed=st.integers(0, 2**40),
 )
-def test_whom_it_concerns_depends_on_no_one_else(indices, places, share, seed):
+def test_each_user_is_drawn_independently_of_the_others(indices, places, share, seed):
     held_out, users = HeldOutUsers(share, seed), np.array(indices, dtype=np.int32)
     chosen = np.array([place for place in places if place < len(users)], dtype=np.intp)
     np.testing.assert_array_equal(held_out.mask(users[chosen]), held_out.mask(users)[chosen])

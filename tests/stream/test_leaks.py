@@ -103,7 +103,7 @@ def test_the_future_changes_nothing_that_a_fit_reads(store_of, futures):
 
 @settings(max_examples=20)
 @given(futures=two_futures(), protocol=st.sampled_from(["fold-in", "returning"]))
-def test_what_comes_after_the_judged_period_changes_no_question(store_of, futures, protocol):
+def test_later_periods_change_no_evaluation(store_of, futures, protocol):
     # The next period is judged, so it may be read; the one after it may not.
     asked = []
     for rows in futures:

@@ -52,7 +52,7 @@ def test_files_that_are_missing_are_added(store, tmp_path):
     assert [report.periods for report in reports] == [(2,), (3,)]
 
 
-def test_a_file_that_turned_up_before_those_held_is_refused(store, tmp_path):
+def test_a_new_file_before_the_loaded_ones_is_refused(store, tmp_path):
     paths = write_files(tmp_path, 1, 2, 3)
     load_log(store, log_of(*paths[1:]), make_cut("files"))
     with pytest.raises(UserError, match="in another way"):
@@ -164,7 +164,7 @@ def test_files_with_and_without_times_do_not_make_a_log(store, tmp_path):
     assert list_periods(store) == ()
 
 
-def test_what_was_interrupted_goes_on_with_the_next_file(store, tmp_path):
+def test_an_interrupted_load_resumes_with_the_next_file(store, tmp_path):
     paths = [untimed(tmp_path, number, [number, number + 5]) for number in range(3)]
 
     def interrupt(what, done, total):

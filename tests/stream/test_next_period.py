@@ -45,7 +45,7 @@ def test_fold_in_splits_by_time(store_of):
     assert evaluation.counts.skipped_users == 0
 
 
-def test_fold_in_keeps_at_least_one_target_and_asks_nothing_of_nothing(store_of):
+def test_fold_in_keeps_a_target_and_skips_empty_contexts(store_of):
     # User 1 has a history and one event, user 2 has one event only.
     log = [*visits(1, [10, 11], 1), (1, 12, 2, 0), (2, 10, 2, 1)]
     with store_of(log) as store:
@@ -54,7 +54,7 @@ def test_fold_in_keeps_at_least_one_target_and_asks_nothing_of_nothing(store_of)
     assert evaluation.counts.skipped_users == 1
 
 
-def test_returning_asks_with_the_past_alone(store_of):
+def test_returning_uses_earlier_periods_only(store_of):
     log = visits(1, [10, 11, 12], 1) + visits(1, [12, 13, 13, 14], 2) + visits(2, [10, 11], 2)
     with store_of(log) as store:
         evaluation = build_evaluation(store, 1, RETURNING, seed=0)
@@ -78,7 +78,7 @@ def test_unseen_items_leave_contexts_and_stay_targets(store_of):
 
 
 @pytest.mark.parametrize("mask_context", [True, False])
-def test_targets_that_stand_in_the_context(store_of, mask_context):
+def test_targets_in_the_context(store_of, mask_context):
     # Of user 1's targets one is old; user 2's only target is; user 3's repeats an unseen item.
     log = visits(1, [10, 11], 1) + visits(2, [12, 13], 1)
     log += visits(1, [12, 12, 12, 12, 12, 12, 12, 12, 10, 13], 2)
@@ -86,14 +86,14 @@ def test_targets_that_stand_in_the_context(store_of, mask_context):
     with store_of(log) as store:
         settings_ = ProtocolSettings(mask_context=mask_context)
         evaluation = build_evaluation(store, 1, settings_, seed=0)
-        asked = sets_of(store, evaluation)
+        evaluated = sets_of(store, evaluation)
     assert evaluation.mask_context is mask_context
     counts = evaluation.counts
     if mask_context:
-        assert asked == {1: ({10, 11, 12}, {13})}
+        assert evaluated == {1: ({10, 11, 12}, {13})}
         assert (counts.masked_targets, counts.skipped_users, counts.targets) == (3, 2, 1)
     else:
-        assert asked == {
+        assert evaluated == {
             1: ({10, 11, 12}, {10, 13}),
             2: ({12, 13, 11}, {12}),
             3: (set(), {99}),
@@ -135,12 +135,12 @@ def test_negatives_are_known_items_outside_context_and_targets(store_of):
     log = visits(9, range(400), 1) + visits(1, range(0, 400, 40), 2) + visits(2, [3, 999], 2, 500)
     with store_of(log) as store:
         evaluation = build_evaluation(store, 1, ProtocolSettings(), seed=0)
-        asked = sets_of(store, evaluation)
+        evaluated = sets_of(store, evaluation)
         users = user_ids(store, evaluation.users)
         assert evaluation.negatives.shape == (2, 50)
         for row, user in enumerate(users):
             drawn = {int(item) for item in item_ids(store, evaluation.negatives[row])}
-            context, targets = asked[int(user)]
+            context, targets = evaluated[int(user)]
             assert len(drawn) == 50
             assert drawn <= set(range(400)) - context - targets
 
@@ -178,7 +178,7 @@ def test_settings_are_checked(wrong, message):
         ProtocolSettings(**wrong)
 
 
-def ask_naively(events, past, settings_):
+def evaluate_naively(events, past, settings_):
     """The protocol as the design states it, user by user.
 
     Args:
@@ -192,7 +192,7 @@ def ask_naively(events, past, settings_):
         history[user].add(item)
     for user, item in events:
         present[user].append(item)
-    asked, skipped, masked, dropped = {}, 0, 0, 0
+    evaluated, skipped, masked, dropped = {}, 0, 0, 0
     for user, items in present.items():
         cut = 0
         if settings_.protocol == "fold-in":
@@ -209,8 +209,8 @@ def ask_naively(events, past, settings_):
             skipped += 1
             continue
         dropped += len(context - known)
-        asked[user] = (context & known, targets)
-    return asked, skipped, masked, dropped
+        evaluated[user] = (context & known, targets)
+    return evaluated, skipped, masked, dropped
 
 
 @settings(max_examples=40)
@@ -233,22 +233,22 @@ def test_agrees_with_the_protocol_user_by_user(store_of, rows, protocol, mask_co
         events = [(int(user), int(item)) for user, item in zip(users, items, strict=True)]
         assert sorted(set(events)) == sorted({row[:2] for row in rows if row[2] == 3})
         past = [row[:2] for row in rows if row[2] < 3]
-        asked, skipped, masked, dropped = ask_naively(events, past, settings_)
-        assert sets_of(store, evaluation) == asked
-        assert evaluation.users.tolist() == sorted(lookup_users(store, list(asked)).tolist())
+        evaluated, skipped, masked, dropped = evaluate_naively(events, past, settings_)
+        assert sets_of(store, evaluation) == evaluated
+        assert evaluation.users.tolist() == sorted(lookup_users(store, list(evaluated)).tolist())
     counts = evaluation.counts
     known = {item for _, item in past}
     assert evaluation.num_items == len(known)
     assert counts.skipped_users == skipped
     assert counts.masked_targets == masked
     assert counts.dropped_context_items == dropped
-    assert counts.empty_contexts == sum(not context for context, _ in asked.values())
-    assert counts.targets == sum(len(targets) for _, targets in asked.values())
-    assert counts.unseen_targets == sum(len(targets - known) for _, targets in asked.values())
+    assert counts.empty_contexts == sum(not context for context, _ in evaluated.values())
+    assert counts.targets == sum(len(targets) for _, targets in evaluated.values())
+    assert counts.unseen_targets == sum(len(targets - known) for _, targets in evaluated.values())
 
 
 class TestAnyPeriod:
-    """Fits can be asked about periods that they have lived, and about ones far ahead."""
+    """Evaluations on any period, before or after that of the fit."""
 
     # Two users over four periods; an item that is new in each.
     LOG = (
@@ -263,7 +263,7 @@ class TestAnyPeriod:
     )
 
     @pytest.mark.parametrize(
-        ("fit_period", "eval_period", "asked"),
+        ("fit_period", "eval_period", "evaluated"),
         [
             # Earlier than the fit: only what came before it is context, all of it is known.
             (3, 2, {1: ({10, 11, 20}, {12}), 2: ({10, 12, 20}, {11})}),
@@ -282,19 +282,19 @@ class TestAnyPeriod:
             (1, 4, {1: ({10, 11, 12}, {51}), 2: ({10, 11, 12}, {52})}),
         ],
     )
-    def test_context_is_what_came_before(self, store_of, fit_period, eval_period, asked):
+    def test_context_is_what_came_before(self, store_of, fit_period, eval_period, evaluated):
         with store_of(self.LOG) as store:
             evaluation = build_evaluation(
                 store, fit_period, ProtocolSettings(), seed=0, eval_period=eval_period
             )
-            assert sets_of(store, evaluation) == asked
+            assert sets_of(store, evaluation) == evaluated
         assert (evaluation.fit_period, evaluation.eval_period) == (fit_period, eval_period)
         known = {item for _, item, period, _ in self.LOG if period <= fit_period}
         assert evaluation.num_items == len(known)
-        targets = {item for _, items in asked.values() for item in items}
+        targets = {item for _, items in evaluated.values() for item in items}
         assert evaluation.counts.unseen_targets == len(targets - known)
 
-    def test_returning_takes_none_of_the_period_itself(self, store_of):
+    def test_returning_uses_no_event_of_the_period(self, store_of):
         with store_of(self.LOG) as store:
             found = [
                 sets_of(store, build_evaluation(store, fit, RETURNING, seed=0, eval_period=2))
@@ -303,7 +303,7 @@ class TestAnyPeriod:
         # An item that the fit at 1 does not know stays a target.
         assert found == [{1: ({10, 11}, {20, 12}), 2: ({10, 12}, {20, 11})}] * 3
 
-    def test_the_next_period_is_what_is_asked_unless_told(self, store_of):
+    def test_the_next_period_is_the_default(self, store_of):
         with store_of(self.LOG) as store:
             one = build_evaluation(store, 2, ProtocolSettings(), seed=3)
             other = build_evaluation(store, 2, ProtocolSettings(), seed=3, eval_period=3)
@@ -313,11 +313,11 @@ class TestAnyPeriod:
 
     def test_counts_of_items_are_those_the_fit_knew(self, store_of):
         with store_of(self.LOG) as store:
-            asked = build_evaluation(store, 1, ProtocolSettings(), seed=0, eval_period=4)
-        assert asked.item_counts.sum() == 4
-        assert len(asked.item_counts) == asked.targets.shape[1] == 13
+            evaluated = build_evaluation(store, 1, ProtocolSettings(), seed=0, eval_period=4)
+        assert evaluated.item_counts.sum() == 4
+        assert len(evaluated.item_counts) == evaluated.targets.shape[1] == 13
 
-    def test_only_some_users_are_asked(self, store_of):
+    def test_only_some_users_are_evaluated(self, store_of):
         log = [row for user in range(1, 40) for row in visits(user, [10, user, 11], 1, user * 5)]
         log += [row for user in range(1, 50) for row in visits(user, [11, 12, 10], 2, user * 5)]
         held_out = HeldOutUsers(0.3, seed=2)
@@ -337,7 +337,7 @@ class TestAnyPeriod:
         assert some.num_items == everyone.num_items
         np.testing.assert_array_equal(some.item_counts, everyone.item_counts)
 
-    def test_nobody_may_be_left_to_ask(self, store_of):
+    def test_no_user_may_be_left(self, store_of):
         with store_of(self.LOG) as store:
             users = np.arange(2, dtype=np.int32)
             nobody = next(
@@ -345,10 +345,10 @@ class TestAnyPeriod:
                 for found in (HeldOutUsers(0.1, seed) for seed in range(100))
                 if not found.mask(users).any()
             )
-            asked = build_evaluation(store, 2, ProtocolSettings(), seed=0, only=nobody)
-        assert len(asked.users) == 0
-        assert asked.contexts.shape == (0, asked.num_items)
-        assert asked.counts.targets == 0
+            evaluated = build_evaluation(store, 2, ProtocolSettings(), seed=0, only=nobody)
+        assert len(evaluated.users) == 0
+        assert evaluated.contexts.shape == (0, evaluated.num_items)
+        assert evaluated.counts.targets == 0
 
     def test_the_period_must_be_there(self, store_of):
         with store_of(self.LOG) as store, pytest.raises(UserError, match="period 5 is not in"):

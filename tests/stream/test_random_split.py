@@ -97,7 +97,7 @@ def small(tmp_path):
     )
 
 
-def test_asks_with_all_that_came_before(small):
+def test_contexts_are_all_earlier_parts(small):
     split = read_paper_split(small, num_negatives=2)
     # Users 5, 7, 9 are rows 0..2, items 10, 20, 30, 40 columns 0..3.
     assert split.train.interactions.toarray().tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
@@ -128,7 +128,7 @@ def test_the_authors_keep_repeats_as_misses(small):
     assert split.test.counts.masked_targets == 0
 
 
-def test_says_what_is_wrong_with_a_file(tmp_path):
+def test_errors_of_a_file_are_named(tmp_path):
     with pytest.raises(UserError, match="no row's split is 'test'"):
         read_paper_split(write(tmp_path / "a.parquet", [(1, 1, "train"), (1, 2, "validation")]))
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "b.parquet")
@@ -147,7 +147,7 @@ def test_says_what_is_wrong_with_a_file(tmp_path):
         read_paper_split(tmp_path / "absent.parquet")
 
 
-def test_knows_a_file_that_has_a_split(small, tmp_path):
+def test_recognises_a_file_with_a_split(small, tmp_path):
     assert has_split(small)
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "b.parquet")
     (tmp_path / "c.csv").write_text("user_id,item_id,split\n")

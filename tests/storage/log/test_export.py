@@ -83,7 +83,7 @@ def logs(draw):
 
 @settings(max_examples=30)
 @given(logs(), st.integers(1, 4))
-def test_a_log_comes_back_to_the_fingerprint(tmp_path_factory, files, chunk):
+def test_an_exported_log_has_the_same_fingerprint(tmp_path_factory, files, chunk):
     folder = tmp_path_factory.mktemp("round")
     paths = [folder / f"{number}.parquet" for number in range(len(files))]
     for path, table in zip(paths, files, strict=True):
@@ -226,7 +226,7 @@ class TestTheFolder:
             export_periods(shorter, folder, force=True)
         assert [path.name for path in folder.iterdir()] == ["period-0001.parquet"]
 
-    def test_a_folder_that_takes_no_files_is_named(self, store, tmp_path, folder):
+    def test_a_folder_that_cannot_be_written_is_named(self, store, tmp_path, folder):
         hold(store, tmp_path, TWO_PERIODS)
         folder.write_text("a file")
         with pytest.raises(UserError, match="export: is a file"):
@@ -253,7 +253,7 @@ class TestTheFolder:
 
 
 @pytest.mark.parametrize("name", ["ml-100k.parquet", "ml-1m.parquet"])
-def test_movielens_comes_back(shared_data, store, folder, name):
+def test_exported_movielens_has_the_same_fingerprint(shared_data, store, folder, name):
     ingest_log(
         store,
         [shared_data / name],

@@ -26,7 +26,7 @@ def cut_at(*seconds):
 
 
 def dump(store):
-    """All that a store holds."""
+    """Return the content of a store."""
     tables = store.rows("SELECT table_name FROM duckdb_tables() ORDER BY table_name")
     return {name: store.rows(f"SELECT rowid, * FROM {name} ORDER BY rowid") for (name,) in tables}
 
@@ -326,7 +326,7 @@ class StopError(Exception):
 
 
 def count_changes(write):
-    """How many times an ingestion calls `Store.insert`."""
+    """Count the calls of `Store.insert` in an ingestion."""
     calls = []
     patched = pytest.MonkeyPatch()
     insert = Store.insert
@@ -469,7 +469,7 @@ def write_rows(path, rows, with_times=True):
 @pytest.mark.parametrize("kind", IDS)
 @given(data=st.data())
 @SOME
-def test_identifiers_come_back_as_they_went_in(tmp_path, suffix, kind, data):
+def test_identifiers_round_trip(tmp_path, suffix, kind, data):
     rows = data.draw(
         st.lists(st.tuples(IDS[kind], IDS[kind], st.integers(0, 10**9)), min_size=1, max_size=15)
     )
@@ -553,7 +553,7 @@ def test_the_seed_orders_ties(write):
     assert found[0] != sorted(found[0])
 
 
-def test_progress_is_told(store, write):
+def test_progress_is_reported(store, write):
     said: list[tuple[str, int, int | None]] = []
     path = write("log.csv", HEADER + "u,a,1\n")
     ingest_period(store, path, progress=lambda *message: said.append(message))

@@ -1,4 +1,4 @@
-"""What is read equals what was put in, for any range and any users."""
+"""Rows and events that are read equal the ingested ones, for any range and any users."""
 
 import json
 import tracemalloc
@@ -91,7 +91,7 @@ def test_events_keep_repeats_and_order(log):
     assert dtypes == [np.int32, np.int32, np.int64, np.int32]
 
 
-def test_what_is_known_when(log):
+def test_counts_of_known_items(log):
     assert [count_known_items(log, period) for period in (0, 1, 2, 3, 9)] == [0, 3, 4, 5, 5]
     assert read_item_counts(log, 1, 3).tolist() == [2, 1, 1]
     assert read_item_counts(log, 3, 6).tolist() == [3, 2, 1, 1, 2, 0]
@@ -181,7 +181,7 @@ class TestOnePeriod:
     """Reading a period takes what the period takes, however much lies around it."""
 
     @pytest.mark.parametrize("users", [None, np.arange(100, dtype=np.int32)])
-    def test_only_row_groups_of_the_period_are_looked_at(self, stores, users, tmp_path):
+    def test_only_row_groups_of_the_period_are_read(self, stores, users, tmp_path):
         told = tmp_path / "profile.json"
         with Store.open(stores[0], read_only=True) as store:
             store.connection.execute("PRAGMA enable_profiling = 'json'")

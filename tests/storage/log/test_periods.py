@@ -89,7 +89,7 @@ def test_identifiers_cannot_run_into_each_other(write):
 
 
 @pytest.mark.slow
-def test_the_ledger_agrees_with_what_lies_in_the_file(tmp_path):
+def test_the_ledger_agrees_with_the_stored_events(tmp_path):
     rng = np.random.default_rng(0)
     size = 500_000
     log = {

@@ -105,7 +105,7 @@ def test_with_late_events_it_is_the_store_that_had_them_in_time(tmp_path_factory
     assert facts(path) == facts(ingest(folder, "other", whole))
 
 
-def test_late_files_are_refused_unless_told(tmp_path):
+def test_late_files_are_refused_by_default(tmp_path):
     log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
     path = ingest(tmp_path, "log", log)
     before = facts(path)
@@ -128,7 +128,7 @@ def test_late_files_are_refused_unless_told(tmp_path):
         assert list_periods(store)[0].source == "log-1.csv and o.csv"
 
 
-def test_what_is_no_late_file_is_not_merged(tmp_path):
+def test_a_file_of_newer_events_is_not_merged(tmp_path):
     log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
     path = ingest(tmp_path, "log", log)
     before = facts(path)

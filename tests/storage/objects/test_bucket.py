@@ -69,13 +69,13 @@ class TestBucket:
         object_storage.put("may/deep/c.csv", b"c")
         return Bucket(RemotePath.parse(f"s3://{BUCKET}"))
 
-    def test_lists_what_lies_in_a_folder(self, bucket):
+    def test_lists_the_objects_of_a_folder(self, bucket):
         found = bucket.list(RemotePath.parse(f"s3://{BUCKET}/may"))
         assert {(one.place.name, one.size) for one in found} == {("a b#c.csv", 1), ("b.csv", 2)}
         assert all(one.changed > 0 for one in found)
         assert bucket.list(RemotePath.parse(f"s3://{BUCKET}/june")) == ()
 
-    def test_tells_folders_from_objects(self, bucket):
+    def test_distinguishes_folders_and_objects(self, bucket):
         assert bucket.is_folder(RemotePath.parse(f"s3://{BUCKET}/may"))
         assert not bucket.is_folder(RemotePath.parse(f"s3://{BUCKET}/may/b.csv"))
         with pytest.raises(UserError, match="no such object and no such folder"):
@@ -103,7 +103,7 @@ class TestBucket:
         bucket.put(tmp_path / "here", RemotePath.parse(f"s3://{BUCKET}/may/b.csv"))
         assert object_storage.get("may/b.csv") == b"new"
 
-    def test_a_full_disk_is_told_as_such(self, bucket, tmp_path):
+    def test_a_full_disk_is_named(self, bucket, tmp_path):
         with pytest.raises(StorageUnavailable, match="cannot be copied to"):
             bucket.get(RemotePath.parse(f"s3://{BUCKET}/may/b.csv"), tmp_path / "no" / "folder")
 
@@ -160,7 +160,7 @@ class TestFaults:
             ("something else", "cannot be reached", StorageUnavailable),
         ],
     )
-    def test_what_servers_say_is_told_in_one_line(
+    def test_errors_of_servers_become_one_line(
         self, said, words, kind, object_storage, monkeypatch
     ):
         scheme = "gs" if "google" in said else "s3"

@@ -67,7 +67,7 @@ def test_a_folder_is_copied_under_its_name(places, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_what_a_killed_process_left_goes_with_the_next_writer(places, tmp_path):
+def test_the_next_writer_removes_copies_of_a_killed_process(places, tmp_path):
     program = (
         "import sys, time; from pathlib import Path\n"
         "from perennial.storage.objects.copies import local_copies\n"

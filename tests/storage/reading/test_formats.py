@@ -1,4 +1,4 @@
-"""The same log in every format is the same log."""
+"""A log is read alike from every format."""
 
 import gzip
 from collections.abc import Callable
@@ -123,7 +123,7 @@ def test_a_format_can_be_named(write):
         ("broken.csv.gz", b"\x1f\x8b\x08\x00 nonsense", "cannot be read"),
     ],
 )
-def test_what_cannot_be_read_says_why(write, name, content, words):
+def test_unreadable_files_are_refused_with_the_reason(write, name, content, words):
     path = write(name, content)
     with pytest.raises(UserError, match=words) as caught:
         read(path)

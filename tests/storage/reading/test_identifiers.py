@@ -1,4 +1,4 @@
-"""Identifiers come back as they went in, and integers are told from strings."""
+"""Identifiers are returned unchanged, and integers are distinguished from strings."""
 
 import numpy as np
 import pyarrow as pa

@@ -57,7 +57,7 @@ def test_rows_lines_and_rejects():
         (b"NULL,NaN,N/A", ("NULL", "NaN", "N/A")),
     ],
 )
-def test_values_come_as_they_stand(line, row):
+def test_values_are_read_unchanged(line, row):
     assert rows_of(read(line + b"\n")) == [row]
     assert rows_of(read(line + b"\r\n" + line)) == [row, row]
 

@@ -110,7 +110,7 @@ def test_arrays_are_read_like_columns(utc, values, micros, fault):
     ],
 )
 @pytest.mark.parametrize("good", ["981173106", "2001-02-03T04:05:06Z", "981173106.0"])
-def test_bad_text_is_told_from_good(utc, bad, fault, good):
+def test_bad_text_is_rejected(utc, bad, fault, good):
     times = parse(utc, [good, bad, good, good], pa.string())
     assert faults_of(times) == [Fault.NONE, fault, Fault.NONE, Fault.NONE]
     assert times.micros.tolist() == [
@@ -138,7 +138,7 @@ def test_bad_text_is_told_from_good(utc, bad, fault, good):
         (2**62, pa.timestamp("s"), Fault.TIME_RANGE),
     ],
 )
-def test_bad_typed_values_are_told_from_good(utc, value, kind, fault):
+def test_bad_typed_values_are_rejected(utc, value, kind, fault):
     good = pa.scalar(981_173_106, pa.int64()).cast(kind).as_py()
     if pa.types.is_timestamp(kind):
         good = datetime(2001, 2, 3)
@@ -149,7 +149,7 @@ def test_bad_typed_values_are_told_from_good(utc, value, kind, fault):
     assert (times.micros[[0, 1, 3]] > 0).all()
 
 
-def test_the_median_says_the_unit_and_not_the_order():
+def test_the_median_decides_the_unit():
     seconds = np.array([10**9, 2 * 10**9, 10**9])
     for stray in (10**18, 0, -(10**15)):
         for place in range(4):

@@ -73,7 +73,7 @@ def test_movielens_is_in_latin_1(tmp_path):
     assert read_titles_file(path).titles == {"1": "Léon (1994)"}
 
 
-def test_what_is_left_out_is_counted(tmp_path):
+def test_left_out_rows_are_counted(tmp_path):
     long = "x" * (MAX_TITLE + 5)
     path = write(tmp_path / "a.csv", f"item,title\n1,A\n1,B\n2,\n,C\n3,{long}\n4,\x00\x07\n")
     found = read_titles_file(path)
@@ -153,7 +153,7 @@ def test_a_clean_title_is_one_bounded_line(text):
     assert clean_title(title) == title
 
 
-def test_signs_that_steer_a_terminal_or_turn_text_around_are_gone():
+def test_control_characters_are_removed():
     assert (
         clean_title("\x1b[31mred\x07\u202etxt.exe\n next\u2028line") == "[31mredtxt.exe next line"
     )

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.sparse import random_array
 
 from perennial.storage.atomic import sweep_temporary
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
+from perennial.storage.results.artifacts import (
+    SUFFIX,
+    csr_from_arrays,
+    csr_to_arrays,
+    load_arrays,
+    save_arrays,
+)
 
 DTYPES = st.sampled_from(
     ["bool", "int8", "uint8", "int32", "int64", "float16", "float32", "float64"]
@@ -103,7 +110,22 @@ def test_objects_are_refused(tmp_path):
         save_arrays(tmp_path, "m", {"x": np.array([object()])}, {})
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path):
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_sparse_matrix_is_rebuilt_and_checked(binary):
+    rows = random_array((5, 7), density=0.4, format="csr", dtype=np.float32, rng=0)
+    rows.data = np.ones_like(rows.data) if binary else rows.data
+    arrays = csr_to_arrays(rows, binary=binary)
+    assert ("values" in arrays) is not binary
+    again = csr_from_arrays(arrays, 7, binary=binary)
+    assert again.dtype == np.float32
+    np.testing.assert_array_equal(again.toarray(), rows.toarray())
+    with pytest.raises(ValueError, match="indices"):
+        csr_from_arrays(arrays, 3, binary=binary)
+    with pytest.raises(KeyError):
+        csr_from_arrays({"items": arrays["items"]}, 7, binary=True)
+
+
+def test_files_of_a_killed_writer_are_removed(tmp_path):
     kept = save_arrays(tmp_path, "model", {"a": np.ones(2)}, {})
     (tmp_path / f".{kept.name}.4711").write_bytes(b"half")
     sweep_temporary(tmp_path, SUFFIX)

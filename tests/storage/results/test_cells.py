@@ -54,7 +54,7 @@ def test_user_figures_round_trip(store):
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
-def test_any_number_of_users_comes_back(store, size):
+def test_round_trip_of_any_number_of_users(store, size):
     rng = np.random.default_rng(size)
     values = [
         UserFigure(
@@ -74,7 +74,7 @@ def test_any_number_of_users_comes_back(store, size):
     check_user_figures(store, run_id, values)
 
 
-def test_evaluated_users_stand_once_for_all_cells(store):
+def test_evaluated_users_are_stored_once_for_all_cells(store):
     run_id = new_run(store)
     record(store, run_id, make_cell("a"))
     record(store, run_id, make_cell("b"))

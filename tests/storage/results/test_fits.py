@@ -74,7 +74,7 @@ def test_a_file_kept_for_two_purposes_stays_while_one_needs_it(store):
     assert read_model(store, "a") is not None
 
 
-def test_what_a_killed_process_left_is_swept_and_nothing_else(store):
+def test_only_files_of_a_killed_process_are_removed(store):
     keep(store, "a")
     (store.models_folder / ".fit-b.safetensors.x1").write_bytes(b"half")
     (store.models_folder / "fit-b.safetensors").write_bytes(b"no row")

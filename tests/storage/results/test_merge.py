@@ -1,4 +1,4 @@
-"""What another copy of a store has made comes over whole, once, or not at all."""
+"""Results of another copy of a store are merged completely, once, or not at all."""
 
 import dataclasses
 from contextlib import ExitStack
@@ -77,7 +77,7 @@ def keep(store, key, purpose="warm-start", chain="chain"):
 
 
 def content(store):
-    """All that a merge could touch."""
+    """Return everything that a merge could change."""
     found = {name: store.rows(f"SELECT * FROM {name} ORDER BY ALL") for name in TABLES}
     folder = store.models_folder
     files = {path.name: path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else {}
@@ -85,7 +85,7 @@ def content(store):
 
 
 def fill(store):
-    """A bit of everything."""
+    """Record results of every kind."""
     record(store, make_cell("one"))
     record(store, TWO, memory_limit=10)
     keep(store, "b")
@@ -116,7 +116,7 @@ def linked(store, *keys):
     return read_cells(store, run_id), by_user, evaluated
 
 
-def test_everything_comes_over_whole(store, other):
+def test_everything_is_merged(store, other):
     fill(other)
     wanted = content(other)
     assert merge_results(store, other) == 2
@@ -143,7 +143,7 @@ def test_a_second_time_changes_nothing(store, other):
     assert content(store) == wanted
 
 
-def test_what_both_have_is_there_once(store, other):
+def test_common_results_are_stored_once(store, other):
     for one in (store, other):
         record(one, make_cell("both"))
         insert_summary(one, make_summary([[1.0]], "both"))
@@ -160,7 +160,7 @@ def test_what_both_have_is_there_once(store, other):
     assert len(found["summary_entries"]) == 2
 
 
-def test_a_store_without_results_brings_nothing(store, other):
+def test_merging_an_empty_store_changes_nothing(store, other):
     fill(store)
     wanted = content(store)
     assert merge_results(store, other) == 0
@@ -225,7 +225,7 @@ class TestModelFiles:
         assert read_model(store, "z")[1] == {"key": "z"}
         assert len(list(store.models_folder.iterdir())) == 2
 
-    def test_one_that_has_gone_on_keeps_its_own(self, store, other):
+    def test_a_continued_chain_keeps_its_own_file(self, store, other):
         for one in (store, other):
             keep(one, "a")
         keep(store, "b")
@@ -233,7 +233,7 @@ class TestModelFiles:
         assert read_model(store, "b")[1] == {"key": "b"}
         assert store.rows("SELECT fit_key FROM model_files") == [("b",)]
 
-    def test_a_file_comes_for_every_purpose(self, store, other):
+    def test_files_of_every_purpose_are_merged(self, store, other):
         keep(other, "a")
         keep(other, "a", purpose="published")
         merge_results(store, other)
@@ -259,7 +259,7 @@ class TestModelFiles:
 
 
 @pytest.mark.parametrize("table", ["figures", "summary_entries", "model_files"])
-def test_what_breaks_off_leaves_nothing(store, other, table):
+def test_a_failed_merge_changes_nothing(store, other, table):
     record(store, make_cell("mine", fit_key="f"))
     enter_fit(store, "fit", 100)
     fill(other)

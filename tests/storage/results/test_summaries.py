@@ -30,7 +30,7 @@ def dense_summaries(draw):
 
 
 @given(dense_summaries())
-def test_what_went_in_comes_back(dense):
+def test_summary_round_trip(dense):
     with Store.open(":memory:") as store:
         summary = make_summary(dense)
         insert_summary(store, summary)

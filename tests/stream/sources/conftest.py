@@ -1,4 +1,4 @@
-"""A file server on this machine that can be told to misbehave."""
+"""A local file server with configurable errors."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from perennial.stream.sources.download import RemoteFile
 
 @dataclass
 class FileServer:
-    """What is served, what goes wrong, and what was asked for.
+    """Served files, configured errors, and received requests.
 
     Attributes:
         files: by path, with the leading slash.

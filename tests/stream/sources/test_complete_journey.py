@@ -25,7 +25,7 @@ def test_the_log_is_found_without_importing_its_package():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603
 
 
-def test_without_its_package_it_says_what_to_install(tmp_path, monkeypatch):
+def test_the_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(complete_journey, "PACKAGE", "no_such_package_of_anyone")
     assert "perennial[complete-journey]" in complete_journey.SOURCE.state(tmp_path)
     with pytest.raises(UserError, match=r"no_such_package_of_anyone.*perennial\[complete-journey"):

@@ -88,7 +88,7 @@ def test_diginetica_keeps_the_order_of_its_seventeen_files(server, tmp_path):
 
 
 @pytest.mark.parametrize("data_set", [ML_100K, ML_1M, ML_20M, MAGAZINE, DIGINETICA])
-def test_what_is_published_is_named_in_full(data_set):
+def test_published_files_are_named_in_full(data_set):
     for file in data_set.files:
         algorithm, digest = file.remote.checksum.split(":")
         assert len(digest) == {"md5": 32, "sha256": 64}[algorithm]

@@ -56,7 +56,7 @@ def test_md5_is_verified_too(server, get):
         get(server.remote("a.bin", checksum="md5:" + 32 * "0"))
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(server, get, waits):
+def test_a_broken_connection_is_resumed(server, get, waits):
     server.files["/a.bin"] = CONTENT
     server.cuts = [100_000, 50_000]
     assert get(server.remote("a.bin")).read_bytes() == CONTENT
@@ -67,7 +67,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(server, get, waits):
     assert waits == [1.0, 2.0]
 
 
-def test_the_next_command_goes_on_where_the_last_one_gave_up(server, get, waits, tmp_path):
+def test_the_next_command_resumes_the_download(server, get, waits, tmp_path):
     server.files["/a.bin"] = CONTENT
     break_off(server, after=100_000)
     with pytest.raises(UserError, match="100,000 bytes are kept, so run the command again"):
@@ -80,7 +80,7 @@ def test_the_next_command_goes_on_where_the_last_one_gave_up(server, get, waits,
     assert names(tmp_path) == ["file"]
 
 
-def test_a_server_that_knows_no_parts_sends_all_again(server, get):
+def test_a_server_without_ranges_sends_everything_again(server, get):
     server.files["/a.bin"] = CONTENT
     server.ranges = False
     server.cuts = [100_000]
@@ -117,7 +117,7 @@ def test_pieces_of_two_versions_are_noticed_and_dropped(server, get):
     assert server.requests == [("/a.bin", "bytes=100000-", None), ("/a.bin", None, None)]
 
 
-def test_what_arrived_whole_before_a_crash_is_not_asked_for_again(server, get, tmp_path):
+def test_a_complete_part_is_not_requested_again(server, get, tmp_path):
     server.files["/a.bin"] = CONTENT
     (tmp_path / "file.part").write_bytes(CONTENT)
     assert get(server.remote("a.bin")).read_bytes() == CONTENT
@@ -189,7 +189,7 @@ def test_a_file_too_large_is_broken_off(server, get, tmp_path, lengths):
     assert names(tmp_path) == []
 
 
-def test_a_length_that_is_not_told_is_no_hindrance(server, get):
+def test_a_missing_length_is_accepted(server, get):
     server.files["/a.bin"] = CONTENT
     server.lengths = False
     assert get(server.remote("a.bin")).read_bytes() == CONTENT
@@ -201,7 +201,7 @@ def test_a_file_that_moved_is_found(server, get):
     assert get(server.remote("a.bin", CONTENT)).read_bytes() == CONTENT
 
 
-def test_a_mirror_stands_in_for_the_publisher(server, get):
+def test_a_mirror_replaces_the_publisher(server, get):
     server.files["/mirror/a.bin"] = CONTENT
     remote = server.remote("a.bin", CONTENT, folder="http://publisher.invalid/data/")
     assert get(remote, mirror=server.address + "mirror").read_bytes() == CONTENT

@@ -60,7 +60,7 @@ def test_a_file_is_a_log(tmp_path):
     assert log.cut == "equal-count"
 
 
-def test_a_name_goes_before_a_path(tmp_path, monkeypatch):
+def test_a_name_has_precedence_over_a_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("synthetic").write_text("a file")
     assert open_source("./synthetic", cache=tmp_path).paths == (Path("synthetic"),)
