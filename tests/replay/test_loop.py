@@ -1,18 +1,16 @@
-"""The period loop: what it fits and judges, what it reuses, and what survives a crash."""
+"""The period loop: its fits and evaluations, and which of them it reuses."""
 
 import dataclasses
 import itertools
 import json
-import shutil
 import signal
-import sys
 from datetime import datetime
 
 import numpy as np
 import pytest
-from fork_server import fork_server
 from killed_replay import CONFIG
-from toys import BYTES_PER_ROW, LastRow, Popularity, fill, register_toys, write_log
+from replays import numbers, replay, split_last_day
+from toys import BYTES_PER_ROW, LastRow, Popularity, fill, write_log
 
 from perennial.models.base import FitOptions
 from perennial.replay import cells, chain, loop
@@ -24,13 +22,12 @@ from perennial.replay.events import CellFinished, CellStarted, RunFinished, RunS
 from perennial.replay.loop import run_replay
 from perennial.replay.machine import Clock
 from perennial.replay.strategies.baselines import Joint
-from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
-from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
+from perennial.storage.results.cells import read_cells, read_evaluated_users
 from perennial.storage.results.runs import read_run
 from perennial.storage.store import Store
-from perennial.stream.history import HeldOutUsers, History
+from perennial.stream.history import History
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
 from perennial.stream.seeds import derive_seed
 
@@ -38,39 +35,12 @@ POPULARITY = ModelChoice("popularity")
 pytestmark = pytest.mark.usefixtures("with_toys")
 
 
-def replay(store, config, **options):
-    """Run; the run's number and the names of the cells that were made."""
-    made = []
-
-    def listen(event):
-        if isinstance(event, CellFinished) and event.cell is not None:
-            made.append(dataclasses.astuple(event.name))
-
-    return run_replay(store, config, listener=listen, **options), made
-
-
-def numbers(store, run_id):
-    """All that must be the same however a run came about."""
-    data = load_run(store, run_id)
-    summary = summarise(data, num_resamples=20).to_json()
-    users = {
-        (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
-            data.evaluated_users[cell.evaluation_key].users.tolist(),
-            one.values.tolist(),
-            None if one.weights is None else one.weights.tolist(),
-        )
-        for cell in data.cells
-        for one in data.user_figures[cell.key]
-    }
-    return summary["results"], summary["means"], users
-
-
 @pytest.fixture
 def config():
     return ReplayConfig(strategies=("individual", "joint"), models=(POPULARITY,), seeds=(0, 7))
 
 
-def test_every_cell_is_fitted_on_t_and_judged_on_the_next(store, config):
+def test_every_cell_is_fitted_on_t_and_evaluated_on_the_next(store, config):
     run_id, made = replay(store, config)
     chains = itertools.product(("individual", "joint"), ("popularity",), (0, 7))
     assert sorted(made) == sorted((*chain, t, t + 1) for chain in chains for t in (1, 2, 3, 4))
@@ -120,7 +90,7 @@ def test_an_evaluation_is_built_once_per_period(store, config, monkeypatch):
     assert len(read_evaluated_users(store, run_id)) == 4
 
 
-def test_events_tell_the_whole_run(store, config):
+def test_events_describe_the_whole_run(store, config):
     events = []
     run_replay(store, config, listener=events.append)
     assert events[0] == RunStarted(run_id=1, num_cells=16, num_periods=5)
@@ -174,12 +144,7 @@ def test_one_more_strategy_makes_only_its_cells(store, config):
 
 
 def test_one_more_period_makes_only_its_cells(tmp_path, toy_log, config):
-    lines = toy_log.read_text().splitlines()
-    midnight = 1_000_000_000 + 4 * 86_400
-    late = [line for line in lines[1:] if int(line.split(",")[2]) >= midnight]
-    early, last = tmp_path / "early.csv", tmp_path / "last.csv"
-    early.write_text("\n".join(line for line in lines if line not in late) + "\n")
-    last.write_text("\n".join([lines[0], *late]) + "\n")
+    early, last = split_last_day(toy_log, tmp_path)
     with Store.open(tmp_path / "grown.duckdb") as grown:
         fill(grown, early, num_periods=4)
         before, _ = replay(grown, config)
@@ -219,7 +184,7 @@ def test_other_code_makes_other_cells(store, config, monkeypatch):
     assert len(replay(store, config)[1]) == 16
 
 
-def test_what_a_run_is_called_changes_nothing(store, config):
+def test_the_name_of_a_run_changes_nothing(store, config):
     replay(store, config)
     named = dataclasses.replace(config, source="a.csv", cut="day")
     run_id, made = replay(store, named)
@@ -270,7 +235,7 @@ def test_a_strategy_with_other_settings_makes_other_cells(store):
     assert len(replay(store, larger)[1]) == 4
 
 
-def test_a_memory_absorbs_each_period_once_and_is_timed_with_the_next(store, monkeypatch):
+def test_a_memory_is_updated_once_a_period_and_timed_with_the_next(store, monkeypatch):
     absorbed = []
 
     def update(self, history, model, seed, say, **_):
@@ -285,7 +250,7 @@ def test_a_memory_absorbs_each_period_once_and_is_timed_with_the_next(store, mon
     assert ["memory" in cell.stages for cell in cells] == [False, True, True, True]
 
 
-def test_a_warm_start_begins_from_the_model_before(store):
+def test_a_warm_start_begins_from_the_previous_model(store):
     config = ReplayConfig(
         strategies=("individual",), models=(ModelChoice("popularity", {"warm": True}),)
     )
@@ -326,7 +291,7 @@ def test_a_warm_start_without_its_file_fits_again(store, lost, monkeypatch):
     assert numbers(store, run_id) == wanted
 
 
-def test_a_warm_chain_goes_on_after_cells_that_are_there(store):
+def test_a_warm_chain_resumes_after_recorded_cells(store):
     config = dataclasses.replace(CONFIG, seeds=(0,))
     whole, _ = replay(store, config)
     wanted = numbers(store, whole)
@@ -336,68 +301,6 @@ def test_a_warm_chain_goes_on_after_cells_that_are_there(store):
     results, means, users = numbers(store, run_id)
     assert sorted(map(str, results)) == sorted(map(str, wanted[0]))
     assert (means, users) == wanted[1:]
-
-
-KILL_POINTS = [
-    ("message", 12),
-    ("finished", 5),
-    ("after:write_model", 7),
-    ("after:insert_cell", 9),
-    ("after:insert_run_cell", 4),
-    ("before:end_run", 1),
-]
-
-
-def killed(path, point, count):
-    """Run the replay in a process of its own; whether it was killed."""
-    ended = fork_server().call("killed_replay:replay_until_killed", str(path), point, count)
-    assert ended.code in (0, -signal.SIGKILL), ended.stderr
-    return ended.code != 0
-
-
-@pytest.fixture(scope="module")
-def undisturbed(toy_store_file, tmp_path_factory):
-    """The figures of the run that is not disturbed."""
-    path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
-    shutil.copy(toy_store_file, path)
-    with pytest.MonkeyPatch.context() as patch, Store.open(path) as store:
-        register_toys(patch)
-        run_id, _ = replay(store, CONFIG)
-        return numbers(store, run_id)
-
-
-@pytest.mark.campaign
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-@pytest.mark.parametrize(("point", "count"), KILL_POINTS)
-def test_a_killed_run_goes_on_to_the_same_figures(
-    tmp_path, toy_store_file, undisturbed, point, count
-):
-    path = tmp_path / "store.duckdb"
-    shutil.copy(toy_store_file, path)
-    assert killed(path, point, count)
-    with Store.open(path) as store:
-        done = read_cells(store, 1)
-        run_id, made = replay(store, CONFIG)
-        assert len(made) == 16 - len(done), "what was finished is not made again"
-        assert numbers(store, run_id) == undisturbed
-        assert read_run(store, 1).status == "interrupted"
-        files = {path.name for path in store.models_folder.iterdir()}
-        rows = store.connection.execute("SELECT file FROM model_files").fetchall()
-        assert files == {name for (name,) in rows}
-
-
-@pytest.mark.campaign
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file, undisturbed):
-    path = tmp_path / "store.duckdb"
-    shutil.copy(toy_store_file, path)
-    attempts = 1
-    while killed(path, "after:insert_fit", 6):
-        attempts += 1
-        assert attempts < 10, "no progress"
-    assert attempts == 4, "five new cells each time"
-    with Store.open(path) as store:
-        assert numbers(store, read_run(store).run_id) == undisturbed
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
@@ -425,11 +328,11 @@ def test_a_failing_fit_leaves_what_was_finished(store, config, monkeypatch):
 
     def fail_late(self, rows, options):
         if rows.num_items > 19:
-            raise UserError("no luck")
+            raise UserError("it fails")
         return original(self, rows, options)
 
     monkeypatch.setattr(Popularity, "fit", fail_late)
-    with pytest.raises(UserError, match="no luck"):
+    with pytest.raises(UserError, match="it fails"):
         replay(store, config)
     assert read_run(store).status == "interrupted"
     done = len(read_cells(store, 1))
@@ -437,7 +340,7 @@ def test_a_failing_fit_leaves_what_was_finished(store, config, monkeypatch):
     monkeypatch.undo()
 
 
-def test_a_period_in_which_nobody_can_be_judged(tmp_path):
+def test_a_period_in_which_nobody_can_be_evaluated(tmp_path):
     path = tmp_path / "log.csv"
     lines = write_log(path).read_text().splitlines()
     day = [(int(line.split(",")[2]) - 1_000_000_000) // 86_400 for line in lines[1:]]
@@ -516,162 +419,3 @@ def test_limits_allow_what_lost_nothing():
     assert chain._allows(11, 10)
     assert not chain._allows(9, 10)
     assert not chain._allows(10, None)
-
-
-class TestHeldOutUsers:
-    """Fits that never saw some of the users are asked about these in every period."""
-
-    HELD_OUT = HeldOutUsers(0.4, seed=1)
-    # One chain that is alone, and one of fits that follow on one another with a memory.
-    CONFIG = dataclasses.replace(CONFIG, seeds=(0,), held_out=HELD_OUT)
-
-    @staticmethod
-    def answers(store, run_id):
-        """All that must be the same however the run came about."""
-        judged, by_user = read_evaluated_users(store, run_id), read_user_figures(store, run_id)
-        return {
-            (cell.strategy, cell.fit_period, cell.eval_period): (
-                cell.key,
-                cell.figures,
-                cell.fit_report,
-                judged[cell.evaluation_key].users.tolist(),
-                [one.values.tolist() for one in by_user[cell.key]],
-            )
-            for cell in read_cells(store, run_id)
-        }
-
-    @pytest.fixture
-    def fitted(self, monkeypatch):
-        """The seed, which tells chain and period, and the rows of each fit as it is made."""
-        fits = []
-        original = Popularity.fit
-
-        def fit(self, rows, options):
-            fits.append((options.seed, rows))
-            return original(self, rows, options)
-
-        monkeypatch.setattr(Popularity, "fit", fit)
-        return fits
-
-    def test_each_fit_is_asked_about_every_period(self, store):
-        run_id, made = replay(store, self.CONFIG)
-        assert made == [
-            (strategy, "popularity", 0, t, asked)
-            for t in (1, 2, 3, 4)
-            for strategy in ("individual", "toy")
-            for asked in (1, 2, 3, 4, 5)
-        ]
-        assert read_run(store, run_id).num_cells == len(read_cells(store, run_id)) == 40
-        assert read_run(store, run_id).status == "finished"
-
-    def test_they_alone_are_judged(self, store):
-        run_id, _ = replay(store, self.CONFIG)
-        judged = read_evaluated_users(store, run_id)
-        assert len(judged) == 20, "once for both chains"
-        for found in judged.values():
-            assert len(found.users) > 0
-            assert self.HELD_OUT.mask(found.users).all()
-
-    def test_no_fit_sees_them(self, store, fitted):
-        replay(store, dataclasses.replace(self.CONFIG, strategies=("individual",)))
-        for period, (_, rows) in enumerate(fitted, 1):
-            everyone = History(store, period).rows(first=period)
-            seen = everyone.interactions[~self.HELD_OUT.mask(everyone.users)]
-            assert 0 < seen.shape[0] < everyone.interactions.shape[0]
-            np.testing.assert_array_equal(rows.interactions.toarray(), seen.toarray())
-
-    def test_a_fit_is_made_once_for_all_its_questions(self, store, fitted):
-        run_id, _ = replay(store, self.CONFIG)
-        assert [seed for seed, _ in fitted] == [
-            derive_seed(0, t, strategy, "popularity")
-            for t in (1, 2, 3, 4)
-            for strategy in ("individual", "toy")
-        ]
-        cells = read_cells(store, run_id)
-        assert len({cell.fit_key for cell in cells}) == 8
-        timed = [(cell.eval_period, "fit" in cell.stages) for cell in cells]
-        assert timed == [(asked, asked == 1) for asked in (1, 2, 3, 4, 5)] * 8
-        _, made = replay(store, self.CONFIG)
-        assert made == []
-        assert len(fitted) == 8
-
-    def test_a_cell_is_what_its_parts_give_by_hand(self, store):
-        run_id, _ = replay(store, dataclasses.replace(self.CONFIG, models=(POPULARITY,)))
-        (cell,) = [
-            cell
-            for cell in read_cells(store, run_id)
-            if (cell.strategy, cell.fit_period, cell.eval_period) == ("individual", 3, 2)
-        ]
-        rows = make_strategy("individual").training_rows(History(store, 3, self.HELD_OUT), None)
-        options = FitOptions(seed=derive_seed(0, 3, "individual", "popularity"))
-        model = Popularity().fit(rows, options)
-        evaluation = build_evaluation(
-            store, 3, ProtocolSettings(), 0, eval_period=2, only=self.HELD_OUT
-        )
-        assert [figure.value for figure in cell.figures] == [
-            result.values.mean for result in evaluate(model, evaluation)
-        ]
-
-    def test_the_usual_run_has_nothing_in_common_with_it(self, store):
-        replay(store, self.CONFIG)
-        run_id, made = replay(store, dataclasses.replace(self.CONFIG, held_out=None))
-        assert len(made) == len(read_cells(store, run_id)) == 8
-        assert store.rows("SELECT count(*) FROM fits") == [(16,)]
-        kept = {path.name for path in store.models_folder.iterdir()}
-        assert len(kept) == 4, "neither run clears away the models of the other's chains"
-
-    @pytest.mark.parametrize(
-        ("kind", "count"),
-        [(StageMessage, 1), (StageMessage, 4), (StageMessage, 20), (CellFinished, 7)],
-    )
-    def test_one_that_broke_off_goes_on_to_the_same_figures(self, store, fitted, kind, count):
-        left = itertools.count(count, -1)
-
-        def stop(event):
-            if isinstance(event, kind) and next(left) == 1:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            run_replay(store, self.CONFIG, listener=stop)
-        assert read_run(store).status == "interrupted"
-        done = self.answers(store, 1)
-        assert len(done) % 5 == 0, "the cells of a fit are there together"
-        begun = len(fitted)
-        run_id, made = replay(store, self.CONFIG)
-        assert len(made) + len(done) == 40
-        assert len(fitted) - begun == 8 - len(done) // 5, "what is kept is not fitted again"
-        found = self.answers(store, run_id)
-        assert done.items() <= found.items()
-        again, _ = replay(store, self.CONFIG, fresh=True)
-        assert found == self.answers(store, again)
-
-    def test_questions_that_are_answered_are_not_asked_again(self, store):
-        whole, _ = replay(store, self.CONFIG)
-        wanted = self.answers(store, whole)
-        store.connection.execute("DELETE FROM cells WHERE eval_period = 3 AND fit_period > 1")
-        run_id, made = replay(store, self.CONFIG)
-        assert [(t, asked) for *_, t, asked in made] == [(2, 3), (2, 3), (3, 3), (3, 3)] + [
-            (4, 3)
-        ] * 2
-        assert self.answers(store, run_id) == wanted
-
-    def test_one_more_period_makes_only_its_cells(self, tmp_path, toy_log):
-        lines = toy_log.read_text().splitlines()
-        midnight = 1_000_000_000 + 4 * 86_400
-        late = [line for line in lines[1:] if int(line.split(",")[2]) >= midnight]
-        early, last = tmp_path / "early.csv", tmp_path / "last.csv"
-        early.write_text("\n".join(line for line in lines if line not in late) + "\n")
-        last.write_text("\n".join([lines[0], *late]) + "\n")
-        with Store.open(tmp_path / "grown.duckdb") as grown:
-            before, _ = replay(fill(grown, early, num_periods=4), self.CONFIG)
-            assert len(read_cells(grown, before)) == 2 * 3 * 4
-            ingest_period(grown, last)
-            after, made = replay(grown, self.CONFIG)
-            assert sorted({(t, asked) for *_, t, asked in made}) == [
-                *((t, 5) for t in (1, 2, 3)),
-                *((4, asked) for asked in (1, 2, 3, 4, 5)),
-            ]
-            found = self.answers(grown, after)
-        with Store.open(tmp_path / "whole.duckdb") as whole:
-            run_id, _ = replay(fill(whole, toy_log), self.CONFIG)
-            assert self.answers(whole, run_id) == found

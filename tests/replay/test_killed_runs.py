@@ -1,0 +1,79 @@
+"""Replays whose process is killed resume to the same figures."""
+
+import shutil
+import signal
+import sys
+
+import pytest
+from fork_server import fork_server
+from killed_replay import CONFIG
+from replays import numbers, replay
+from toys import register_toys
+
+from perennial.storage.results.cells import read_cells
+from perennial.storage.results.runs import read_run
+from perennial.storage.store import Store
+
+pytestmark = [
+    pytest.mark.usefixtures("with_toys"),
+    pytest.mark.campaign,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL"),
+]
+
+
+KILL_POINTS = [
+    ("message", 12),
+    ("finished", 5),
+    ("after:write_model", 7),
+    ("after:insert_cell", 9),
+    ("after:insert_run_cell", 4),
+    ("before:end_run", 1),
+]
+
+
+def killed(path, point, count):
+    """Run the replay in a process of its own; whether it was killed."""
+    ended = fork_server().call("killed_replay:replay_until_killed", str(path), point, count)
+    assert ended.code in (0, -signal.SIGKILL), ended.stderr
+    return ended.code != 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(toy_store_file, tmp_path_factory):
+    """The figures of the run that is not disturbed."""
+    path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
+    shutil.copy(toy_store_file, path)
+    with pytest.MonkeyPatch.context() as patch, Store.open(path) as store:
+        register_toys(patch)
+        run_id, _ = replay(store, CONFIG)
+        return numbers(store, run_id)
+
+
+@pytest.mark.parametrize(("point", "count"), KILL_POINTS)
+def test_a_killed_run_goes_on_to_the_same_figures(
+    tmp_path, toy_store_file, undisturbed, point, count
+):
+    path = tmp_path / "store.duckdb"
+    shutil.copy(toy_store_file, path)
+    assert killed(path, point, count)
+    with Store.open(path) as store:
+        done = read_cells(store, 1)
+        run_id, made = replay(store, CONFIG)
+        assert len(made) == 16 - len(done), "what was finished is not made again"
+        assert numbers(store, run_id) == undisturbed
+        assert read_run(store, 1).status == "interrupted"
+        files = {path.name for path in store.models_folder.iterdir()}
+        rows = store.connection.execute("SELECT file FROM model_files").fetchall()
+        assert files == {name for (name,) in rows}
+
+
+def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file, undisturbed):
+    path = tmp_path / "store.duckdb"
+    shutil.copy(toy_store_file, path)
+    attempts = 1
+    while killed(path, "after:insert_fit", 6):
+        attempts += 1
+        assert attempts < 10, "no progress"
+    assert attempts == 4, "five new cells each time"
+    with Store.open(path) as store:
+        assert numbers(store, read_run(store).run_id) == undisturbed
