@@ -38,7 +38,6 @@ class Catalogue:
     """Identifiers, titles and histories of a store.
 
     Attributes:
-        num_users: number of users in the store.
         user_ids: users whose histories were loaded, as stored.
         user_rows: identifier, as text -> row of `histories`.
         histories: `(len(user_ids), items)` float32 binary: retained interactions of each user.
@@ -47,7 +46,6 @@ class Catalogue:
         titles: identifier, as text -> title, of the items that have one.
     """
 
-    num_users: int
     user_ids: Sequence[str | int]
     user_rows: Mapping[str, int]
     histories: csr_array
@@ -73,12 +71,11 @@ class Catalogue:
                 "`perennial ingest`"
             )
         last = periods[-1].period
-        num_users = sum(period.new_users for period in periods)
         num_items = count_known_items(store, last)
         loaded: Sequence[str | int]
         if users is None:
             loaded = all_ids(store, USERS)
-            histories = _all_histories(store, last, (num_users, num_items))
+            histories = _all_histories(store, last, (len(loaded), num_items))
         else:
             indices = lookup_users(store, users)
             indices = indices[indices >= 0]
@@ -86,7 +83,6 @@ class Catalogue:
             histories = read_rows(store, 1, last, num_items=num_items, users=indices).interactions
         item_ids: Sequence[str | int] = all_ids(store, ITEMS)
         return cls(
-            num_users=num_users,
             user_ids=loaded,
             user_rows={str(user): row for row, user in enumerate(loaded)},
             histories=histories,

@@ -119,11 +119,6 @@ class Recommender:
         """Number of items that the model knows."""
         return self.model.num_items
 
-    @property
-    def num_users(self) -> int:
-        """Number of users in the store."""
-        return self.catalogue.num_users
-
     @classmethod
     def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Recommender":
         """Load the published model of a store; the store may be closed afterwards.
@@ -217,33 +212,6 @@ class Recommender:
             for entry in zip(ranking.tolist(), scores[0, ranking].tolist(), reasons, strict=True)
         )
 
-    def recommend_users(
-        self,
-        users: Sequence[str | int],
-        k: int = 10,
-        *,
-        exclude: Sequence[str | int] = (),
-        exclude_seen: bool = True,
-    ) -> Iterator[tuple[str | int, tuple[RecommendedItem, ...]]]:
-        """Recommend to many users, block by block; arguments as in `RecommendationQuery`.
-
-        Yields:
-            Each user, as stored, with their items, in the order of `users`.
-
-        Raises:
-            UserError: k < 1.
-            UnknownName: a user that the store does not know; before the first result.
-        """
-        for block in self.rank_users(users, k, exclude=exclude, exclude_seen=exclude_seen):
-            for row, items, scores in zip(
-                block.users.tolist(), block.items.tolist(), block.scores.tolist(), strict=True
-            ):
-                ranked = zip(items, scores, strict=True)
-                yield (
-                    self.catalogue.user_ids[row],
-                    tuple(self._recommended(item, score) for item, score in ranked if item >= 0),
-                )
-
     def rank_users(
         self,
         users: Sequence[str | int],
@@ -253,7 +221,19 @@ class Recommender:
         exclude_seen: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[RankedUsers]:
-        """Rank as `recommend_users`, in arrays; `progress` gets the number of users done."""
+        """Rank items for many users, block by block, in the order of `users`.
+
+        Args:
+            users: users of the catalogue.
+            k: number of items per user, ≥ 1.
+            exclude: items to leave out; unknown ones are ignored.
+            exclude_seen: leave out the items of each user's history.
+            progress: called with the number of users done.
+
+        Raises:
+            UserError: k < 1.
+            UnknownName: a user that the store does not know; before the first block.
+        """
         _check_k(k)
         rows = self.catalogue.find_rows(users)
         contexts = self._to_model_width(self.catalogue.histories[rows])

@@ -23,7 +23,6 @@ from perennial.replay.report.study_tables import (
     subject_of,
     transfer_table,
 )
-from perennial.replay.report.tables import format_bytes
 from perennial.replay.study.continual_report import check_periods
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
@@ -154,11 +153,6 @@ class TestTables:
         table = ranks_table(dataclasses.replace(report, ranks=ranks))
         assert {row[-1] for row in texts(table) if row[0] == "mvae"} == {"–"}
 
-    def test_bytes_have_a_readable_unit(self):
-        assert format_bytes(76_800) == "75 KiB"
-        assert format_bytes(851_443_712) == "812 MiB"
-        assert format_bytes(3_650_722_202) == "3.4 GiB"
-
 
 class TestMaps:
     def test_one_scale_contains_all_known_values(self):
@@ -218,11 +212,6 @@ class TestFiles:
         assert one["chance"] == [None, 3.0, 3.0, 3.0]
         pairs = {(each["strategy"], each["baseline"]) for each in read_back["differences"]}
         assert len(pairs) == 5 * 4
-
-    def test_a_folder_that_cannot_be_written(self, report, tmp_path):
-        (tmp_path / "file").write_text("")
-        with pytest.raises(UserError, match=r"cannot be written.*another folder"):
-            write_study(report, tmp_path / "file")
 
 
 def test_the_terminal_shows_the_same_tables(report, capsys):

@@ -130,18 +130,13 @@ def test_figures_period_by_period(data):
     assert [entry.best for entry in first.rows[0]] == [False, False, True, False]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.04, "0.0 s"),
-        (59.9, "59.9 s"),
-        (59.97, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_seconds_in_words(seconds, text):
-    assert tables.format_seconds(seconds) == text
+def test_durations_and_sizes_have_a_readable_unit():
+    durations = {0.04: "0.0 s", 59.9: "59.9 s", 59.97: "1 min 00 s", 200: "3 min 20 s"}
+    for seconds, text in (durations | {7500: "2 h 05 min"}).items():
+        assert tables.format_seconds(seconds) == text
+    sizes = {76_800: "75 KiB", 851_443_712: "812 MiB", 3_650_722_202: "3.4 GiB"}
+    for size, text in sizes.items():
+        assert tables.format_bytes(size) == text
 
 
 def test_findings_agree_with_the_interval(data):

@@ -55,7 +55,7 @@ class FakeRecommender:
     """Recommender that returns what the test gives."""
 
     period, published, fit_key = 7, datetime(2026, 1, 2, 3, 4, 5), "0123456789abcdef" * 2
-    strategy, model_name, num_items, num_users = "individual", "infinite-ae", 3, 2
+    strategy, model_name = "individual", "infinite-ae"
 
     def __init__(self, recommend=None):
         self._recommend = recommend or (lambda _query: (RecommendedItem("i1", 0.5, None),))
