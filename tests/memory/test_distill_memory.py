@@ -7,13 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 import perennial.memory.distill_memory as module
 from perennial.memory.base import join_rows
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import Summary
-from perennial.memory.distill_memory import DistillMemory
+from perennial.memory.distill_memory import DistillMemory, ResidentRows
 from perennial.models.base import TrainingRows
 from perennial.storage.log.ingest import IngestSettings, ingest_log
 from perennial.storage.results.summaries import list_summaries
@@ -178,3 +181,36 @@ def test_the_buffer_lies_on_the_default_device(log, spy):
     for summary in memory.summaries:
         for array in (summary.rows.items, summary.rows.weights):
             assert array.devices() == {jax.devices()[0]}
+
+
+def some_rows(seed, count, num_items, filled):
+    generator = np.random.default_rng(seed)
+    dense = generator.random((count, num_items)) * (generator.random((count, num_items)) < filled)
+    return csr_array(dense.astype(np.float32))
+
+
+@given(
+    st.integers(0, 100), st.integers(0, 6), st.integers(1, 150), st.sampled_from([0.0, 0.2, 1.0])
+)
+def test_rows_come_back_from_the_device_as_they_went(seed, count, num_items, filled):
+    rows = some_rows(seed, count, num_items, filled)
+    placed = ResidentRows.place(rows)
+    assert placed.num_rows == count
+    assert placed.items.shape[1] % 64 == 0
+    for first in range(count + 1):
+        back = placed.fetch(first, num_items + 3)
+        assert back.shape == (first, num_items + 3)
+        assert back.has_sorted_indices
+        np.testing.assert_array_equal(back.toarray()[:, :num_items], rows[:first].toarray())
+
+
+def test_rows_lie_on_the_default_device():
+    placed = ResidentRows.place(some_rows(0, 4, 20, 0.5))
+    assert placed.items.devices() == placed.weights.devices() == {jax.devices()[0]}
+    assert placed.nbytes == 4 * 64 * (4 + 4)
+
+
+def test_rows_cannot_be_narrowed():
+    placed = ResidentRows.place(some_rows(0, 4, 20, 1.0))
+    with pytest.raises(ValueError, match="narrowed"):
+        placed.fetch(4, 19)

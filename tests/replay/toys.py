@@ -13,6 +13,8 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import Summary
 from perennial.models.base import FitOptions, FittedModel, TrainingRows
 from perennial.models.registry import MODELS
+from perennial.replay.analysis.run import load_run
+from perennial.replay.events import CellFinished, Event
 from perennial.replay.strategies.base import WarmStart
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.log.ingest import IngestSettings, ingest_log
@@ -220,3 +222,26 @@ def distill(
     filled = np.flatnonzero(np.diff(rows.interactions.indptr))
     chosen = np.random.default_rng(seed).permutation(filled)[: settings.num_synthetic_users]
     return Summary(rows.interactions[chosen], {"steps": 1, "users_given": rows.num_rows})
+
+
+def user_figures(store: Store, run_id: int) -> dict[tuple[Any, ...], Any]:
+    """Every user's figures and the report of the fit, cell by cell."""
+    data = load_run(store, run_id)
+    return {
+        (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
+            one.values.tolist(),
+            cell.fit_report,
+        )
+        for cell in data.cells
+        for one in data.user_figures[cell.key]
+    }
+
+
+def interrupt_after(num_done: int) -> Callable[[Event], None]:
+    """A listener that ends a replay like Ctrl-C after so many cells."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, CellFinished) and event.num_done == num_done:
+            raise KeyboardInterrupt
+
+    return listen

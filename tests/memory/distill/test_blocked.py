@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from distill_rows import SETTINGS, Recorder, tastes
+from distill_rows import SETTINGS, tastes
 from scipy.sparse import csr_array, random_array
 
 import perennial.memory.distill.blocked as item_blocks
@@ -124,29 +124,6 @@ class TestInBlocks:
     def test_hard_weights_are_ones(self):
         found = distill(log(), dataclasses.replace(PLAIN, export="hard"), 0)
         assert set(found.rows.data) == {1.0}
-
-    def test_the_same_seed_gives_the_same_summary_to_the_bit(self):
-        one, other, third = (distill(log(), SETTINGS, seed) for seed in (3, 3, 4))
-        np.testing.assert_array_equal(one.rows.toarray(), other.rows.toarray())
-        assert not np.array_equal(one.rows.toarray(), third.rows.toarray())
-
-    def test_a_stopped_distillation_goes_on_to_the_same_end(self, tmp_path):
-        path = tmp_path / "work.safetensors"
-        whole = distill(log(), SETTINGS, 0)
-        distill(log(), SETTINGS, 0, checkpoint=path, listener=Recorder(stop_at=6))
-        assert path.exists()
-        recorder = Recorder()
-        resumed = distill(log(), SETTINGS, 0, checkpoint=path, listener=recorder)
-        np.testing.assert_array_equal(resumed.rows.toarray(), whole.rows.toarray())
-        assert recorder.steps[0] == 5
-        assert not path.exists()
-
-    def test_another_tasks_checkpoint_is_left_alone(self, tmp_path):
-        path = tmp_path / "work.safetensors"
-        distill(log(), SETTINGS, 0, checkpoint=path, listener=Recorder(stop_at=6))
-        recorder = Recorder()
-        distill(log(), SETTINGS, 1, checkpoint=path, listener=recorder)
-        assert recorder.steps[0] == 0
 
     def test_more_users_are_taken_than_of_few_items(self, monkeypatch):
         monkeypatch.setattr(distillation, "MAX_USERS", 50)

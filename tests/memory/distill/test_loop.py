@@ -9,6 +9,7 @@ import pytest
 from distill_rows import SETTINGS, Recorder, tastes
 from scipy.sparse import csr_array
 
+import perennial.memory.distill.blocked as blocked
 import perennial.memory.distill.loop as distillation
 import perennial.memory.distill.problem as work
 from perennial.memory.distill.loop import distill
@@ -20,6 +21,14 @@ from perennial.models.base import TrainingRows
 PAPER = DistillSettings.paper(
     num_synthetic_users=16, num_steps=8, validate_every=4, batch_size=64, num_samples=20
 )
+
+
+@pytest.fixture(params=["dense", "blocks"])
+def optimisation(request, monkeypatch):
+    """Both kinds of optimisation; the blocks are three."""
+    if request.param == "blocks":
+        monkeypatch.setattr(blocked, "BLOCK", 24)
+        monkeypatch.setattr(work, "WIDEST_ON_CPU", 0)
 
 
 def resident(rows):
@@ -60,6 +69,7 @@ def test_the_outer_loss_falls(settings):
     assert np.mean(losses[-3:]) < losses[0]
 
 
+@pytest.mark.usefixtures("optimisation")
 def test_the_same_seed_gives_the_same_summary_to_the_bit():
     one, other = (distill(tastes(), SETTINGS, 3) for _ in range(2))
     np.testing.assert_array_equal(one.rows.toarray(), other.rows.toarray())
@@ -85,6 +95,7 @@ def test_ctrl_c_keeps_the_best_so_far():
     assert summary.report["best_step"] in (0, 4)
 
 
+@pytest.mark.usefixtures("optimisation")
 def test_a_stopped_distillation_goes_on_to_the_same_end(tmp_path):
     path = tmp_path / "work.safetensors"
     whole = distill(tastes(), SETTINGS, 0)
@@ -97,6 +108,7 @@ def test_a_stopped_distillation_goes_on_to_the_same_end(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.usefixtures("optimisation")
 def test_another_tasks_checkpoint_is_left_alone(tmp_path):
     path = tmp_path / "work.safetensors"
     distill(tastes(), SETTINGS, 0, checkpoint=path, listener=Recorder(stop_at=6))

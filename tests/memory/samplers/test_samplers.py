@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from perennial.memory.samplers.base import thin, thin_to_mean
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.memory.samplers.svp_cf_user import mean_mistakes, proxy_mistakes
 from perennial.storage.errors import UserError
@@ -133,3 +134,30 @@ def test_users_who_follow_no_crowd_are_the_hardest():
 def test_an_unknown_sampler_is_refused():
     with pytest.raises(UserError, match="choose from"):
         SAMPLERS.load("nobody")
+
+
+def test_thinning_keeps_the_largest_key_of_each_row_and_then_of_all():
+    keys = csr_array(np.array([[0.9, 0.8, 0.7], [0.2, 0.0, 0.1], [0.0, 0.5, 0.6]]))
+    assert thin(keys, 5).toarray().tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 1]]
+    assert thin(keys, 4).toarray().tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 1]]
+    assert thin(keys, 0).toarray().tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 1]]
+
+
+@given(st.integers(0, 500), st.integers(0, 8), st.integers(0, 60))
+def test_rows_get_shorter_and_none_gets_empty(seed, count, interactions):
+    dense = np.random.default_rng(seed).random((count, 7)) < 0.5
+    rows = csr_array(dense[dense.any(axis=1)].astype(np.float32))
+    part = thin_to_mean(rows, (10, interactions), seed)
+    assert part.dtype == np.float32
+    assert part.shape == rows.shape
+    assert (np.diff(part.indptr) > 0).all()
+    assert (part.toarray() <= rows.toarray()).all()
+    wanted = round(rows.shape[0] * interactions / 10)
+    assert part.nnz == min(rows.nnz, max(rows.shape[0], wanted))
+
+
+def test_every_interaction_is_as_likely_to_stay():
+    rows = csr_array(np.ones((2, 6), dtype=np.float32))
+    kept = sum(thin_to_mean(rows, (2, 6), seed).toarray() for seed in range(2000))
+    # 1,000 expected each, standard deviation 22.
+    assert np.abs(kept - 1000).max() < 110

@@ -1,17 +1,21 @@
-"""`ader` through the period loop: weights, warm start, and what a resumed run goes on from."""
+"""The strategies through the period loop: rows, warm starts, memories, resumed runs."""
+
+import dataclasses
 
 import numpy as np
 import pytest
-from toys import fill, write_log
+from toys import fill, interrupt_after, user_figures, write_log
 
+from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.exemplar_memory import ExemplarMemory
+from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import FitOptions
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.taught import TaughtInfiniteAE
 from perennial.models.mvae.recipe import MVAE, FittedMVAE
 from perennial.models.registry import make_recipe
 from perennial.replay.analysis.run import load_run
-from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.config import ModelChoice, ReplayConfig, choose_strategies
 from perennial.replay.events import CellFinished, StageMessage
 from perennial.replay.loop import run_replay
 from perennial.replay.recommend.catalogue import Catalogue
@@ -25,14 +29,17 @@ from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.results.artifacts import load_arrays
 from perennial.storage.results.cells import read_cells
+from perennial.storage.results.runs import list_runs
+from perennial.storage.results.summaries import list_summaries
 from perennial.storage.store import Store
 from perennial.stream.history import History
 
 pytestmark = pytest.mark.usefixtures("with_toys")
 
-SETTINGS = {
+SMALL_MVAE = {"hidden": 8, "latent": 4, "max_updates": 4, "check_every": 2}
+MODEL_SETTINGS = {
     "infinite-ae": {"regs": (1.0, 20.0)},
-    "mvae": {"hidden": 8, "latent": 4, "max_updates": 4, "check_every": 2, "batch_size": 8},
+    "mvae": {**SMALL_MVAE, "batch_size": 8},
 }
 VERSIONS = {"code": "toys"}
 
@@ -40,23 +47,10 @@ VERSIONS = {"code": "toys"}
 def config_of(*models, settings=None, strategies=("ader",), **changes):
     return ReplayConfig(
         strategies=strategies,
-        models=tuple(ModelChoice(name, SETTINGS[name]) for name in models),
+        models=tuple(ModelChoice(name, MODEL_SETTINGS[name]) for name in models),
         strategy_settings={"ader": {"budget": 10, **(settings or {})}},
         **changes,
     )
-
-
-def figures(store, run_id):
-    """Every user's figures, and what each fit reported, cell by cell."""
-    data = load_run(store, run_id)
-    return {
-        (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
-            one.values.tolist(),
-            cell.fit_report,
-        )
-        for cell in data.cells
-        for one in data.user_figures[cell.key]
-    }
 
 
 def reports(store, run_id, name):
@@ -132,7 +126,7 @@ def test_it_is_individual_at_first_and_another_later(store):
     config = ReplayConfig(
         strategies=("individual", "ader"), models=(ModelChoice("infinite-ae", {"reg": 5.0}),)
     )
-    found = figures(store, run_replay(store, config))
+    found = user_figures(store, run_replay(store, config))
     same = {
         (period, found["individual", *key] == found["ader", *key])
         for (strategy, *key) in found
@@ -154,7 +148,7 @@ def test_it_is_individual_at_first_and_another_later(store):
 def test_it_starts_warm_unless_told(store, settings, flag, warm):
     config = ReplayConfig(
         strategies=("ader",),
-        models=(ModelChoice("mvae", {**SETTINGS["mvae"], **flag}),),
+        models=(ModelChoice("mvae", {**MODEL_SETTINGS["mvae"], **flag}),),
         strategy_settings={"ader": {"budget": 10, **settings}},
     )
     run_id = run_replay(store, config)
@@ -178,15 +172,11 @@ def test_a_model_without_weights_is_taught_too(store):
 
 @pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
 @pytest.mark.parametrize("settings", [{}, {"warm_start": False}])
-def test_a_resumed_replay_comes_to_the_same_figures(store, model, settings):
+def test_a_resumed_replay_comes_to_the_same_user_figures(store, model, settings):
     config = config_of(model, settings=settings, seeds=(0, 7))
 
-    def interrupt(event):
-        if isinstance(event, CellFinished) and event.num_done == 5:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        run_replay(store, config, listener=interrupt)
+        run_replay(store, config, listener=interrupt_after(5))
     events = []
     resumed = run_replay(store, config, listener=events.append)
     cells = [event for event in events if isinstance(event, CellFinished)]
@@ -194,7 +184,7 @@ def test_a_resumed_replay_comes_to_the_same_figures(store, model, settings):
     said = [event.text for event in events if isinstance(event, StageMessage)]
     assert not any("again" in text for text in said), "it goes on from the kept file"
     whole = run_replay(store, config, fresh=True)
-    assert figures(store, resumed) == figures(store, whole)
+    assert user_figures(store, resumed) == user_figures(store, whole)
 
 
 def test_an_interrupt_within_a_fit_changes_nothing(store):
@@ -208,14 +198,16 @@ def test_an_interrupt_within_a_fit_changes_nothing(store):
         run_replay(store, config, listener=interrupt)
     assert len(read_cells(store, 1)) == 2
     resumed = run_replay(store, config)
-    assert figures(store, resumed) == figures(store, run_replay(store, config, fresh=True))
+    assert user_figures(store, resumed) == user_figures(
+        store, run_replay(store, config, fresh=True)
+    )
 
 
 @pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
 @pytest.mark.parametrize("lost", ["file", "damaged"])
 def test_without_its_file_it_fits_again(store, model, lost):
     config = config_of(model)
-    wanted = figures(store, run_replay(store, config))
+    wanted = user_figures(store, run_replay(store, config))
     store.connection.execute("DELETE FROM cells WHERE fit_period = 4")
     store.connection.execute("DELETE FROM fits WHERE fit_key NOT IN (SELECT fit_key FROM cells)")
     for path in store.models_folder.iterdir():
@@ -226,14 +218,14 @@ def test_without_its_file_it_fits_again(store, model, lost):
     assert [text for text in said if "again" in text] == [
         f"fitting period {period} again, to resume from it" for period in (1, 2, 3)
     ]
-    assert figures(store, run_id) == wanted
+    assert user_figures(store, run_id) == wanted
 
 
 def test_cells_in_between_can_be_made_again(store):
     config = config_of("infinite-ae")
-    wanted = figures(store, run_replay(store, config))
+    wanted = user_figures(store, run_replay(store, config))
     store.connection.execute("DELETE FROM cells WHERE fit_period IN (2, 4)")
-    assert figures(store, run_replay(store, config)) == wanted
+    assert user_figures(store, run_replay(store, config)) == wanted
 
 
 @pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
@@ -260,7 +252,7 @@ def test_the_file_of_the_model_holds_the_exemplars_it_was_fitted_beside(store, m
 
 @pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
 def test_the_newest_model_period_by_period_is_that_of_all_at_once(tmp_path, model):
-    recipe, strategy = make_recipe(model, SETTINGS[model]), Ader(10)
+    recipe, strategy = make_recipe(model, MODEL_SETTINGS[model]), Ader(10)
     log = write_log(tmp_path / "log.csv", num_periods=3)
     lines = log.read_text().splitlines()
 
@@ -305,21 +297,6 @@ def test_a_model_that_cannot_teach_is_refused(store):
         run_replay(store, config)
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [
-        ("budget", 0),
-        ("distillation_weight", 0.0),
-        ("distillation_weight", -1.0),
-        ("distillation_weight", float("inf")),
-        ("policy", "all"),
-    ],
-)
-def test_settings_that_mean_nothing_are_refused(setting, value):
-    with pytest.raises(UserError):
-        make_strategy("ader", {setting: value})
-
-
 def test_other_settings_make_other_cells(store):
     config = config_of("infinite-ae")
     first = {cell.key for cell in read_cells(store, run_replay(store, config))}
@@ -344,3 +321,161 @@ def test_the_models_previous_period_is_handed_on_only_where_it_starts_warm(store
     run_replay(store, config_of("mvae", settings={"warm_start": False}))
     assert all(previous is None for previous, _ in handed)
     assert all(teacher is not None for _, teacher in handed[1:])
+
+
+@pytest.fixture
+def short_store(tmp_path):
+    """A store of four periods."""
+    with Store.open(tmp_path / "short.duckdb") as opened:
+        yield fill(opened, write_log(tmp_path / "short.csv", 4), 4)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "setting", "value"),
+    [
+        ("ader", "budget", 0),
+        ("ader", "distillation_weight", 0.0),
+        ("ader", "distillation_weight", -1.0),
+        ("ader", "distillation_weight", float("inf")),
+        ("ader", "policy", "all"),
+        ("user-rns", "budget", 0),
+        ("user-rns", "policy", "some"),
+        ("user-rns", "memory_weight", 0.0),
+        ("distill-ader", "budget", 0),
+        ("distill-ader", "memory_weight", 0.0),
+    ],
+)
+def test_settings_out_of_range_are_refused(strategy, setting, value):
+    with pytest.raises(UserError, match=setting if setting != "policy" else "polic"):
+        make_strategy(strategy, {setting: value})
+
+
+CHEAP = tuple(name for name in SAMPLERS if name != "svp-cf-user")
+
+
+def check_resume(store, strategies, policy):
+    settings = choose_strategies(strategies, budget=6, policy=policy, weight=0.5)
+    assert set(settings) == set(strategies)
+    config = ReplayConfig(
+        strategies=strategies,
+        models=(ModelChoice("popularity"),),
+        seeds=(0, 7),
+        strategy_settings=settings,
+    )
+
+    num_done = 2 * 2 * len(strategies) + 1
+    with pytest.raises(KeyboardInterrupt):
+        run_replay(store, config, listener=interrupt_after(num_done))
+    made = []
+    resumed = run_replay(store, config, listener=made.append)
+    cells = [event for event in made if isinstance(event, CellFinished)]
+    # Two periods and a cell were there; the memory is caught up with from the log.
+    assert sum(event.cell is None for event in cells) == num_done
+    assert user_figures(store, resumed) == user_figures(
+        store, run_replay(store, config, fresh=True)
+    )
+
+
+@pytest.mark.parametrize("policy", ["all", "recent:2", "rolling", "whole"])
+def test_a_resumed_replay_draws_the_same_rows(store, policy):
+    check_resume(store, CHEAP, policy)
+
+
+@pytest.mark.slow
+def test_so_does_the_one_with_a_model(store):
+    check_resume(store, ("svp-cf-user",), "rolling")
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_rows_are_replayed_beside_those_of_the_period(store, name):
+    strategy = make_strategy(name, {"budget": 6, "memory_weight": 0.5})
+    memory = strategy.empty_memory()
+    for period in range(1, 4):
+        memory = memory.update(History(store, period), None, 0)
+    rows = strategy.training_rows(History(store, 4), memory)
+    own = History(store, 4).rows(first=4).interactions
+    np.testing.assert_array_equal(
+        rows.interactions[: own.shape[0]].toarray(), own.toarray()[:, : rows.num_items]
+    )
+    assert rows.replayed.sum() == 6
+    assert rows.replayed[own.shape[0] :].all()
+    np.testing.assert_array_equal(rows.weights[rows.replayed], 0.5)
+    assert (rows.last_period[rows.replayed] <= 3).all()
+
+
+QUICK = {"distillation": dataclasses.asdict(DistillSettings(num_steps=2, validate_every=1))}
+QUICK["distillation"]["regs"] = [1.0]
+DISTILL_CONFIG = ReplayConfig(
+    strategies=("individual", "distill-cf", "distill-ader"),
+    strategy_settings={name: {"budget": 4, **QUICK} for name in ("distill-cf", "distill-ader")},
+    models=(
+        ModelChoice("infinite-ae", {"reg": 5.0}),
+        ModelChoice("mvae", SMALL_MVAE),
+    ),
+)
+
+
+@pytest.mark.slow
+def test_summaries_serve_both_strategies_and_scores_only_one(short_store, monkeypatch):
+    given = {}
+    for recipe in (InfiniteAE, MVAE):
+        fit = recipe.fit
+
+        def spy(self, rows, options, fit=fit):
+            given.setdefault(self.name, []).append(rows)
+            return fit(self, rows, options)
+
+        monkeypatch.setattr(recipe, "fit", spy)
+    run_replay(short_store, DISTILL_CONFIG)
+    assert len(list_summaries(short_store)) == 2
+    for rows in given.values():
+        # Period by period: individual, distill-cf, distill-ader.
+        assert [one.teacher is not None for one in rows] == [False] * 5 + [True] + [False] * 2 + [
+            True
+        ]
+        for plain, taught in ((rows[4], rows[5]), (rows[7], rows[8])):
+            np.testing.assert_array_equal(
+                plain.interactions.toarray(), taught.interactions.toarray()
+            )
+            assert 0 < taught.replayed.sum() <= 4
+            assert taught.teacher.num_items <= taught.num_items
+
+
+@pytest.mark.slow
+def test_a_resumed_distillation_comes_to_the_same_figures(short_store):
+    with pytest.raises(KeyboardInterrupt):
+        run_replay(short_store, DISTILL_CONFIG, listener=interrupt_after(13))
+    resumed = run_replay(short_store, DISTILL_CONFIG)
+    fresh = run_replay(short_store, DISTILL_CONFIG, fresh=True)
+    assert user_figures(short_store, resumed) == user_figures(short_store, fresh)
+
+
+@pytest.mark.slow
+def test_finetune_hands_on_the_weights_and_others_do_not(short_store, monkeypatch):
+    handed = {"individual": [], "finetune": []}
+    fit = MVAE.fit
+
+    def spy(self, rows, options):
+        handed["finetune" if self.warm_start else "individual"].append(options.previous)
+        return fit(self, rows, options)
+
+    monkeypatch.setattr(MVAE, "fit", spy)
+    config = ReplayConfig(
+        models=(ModelChoice("mvae", SMALL_MVAE),),
+        strategies=("individual", "finetune"),
+        source="toy",
+    )
+    data = load_run(short_store, run_replay(short_store, config))
+    assert [model is None for model in handed["finetune"]] == [True, False, False]
+    assert [model is None for model in handed["individual"]] == [True, True, True]
+    # The run records the model as it was asked for.
+    assert data.run.config["models"][0]["settings"]["warm_start"] is False
+
+
+def test_a_model_without_weights_is_refused_before_anything_is_written(short_store):
+    config = ReplayConfig(
+        models=(ModelChoice("infinite-ae"),), strategies=("finetune",), source="toy"
+    )
+    with pytest.raises(UserError, match="choose another model, such as --model mvae"):
+        run_replay(short_store, config)
+    assert list_runs(short_store) == ()
