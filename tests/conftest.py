@@ -21,11 +21,18 @@ from compile_cache import use_kept_code
 # Modules whose array functions state shapes and dtypes, which are checked at every call in tests.
 install_import_hook(
     [
+        "perennial.memory.distill.gumbel",
+        "perennial.memory.distill.objective",
+        "perennial.memory.distill.parametrisation",
+        "perennial.memory.distill.step",
+        "perennial.memory.distill.targets",
+        "perennial.memory.distill.top_k",
         "perennial.models.infinite_ae.kernel",
         "perennial.models.lightgcn.loss",
         "perennial.models.mvae.network",
         "perennial.models.neumf.network",
         "perennial.models.ranking",
+        "perennial.replay.metrics",
     ],
     "beartype.beartype",
 )

@@ -11,6 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float, Int, Key
 
 LEAST_TEMPERATURE = 4.0
 """Largest τ at which the exact sampler is taken; at τ ≤ 2 the variance is infinite."""
@@ -24,19 +25,21 @@ with five it is 32% and 12%.
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def sampled_counts(logits: Array, key: Array, num_samples: int, temperature: float) -> Array:
+def sampled_counts(
+    logits: Float[Array, "m i"], key: Key[Array, ""], num_samples: int, temperature: float
+) -> Float[Array, "m i"]:
     """Σ_{s ≤ γ} softmax((logits + g_s)/τ), by γ draws.
 
     Neither pass stores the draws: O(μ·|I|) memory. The second pass makes them again.
 
     Args:
-        logits: `(μ, i)` float32.
+        logits: of the items; m is μ.
         key: of the draws.
         num_samples: γ.
         temperature: τ.
 
     Returns:
-        `(μ, i)` ≥ 0; each row sums to γ.
+        Counts ≥ 0; each row sums to γ.
     """
 
     def add(sample: Array, total: Array) -> Array:
@@ -47,14 +50,17 @@ def sampled_counts(logits: Array, key: Array, num_samples: int, temperature: flo
 
 
 def _forward(
-    logits: Array, key: Array, num_samples: int, temperature: float
-) -> tuple[Array, tuple[Array, Array]]:
+    logits: Float[Array, "m i"], key: Key[Array, ""], num_samples: int, temperature: float
+) -> tuple[Float[Array, "m i"], tuple[Array, Array]]:
     return sampled_counts(logits, key, num_samples, temperature), (logits, key)
 
 
 def _backward(
-    num_samples: int, temperature: float, kept: tuple[Array, Array], change: Array
-) -> tuple[Array, None]:
+    num_samples: int,
+    temperature: float,
+    kept: tuple[Array, Array],
+    change: Float[Array, "m i"],
+) -> tuple[Float[Array, "m i"], None]:
     logits, key = kept
 
     def add(sample: Array, total: Array) -> Array:
@@ -68,7 +74,9 @@ def _backward(
 sampled_counts.defvjp(_forward, _backward)
 
 
-def _softmax_draw(logits: Array, key: Array, sample: Array, temperature: float) -> Array:
+def _softmax_draw(
+    logits: Float[Array, "m i"], key: Key[Array, ""], sample: Int[Array, ""], temperature: float
+) -> Float[Array, "m i"]:
     noise = jax.random.gumbel(jax.random.fold_in(key, sample), logits.shape, logits.dtype)
     return jax.nn.softmax((logits + noise) / temperature, axis=1)
 
@@ -84,7 +92,9 @@ def multiplier_variance(temperature: float) -> float:
     return math.gamma(1 - 2 / temperature) / math.gamma(1 - 1 / temperature) ** 2 - 1
 
 
-def matched_counts(logits: Array, key: Array, num_samples: int, temperature: float) -> Array:
+def matched_counts(
+    logits: Float[Array, "m i"], key: Key[Array, ""], num_samples: int, temperature: float
+) -> Float[Array, "m i"]:
     """Draw the same sum by one Gaussian per cell, whatever γ.
 
     To second order in v/n, n the effective number of items and v the multiplier's variance, the
@@ -92,13 +102,13 @@ def matched_counts(logits: Array, key: Array, num_samples: int, temperature: flo
     v p_i² (1 − 2 p_i + Σp²).
 
     Args:
-        logits: `(μ, i)` float32.
+        logits: of the items; m is μ.
         key: of the draw.
         num_samples: γ.
         temperature: τ > 2.
 
     Returns:
-        `(μ, i)`; an entry may be negative where γ is small. Rows sum to γ in the mean.
+        Counts, which may be negative where γ is small. Rows sum to γ in the mean.
     """
     share = jax.nn.softmax(logits / temperature, axis=1)
     crowding = (share**2).sum(axis=1, keepdims=True)
@@ -109,29 +119,32 @@ def matched_counts(logits: Array, key: Array, num_samples: int, temperature: flo
     return num_samples * mean + math.sqrt(num_samples) * spread * noise
 
 
-def exact_support(logits: Array, key: Array, num_samples: int, temperature: float) -> Array:
-    """hard_tanh of `sampled_counts`: `(μ, i)` in [0, 1]."""
+def exact_support(
+    logits: Float[Array, "m i"], key: Key[Array, ""], num_samples: int, temperature: float
+) -> Float[Array, "m i"]:
+    """hard_tanh of `sampled_counts`, in [0, 1]."""
     return jnp.clip(sampled_counts(logits, key, num_samples, temperature), 0, 1)
 
 
-def matched_support(logits: Array, key: Array, num_samples: int, temperature: float) -> Array:
-    """hard_tanh of `matched_counts`: `(μ, i)` in [0, 1]."""
+def matched_support(
+    logits: Float[Array, "m i"], key: Key[Array, ""], num_samples: int, temperature: float
+) -> Float[Array, "m i"]:
+    """hard_tanh of `matched_counts`, in [0, 1]."""
     return jnp.clip(matched_counts(logits, key, num_samples, temperature), 0, 1)
 
 
-def effective_items(logits: Array, temperature: float) -> Array:
-    """Compute 1/Σp², `(μ,)`, with p = softmax(logits/τ)."""
+def effective_items(logits: Float[Array, "m i"], temperature: float) -> Float[Array, " m"]:
+    """Compute 1/Σp² of each row, with p = softmax(logits/τ)."""
     return 1 / (jax.nn.softmax(logits / temperature, axis=1) ** 2).sum(axis=1)
 
 
-def support_by_regime(logits: Array, key: Array, num_samples: int, temperature: float) -> Array:
+def support_by_regime(
+    logits: Float[Array, "m i"], key: Key[Array, ""], num_samples: int, temperature: float
+) -> Float[Array, "m i"]:
     """Draw with matched moments where these are accurate, exactly elsewhere.
 
     All rows are drawn exactly at τ ≤ `LEAST_TEMPERATURE`; otherwise only rows that are too
     concentrated.
-
-    Returns:
-        `(μ, i)` in [0, 1].
     """
     if temperature <= LEAST_TEMPERATURE:
         return exact_support(logits, key, num_samples, temperature)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import solve
+from jaxtyping import Bool, Float, Num
 
 from perennial.memory.distill.settings import Loss
 from perennial.models.infinite_ae.kernel import KernelSettings, kernel_diagonal, kernel_values
@@ -24,17 +25,22 @@ NETWORK = KernelSettings()
 """The network of the inner ∞-AE: the authors'."""
 
 
-def support_predictions(contexts: Array, support: Array, reg: Array, num_items: Array) -> Array:
+def support_predictions(
+    contexts: Float[Array, "b i"],
+    support: Float[Array, "m i"],
+    reg: Float[Array, ""],
+    num_items: Num[Array, ""],
+) -> Float[Array, "b i"]:
     """Predict with ∞-AE fitted on the support.
 
     Args:
-        contexts: `(b, i)` rows to predict for.
-        support: `(μ, i)`.
+        contexts: rows to predict for.
+        support: S; m is μ.
         reg: λ.
         num_items: d of the kernel; the i columns may be only a part of the catalogue.
 
     Returns:
-        `(b, i)`. The product is (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
+        The predictions. The product is (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
     """
     squares = (support**2).sum(axis=1)
     gram = ridged_gram(inner_products(support), squares, reg, num_items)
@@ -42,12 +48,17 @@ def support_predictions(contexts: Array, support: Array, reg: Array, num_items: 
     return support_shares(gram, contexts @ support.T, context_squares, squares, num_items) @ support
 
 
-def ridged_gram(inner: Array, squares: Array, reg: Array, num_items: Array) -> Array:
+def ridged_gram(
+    inner: Float[Array, "m m"],
+    squares: Float[Array, " m"],
+    reg: Float[Array, ""],
+    num_items: Num[Array, ""],
+) -> Float[Array, "m m"]:
     """Compute A = K(S, S) + λ tr(K)/μ I.
 
     Args:
-        inner: `(μ, μ)` inner products of the support with itself.
-        squares: `(μ,)` |s|².
+        inner: inner products of the support with itself.
+        squares: |s|².
         reg: λ.
         num_items: d of the kernel.
     """
@@ -59,19 +70,23 @@ def ridged_gram(inner: Array, squares: Array, reg: Array, num_items: Array) -> A
 
 
 def support_shares(
-    gram: Array, cross: Array, context_squares: Array, squares: Array, num_items: Array
-) -> Array:
+    gram: Float[Array, "m m"],
+    cross: Float[Array, "b m"],
+    context_squares: Float[Array, " b"],
+    squares: Float[Array, " m"],
+    num_items: Num[Array, ""],
+) -> Float[Array, "b m"]:
     """Compute K(X, S) A⁻¹, the coefficient of each row of the support in the predictions.
 
     Args:
-        gram: `(μ, μ)` A.
-        cross: `(b, μ)` inner products of the contexts with the support.
-        context_squares: `(b,)` |x|².
-        squares: `(μ,)` |s|².
+        gram: A.
+        cross: inner products of the contexts with the support.
+        context_squares: |x|².
+        squares: |s|².
         num_items: d of the kernel.
 
     Returns:
-        `(b, μ)`; times S it is f.
+        The coefficients; times S they are f.
     """
     similar = kernel_values(cross, context_squares, squares, num_items, NETWORK)
     # The gradient is a second solve with the same factor, and does not pass the factorisation.
@@ -80,12 +95,8 @@ def support_shares(
 
 
 @jax.custom_vjp
-def inner_products(rows: Array) -> Array:
-    """Compute `rows @ rows.T`, whose gradient is one product, (G + Gᵀ) rows, where JAX makes two.
-
-    Args:
-        rows: `(n, i)`.
-    """
+def inner_products(rows: Float[Array, "n i"]) -> Float[Array, "n n"]:
+    """Compute `rows @ rows.T`, whose gradient is one product, (G + Gᵀ) rows, not two as in JAX."""
     return rows @ rows.T
 
 
@@ -100,19 +111,25 @@ def _inner_backward(rows: Array, slope: Array) -> tuple[Array]:
 inner_products.defvjp(_inner_forward, _inner_backward)
 
 
-def _cosine(scores: Array, targets: Array, _is_item: Array) -> Array:
+def _cosine(
+    scores: Float[Array, "b i"], targets: Float[Array, "b i"], _is_item: Bool[Array, " i"]
+) -> Float[Array, " b"]:
     """1 − the cosine of each user's scores and targets; it ignores the scale of both."""
     lengths = (scores**2).sum(axis=1) * (targets**2).sum(axis=1)
     return 1 - (scores * targets).sum(axis=1) / jnp.sqrt(jnp.maximum(lengths, SHORTEST))
 
 
-def _multinomial(scores: Array, targets: Array, is_item: Array) -> Array:
+def _multinomial(
+    scores: Float[Array, "b i"], targets: Float[Array, "b i"], is_item: Bool[Array, " i"]
+) -> Float[Array, " b"]:
     """−Σ_i t_i log softmax(f)_i, the authors' code."""
     logits = jnp.where(is_item, scores, -jnp.inf)
     return -jnp.where(is_item, targets * jax.nn.log_softmax(logits), 0).sum(axis=1)
 
 
-def _bernoulli(scores: Array, targets: Array, is_item: Array) -> Array:
+def _bernoulli(
+    scores: Float[Array, "b i"], targets: Float[Array, "b i"], is_item: Bool[Array, " i"]
+) -> Float[Array, " b"]:
     """−Σ_i t_i log σ(f)_i + (1 − t_i) log(1 − σ(f)_i), the paper's Eq. 3."""
     likelihood = targets * jax.nn.log_sigmoid(scores) + (1 - targets) * jax.nn.log_sigmoid(-scores)
     return -jnp.where(is_item, likelihood, 0).sum(axis=1)
@@ -126,22 +143,28 @@ _LOSSES: Mapping[Loss, Callable[[Array, Array, Array], Array]] = {
 
 
 def reconstruction_loss(
-    scores: Array, targets: Array, weights: Array, is_item: Array, loss: Loss
-) -> Array:
+    scores: Float[Array, "b i"],
+    targets: Float[Array, "b i"],
+    weights: Float[Array, " b"],
+    is_item: Bool[Array, " i"],
+    loss: Loss,
+) -> Float[Array, ""]:
     """Compute the weighted mean over users of the loss of scores against targets.
 
     Args:
-        scores: `(b, i)`.
-        targets: `(b, i)`; likelihoods clip them to [0, 1].
-        weights: `(b,)` of the users.
-        is_item: `(i,)` bool; the others are padding.
+        scores: f.
+        targets: of the scores; likelihoods clip them to [0, 1].
+        weights: of the users.
+        is_item: whether a column is an item; the others are padding.
         loss: its name.
     """
     wanted = targets if loss == "cosine" else jnp.clip(targets, 0, 1)
     return _LOSSES[loss](scores, wanted, is_item) @ weights / weights.sum()
 
 
-def sparsity_penalty(support: Array, data_row_sum: Array) -> Array:
+def sparsity_penalty(
+    support: Float[Array, "m i"], data_row_sum: Float[Array, ""]
+) -> Float[Array, ""]:
     """Compute the mean row sum of the support as a share of the data's."""
     return support.sum(axis=1).mean() / data_row_sum
 
@@ -150,33 +173,35 @@ class SupportProducts(NamedTuple):
     """Inner products of the support.
 
     Attributes:
-        cross: `(b, μ)`, of contexts and support.
-        inner: `(μ, μ)`, of the support with itself.
-        wanted: `(b, μ)`, of targets and support.
+        cross: of contexts and support.
+        inner: of the support with itself.
+        wanted: of targets and support.
     """
 
-    cross: Array
-    inner: Array
-    wanted: Array
+    cross: Float[Array, "b m"]
+    inner: Float[Array, "m m"]
+    wanted: Float[Array, "b m"]
 
 
 class TargetBatch(NamedTuple):
     """Numbers of a batch of users.
 
     Attributes:
-        context_squares: `(b,)` |x|².
-        target_squares: `(b,)` |t|².
-        weights: `(b,)` of the users.
-        num_items: `()` d of the kernel.
+        context_squares: |x|².
+        target_squares: |t|².
+        weights: of the users.
+        num_items: d of the kernel.
     """
 
-    context_squares: Array
-    target_squares: Array
-    weights: Array
-    num_items: Array
+    context_squares: Float[Array, " b"]
+    target_squares: Float[Array, " b"]
+    weights: Float[Array, " b"]
+    num_items: Num[Array, ""]
 
 
-def cosine_loss(products: SupportProducts, batch: TargetBatch, reg: Array) -> Array:
+def cosine_loss(
+    products: SupportProducts, batch: TargetBatch, reg: Float[Array, ""]
+) -> Float[Array, ""]:
     """Compute the cosine `reconstruction_loss` of `support_predictions` from inner products."""
     inner, squares = products.inner, jnp.diagonal(products.inner)
     gram = ridged_gram(inner, squares, reg, batch.num_items)
@@ -189,8 +214,8 @@ def cosine_loss(products: SupportProducts, batch: TargetBatch, reg: Array) -> Ar
 
 @jax.jit
 def loss_and_slopes(
-    products: SupportProducts, batch: TargetBatch, reg: Array
-) -> tuple[Array, SupportProducts]:
+    products: SupportProducts, batch: TargetBatch, reg: Float[Array, ""]
+) -> tuple[Float[Array, ""], SupportProducts]:
     """Compute the loss and its slope in each inner product, inside `jax.enable_x64(True)`.
 
     |f|² is here a difference of products that nearly cancel: single precision is not enough.

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jaxtyping import Float, Key
 
 from perennial.memory.distill.gumbel import exact_support, matched_support, support_by_regime
 from perennial.memory.distill.settings import DistillSettings, Method, Sampler
@@ -24,15 +25,22 @@ MOMENTUM = 0.9
 class Parametrisation(Protocol):
     """Parameters of a support."""
 
-    def initialise(self, rows: Array, targets: Array, settings: DistillSettings) -> Array:
-        """Return parameters `(μ, i)` from μ real users' rows and targets, both `(μ, i)`."""
+    def initialise(
+        self,
+        rows: Float[Array, "m i"],
+        targets: Float[Array, "m i"],
+        settings: DistillSettings,
+    ) -> Float[Array, "m i"]:
+        """Return parameters from μ real users' rows and targets."""
         ...
 
-    def support(self, parameters: Array, key: Array, settings: DistillSettings) -> Array:
-        """Return the support, `(μ, i)` in [0, 1], through which gradients reach the parameters."""
+    def support(
+        self, parameters: Float[Array, "m i"], key: Key[Array, ""], settings: DistillSettings
+    ) -> Float[Array, "m i"]:
+        """Return the support in [0, 1], through which gradients reach the parameters."""
         ...
 
-    def project(self, parameters: Array) -> Array:
+    def project(self, parameters: Float[Array, "m i"]) -> Float[Array, "m i"]:
         """Return parameters after a step, projected into their domain."""
         ...
 
@@ -51,16 +59,23 @@ class SparseWeights:
     and the pattern churns (measured: 54.3 against 55.0 validation HR@100).
     """
 
-    def initialise(self, rows: Array, targets: Array, settings: DistillSettings) -> Array:
+    def initialise(
+        self,
+        rows: Float[Array, "m i"],
+        targets: Float[Array, "m i"],
+        settings: DistillSettings,
+    ) -> Float[Array, "m i"]:
         """Return the users' targets, scaled and clipped at 1."""
         return jnp.clip(settings.start_scale * targets, 0, 1)
 
-    def support(self, parameters: Array, key: Array, settings: DistillSettings) -> Array:
+    def support(
+        self, parameters: Float[Array, "m i"], key: Key[Array, ""], settings: DistillSettings
+    ) -> Float[Array, "m i"]:
         """Return the weights, with all but the k largest of a row at 0."""
         kept = keep_largest(parameters, settings.max_items)
         return parameters + jax.lax.stop_gradient(kept - parameters)
 
-    def project(self, parameters: Array) -> Array:
+    def project(self, parameters: Float[Array, "m i"]) -> Float[Array, "m i"]:
         """Clip to [0, 1]."""
         return jnp.clip(parameters, 0, 1)
 
@@ -84,16 +99,23 @@ def update_norm(settings: DistillSettings, shape: tuple[int, ...]) -> float:
 class GumbelPrior:
     """Logits over the items, sampled γ times with Gumbel noise (paper Eq. 4)."""
 
-    def initialise(self, rows: Array, targets: Array, settings: DistillSettings) -> Array:
+    def initialise(
+        self,
+        rows: Float[Array, "m i"],
+        targets: Float[Array, "m i"],
+        settings: DistillSettings,
+    ) -> Float[Array, "m i"]:
         """Return the users' rows as they are."""
         return rows
 
-    def support(self, parameters: Array, key: Array, settings: DistillSettings) -> Array:
+    def support(
+        self, parameters: Float[Array, "m i"], key: Key[Array, ""], settings: DistillSettings
+    ) -> Float[Array, "m i"]:
         """Return hard_tanh of the sum of γ softmaxes."""
         draw = _SAMPLERS[settings.sampler]
         return draw(parameters, key, settings.num_samples, settings.temperature)
 
-    def project(self, parameters: Array) -> Array:
+    def project(self, parameters: Float[Array, "m i"]) -> Float[Array, "m i"]:
         """Return the parameters: any real number is a logit."""
         return parameters
 
@@ -118,5 +140,9 @@ PARAMETRISATIONS: Mapping[Method, Parametrisation] = {
 
 class _Draw(Protocol):
     def __call__(
-        self, logits: Array, key: Array, num_samples: int, temperature: float
-    ) -> Array: ...
+        self,
+        logits: Float[Array, "m i"],
+        key: Key[Array, ""],
+        num_samples: int,
+        temperature: float,
+    ) -> Float[Array, "m i"]: ...

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float32, Key
 
 from perennial.memory.distill.objective import (
     reconstruction_loss,
@@ -23,37 +24,39 @@ class DeviceUsers(NamedTuple):
     """Real users on the device.
 
     Attributes:
-        rows: `(p, i)` float32 contexts; p is a multiple of the batch.
-        targets: `(p, i)` float32, see `perennial.memory.distill.targets`.
-        weights: `(p,)` float32, of each user in the outer loss.
-        is_item: `(i,)` bool; the other columns are padding.
-        num_items: `()` float32, d of the kernel.
-        row_sum: `()` float32, the mean row sum of the data.
+        rows: contexts; p is a multiple of the batch.
+        targets: see `perennial.memory.distill.targets`.
+        weights: of each user in the outer loss.
+        is_item: whether a column is an item; the others are padding.
+        num_items: d of the kernel.
+        row_sum: mean row sum of the data.
     """
 
-    rows: Array
-    targets: Array
-    weights: Array
-    is_item: Array
-    num_items: Array
-    row_sum: Array
+    rows: Float32[Array, "p i"]
+    targets: Float32[Array, "p i"]
+    weights: Float32[Array, " p"]
+    is_item: Bool[Array, " i"]
+    num_items: Float32[Array, ""]
+    row_sum: Float32[Array, ""]
 
 
 class StepState(NamedTuple):
     """State of the optimisation on the device.
 
     Attributes:
-        parameters: `(μ, i)` float32.
+        parameters: of the support.
         optimiser: state of the optax optimiser.
         key: that the next draws derive from.
     """
 
-    parameters: Array
+    parameters: Float32[Array, "m i"]
     optimiser: optax.OptState
-    key: Array
+    key: Key[Array, ""]
 
 
-def initial_state(parameters: Array, settings: DistillSettings, key: Array) -> StepState:
+def initial_state(
+    parameters: Float32[Array, "m i"], settings: DistillSettings, key: Key[Array, ""]
+) -> StepState:
     """Return the state before the first step."""
     optimiser = PARAMETRISATIONS[settings.method].optimiser(settings, parameters.shape)
     return StepState(parameters, optimiser.init(parameters), key)
@@ -62,7 +65,7 @@ def initial_state(parameters: Array, settings: DistillSettings, key: Array) -> S
 @partial(jax.jit, static_argnames=("settings", "mesh"), donate_argnums=0)
 def outer_step(
     state: StepState, users: DeviceUsers, settings: DistillSettings, mesh: Mesh | None = None
-) -> tuple[StepState, Array]:
+) -> tuple[StepState, Float32[Array, ""]]:
     """Draw a batch of real users, and make a gradient step on the outer loss.
 
     Args:
@@ -73,7 +76,7 @@ def outer_step(
             gradients are added up.
 
     Returns:
-        The state after the step, and the loss before it, `()` float32 on the device.
+        The state after the step, and the loss before it.
     """
     method = PARAMETRISATIONS[settings.method]
     batch_key, noise_key, next_key = jax.random.split(state.key, 3)
@@ -88,7 +91,7 @@ def outer_step(
         )
     reg = jnp.asarray(settings.inner_reg, jnp.float32)
 
-    def outer_loss(parameters: Array) -> Array:
+    def outer_loss(parameters: Float32[Array, "m i"]) -> Float32[Array, ""]:
         support = method.support(parameters, noise_key, settings)
         scores = support_predictions(contexts, support, reg, users.num_items)
         loss = reconstruction_loss(scores, targets, weights, users.is_item, settings.loss)

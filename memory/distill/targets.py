@@ -16,7 +16,7 @@ from functools import cached_property, partial
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Float64, Int64
 from scipy.linalg import cholesky, solve_triangular
 
 from perennial.memory.distill.objective import NETWORK
@@ -68,25 +68,27 @@ class LeaveOneOutTargets:
         self._leverages = np.where(rows.replayed, 0, leverages).astype(np.float32)
 
     @cached_property
-    def _right(self) -> NDArray[np.float32]:
-        """XᵀQ, `(i, m)`."""
+    def _right(self) -> Float32[np.ndarray, "i m"]:
+        """XᵀQ."""
         return np.asarray(self.rows.T @ self._scaled)
 
     @property
-    def scaled(self) -> NDArray[np.float32]:
-        """Q, `(n, m)`, which `factors` combines; m is 0 where the targets are the rows."""
+    def scaled(self) -> Float32[np.ndarray, "n m"]:
+        """Q, which `factors` combines; m is 0 where the targets are the rows."""
         if self._share == 0:
             return np.zeros((self.rows.shape[0], 0), dtype=np.float32)
         return self._scaled
 
-    def factors(self, users: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def factors(
+        self, users: Int64[np.ndarray, " u"]
+    ) -> tuple[Float32[np.ndarray, "u m"], Float32[np.ndarray, " u"]]:
         """Return the coefficients of some users' targets.
 
         Args:
-            users: `(u,)` row numbers.
+            users: row numbers.
 
         Returns:
-            `(u, m)` F and `(u,)` c: their targets are F Qᵀ X + c X_u.
+            F and c: their targets are F Qᵀ X + c X_u.
         """
         if self._share == 0:
             return np.zeros((len(users), 0), np.float32), np.ones(len(users), np.float32)
@@ -94,25 +96,18 @@ class LeaveOneOutTargets:
         size = self._share / (1 - leverages)
         return self._left[users] * size[:, None], 1 - self._share - size * leverages
 
-    def dense(self, users: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the targets of some users.
-
-        Args:
-            users: `(u,)` row numbers.
-
-        Returns:
-            `(u, i)` float32.
-        """
-        own: NDArray[np.float32] = self.rows[users].toarray()
+    def dense(self, users: Int64[np.ndarray, " u"]) -> Float32[np.ndarray, "u i"]:
+        """Return the targets of some users, by row number."""
+        own: Float32[np.ndarray, "u i"] = self.rows[users].toarray()
         if self._share == 0:
             return own
         leverages = self._leverages[users, None]
         predicted = (self._left[users] @ self._right.T - leverages * own) / (1 - leverages)
-        mixed: NDArray[np.float32] = self._share * predicted + (1 - self._share) * own
+        mixed: Float32[np.ndarray, "u i"] = self._share * predicted + (1 - self._share) * own
         return mixed
 
-    def squares(self) -> NDArray[np.float64]:
-        """Compute |t|² of all users' targets, `(n,)`, without making the targets.
+    def squares(self) -> Float64[np.ndarray, " n"]:
+        """Compute |t|² of all users' targets without making the targets.
 
         With D = X Xᵀ Q it is F Qᵀ D Fᵀ + 2 c F Dᵀ + c² |x|², user by user.
         """
@@ -120,9 +115,9 @@ class LeaveOneOutTargets:
         starts = range(0, scaled.shape[1], _SQUARED_LANDMARKS)
         by_item = rows.T.tocsr()
 
-        def spread(start: int) -> NDArray[np.float32]:
+        def spread(start: int) -> Float32[np.ndarray, "n part"]:
             piece = np.ascontiguousarray(scaled[:, start : start + _SQUARED_LANDMARKS])
-            product: NDArray[np.float32] = rows @ (by_item @ piece)
+            product: Float32[np.ndarray, "n part"] = rows @ (by_item @ piece)
             return product
 
         parts = run_all([partial(spread, start) for start in starts])
@@ -139,41 +134,45 @@ class LeaveOneOutTargets:
             squares[users] = squared + 2 * own * crossed + own**2 * own_squares[users]
         return np.maximum(squares, 0)
 
-    def inner(self, users: NDArray[np.int64], similar: NDArray[np.float32]) -> NDArray[np.float32]:
+    def inner(
+        self, users: Int64[np.ndarray, " u"], similar: Float32[np.ndarray, "n k"]
+    ) -> Float32[np.ndarray, "u k"]:
         """Multiply some users' targets with vectors.
 
         Args:
-            users: `(u,)` row numbers.
-            similar: `(n, m)` inner products of all rows with the vectors.
+            users: row numbers.
+            similar: inner products of all rows with the vectors.
 
         Returns:
-            `(u, m)` inner products.
+            Inner products.
         """
         factors, own = self.factors(users)
-        products: NDArray[np.float32] = factors @ (self.scaled.T @ similar)
+        products: Float32[np.ndarray, "u k"] = factors @ (self.scaled.T @ similar)
         products += own[:, None] * similar[users]
         return products
 
     def coefficients(
-        self, users: NDArray[np.int64], slopes: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+        self, users: Int64[np.ndarray, " u"], slopes: Float32[np.ndarray, "u k"]
+    ) -> Float32[np.ndarray, "n k"]:
         """Express combinations of some users' targets as combinations of all rows.
 
         Args:
-            users: `(u,)` row numbers, none twice.
-            slopes: `(u, m)`, a column for each combination.
+            users: row numbers, none twice.
+            slopes: a column for each combination.
 
         Returns:
-            `(n, m)` coefficients of the rows.
+            Coefficients of the rows.
         """
         factors, own = self.factors(users)
-        combined: NDArray[np.float32] = self.scaled @ (factors.T @ slopes)
+        combined: Float32[np.ndarray, "n k"] = self.scaled @ (factors.T @ slopes)
         combined[users] += own[:, None] * slopes
         return combined
 
 
-def _project(rows: TrainingRows, reg: float, num_items: int, seed: int) -> NDArray[np.float64]:
-    """Compute P `(n, m)`: P Pᵀ = W^(½) K̃ W^(½) (W^(½) K̃ W^(½) + λ' I)⁻¹, K̃ the projected kernel."""
+def _project(
+    rows: TrainingRows, reg: float, num_items: int, seed: int
+) -> Float64[np.ndarray, "n m"]:
+    """Compute P: P Pᵀ = W^(½) K̃ W^(½) (W^(½) K̃ W^(½) + λ' I)⁻¹, K̃ the projected kernel."""
     count = rows.num_rows
     generator = np.random.default_rng(seed)
     landmarks = np.sort(generator.permutation(count)[:NUM_LANDMARKS])
@@ -192,7 +191,7 @@ def _project(rows: TrainingRows, reg: float, num_items: int, seed: int) -> NDArr
     with threads_for(count):
         system = ridge * (small + small.T) / 2 + weighted.T @ weighted
         factor = cholesky(system, lower=True, overwrite_a=True, check_finite=False)
-        projected: NDArray[np.float64] = solve_triangular(
+        projected: Float64[np.ndarray, "n m"] = solve_triangular(
             factor, weighted.T, lower=True, overwrite_b=True, check_finite=False
         ).T
     return projected

@@ -4,27 +4,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int64
 
 _BITS = 31
 """Bits of a float32 ≥ 0; their order as integers is that of the numbers."""
 
 
-def keep_largest(values: Array, most: int | None) -> Array:
+def keep_largest(values: Float32[Array, "m i"], most: int | None) -> Float32[Array, "m i"]:
     """Set all but the k largest values of each row to 0; of equal ones the first are kept.
 
     The k-th largest value is found by halving the range of its bits: thirty-one counts over the
     row, where a sort or `lax.top_k` moves all of it (measured: a third of their time on a CPU).
 
     Args:
-        values: `(m, i)` float32 ≥ 0.
+        values: ≥ 0.
         most: k, at least 1; `None` keeps all.
     """
     if most is None or most >= values.shape[1]:
         return values
     bits = jax.lax.bitcast_convert_type(values, jnp.int32)
 
-    def halve(_step: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_step: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bounds
         middle = low + (high - low) // 2
         enough = (bits >= middle[:, None]).sum(axis=1) >= most
@@ -49,29 +49,26 @@ Of larger groups so many reach the k-th largest maximum that gathering them take
 """
 
 
-def group_maxima(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def group_maxima(values: Float32[np.ndarray, "i m"]) -> Float32[np.ndarray, "groups m"]:
     """Compute the maximum of each group of `GROUP` rows, column by column.
 
     Args:
-        values: `(i, m)`, i a multiple of `GROUP`.
-
-    Returns:
-        `(i / GROUP, m)`.
+        values: i is a multiple of `GROUP`.
     """
-    maxima: NDArray[np.float32] = values.reshape(-1, GROUP, values.shape[1]).max(axis=1)
+    maxima: Float32[np.ndarray, "groups m"] = values.reshape(-1, GROUP, values.shape[1]).max(axis=1)
     return maxima
 
 
 def largest_of_columns(
-    values: NDArray[np.float32], maxima: NDArray[np.float32], most: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    values: Float32[np.ndarray, "i m"], maxima: Float32[np.ndarray, "groups m"], most: int
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
     """Select the k largest entries of each column of a large array, without a pass over it.
 
     At least k entries reach the k-th largest of the groups' maxima, so that only the groups that
     reach it are read.
 
     Args:
-        values: `(i, m)` ≥ 0, i a multiple of `GROUP`.
+        values: ≥ 0; i is a multiple of `GROUP`.
         maxima: their `group_maxima`.
         most: k, at least 1.
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int
 
 from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
 
@@ -44,8 +44,8 @@ class AUC:
         return UserValues(values=sums / lengths, weights=lengths.astype(np.float64))
 
 
-def target_scores(block: RankedBlock) -> NDArray[np.float32]:
-    """Return the score of each target, `(targets,)`, user by user; −∞ for unknown items."""
+def target_scores(block: RankedBlock) -> Float32[np.ndarray, " targets"]:
+    """Return the score of each target, user by user; −∞ for unknown items."""
     num_items = block.scores.shape[1]
     items = block.targets.indices
     rows = np.repeat(np.arange(len(block.scores)), np.diff(block.targets.indptr))
@@ -88,8 +88,8 @@ class AUCu:
         return UserValues(values=values, weights=has_value.astype(np.float64))
 
 
-def _others(block: RankedBlock) -> NDArray[np.float32]:
-    """Return the scores, `(b, num_items)`, with contexts and targets at +∞, to be sorted last."""
+def _others(block: RankedBlock) -> Float32[np.ndarray, "b num_items"]:
+    """Return the scores with contexts and targets at +∞, to be sorted last."""
     others = block.scores.copy()
     num_items = others.shape[1]
     for rows_of in (block.contexts, block.targets):
@@ -100,19 +100,19 @@ def _others(block: RankedBlock) -> NDArray[np.float32]:
 
 
 def _count_below(
-    ordered: NDArray[np.float32],
-    rows: NDArray[np.intp],
-    scores: NDArray[np.float32],
-    lengths: NDArray[np.intp],
+    ordered: Float32[np.ndarray, "b num_items"],
+    rows: Int[np.ndarray, " n"],
+    scores: Float32[np.ndarray, " n"],
+    lengths: Int[np.ndarray, " b"],
     ties: bool,
-) -> NDArray[np.intp]:
+) -> Int[np.ndarray, " n"]:
     """Count the entries below each score in its sorted row, by bisection of all at once.
 
     Args:
-        ordered: `(b, num_items)`, each row ascending.
-        rows: `(n,)`, the row of each score.
-        scores: `(n,)`.
-        lengths: `(b,)`, number of entries of each row to count in.
+        ordered: each row ascending.
+        rows: row of each score.
+        scores: to be compared.
+        lengths: number of entries of each row to count in.
         ties: whether entries equal to the score count as below.
     """
     low = np.zeros(len(rows), dtype=np.intp)

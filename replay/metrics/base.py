@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int32
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -13,23 +14,23 @@ class RankedBlock:
     """A block of users with the scores and the ranking of a model.
 
     Attributes:
-        scores: `(b, num_items)` float32, raw: nothing is masked.
-        ranking: `(b, depth)` int32, the best items, best first, masked items left out; −1 where a
-            user has fewer rankable items. `depth` is at least the largest k of any metric.
-        hits: `(b, depth)` bool, whether the ranked item is a target.
+        scores: raw, nothing is masked.
+        ranking: the best items, best first, masked items left out; −1 where a user has fewer
+            rankable items. `depth` is at least the largest k of any metric.
+        hits: whether the ranked item is a target.
         targets: `(b, ≥ num_items)` binary rows; columns from `num_items` on are unknown items.
         contexts: `(b, num_items)` binary rows.
-        negatives: `(b, 50)` int32, −1 where padded.
-        propensity_weights: `(≥ num_items,)` float64, w_i = 1 / propensity of item i.
+        negatives: sampled items, −1 where padded.
+        propensity_weights: w_i = 1 / propensity of item i, of all items of `targets`.
     """
 
-    scores: NDArray[np.float32]
-    ranking: NDArray[np.int32]
-    hits: NDArray[np.bool_]
+    scores: Float32[np.ndarray, "b num_items"]
+    ranking: Int32[np.ndarray, "b depth"]
+    hits: Bool[np.ndarray, "b depth"]
     targets: csr_array
     contexts: csr_array
-    negatives: NDArray[np.int32]
-    propensity_weights: NDArray[np.float64]
+    negatives: Int32[np.ndarray, "b drawn"]
+    propensity_weights: Float64[np.ndarray, " all_items"]
 
 
 Collected = tuple[NDArray[Any], ...]
@@ -67,16 +68,16 @@ class UserValues:
     """A metric user by user; the period's figure is Σ weight·value / Σ weight.
 
     Attributes:
-        values: `(n,)` float64, in the scale that is reported (per cent for HR, nDCG and PSP).
-        weights: `(n,)` float64 ≥ 0.
+        values: in the scale that is reported (per cent for HR, nDCG and PSP).
+        weights: ≥ 0.
     """
 
-    values: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    values: Float64[np.ndarray, " n"]
+    weights: Float64[np.ndarray, " n"]
 
     @classmethod
-    def per_cent(cls, shares: NDArray[np.float64]) -> "UserValues":
-        """Return values in per cent of equally weighted users from shares `(n,)` in [0, 1]."""
+    def per_cent(cls, shares: Float64[np.ndarray, " n"]) -> "UserValues":
+        """Return values in per cent of equally weighted users from shares in [0, 1]."""
         return cls(values=100.0 * shares, weights=np.ones(len(shares)))
 
     @property

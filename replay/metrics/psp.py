@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64, Integer
 
 from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
 
@@ -12,29 +12,31 @@ _A = 0.55
 _B = 1.5
 
 
-def propensity_weights(item_counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def propensity_weights(
+    item_counts: Integer[np.ndarray, " num_items"],
+) -> Float64[np.ndarray, " num_items"]:
     """Compute w_i = 1 + C (N_i + B)^(−A), C = (ln N − 1)(B + 1)^A (design note 5).
 
     A = 0.55 and B = 1.5.
 
     Args:
-        item_counts: `(num_items,)`, N_i ≥ 0, whose sum is N. Below N = e the formula's C would be
+        item_counts: N_i ≥ 0, whose sum is N. Below N = e the formula's C would be
             negative; it is taken as 0.
 
     Returns:
-        `(num_items,)` float64 ≥ 1, the largest for items never seen.
+        Weights ≥ 1, the largest for items never seen.
     """
     total = max(int(item_counts.sum()), 1)
     scale = max(math.log(total) - 1.0, 0.0) * (_B + 1.0) ** _A
-    weights: NDArray[np.float64] = 1.0 + scale * (item_counts + _B) ** -_A
+    weights: Float64[np.ndarray, " num_items"] = 1.0 + scale * (item_counts + _B) ** -_A
     return weights
 
 
-def captured_share(block: RankedBlock, k: int) -> NDArray[np.float64]:
+def captured_share(block: RankedBlock, k: int) -> Float64[np.ndarray, " b"]:
     """Compute the weight of the hits among the k best, over the largest possible weight.
 
     Returns:
-        `(b,)` float64 in [0, 1]: Σ over hits of w_i, over the sum of the min(k, number of targets)
+        Shares in [0, 1]: Σ over hits of w_i, over the sum of the min(k, number of targets)
         largest w among the user's targets.
     """
     weights = block.propensity_weights
@@ -43,8 +45,8 @@ def captured_share(block: RankedBlock, k: int) -> NDArray[np.float64]:
     return np.asarray(captured / _largest_sums(block, k))
 
 
-def _largest_sums(block: RankedBlock, k: int) -> NDArray[np.float64]:
-    """Sum the k largest weights of each user's targets, `(b,)`."""
+def _largest_sums(block: RankedBlock, k: int) -> Float64[np.ndarray, " b"]:
+    """Sum the k largest weights of each user's targets."""
     offsets = block.targets.indptr
     lengths = np.diff(offsets)
     rows = np.repeat(np.arange(len(lengths)), lengths)

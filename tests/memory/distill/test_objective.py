@@ -55,7 +55,8 @@ def test_gradients_are_finite_with_equal_and_empty_rows(loss):
 
     def outer(values):
         scores = predictions(values, contexts=contexts)
-        return reconstruction_loss(scores, contexts, jnp.ones(4), jnp.ones(15, bool), loss)
+        targets = jnp.asarray(contexts)
+        return reconstruction_loss(scores, targets, jnp.ones(4), jnp.ones(15, bool), loss)
 
     gradient = jax.grad(outer)(jnp.asarray(support))
     assert bool(jnp.isfinite(gradient).all())

@@ -71,7 +71,7 @@ def test_a_weight_counts_as_so_many_users():
     # λ scales with the mean of the diagonal over the rows that are there.
     reg = REG * trace[[0, 0, 1, 2, 3]].mean() / trace[:4].mean()
     expected = LeaveOneOutTargets(twice, REG, 1.0, 20, seed=0).dense(np.array([2, 3, 4]))
-    found = LeaveOneOutTargets(once, reg, 1.0, 20, seed=0).dense(np.array([1, 2, 3]))
+    found = LeaveOneOutTargets(once, float(reg), 1.0, 20, seed=0).dense(np.array([1, 2, 3]))
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
