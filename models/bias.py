@@ -38,14 +38,14 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FittedBias:
-    """Biases of the items, and what those of a user follow from.
+    """Biases of the items, and the settings that a user's bias follows from.
 
     Attributes:
         mean: μ.
         item_bias: `(num_items,)` b.
         unobserved: ω.
         damping: γ.
-        report: what was chosen, which rows were used.
+        report: the choice of the settings, and the numbers of rows.
     """
 
     mean: float
@@ -56,11 +56,11 @@ class FittedBias:
 
     @property
     def num_items(self) -> int:
-        """Items that have a bias."""
+        """Number of items."""
         return len(self.item_bias)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """μ + b_i + c_u, with c_u of the context: nobody has to be known.
+        """Compute μ + b_i + c_u with c_u of the context, which need be no training row.
 
         Raises:
             ValueError: the contexts have another number of items.
@@ -73,7 +73,7 @@ class FittedBias:
             yield (items + users[:, None]).astype(np.float32)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The biases of the items; μ, ω and γ in the manifest, where JSON keeps every bit."""
+        """Return the items' biases; JSON keeps every bit of μ, ω and γ in the manifest."""
         return {"item_bias": self.item_bias}, {
             "mean": self.mean,
             "unobserved": self.unobserved,
@@ -90,10 +90,10 @@ class Bias:
     that users of few interactions choose rise.
 
     Attributes:
-        unobserved: the grid of ω, how much a cell without an interaction counts beside one with,
-            of which validation chooses by HR@100; the first where it cannot tell.
-        dampings: the grid of γ, likewise; so many cells at the mean are added to each bias.
-        validation_users: judge on at most so many rows, a seeded sample; `None` means all.
+        unobserved: the grid of ω, weight of a cell without an interaction relative to one with,
+            of which validation chooses by HR@100; the first without validation rows.
+        dampings: the grid of γ, likewise: the number of cells at the mean added to each bias.
+        validation_users: largest number of validation rows, a seeded sample; `None` means all.
     """
 
     name: ClassVar[str] = "bias"
@@ -114,7 +114,7 @@ class Bias:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """The fields as they are recorded with a run."""
+        """Fields as they are recorded with a run."""
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedBias:
@@ -179,7 +179,7 @@ class _Cells:
 
 
 class _Biases:
-    """Some rows, ready for any ω and γ."""
+    """Rows prepared for any ω and γ."""
 
     def __init__(self, rows: TrainingRows) -> None:
         self._rows = rows
@@ -187,8 +187,8 @@ class _Biases:
     def __call__(self, candidate: Candidate) -> FittedBias:
         """Solve the normal equations, the biases of the users eliminated.
 
-        What is left for the items is their diagonal less a part that is the same for almost all of
-        them, so conjugate gradients take a few steps, each as cheap as two products with X.
+        The system that is left is a diagonal less a part that is the same for almost all items, so
+        conjugate gradients take a few steps, each as cheap as two products with X.
         """
         unobserved, damping = candidate["unobserved"], candidate["damping"]
         cells, weights = _Cells(self._rows.interactions, unobserved), self._rows.weights

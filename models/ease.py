@@ -33,8 +33,8 @@ class FittedEase:
 
     Attributes:
         inverse: `(num_items, num_items)` float32, P with zeros on its diagonal.
-        diagonal: `(num_items,)` float32, what stood there; positive.
-        report: λ, what validation said, which rows were used.
+        diagonal: `(num_items,)` float32, the diagonal of P; positive.
+        report: λ, the validation, and the numbers of rows.
     """
 
     inverse: NDArray[np.float32]
@@ -43,7 +43,7 @@ class FittedEase:
 
     @property
     def num_items(self) -> int:
-        """Items of the regression."""
+        """Number of items."""
         return len(self.diagonal)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
@@ -61,10 +61,10 @@ class FittedEase:
             yield scores
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The upper triangle of P row by row: 2d² bytes for d items.
+        """Return the upper triangle of P row by row: 2d² bytes for d items.
 
-        It is as large as what any file must hold that spares `restore` a factorisation, which takes
-        d³ operations where reading takes d². Rows of X and λ would be smaller where items are many.
+        No smaller file spares `restore` a factorisation, which takes d³ operations where reading
+        takes d². Rows of X and λ would take less space where there are many items.
         """
         # The diagonal of each row's part is the zero of `inverse`.
         upper = [row[number:] for number, row in enumerate(self.inverse)]
@@ -78,7 +78,7 @@ class Ease:
 
     Attributes:
         regs: the grid of λ, of which validation chooses by HR@100; a single one is taken as it is.
-        validation_users: judge λ on at most so many rows, a seeded sample; `None` means all.
+        validation_users: largest number of validation rows, a seeded sample; `None` means all.
     """
 
     name: ClassVar[str] = "ease"
@@ -99,7 +99,7 @@ class Ease:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """The fields as they are recorded with a run."""
+        """Fields as they are recorded with a run."""
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedEase:
@@ -156,9 +156,9 @@ class Ease:
         return FittedEase(inverse, diagonal, report)
 
     def _candidates(self) -> tuple[Candidate, ...]:
-        """The grid with its middle first, which is taken where nobody can be judged.
+        """Return the grid, its middle first, which is taken without validation rows.
 
-        Then from the largest: of equally good ones it is the better one.
+        The others follow from the largest on, which is the better one of equally good ones.
         """
         falling = sorted(self.regs, reverse=True)
         middle = falling.pop((len(falling) - 1) // 2)
@@ -166,7 +166,7 @@ class Ease:
 
 
 class _ItemGram:
-    """XᵀWX of some rows, ready for any λ."""
+    """XᵀWX of rows, prepared for any λ."""
 
     def __init__(self, rows: TrainingRows) -> None:
         matrix = rows.interactions.astype(np.float64)
@@ -196,7 +196,7 @@ class _ItemGram:
 
 
 class _RowGram:
-    """The same through the rows, where these are fewer, as synthetic users are.
+    """P through the rows, where there are few, as of synthetic users.
 
     With Z = W^½X it is P = (I − Zᵀ(ZZᵀ + λI)⁻¹Z)/λ (Woodbury): for n rows n d² operations, not d³.
     """
@@ -207,7 +207,7 @@ class _RowGram:
         self._rows = scaled.toarray(order="F")
 
     def __call__(self, candidate: Candidate) -> FittedEase:
-        """Factorise among the rows, and take the square of what is left of Z."""
+        """Factorise the Gram matrix of the rows, and solve for Z."""
         reg = candidate["reg"]
         system = self._gram.copy()
         system[np.diag_indices_from(system)] += reg
@@ -223,7 +223,7 @@ class _RowGram:
 
 
 def _gram_of(rows: TrainingRows) -> _ItemGram | _RowGram:
-    """Whichever takes less work."""
+    """Return the one that takes less work."""
     return _RowGram(rows) if 2 * rows.num_rows < rows.num_items else _ItemGram(rows)
 
 
@@ -232,7 +232,7 @@ def _singular(reg: float) -> UserError:
 
 
 def _fitted(matrix: NDArray[np.float64]) -> FittedEase:
-    """The model of P, of which the upper triangle is there."""
+    """Return the model of P, of which only the upper triangle is given."""
     inverse = matrix.astype(np.float32)
     diagonal = inverse.diagonal().copy()
     _mirror(inverse)
@@ -250,10 +250,10 @@ def _mirror(matrix: NDArray[np.float32]) -> None:
 
 
 def _check_memory(rows: TrainingRows, limit: int | None) -> int:
-    """Refuse a fit that cannot fit, before anything is allocated; the bytes it needs.
+    """Refuse a fit over the memory limit, before anything is allocated; return its bytes.
 
-    XᵀWX and its inverse are float64, or Z, what is left of it and P; P of the best λ so far and of
-    the one at hand are float32.
+    XᵀWX and its inverse are float64, or Z, what is left of it and P; P of the best λ and of
+    the current one are float32.
     """
     num_items = rows.num_items
     sparse = 12 * 5 * int(rows.interactions.nnz)

@@ -21,7 +21,7 @@ class FittedPop:
 
     Attributes:
         counts: `(num_items,)` float32, the weight of the rows that have the item.
-        report: how many rows were counted.
+        report: the numbers of rows.
     """
 
     counts: NDArray[np.float32]
@@ -29,11 +29,11 @@ class FittedPop:
 
     @property
     def num_items(self) -> int:
-        """Items that were counted."""
+        """Number of items."""
         return len(self.counts)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """The counts for each context, as a read-only view.
+        """Return the counts for each context, as a read-only view.
 
         Raises:
             ValueError: the contexts have another number of items.
@@ -44,7 +44,7 @@ class FittedPop:
             yield np.broadcast_to(self.counts, (rows, self.num_items))
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The counts."""
+        """Return the counts."""
         return {"counts": self.counts}, {"report": dict(self.report)}
 
 
@@ -57,7 +57,7 @@ class Pop:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """None."""
+        """An empty mapping."""
         return {}
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedPop:

@@ -24,7 +24,7 @@ def top_items(
     """Rank the best k items of each row.
 
     Equal scores are ordered by one seeded permutation of the items, never by item index, so that
-    a model that cannot tell items apart gains nothing from how they are numbered.
+    a model that does not distinguish items gains nothing from their numbers.
 
     Args:
         scores: finite scores; not changed.
@@ -69,7 +69,7 @@ def find_hits(ranking: Int32[np.ndarray, "b k"], targets: csr_array) -> Bool[np.
 def hit_rate(
     hits: Bool[np.ndarray, "b k"], num_targets: Integer[np.ndarray, " b"]
 ) -> Float64[np.ndarray, " b"]:
-    """Share of what could be hit in the first k: hits / min(k, number of targets).
+    """Share of the possible hits in the first k: hits / min(k, number of targets).
 
     Args:
         hits: hits of a ranking, best rank first.

@@ -1,4 +1,4 @@
-"""Scores in the blocks that a caller asks for, made a few rows at a time."""
+"""Blocks of scores, computed a few rows at a time, and the scores of a teacher."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,15 +9,15 @@ from scipy.sparse import csr_array
 from perennial.models.base import FittedModel
 
 SCORE_ROWS = 1024
-"""Rows that are scored at a time, unless there are so many items that fewer are."""
+"""Rows that are scored at a time; fewer where there are very many items."""
 
 
 _SCORE_CELLS = 2**27
-"""Scores that exist at a time, 512 MiB: 134 rows of a million items."""
+"""Largest number of scores in memory, 512 MiB: 134 rows of a million items."""
 
 
 def score_rows(num_items: int) -> int:
-    """Rows that are scored at a time over so many items."""
+    """Return the number of rows that are scored at a time."""
     return max(1, min(SCORE_ROWS, _SCORE_CELLS // max(1, num_items)))
 
 
@@ -33,16 +33,16 @@ def score_in_parts(
     block_rows: int,
     score: Callable[[csr_array], NDArray[np.float32]],
 ) -> Iterator[NDArray[np.float32]]:
-    """What `FittedModel.score_blocks` gives, for a model that scores all its items at once.
+    """Yield the blocks of `FittedModel.score_blocks`, for a model that scores all items at once.
 
-    A block that is wide for a caller may be few scores but many kernel values, so that no more than
+    A block of few scores may take many kernel values, so that no more than
     `perennial.models.scoring.score_rows` contexts are scored at a time.
 
     Args:
         contexts: `(n, num_items)`.
         num_items: d of the model.
         block_rows: rows of a block.
-        score: `(b, num_items)` contexts ↦ as many scores, which nobody else holds.
+        score: `(b, num_items)` contexts ↦ scores of that shape, in a new array.
 
     Raises:
         ValueError: the contexts have another number of items.
@@ -61,11 +61,11 @@ def score_in_parts(
         yield scores
 
 
-def ask_teacher(teacher: FittedModel, replayed: csr_array) -> NDArray[np.float32]:
-    """Score replayed rows with the model that taught them.
+def score_replayed(teacher: FittedModel, replayed: csr_array) -> NDArray[np.float32]:
+    """Score replayed rows with their teacher.
 
     Args:
-        teacher: knows all the items of the rows.
+        teacher: a model of all items of the rows.
         replayed: `(n, num_items)`, `num_items` ≥ `teacher.num_items`.
 
     Returns:
@@ -77,9 +77,9 @@ def ask_teacher(teacher: FittedModel, replayed: csr_array) -> NDArray[np.float32
     known = teacher.num_items
     if replayed.nnz and int(replayed.indices.max()) >= known:
         raise ValueError(f"a replayed row has an item outside the {known} of its teacher")
-    answers = np.empty((replayed.shape[0], known), dtype=np.float32)
+    scores = np.empty((replayed.shape[0], known), dtype=np.float32)
     start = 0
     for block in teacher.score_blocks(csr_array(replayed[:, :known]), score_rows(known)):
-        answers[start : start + len(block)] = block
+        scores[start : start + len(block)] = block
         start += len(block)
-    return answers
+    return scores

@@ -1,6 +1,6 @@
 """(K + λ'W⁻¹) for one K and many λ: factorise, solve, and read rows of the inverse.
 
-One n × n buffer serves it all: K lies below the diagonal, the factor of the λ at hand on and above
+One n × n buffer serves it all: K lies below the diagonal, the factor of the current λ on and above
 it. So a sweep over λ needs no second matrix, and shares everything but the factorisation.
 
 On a CPU the work is LAPACK's, through scipy and in place: XLA's Cholesky is several times slower
@@ -26,7 +26,7 @@ from perennial.storage.errors import UserError
 
 _COPY_TILE = 512
 _INVERT_SHARE = 0.6
-"""From this share of the rows on, inverting the whole matrix costs less than solving for them."""
+"""Share of the rows above which inverting the whole matrix costs less than solving for them."""
 
 
 class Factor(Protocol):
@@ -38,7 +38,7 @@ class Factor(Protocol):
 
 
 class KernelSystem(Protocol):
-    """K with its row weights, ready for any λ."""
+    """K with its row weights, prepared for any λ."""
 
     def ridge(self, reg: float) -> float:
         """λ' = λ Σ w K(x,x) / Σ w, which is λ tr(K)/n if all rows weigh the same.
@@ -64,10 +64,10 @@ class KernelSystem(Protocol):
 def make_system(
     gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
 ) -> KernelSystem:
-    """The system for the processor JAX runs on.
+    """Make the system for the processor that JAX runs on.
 
     Args:
-        gram: `(n, n)` in C order, K below the diagonal; it is taken over and overwritten.
+        gram: `(n, n)` in C order, K below the diagonal; it is overwritten.
         diagonal: `(n,)` of K.
         weights: `(n,)` > 0, W.
     """
@@ -77,7 +77,7 @@ def make_system(
 
 
 def inverse_rows_bytes(num_rows: int, wanted: int, itemsize: int) -> int:
-    """Bytes that `inverse_rows` takes beside the buffer and the block it yields."""
+    """Bytes that `inverse_rows` takes in addition to the buffer and the block it yields."""
     if wanted >= _INVERT_SHARE * num_rows:
         return 0
     return 2 * itemsize * wanted**2
@@ -98,7 +98,7 @@ def _not_definite(reg: float, dtype: np.dtype[Any]) -> UserError:
 
 
 class LapackSystem:
-    """The system on a CPU."""
+    """System on a CPU."""
 
     def __init__(
         self, gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
@@ -138,7 +138,7 @@ class LapackSystem:
         return LapackFactor(buffer.T, self._potrs)
 
     def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
-        """The last rows of the inverse: through the whole inverse if most are wanted."""
+        """Yield the last rows of the inverse: through the whole inverse if they are many."""
         factor = self.factorise(reg).triangle
         num_rows = len(self._buffer)
         if num_rows - first >= _INVERT_SHARE * num_rows:
@@ -195,10 +195,10 @@ class LapackFactor:
 
 
 class DeviceSystem:
-    """The system on JAX's devices.
+    """System on JAX's devices.
 
     A Cholesky factorisation is not shared out by XLA, so each device of a mesh has the whole matrix
-    and makes the same factor: what is solved afterwards is shared out, and nothing is exchanged.
+    and computes the same factor; the right sides are shared out, and nothing is exchanged.
 
     Args:
         gram: `(n, n)` on the host, K below the diagonal; or `(p, p)` on the devices of a mesh, K
@@ -276,7 +276,7 @@ class DeviceFactor:
 
 @jax.jit
 def _cholesky(kernel: Array, added: NDArray[Any]) -> tuple[Array, Array]:
-    """The factor with something added to the diagonal, and whether it is finite."""
+    """Factorise with numbers added to the diagonal; the second result is True if it is finite."""
     triangle = jnp.linalg.cholesky(kernel + jnp.diag(added))
     return triangle, jnp.isfinite(triangle).all()
 

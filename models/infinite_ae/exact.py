@@ -41,7 +41,7 @@ class FittedInfiniteAE:
         factor: of K + λ'W⁻¹.
         report: λ, what validation said, which rows were used.
         replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
-        placed: X on the devices where there are some beside a CPU; the factor is then a device's.
+        placed: X on accelerators, if there are any; the factor is then on them too.
     """
 
     settings: Mapping[str, Json]
@@ -60,7 +60,7 @@ class FittedInfiniteAE:
         return int(self.rows.rows.shape[1])
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """f(x) for each context row x, the cheaper way round.
+        """Compute f(x) for each context row x, in the cheaper order.
 
         (K(x, X)(K + λ'W⁻¹)⁻¹) X costs 2n² operations a context and needs no dense α; α itself costs
         2n²d once and 2nd a context, and is taken only where it pays and is no larger than K.
@@ -75,7 +75,7 @@ class FittedInfiniteAE:
         yield from score_in_parts(contexts, self.num_items, block_rows, score)
 
     def _solution(self, num_contexts: int) -> NDArray[np.float32] | None:
-        """α `(n, d)`, where it pays for so many contexts."""
+        """Return α `(n, d)` if it pays for this number of contexts."""
         n, m, d = len(self.rows), num_contexts, self.num_items
         if d > n or n * d + m * d >= n * m:
             return None
@@ -86,40 +86,40 @@ class FittedInfiniteAE:
     def _score_here(
         self, solution: NDArray[np.float32] | None, contexts: csr_array
     ) -> NDArray[np.float32]:
-        """f(x) on the host."""
-        asked = split_rows(contexts, self.rows.head_items)
-        similarity = cross_kernel(asked, self.pieces, self.kernel)
+        """Compute f(x) on the host."""
+        block = split_rows(contexts, self.rows.head_items)
+        similarity = cross_kernel(block, self.pieces, self.kernel)
         if solution is None:
             return self.rows.combine(self.factor.solve(similarity))
         scores: NDArray[np.float32] = similarity.astype(np.float32, copy=False) @ solution
         return scores
 
     def _score_on_devices(self, placed: MeshRows, contexts: csr_array) -> NDArray[np.float32]:
-        """f(x) on the devices, which share the contexts out."""
+        """Compute f(x) on the devices, which share the contexts."""
         assert isinstance(self.factor, DeviceFactor)  # noqa: S101
         coefficients = self.factor.solve_shared_out(placed.cross(contexts))
         return placed.combine(coefficients)[: contexts.shape[0]]
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
-        """The normalised kernel of rows with themselves, see `perennial.models.base.Teacher`."""
+        """Compute the normalised kernel of rows with themselves, see `Teacher.similarity`."""
         return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """What each row adds to f(x), see `ExplainableModel`."""
+        """Compute the contribution of each row to f(x), see `ExplainableModel`."""
         theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
         (coefficients,) = self.factor.solve(theta)
         added = weigh(coefficients, self.rows.rows, items)
         return Explanation(added, similarity, self.rows.rows, self.replayed)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The rows, their weights and λ: the factor is made again from them."""
+        """Return the rows, their weights and λ, from which `restore` makes the factor again."""
         arrays = {**csr_to_arrays(self.rows.rows), "weights": self.weights}
         return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
 
 
 @dataclass(frozen=True)
 class ExactSystem:
-    """Rows with their kernel matrix, ready to be solved for any λ; one solution is valid at a time.
+    """Rows with their kernel matrix, to be solved for any λ; one solution is valid at a time.
 
     Attributes:
         settings: of the recipe.
@@ -168,7 +168,7 @@ class ExactSystem:
             UserError: the matrix is singular.
         """
         placed = self.lying if isinstance(self.lying, MeshRows) else None
-        # What is asked for one context at a time is told on the host.
+        # Explanations, of one context at a time, are computed on the host.
         split = self.lying if isinstance(self.lying, RowBlock) else _split(self.rows.interactions)
         return FittedInfiniteAE(
             settings=self.settings,
@@ -207,5 +207,5 @@ class ExactSystem:
 
 
 def _split(interactions: csr_array) -> RowBlock:
-    """Rows whose head is the items that most of them have."""
+    """Split rows at their popular items."""
     return split_rows(interactions, popular_items(interactions))

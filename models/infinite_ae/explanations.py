@@ -1,4 +1,4 @@
-"""What each training row adds to a score: a model that is linear in its rows can tell exactly."""
+"""Contribution of each training row to a score, exact for a model that is linear in its rows."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -14,13 +14,13 @@ from perennial.models.infinite_ae.row_blocks import RowBlock, split_rows
 
 @dataclass(frozen=True)
 class Explanation:
-    """Scores taken apart, row by row.
+    """Scores as sums over training rows.
 
     Attributes:
-        contributions: `(items asked about, n)` float64; a row of it sums to the item's score.
+        contributions: `(m, n)` float64; the row of an item sums to its score.
         similarity: `(n,)` float64, the normalised kernel of each training row with the context.
-        rows: `(n, num_items)`, what the model was fitted on.
-        replayed: `(n,)` bool, which of them come from a memory; `None` where that is not known.
+        rows: `(n, num_items)`, the training rows.
+        replayed: `(n,)` bool, rows that come from a memory; `None` if that is not known.
     """
 
     contributions: NDArray[np.float64]
@@ -34,7 +34,7 @@ class ExplainableModel(FittedModel, Protocol):
     """A model whose scores are sums over its training rows."""
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """Take the scores of some items apart.
+        """Split the scores of some items into contributions of training rows.
 
         Args:
             context: `(1, num_items)` float32.
@@ -46,36 +46,36 @@ class ExplainableModel(FittedModel, Protocol):
 def compare(
     context: csr_array, rows: RowBlock, pieces: list[RowBlock], kernel: TileKernel
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """The kernel of one context with the training rows.
+    """Compute the kernel of one context with the training rows.
 
     Args:
         context: `(1, num_items)`.
         rows: the training rows.
         pieces: the same in tiles.
-        kernel: how Θ is computed.
+        kernel: implementation of Θ.
 
     Returns:
         `(1, n)` Θ, and `(n,)` Θ(x, x') / √(Θ(x, x) Θ(x', x')).
 
     Raises:
-        ValueError: more contexts than one, or of another width.
+        ValueError: there is not one context, or it has another width.
     """
     if context.shape != (1, rows.rows.shape[1]):
         raise ValueError(f"a context of shape {context.shape}, rows of {rows.rows.shape[1]} items")
-    asked = split_rows(context, rows.head_items)
-    theta = cross_kernel(asked, pieces, kernel)
-    lengths = kernel.diagonal(rows).astype(np.float64) * float(kernel.diagonal(asked)[0])
+    block = split_rows(context, rows.head_items)
+    theta = cross_kernel(block, pieces, kernel)
+    lengths = kernel.diagonal(rows).astype(np.float64) * float(kernel.diagonal(block)[0])
     return theta, theta[0].astype(np.float64) / np.sqrt(lengths)
 
 
 def weigh(
     coefficients: NDArray[Any], targets: csr_array | NDArray[Any], items: NDArray[np.integer[Any]]
 ) -> NDArray[np.float64]:
-    """What rows add to items.
+    """Compute the contributions of rows to items.
 
     Args:
         coefficients: `(n,)` c.
-        targets: `(n, any width)` X, what the rows are fitted to.
+        targets: `(n, any width)` X, the targets of the rows.
         items: `(m,)` columns of it.
 
     Returns:

@@ -57,7 +57,7 @@ class FittedNystromAE:
         return self.equations.centres
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, which needs no dense γ beside B.
+        """f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, without a dense γ.
 
         Raises:
             ValueError: the contexts have another number of items.
@@ -69,7 +69,7 @@ class FittedNystromAE:
         return normalised_gram(self.centres.split(rows), self.centres.kernel)
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """What each row adds to f(x), see `ExplainableModel`.
+        """Compute the contribution of each row to f(x), see `ExplainableModel`.
 
         f(x) = Σ_i c_i x_i over all n rows, not the centres alone: c_i = w_i K(x_i, C) v with
         v = L⁻ᵀ (A + λ'I)⁻¹ φ(x). It takes O(n m) operations, a pass over the rows.

@@ -15,14 +15,14 @@ from perennial.models.mesh import one_thread
 from perennial.storage.parallel import run_all
 
 Backend = Literal["closed-form", "neural-tangents"]
-"""Who computes Θ."""
+"""Implementation of Θ."""
 
 TILE = 1024
 """Rows and columns of a tile. One shape, so that the kernel is compiled once whatever the sizes."""
 
 
 SHORT = 16
-"""Rows of the other compiled shape: someone who asks alone would wait for a whole tile."""
+"""Rows of the other compiled shape: a single context would take as long as a whole tile."""
 
 
 class TileKernel(Protocol):
@@ -30,7 +30,7 @@ class TileKernel(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values."""
+        """Dtype of the values."""
         ...
 
     def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
@@ -44,7 +44,7 @@ class TileKernel(Protocol):
 
 @dataclass(frozen=True)
 class ClosedFormKernel:
-    """Our closed form on sparse inner products.
+    """Closed form on sparse inner products.
 
     Attributes:
         settings: the network.
@@ -120,7 +120,7 @@ class StaxTileKernel:
 def make_tile_kernel(
     backend: Backend, settings: KernelSettings, num_items: int, dtype: np.dtype[Any]
 ) -> TileKernel:
-    """The kernel that a recipe's `backend` names."""
+    """Make the kernel of a recipe's `backend`."""
     if backend == "neural-tangents":
         return StaxTileKernel(settings, dtype)
     return ClosedFormKernel(settings, num_items, dtype)
@@ -131,9 +131,9 @@ def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
 
     Args:
         rows: the rows.
-        kernel: how Θ is computed.
-        out: `(n, n)` in C order; what lies below its diagonal is Θ afterwards, what lies on or
-            above it is undefined: half the products suffice.
+        kernel: implementation of Θ.
+        out: `(n, n)` in C order; Θ below its diagonal afterwards, undefined on and above it:
+            half the products suffice.
     """
     blocks = list(rows.pieces(TILE))
 
@@ -169,12 +169,12 @@ def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
 
 
 def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> NDArray[Any]:
-    """Θ of some rows with all of others.
+    """Compute Θ of some rows with all of others.
 
     Args:
         left: `(l, num_items)` rows.
-        right: the others in pieces of `TILE`, so that a caller cuts and transposes them only once.
-        kernel: how Θ is computed.
+        right: the others in pieces of `TILE`, which a caller cuts and transposes only once.
+        kernel: implementation of Θ.
 
     Returns:
         `(l, r)` in C order.

@@ -1,4 +1,4 @@
-"""What an ∞-AE fit needs in memory, known before anything is allocated."""
+"""Estimate of the memory of an ∞-AE fit, before anything is allocated."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,29 +14,29 @@ from perennial.models.solver import inverse_rows_bytes
 from perennial.storage.errors import UserError
 
 Precision = Literal["auto", "float32", "float64"]
-"""In what the kernel matrix is kept and factorised."""
+"""Dtype of the kernel matrix and its factor."""
 
 
 FEWEST_ROWS = 10
-"""A cap below so many rows would make a model of nothing."""
+"""A lower cap of the rows is refused."""
 
 _FLOAT32_CONDITION = 500_000.0
 
 
 @dataclass(frozen=True)
 class FitSizes:
-    """The sizes that decide what a fit costs.
+    """Sizes that determine the memory of a fit.
 
     Attributes:
         num_rows: n of the rows given.
         num_items: d.
         num_entries: non-zeros of the rows given.
         num_popular: columns that are kept dense.
-        validation_rows: at most so many rows choose λ; `None` means all, 0 that λ is given.
-        precision: what the recipe says.
-        smallest_reg: the smallest λ that will be factorised.
+        validation_rows: largest number of validation rows; `None` means all, 0 that λ is given.
+        precision: setting of the recipe.
+        smallest_reg: the smallest λ that is factorised.
         largest_weight: of a row.
-        num_taught: rows that are fitted to a teacher's answers.
+        num_taught: rows that are fitted to a teacher's scores.
         num_centres: m; `None` where K is n × n.
     """
 
@@ -61,7 +61,7 @@ def sizes_of(
     num_taught: int = 0,
     num_centres: int | None = None,
 ) -> FitSizes:
-    """The sizes of a fit on these rows."""
+    """Return the sizes of a fit on these rows."""
     return FitSizes(
         num_rows=rows.shape[0],
         num_items=rows.shape[1],
@@ -82,17 +82,17 @@ def choose_dtype(
     largest_weight: float,
     smallest_reg: float,
 ) -> np.dtype[Any]:
-    """Single precision where it loses nothing, which is known beforehand.
+    """Choose single precision where it loses nothing.
 
     K's largest eigenvalue is at most its trace, so the condition number of K + λ tr(K)/n W⁻¹ is at
     most about n w/λ. Up to 600,000 (ML-1M) and 690,000 (a DIGINETICA period) single precision was
     measured to give the HR@100 of double to 0.001 points.
 
     Args:
-        precision: what the recipe says; `auto` decides.
+        precision: setting of the recipe; `auto` decides.
         num_rows: n.
         largest_weight: of a row.
-        smallest_reg: the smallest λ that will be factorised.
+        smallest_reg: the smallest λ that is factorised.
     """
     if precision != "auto":
         return np.dtype(precision)
@@ -101,11 +101,11 @@ def choose_dtype(
 
 
 def estimate_bytes(sizes: FitSizes, num_rows: int) -> int:
-    """Bytes at the peak of a fit on so many of the rows, its first block of scores included."""
+    """Estimate the peak bytes of a fit on `num_rows`, its first block of scores included."""
     if sizes.num_centres is not None:
         return _estimate_on_centres(sizes, num_rows, sizes.num_centres)
     n, d = num_rows, sizes.num_items
-    judged = n if sizes.validation_rows is None else min(n, sizes.validation_rows)
+    validated = n if sizes.validation_rows is None else min(n, sizes.validation_rows)
     itemsize = choose_dtype(sizes.precision, n, sizes.largest_weight, sizes.smallest_reg).itemsize
     entries = sizes.num_entries * n // max(1, sizes.num_rows)
     # The rows given, kept and held out of, split, and in pieces; by row and by item.
@@ -114,8 +114,8 @@ def estimate_bytes(sizes: FitSizes, num_rows: int) -> int:
     block = min(score_rows(d), n)
     scores = 3 * itemsize * block * n + 3 * 4 * block * d
     tiles = 8 * itemsize * TILE**2
-    choice = inverse_rows_bytes(n, judged, itemsize)
-    # A second matrix for the items that the teacher does not know, its answers, and other scores.
+    choice = inverse_rows_bytes(n, validated, itemsize)
+    # A second matrix for the items that are new to the teacher, its scores, and other scores.
     taught = itemsize * n * n + 4 * d * min(n, sizes.num_taught) + scores if sizes.num_taught else 0
     return itemsize * n * n + sparse + head + scores + tiles + choice + taught
 
@@ -129,26 +129,26 @@ def _estimate_on_centres(sizes: FitSizes, num_rows: int, num_centres: int) -> in
     entries = sizes.num_entries * num_rows // max(1, sizes.num_rows)
     # The rows given, kept and held out of, with what draws from them; the blocks are one tile each.
     sparse = 8 * 8 * entries + 8 * 4 * d
-    # K of the centres, A, and a factor that is made beside the last one.
+    # K of the centres, A, the last factor and the new one.
     squares = 8 * 5 * m * m
     block = min(SCORE_ROWS, num_rows)
     features = 8 * 6 * block * m
     # What popular items add to B at a time, and the items and rows that are kept dense.
     head = itemsize * m * sizes.num_popular + 8 * (m + 2 * block) * sizes.num_popular
-    # Those of a block, and what a caller makes of them.
+    # Scores of a block, and a caller's copy.
     scores = 2 * 4 * min(score_rows(d), num_rows) * d
     return itemsize * m * d + sparse + squares + features + head + scores + 8 * 8 * TILE**2
 
 
 def largest_fit(sizes: FitSizes, limit: int) -> int:
-    """How many of the rows can be fitted within a limit, by bisection.
+    """Return the largest number of rows that can be fitted within a limit, by bisection.
 
     Args:
         sizes: of all the rows.
         limit: bytes.
 
     Raises:
-        UserError: not even a handful.
+        UserError: it is below `FEWEST_ROWS`.
     """
     low, high = 0, sizes.num_rows
     if sizes.num_centres is not None:

@@ -1,4 +1,4 @@
-"""Rows placed on the devices of a mesh, with what ∞-AE asks of them."""
+"""Rows placed on the devices of a mesh, and the kernel products of ∞-AE on them."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,9 +12,8 @@ from jax.sharding import Mesh, NamedSharding
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.infinite_ae import mesh_rows as mesh_products
 from perennial.models.infinite_ae.kernel import KernelSettings, kernel_diagonal, kernel_values
-from perennial.models.infinite_ae.row_blocks import squared_lengths, without_twins
+from perennial.models.infinite_ae.row_blocks import squared_lengths, without_duplicates
 from perennial.models.mesh import ON_EACH, ROWS, SHARED_OUT, next_power, put_on_each, round_up
 from perennial.models.scoring import score_rows
 
@@ -37,7 +36,7 @@ class Entries(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("mesh", "width", "settings"))
-def gram(
+def _gram(
     entries: Entries,
     squares: Array,
     num_items: Array,
@@ -87,9 +86,9 @@ def gram(
 
 
 @partial(jax.jit, static_argnames=("mesh", "width", "settings"))
-def cross(
-    asked: Entries,
-    asked_squares: Array,
+def _cross(
+    contexts: Entries,
+    context_squares: Array,
     entries: Entries,
     squares: Array,
     num_items: Array,
@@ -100,8 +99,8 @@ def cross(
     """Θ of contexts with rows.
 
     Args:
-        asked: of the contexts, `(devices, blocks, l)`: each device has its share, numbered from 0.
-        asked_squares: `(c,)` |x|² of the contexts, shared out.
+        contexts: entries `(devices, blocks, l)`: each device has its share, numbered from 0.
+        context_squares: `(c,)` |x|² of the contexts, shared out.
         entries: of the rows, on each device.
         squares: `(p,)` |x|² of the rows, on each device.
         num_items: d.
@@ -112,29 +111,33 @@ def cross(
     Returns:
         `(c, p)`, contexts shared out.
     """
-    share = len(asked_squares) // mesh.size
+    share = len(context_squares) // mesh.size
 
     def piece(
-        asked: Entries, asked_squares: Array, entries: Entries, squares: Array, num_items: Array
+        contexts: Entries,
+        context_squares: Array,
+        entries: Entries,
+        squares: Array,
+        num_items: Array,
     ) -> Array:
         def add(inner: Array, blocks: tuple[Entries, Entries]) -> tuple[Array, None]:
             left, right = _dense(blocks[0], share, width), _dense(blocks[1], len(squares), width)
             return inner + jnp.matmul(left, right.T, precision=_EXACT), None
 
-        own = Entries(asked.rows[0], asked.columns[0], asked.values[0])
+        own = Entries(contexts.rows[0], contexts.columns[0], contexts.values[0])
         start = jnp.zeros((share, len(squares)), squares.dtype)
         inner, _ = jax.lax.scan(add, start, (own, entries))
-        theta: Array = kernel_values(inner, asked_squares, squares, num_items, settings)
+        theta: Array = kernel_values(inner, context_squares, squares, num_items, settings)
         return theta
 
     specs = (SHARED_OUT, SHARED_OUT, ON_EACH, ON_EACH, ON_EACH)
     run = jax.shard_map(piece, mesh=mesh, in_specs=specs, out_specs=SHARED_OUT, check_vma=False)
-    matrix: Array = run(asked, asked_squares, entries, squares, num_items)
+    matrix: Array = run(contexts, context_squares, entries, squares, num_items)
     return matrix
 
 
 @partial(jax.jit, static_argnames=("mesh", "width"))
-def combine(coefficients: Array, entries: Entries, mesh: Mesh, width: int) -> Array:
+def _combine(coefficients: Array, entries: Entries, mesh: Mesh, width: int) -> Array:
     """Rows summed with coefficients.
 
     Args:
@@ -215,7 +218,7 @@ class MeshRows:
             settings: of the kernel.
             dtype: float32 or float64.
         """
-        rows = without_twins(rows)
+        rows = without_duplicates(rows)
         padded = round_up(rows.shape[0], _ROW_STEP * mesh.size)
         width = min(max(1, rows.shape[1]), max(128, _BLOCK_CELLS // padded))
         blocks = max(1, -(-rows.shape[1] // width))
@@ -229,10 +232,10 @@ class MeshRows:
     def gram(self) -> Array:
         """Θ of the rows with themselves, exact on the diagonal: `(p, p)`, rows shared out.
 
-        Padding is a part of the identity, which no solution feels.
+        Padding is a part of the identity, which changes no solution.
         """
         with jax.enable_x64(self.dtype == np.float64):
-            matrix: Array = mesh_products.gram(
+            matrix: Array = _gram(
                 self.entries,
                 self.squares,
                 self._kernel_items,
@@ -256,14 +259,14 @@ class MeshRows:
         Args:
             contexts: `(m, d)`, at most a block of scores.
         """
-        contexts = without_twins(contexts)
+        contexts = without_duplicates(contexts)
         size = self._padded(contexts.shape[0])
         share = size // self.mesh.size
         parts = [contexts[start : start + share] for start in range(0, size, share)]
-        asked = _pack(parts, share, len(self.entries.rows), self.dtype)
+        packed = _pack(parts, share, len(self.entries.rows), self.dtype)
         with jax.enable_x64(self.dtype == np.float64):
-            matrix: Array = mesh_products.cross(
-                *self._shared_out((asked, squared_lengths(contexts, size).astype(self.dtype))),
+            matrix: Array = _cross(
+                *self._shared_out((packed, squared_lengths(contexts, size).astype(self.dtype))),
                 self.entries,
                 self.squares,
                 self._kernel_items,
@@ -288,8 +291,8 @@ class MeshRows:
                 padded = np.zeros((self._padded(count), len(self.squares)), dtype=np.float32)
                 padded[:count, : coefficients.shape[1]] = coefficients
                 coefficients = self._shared_out(padded)
-            scores = mesh_products.combine(coefficients, self.entries, self.mesh, self.width)
-            # A copy: what lies on a device cannot be written to, and callers go on with it.
+            scores = _combine(coefficients, self.entries, self.mesh, self.width)
+            # A copy: arrays of a device are read-only, and callers write to the result.
             whole: NDArray[np.float32] = np.array(scores[:count, : self.rows.shape[1]])
         return whole
 

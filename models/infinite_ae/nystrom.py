@@ -33,8 +33,8 @@ from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
 from perennial.storage.progress import Progress
 
-TELL_ROWS = 16 * TILE
-"""Progress is told after so many rows."""
+PROGRESS_ROWS = 16 * TILE
+"""Rows between two progress messages."""
 
 _TAIL_ITEMS = 256
 """Items whose part of B one sparse product makes."""
@@ -169,7 +169,7 @@ class NormalEquations:
             if size:
                 with threads_for(size):
                     gram = blas.dsyrk(1.0, features.T, beta=1.0, c=gram, lower=1, overwrite_c=1)
-            if start and start % TELL_ROWS == 0:
+            if start and start % PROGRESS_ROWS == 0:
                 progress(f"∞-AE: {start:,} of {rows.shape[0]:,} rows on {size:,} centres")
         mean = diagonal / float(weights.sum()) if len(weights) else 0.0
         return cls(centres, gram, right, mean)

@@ -31,16 +31,16 @@ from perennial.models.infinite_ae.memory_estimate import (
 from perennial.models.infinite_ae.nystrom import draw_centres
 from perennial.models.infinite_ae.storage import StoredFit
 from perennial.models.infinite_ae.taught import TaughtInfiniteAE, TaughtSystem
-from perennial.models.scoring import ask_teacher, score_rows
+from perennial.models.scoring import score_replayed, score_rows
 from perennial.models.selection import validate
 from perennial.storage.errors import UserError
 from perennial.stream.seeds import derive_seed
 
 System = ExactSystem | TaughtSystem | NystromSystem
-"""Rows ready for any λ."""
+"""Rows prepared for any λ."""
 
 SolvedAE = FittedInfiniteAE | TaughtInfiniteAE | FittedNystromAE
-"""What a fit may give."""
+"""Result of a fit."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class InfiniteAE:
         weight_variance: σ_w².
         bias_variance: σ_b².
         regs: the grid of λ, of which validation chooses by HR@100.
-        reg: λ where it is given; no validation then.
-        jitter: what stands for λ where it is 0, which is singular on equal rows.
-        validation_users: judge λ on at most so many rows, a seeded sample; `None` means all.
-        backend: who computes the kernel; `neural-tangents` makes rows dense tile by tile.
+        reg: a given λ, without validation.
+        jitter: taken in place of λ = 0, which is singular on equal rows.
+        validation_users: largest number of validation rows, a seeded sample; `None` means all.
+        backend: implementation of the kernel; `neural-tangents` makes rows dense tile by tile.
         precision: `auto` takes float32 where n/λ shows that it loses nothing, else float64. With
             `centres` it is the precision of B; the rest is float64.
         centres: m, keep f to the span of so many rows, a seeded sample; `None` solves exactly.
@@ -89,14 +89,14 @@ class InfiniteAE:
 
     @property
     def name(self) -> str:
-        """As on the command line."""
+        """Name on the command line."""
         return "infinite-ae"
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """The fields as they are recorded with a run.
+        """Fields as they are recorded with a run.
 
-        `centres` stands among them where it is given: the keys of runs that have none stay.
+        `centres` is among them only where it is given: keys of runs without it stay the same.
         """
         fields = dataclasses.asdict(self)
         if self.centres is None:
@@ -105,7 +105,7 @@ class InfiniteAE:
 
     @property
     def starts_warm(self) -> bool:
-        """The solution is exact; there is nothing to start from."""
+        """False: the solution is exact."""
         return False
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> SolvedAE:
@@ -141,8 +141,8 @@ class InfiniteAE:
         """Choose λ on a given holdout, then solve with `rows`.
 
         Args:
-            holdout: what to fit on while choosing, and who is judged by what.
-            rows: what to solve with at last; `holdout.training` for a split that is fixed.
+            holdout: training rows and targets of the validation.
+            rows: training rows of the final fit; `holdout.training` for a split that is fixed.
             options: the seed, the progress and the memory limit; the rows are not capped.
 
         Raises:
@@ -162,19 +162,19 @@ class InfiniteAE:
     def sweep(
         self, holdout: Holdout, options: FitOptions, shared: NystromSystem | None = None
     ) -> dict[float, float]:
-        """HR@100 on a hold-out for each λ of the grid, from one kernel matrix.
+        """Compute HR@100 on a holdout for each λ of the grid, from one kernel matrix.
 
-        A judged row is a training row, so its scores need no product with K:
+        A validation row is a training row, so its scores need no product with K:
         (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X. On centres, with a
-        teacher, and for who is judged apart from the rows that does not hold, and f(x) is computed.
+        teacher and with external contexts that does not hold, and f(x) is computed.
 
         Args:
-            holdout: what to fit on, and who is judged by what.
+            holdout: training rows and targets of the validation.
             options: the seed and the progress.
-            shared: of `holdout.training`, where there are centres; made unless given.
+            shared: system of `holdout.training` on centres; made unless given.
 
         Returns:
-            λ -> per cent; empty if nobody is judged.
+            λ -> per cent; empty without validation rows.
         """
         if len(holdout.users) == 0:
             return {}
@@ -195,7 +195,7 @@ class InfiniteAE:
     def _validate_models(
         self, system: System, holdout: Holdout, options: FitOptions
     ) -> dict[float, float]:
-        """`sweep` by what the model for each λ, or what stands for it, says of the contexts."""
+        """`sweep` by the scores that the model of each λ gives the contexts."""
 
         def score(reg: float) -> Iterator[NDArray[np.float32]]:
             model = system.solve(reg, {})
@@ -209,7 +209,7 @@ class InfiniteAE:
         holdout: Holdout,
         options: FitOptions,
     ) -> dict[float, float]:
-        """`sweep` by the scores for each λ, or what stands for it."""
+        """`sweep` by a function from λ, or its jitter, to scores."""
         scores: dict[float, float] = {}
         for reg in self.regs:
             scores[reg] = validate(score(self._effective(reg)), holdout, options)
@@ -219,7 +219,7 @@ class InfiniteAE:
     def _system_on_centres(
         self, rows: TrainingRows, options: FitOptions, chosen: NDArray[np.int64] | None = None
     ) -> NystromSystem:
-        """One pass over the rows, which are then ready for any λ; centres are drawn unless given.
+        """Prepare rows for any λ in one pass; centres are drawn unless given.
 
         Raises:
             UserError: the rows have a teacher, or the centres' kernel matrix is singular.
@@ -240,13 +240,13 @@ class InfiniteAE:
         )
 
     def _system(self, rows: TrainingRows, smallest_reg: float) -> ExactSystem | TaughtSystem:
-        """The rows ready for any λ from the smallest on, without centres."""
+        """Prepare rows for any λ from the smallest on, without centres."""
         if rows.teacher is not None:
             return self._taught_system(rows, smallest_reg)
         return self._exact_system(rows, smallest_reg)
 
     def _exact_system(self, rows: TrainingRows, smallest_reg: float) -> ExactSystem:
-        """The rows, fitted to themselves, ready for any λ."""
+        """Prepare rows without a teacher for any λ."""
         kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
         on_devices = self._network if self.backend == "closed-form" else None
         return ExactSystem.of(rows, self.settings, kernel, on_devices)
@@ -257,18 +257,18 @@ class InfiniteAE:
         smallest_reg: float,
         answers: NDArray[np.float32] | None = None,
     ) -> TaughtSystem:
-        """The rows and their teacher's answers, asked for unless given, ready for any λ."""
+        """Prepare rows with their teacher's scores, computed unless given, for any λ."""
         if answers is None:
             assert rows.teacher is not None  # noqa: S101
-            answers = ask_teacher(rows.teacher, rows.interactions[rows.replayed])
+            answers = score_replayed(rows.teacher, rows.interactions[rows.replayed])
         kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
         return TaughtSystem.of(rows, answers, self.settings, kernel)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> SolvedAE:
-        """Solve again for the stored rows and λ, with the settings stored beside them.
+        """Solve again for the stored rows, λ and settings.
 
         Raises:
-            UserError: what was stored is not such a model.
+            UserError: the stored model is damaged.
         """
         try:
             stored = StoredFit.read(arrays, manifest)
@@ -291,7 +291,7 @@ class InfiniteAE:
     def _cap(
         self, rows: TrainingRows, sizes: FitSizes, options: FitOptions
     ) -> tuple[TrainingRows, str | None]:
-        """Rows that fit, and why there are fewer than given."""
+        """Return the rows that fit, and the reason if they are fewer than given."""
         cap, why = rows.num_rows, None
         if options.memory_limit is not None:
             fitting = largest_fit(sizes, options.memory_limit)
@@ -304,7 +304,7 @@ class InfiniteAE:
         return cap_rows(rows, cap, derive_seed(options.seed, "row cap")), why
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> None:
-        """Refuse a fit of all rows that does not fit the memory limit."""
+        """Refuse a fit of all rows over the memory limit."""
         needed = estimate_bytes(self._sizes(rows), rows.num_rows)
         purpose = f"{rows.num_rows:,} rows"
         check_memory("∞-AE", needed, limit, purpose, "take fewer rows")
@@ -329,7 +329,7 @@ class InfiniteAE:
         return choose_dtype(self.precision, rows.num_rows, heaviest, self._effective(smallest_reg))
 
     def _effective(self, reg: float) -> float:
-        """λ, or the jitter in place of 0."""
+        """Return λ, or the jitter in place of 0."""
         return reg if reg > 0 else self.jitter
 
     def _kernel(self, num_items: int, dtype: np.dtype[Any]) -> TileKernel:
@@ -360,9 +360,9 @@ class InfiniteAE:
 
 
 def best_reg(validation: Mapping[float, float], regs: tuple[float, ...]) -> float:
-    """The λ that validation likes best.
+    """Return the λ with the best validation score.
 
-    Of equals it is the larger, and the middle of the grid where nobody could be judged.
+    Of equal ones it is the larger; without validation rows it is the middle of the grid.
     """
     if not validation:
         return sorted(regs)[len(regs) // 2]

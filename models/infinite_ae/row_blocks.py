@@ -113,10 +113,10 @@ def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
     """Split rows at given columns.
 
     Args:
-        rows: `(n, num_items)`; entries that stand twice are added.
+        rows: `(n, num_items)`; duplicate entries are added up.
         head_items: the columns to make dense.
     """
-    rows = without_twins(rows)
+    rows = without_duplicates(rows)
     dtype = np.dtype(np.float32 if np.all(rows.data == 1) else np.float64)
     in_head = np.zeros(rows.shape[1], dtype=np.bool_)
     in_head[head_items] = True
@@ -132,8 +132,8 @@ def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
     )
 
 
-def without_twins(rows: csr_array) -> csr_array:
-    """The rows with entries that stand twice added, in order of their columns."""
+def without_duplicates(rows: csr_array) -> csr_array:
+    """Return rows with duplicate entries added up, in order of their columns."""
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()

@@ -18,7 +18,7 @@ def describe_rows(
     report: Mapping[str, Json],
     replayed: NDArray[np.bool_] | None = None,
 ) -> dict[str, Json]:
-    """The manifest that goes with the arrays.
+    """Return the manifest of the arrays.
 
     Args:
         num_items: d.
@@ -31,7 +31,7 @@ def describe_rows(
         "settings": dict(settings),
         "report": dict(report),
     }
-    # Not an array: what a model's arrays take is a figure of the reports.
+    # Not an array: the bytes of a model's arrays are a figure of the reports.
     if replayed is not None:
         manifest["replayed"] = np.flatnonzero(replayed).tolist()
     return manifest
@@ -39,16 +39,16 @@ def describe_rows(
 
 @dataclass(frozen=True)
 class StoredFit:
-    """What a file tells of a fit.
+    """Contents of a stored fit.
 
     Attributes:
-        rows: X and W; those that were fitted to answers come last and are marked as replayed.
+        rows: X and W; rows with a teacher come last and are marked as replayed.
         settings: of the recipe, as they were recorded.
         reg: λ.
         report: of the fit.
-        replayed: `(n,)` bool, rows that came from a memory; `None` where the file does not tell.
-        answers: `(rows, d_old)` of a teacher, if there was one.
-        centres: `(m,)` which rows are centres, if there are any.
+        replayed: `(n,)` bool, rows that came from a memory; `None` if the file has no such entry.
+        answers: `(rows, d_old)` scores of a teacher, if there was one.
+        centres: `(m,)` numbers of the centres' rows, if there are any.
     """
 
     rows: TrainingRows
@@ -105,7 +105,7 @@ def _read_rows(
 
 
 def _read_replayed(manifest: Mapping[str, Json], num_rows: int) -> NDArray[np.bool_] | None:
-    """Which rows came from a memory, `(num_rows,)`; `None` where the file does not tell."""
+    """Read the mask `(num_rows,)` of rows that came from a memory; `None` if there is none."""
     numbers = manifest.get("replayed")
     if numbers is None:
         return None

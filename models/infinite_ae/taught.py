@@ -1,6 +1,6 @@
-"""∞-AE fitted to rows and, on replayed rows, to what an earlier model answers: ADER in closed form.
+"""∞-AE fitted to rows and, on replayed rows, to a teacher's scores: ADER in closed form.
 
-With D the new rows, E the replayed ones, W the row weights and d_old the items the teacher knows,
+With D the new rows, E the replayed ones, W the row weights and d_old the items of the teacher,
 each column of f minimises Σ_D w (f(x) − x)² + Σ_E w (f(x) − f_old(x))² + λ'‖f‖², the norm being the
 kernel's (design note 6). The columns share a factor of K + λ'W⁻¹ over D ∪ E; the columns of items
 from d_old on are fitted on D alone, with the same λ', or the exemplars would pull every new item
@@ -42,10 +42,10 @@ class TaughtInfiniteAE:
         pieces: the same in tiles.
         new_rows: D alone.
         weights: `(n,)` W, in the order of `rows`.
-        answers: `(rows of E, d_old)`, what they are fitted to.
+        answers: `(rows of E, d_old)`, the teacher's scores.
         factor: of K + λ'W⁻¹ over D ∪ E.
-        new_factor: of the same over D; `None` where the teacher knows all items.
-        report: λ, what validation said, which rows were used.
+        new_factor: of the same over D; `None` if the teacher has all items.
+        report: λ, the validation, and the numbers of rows.
     """
 
     settings: Mapping[str, Json]
@@ -65,7 +65,7 @@ class TaughtInfiniteAE:
         return int(self.rows.rows.shape[1])
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """f(x) for each context row x.
+        """Compute f(x) for each context row x.
 
         Raises:
             ValueError: the contexts have another number of items.
@@ -73,11 +73,11 @@ class TaughtInfiniteAE:
         return score_in_parts(contexts, self.num_items, block_rows, self._score)
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
-        """The normalised kernel of rows with themselves, see `perennial.models.base.Teacher`."""
+        """Compute the normalised kernel of rows with themselves, see `Teacher.similarity`."""
         return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """What each row adds to f(x), see `ExplainableModel`."""
+        """Compute the contribution of each row to f(x), see `ExplainableModel`."""
         theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
         num_new, known = len(self.new_rows), self.answers.shape[1]
         of_new_rows = theta[:, :num_new].copy()
@@ -94,7 +94,7 @@ class TaughtInfiniteAE:
         return Explanation(added, similarity, self.rows.rows, replayed)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The rows, their weights, the answers and λ: the factors are made again from them."""
+        """Return the rows, their weights, the teacher's scores and λ; `restore` solves again."""
         arrays = {
             **csr_to_arrays(self.rows.rows),
             "weights": self.weights,
@@ -103,9 +103,9 @@ class TaughtInfiniteAE:
         return arrays, describe_rows(self.num_items, self.settings, self.report)
 
     def _score(self, contexts: csr_array) -> NDArray[np.float32]:
-        """`(b, num_items)` f(x)."""
-        asked = split_rows(contexts, self.rows.head_items)
-        similarity = cross_kernel(asked, self.pieces, self.kernel)
+        """Compute f(x), `(b, num_items)`."""
+        block = split_rows(contexts, self.rows.head_items)
+        similarity = cross_kernel(block, self.pieces, self.kernel)
         num_new, known = len(self.new_rows), self.answers.shape[1]
         of_new_rows = similarity[:, :num_new].copy() if self.new_factor is not None else None
         coefficients = self.factor.solve(similarity).astype(np.float32, copy=False)
@@ -119,7 +119,7 @@ class TaughtInfiniteAE:
 
 @dataclass(frozen=True)
 class TaughtSystem:
-    """Rows with a teacher, ready to be solved for any λ; one solution is valid at a time on a CPU.
+    """Rows with a teacher, to be solved for any λ; one solution is valid at a time on a CPU.
 
     Attributes:
         settings: of the recipe.
@@ -127,9 +127,9 @@ class TaughtSystem:
         rows: D, then E.
         new_rows: D alone.
         weights: `(n,)` in that order.
-        answers: `(rows of E, d_old)`, what they are fitted to.
+        answers: `(rows of E, d_old)`, the teacher's scores.
         system: K over D ∪ E.
-        new_system: K over D; `None` where the teacher knows all items.
+        new_system: K over D; `None` if the teacher has all items.
     """
 
     settings: Mapping[str, Json]
@@ -175,7 +175,7 @@ class TaughtSystem:
         """Factorise for one λ."""
         new_factor = None
         if self.new_system is not None:
-            # One λ' rules all columns, whatever the rows that fit them.
+            # One λ' for all columns, whatever the rows that fit them.
             own = self.new_system.ridge(reg)
             scale = self.system.ridge(reg) / own if own else 1.0
             new_factor = self.new_system.factorise(reg * scale)

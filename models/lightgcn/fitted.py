@@ -1,4 +1,4 @@
-"""A fitted LightGCN: scores, and the arrays it is kept as."""
+"""A fitted LightGCN: its scores and its stored arrays."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from perennial.storage.errors import UserError
 
 @dataclass(frozen=True)
 class FittedLightGCN:
-    """The items' side of the graph, which any row can be joined to.
+    """Items' side of the graph, which any row can be joined to.
 
     A context is joined as a training row was: its layer l is Σ value · item's layer l−1 / √(d_row ·
     d_item), with the items' layers as they are, and its layer 0 is zero. So a training row gets the
     representation that it had in training.
 
     Attributes:
-        sources: `(num_items, dim)` float32, what an item gives to a row that has it: its layers
+        sources: `(num_items, dim)` float32, an item's share in a row that has it: its layers
             below the last, over √d_item.
         targets: `(num_items, dim)` float32, the items' representations; of length 1 if `cosine`.
-        cosine: whether rows are scaled to length 1 before they are compared.
-        report: what the fit chose and used.
+        cosine: True if rows are scaled to length 1 before they are compared.
+        report: the choices of the fit, and its numbers of rows.
     """
 
     sources: NDArray[np.float32]
@@ -38,7 +38,7 @@ class FittedLightGCN:
 
     @property
     def num_items(self) -> int:
-        """Items of the graph."""
+        """Number of items."""
         return len(self.targets)
 
     def represent(self, contexts: csr_array) -> NDArray[np.float32]:
@@ -49,7 +49,7 @@ class FittedLightGCN:
         return directions(rows) if self.cosine else rows
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """The cosine, or the inner product, of each context with each item; 0 for an empty one.
+        """Compute the cosine, or inner product, of each context with each item; 0 for an empty one.
 
         Args:
             contexts: `(n, num_items)` float32.
@@ -67,7 +67,7 @@ class FittedLightGCN:
             yield self.represent(block) @ self.targets.T
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """Both arrays, and a manifest with the report."""
+        """Return the two arrays, and a manifest with the report."""
         arrays = {"sources": self.sources, "targets": self.targets}
         return arrays, {"cosine": self.cosine, "report": dict(self.report)}
 
@@ -75,7 +75,7 @@ class FittedLightGCN:
 def make_model(
     graph: Graph, propagated: Propagated, cosine: bool, report: Mapping[str, Json]
 ) -> FittedLightGCN:
-    """Keep of a propagation what scoring needs."""
+    """Make the model of a propagation."""
     return FittedLightGCN(
         sources=graph.item_scales[:, None] * propagated.below,
         targets=directions(propagated.items) if cosine else propagated.items,
@@ -87,10 +87,10 @@ def make_model(
 def restore_model(
     arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
 ) -> FittedLightGCN:
-    """Make a model again from what `FittedLightGCN.to_arrays` gave.
+    """Restore a model from the result of `FittedLightGCN.to_arrays`.
 
     Raises:
-        UserError: an array or an entry is missing, or has not the shape or type it must have.
+        UserError: an array or an entry is missing, or has another shape or type.
     """
     try:
         cosine, report = bool(manifest["cosine"]), dict(manifest["report"])

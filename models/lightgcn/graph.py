@@ -21,7 +21,7 @@ from perennial.storage.parallel import run_all
 
 
 class Propagated(NamedTuple):
-    """What a propagation gives, float32.
+    """Result of a propagation, float32.
 
     Attributes:
         rows: `(num_rows, dim)`, the mean of the layers 0..K.
@@ -57,7 +57,7 @@ class Graph(Protocol):
 
 
 def make_graph(interactions: csr_array) -> Graph:
-    """The graph for the processor JAX runs on.
+    """Make the graph for the processor that JAX runs on.
 
     Args:
         interactions: `(num_rows, num_items)` float32 ≥ 0, the weights of the edges.
@@ -67,10 +67,10 @@ def make_graph(interactions: csr_array) -> Graph:
 
 
 class ScipyGraph:
-    """SciPy's products, which are ten times faster than XLA's scatters on a CPU."""
+    """Propagation by SciPy's products, which are ten times faster than XLA's scatters on a CPU."""
 
     def __init__(self, interactions: csr_array) -> None:
-        """Take what `make_graph` takes."""
+        """Normalise the edges; see `make_graph`."""
         self._edges, self.item_scales = _normalise(interactions)
         self._edges_by_item = self._edges.T.tocsr()
 
@@ -95,10 +95,10 @@ class ScipyGraph:
 
 
 class DeviceGraph:
-    """XLA's gathers and sums by segment, for an accelerator."""
+    """Propagation by XLA's gathers and sums by segment, for an accelerator."""
 
     def __init__(self, interactions: csr_array) -> None:
-        """Take what `make_graph` takes."""
+        """Normalise the edges; see `make_graph`."""
         edges, self.item_scales = _normalise(interactions)
         rows = np.repeat(np.arange(edges.shape[0], dtype=np.int32), np.diff(edges.indptr))
         # Edges of value 0 pad them, so that another period's graph finds its code compiled.
@@ -128,7 +128,7 @@ class DeviceGraph:
 
 
 def pad_first(values: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Zeros after the last row, up to a length."""
+    """Append zero rows up to a length."""
     return np.pad(values, ((0, length - len(values)), (0, 0)))
 
 
@@ -148,7 +148,7 @@ def _propagate_on_device(
 
 
 def _normalise(interactions: csr_array) -> tuple[csr_array, NDArray[np.float32]]:
-    """The edges' value / √(d_row · d_item), and 1/√d_item; degrees are sums of values."""
+    """Compute value / √(d_row · d_item) of each edge, and 1/√d_item; degrees sum the values."""
     num_rows, num_items = interactions.shape
     values, items = interactions.data.astype(np.float64), interactions.indices
     rows = np.repeat(np.arange(num_rows), np.diff(interactions.indptr))

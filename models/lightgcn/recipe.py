@@ -35,7 +35,7 @@ class LightGCN:
     """Settings of LightGCN.
 
     Only items have embeddings of their own; a row's layer 0 is zero. The authors give rows some
-    too, but a row that is asked about is not a training row (its context has grown, or it is new),
+    too, but a context is not a training row (it has grown, or is new),
     so what training put into its own embedding is missing from the answer. Validation HR@100 of
     rows folded in, 2 layers: with embeddings of rows 52.55 on the paper's split of ML-1M and 50.05
     on Magazine, without 56.35 and 53.77 (temperatures 0.15 and 0.2).
@@ -53,13 +53,12 @@ class LightGCN:
         dim: width of the embeddings.
         learning_rate: Adam's.
         l2: weight of half the squared length of the embeddings in the loss.
-        max_updates: updates of a training at most.
-        check_every: updates between two looks at the validation.
-        patience: looks without a better HR@100 after which a training ends.
+        max_updates: largest number of updates of a training.
+        check_every: updates between two validations.
+        patience: validations without a better HR@100 after which a training ends.
         batch_rows: rows whose loss an update takes; all, if there are fewer.
         batch_items: items, drawn at random, that an update takes it over; likewise.
-        validation_users: judge at most so many rows at each look, a seeded sample; `None` means
-            all.
+        validation_users: largest number of validation rows, a seeded sample; `None` means all.
     """
 
     name: ClassVar[str] = "lightgcn"
@@ -97,7 +96,7 @@ class LightGCN:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """All fields, as they are recorded with a run."""
+        """Fields as they are recorded with a run."""
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedLightGCN:
@@ -154,7 +153,7 @@ class LightGCN:
         return restore_model(arrays, manifest)
 
     def training_settings(self, candidate: Candidate) -> LightGCNTrainingSettings:
-        """The settings of a training with what a candidate says."""
+        """Return the settings of a training with a candidate."""
         return LightGCNTrainingSettings(
             loss=self.loss,
             layers=int(candidate["layers"]),
@@ -175,7 +174,7 @@ class LightGCN:
     def _refit(self, best: Trial, rows: TrainingRows, options: FitOptions) -> FittedLightGCN:
         """Train on all rows for the chosen number of updates."""
         graph = make_graph(rows.interactions)
-        # Where nobody is judged there is nothing to learn the number of updates from.
+        # Without validation rows a quarter of `max_updates` is a guess.
         updates = best.steps or max(1, self.max_updates // 4)
         options.progress(f"lightgcn: refit, {updates} updates")
         return self._model(graph, self._train(graph, rows, best.candidate, updates, options.seed))
@@ -202,11 +201,11 @@ class LightGCN:
         )
 
     def _model(self, graph: Graph, propagated: Propagated) -> FittedLightGCN:
-        """What scores with some representations; its report is still to be told."""
+        """Return the model of some representations, without its report."""
         return make_model(graph, propagated, self.loss == "softmax", {})
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
-        """Refuse a training that cannot fit, before anything is allocated; the bytes it needs."""
+        """Refuse a training over the memory limit before it allocates; return its bytes."""
         needed = estimate_memory(
             rows.num_rows,
             rows.num_items,

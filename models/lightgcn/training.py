@@ -33,12 +33,12 @@ BLOCK_ROWS = 1024
 """Rows whose logits exist at a time."""
 
 _FIRST_SPREAD = 0.1
-"""Standard deviation of fresh embeddings, as the authors have it."""
+"""Standard deviation of fresh embeddings, as in the authors' code."""
 
 
 @dataclass(frozen=True)
 class LightGCNTrainingSettings:
-    """How to train, however long.
+    """Settings of the updates.
 
     Attributes:
         loss: see `perennial.models.lightgcn.loss`.
@@ -62,21 +62,21 @@ class LightGCNTrainingSettings:
 
 
 class LightGCNState(NamedTuple):
-    """What an update turns into the next: the items' embeddings, padded, and Adam's moments."""
+    """State of a training: the items' embeddings, padded, and Adam's moments."""
 
     items: Array
     moments: optax.OptState
 
 
 class Block(NamedTuple):
-    """Some rows of an update: their numbers, and their entries among the update's items."""
+    """Rows of an update: their numbers, and their entries among the update's items."""
 
     numbers: NDArray[np.int64]
     batch: SparseBatch
 
 
 class Draw(NamedTuple):
-    """What an update takes the loss of.
+    """Rows and items of an update.
 
     Attributes:
         items: `(c,)` int64, ascending.
@@ -147,20 +147,20 @@ def train(
 
 
 def first_embeddings(num_items: int, dim: int, seed: int) -> NDArray[np.float32]:
-    """Normal numbers, `(num_items, dim)` float32; an item's are the same in a longer catalogue."""
+    """Draw normal numbers `(num_items, dim)`; an item's are the same in a longer catalogue."""
     normal = np.random.default_rng(seed).standard_normal((num_items, dim), dtype=np.float32)
     return np.float32(_FIRST_SPREAD) * normal
 
 
 def start(embeddings: NDArray[np.float32]) -> LightGCNState:
-    """The state before the first update."""
+    """Return the state before the first update."""
     items = jnp.asarray(pad_first(embeddings, pad_items(len(embeddings))))
     return LightGCNState(items, optax.adam(0.0).init(items))
 
 
 @jax.jit
 def move(state: LightGCNState, gradient: Array, learning_rate: Array, l2: Array) -> LightGCNState:
-    """One step of Adam; padding has no gradient and stays zero."""
+    """Make one step of Adam; padding has no gradient and stays zero."""
     steps, moments = optax.adam(learning_rate).update(gradient + l2 * state.items, state.moments)
     return LightGCNState(optax.apply_updates(state.items, steps), moments)
 
@@ -168,11 +168,11 @@ def move(state: LightGCNState, gradient: Array, learning_rate: Array, l2: Array)
 def gradients(
     now: Propagated, draw: Draw, settings: LightGCNTrainingSettings, key: Array, number: int
 ) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
-    """The loss, and its gradients by the representations of all rows and all items.
+    """Compute the loss, and its gradients by the representations of all rows and all items.
 
     Args:
         now: the representations.
-        draw: what to take the loss of; what comes out estimates that of all pairs.
+        draw: rows and items of the loss, which estimates that of all pairs.
         settings: of the loss.
         key: of the training.
         number: updates made before.
@@ -200,7 +200,7 @@ def gradients(
 def draw_updates(
     entries: csr_array, settings: LightGCNTrainingSettings, seed: int
 ) -> Iterator[Draw]:
-    """What each update takes the loss of: everything, or rows and items at random.
+    """Yield the rows and items of each update: all of them, or some at random.
 
     The softmax over items at random is the likelihood of an entry given that it is one of them,
     which the same representations maximise.
@@ -218,7 +218,7 @@ def draw_updates(
 
 
 def _take(entries: csr_array, rows: NDArray[np.int64], items: NDArray[np.int64]) -> Draw:
-    """The blocks of some rows with their entries among some items."""
+    """Return some rows in blocks, with their entries among some items."""
     num_rows, num_items = entries.shape
     part = entries[rows]
     if len(items) < num_items:
@@ -236,7 +236,7 @@ def _take(entries: csr_array, rows: NDArray[np.int64], items: NDArray[np.int64])
 def estimate_memory(
     num_rows: int, num_items: int, num_entries: int, *, dim: int, batch_items: int, on_device: bool
 ) -> int:
-    """Bytes that training takes at most, its first scores included.
+    """Estimate the bytes of a training, its first scores included.
 
     Args:
         num_rows: of the rows.

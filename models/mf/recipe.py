@@ -1,8 +1,8 @@
 """Matrix factorisation for implicit feedback: iALS with the settings of its careful replication.
 
 Hu, Koren & Volinsky, ICDM 2008; Rendle, Krichene, Zhang & Koren, "Revisiting the performance of
-iALS on item recommendation benchmarks", RecSys 2022. What is made least and what weights and values
-below 1 mean stands in `mf_solving`.
+iALS on item recommendation benchmarks", RecSys 2022. The objective, and the meaning of weights
+and of values below 1, are in `perennial.models.mf.solver`.
 """
 
 import dataclasses
@@ -44,12 +44,12 @@ from perennial.stream.seeds import derive_seed
 
 @dataclass(frozen=True)
 class FittedMF:
-    """The items' vectors; those of users follow from their rows.
+    """Vectors of the items; those of users follow from their rows.
 
     Attributes:
         items: `(num_items, dimension)` float32.
-        objective: what they were fitted to.
-        report: what was chosen, which rows were used.
+        objective: the objective that they minimise.
+        report: the choice of the settings, and the numbers of rows.
     """
 
     items: NDArray[np.float32]
@@ -58,11 +58,11 @@ class FittedMF:
 
     @property
     def num_items(self) -> int:
-        """Items that have a vector."""
+        """Number of items."""
         return len(self.items)
 
     def fold_in(self, contexts: csr_array) -> NDArray[np.float32]:
-        """The best vector of each row for these items, exactly as a sweep solves for a user.
+        """Compute the best vector of each row for these items, exactly as a sweep does for a user.
 
         Args:
             contexts: `(n, num_items)` float32, values in (0, 1].
@@ -73,7 +73,7 @@ class FittedMF:
         return solve_rows(contexts, self.items, np.ones(self.num_items), self.objective)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """⟨w_u, h_i⟩, with w_u of the context: nobody has to be known. An empty row scores 0.
+        """Compute ⟨w_u, h_i⟩ with w_u of the context, any row of items; 0 if it is empty.
 
         Raises:
             ValueError: the contexts have another number of items.
@@ -83,13 +83,13 @@ class FittedMF:
             yield self.fold_in(contexts[start : start + block_rows]) @ self.items.T
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The items' vectors; the objective and the report in the manifest."""
+        """Return the items' vectors; the objective and the report are in the manifest."""
         manifest = {"objective": dataclasses.asdict(self.objective), "report": dict(self.report)}
         return {"items": self.items}, manifest
 
 
 def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMF:
-    """Make a model again from what `FittedMF.to_arrays` gave.
+    """Restore a model from the result of `FittedMF.to_arrays`.
 
     Raises:
         UserError: what was stored is not such a model.
@@ -114,12 +114,12 @@ class MF:
     stays good as the dimension grows (Rendle et al., section 3).
 
     Attributes:
-        dimensions: of the vectors, of which validation chooses by HR@100.
-        unobserved: the grid of α₀, how much every cell counts as an absent one.
+        dimensions: the grid of the vectors' widths, of which validation chooses by HR@100.
+        unobserved: the grid of α₀, the weight of every cell as an absence.
         regs: the grid of λ.
-        exponent: ν, how the regularisation of a vector grows with what it is fitted to.
-        sweeps: over users and items; each solves for all of them.
-        validation_users: judge on at most so many rows, a seeded sample; `None` means all.
+        exponent: ν, growth of a vector's regularisation with the weight of its cells.
+        sweeps: number of sweeps; each solves for all users and all items.
+        validation_users: largest number of validation rows, a seeded sample; `None` means all.
     """
 
     name: ClassVar[str] = "mf"
@@ -149,7 +149,7 @@ class MF:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """The fields as they are recorded with a run."""
+        """Fields as they are recorded with a run."""
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMF:
@@ -186,7 +186,7 @@ class MF:
         return restore_model(arrays, manifest)
 
     def _factorise(self, rows: TrainingRows, candidate: Candidate, options: FitOptions) -> FittedMF:
-        """All sweeps with one candidate."""
+        """Make all sweeps with one candidate."""
         objective = Objective(candidate["unobserved"], candidate["reg"], self.exponent)
         seed = derive_seed(options.seed, "vectors")
         items = first_items(rows.num_items, candidate["dimension"], seed)
@@ -197,7 +197,7 @@ class MF:
         return FittedMF(solved, objective, {})
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
-        """Refuse a fit that cannot fit, before anything is allocated; the bytes it needs."""
+        """Refuse a fit over the memory limit, before anything is allocated; return its bytes."""
         needed = estimate_bytes(rows, max(self.dimensions))
         purpose = f"the vectors of {rows.num_rows:,} rows and {rows.num_items:,} items"
         check_memory("mf", needed, limit, purpose, "set --max-rows")
@@ -208,12 +208,12 @@ class _Choice:
     """The trials of one fit.
 
     Attributes:
-        best: the model of the best of them.
+        best: the model of the best trial.
     """
 
     def __init__(self, recipe: MF, holdout: Holdout, options: FitOptions) -> None:
         self.best: FittedMF | None = None
-        self._recipe, self._held, self._options = recipe, holdout, options
+        self._recipe, self._holdout, self._options = recipe, holdout, options
         self._score = -np.inf
 
     def make(self) -> tuple[Trial, ...]:
@@ -223,15 +223,15 @@ class _Choice:
         grid = cross({"dimension": (first,), "unobserved": recipe.unobserved, "reg": recipe.regs})
         if len(grid) == 1 and not others:
             return (Trial(grid[0], None),)
-        trials = choose(grid, self._held, self._attempt)
+        trials = choose(grid, self._holdout, self._attempt)
         wider = [{**trials[0].candidate, "dimension": dimension} for dimension in others]
-        if not wider or not len(self._held.users):
+        if not wider or not len(self._holdout.users):
             return trials
-        trials = (*trials, *choose(wider, self._held, self._attempt))
+        trials = (*trials, *choose(wider, self._holdout, self._attempt))
         return best_first(trials)
 
     def _attempt(self, candidate: Candidate) -> Trial:
-        holdout, options = self._held, self._options
+        holdout, options = self._holdout, self._options
         model = self._recipe._factorise(holdout.training, candidate, options)
         score = validate_model(model, holdout, options)
         options.progress(f"mf: {describe(candidate)}: validation HR@100 {score:.2f}")
@@ -241,7 +241,7 @@ class _Choice:
 
 
 def estimate_bytes(rows: TrainingRows, width: int) -> int:
-    """Bytes at the peak of a fit with vectors of `width`, a block of scores included."""
+    """Estimate the peak bytes of a fit with vectors of `width`, a block of scores included."""
     lengths = np.diff(rows.interactions.indptr)
     popular = np.bincount(rows.interactions.indices, minlength=1)
     longest = int(max(lengths.max(initial=0), popular.max(initial=0)))

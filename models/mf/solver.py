@@ -2,14 +2,14 @@
 
 Hu, Koren & Volinsky, ICDM 2008, in the form of Rendle et al., RecSys 2022 ("Revisiting the
 performance of iALS on item recommendation benchmarks"). For rows of weight c_u and entries
-0 < v_ui ≤ 1 the least of
+0 < v_ui ≤ 1 the factors minimise
 
     Σ_u c_u [ Σ_i v_ui (1 − ⟨w_u, h_i⟩)² + α₀ Σ_i ⟨w_u, h_i⟩² + λ (Σ_i v_ui + α₀ m)^ν |w_u|² ]
       + λ Σ_i (Σ_u c_u v_ui + α₀ Σ_u c_u)^ν |h_i|²
 
-is sought. A value v below 1 is how much its cell counts as observed: for an entry that is there
-with probability v, this is the expected loss. c_u scales all that depends on w_u, so that a row of
-weight 2 is the same row twice.
+A value v below 1 is the weight of its cell as an observation: for an entry that exists with
+probability v, this is the expected loss. c_u scales all terms with w_u, so that a row of weight 2
+counts as two equal rows.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ _PARTS = 16
 
 
 def multiply(left: Stack, right: Stack) -> Stack:
-    """The products of two stacks of matrices: `(b, m, k)` and `(b, k, n)` to `(b, m, n)`."""
+    """Multiply two stacks of matrices: `(b, m, k)` and `(b, k, n)` to `(b, m, n)`."""
     product = np.zeros((len(left), left.shape[1], right.shape[2]), left.dtype)
     for i in range(0, left.shape[1], TILE):
         for j in range(0, right.shape[2], TILE):
@@ -65,7 +65,7 @@ def gram_of_all(vectors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]
 def turn_all(
     vectors: NDArray[np.floating[Any]], matrix: NDArray[np.floating[Any]]
 ) -> NDArray[np.floating[Any]]:
-    """The product of one tall matrix `(n, d)` and a small one `(d, k)`: `(n, k)`."""
+    """Multiply one tall matrix `(n, d)` and a small one `(d, k)`: `(n, k)`."""
     size = max(1, TILE**3 // max(1, matrix.size))
     whole = len(vectors) - len(vectors) % size
     parts = vectors[:whole].reshape(whole // size, size, vectors.shape[1]) @ matrix
@@ -113,10 +113,10 @@ _FIRST_SCALE = 0.1
 
 @dataclass(frozen=True)
 class Objective:
-    """What is made least, see the module.
+    """Objective of a factorisation, see the module.
 
     Attributes:
-        unobserved: α₀, how much every cell counts as an absent one.
+        unobserved: α₀, the weight of every cell as an absence.
         reg: λ.
         exponent: ν, how the regularisation of a vector grows with what it is fitted to.
     """
@@ -207,7 +207,7 @@ def sweep(
 
 
 def first_items(num_items: int, width: int, seed: int) -> NDArray[np.float32]:
-    """Normal vectors whose length does not depend on their width: `(num_items, width)`."""
+    """Draw normal vectors `(num_items, width)` whose length does not depend on their width."""
     normal = np.random.default_rng(seed).standard_normal((num_items, width), dtype=np.float32)
     normal *= np.float32(_FIRST_SCALE / width**0.5)
     return normal
@@ -215,11 +215,11 @@ def first_items(num_items: int, width: int, seed: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class _System:
-    """What the blocks of a half sweep share.
+    """Arrays that the blocks of a half sweep share.
 
     Attributes:
-        rows: `(n, m)` where the entries stand.
-        roots: `(nnz,)` square roots of how much each entry counts.
+        rows: `(n, m)`, the entries.
+        roots: `(nnz,)`, square roots of the entries' weights.
         columns: `(m, d)` in the eigenvectors of the shared part.
         shared: `(d,)` its eigenvalues.
         penalties: `(n,)`.
@@ -232,7 +232,7 @@ class _System:
     penalties: NDArray[np.float64]
 
     def solve(self, members: NDArray[np.int64], length: int) -> Factors:
-        """The vectors of some rows with at most `length` entries: `(b, d)`.
+        """Solve for the vectors `(b, d)` of some rows with at most `length` entries.
 
         With the entries' columns F, scaled by their roots y, it is (D + FᵀF)⁻¹Fᵀy, or the same
         as D⁻¹Fᵀ(1 + FD⁻¹Fᵀ)⁻¹y where a row has fewer entries than dimensions.

@@ -1,4 +1,4 @@
-"""A fitted MVAE: scores, and the arrays it is kept as."""
+"""A fitted MVAE: its scores and its stored arrays."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from perennial.models.training.parameters import check_stored, with_padding, wit
 from perennial.storage.errors import UserError
 
 ITEM_ARRAYS = frozenset({"encoder_items", "decoder_items", "item_bias"})
-"""The parameters with an item axis, their first."""
+"""Names of the parameters whose first axis is the items'."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class FittedMVAE:
 
     Attributes:
         parameters: padded along the item axis.
-        num_items: the items that are not padding.
-        gather: whether the first layer gathers, see `mvae_network.project`.
-        report: what the fit chose and used.
+        num_items: number of items that are not padding.
+        gather: True if the first layer gathers, see `perennial.models.mvae.network.project`.
+        report: the choices of the fit, and its numbers of rows.
     """
 
     parameters: MVAEParameters
@@ -67,7 +67,7 @@ class FittedMVAE:
             yield np.ascontiguousarray(padded[: len(numbers), : self.num_items])
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
-        """Cosines of the rows' mean latent vectors, see `perennial.models.base.Teacher`."""
+        """Compute the cosines of the rows' mean latent vectors, see `Teacher.similarity`."""
         batch = assemble(rows, np.arange(rows.shape[0]), pad_rows(rows.shape[0]))
         means = np.asarray(represent(self.parameters, batch, gather=self.gather), np.float64)
         means = means[: rows.shape[0]]
@@ -77,11 +77,11 @@ class FittedMVAE:
         return gram
 
     def item_arrays(self) -> dict[str, NDArray[np.float32]]:
-        """All parameters by name, without the padding."""
+        """Return all parameters by name, without the padding."""
         return without_padding(self.parameters._asdict(), ITEM_ARRAYS, self.num_items)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The parameters without padding, and a manifest with the widths and the report."""
+        """Return the parameters without padding, and a manifest with the widths and the report."""
         manifest = {
             "num_items": self.num_items,
             "hidden": self.hidden,
@@ -93,10 +93,10 @@ class FittedMVAE:
 
 
 def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMVAE:
-    """Make a model again from what `FittedMVAE.to_arrays` gave.
+    """Restore a model from the result of `FittedMVAE.to_arrays`.
 
     Raises:
-        UserError: an array or an entry is missing, or has not the shape or type it must have.
+        UserError: an array or an entry is missing, or has another shape or type.
     """
     try:
         num_items, hidden, latent = (

@@ -1,4 +1,4 @@
-"""The weights an MVAE starts its training from: fresh ones, or those of the period before."""
+"""First weights of a training of MVAE: random ones, or those of the period before."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from perennial.models.training.batches import make_key, pad_items
 
 
 def log_popularity(interactions: csr_array, weights: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Log of each item's smoothed share of the interactions, centred: `(num_items,)` float32.
+    """Compute the centred log `(num_items,)` of each item's smoothed share of the interactions.
 
     As the bias of the output layer it makes the first softmax the popularity, which the bias could
     only reach slowly, by steps no larger than the learning rate.
@@ -27,14 +27,14 @@ def log_popularity(interactions: csr_array, weights: NDArray[np.float64]) -> NDA
 def fresh_weights(
     interactions: csr_array, weights: NDArray[np.float64], *, hidden: int, latent: int, seed: int
 ) -> MVAEParameters:
-    """Random weights, with the items' popularity as their bias.
+    """Draw random weights, with the items' popularity as their bias.
 
     Args:
         interactions: `(num_rows, num_items)`, the training rows.
         weights: `(num_rows,)`.
         hidden: units of the hidden layers.
         latent: width of the latent space.
-        seed: of the draw.
+        seed: seed of the draw.
     """
     num_items = interactions.shape[1]
     num_padded = pad_items(num_items)
@@ -51,10 +51,10 @@ def fresh_weights(
 
 
 def warm_weights(previous: FittedMVAE, fresh: MVAEParameters, num_items: int) -> MVAEParameters:
-    """The previous model's weights, and fresh ones for the items it did not know.
+    """Return the previous model's weights, and fresh ones for the items that are new.
 
     Args:
-        previous: knows the first `previous.num_items` items.
+        previous: model of the first `previous.num_items` items.
         fresh: weights for all `num_items`.
         num_items: ≥ `previous.num_items`.
     """

@@ -4,7 +4,7 @@ Liang et al., "Variational Autoencoders for Collaborative Filtering", WWW 2018: 
 |I| – hidden – 2·latent, decoder latent – hidden – |I|, tanh between, multinomial likelihood.
 
 Every item axis is padded from `num_items` to a bucket, so that a growing catalogue keeps its
-compiled code. A padded item never stands in a row and is left out of the softmax, so its parameters
+compiled code. A padded item is in no row and is left out of the softmax, so its parameters
 get exactly zero gradient and stay as they were.
 """
 
@@ -48,7 +48,7 @@ class TeacherBatch(NamedTuple):
     """Replayed rows and what the model before expects of them.
 
     Attributes:
-        batch: the rows; each weighs as much as the distillation counts beside the new rows.
+        batch: the rows; their weights are those of the distillation relative to the new rows.
         expected: `(B, I)` ≥ 0, the teacher's probabilities times the row's sum: the row spread as
             the teacher would; 0 on items that it does not know.
         num_known: scalar int32, the items that the teacher knows.

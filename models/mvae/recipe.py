@@ -31,7 +31,7 @@ _BLOCK_SCORES = 1 << 22
 class MVAE:
     """Settings of MVAE.
 
-    Beside the paper's recipe two things make it learn in few updates: the bias of each item starts
+    Two additions to the paper's recipe make it learn in few updates: the bias of each item starts
     at its log popularity, and the model is a running average of the weights.
 
     Attributes:
@@ -44,11 +44,11 @@ class MVAE:
         averaging: how much of the running average of the weights stays at each update; 0 takes
             the last weights.
         batch_size: rows per update.
-        max_updates: updates of a training at most.
-        check_every: updates between two looks at the validation.
-        patience: looks without a better nDCG@100 after which the training ends.
+        max_updates: largest number of updates of a training.
+        check_every: updates between two validations.
+        patience: validations without a better nDCG@100 after which the training ends.
         validation_share: share of the interactions of the real rows that is held out.
-        validation_users: judge at most so many rows at each look, a seeded sample.
+        validation_users: largest number of validation rows, a seeded sample.
         warm_start: start from the weights of the period before, with fresh ones for new items.
         first_layer: `gather` the few items of each row, multiply `dense` rows, or `auto`: gather
             where less than 1% of the matrix is filled.
@@ -85,20 +85,20 @@ class MVAE:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """All fields, as they are recorded with a run."""
+        """Fields as they are recorded with a run."""
         return dataclasses.asdict(self)
 
     @property
     def starts_warm(self) -> bool:
-        """Whether the fit reads the model of the period before."""
+        """True if the fit reads the model of the period before."""
         return self.warm_start
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMVAE:
         """Choose the number of updates on a holdout of the real rows, then train on all rows.
 
         Both trainings start alike: from fresh weights, or with `warm_start` from those of
-        `options.previous`. (In a joint refit that starts warm, what is held out is not new to the
-        previous model, and the choice is optimistic.)
+        `options.previous`. (In a joint refit that starts warm, the previous model has seen the
+        targets, and the choice is optimistic.)
 
         Raises:
             UserError: training does not fit `options.memory_limit`, or `options.previous` is of
@@ -114,8 +114,8 @@ class MVAE:
         """Choose the number of updates on a given holdout, then train on `rows`.
 
         Args:
-            holdout: what to train on while choosing, and who is judged by what.
-            rows: what to train on at last; `holdout.training` for a split that is fixed.
+            holdout: training rows and targets of the validation.
+            rows: training rows of the final fit; `holdout.training` for a split that is fixed.
             options: as for `fit`; no row cap is applied.
 
         Raises:
@@ -172,7 +172,7 @@ class MVAE:
         return bool(interactions.nnz < _GATHER_BELOW * num_rows * num_items)
 
     def _previous(self, options: FitOptions, num_items: int) -> FittedMVAE | None:
-        """The model to start from, if any."""
+        """Return the model to start from, if any."""
         if not self.warm_start or options.previous is None:
             return None
         previous: FittedModel = options.previous
@@ -188,8 +188,8 @@ class MVAE:
         return previous
 
     def _check_memory(self, rows: TrainingRows, gather: bool, limit: int | None) -> int:
-        """Refuse a training that cannot fit, before anything is allocated; the bytes it needs."""
-        # With a teacher an update has a batch of replayed rows beside the one of new rows.
+        """Refuse a training over the memory limit before it allocates; return its bytes."""
+        # With a teacher an update has a batch of new rows and one of replayed rows.
         batch_rows = self.batch_size * (1 if rows.teacher is None else 2)
         longest = np.sort(np.diff(rows.interactions.indptr))[-batch_rows:]
         needed = estimate_memory(
@@ -290,5 +290,5 @@ class _Training:
 
 
 def _block_rows(num_items: int) -> int:
-    """Rows that are scored at a time, a power of two whose scores take at most 16 MiB."""
+    """Return the rows scored at a time, a power of two whose scores take at most 16 MiB."""
     return 1 << (max(1, _BLOCK_SCORES // max(1, num_items)).bit_length() - 1)

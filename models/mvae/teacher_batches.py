@@ -1,4 +1,4 @@
-"""Batches of replayed rows with what the model before expects of them, for ADER's distillation."""
+"""Batches of replayed rows with the previous model's expectation of them, for ADER."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.models.mvae.network import TeacherBatch
-from perennial.models.scoring import ask_teacher
+from perennial.models.scoring import score_replayed
 from perennial.models.training.batches import (
     assemble,
     draw_row_numbers,
@@ -24,12 +24,12 @@ def draw_teacher_batches(
     """Yield endless batches: about one pass over the replayed rows per pass over the others.
 
     Args:
-        rows: those marked `replayed` are taught by `rows.teacher`.
-        batch_size: rows per update of the others.
-        seed: of the order.
+        rows: training rows; the replayed ones are distilled from `rows.teacher`.
+        batch_size: new rows per update.
+        seed: seed of the order.
 
     Returns:
-        `None` where there is nothing to teach.
+        `None` without a teacher, replayed rows or new rows.
     """
     replayed = np.flatnonzero(rows.replayed)
     num_new = rows.num_rows - len(replayed)
@@ -56,9 +56,9 @@ def _draw(
     for numbers in draw_row_numbers(matrix.shape[0], size, order):
         expected = np.zeros((height, width), dtype=np.float32)
         rows = matrix[numbers]
-        # Asked for anew each time: kept, they would take as much as a dense log of the past.
-        answers = ask_teacher(teacher, rows)
-        likely = np.exp(answers - answers.max(axis=1, keepdims=True))
+        # Computed anew each time: kept, they would take as much as a dense log of the past.
+        scores = score_replayed(teacher, rows)
+        likely = np.exp(scores - scores.max(axis=1, keepdims=True))
         sums = np.asarray(rows.sum(axis=1)).reshape(-1, 1)
         expected[:size, : teacher.num_items] = sums * likely / likely.sum(axis=1, keepdims=True)
         yield TeacherBatch(

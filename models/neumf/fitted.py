@@ -1,4 +1,4 @@
-"""A fitted NeuMF: scores, and the arrays it is kept as."""
+"""A fitted NeuMF: its scores and its stored arrays."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from perennial.models.training.parameters import check_stored, with_padding, wit
 from perennial.storage.errors import UserError
 
 ITEM_ARRAYS = frozenset({"factor_users", "factor_items", "tower_users", "tower_items", "item_bias"})
-"""The parameters with an item axis, their first."""
+"""Names of the parameters whose first axis is the items'."""
 
 _BLOCK_PAIRS = 1 << 22
 
@@ -27,8 +27,8 @@ class FittedNeuMF:
 
     Attributes:
         parameters: padded along the item axis.
-        num_items: the items that are not padding.
-        report: what the fit chose and used.
+        num_items: number of items that are not padding.
+        report: the choices of the fit, and its numbers of rows.
     """
 
     parameters: NeuMFParameters
@@ -36,7 +36,7 @@ class FittedNeuMF:
     report: Mapping[str, Json]
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Logits of each item for each context row, which needs to be no training row.
+        """Compute the logits of each item for each context, which need be no training row.
 
         Args:
             contexts: `(n, num_items)` float32.
@@ -62,7 +62,7 @@ class FittedNeuMF:
             yield scores
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The parameters without padding, and a manifest with the widths and the report."""
+        """Return the parameters without padding, and a manifest with the widths and the report."""
         parameters = self.parameters
         manifest = {
             "num_items": self.num_items,
@@ -76,16 +76,16 @@ class FittedNeuMF:
 
 
 def score_rows(num_items: int, hidden: int) -> int:
-    """Rows that are scored at a time, a power of two whose first layer takes about 16 MiB."""
+    """Return the rows scored at a time, a power of two whose first layer takes about 16 MiB."""
     rows = max(1, _BLOCK_PAIRS // max(1, num_items * hidden))
     return pad_rows(1 << (rows.bit_length() - 1))
 
 
 def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedNeuMF:
-    """Make a model again from what `FittedNeuMF.to_arrays` gave.
+    """Restore a model from the result of `FittedNeuMF.to_arrays`.
 
     Raises:
-        UserError: an array or an entry is missing, or has not the shape or type it must have.
+        UserError: an array or an entry is missing, or has another shape or type.
     """
     try:
         num_items, factors, embedding, hidden = (

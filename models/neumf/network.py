@@ -7,7 +7,7 @@ a tower (MLP), each with embeddings of its own, and one output over both,
 
 A user's embeddings p_u and p'_u are sums of second embeddings of the user's items, divided by the
 root of their number, as in FISM (Kabbur et al., KDD 2013) and DeepICF (Xue et al., TOIS 2019). The
-tower's first layer is split into what the user and what the item adds, so that no pair is ever
+tower's first layer is split into a user's and an item's part, so that no pair is ever
 concatenated.
 
 Every item axis is padded from `num_items` to a bucket, see `perennial.models.mvae.network`.
@@ -30,9 +30,9 @@ class NeuMFParameters(NamedTuple):
     """The weights, all float32; I is the padded number of items.
 
     Attributes:
-        factor_users: `(I, F)`, what an item adds to its users' p.
+        factor_users: `(I, F)`, an item's share in its users' p.
         factor_items: `(I, F)` q.
-        tower_users: `(I, E)`, what an item adds to its users' p'.
+        tower_users: `(I, E)`, an item's share in its users' p'.
         tower_items: `(I, E)` q'.
         item_bias: `(I,)` b.
         factor_output: `(F,)` o.
@@ -59,13 +59,13 @@ class NeuMFParameters(NamedTuple):
 
 
 class Candidates(NamedTuple):
-    """The items that an update looks at, the same ones for all rows of its batch.
+    """Items of an update, the same ones for all rows of its batch.
 
     Attributes:
         items: `(C,)` int32; padding has 0.
         known: `(C,)` float32, 1 for an item and 0 for padding.
-        places: `(N,)` int32, for each entry of the batch where its item stands among the
-            candidates; C where it does not.
+        places: `(N,)` int32, for each entry of the batch the place of its item among the
+            candidates; C if it is not among them.
     """
 
     items: Array

@@ -8,7 +8,7 @@ paper's split of ML-1M, with 64 factors, free embeddings came to a validation HR
 the sums came to 56.2 (after 1,900) and 27.4.
 
 The log loss is the original's. A softmax over the same sampled items was worse, 53.6 against 54.7
-after 1,200 updates that asked for all entries. To ask for the hidden ones alone makes no difference
+after 1,200 updates that predicted all entries. Predicting the hidden ones alone makes no difference
 on ML-1M (56.2 against 56.1) and is better on Magazine, test nDCG@10 22.1 against 21.4.
 """
 
@@ -54,16 +54,16 @@ class NeuMF:
         embedding: width of the tower's embeddings.
         hidden: units of the tower's first layer; the second has half of them.
         dropout: share of the entries that are hidden from the users' embeddings at each update,
-            and asked for.
+            and predicted.
         negatives: weight of all absences together, in that of all entries.
         learning_rates: the grid of Adam's, of which validation chooses by HR@100.
         averaging: how much of the running average of the weights stays at each update.
         batch_size: rows per update.
         num_candidates: items per update, drawn at random for all of its rows.
-        max_updates: updates of a training at most.
-        check_every: updates between two looks at the validation.
-        patience: looks without a better HR@100 after which a training ends.
-        validation_users: judge at most so many rows at each look, a seeded sample.
+        max_updates: largest number of updates of a training.
+        check_every: updates between two validations.
+        patience: validations without a better HR@100 after which a training ends.
+        validation_users: largest number of validation rows, a seeded sample.
     """
 
     name: ClassVar[str] = "neumf"
@@ -98,7 +98,7 @@ class NeuMF:
 
     @property
     def settings(self) -> Mapping[str, Json]:
-        """All fields, as they are recorded with a run."""
+        """Fields as they are recorded with a run."""
         return dataclasses.asdict(self)
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedNeuMF:
@@ -118,11 +118,11 @@ class NeuMF:
             UserError: as `fit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
-        judged = _sample(holdout, self.validation_users, options.seed)
+        sampled = _sample(holdout, self.validation_users, options.seed)
 
         def score(parameters: NeuMFParameters) -> float:
             model = FittedNeuMF(parameters, holdout.training.num_items, {})
-            return validate(model.score_blocks(judged.contexts, 1024), judged, options)
+            return validate(model.score_blocks(sampled.contexts, 1024), sampled, options)
 
         search = Search(self.patience, score, options)
 
@@ -133,14 +133,14 @@ class NeuMF:
             )
             return search.attempt(candidate, tried, train)
 
-        trials = choose(cross({"learning_rate": self.learning_rates}), judged, attempt)
+        trials = choose(cross({"learning_rate": self.learning_rates}), sampled, attempt)
         parameters = search.best
         if parameters is None or rows is not holdout.training:
-            # Where nobody could be asked, a quarter of the most is a guess.
+            # Without validation rows a quarter of `max_updates` is a guess.
             updates = trials[0].steps or max(1, self.max_updates // 4)
             options.progress(f"neumf: refit with {updates} updates")
             parameters = self._train(rows, trials[0].candidate, updates, options.seed)
-        report = {**report_choice(trials, judged, rows), "bytes_estimated": needed}
+        report = {**report_choice(trials, sampled, rows), "bytes_estimated": needed}
         return FittedNeuMF(parameters, rows.num_items, report)
 
     def restore(
@@ -187,7 +187,7 @@ class NeuMF:
         )
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
-        """Refuse a training that cannot fit, before anything is allocated; the bytes it needs."""
+        """Refuse a training over the memory limit before it allocates; return its bytes."""
         needed = estimate_memory(
             rows.interactions,
             batch_size=self.batch_size,
@@ -203,7 +203,7 @@ class NeuMF:
 
 
 def _sample(holdout: Holdout, size: int, seed: int) -> Holdout:
-    """At most `size` of those who are judged, the same ones at every look."""
+    """Return at most `size` of the validation rows, the same ones at every validation."""
     if len(holdout.users) <= size:
         return holdout
     generator = np.random.default_rng(derive_seed(seed, "judged"))

@@ -1,4 +1,4 @@
-"""Sparse rows in padded batches, so that few shapes occur and compiled code is used again."""
+"""Padded batches of sparse rows, in few shapes, so that compiled code is used again."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from perennial.stream.seeds import derive_seed
 
 
 class SparseBatch(NamedTuple):
-    """Some rows as the list of their entries, padded to bucketed lengths.
+    """Rows as a list of their entries, padded to bucketed lengths.
 
     Attributes:
-        rows: `(N,)` int32, which row of the batch an entry belongs to, ascending; padding has 0.
+        rows: `(N,)` int32, row of each entry in the batch, ascending; padding has 0.
         items: `(N,)` int32; padding has 0.
         values: `(N,)` float32; padding has 0.
-        weights: `(B,)` float32, how much each row counts in the loss; padding has 0.
+        weights: `(B,)` float32, weight of each row in the loss; padding has 0.
     """
 
     rows: Array
@@ -37,7 +37,7 @@ _SMALLEST_ENTRIES = 512
 
 
 def pad_items(num_items: int) -> int:
-    """The padded width of the item axis, a multiple of 256 and at most 12.5% more from 2,048 on.
+    """Return the padded width of the item axis: a multiple of 256, at most 12.5% more from 2,048.
 
     The work grows with the width, but below that a compilation costs more than it.
     """
@@ -50,17 +50,17 @@ def _grain(num_items: int) -> int:
 
 
 def pad_rows(num_rows: int) -> int:
-    """The padded number of rows that are scored, a power of two."""
+    """Return the padded number of rows that are scored, a power of two."""
     return max(_SMALLEST_ROWS, next_power(num_rows))
 
 
 def pad_entries(num_entries: int) -> int:
-    """The padded number of entries of a batch, a power of two."""
+    """Return the padded number of entries of a batch, a power of two."""
     return max(_SMALLEST_ENTRIES, next_power(num_entries))
 
 
 def usual_entries(matrix: csr_array, batch_size: int) -> int:
-    """Entries that hardly any batch of random rows exceeds: three deviations over the mean."""
+    """Return a number of entries that few batches exceed: three deviations over the mean."""
     lengths = np.diff(matrix.indptr)
     spread = float(lengths.std()) * batch_size**0.5
     return int(float(lengths.mean()) * batch_size + 3 * spread)
@@ -77,7 +77,7 @@ def assemble(
 
     Args:
         matrix: `(num_rows, num_items)` float32.
-        row_numbers: `(b,)`, which rows, in this order.
+        row_numbers: `(b,)`, numbers of the rows, in order.
         num_padded: B ≥ b, the rows of the batch with its padding.
         weights: `(num_rows,)` of all rows; 1 each if none are given.
         least_entries: pad at least as if there were so many entries.
@@ -101,7 +101,7 @@ def assemble(
 
 
 def scale_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Bring the rows' weights to mean 1: a row with weight 2 counts as two copies of it would."""
+    """Scale weights to mean 1; a row with weight 2 counts as two copies of it."""
     scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
     return scaled
 
@@ -109,7 +109,7 @@ def scale_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
 def draw_row_numbers(
     num_rows: int, batch_size: int, generator: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Cut an endless run of shuffled passes over the rows into batches.
+    """Yield the rows of endless shuffled passes in batches.
 
     A batch may straddle two passes, so that each has `batch_size` rows and an update means the same
     throughout; with fewer rows than that, every batch is all of them.
@@ -147,5 +147,5 @@ def draw_batches(
 
 
 def make_key(seed: int) -> Array:
-    """A JAX key from any derived seed, the same whether or not 64-bit types are enabled."""
+    """Make a JAX key from any derived seed, the same whether or not 64-bit types are enabled."""
     return jax.random.key(derive_seed(seed) >> 32)

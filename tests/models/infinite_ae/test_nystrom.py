@@ -162,7 +162,7 @@ def test_blocks_of_rows_are_summed_alike():
     messages = []
     recipe = InfiniteAE(reg=5.0, centres=1100, precision="float64")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("perennial.models.infinite_ae.nystrom.TELL_ROWS", 1024)
+        patch.setattr("perennial.models.infinite_ae.nystrom.PROGRESS_ROWS", 1024)
         model = recipe.fit(
             rows_of_dense(dense, weights), FitOptions(seed=3, progress=messages.append)
         )

@@ -19,7 +19,7 @@ from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.taught import TaughtInfiniteAE
-from perennial.models.scoring import ask_teacher
+from perennial.models.scoring import score_replayed
 from perennial.storage.errors import UserError
 
 NUM_ITEMS = 30
@@ -88,7 +88,7 @@ class Problem:
         self.counts = np.repeat(rows.weights[:, None], self.dense.shape[1], axis=1)
         if rows.teacher is not None:
             known = rows.teacher.num_items
-            answers = ask_teacher(rows.teacher, rows.interactions[rows.replayed])
+            answers = score_replayed(rows.teacher, rows.interactions[rows.replayed])
             self.targets[np.ix_(rows.replayed, np.arange(known))] = answers
             self.counts[np.ix_(rows.replayed, np.arange(self.dense.shape[1]) >= known)] = 0
 
@@ -197,7 +197,7 @@ def test_exemplars_that_weigh_much_answer_as_the_teacher_does():
     rows = taught_rows(num_new=5, num_old=10, weight=1e6)
     old = rows.interactions[rows.replayed]
     model = replace(DOUBLE, reg=1e-3).fit(rows, FitOptions(seed=0))
-    answers = ask_teacher(rows.teacher, old)
+    answers = score_replayed(rows.teacher, old)
     given = scores_of(model, old.toarray())[:, :KNOWN]
     assert np.abs(given - answers).max() < 0.02 * np.abs(answers).max()
 
@@ -367,7 +367,7 @@ def test_both_kinds_of_model_can_teach():
 def test_a_teacher_is_asked_about_the_items_it_knows():
     rows = taught_rows()
     with pytest.raises(ValueError, match="an item outside the 24 of its teacher"):
-        ask_teacher(rows.teacher, csr_array(np.eye(NUM_ITEMS, dtype=np.float32)))
-    answers = ask_teacher(rows.teacher, rows.interactions[rows.replayed])
+        score_replayed(rows.teacher, csr_array(np.eye(NUM_ITEMS, dtype=np.float32)))
+    answers = score_replayed(rows.teacher, rows.interactions[rows.replayed])
     assert answers.shape == (15, KNOWN)
-    assert ask_teacher(rows.teacher, rows.interactions[:0]).shape == (0, KNOWN)
+    assert score_replayed(rows.teacher, rows.interactions[:0]).shape == (0, KNOWN)
