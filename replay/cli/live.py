@@ -170,7 +170,7 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
     with open_to_serve_readers(store, wait) as opened:
         require_live(opened)
         check_forgetting(opened, LiveRequest(forget_log_after=forget.forget_log_after))
-        with show_stages(Console(stderr=True)) as listener:
+        with show_stages(Console(stderr=True)) as (_, listener):
             count = _print_steps(
                 bring_up_to_date(opened, forget.forget_log_after, listener), as_json
             )
@@ -277,7 +277,7 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
 
     with (
         open_to_serve_readers(store, wait) as opened,
-        show_stages(Console(stderr=True)) as listener,
+        show_stages(Console(stderr=True)) as (_, listener),
     ):
         _print_steps(forget_users(opened, users, listener), as_json)
 
@@ -295,14 +295,14 @@ def _ingest(
 ) -> None:
     from rich.console import Console
 
-    from perennial.replay.cli.progress import show_files
+    from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import take_files
     from perennial.storage.objects.copies import local_copies
     from perennial.storage.opening import open_for_writing
 
     with (
         open_for_writing(store, wait) as opened,
-        show_files(Console(stderr=True)) as (progress, listener),
+        show_stages(Console(stderr=True)) as (progress, listener),
         local_copies(files, store.parent, progress) as paths,
     ):
         _print_steps(

@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TaskProgressColumn,
     TextColumn,
@@ -42,63 +43,92 @@ if TYPE_CHECKING:
     from perennial.memory.distill.summary import DistillListener
 
 
+def _make_bars(console: Console, *columns: ProgressColumn, hidden: bool = False) -> Progress:
+    """Make bars that vanish at the end."""
+    description = TextColumn("{task.description}", markup=False)
+    return Progress(
+        description, BarColumn(), *columns, console=console, transient=True, disable=hidden
+    )
+
+
+def _counts() -> tuple[ProgressColumn, ...]:
+    """Make the columns of a bar that counts units of work."""
+    return MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+
+
 @contextmanager
-def show_bar(console: Console) -> Iterator[Report]:
-    """A bar for anything that tells how far it is; nothing is drawn where no one watches."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    silent = not console.is_terminal
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, transient=True, disable=silent
-    ) as bars:
+def _show_one_bar(console: Console, *columns: ProgressColumn) -> Iterator[Report]:
+    with _make_bars(console, *columns, hidden=not console.is_terminal) as bars:
         task = bars.add_task("", total=None)
 
-        def show(what: str, done: int = 0, total: int | None = None, /) -> None:
-            bars.update(task, description=what, completed=done, total=total)
+        def show(message: str, done: int = 0, total: int | None = None, /) -> None:
+            bars.update(task, description=message, completed=done, total=total)
 
         yield show
+
+
+@contextmanager
+def show_bar(console: Console) -> Iterator[Report]:
+    """Draw a bar with the share that is done; nothing if the console is no terminal."""
+    with _show_one_bar(console, TaskProgressColumn(), TimeElapsedColumn()) as progress:
+        yield progress
+
+
+@contextmanager
+def show_distillation(console: Console) -> Iterator["DistillListener"]:
+    """Draw a bar with the step, the loss, the validation and the time left."""
+    from perennial.memory.distill.summary import report_steps
+
+    with _show_one_bar(console, *_counts()) as progress:
+        yield report_steps(progress, "distilling")
 
 
 @contextmanager
 def show_status(console: Console) -> Iterator[Report]:
-    """A spinner with a few words, for work of unknown length."""
+    """Draw a spinner and the last message, for work of unknown length."""
     with console.status("") as status:
 
-        def show(message: str, _done: int = 0, _total: int | None = None, /) -> None:
-            status.update(escape(message))
+        def show(message: str, done: int = 0, total: int | None = None, /) -> None:
+            share = f" ({100 * done // total}%)" if total else ""
+            status.update(escape(message + share))
 
         yield show
 
 
+@contextmanager
+def show_stages(console: Console) -> Iterator[tuple[Report, Listener]]:
+    """Draw the stage of evaluations and refits, and the progress of work before them."""
+    with show_status(console) as progress:
+
+        def listen(event: Event) -> None:
+            if isinstance(event, StageMessage):
+                progress(f"period {event.cell.fit_period}: {event.text}")
+
+        yield progress, listen
+
+
 _SHORTEST = 0.05
-"""Seconds of a cell that is worth a line: a fit is asked many questions for transfer."""
+"""Seconds of a cell that is worth a line: for transfer a fit is evaluated on many periods."""
 
 
 @contextmanager
 def watch_tasks(console: Console, num_tasks: int = 0) -> Iterator[TaskListener]:
-    """A bar for each task at work on a terminal; elsewhere a line per task and refit.
+    """Draw a bar for each running task on a terminal; elsewhere print a line per task and refit.
 
     Args:
-        console: writes to stderr, so that results keep stdout for themselves.
-        num_tasks: tells how many of so many are done; 0 for tasks that are few and long.
+        console: writes to stderr, as stdout is for the results.
+        num_tasks: number of tasks, which are counted; 0 for few long ones.
     """
     if not console.is_terminal:
         yield _Lines(console, num_tasks)
         return
-    with Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[doing]}", markup=False),
-        console=console,
-        transient=True,
-    ) as bars:
+    doing = TextColumn("{task.fields[doing]}", markup=False)
+    with _make_bars(console, *_counts(), doing) as bars:
         yield _Bars(bars, num_tasks)
 
 
 class _Bars:
-    """One bar per task, and one of all where they are many."""
+    """A bar for each task, and one for all if they are counted."""
 
     def __init__(self, bars: Progress, num_tasks: int) -> None:
         self._bars = bars
@@ -129,7 +159,7 @@ class _Bars:
 
 
 class _Lines:
-    """For logs."""
+    """A line for each event, for logs."""
 
     def __init__(self, console: Console, num_tasks: int) -> None:
         self._console, self._num_tasks, self._num_done = console, num_tasks, 0
@@ -170,11 +200,11 @@ def _waiting(event: TaskEvent) -> str:
 
 @contextmanager
 def watch_replay(store: Store, console: Console) -> Iterator[Listener]:
-    """Show a replay: bars and a table that grows on a terminal, a line per cell elsewhere.
+    """Draw bars and a growing table of a replay on a terminal; elsewhere print a line per cell.
 
     Args:
         store: where the run is recorded; the table is read from it.
-        console: writes to stderr, so that results keep stdout for themselves.
+        console: writes to stderr, as stdout is for the results.
     """
     if not console.is_terminal:
         yield lambda event: _print_line(console, event)
@@ -185,19 +215,12 @@ def watch_replay(store: Store, console: Console) -> Iterator[Listener]:
 
 
 class _Screen:
-    """The means so far, a bar for the cells of the run, and what the current one is doing."""
+    """The means so far, a bar for the cells of the run, and the stage of the current one."""
 
     def __init__(self, store: Store, console: Console) -> None:
         self._store = store
         self._run_id: int | None = None
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        self._bars = _make_bars(console, *_counts())
         self._cells = self._bars.add_task("refits", total=None)
         self._stage = Spinner("dots")
         self._means: Table | None = None
@@ -232,7 +255,7 @@ class _Screen:
 
 
 def _print_line(console: Console, event: Event) -> None:
-    """One line for each cell, for logs."""
+    """Print a line for each cell, for logs."""
     if not isinstance(event, CellFinished):
         return
     name = event.name
@@ -244,48 +267,3 @@ def _print_line(console: Console, event: Event) -> None:
         text += format_figures(event.cell.figures)
         text += f" ({format_seconds(sum(event.cell.stages.values()))})"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def show_distillation(console: Console) -> Iterator["DistillListener"]:
-    """Draw a bar with the step, the loss, the validation and the time left."""
-    from perennial.memory.distill.summary import report_steps
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bars:
-        task = bars.add_task("distilling", total=None)
-
-        def show(message: str, done: int = 0, total: int | None = None, /) -> None:
-            bars.update(task, description=message, completed=done, total=total)
-
-        yield report_steps(show, "distilling")
-
-
-@contextmanager
-def show_stages(console: Console) -> Iterator[Listener]:
-    """What judging and refitting are doing, on a line that is written over."""
-    with show_files(console) as (_, listener):
-        yield listener
-
-
-@contextmanager
-def show_files(console: Console) -> Iterator[tuple[Report, Listener]]:
-    """The same for files that are read first: what is being read, then what is being done."""
-    with show_status(console) as say:
-
-        def read(what: str, done: int = 0, total: int | None = None, /) -> None:
-            say(what if not total else f"{what} ({100 * done // total}%)")
-
-        def listen(event: Event) -> None:
-            if isinstance(event, StageMessage):
-                say(f"period {event.cell.fit_period}: {event.text}")
-
-        yield read, listen
