@@ -1,4 +1,4 @@
-"""The command line: which commands there are. Each parses, calls and prints."""
+"""The command line: the list of commands."""
 
 import click
 from click.shell_completion import get_completion_class
@@ -19,7 +19,7 @@ from perennial.storage.errors import UserError
 @click.version_option(package_name="perennial", message="perennial %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback when a command fails.")
 def main(debug: bool) -> None:
-    """Replay a log of interactions: refit recommenders period by period, judge them on the next.
+    """Replay a log of interactions: refit recommenders period by period, evaluate them on the next.
 
     `perennial replay` alone does so with an embedded synthetic stream.
     """

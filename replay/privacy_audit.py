@@ -28,23 +28,23 @@ from perennial.storage.store import Store
 from perennial.stream.seeds import derive_seed
 
 MAX_USERS = 8192
-"""More users of a stretch than these are sampled."""
+"""Maximum number of users that are compared; of more, a sample is drawn."""
 
 _FEWEST_USERS = 4
-"""With fewer there is nobody to leave out on both sides."""
+"""Minimum number of users, so that some can be left out on both sides."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found of one summary.
+    """Results of the audit of a summary.
 
     Attributes:
         record: the summary.
-        users: real users of its stretch that were compared.
-        users_given: all of them.
-        nearness: of the stored summary.
-        membership: by each similarity, of a summary made of one half of these users.
-        half: synthetic users of that summary.
+        users: number of real users of its periods that were compared.
+        users_given: number of all users of its periods.
+        nearness: nearness of the stored summary to the users.
+        membership: results by similarity, for a summary made of one half of these users.
+        half: number of synthetic users of that summary.
     """
 
     record: SummaryRecord
@@ -55,7 +55,7 @@ class Audit:
     half: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the percentiles by level."""
+        """Return plain values; the percentiles by level."""
         return {
             "key": self.record.key,
             "first_period": self.record.first_period,
@@ -80,19 +80,19 @@ class Audit:
 def audit_summary(
     store: Store, record: SummaryRecord, seed: int, listener: DistillListener
 ) -> Audit:
-    """Compare a summary with the users of its stretch, and one made of half of them with all.
+    """Compare a summary with the users of its periods, and one made of half of them with all.
 
-    Nobody was left out of the stored summary, so for the membership test one is made of a random
+    The stored summary was made of all users; for the membership test one is made of a random
     half of the users, with the same settings and half as many synthetic users.
 
     Args:
         store: holds the summary and the log.
         record: which summary.
         seed: of the halves, the second summary and the bootstrap.
-        listener: told of the second distillation.
+        listener: called with the steps of the second distillation.
 
     Raises:
-        UserError: the summary vanished, or its stretch has too few users.
+        UserError: the summary was deleted, or its periods have too few users.
     """
     summary = read_summary(store, record).rows
     rows = read_rows(
@@ -139,7 +139,7 @@ def _membership(
 
 
 def _sampled(rows: TrainingRows, seed: int) -> tuple[TrainingRows, int]:
-    """At most `MAX_USERS` of them, and how many there were."""
+    """Return at most `MAX_USERS` rows, and the number of all."""
     if rows.num_rows <= MAX_USERS:
         return rows, rows.num_rows
     chosen = np.random.default_rng(seed).choice(rows.num_rows, MAX_USERS, replace=False)

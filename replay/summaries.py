@@ -36,10 +36,10 @@ class WeightedItem:
 
 @dataclass(frozen=True)
 class SummaryView:
-    """A summary as `memory show` tells of it.
+    """A summary as `memory show` prints it.
 
     Attributes:
-        record: what is stored of it.
+        record: its row in the store.
         items: the most weighted items, heaviest first.
     """
 
@@ -47,7 +47,7 @@ class SummaryView:
     items: tuple[WeightedItem, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """Return plain values."""
         record = self.record
         return {
             "key": record.key,
@@ -68,7 +68,7 @@ class SummaryView:
 
 
 def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
-    """All summaries of a store with their heaviest items."""
+    """Read all summaries of a store with their heaviest items."""
     shown = []
     for record in list_summaries(store):
         weights = read_item_weights(store, record)
@@ -84,12 +84,12 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
 def choose_summaries(
     store: Store, period: int | None, seed: int | None
 ) -> tuple[SummaryRecord, ...]:
-    """The summaries that end with a period and have a seed, oldest first.
+    """List the summaries that end with a period and have a seed, oldest first.
 
     Args:
-        store: that holds them.
+        store: the store.
         period: `None` for any.
-        seed: of their draws; `None` for any.
+        seed: seed of their draws; `None` for any.
 
     Raises:
         UserError: there is none.
@@ -113,16 +113,16 @@ def export_summaries(
     """Write summaries as rows (summary, period, seed, synthetic_user, item_id, weight).
 
     Args:
-        store: that holds them.
+        store: the store.
         path: a Parquet file, here or on object storage, replaced as a whole.
         period: only summaries that end with this period.
         seed: only summaries with this seed of their draws.
 
     Returns:
-        Summaries written.
+        Number of summaries written.
 
     Raises:
-        UserError: none is there, or the file cannot be written.
+        UserError: there is none, or the file cannot be written.
     """
     chosen = choose_summaries(store, period, seed)
     import pyarrow as pa
@@ -140,7 +140,7 @@ def export_summaries(
 
 
 def summary_table(store: Store, rows: "csr_array") -> "pa.Table":
-    """`synthetic_user` (from 0, most useful first), `item_id` as it was ingested, `weight`."""
+    """Make a table of `synthetic_user` (from 0, most useful first), `item_id` and `weight`."""
     import pyarrow as pa
 
     coordinates = rows.tocoo()
@@ -155,10 +155,10 @@ def summary_table(store: Store, rows: "csr_array") -> "pa.Table":
 
 
 def write_table(table: "pa.Table", path: Place) -> None:
-    """Write a Parquet file under another name and rename it, or copy it to object storage whole.
+    """Write a Parquet file as a whole, local or on object storage.
 
     Raises:
-        UserError: it cannot be written; what was there stays.
+        UserError: it cannot be written; an older file stays.
     """
     import pyarrow.parquet as pq
 
@@ -177,14 +177,14 @@ def write_table(table: "pa.Table", path: Place) -> None:
 
 
 def read_summary(store: Store, record: SummaryRecord) -> StoredSummary:
-    """A summary that was listed.
+    """Read a listed summary.
 
     Raises:
-        UserError: it is gone, or damaged.
+        UserError: it has been deleted, or is damaged.
     """
-    found = find_summary(store, record.key)
-    if found is None:
+    summary = find_summary(store, record.key)
+    if summary is None:
         raise UserError(
             f"the summary of period {record.period} vanished while it was read; try again"
         )
-    return found
+    return summary

@@ -27,12 +27,12 @@ from perennial.stream.sources.base import LogFiles
 
 @dataclass(frozen=True)
 class DistillRequest:
-    """What to distil and how.
+    """Log to distil, and settings.
 
     Attributes:
-        source: what the log is called.
-        users: synthetic users.
-        seed: of all draws.
+        source: name of the log.
+        users: number of synthetic users.
+        seed: seed of all draws.
         method: as in `DistillSettings`.
         max_items: most items of a synthetic user; 0 for any, `None` for the method's own.
         export: as in `DistillSettings`.
@@ -50,7 +50,7 @@ class DistillRequest:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     def to_settings(self) -> DistillSettings:
-        """With the method's own where nothing was asked."""
+        """Return the settings of the distillation."""
         changes: dict[str, Any] = {"num_synthetic_users": self.users, "export": self.export}
         if self.max_items is not None:
             changes["max_items"] = self.max_items or None
@@ -70,9 +70,9 @@ def distill_to_file(
 
     Args:
         log: from `stream.sources`.
-        request: how.
+        request: settings.
         output: a Parquet file, here or on object storage, replaced as a whole.
-        listener: told of every step.
+        listener: called with every step.
 
     Returns:
         The report of the distillation, `synthetic_users`, `non_zeros` and `density`.
@@ -94,12 +94,12 @@ def distill_to_file(
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What to keep.
+    """Real users to keep.
 
     Attributes:
         sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
-        users: how many at most.
-        seed: of all draws.
+        users: maximum number of users.
+        seed: seed of all draws.
         reading: fields of `IngestSettings` that differ from the source's own.
     """
 
@@ -114,7 +114,7 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
 
     Args:
         log: from `stream.sources`.
-        request: how.
+        request: settings.
         output: a Parquet file, here or on object storage, replaced as a whole.
 
     Returns:
@@ -127,19 +127,19 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
     sampler = SAMPLERS.load(request.sampler)
     with hold_whole(log, request.reading) as store:
         given = read_whole(store)
-        found = sampler(given.interactions, request.users, request.seed)
-        rows, items = found.rows.tocoo().coords
+        sample = sampler(given.interactions, request.users, request.seed)
+        rows, items = sample.rows.tocoo().coords
         table = pa.table(
             {
-                "user_id": pa.array(user_ids(store, given.users[found.users[rows]])),
+                "user_id": pa.array(user_ids(store, given.users[sample.users[rows]])),
                 "item_id": pa.array(item_ids(store, items)),
             }
         )
         write_table(table, output)
     return {
         "sampler": request.sampler,
-        "users": len(found.users),
-        "interactions": int(found.rows.nnz),
+        "users": len(sample.users),
+        "interactions": int(sample.rows.nnz),
         "users_given": len(given.users),
         "interactions_given": int(given.interactions.nnz),
     }
@@ -147,7 +147,7 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
 
 @contextmanager
 def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
-    """A store in memory with the log.
+    """Open a store in memory with the log.
 
     Args:
         log: from `stream.sources`.
@@ -164,7 +164,7 @@ def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
 
 
 def read_whole(store: Store) -> UserRows:
-    """All users with everything they did.
+    """Read all users with all their interactions.
 
     Raises:
         UserError: the log is empty.
@@ -179,7 +179,7 @@ def read_whole(store: Store) -> UserRows:
 def distil_log(
     store: Store, settings: DistillSettings, seed: int, listener: DistillListener
 ) -> Summary:
-    """Distil all that a store holds, whatever its periods.
+    """Distil the whole log of a store, whatever its periods.
 
     Raises:
         UserError: the log is empty.
@@ -188,10 +188,10 @@ def distil_log(
 
 
 def check_folder(output: Place) -> None:
-    """Before any work is done for a file that cannot be written.
+    """Check, before any work, that a file can be written.
 
     Raises:
-        UserError: its folder is not there, or its bucket.
+        UserError: its folder or bucket does not exist.
     """
     if isinstance(output, RemotePath):
         Bucket(output).require(output)

@@ -62,7 +62,7 @@ def test_each_file_is_judged_and_learnt(store: Path, files: list[Path]) -> None:
     assert [line.split(":")[0] for line in lines] == [
         name for number, path in enumerate(files, 1) for name in (path.name, f"period {number}")
     ]
-    assert "the model of period 1 judged on it: HR@10" in lines[3]
+    assert "the model of period 1 evaluated on it: HR@10" in lines[3]
     assert "refitted and published" in lines[5]
     again = call("ingest", *files, "--store", store)
     assert again.exit_code == 0

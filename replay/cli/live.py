@@ -61,29 +61,29 @@ class LateOptions:
         type=click.Choice(("refuse", "merge")),
         default="refuse",
         show_default=True,
-        help="What to do with a file that is older than the newest period, or overlaps it.",
+        help="Treatment of a file that is older than the newest period, or overlaps it.",
     )
 
 
 @click.command()
-@store_option("Made where absent.", must_exist=False)
+@store_option("Created if absent.", must_exist=False)
 @click.option(
     "--model",
     type=click.Choice(tuple(MODELS)),
     default="infinite-ae",
     show_default=True,
-    help="Which model answers.",
+    help="Model that is kept current.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(tuple(STRATEGIES)),
     default="distill-cf",
     show_default=True,
-    help="What it is refitted on.",
+    help="Strategy: what it is refitted on.",
 )
 @seed_option
 @options(settings=SettingOptions, protocol=ProtocolOptions, limits=LimitOptions)
-@click.option("--replace", is_flag=True, help="Begin anew where something else is fixed.")
+@click.option("--replace", is_flag=True, help="Start again if something else is fixed.")
 @wait_option
 def init(
     store: Path,
@@ -98,7 +98,7 @@ def init(
 ) -> None:
     """Fix which model is kept current in a store, and how.
 
-    From then on `perennial ingest` judges the published model on each new period, refits it beside
+    From then on `perennial ingest` evaluates the published model on each new period, refits it with
     the memory, and publishes it. The same command again changes nothing.
     """
     from perennial.replay.live.setup import configure_live, describe
@@ -124,7 +124,7 @@ def init(
     type=PlaceType(),
     callback=lambda _context, _parameter, files: check_files(files),
 )
-@store_option("Made where absent.", must_exist=False)
+@store_option("Created if absent.", must_exist=False)
 @click.option("--no-train", is_flag=True, help="Only take the files; `update` catches up.")
 @options(late=LateOptions, forget=ForgetOptions, reading=ReadingOptions)
 @wait_option
@@ -143,8 +143,8 @@ def ingest(
 
     Reads Parquet, CSV, TSV (gzip too), MovieLens .dat, RecBole .inter and ADER's period_N.txt,
     here or at an address such as s3://BUCKET/KEY. A file goes in whole or not at all; one that is
-    there already changes nothing. Where `perennial init` fixed a live model it is judged on each
-    new period, refitted and published.
+    there already changes nothing. If `perennial init` fixed a live model, it is evaluated on
+    each new period, refitted and published.
     """
     request = _make_request(reading, late, forget, train=not no_train)
     _ingest(store, files, request, wait, as_json)
@@ -156,9 +156,9 @@ def ingest(
 @wait_option
 @json_option
 def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> None:
-    """Judge, refit and publish for the periods that have come since the last publication.
+    """Evaluate, refit and publish for the periods since the last publication.
 
-    After `perennial ingest --no-train`, or where something was interrupted.
+    For use after `perennial ingest --no-train`, or after an interruption.
     """
     from rich.console import Console
 
@@ -180,7 +180,7 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
 
 @click.command()
 @click.argument("folder", type=PlaceType(file_okay=False))
-@store_option("Made where absent.", must_exist=False)
+@store_option("Created if absent.", must_exist=False)
 @click.option(
     "--settle",
     type=click.FloatRange(min=0),

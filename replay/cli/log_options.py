@@ -34,7 +34,7 @@ class ReadingOptions:
     item_column: str | None = option("--item-column", metavar="NAME", help=_GUESSED)
     time_column: str | None = option("--time-column", metavar="NAME", help=_GUESSED)
     format: str | None = option(
-        "--format", type=click.Choice(FORMATS), help="Told by the file's name if not given."
+        "--format", type=click.Choice(FORMATS), help="Guessed from the file's name if not given."
     )
     max_reject_share: float | None = option(
         "--max-reject-share",

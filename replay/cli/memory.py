@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def memory() -> None:
-    """What is remembered of past periods: summaries of synthetic users."""
+    """Summaries: synthetic users that stand for past periods."""
 
 
 @memory.command(name="show")
@@ -45,7 +45,9 @@ def show_memory(store: Path, as_json: bool) -> None:
 @memory.command(name="export")
 @store_option("The store that holds the summaries.")
 @click.option("--period", type=click.IntRange(min=1), help="Only this period's.  [default: all]")
-@click.option("--seed", type=click.IntRange(min=0), help="Only this seed's, as `show` has it.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Only summaries of this seed, as in `show`."
+)
 @place_option("-o", "--output", text="The Parquet file to write.")
 def export_memory(store: Path, period: int | None, seed: int | None, output: "Place") -> None:
     """Write summaries to a Parquet file, to train other models on.
@@ -63,14 +65,16 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: "Pl
 
 @memory.command(name="audit")
 @store_option("The store that holds the summaries and the log.")
-@click.option("--period", type=click.IntRange(min=1), help="Whose summary.  [default: the newest]")
-@click.option("--seed", type=click.IntRange(min=0), help="The summary's, as `show` has it.")
+@click.option(
+    "--period", type=click.IntRange(min=1), help="Period of the summary.  [default: the newest]"
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the summary, as in `show`.")
 @click.option(
     "--audit-seed",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Of the draws of the audit itself.",
+    help="Seed of the audit's own draws.",
 )
 @file_option("--plot", text="A picture to write, such as audit.png.", required=False)
 @json_option
@@ -82,7 +86,7 @@ def audit_memory(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Tell how far a summary hides the users it was made of.
+    """Measure how well a summary hides the users it was made of.
 
     Compares each synthetic user with the nearest real one, and tries to tell users the summary was
     made of from users it was not made of.
@@ -98,10 +102,10 @@ def audit_memory(
 
     with open_existing(store) as opened, show_distillation(Console(stderr=True)) as listener:
         record = choose_summaries(opened, period, seed)[-1]
-        found = audit_summary(opened, record, audit_seed, listener)
+        audit = audit_summary(opened, record, audit_seed, listener)
     if plot is not None:
-        save_audit_plot(found, plot)
+        save_audit_plot(audit, plot)
     if as_json:
-        click.echo(json.dumps(found.to_json(), allow_nan=False))
+        click.echo(json.dumps(audit.to_json(), allow_nan=False))
     else:
-        print_audit(found, Console())
+        print_audit(audit, Console())

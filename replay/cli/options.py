@@ -142,13 +142,13 @@ class SettingOptions:
     memory_policy: str | None = option(
         "--memory-policy",
         metavar="NAME",
-        help="Whose summaries are replayed: all, recent:K (the last K periods'), rolling or "
+        help="Summaries that are replayed: all, recent:K (the last K periods'), rolling or "
         "whole.  [default: whole for distill-cf, rolling for samplers]",
     )
     memory_weight: float | None = option(
         "--memory-weight",
         type=click.FloatRange(min=0, min_open=True),
-        help="How much a remembered row counts beside a real user.  [default: 1]",
+        help="Weight of a remembered row; a real user has 1.  [default: 1]",
     )
 
     def choose_models(
@@ -193,7 +193,7 @@ class ProtocolOptions:
         type=click.Choice(PROTOCOLS),
         default=PROTOCOLS[0],
         show_default=True,
-        help="What is asked about the next period (see docs/protocol.md).",
+        help="Protocol of the evaluation (see docs/protocol.md).",
     )
     no_mask: bool = option("--no-mask", is_flag=True, help="Rank the items of the context too.")
 
@@ -248,7 +248,7 @@ class WorkerOptions:
         type=click.Choice(tuple(EXECUTORS)),
         default=LOCAL,
         show_default=True,
-        help="Who makes the cells: processes here, or the machines of a Ray cluster.",
+        help="Executor of the cells: processes here, or the machines of a Ray cluster.",
     )
     address: str | None = option(
         "--address",

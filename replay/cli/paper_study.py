@@ -61,7 +61,7 @@ class SplitOptions:
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Of the split of a log that has none.",
+        help="Seed of the split of a log that has none.",
     )
     keep_repeats: bool = option(
         "--keep-repeats",
@@ -142,7 +142,7 @@ def cell_options(entry: StudyEntry) -> type[PaperCellOptions]:
         declared["paper"] = option(
             "--paper",
             type=click.Choice(tuple(PAPER)),
-            help="Whose published figures stand beside ours.  [default: told by the source's name]",
+            help="Data set of the paper whose figures are shown.  [default: by the source's name]",
         )
     if entry.noises:
         declared["noises"] = numbers_option(

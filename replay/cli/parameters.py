@@ -204,7 +204,7 @@ def until_option(command: Command) -> Command:
         "--until-period",
         "until",
         type=click.IntRange(min=2),
-        help="Leave what was judged on later periods out of the figures.",
+        help="Leave evaluations on later periods out of the figures.",
     )(command)
 
 
@@ -256,7 +256,11 @@ def place_option(*names: str, text: str, is_folder: bool = False) -> Decorator:
 def seed_option(command: Command) -> Command:
     """`--seed` of a command with one seed."""
     return click.option(
-        "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of all draws."
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Seed of all draws.",
     )(command)
 
 

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     )
 
 
-def answers_to_json(
-    found: "Sequence[RecommendedItem]", model: "Recommender", *, published: bool, why: bool
+def items_to_json(
+    items: "Sequence[RecommendedItem]", model: "Recommender", *, published: bool, why: bool
 ) -> dict[str, Any]:
     """Return the output of `recommend --json`.
 
     Args:
-        found: the recommended items, best first.
+        items: the recommended items, best first.
         model: the recommender.
         published: whether it is the published model, which is then described.
         why: whether to add the reasons.
@@ -37,7 +37,7 @@ def answers_to_json(
     listed = [
         {"item": one.item, "score": one.score, "title": one.title}
         | ({"reasons": [asdict(reason) for reason in one.reasons]} if why else {})
-        for one in found
+        for one in items
     ]
     if not published:
         return {"recommendations": listed}
@@ -50,15 +50,15 @@ def answers_to_json(
     return about | {"recommendations": listed}
 
 
-def describe_answers(found: "Sequence[RecommendedItem]", period: int) -> Iterator[str]:
+def describe_items(items: "Sequence[RecommendedItem]", period: int) -> Iterator[str]:
     """Yield a line for each item, followed by its reasons.
 
     Args:
-        found: the recommended items, best first.
+        items: the recommended items, best first.
         period: the newest period that the model has seen.
     """
-    width = max((len(str(one.item)) for one in found if one.title is not None), default=0)
-    for place, one in enumerate(found, start=1):
+    width = max((len(str(one.item)) for one in items if one.title is not None), default=0)
+    for place, one in enumerate(items, start=1):
         title = "" if one.title is None else f"  {one.title}"
         yield f"{place:>3}  {one.item!s:{width}}{title}"
         for reason in one.reasons:
@@ -91,9 +91,9 @@ _FITTING = (
 
 @click.command()
 @store_option("The store that holds the log.")
-@click.option("--user", metavar="ID", help="Someone the store knows.")
+@click.option("--user", metavar="ID", help="A user in the store.")
 @click.option(
-    "--items", metavar="A,B,C", callback=parse_ids, help="What someone unknown likes, by item."
+    "--items", metavar="A,B,C", callback=parse_ids, help="Items that an unknown user likes."
 )
 @click.option(
     "--users-file",
@@ -110,8 +110,8 @@ _FITTING = (
     type=click.Path(path_type=Path, dir_okay=False),
     help="Items to leave out, one a line.",
 )
-@click.option("--keep-seen", is_flag=True, help="Recommend also what they have had.")
-@click.option("--why", is_flag=True, help="Say which training rows speak for each item.")
+@click.option("--keep-seen", is_flag=True, help="Recommend also items that the user has had.")
+@click.option("--why", is_flag=True, help="Show the training rows that speak for each item.")
 @click.option(
     "--model",
     type=click.Choice(tuple(MODELS)),
@@ -128,7 +128,7 @@ _FITTING = (
     "--seed",
     type=click.IntRange(min=0),
     default=0,
-    help="Of the fit.  [default: 0, unless the live one answers]",
+    help="Seed of the fit.  [default: 0, unless the live one answers]",
 )
 @options(settings=SettingOptions, limits=LimitOptions)
 @json_option
@@ -184,12 +184,12 @@ def recommend(
     if output is not None:
         _recommend_to_file(recommender, users, query, output, as_json)
         return
-    items_found = recommender.recommend(query)
+    recommended = recommender.recommend(query)
     if as_json:
-        printed = answers_to_json(items_found, recommender, published=live is not None, why=why)
+        printed = items_to_json(recommended, recommender, published=live is not None, why=why)
         click.echo(json.dumps(printed, allow_nan=False))
         return
-    for line in describe_answers(items_found, recommender.period):
+    for line in describe_items(recommended, recommender.period):
         click.echo(line)
 
 

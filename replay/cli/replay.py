@@ -68,7 +68,7 @@ def replay(
     reading: ReadingOptions,
     download: DownloadOptions,
 ) -> None:
-    """Cut a log into periods, refit on each, judge on the next.
+    """Cut a log into periods, refit on each, evaluate on the next.
 
     SOURCE is a file, a folder of period files, or the name of a data set (`perennial datasets
     list`). Without it the log in --store is replayed or, where there is none, an embedded
@@ -139,7 +139,7 @@ def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "R
     "--against",
     type=click.IntRange(min=1),
     metavar="RUN",
-    help="Also say how it differs from this run: the same users, periods and strategies.",
+    help="Also show the difference from this run: the same users, periods and strategies.",
 )
 @until_option
 @folder_option("-o", "--output", text="Write plots (PNG, SVG) and a self-contained page here.")

@@ -30,7 +30,7 @@ class AddressOptions:
         type=click.IntRange(0, 65535),
         default=8080,
         show_default=True,
-        help="0 takes any that is free.",
+        help="Port to listen on; 0 takes any free one.",
     )
     token_file: Path | None = field(  # noqa: RUF009
         file_option(
@@ -83,14 +83,14 @@ class ServiceOptions:
     scorings: int | None = option(
         "--scorings",
         type=click.IntRange(min=1),
-        help="Questions answered at a time.  [default: one per core, 8 at most]",
+        help="Queries scored at a time.  [default: one per core, 8 at most]",
     )
     waiting: int = option(
         "--waiting",
         type=click.IntRange(min=0),
         default=64,
         show_default=True,
-        help="Questions that may wait; more are told to come back (429).",
+        help="Queries that may wait; more are refused (429).",
     )
     request_seconds: float = option(
         "--request-timeout",
@@ -99,7 +99,7 @@ class ServiceOptions:
         default=10.0,
         show_default=True,
         metavar="SECONDS",
-        help="For a body to come, and for an answer.",
+        help="Time limit of a request's body, and of its answer.",
     )
     keep_alive_seconds: int = option(
         "--keep-alive",
@@ -108,7 +108,7 @@ class ServiceOptions:
         default=15,
         show_default=True,
         metavar="SECONDS",
-        help="For which an idle connection stays open.",
+        help="Time after which an idle connection is closed.",
     )
     connections: int = option(
         "--max-connections",
@@ -116,7 +116,7 @@ class ServiceOptions:
         type=click.IntRange(min=1),
         default=1000,
         show_default=True,
-        help="Open at a time.",
+        help="Maximum number of open connections.",
     )
     shutdown_seconds: int = option(
         "--shutdown-timeout",
@@ -125,7 +125,7 @@ class ServiceOptions:
         default=10,
         show_default=True,
         metavar="SECONDS",
-        help="For requests in flight when the service is told to end.",
+        help="Time for requests in flight when the service shuts down.",
     )
 
     def to_limits(self) -> "ServiceLimits":
@@ -146,13 +146,13 @@ class ServiceOptions:
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="How often to look for a new publication.",
+    help="Time between two checks for a new publication.",
 )
 @click.option(
     "--access-log/--no-access-log",
     default=True,
     show_default=True,
-    help="A line for each request, without who asks or what.",
+    help="Print a line for each request, without users or items.",
 )
 def serve(
     store: Path,

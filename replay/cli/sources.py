@@ -118,7 +118,7 @@ def distill_source(
     """Distil a whole log, whatever its periods, into a few synthetic users.
 
     SOURCE is as for `replay`. The columns of the file are synthetic_user, item_id and weight. A
-    tenth of the interactions is held out to judge by. Ctrl-C keeps the best so far.
+    tenth of the interactions is held out for validation. Ctrl-C keeps the best so far.
     """
     choose_source(source)
 
@@ -149,7 +149,7 @@ def distill_source(
     type=click.Choice(tuple(SAMPLERS)),
     default="user-rns",
     show_default=True,
-    help="Who is kept.",
+    help="Sampler that chooses the users.",
 )
 @place_option("-o", "--output", text="The Parquet file to write.")
 @click.option(
@@ -185,13 +185,13 @@ def sample_log(
 
     with ExitStack() as stack:
         log = _open(stack, source, output, download, Console(stderr=True))
-        found = sample_to_file(log, SampleRequest(sampler, users, seed, reading.changes), output)
+        report = sample_to_file(log, SampleRequest(sampler, users, seed, reading.changes), output)
     if as_json:
-        click.echo(json.dumps(found, allow_nan=False))
+        click.echo(json.dumps(report, allow_nan=False))
         return
     click.echo(
-        f"{output}: {found['users']:,} of {found['users_given']:,} users, "
-        f"{found['interactions']:,} of {found['interactions_given']:,} interactions"
+        f"{output}: {report['users']:,} of {report['users_given']:,} users, "
+        f"{report['interactions']:,} of {report['interactions_given']:,} interactions"
     )
 
 
@@ -202,14 +202,14 @@ def _open(
     download: DownloadOptions,
     console: "Console",
 ) -> "LogFiles":
-    """The files of a log, until the stack ends; those on object storage beside the output."""
+    """Open the files of a log; copies of remote ones are next to the output until the end."""
     from perennial.replay.cli.progress import show_bar
     from perennial.stream.sources.object_storage import open_local_source
 
-    beside = output.parent if isinstance(output, Path) else Path()
+    folder = output.parent if isinstance(output, Path) else Path()
     with show_bar(console) as progress:
         return stack.enter_context(
             open_local_source(
-                source, beside, cache=download.folder, mirror=download.mirror, progress=progress
+                source, folder, cache=download.folder, mirror=download.mirror, progress=progress
             )
         )

@@ -41,11 +41,11 @@ def status(store: Path, as_json: bool) -> None:
     from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
-        found = read_status(opened)
+        read = read_status(opened)
     if as_json:
-        click.echo(json.dumps(found.to_json(), allow_nan=False))
+        click.echo(json.dumps(read.to_json(), allow_nan=False))
     else:
-        print_status(found, Console())
+        print_status(read, Console())
 
 
 @click.group(invoke_without_command=True)
@@ -69,12 +69,12 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
-        found = list_periods(opened)
+        listed = list_periods(opened)
     if as_json:
-        click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in found]}))
+        click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in listed]}))
     else:
         console = Console()
-        console.print(render_periods(found, console.width))
+        console.print(render_periods(listed, console.width))
 
 
 @periods.command(name="export")
@@ -87,7 +87,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     multiple=True,
     help="Only this one; repeatable.  [default: all]",
 )
-@place_option("-o", "--output", text="Where the files go; made where absent.", is_folder=True)
+@place_option("-o", "--output", text="Folder for the files; created if absent.", is_folder=True)
 @click.option(
     "--force",
     is_flag=True,
@@ -131,12 +131,12 @@ def export_periods(
 
 @dataclass(frozen=True)
 class EnteredTitles:
-    """What a file of titles changed.
+    """Changes of the store by a file of titles.
 
     Attributes:
-        titles: items that the file names.
-        unknown: of these, items that the store has not met yet; their titles wait.
-        repeated: rows whose item had a title already, which the later one replaced.
+        titles: number of items with a title in the file.
+        unknown: of these, items that are not in the store yet; their titles are kept for later.
+        repeated: rows that replaced the title of an earlier row.
         empty: rows without an item or a title, left out.
         cut: titles that were too long.
         in_store: titles in the store now.
@@ -154,7 +154,7 @@ class EnteredTitles:
         return dataclasses.asdict(self)
 
     def describe(self) -> str:
-        """In one line."""
+        """Describe the changes in one line."""
         remarks = [
             f"{count:,} {what}"
             for count, what in (
@@ -176,7 +176,7 @@ def enter_titles(
     Args:
         store: open for writing.
         path: as for `perennial.storage.reading.titles.read_titles_file`.
-        item_column: guessed if not told.
+        item_column: name of the item column; guessed if `None`.
         title_column: likewise.
 
     Raises:
@@ -187,15 +187,15 @@ def enter_titles(
     from perennial.storage.log.vocabulary import lookup_items, write_titles
     from perennial.storage.reading.titles import read_titles_file
 
-    found = read_titles_file(path, item_column, title_column)
-    known = lookup_items(store, list(found.titles))
-    in_store = write_titles(store, found.titles)
+    file = read_titles_file(path, item_column, title_column)
+    known = lookup_items(store, list(file.titles))
+    in_store = write_titles(store, file.titles)
     return EnteredTitles(
-        titles=len(found.titles),
+        titles=len(file.titles),
         unknown=int(np.count_nonzero(known < 0)),
-        repeated=found.repeated,
-        empty=found.empty,
-        cut=found.cut,
+        repeated=file.repeated,
+        empty=file.empty,
+        cut=file.cut,
         in_store=in_store,
     )
 

@@ -109,11 +109,11 @@ def study_continual(
         )
         with watch_tasks(Console(stderr=True)) as watch:
             runs = run_continual(log.path, plan, on_event=watch, executor=executor)
-    found = load_study(log.path, runs, plan.transfer, confirm_from, until)
-    written = write_study(found, output) if output else ()
+    report = load_study(log.path, runs, plan.transfer, confirm_from, until)
+    written = write_study(report, output) if output else ()
     if as_json:
-        click.echo(json.dumps(found.to_json(), allow_nan=False))
+        click.echo(json.dumps(report.to_json(), allow_nan=False))
         return
-    print_study(found, Console())
+    print_study(report, Console())
     for path in written:
         click.echo(path)

@@ -34,7 +34,7 @@ def print_summary(summary: "RunSummary", console: Console) -> None:
 
 
 def print_against(against: "RunComparison", summary: "RunSummary", console: Console) -> None:
-    """What a change of the settings has done."""
+    """Print how a run differs from another one, and the sentences about it."""
     from perennial.replay.report.run import comparison_tables, describe_comparison
 
     for table in comparison_tables(against, summary):
@@ -45,7 +45,7 @@ def print_against(against: "RunComparison", summary: "RunSummary", console: Cons
 
 
 def print_study(report: "StudyReport", console: Console) -> None:
-    """The tables of a study and what they say."""
+    """Print the tables and sentences of a study."""
     from perennial.replay.report.study_tables import (
         confirmed_tables,
         costs_table,
@@ -68,8 +68,8 @@ def print_study(report: "StudyReport", console: Console) -> None:
         console.print(sentence, markup=False, highlight=False)
 
 
-def print_paper_study(found: "StudyResults", console: Console) -> None:
-    """The tables of a study and what they say."""
+def print_paper_study(results: "StudyResults", console: Console) -> None:
+    """Print the tables and sentences of a study."""
     from perennial.replay.report.paper_tables import (
         choices_table,
         costs_table,
@@ -79,16 +79,16 @@ def print_paper_study(found: "StudyResults", console: Console) -> None:
     )
 
     for make in (figures_table, published_table, shares_table, choices_table, costs_table):
-        table = make(found)
+        table = make(results)
         if table is not None:
             console.print(render_table(table, console.width))
             console.print()
-    for sentence in found.study.describe(found.groups):
+    for sentence in results.study.describe(results.groups):
         console.print(sentence, markup=False, highlight=False)
 
 
 def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
-    """One line for each summary."""
+    """Make a table with a line for each summary."""
     table = Table(title="Summaries", title_justify="left", box=None, header_style="bold")
     table.add_column("period", no_wrap=True, min_width=6)
     # On a narrow screen the names give way, not the figures.
@@ -122,7 +122,7 @@ def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
 
 
 def describe_devices(shown: "tuple[SummaryView, ...]") -> str:
-    """Where the summaries were made, and what that took there and takes now."""
+    """Describe the devices that made the summaries, the memory used there and the stored bytes."""
     devices = sorted({str(one.record.report.get("device", "unknown")) for one in shown})
     most = max(one.record.report.get("device_bytes", 0) for one in shown)
     stored = sum(one.record.stored_bytes for one in shown)
@@ -137,16 +137,16 @@ def _figure(value: float | None, form: str) -> str:
 
 
 def print_audit(audit: "Audit", console: Console) -> None:
-    """Both questions, their figures, and what they do not say."""
+    """Print the two tests, their figures, and the limits of what they show."""
     record = audit.record
-    stretch = (
+    periods = (
         f"period {record.period}"
         if record.first_period == record.period
         else f"periods {record.first_period}–{record.period}"
     )
     sampled = "" if audit.users == audit.users_given else f", a sample of {audit.users_given:,}"
     console.print(
-        f"{record.num_rows:,} synthetic users of {stretch}, seed {record.seed}, beside "
+        f"{record.num_rows:,} synthetic users of {periods}, seed {record.seed}, next to "
         f"{audit.users:,} real ones{sampled}\n"
     )
     console.print(_nearness(audit))
@@ -157,7 +157,7 @@ def print_audit(audit: "Audit", console: Console) -> None:
     console.print(_membership(audit))
     console.print(
         f"A summary of {audit.half:,} synthetic users was made of one half of the users, and the "
-        "halves told apart by the distance to it. 0.5 is a coin. This is one simple attack: a "
+        "halves were told apart by the distance to it. 0.5 is a coin. This is one simple attack: a "
         "better one may tell more, and no figure here is a promise of privacy."
     )
 
@@ -199,7 +199,7 @@ _MEMORIES = 5
 
 
 def print_status(status: "LiveStatus", console: Console) -> None:
-    """The state of a store, as wide as the screen allows."""
+    """Print the state of a store, as wide as the screen."""
     console.print(Text(status.store, style="bold", overflow="fold"))
     console.print(_facts(status))
     if status.metrics:
@@ -214,7 +214,7 @@ def print_status(status: "LiveStatus", console: Console) -> None:
 
 
 def sparkline(values: Sequence[float | None], width: int, bars: str = _BARS) -> str:
-    """Values as bars between the least and the greatest; gaps are blank, the newest fit.
+    """Draw values as bars between the least and the greatest; gaps are blank.
 
     Args:
         values: oldest first.
@@ -298,7 +298,7 @@ def _disk(status: "LiveStatus") -> str:
 
 
 def _metrics(metrics: "Sequence[MetricStatus]", console: Console) -> Table:
-    """A line per metric: the periods as bars, the last value, the mean."""
+    """Make a table with a line per metric: the periods as bars, the last value, the mean."""
     periods = [one.period for one in metrics[0].values]
     table = _plain_table(console)
     table.add_column("metric", no_wrap=True)

@@ -102,8 +102,8 @@ def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
 def _describe_period(done: PeriodPublished) -> str:
     parts = []
     if done.evaluated is not None:
-        figures = format_figures(done.evaluated.figures) or "nobody could be asked"
-        parts.append(f"the model of period {done.evaluated.fit_period} judged on it: {figures}")
+        figures = format_figures(done.evaluated.figures) or "no user to evaluate on"
+        parts.append(f"the model of period {done.evaluated.fit_period} evaluated on it: {figures}")
     if done.publication is not None:
         seconds = sum(done.publication.stages.values())
         parts.append(f"refitted and published in {format_seconds(seconds)}")
