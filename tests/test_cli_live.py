@@ -167,7 +167,7 @@ def test_watch_tries_again_what_the_store_did_not_take(
         if len(asked) >= 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("perennial.replay.cli.live._take", take)
+    monkeypatch.setattr("perennial.replay.cli.live._ingest", take)
     monkeypatch.setattr("time.sleep", sleep)
     done = call("watch", files[0].parent, "--store", store, "--settle", "0")
     # The later files wait for the first.
