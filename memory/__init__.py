@@ -1,1 +1,1 @@
-"""What a strategy keeps of the past when the log itself is not replayed."""
+"""Memories of the periods before the newest, for strategies that do not read the whole log."""

@@ -13,7 +13,7 @@ from perennial.stream.history import History
 
 
 class Memory(Protocol):
-    """What a strategy remembers of the periods before t; immutable.
+    """The memory of the periods before t of a strategy; immutable.
 
     Subclasses write `reach`, `replay_rows` and `update`, and inherit the rest unless they need it.
     When a run resumes, a memory is rebuilt by updates with the last `reach` periods, after
@@ -28,12 +28,12 @@ class Memory(Protocol):
 
     @property
     def needs_model(self) -> bool:
-        """Whether `update` reads the model fitted at the period."""
+        """Return whether `update` reads the model fitted at the period."""
         return False
 
     @property
     def is_stored(self) -> bool:
-        """Whether `state` is stored with each fit: the log alone does not give the memory back."""
+        """Return whether each fit stores `state`: the log alone does not give the memory back."""
         return self.needs_model
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
@@ -63,7 +63,7 @@ class Memory(Protocol):
             model: fitted at that period with what this memory replays; `None` unless `needs_model`.
             seed: of the run. Draws that derive from it and the period are shared by all strategies
                 and models, so that their common parts are made once.
-            progress: called with a few words as the update goes on.
+            progress: called with the progress of the update.
             chain_seed: of the chain of fits, for draws that depend on its model; `seed` by default.
 
         Raises:

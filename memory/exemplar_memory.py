@@ -69,7 +69,7 @@ class ExemplarMemory(Memory):
         """
         if not isinstance(model, Teacher):
             raise UserError(
-                "strategy 'ader' needs a model that can be asked how alike users are; "
+                "strategy 'ader' needs a model with a similarity of users; "
                 "choose infinite-ae or mvae"
             )
         progress(f"herding exemplars of period {history.period}")

@@ -55,7 +55,7 @@ class TeacherMemory(Memory):
         """
         if not isinstance(model, Teacher):
             raise UserError(
-                "replaying a model's answers needs a model that learns from them; "
+                "replaying with a teacher needs a model that learns from its scores; "
                 "choose infinite-ae or mvae"
             )
         return TeacherMemory(self.rows.update(history, None, seed, progress), model)

@@ -102,7 +102,7 @@ class CellMaker:
             planned: the plan that `evaluation` was built from.
             evaluation: from `build_evaluation`.
             watch: has timed the stages before; times the stage `evaluate`.
-            progress: called with a few words as the evaluation goes on.
+            progress: called with the progress of the evaluation.
         """
         model, fit = fitted
         with watch.stage("evaluate"):

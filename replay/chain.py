@@ -75,7 +75,7 @@ class Chain:
 
     @property
     def follows(self) -> bool:
-        """Whether a fit needs the model or the memory stored with the fit before."""
+        """Return whether a fit needs the model or the memory stored with the fit before."""
         return self.recipe.starts_warm or self._memory.is_stored
 
     def history(self, period: int) -> History:
@@ -292,7 +292,7 @@ def warm_recipe(recipe: Recipe, strategy: Strategy) -> Recipe:
 
 
 def _allows(wanted: int | None, recorded: int | None) -> bool:
-    """Whether a fit that lost nothing under the `recorded` limit loses nothing under `wanted`."""
+    """Return whether a fit without loss under the `recorded` limit has none under `wanted`."""
     return wanted is None or (recorded is not None and wanted >= recorded)
 
 
@@ -305,7 +305,7 @@ def _bytes_enough(model: FittedModel, limits: Limits) -> int | None:
 
 
 def _lost_rows_to_memory(model: FittedModel, limits: Limits) -> bool:
-    """Whether a fit used fewer rows than the smaller of those given and `max_rows`."""
+    """Return whether a fit used fewer rows than the smaller of those given and `max_rows`."""
     if limits.memory_limit is None:
         return False
     used, given = model.report.get("rows_used"), model.report.get("rows_given")

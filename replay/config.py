@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -14,11 +13,9 @@ from perennial.replay.keys import describe_strategy
 from perennial.replay.strategies.base import Strategy
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
+from perennial.storage.results.artifacts import Json
 from perennial.stream.history import HeldOutUsers
 from perennial.stream.next_period import ProtocolSettings
-
-Json = Any
-"""What `json.dumps` takes."""
 
 
 @dataclass(frozen=True)

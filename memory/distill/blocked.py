@@ -66,10 +66,10 @@ class BlockedOptimisation:
 
     def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
         """Resume from a checkpoint; see `Optimisation`."""
-        found = load_arrays_and_best(path, self._problem.fingerprint())
-        if found is None:
+        checkpoint = load_arrays_and_best(path, self._problem.fingerprint())
+        if checkpoint is None:
             return None
-        arrays, best, step, worse = found
+        arrays, best, step, worse = checkpoint
         self._parameters, self._moment = arrays["parameters"], arrays["moment"]
         self._maxima = group_maxima(self._parameters)
         self._num_steps = step

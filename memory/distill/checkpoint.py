@@ -58,8 +58,8 @@ def load_progress(
     arrays, best, step, worse = loaded
     plain = _plain(like)
     leaves = jax.tree.leaves(plain)
-    found = [jnp.asarray(arrays[f"state{place}"]) for place in range(len(leaves))]
-    restored = jax.tree.unflatten(jax.tree.structure(plain), found)
+    restored_leaves = [jnp.asarray(arrays[f"state{place}"]) for place in range(len(leaves))]
+    restored = jax.tree.unflatten(jax.tree.structure(plain), restored_leaves)
     state = restored._replace(key=jax.random.wrap_key_data(restored.key))
     return state, best, step, worse
 

@@ -62,10 +62,10 @@ class DenseOptimisation:
 
     def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
         """Resume from a checkpoint; see `Optimisation`."""
-        found = load_progress(path, self._problem.fingerprint(), self._state)
-        if found is None:
+        checkpoint = load_progress(path, self._problem.fingerprint(), self._state)
+        if checkpoint is None:
             return None
-        state, best, step, worse = found
+        state, best, step, worse = checkpoint
         self._state = put_on_each(state, self._mesh)
         return best, step, worse
 

@@ -26,7 +26,7 @@ MAX_USERS = 32_768
 """Largest number of users that is not sampled: the targets take some 20 KiB for each."""
 
 MAX_USERS_IN_BLOCKS = 65_536
-"""The same in item blocks: a large catalogue needs more users to be covered."""
+"""Largest number in item blocks: a large catalogue needs more users to be covered."""
 
 _VALIDATION_USERS = 2000
 _VALIDATION_CELLS_IN_BLOCKS = 2**29

@@ -29,7 +29,7 @@ WIDEST = 2**17
 """Largest number of columns that is not split into item blocks on an accelerator."""
 
 WIDEST_ON_CPU = 12_288
-"""The same on a CPU, plus half a column for each user; see `benchmarks/RESULTS.md`.
+"""Largest number on a CPU, plus half a column for each user; see `benchmarks/RESULTS.md`.
 
 Item blocks combine the rows of all users, dense arrays only those of a batch.
 """
@@ -136,7 +136,7 @@ class DistillationProblem:
 
     @property
     def all_fit(self) -> bool:
-        """Whether every user is resident, so that the resident users never change."""
+        """Return whether every user is resident, so that the resident users never change."""
         return self.resident >= self.num_users
 
     @cached_property
@@ -202,7 +202,7 @@ def padded_width(width: int) -> int:
 
 
 def takes_blocks(width: int, num_users: int, settings: DistillSettings) -> bool:
-    """Whether a distillation of so many columns and users works in item blocks.
+    """Return whether a distillation of so many columns and users works in item blocks.
 
     The loss must follow from inner products, and each row must have few entries.
     """

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from scipy.sparse import csr_array
 
 from perennial.storage.progress import Progress
-
-Json = Any
-"""What `json.dumps` takes."""
+from perennial.storage.results.artifacts import Json
 
 
 @dataclass(frozen=True)

@@ -83,9 +83,9 @@ def largest_of_columns(
     candidates = values.reshape(count, GROUP, width)[groups, :, columns]
     kept = (candidates >= bound[columns, None]) & (candidates > 0)
     which, within = np.nonzero(kept)
-    rows, columns, found = groups[which] * GROUP + within, columns[which], candidates[kept]
-    order = np.lexsort((rows, -found, columns))
+    rows, columns, largest = groups[which] * GROUP + within, columns[which], candidates[kept]
+    order = np.lexsort((rows, -largest, columns))
     counts = np.bincount(columns, minlength=width)
     places = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = order[places < most]
-    return rows[chosen], columns[chosen], found[chosen]
+    return rows[chosen], columns[chosen], largest[chosen]

@@ -122,7 +122,7 @@ class _Log(NamedTuple):
 
 
 def _has(log: _Log, users: Array, items: Array) -> Array:
-    """Whether each user has the item: a binary search in the user's row."""
+    """Return whether each user has the item: a binary search in the user's row."""
     end = log.starts[users + 1]
 
     def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -132,8 +132,8 @@ def _has(log: _Log, users: Array, items: Array) -> Array:
         return jnp.where(is_below, middle + 1, low), jnp.where(is_below, high, middle)
 
     low, _ = jax.lax.fori_loop(0, log.halvings, halve, (log.starts[users], end))
-    found: Array = (low < end) & (log.items[low] == items)
-    return found
+    has: Array = (low < end) & (log.items[low] == items)
+    return has
 
 
 _Factors = tuple[Array, Array]

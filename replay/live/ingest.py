@@ -57,7 +57,7 @@ def take_files(
         store: open for writing.
         paths: of the files.
         request: settings of the ingestion.
-        progress: called as reading goes on.
+        progress: called with the progress of reading.
         listener: called with the events of evaluation and fit.
 
     Raises:

@@ -7,19 +7,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from perennial.replay.report.tables import HEADLINE, metric_label
 from perennial.replay.strategies.base import DistillingStrategy
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.log.periods import first_retained_period, list_periods
+from perennial.storage.results.artifacts import Json
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
 from perennial.storage.results.summaries import list_summaries
 from perennial.storage.store import Store
-
-Json = Any
-"""What `json.dumps` takes."""
 
 
 @dataclass(frozen=True)

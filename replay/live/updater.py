@@ -97,7 +97,7 @@ class LiveUpdater:
                 yield PeriodPublished(period, cell, publication)
 
     def _has_model(self, period: int, first_retained: int) -> bool:
-        """Whether the model of a period is published or can be fitted again."""
+        """Return whether the model of a period is published or can be fitted again."""
         is_published = find_publication(self.store, period) is not None
         return period > 0 and (period >= first_retained or is_published)
 
@@ -107,7 +107,7 @@ class LiveUpdater:
         return planned
 
     def _is_evaluated(self, period: int) -> bool:
-        """Whether the run has the cell of a period; one of a replay of this store is linked."""
+        """Return whether the run has the cell of a period; link that of a replay in this store."""
         if period in evaluated_periods(self.store, self._maker.run_id):
             return True
         return self._maker.link(self.chain, self._plan(period))

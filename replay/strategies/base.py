@@ -35,7 +35,7 @@ class Strategy(Protocol):
 
     @property
     def needs_log(self) -> bool:
-        """Whether a fit, or the rebuilding of its memory, reads periods before t."""
+        """Return whether a fit, or the rebuilding of its memory, reads periods before t."""
         ...
 
     def empty_memory(self) -> "Memory":

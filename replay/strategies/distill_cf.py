@@ -51,7 +51,7 @@ class DistillCF:
 
     @property
     def needs_log(self) -> bool:
-        """Whether the policy distils the whole log."""
+        """Return whether the policy distils the whole log."""
         return parse_policy(self.policy).name == "whole"
 
     @property

@@ -46,7 +46,7 @@ class Sampled:
 
     @property
     def needs_log(self) -> bool:
-        """Whether the log is needed: rows are drawn again after a resume."""
+        """Return whether the log is needed: rows are drawn again after a resume."""
         return True
 
     def empty_memory(self) -> Memory:
