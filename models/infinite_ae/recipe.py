@@ -9,7 +9,7 @@ rows, which needs no n × n matrix; see `perennial.models.infinite_ae.nystrom`.
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from perennial.models.infinite_ae.taught import TaughtInfiniteAE, TaughtSystem
 from perennial.models.scoring import score_replayed, score_rows
 from perennial.models.selection import validate
 from perennial.storage.errors import UserError
+from perennial.storage.registry import require
 from perennial.stream.seeds import derive_seed
 
 System = ExactSystem | TaughtSystem | NystromSystem
@@ -61,6 +62,9 @@ class InfiniteAE:
         centres: m, keep f to the span of so many rows, a seeded sample; `None` solves exactly.
     """
 
+    name: ClassVar[str] = "infinite-ae"
+    starts_warm: ClassVar[bool] = False
+
     depth: int = 1
     weight_variance: float = 2.0
     bias_variance: float = 0.01
@@ -74,23 +78,16 @@ class InfiniteAE:
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        if self.depth < 1:
-            raise ValueError("depth must be at least 1")
-        if self.weight_variance <= 0 or self.bias_variance < 0:
-            raise ValueError("weight_variance must be positive and bias_variance not negative")
-        if not self.regs or min(self.regs) < 0 or (self.reg is not None and self.reg < 0):
-            raise ValueError("regs must name at least one λ, and no λ may be negative")
-        if self.jitter <= 0:
-            raise ValueError("jitter must be positive")
-        if self.validation_users is not None and self.validation_users < 1:
-            raise ValueError("validation_users must be at least 1")
-        if self.centres is not None and self.centres < 1:
-            raise ValueError("centres must be at least 1")
-
-    @property
-    def name(self) -> str:
-        """Name on the command line."""
-        return "infinite-ae"
+        require(self.depth >= 1, "depth must be at least 1")
+        positive = self.weight_variance > 0 and self.bias_variance >= 0
+        require(positive, "weight_variance must be positive and bias_variance not negative")
+        regs = self.regs if self.reg is None else (*self.regs, self.reg)
+        has_regs = bool(self.regs) and min(regs) >= 0
+        require(has_regs, "regs must name at least one λ, and no λ may be negative")
+        require(self.jitter > 0, "jitter must be positive")
+        for field in ("validation_users", "centres"):
+            value = getattr(self, field)
+            require(value is None or value >= 1, f"{field} must be at least 1")
 
     @property
     def settings(self) -> Mapping[str, Json]:
@@ -102,11 +99,6 @@ class InfiniteAE:
         if self.centres is None:
             del fields["centres"]
         return fields
-
-    @property
-    def starts_warm(self) -> bool:
-        """False: the solution is exact."""
-        return False
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> SolvedAE:
         """Choose λ by HR@100 on a holdout of the real rows, then solve with all rows.
@@ -125,15 +117,9 @@ class InfiniteAE:
             )
         else:
             model = self._solve(kept, self.reg, {}, options)
-        return dataclasses.replace(
-            model,
-            report={
-                **model.report,
-                "rows_given": rows.num_rows,
-                "row_cap": cap,
-                "bytes_estimated": estimate_bytes(sizes, kept.num_rows),
-            },
-        )
+        report = {**model.report, "rows_given": rows.num_rows, "row_cap": cap}
+        report["bytes_estimated"] = estimate_bytes(sizes, kept.num_rows)
+        return dataclasses.replace(model, report=report)
 
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
@@ -148,7 +134,11 @@ class InfiniteAE:
         Raises:
             UserError: the rows do not fit the memory limit.
         """
-        self._check_memory(rows, options.memory_limit)
+        needed, purpose = (
+            estimate_bytes(self._sizes(rows), rows.num_rows),
+            f"{rows.num_rows:,} rows",
+        )
+        check_memory("∞-AE", needed, options.memory_limit, purpose, "take fewer rows")
         # One pass over the rows is enough where the split is fixed.
         fixed = self.centres is not None and rows is holdout.training
         shared = self._system_on_centres(rows, options) if fixed else None
@@ -179,23 +169,19 @@ class InfiniteAE:
         if len(holdout.users) == 0:
             return {}
         rows = holdout.training
-        if self.centres is not None:
-            on_centres = shared or self._system_on_centres(rows, options)
-            return self._validate_models(on_centres, holdout, options)
-        options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
-        if rows.teacher is not None or holdout.external_contexts is not None:
-            return self._validate_models(self._system(rows, min(self.regs)), holdout, options)
-        others = np.setdiff1d(np.arange(rows.num_rows), holdout.users)
-        order = np.concatenate([others, holdout.users])
-        system = self._exact_system(rows.take(order), min(self.regs))
-        return self._validate_each(
-            lambda reg: system.training_scores(reg, len(others)), holdout, options
-        )
-
-    def _validate_models(
-        self, system: System, holdout: Holdout, options: FitOptions
-    ) -> dict[float, float]:
-        """`sweep` by the scores that the model of each λ gives the contexts."""
+        system: System | None = shared
+        if system is None and self.centres is not None:
+            system = self._system_on_centres(rows, options)
+        elif system is None:
+            options.progress(f"∞-AE: kernel of {rows.num_rows:,} rows")
+            if rows.teacher is None and holdout.external_contexts is None:
+                others = np.setdiff1d(np.arange(rows.num_rows), holdout.users)
+                order = np.concatenate([others, holdout.users])
+                exact = self._exact_system(rows.take(order), min(self.regs))
+                return self._validate_each(
+                    lambda reg: exact.training_scores(reg, len(others)), holdout, options
+                )
+            system = self._system(rows, min(self.regs))
 
         def score(reg: float) -> Iterator[NDArray[np.float32]]:
             model = system.solve(reg, {})
@@ -302,12 +288,6 @@ class InfiniteAE:
         if why is not None:
             options.progress(f"∞-AE: {cap:,} of {rows.num_rows:,} rows ({why})")
         return cap_rows(rows, cap, derive_seed(options.seed, "row cap")), why
-
-    def _check_memory(self, rows: TrainingRows, limit: int | None) -> None:
-        """Refuse a fit of all rows over the memory limit."""
-        needed = estimate_bytes(self._sizes(rows), rows.num_rows)
-        purpose = f"{rows.num_rows:,} rows"
-        check_memory("∞-AE", needed, limit, purpose, "take fewer rows")
 
     def _sizes(self, rows: TrainingRows) -> FitSizes:
         return sizes_of(
