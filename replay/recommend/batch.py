@@ -83,8 +83,7 @@ def recommend_to_file(
     known = [user for user in users if user in catalogue.user_rows]
     if not known:
         raise UnknownName(
-            f"none of the {len(users):,} users is in the store; check the identifiers",
-            users,
+            f"none of the {len(users):,} users is in the store; check the identifiers", users
         )
     item_ids, user_ids = pa.array(catalogue.item_ids), pa.array(catalogue.user_ids)
     parts = [_empty_table(user_ids.type, item_ids.type)]

@@ -84,12 +84,7 @@ def _draw(axes: Axes, panel: DotPanel) -> None:
     axes.hlines(rows, [one.low for one in panel.dots], [one.high for one in panel.dots], color=ours)
     published = [(one.published, row) for row, one in enumerate(panel.dots) if one.published]
     axes.plot(
-        [one.mean for one in panel.dots],
-        rows,
-        linestyle="",
-        marker="o",
-        color=ours,
-        label=OURS[0],
+        [one.mean for one in panel.dots], rows, linestyle="", marker="o", color=ours, label=OURS[0]
     )
     if published:
         axes.plot(

@@ -104,15 +104,7 @@ def costs_table(results: StudyResults) -> Table:
         rows.append((*_labels(results, group), *map(TableCell, texts)))
     return Table(
         title="Time and memory",
-        columns=(
-            *_columns(results),
-            "rows",
-            "interactions",
-            "made in",
-            "fit",
-            "test",
-            "peak",
-        ),
+        columns=(*_columns(results), "rows", "interactions", "made in", "fit", "test", "peak"),
         rows=tuple(rows),
         num_labels=2,
         note="Per seed, in a process with one thread. Made in: distilling or sampling the rows."

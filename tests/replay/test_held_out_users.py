@@ -133,8 +133,7 @@ def test_a_run_without_held_out_users_shares_no_fit(store):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"),
-    [(StageMessage, 1), (StageMessage, 4), (StageMessage, 20), (CellFinished, 7)],
+    ("kind", "count"), [(StageMessage, 1), (StageMessage, 4), (StageMessage, 20), (CellFinished, 7)]
 )
 def test_an_interrupted_run_resumes_to_the_same_figures(store, fitted, kind, count):
     left = itertools.count(count, -1)

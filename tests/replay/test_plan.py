@@ -65,11 +65,7 @@ def test_a_partial_replay_leaves_the_rest(store):
     with pytest.raises(RuntimeError):
         run_replay(store, CONFIG, listener=stop)
     # Period by period: both seeds of `individual`, then `toy` 0, of period 1.
-    assert missing(store, CONFIG) == {
-        ("individual", 0): 3,
-        ("individual", 7): 3,
-        ("toy", 0): 3,
-    }
+    assert missing(store, CONFIG) == {("individual", 0): 3, ("individual", 7): 3, ("toy", 0): 3}
 
 
 def test_parts_put_together_are_the_whole(store):

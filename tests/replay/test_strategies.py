@@ -37,10 +37,7 @@ from perennial.stream.history import History
 pytestmark = pytest.mark.usefixtures("with_toys")
 
 SMALL_MVAE = {"hidden": 8, "latent": 4, "max_updates": 4, "check_every": 2}
-MODEL_SETTINGS = {
-    "infinite-ae": {"regs": (1.0, 20.0)},
-    "mvae": {**SMALL_MVAE, "batch_size": 8},
-}
+MODEL_SETTINGS = {"infinite-ae": {"regs": (1.0, 20.0)}, "mvae": {**SMALL_MVAE, "batch_size": 8}}
 VERSIONS = {"code": "toys"}
 
 
@@ -70,11 +67,7 @@ def reports(store, run_id, name):
 )
 def test_the_adaptive_weight_by_hand(base, old_items, items, num_exemplars, num_rows, weight):
     found = adaptive_weight(
-        base,
-        old_items=old_items,
-        items=items,
-        num_exemplars=num_exemplars,
-        num_rows=num_rows,
+        base, old_items=old_items, items=items, num_exemplars=num_exemplars, num_rows=num_rows
     )
     assert found == pytest.approx(weight)
 
@@ -408,10 +401,7 @@ QUICK["distillation"]["regs"] = [1.0]
 DISTILL_CONFIG = ReplayConfig(
     strategies=("individual", "distill-cf", "distill-ader"),
     strategy_settings={name: {"budget": 4, **QUICK} for name in ("distill-cf", "distill-ader")},
-    models=(
-        ModelChoice("infinite-ae", {"reg": 5.0}),
-        ModelChoice("mvae", SMALL_MVAE),
-    ),
+    models=(ModelChoice("infinite-ae", {"reg": 5.0}), ModelChoice("mvae", SMALL_MVAE)),
 )
 
 

@@ -25,11 +25,7 @@ METRICS = ("HR", "nDCG", "PSP", "AUC")
 
 
 def make_cell(
-    context: StudyContext,
-    cell: StudyCell,
-    progress: Progress,
-    *,
-    memory_limit: int | None = None,
+    context: StudyContext, cell: StudyCell, progress: Progress, *, memory_limit: int | None = None
 ) -> CellRecord:
     """Fit on the rows of a cell, test, and write its file.
 

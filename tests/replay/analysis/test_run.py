@@ -25,10 +25,7 @@ def test_earlier_periods_can_be_left_out():
 
 def test_later_periods_can_be_left_out():
     data = make_run(
-        {
-            ("joint", "mvae", 0, 2): {HR: [10.0, 30.0]},
-            ("joint", "mvae", 0, 3): {HR: [90.0]},
-        }
+        {("joint", "mvae", 0, 2): {HR: [10.0, 30.0]}, ("joint", "mvae", 0, 3): {HR: [90.0]}}
     )
     summary = summarise(until_period(data, 2))
     assert [one.mean for one in summary.means] == [20.0]

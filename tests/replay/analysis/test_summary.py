@@ -86,11 +86,7 @@ def test_the_same_seed_gives_the_same_standard_errors():
 def test_differences_are_paired():
     values = np.random.default_rng(1).normal(50, 10, size=100)
     data = hr_run(
-        {
-            ("joint", 0, 2): values + 1.0,
-            ("individual", 0, 2): values,
-            ("toy", 0, 2): values[::-1],
-        }
+        {("joint", 0, 2): values + 1.0, ("individual", 0, 2): values, ("toy", 0, 2): values[::-1]}
     )
     joint, toy = summarise(data).differences
     assert (joint.strategy, joint.baseline, joint.model) == ("joint", "individual", "mvae")

@@ -14,11 +14,7 @@ from perennial.stream.history import HeldOutUsers
 from perennial.stream.next_period import build_evaluation
 
 NAN = math.nan
-R = [
-    [10.0, 5.0, 4.0, 3.0],
-    [8.0, 20.0, 7.0, 6.0],
-    [9.0, 16.0, 30.0, 12.0],
-]
+R = [[10.0, 5.0, 4.0, 3.0], [8.0, 20.0, 7.0, 6.0], [9.0, 16.0, 30.0, 12.0]]
 
 
 CHANCE = [NAN, 1.0, 2.0, 3.0]
@@ -84,7 +80,7 @@ def test_json_has_null_for_missing_values():
     assert shape["chance"] == [None, 1.0, 2.0, 3.0]
     assert shape["backward_transfer"] == pytest.approx(-2.5)
     assert [shape[name] for name in ("strategy", "model", "metric", "k")] == [
-        *("joint", "mvae", "HR", 10),
+        *("joint", "mvae", "HR", 10)
     ]
 
 

@@ -175,11 +175,7 @@ class TestState:
     def test_health(self, app):
         body = call(app, "GET", "/health").json()
         assert body.pop("uptime_seconds") >= 0
-        assert body == {
-            "period": 7,
-            "published": "2026-01-02T03:04:05Z",
-            "fit_key": "0123456789ab",
-        }
+        assert body == {"period": 7, "published": "2026-01-02T03:04:05Z", "fit_key": "0123456789ab"}
 
     def test_status(self, app):
         assert call(app, "GET", "/status").json() == STATUS

@@ -241,10 +241,7 @@ def test_a_ray_of_this_machine_alone_executes_no_modules_of_the_user(path, tmp_p
     with open_executor("ray", ExecutorOptions(workers=1), messages.append) as opened:
         assert (opened.num_workers, opened.workers_per_machine) == (1, 1)
         run_continual(path, ContinualStudy(config, None), on_event=events, executor=opened)
-    assert messages == [
-        "starting Ray on this machine",
-        "Ray: 1 machines with room for 1 workers",
-    ]
+    assert messages == ["starting Ray on this machine", "Ray: 1 machines with room for 1 workers"]
     assert (events.names("done"), events.names("lost")) == (["individual seed 0"], [])
     for folder in (here, elsewhere):
         assert not (folder / "executed").exists()
