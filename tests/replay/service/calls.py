@@ -13,6 +13,7 @@ from perennial.replay.service.reload import CurrentModel
 
 TOKEN = "t" * 20
 
+VALUES = [{"period": 2, "value": 31.5}]
 STATUS = {
     "store": "live.duckdb",
     "strategy": "individual",
@@ -25,15 +26,7 @@ STATUS = {
     "published": "2026-01-02T03:04:05+00:00",
     "periods_behind": 0,
     "held_from": 1,
-    "metrics": [
-        {
-            "metric": "HR",
-            "k": 10,
-            "label": "HR@10",
-            "values": [{"period": 2, "value": 31.5}],
-            "mean": 31.5,
-        }
-    ],
+    "metrics": [{"metric": "HR", "k": 10, "label": "HR@10", "values": VALUES, "mean": 31.5}],
     "memory": [{"period": 1, "rows": 5, "entries": 40, "bytes": 480}],
     "log": {"interactions": 360, "kept": 360, "users": 30, "items": 24},
     "model_bytes": 20_000,
@@ -42,13 +35,15 @@ STATUS = {
 
 
 class FixedStatus:
-    """Status reader without a store."""
+    """Status reader without a store; raises the status if it is an error."""
 
-    def __init__(self, status=None):
+    def __init__(self, status=STATUS):
         self._status = status
 
     def read(self):
-        return STATUS if self._status is None else self._status
+        if isinstance(self._status, Exception):
+            raise self._status
+        return self._status
 
 
 class FakeRecommender:
@@ -65,12 +60,8 @@ class FakeRecommender:
 
 
 def make_service(recommender=None, *, scorings=2, waiting=8, status=None):
-    return Service(
-        CurrentModel(recommender),
-        ServiceMetrics(),
-        FixedStatus() if status is None else status,
-        WorkQueue("scoring", scorings, waiting),
-    )
+    queue = WorkQueue("scoring", scorings, waiting)
+    return Service(CurrentModel(recommender), ServiceMetrics(), status or FixedStatus(), queue)
 
 
 def make_app(recommender=None, limits=None, *, token=None, hosts=None, service=None):

@@ -11,6 +11,13 @@ from perennial.replay.recommend.recommender import RecommendedItem
 from perennial.replay.service.limits import Refusal, ServiceLimits, WorkQueue
 
 JSON = {"Content-Type": "application/json"}
+POST = ("POST", "/recommend", {"json": {"user": "a"}})
+
+
+def post(content, limits, **headers):
+    """Send a body with a content type."""
+    app = make_app(FakeRecommender(), limits)
+    return call(app, "POST", "/recommend", content=content, headers=JSON | headers)
 
 
 class Gate:
@@ -41,26 +48,20 @@ class TestBody:
     limits = ServiceLimits(max_body=100)
 
     def test_one_that_just_fits(self):
-        body = b'{"user": "a"}'.ljust(100)
-        app = make_app(FakeRecommender(), self.limits)
-        assert call(app, "POST", "/recommend", content=body, headers=JSON).status_code == 200
+        assert post(b'{"user": "a"}'.ljust(100), self.limits).status_code == 200
 
     def test_one_that_says_that_it_is_too_long_is_not_read(self):
         async def body():
             raise AssertionError("read")
             yield b""
 
-        headers = {**JSON, "Content-Length": "101"}
-        app = make_app(FakeRecommender(), self.limits)
-        answer = call(app, "POST", "/recommend", content=body(), headers=headers)
+        answer = post(body(), self.limits, **{"Content-Length": "101"})
         assert (answer.status_code, answer.headers["Connection"]) == (413, "close")
         assert "100 bytes" in answer.json()["error"]
 
     @pytest.mark.parametrize("length", ["5", "x", "9" * 5000], ids=["too small", "none", "absurd"])
     def test_one_that_lies_about_its_length(self, length):
-        app = make_app(FakeRecommender(), self.limits)
-        headers = {**JSON, "Content-Length": length}
-        answer = call(app, "POST", "/recommend", content=b"x" * 101, headers=headers)
+        answer = post(b"x" * 101, self.limits, **{"Content-Length": length})
         assert answer.status_code == 413
 
     def test_one_without_a_length_is_cut_while_it_comes(self):
@@ -71,9 +72,7 @@ class TestBody:
                 sent.append(1)
                 yield b"x" * 30
 
-        app = make_app(FakeRecommender(), self.limits)
-        answer = call(app, "POST", "/recommend", content=endless(), headers=JSON)
-        assert answer.status_code == 413
+        assert post(endless(), self.limits).status_code == 413
         assert len(sent) == 4
 
     def test_one_that_does_not_come_to_its_end(self):
@@ -81,8 +80,7 @@ class TestBody:
             yield b"{"
             await asyncio.sleep(60)
 
-        app = make_app(FakeRecommender(), ServiceLimits(request_seconds=0.1))
-        answer = call(app, "POST", "/recommend", content=slow(), headers=JSON)
+        answer = post(slow(), ServiceLimits(request_seconds=0.1))
         assert (answer.status_code, answer.headers["Connection"]) == (408, "close")
 
 
@@ -100,10 +98,10 @@ def test_an_address_and_headers_that_are_too_long():
 
 class TestWork:
     def test_so_many_run_so_many_wait_and_the_rest_comes_back_later(self, gate):
-        service = make_service(gated_recommender(gate), scorings=2, waiting=3)
+        service = make_service(FakeRecommender(gate.recommend), scorings=2, waiting=3)
         app = make_app(service=service)
         threading.Timer(0.5, gate.opened.set).start()
-        found = calls(app, [("POST", "/recommend", {"json": {"user": "a"}})] * 9)
+        found = calls(app, [POST] * 9)
         statuses = sorted(one.status_code for one in found)
         assert statuses == [200] * 5 + [429] * 4
         assert gate.most == 2
@@ -111,13 +109,15 @@ class TestWork:
         assert refused.headers["Retry-After"] == "1"
         counted = service.metrics.render().decode()
         assert 'perennial_refused_total{status="429"} 4.0' in counted
-        again = calls(app, [("POST", "/recommend", {"json": {"user": "a"}})] * 5)
+        again = calls(app, [POST] * 5)
         assert [one.status_code for one in again] == [200] * 5, "all places are free again"
 
     def test_an_answer_that_takes_too_long_is_given_up(self, gate):
         limits = ServiceLimits(request_seconds=0.2)
-        app = make_app(limits=limits, service=make_service(gated_recommender(gate), waiting=1))
-        found = calls(app, [("POST", "/recommend", {"json": {"user": "a"}})] * 3)
+        app = make_app(
+            limits=limits, service=make_service(FakeRecommender(gate.recommend), waiting=1)
+        )
+        found = calls(app, [POST] * 3)
         assert [one.status_code for one in found] == [503] * 3
         assert found[0].headers["Retry-After"] == "1"
         assert gate.running == 2, "threads cannot be stopped; they keep their places"
@@ -125,13 +125,15 @@ class TestWork:
         deadline = time.monotonic() + 10
         while gate.running and time.monotonic() < deadline:
             time.sleep(0.01)
-        found = calls(app, [("POST", "/recommend", {"json": {"user": "a"}})] * 3)
+        found = calls(app, [POST] * 3)
         assert [one.status_code for one in found] == [200] * 3
 
     def test_health_answers_while_all_places_are_taken(self, gate):
         limits = ServiceLimits(request_seconds=0.5)
-        app = make_app(limits=limits, service=make_service(gated_recommender(gate), waiting=0))
-        asked = [("POST", "/recommend", {"json": {"user": "a"}})] * 4 + [("GET", "/health", {})]
+        app = make_app(
+            limits=limits, service=make_service(FakeRecommender(gate.recommend), waiting=0)
+        )
+        asked = [POST] * 4 + [("GET", "/health", {})]
         assert calls(app, asked)[-1].status_code == 200
 
     def test_what_fails_gives_its_place_back(self):
@@ -155,7 +157,3 @@ class TestWork:
             with pytest.raises(Refusal) as refused:
                 asyncio.run(queue.run(int))
             assert refused.value.status == 503
-
-
-def gated_recommender(gate):
-    return FakeRecommender(gate.recommend)

@@ -108,13 +108,19 @@ def _pauses(expression, seconds):
         yield expression
 
 
-def last(seen, number):
-    return seen.values[-number:]
-
-
-def foreign_requests(seen, address):
+def look(browser, app, expressions, *, page="", size=(390, 844), then="", patience=4.0, **given):
+    """Return all that a page did, and the values of expressions; no other host is contacted."""
+    with serving(app) as address:
+        ask = when_ready(*expressions, then=then, patience=patience)
+        seen = browser.look(f"{address}{page}", *size, ask=ask, **given)
     own = urlsplit(address).netloc
-    return [one for one in seen.requests if urlsplit(one).netloc != own]
+    assert [one for one in seen.requests if urlsplit(one).netloc != own] == []
+    return seen, seen.values[-len(expressions) :]
+
+
+@pytest.fixture
+def app(recommender):
+    return make_app(service=make_service(recommender, status=FixedStatus(FULL)))
 
 
 @pytest.mark.parametrize(
@@ -122,13 +128,10 @@ def foreign_requests(seen, address):
     [(1280, 900, 1, False), (390, 844, 3, False), (390, 844, 3, True)],
     ids=["desktop", "phone", "phone in the dark"],
 )
-def test_the_live_state(recommender, browser, width, height, scale, dark):
-    app = make_app(service=make_service(recommender, status=FixedStatus(FULL)))
-    with serving(app) as address:
-        seen = browser.look(address, width, height, scale=scale, dark=dark, ask=when_ready(*LAYOUT))
+def test_the_live_state(app, browser, width, height, scale, dark):
+    seen, values = look(browser, app, LAYOUT, size=(width, height), scale=scale, dark=dark)
     assert seen.errors == []
-    assert foreign_requests(seen, address) == []
-    inner, scroll, unnamed, silent, marks, paper = last(seen, len(LAYOUT))
+    inner, scroll, unnamed, silent, marks, paper = values
     assert inner == width
     assert scroll <= inner, "the page is wider than the window"
     assert (unnamed, silent) == (0, 0), "a screen reader has a name for each"
@@ -157,26 +160,18 @@ RESULTS = (
 @pytest.mark.parametrize(
     ("kind", "text"), [("items", "i4, i6 ,"), ("user", " u3 ")], ids=["a basket", "a user"]
 )
-def test_the_query_form(recommender, browser, kind, text):
-    app = make_app(service=make_service(recommender, status=FixedStatus(FULL)))
+def test_the_query_form(app, browser, kind, text):
     then = SUBMIT.replace("KIND", kind).replace("WHAT", text)
-    with serving(app) as address:
-        seen = browser.look(address, 390, 844, ask=when_ready(*RESULTS, then=then))
+    seen, (found, shown, reasons, disabled) = look(browser, app, RESULTS, then=then)
     assert seen.errors == []
-    assert foreign_requests(seen, address) == []
-    found, shown, reasons, disabled = last(seen, len(RESULTS))
-    assert found == 4
+    assert (found, disabled) == (4, False)
     assert "Item number" in shown
     assert reasons >= 4
-    assert disabled is False
 
 
-def test_a_mistake_is_shown(recommender, browser):
-    app = make_app(service=make_service(recommender))
+def test_a_mistake_is_shown(app, browser):
     then = SUBMIT.replace("KIND", "items").replace("WHAT", "<b>nothing</b>")
-    with serving(app) as address:
-        seen = browser.look(address, 390, 844, ask=when_ready(*RESULTS, then=then))
-    found, text, *_ = last(seen, len(RESULTS))
+    _, (found, text, *_) = look(browser, app, RESULTS, then=then)
     assert found == 0
     assert "unknown item <b>nothing</b>" in text
 
@@ -189,16 +184,13 @@ CHOOSE = """(() => {
 })()"""
 
 
-def test_the_choosers(recommender, browser):
-    app = make_app(service=make_service(recommender, status=FixedStatus(FULL)))
+def test_the_choosers(app, browser):
     shown = (
         "document.querySelector('#metric-chart svg').getAttribute('aria-label')",
         "document.querySelector('#memory-chart svg').getAttribute('aria-label')",
         "document.querySelectorAll('#metric-table tbody tr').length",
     )
-    with serving(app) as address:
-        seen = browser.look(address, 1280, 900, ask=when_ready(*shown, then=CHOOSE))
-    metric, memory, rows = last(seen, len(shown))
+    seen, (metric, memory, rows) = look(browser, app, shown, size=(1280, 900), then=CHOOSE)
     assert metric.startswith("AUC, periods 2 to 17: from 1.03 to ")
     assert memory == "bytes, periods 1 to 17: from 96 KiB to 1.6 MiB."
     assert rows == len(PERIODS)
@@ -213,27 +205,19 @@ HEADLINE = (
 
 def test_before_anything_is_published(browser):
     app = make_app(service=make_service(status=FixedStatus(EMPTY)))
-    with serving(app) as address:
-        seen = browser.look(address, 390, 844, ask=when_ready(*HEADLINE))
-    headline, text = last(seen, 2)
+    seen, (headline, text) = look(browser, app, HEADLINE)
     assert seen.errors == []
     assert headline.startswith("Nothing is published yet")
-    assert "none yet" in text
-    assert "Nothing is evaluated yet" in text
-    assert "There is no memory" in text
-    assert "undefined" not in text
-    assert "null" not in text
-    assert "NaN" not in text
+    for words in ("none yet", "Nothing is evaluated yet", "There is no memory"):
+        assert words in text
+    for words in ("undefined", "null", "NaN"):
+        assert words not in text
 
 
 def test_a_store_that_cannot_be_read(browser):
-    class Broken:
-        def read(self):
-            raise Refusal(503, "live.duckdb has no live model")
-
-    with serving(make_app(service=make_service(status=Broken()))) as address:
-        seen = browser.look(address, 390, 844, ask=when_ready(*HEADLINE))
-    assert last(seen, 2)[0] == "No state to show: live.duckdb has no live model"
+    status = FixedStatus(Refusal(503, "live.duckdb has no live model"))
+    _, (headline, _) = look(browser, make_app(service=make_service(status=status)), HEADLINE)
+    assert headline == "No state to show: live.duckdb has no live model"
 
 
 ENTER = """(() => {
@@ -255,10 +239,8 @@ LOCKED = (
 )
 def test_the_token(recommender, browser, token, locked, said):
     app = make_app(service=make_service(recommender, status=FixedStatus(FULL)), token=TOKEN)
-    then = ENTER.replace("TOKEN", json.dumps(token))
-    with serving(app) as address:
-        seen = browser.look(address, 390, 844, ask=when_ready(*LOCKED, then=then))
-    assert last(seen, 4) == [not locked, locked, said, 0]
+    seen, values = look(browser, app, LOCKED, then=ENTER.replace("TOKEN", json.dumps(token)))
+    assert values == [not locked, locked, said, 0]
     assert all("401" in one for one in seen.errors)
 
 
@@ -272,10 +254,9 @@ ROUTES = (
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["open", "with a token"])
 def test_the_page_of_the_routes(recommender, browser, token):
     then = "" if token is None else ENTER.replace("TOKEN", json.dumps(token))
-    with serving(make_app(recommender, token=token)) as address:
-        seen = browser.look(
-            f"{address}docs", 1280, 900, ask=when_ready(*ROUTES, then=then, patience=6.0)
-        )
-    assert last(seen, 3) == [5, 5, True]
+    app = make_app(recommender, token=token)
+    seen, values = look(
+        browser, app, ROUTES, page="docs", size=(1280, 900), then=then, patience=6.0
+    )
+    assert values == [5, 5, True]
     assert [one for one in seen.errors if "401" not in one] == []
-    assert foreign_requests(seen, address) == []
