@@ -59,3 +59,8 @@ def make_run(values, run=RUN):
         )
         user_figures[key] = tuple(by_user)
     return RunData(run, (), tuple(cells), judged, user_figures)
+
+
+def texts(table):
+    """Return the texts of a table's cells, row by row."""
+    return [[entry.text for entry in row] for row in table.rows]

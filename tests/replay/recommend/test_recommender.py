@@ -41,6 +41,14 @@ def published_model(store):
     )
 
 
+def load_live(store, log, model=ModelChoice("infinite-ae", {"reg": 1.0})):  # noqa: B008
+    """Publish the model of a log, and load it."""
+    configure_live(store, ReplayConfig(strategies=("individual",), models=(model,)))
+    ingest_period(store, log)
+    list(LiveUpdater(store).catch_up())
+    return Recommender.load(store)
+
+
 def score_user(store, model, user):
     """Scores of all items that the model knows, and the user's own items among them."""
     last = list_periods(store)[-1].period
@@ -67,13 +75,9 @@ def recommend_users(recommender, users, k, **options):
             )
 
 
-def test_period_strategy_and_sizes_are_those_of_the_publication(recommender):
-    names = (recommender.period, recommender.strategy, recommender.model_name)
-    assert names == (2, "individual", "infinite-ae")
-    assert recommender.num_items == len(ITEMS)
-
-
 def test_a_user_gets_the_best_unseen_items(published_file, recommender):
+    names = (recommender.period, recommender.strategy, recommender.model_name)
+    assert (*names, recommender.num_items) == (2, "individual", "infinite-ae", len(ITEMS))
     with open_for_reading(published_file) as store:
         scores, seen = score_user(store, published_model(store), "u3")
     unseen = sorted((scores[item] for item in range(len(scores)) if item not in seen), reverse=True)
@@ -169,43 +173,29 @@ def test_many_users_fail_before_the_first_result(recommender):
 
 
 class TestLoading:
-    def test_nothing_is_live(self, tmp_path):
-        with Store.open(tmp_path / "s.duckdb") as store:
+    def test_nothing_is_live_or_published_or_there(self, tmp_path):
+        path = tmp_path / "s.duckdb"
+        with Store.open(path) as store:
+            with pytest.raises(UserError, match="holds no interactions"):
+                Catalogue.load(store)
             ingest_period(store, write_period(tmp_path / "1.csv", 1))
             with pytest.raises(UserError, match="perennial init"):
                 Recommender.load(store)
-
-    def test_nothing_is_published(self, tmp_path):
-        path, words = make_live(tmp_path / "s.duckdb"), "no published model yet; `perennial ingest`"
+        path = make_live(tmp_path / "live.duckdb")
+        words = "no published model yet; `perennial ingest`"
         with Store.open(path) as store, pytest.raises(UserError, match=words):
             Recommender.load(store)
-
-    def test_the_file_is_lost(self, tmp_path):
-        path = make_live(tmp_path / "s.duckdb")
         publish_period(path, 1)
-        shutil.rmtree(tmp_path / "s.duckdb.models")
+        shutil.rmtree(tmp_path / "live.duckdb.models")
         words = "`perennial update` makes it again"
         with open_for_reading(path) as store, pytest.raises(UserError, match=words):
             Recommender.load(store)
-
-    def test_an_empty_log(self, tmp_path):
-        words = "holds no interactions"
-        with Store.open(tmp_path / "s.duckdb") as store, pytest.raises(UserError, match=words):
-            Catalogue.load(store)
 
     def test_integers_come_back_as_integers(self, tmp_path):
         log = tmp_path / "log.csv"
         log.write_text("user_id,item_id\n1,10\n1,20\n2,10\n2,30\n3,30\n")
         with Store.open(tmp_path / "s.duckdb") as store:
-            configure_live(
-                store,
-                ReplayConfig(
-                    strategies=("individual",), models=(ModelChoice("infinite-ae", {"reg": 1.0}),)
-                ),
-            )
-            ingest_period(store, log)
-            list(LiveUpdater(store).catch_up())
-            recommender = Recommender.load(store)
+            recommender = load_live(store, log)
         of_integer, of_text, of_items = (
             recommender.recommend(RecommendationQuery(k=3, **context))
             for context in ({"user": 1}, {"user": "1"}, {"items": (10, "20")})
@@ -295,10 +285,7 @@ class TestWhy:
     def test_mvae_cannot_explain(self, tmp_path):
         model = ModelChoice("mvae", {"hidden": 4, "latent": 2, "max_updates": 2, "check_every": 2})
         with Store.open(tmp_path / "s.duckdb") as store:
-            configure_live(store, ReplayConfig(strategies=("individual",), models=(model,)))
-            ingest_period(store, write_period(tmp_path / "1.csv", 1))
-            list(LiveUpdater(store).catch_up())
-            recommender = Recommender.load(store)
+            recommender = load_live(store, write_period(tmp_path / "1.csv", 1), model)
         assert recommender.recommend(RecommendationQuery(user="u1"))
         with pytest.raises(UserError, match=r"mvae cannot tell why.*; only infinite-ae can"):
             recommender.recommend(RecommendationQuery(user="u1", why=True))
@@ -321,16 +308,13 @@ class TestBatch:
         assert reported[-1] == ("recommending", 2, 2)
         assert [one.name for one in tmp_path.iterdir()] == ["recs.parquet"]
 
-    def test_no_titles_no_column(self, recommender, tmp_path):
+    def test_no_titles_no_column_and_no_items_no_rows(self, recommender, tmp_path):
         catalogue = dataclasses.replace(recommender.catalogue, titles={})
-        untitled = dataclasses.replace(recommender, catalogue=catalogue)
-        recommend_to_file(untitled, ["u2"], tmp_path / "recs.parquet")
-        assert "title" not in pq.read_table(tmp_path / "recs.parquet").schema.names
-
-    def test_users_who_get_nothing_leave_a_file_without_rows(self, recommender, tmp_path):
-        report = recommend_to_file(recommender, ["u1"], tmp_path / "recs.parquet", exclude=ITEMS)
-        assert report.rows == 0
-        assert pq.read_table(tmp_path / "recs.parquet").schema.field("rank").type == pa.int32()
+        untitled, path = dataclasses.replace(recommender, catalogue=catalogue), tmp_path / "r"
+        recommend_to_file(untitled, ["u2"], path)
+        assert "title" not in pq.read_table(path).schema.names
+        assert recommend_to_file(recommender, ["u1"], path, exclude=ITEMS).rows == 0
+        assert pq.read_table(path).schema.field("rank").type == pa.int32()
 
     def test_nobody_is_known(self, recommender, tmp_path):
         with pytest.raises(UnknownName, match="none of the 2 users is in"):

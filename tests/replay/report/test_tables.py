@@ -4,7 +4,7 @@ import dataclasses
 import io
 
 import pytest
-from made_runs import HR, make_run
+from made_runs import HR, make_run, texts
 from rich.console import Console
 
 from perennial.replay.analysis.summary import summarise
@@ -26,10 +26,6 @@ def data():
             ("individual", "infinite-ae", 0, 2): {HR: [15.0, 25.0], AUC: [0.6, 0.6]},
         }
     )
-
-
-def texts(table):
-    return [[entry.text for entry in row] for row in table.rows]
 
 
 def shown(renderable, width=80):
@@ -63,9 +59,8 @@ def test_differences_with_their_intervals(data):
 
 
 def test_no_differences_with_one_strategy(data):
-    alone = dataclasses.replace(data, cells=data.cells[1:])
-    assert tables.differences_table(summarise(alone)) is None
-    assert terminal.render_differences(summarise(alone)) is None
+    alone = summarise(dataclasses.replace(data, cells=data.cells[1:]))
+    assert tables.differences_table(alone) is terminal.render_differences(alone) is None
 
 
 def test_rows_and_settings_of_refits(data):
@@ -85,14 +80,8 @@ def test_rows_and_settings_of_refits(data):
 
 
 def test_evaluated_users(data):
-    counts = {
-        "skipped_users": 3,
-        "targets": 1200,
-        "unseen_targets": 30,
-        "empty_contexts": 1,
-        "masked_targets": 4,
-        "dropped_context_items": 5,
-    }
+    counts = {"skipped_users": 3, "targets": 1200, "unseen_targets": 30, "empty_contexts": 1}
+    counts |= {"masked_targets": 4, "dropped_context_items": 5}
     judged = {
         key: dataclasses.replace(one, counts=counts) for key, one in data.evaluated_users.items()
     }
@@ -102,11 +91,9 @@ def test_evaluated_users(data):
 
 def test_periods_in_utc_or_lines():
     lines = dataclasses.replace(PERIOD, first_time=1, last_time=1234, has_clock=False)
-    assert texts(run_tables.periods_table([PERIOD]))[0][1:3] == [
-        "2000-12-31 22:12",
-        "2001-01-01 22:12",
-    ]
-    assert texts(run_tables.periods_table([lines]))[0][1:3] == ["line 1", "line 1,234"]
+    clock, line = texts(run_tables.periods_table([PERIOD, lines]))
+    assert clock[1:3] == ["2000-12-31 22:12", "2001-01-01 22:12"]
+    assert line[1:3] == ["line 1", "line 1,234"]
     assert run_tables.periods_table([PERIOD]).note
     assert not run_tables.periods_table([PERIOD, lines]).note
 
@@ -186,8 +173,8 @@ def test_a_narrow_terminal_shows_every_figure(data):
 
 def test_identifiers_are_not_markup(data):
     cells = tuple(dataclasses.replace(cell, model="[red]x[/red]") for cell in data.cells)
-    text = shown(terminal.render_means(summarise(dataclasses.replace(data, cells=cells))))
-    assert "[red]x[/red]" in text
+    marked = summarise(dataclasses.replace(data, cells=cells))
+    assert "[red]x[/red]" in shown(terminal.render_means(marked))
 
 
 def test_every_table_renders(data):

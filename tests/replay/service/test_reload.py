@@ -1,7 +1,6 @@
 """A newly published model replaces the last; a request keeps the model it started with."""
 
 import logging
-import shutil
 import threading
 import time
 from datetime import datetime
@@ -84,12 +83,9 @@ class TestChecking:
             store.write_snapshot()
         assert not watcher.check()
 
-    def test_nothing_published_is_no_model(self, watcher, loads):
-        assert not watcher.check()
-        assert watcher._current.recommender is None
-        assert loads == []
-
     def test_each_publication_is_loaded_once(self, watcher, path, loads):
+        assert not watcher.check()
+        assert (watcher._current.recommender, loads) == (None, [])
         publish(path, 1, "a")
         assert watcher.check()
         assert not watcher.check()
@@ -110,19 +106,16 @@ class TestChecking:
         assert watcher.check()
         assert len(loads) == 2
 
-    def test_an_unchanged_file_is_not_even_opened(self, watcher, path, loads, monkeypatch):
-        publish(path, 1, "a")
-        watcher.check()
-        monkeypatch.setattr("perennial.replay.service.reload.open_for_reading", lambda _path: 1 / 0)
-        assert not watcher.check()
-
-    def test_a_changed_file_with_the_same_model_loads_nothing(self, watcher, path, loads):
+    def test_the_same_model_is_not_loaded_again(self, watcher, path, loads, monkeypatch):
         publish(path, 1, "a")
         watcher.check()
         with Store.open(path) as store, store.transaction():
             store.connection.execute("INSERT INTO titles VALUES ('x', 'An x')")
         assert not watcher.check()
         assert len(loads) == 1
+        # An unchanged file is not even opened.
+        monkeypatch.setattr("perennial.replay.service.reload.open_for_reading", lambda _path: 1 / 0)
+        assert not watcher.check()
 
     def test_a_snapshot_is_a_change(self, path):
         file = StoreFile(path)
@@ -136,9 +129,7 @@ class TestChecking:
 
 
 class TestFailing:
-    def test_the_old_model_stays_and_the_load_is_retried(
-        self, watcher, path, loads, monkeypatch, caplog
-    ):
+    def test_the_old_model_stays_and_the_load_is_retried(self, watcher, path, monkeypatch, caplog):
         caplog.set_level(logging.INFO)
         publish(path, 1, "a")
         watcher.start()
@@ -209,20 +200,14 @@ def test_real_publications_are_loaded(path):
         assert (recommender.period, recommender.fit_key) == (period, key)
 
 
-class TestStatus:
-    def test_it_is_read_once_per_change(self, path):
-        reads = []
-        reader = StatusReader(StoreFile(path), lambda _store: {"read": reads.append(1)})
-        reader.read()
-        reader.read()
-        assert len(reads) == 1
-        publish(path, 1, "a")
-        reader.read()
-        assert len(reads) == 2
-
-    def test_the_last_status_is_returned_while_the_store_cannot_be_read(self, path, tmp_path):
-        reader = StatusReader(StoreFile(path), lambda _store: {"good": True})
-        shutil.copy(path, tmp_path / "copy")
-        reader.read()
-        path.write_bytes(b"half written")
-        assert reader.read() == {"good": True}
+def test_the_status_is_read_once_per_change_and_kept(path):
+    reads = []
+    reader = StatusReader(StoreFile(path), lambda _store: {"read": reads.append(1)})
+    assert reader.read() == reader.read() == {"read": None}
+    assert len(reads) == 1
+    publish(path, 1, "a")
+    reader.read()
+    assert len(reads) == 2
+    path.write_bytes(b"half written")
+    assert reader.read() == {"read": None}, "the last one, while the store cannot be read"
+    assert len(reads) == 2

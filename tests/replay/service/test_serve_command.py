@@ -20,6 +20,8 @@ from click.testing import CliRunner
 from published_store import make_live, publish_period
 
 from perennial import cli
+from perennial.replay.service.monitoring import ServiceMetrics
+from perennial.replay.service.reload import CurrentModel, StoreFile, Watcher
 from perennial.replay.service.security import read_token
 from perennial.replay.service.server import ServerAddress, bind
 from perennial.storage.errors import UserError
@@ -186,12 +188,18 @@ def refused(*options, **environment):
 
 
 class TestRefusingToStart:
-    def test_where_others_reach_it_without_a_token(self, path):
-        for host in ("0.0.0.0", "::", "192.0.2.1"):  # noqa: S104
-            assert "a token is needed" in refused("--store", path, "--host", host)
-
-    def test_without_a_store(self, tmp_path):
-        assert "no such store" in refused("--store", tmp_path / "none.duckdb")
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--host", "0.0.0.0"), "a token is needed"),  # noqa: S104
+            (("--host", "::"), "a token is needed"),
+            (("--host", "192.0.2.1"), "a token is needed"),
+            (("--token-file", "none"), "cannot be read (No such file or directory)"),
+            (("--store", "none.duckdb"), "no such store"),
+        ],
+    )
+    def test_options(self, path, options, words):
+        assert words in refused("--store", path, *options)
 
     def test_on_what_is_no_store(self, tmp_path, monkeypatch):
         monkeypatch.setattr("perennial.replay.service.server._ATTEMPTS", 1)
@@ -210,16 +218,10 @@ class TestRefusingToStart:
 
     @pytest.mark.parametrize("token", ["short", "two words of a token", "x" * 20 + "é"])
     def test_with_a_token_that_is_none(self, path, tmp_path, token):
-        assert "PERENNIAL_TOKEN: a token is one word" in refused(
-            "--store", path, PERENNIAL_TOKEN=token
-        )
-        file = tmp_path / "token"
+        words, file = "a token is one word", tmp_path / "token"
+        assert f"PERENNIAL_TOKEN: {words}" in refused("--store", path, PERENNIAL_TOKEN=token)
         file.write_text(token, encoding="utf-8")
-        assert f"{file}: a token is one word" in refused("--store", path, "--token-file", file)
-
-    def test_with_a_token_file_that_is_not_there(self, path, tmp_path):
-        line = refused("--store", path, "--token-file", tmp_path / "none")
-        assert "cannot be read (No such file or directory)" in line
+        assert f"{file}: {words}" in refused("--store", path, "--token-file", file)
 
 
 def test_the_files_token_goes_before_the_environments(tmp_path, monkeypatch):
@@ -249,9 +251,6 @@ def test_ipv6_can_be_listened_on():
 
 def test_nothing_of_the_store_stays_open(path):
     """A writer gets in while a service runs: the store is read in moments only."""
-    from perennial.replay.service.monitoring import ServiceMetrics
-    from perennial.replay.service.reload import CurrentModel, StoreFile, Watcher
-
     assert Watcher(StoreFile(path), CurrentModel(), ServiceMetrics()).check()
     with Store.open(path):
         pass
