@@ -1,11 +1,13 @@
-"""Means, standard errors and differences on small runs, checked by hand."""
+"""Means, standard errors and differences on small runs and stretches of their periods."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 from made_runs import HR, make_run
 
+from perennial.replay.analysis.run import from_period, is_within, until_period
 from perennial.replay.analysis.summary import baseline_of, summarise
 
 
@@ -97,36 +99,21 @@ def test_differences_are_paired():
     assert toy.high - toy.low == pytest.approx(2 * 1.96 * spread, rel=0.15)
 
 
-def test_differences_stay_within_a_model():
-    data = make_run(
-        {
-            ("individual", "mvae", 0, 2): {HR: [1.0, 2.0]},
-            ("joint", "infinite-ae", 0, 2): {HR: [3.0, 4.0]},
-        }
-    )
-    assert summarise(data).differences == ()
-
-
-def test_differences_of_an_unfinished_run_are_over_common_periods():
-    data = hr_run(
-        {
-            ("individual", 0, 2): [10.0, 20.0],
-            ("joint", 0, 2): [11.0, 21.0],
-            ("individual", 0, 3): [90.0, 90.0],
-        }
-    )
-    summary = summarise(data)
-    (difference,) = summary.differences
-    assert difference.mean == pytest.approx(1.0)
-    assert (difference.low, difference.high) == pytest.approx((1.0, 1.0))
-    assert [mean.mean for mean in summary.means] == [pytest.approx(52.5), pytest.approx(16.0)]
-
-
-def test_without_draws_there_are_no_errors_and_no_differences():
+def test_differences_stay_within_a_model_and_need_draws():
+    name, other = ("individual", "mvae", 0, 2), ("joint", "infinite-ae", 0, 2)
+    assert summarise(make_run({name: {HR: [1.0]}, other: {HR: [3.0]}})).differences == ()
     data = hr_run({("individual", 0, 2): [10.0, 20.0], ("joint", 0, 2): [11.0, 21.0]})
     summary = summarise(data, num_resamples=0)
     assert [mean.stderr for mean in summary.means] == [None, None]
     assert summary.differences == ()
+
+
+def test_differences_of_an_unfinished_run_are_over_common_periods():
+    values = {("individual", 0, 2): [10.0, 20.0], ("joint", 0, 2): [11.0, 21.0]}
+    summary = summarise(hr_run(values | {("individual", 0, 3): [90.0, 90.0]}))
+    (difference,) = summary.differences
+    assert (difference.low, difference.mean, difference.high) == pytest.approx((1.0, 1.0, 1.0))
+    assert [mean.mean for mean in summary.means] == [pytest.approx(52.5), pytest.approx(16.0)]
 
 
 def test_a_run_without_cells():
@@ -135,5 +122,33 @@ def test_a_run_without_cells():
 
 
 def test_the_baseline_is_individual_or_the_first():
-    assert baseline_of(["joint", "individual"]) == "individual"
-    assert baseline_of(["joint", "toy"]) == "joint"
+    found = [baseline_of(["joint", other]) for other in ("individual", "toy")]
+    assert found == ["individual", "joint"]
+
+
+def make_joint(*periods):
+    """A run in which each of these periods evaluated one user."""
+    return make_run({("joint", "mvae", 0, period): {HR: [10.0 * period]} for period in periods})
+
+
+def test_earlier_periods_can_be_left_out():
+    data = make_joint(2, 3, 4)
+    assert [cell.eval_period for cell in from_period(data, 3).cells] == [3, 4]
+    assert [cell.eval_period for cell in data.cells] == [2, 3, 4]
+
+
+def test_later_periods_can_be_left_out():
+    data = hr_run({("joint", 0, 2): [10.0, 30.0], ("joint", 0, 3): [90.0]})
+    summary = summarise(until_period(data, 2))
+    assert [one.mean for one in summary.means] == [20.0]
+    assert summary.config["until_period"] == 2
+    assert until_period(data, 3) is data
+    assert set(until_period(data, 2).evaluated_users) == {"asked 2"}
+
+
+def test_a_fit_after_the_last_period_is_left_out():
+    """The last model may be evaluated on early periods too."""
+    (cell,) = make_joint(4).cells
+    assert is_within(cell, 4)
+    assert not is_within(cell, 3)
+    assert not is_within(dataclasses.replace(cell, fit_period=4, eval_period=2), 4)

@@ -49,15 +49,12 @@ def test_everything_else_is_in_the_key(context):
     assert len(set(keys)) == len(keys)
 
 
-def test_default_settings_do_not_change_the_key(context):
+def test_default_settings_and_evaluations_do_not_change_keys(context):
+    other = replace(context, keep_repeats=True)
+    assert context.rows_key(CELL.rows, 1) == other.rows_key(CELL.rows, 1)
     plain = StudyCell(SAMPLED, ModelChoice("mvae"), 0)
     named = replace(plain, model=ModelChoice("mvae", {"latent": 200}))
     assert context.cell_key(plain) == context.cell_key(named)
-
-
-def test_rows_are_shared_by_evaluations(context):
-    other = replace(context, keep_repeats=True)
-    assert context.rows_key(CELL.rows, 1) == other.rows_key(CELL.rows, 1)
 
 
 def test_a_request_survives_its_line(context):

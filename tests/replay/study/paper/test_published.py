@@ -26,12 +26,9 @@ def test_figures_of_the_paper():
     assert published_figure(None, "ease", ("HR", 10)) is None
 
 
-def test_differences_are_in_per_cent_of_the_published_figure():
+def test_differences_in_the_table_checked_by_hand():
     assert difference_percent(30.0, 25.0) == pytest.approx(20.0)
     assert difference_percent(20.0, 25.0) == pytest.approx(-20.0)
-
-
-def test_differences_in_the_table_checked_by_hand():
     records = [make_record(model="mvae", seed=seed, HR=22.70) for seed in (0, 1)] + [
         make_record("distill-cf", 500, "infinite-ae", HR=31.16)
     ]
@@ -51,13 +48,11 @@ def test_differences_in_the_table_checked_by_hand():
     assert lines["mvae", "AUC", None]["published"] is None
 
 
-def test_other_data_sets_have_no_published_figures():
-    results = make_results("table1", find_study("table1"), [make_record()], paper=None)
+def test_other_data_sets_and_numbers_of_users_have_no_published_figures():
+    study = find_study("table1")
+    results = make_results("table1", study, [make_record()], paper=None)
     assert not results.has_published
     assert {one["published"] for one in results.rows()} == {None}
     assert results.to_table().schema.field("published").type == "double"
-
-
-def test_other_numbers_of_users_have_no_row_in_the_paper():
     records = [make_record("distill-cf", 200, "infinite-ae"), make_record("user-rns", 500)]
-    assert not make_results("table1", find_study("table1"), records).has_published
+    assert not make_results("table1", study, records).has_published

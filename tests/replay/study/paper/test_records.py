@@ -10,15 +10,11 @@ from perennial.replay.study.paper.records import MetricValue, read_record, recor
 def test_the_standard_error_is_over_users():
     values = np.array([1.0, 2.0, 3.0, 6.0])
     one = MetricValue.of("HR", 10, UserValues(values, np.ones(4)))
-    assert one.mean == pytest.approx(3.0)
-    assert one.stderr == pytest.approx(values.std() / 2)
+    assert (one.mean, one.stderr) == (pytest.approx(3.0), pytest.approx(values.std() / 2))
     heavier = MetricValue.of("AUC", None, UserValues(np.array([0.0, 1.0]), np.array([3.0, 1.0])))
     assert heavier.mean == pytest.approx(0.25)
     # √((3 · 0.25)² + (1 · 0.75)²) / 4
     assert heavier.stderr == pytest.approx(np.sqrt(2 * 0.75**2) / 4)
-
-
-def test_no_users_have_no_figure():
     empty = UserValues(np.zeros(0), np.zeros(0))
     assert MetricValue.of("HR", 10, empty) == MetricValue("HR", 10, None, None)
 
@@ -38,19 +34,15 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "all-users-None-mvae-0"}'])
-def test_a_damaged_file_is_ignored(tmp_path, text):
+def test_a_damaged_file_and_one_with_another_key_are_ignored(tmp_path, text):
     record = make_record()
+    path = record_path(tmp_path, record.key)
     assert read_record(tmp_path, record.key) is None
     write_record(tmp_path, record)
-    record_path(tmp_path, record.key).write_text(text)
-    assert read_record(tmp_path, record.key) is None
-
-
-def test_a_file_with_another_key_is_ignored(tmp_path):
-    record = make_record()
-    write_record(tmp_path, record)
-    record_path(tmp_path, record.key).rename(record_path(tmp_path, "another"))
+    path.rename(record_path(tmp_path, "another"))
     assert read_record(tmp_path, "another") is None
+    path.write_text(text)
+    assert read_record(tmp_path, record.key) is None
 
 
 def test_groups_have_cells_that_differ_only_in_their_seeds():
