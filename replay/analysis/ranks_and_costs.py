@@ -34,8 +34,6 @@ class Cost:
     """Costs of a strategy with a model, for one seed.
 
     Attributes:
-        num_refits: over the periods.
-        fit_seconds: of all refits.
         memory_seconds: of updates of the memory; models share it, and the first one bears it.
         kept_rows: rows replayed at the last refit.
         kept_interactions: needed by the last refit besides those of its own period.

@@ -23,7 +23,6 @@ class RunData:
     """Data of a run.
 
     Attributes:
-        periods: of the log.
         evaluated_users: `Cell.evaluation_key` -> evaluated users.
         user_figures: `Cell.key` -> figures user by user.
         until: last evaluated period; `None` unless later ones were left out.

@@ -43,7 +43,6 @@ class RunComparison:
     """Difference of a run from another one.
 
     Attributes:
-        other_run: number of the other run.
         num_periods: number of common evaluated periods.
         changed: settings in which the runs differ, of common strategies and models.
         differences: of each strategy and model from itself in the other run, the baseline

@@ -56,7 +56,6 @@ class Difference:
 
     Attributes:
         low: lower end of the 95% interval of the paired difference.
-        high: its upper end.
     """
 
     strategy: str
@@ -75,8 +74,6 @@ class RunSummary:
 
     Attributes:
         config: settings of the run, its number, status and versions.
-        cells: of the run.
-        results: every figure of every cell.
     """
 
     config: Mapping[str, Json]

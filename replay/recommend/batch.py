@@ -21,9 +21,7 @@ class BatchReport:
     """Counts of a written file of recommendations.
 
     Attributes:
-        users: number of users in the file.
         unknown: number of requested users that the store does not know.
-        rows: number of recommendations.
     """
 
     users: int

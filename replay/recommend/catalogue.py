@@ -22,11 +22,7 @@ from perennial.storage.store import Store
 
 
 class UnknownName(UserError):  # noqa: N818 - it is no fault of the program
-    """Users or items that the store does not know.
-
-    Attributes:
-        names: their identifiers.
-    """
+    """Users or items that the store does not know."""
 
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)

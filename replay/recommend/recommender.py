@@ -65,7 +65,6 @@ class RecommendedItem:
     Attributes:
         item: its identifier, as stored.
         score: score of the model; only the order of one user's scores has a meaning.
-        title: its title, if the store has one.
         reasons: training rows that contribute most to the score, if requested.
     """
 
@@ -98,10 +97,6 @@ class Recommender:
         period: newest period that the model was fitted on.
         published: UTC time of its publication, without a zone; of loading if it is not published.
         fit_key: key of its fit; empty for a model that is not published.
-        strategy: name of the strategy.
-        model_name: name of the recipe.
-        model: the fitted model.
-        catalogue: users and items of the store.
         fitted_on_newest: whether its rows of real users are exactly those of `period`.
     """
 

@@ -24,11 +24,9 @@ class Dot:
     """One row.
 
     Attributes:
-        label: name of the row.
         mean: mean over the seeds.
         low: value of the lowest seed.
         high: value of the highest seed.
-        published: published figure, if there is one.
     """
 
     label: str

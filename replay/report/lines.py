@@ -74,7 +74,6 @@ class Line:
     """Values of one strategy over the periods, or along another axis.
 
     Attributes:
-        label: name in the legend.
         style: index of its colour and marker.
         periods: evaluated periods, ascending; empty for one constant value along the whole axis.
         mean: mean over the seeds, one for each period.
@@ -100,13 +99,7 @@ class Panel:
     """One metric of one model.
 
     Attributes:
-        model: name of the model.
-        metric: name of the metric.
-        k: its k, if it has one.
-        lines: the lines.
-        x_label: label of the horizontal axis.
         ticks: labelled values of the horizontal axis; empty for whole numbers, as many as fit.
-        log: whether the horizontal axis is logarithmic.
     """
 
     model: str

@@ -91,9 +91,6 @@ class Section:
     """One section of the page that only some reports have.
 
     Attributes:
-        title: heading.
-        note: paragraph below the heading.
-        tables: tables, in this order.
         pictures: subheading -> its pictures, each a caption and an SVG element made by us.
         legend: names and signs of the pictures; the colours follow from the order.
         links: texts and relative addresses of other pages of the report.

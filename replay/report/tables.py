@@ -21,9 +21,7 @@ class TableCell:
     """One cell of a table.
 
     Attributes:
-        text: main text.
         detail: secondary text after it, e.g. a standard error.
-        best: whether it is the best of its column.
     """
 
     text: str
@@ -36,12 +34,9 @@ class Table:
     """A table of a report.
 
     Attributes:
-        title: title above the table.
-        columns: headings.
         rows: cells, one per column.
         num_labels: number of leading text columns; the columns after them are numbers.
         num_remarks: number of trailing text columns, whose text may be long.
-        note: line below the table; empty for none.
         long_labels: whether labels, not numbers, are wrapped on a narrow terminal.
     """
 

@@ -65,9 +65,6 @@ class Service:
     """State that the routes share.
 
     Attributes:
-        current: the current model.
-        metrics: metrics of the service.
-        status: reader of the live state.
         scoring: threads that recommend.
         reading: thread that reads the live state.
         started: time of the start, on the monotonic clock.

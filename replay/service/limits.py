@@ -46,8 +46,6 @@ class Refusal(Exception):  # noqa: N818 - it is no fault of the program
     """A request that is not served.
 
     Attributes:
-        status: HTTP status of the response.
-        message: cause and remedy, in one line.
         headers: headers of the response, in addition to those of every response.
     """
 

@@ -40,13 +40,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class ServiceMetrics:
-    """Prometheus metrics of one service, in a registry of their own.
-
-    Attributes:
-        in_flight: number of requests in progress.
-        swaps: number of models taken into service.
-        failed_swaps: number of failed checks for a new model.
-    """
+    """Prometheus metrics of one service, in a registry of their own."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()

@@ -25,11 +25,7 @@ Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 class StoreFile:
-    """A store by its path, opened only for short moments, so that writers can open it.
-
-    Attributes:
-        path: its file.
-    """
+    """A store by its path, opened only for short moments, so that writers can open it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

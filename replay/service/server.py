@@ -33,9 +33,7 @@ class ServerAddress:
     """Address of the service and the names and token that requests must have.
 
     Attributes:
-        host: an address of this machine.
         port: 0 for any free one.
-        token: token that requests must carry.
         allowed_hosts: host names that requests may be addressed to, besides those of loopback.
     """
 

@@ -34,7 +34,6 @@ class ContinualStudy:
     Attributes:
         config: of the replay; each fit is evaluated on the next period.
         held_out: users that the fits for transfer do not see; `None` for no such fits.
-        transfer_seeds: seeds of these fits.
         num_workers: workers on one machine at a time; they share its memory.
     """
 

@@ -33,8 +33,6 @@ class StudyReport:
         summary: of this run, with differences between all strategies.
         confirm_from: first evaluated period of `confirmed`.
         confirmed: summary of the periods from there on; `None` for a study without confirmation.
-        ranks: of the strategies.
-        costs: of the strategies.
         transfer: R of each strategy and model; empty for a study without transfer.
     """
 

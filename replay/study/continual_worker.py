@@ -26,7 +26,6 @@ class ContinualRequest(TaskRequest):
     Attributes:
         snapshot: store with the log, to copy.
         store: the worker's own; an existing one is resumed.
-        config: the replay.
         results: store for the results without the log; empty for none.
     """
 

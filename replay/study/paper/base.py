@@ -24,7 +24,6 @@ class StudyOptions:
 
     Attributes:
         models: with the settings that differ from their defaults.
-        samplers: that reduce the training data to few rows.
         users: numbers of these rows, ascending.
         seeds: each cell is computed with each.
         distillation: fields of `DistillSettings` that differ from its defaults.
@@ -71,11 +70,9 @@ class Axis:
     """Horizontal axis of a study's plots.
 
     Attributes:
-        label: below the axis.
         place: coordinate of a group; `None` for a horizontal line, as of all users.
         line: name of the line that a group belongs to.
         name: heading of a coordinate's table column.
-        log: logarithmic scale.
     """
 
     label: str
@@ -90,10 +87,6 @@ class PaperStudy:
     """A study.
 
     Attributes:
-        title: of the page.
-        about: its question, in a paragraph.
-        cells: to compute.
-        describe: its results, in sentences.
         axis: of the plots; `None` for a table that is plotted as it is.
         row: name of a group's row in the paper's table; `None` for a study without one.
     """

@@ -73,7 +73,6 @@ class StudyCell:
     """A model fitted on training rows.
 
     Attributes:
-        rows: the training rows.
         model: with the settings that differ from its defaults.
         seed: of every draw: rows, fit, negatives and the order of ties.
     """
@@ -97,7 +96,6 @@ class StudyContext:
         content: hash of that file.
         folder: for cells and rows.
         keep_repeats: count targets that are part of the context as misses, as the authors do.
-        versions: of the code and its libraries.
     """
 
     split: str

@@ -53,21 +53,12 @@ class CellRecord:
 
     Attributes:
         key: hash of everything that determines it.
-        sampler: of its training rows.
         users: requested number of rows; `None` for all.
         noise: in the training rows, per cent.
         num_rows: rows that the model was fitted on.
-        num_interactions: entries of these rows.
-        model: name and settings.
-        seed: of all draws.
-        values: every metric.
         seconds: by stage: `rows` for distilling or sampling, `fit`, `test`.
         peak_bytes: largest size of the process that fitted and tested.
         rows_peak_bytes: largest size of the process that made the rows; 0 for all users.
-        fit_report: report of the fitted model.
-        rows_report: report of the sampling or distillation.
-        test_users: number of users of the test.
-        versions: of the code and its libraries.
         finished: time of its end, UTC.
     """
 

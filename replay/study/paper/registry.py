@@ -29,14 +29,11 @@ class StudyEntry:
     """A study's command and defaults.
 
     Attributes:
-        target: its `PaperStudy`.
         help: of its command; lists show the first line.
         models: default models; empty for all.
         samplers: default samplers; empty for all.
         users: default numbers of rows of each sampler.
-        seeds: default seeds.
         noises: default noises, per cent; empty for a study without noise.
-        has_paper_table: the paper has a table of the same cells.
     """
 
     target: str

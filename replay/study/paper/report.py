@@ -75,11 +75,7 @@ class StudyResults:
 
     Attributes:
         name: of the study on the command line.
-        study: its title, axis and texts.
-        split: the log.
         config: the settings, for people.
-        records: the cells.
-        groups: of the cells.
     """
 
     name: str

@@ -39,7 +39,6 @@ class StoredRows:
         rows: `(n, num_items)` float32, values in (0, 1].
         seconds: for sampling or distillation.
         peak_bytes: largest size of that process.
-        report: of the sampling or distillation.
     """
 
     rows: csr_array

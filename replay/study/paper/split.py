@@ -56,11 +56,9 @@ class OpenSplit:
     """A split in a file.
 
     Attributes:
-        path: the file.
         content: hash of the file.
         source: name of the log.
         paper: a key of `PAPER`; `None` for a log without figures in the paper.
-        origin: of the split, in words.
         num_users: number of training rows.
         num_items: columns of the models.
         num_interactions: in use of train, validation and test.

@@ -18,9 +18,7 @@ class PaperRequest(TaskRequest):
     """Task of a worker: a cell, or sampled or distilled rows.
 
     Attributes:
-        context: of the study.
         rows: of the cell, or to make.
-        seed: of all draws.
         model: of the cell; `None` for a task that makes the rows.
         memory_limit: bytes for the fit; it is refused if it needs more.
     """

@@ -69,8 +69,6 @@ class Task:
 
     Attributes:
         name: shown to people; unique within the study.
-        request: input of the worker.
-        num_cells: number of cells to compute.
     """
 
     name: str

@@ -29,11 +29,7 @@ from perennial.storage.results.versions import read_versions
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """Runs tasks in processes of this machine.
-
-    Attributes:
-        num_workers: maximum number of processes at a time.
-    """
+    """Runs tasks in processes of this machine."""
 
     num_workers: int
 

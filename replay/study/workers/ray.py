@@ -52,13 +52,7 @@ _CANCEL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class RayExecutor:
-    """Runs tasks on a cluster that this process has joined.
-
-    Attributes:
-        num_workers: maximum number of workers at a time.
-        workers_per_machine: maximum number of workers on one machine.
-        gpus_per_cell: GPUs for each worker.
-    """
+    """Runs tasks on a cluster that this process has joined."""
 
     num_workers: int
     workers_per_machine: int

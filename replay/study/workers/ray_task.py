@@ -30,7 +30,6 @@ class RemoteTask:
     """A task as it is sent to a machine.
 
     Attributes:
-        name: of the task.
         worker: module that runs it.
         line: input of the worker.
         versions: required of the worker's code and libraries.
@@ -66,9 +65,7 @@ class RemoteEvent:
     """An event on its way from a worker to the executor.
 
     Attributes:
-        task: name of the task.
         attempt: random name of the attempt.
-        pid: process of the worker.
         kind: as in `TaskEvent`.
         details: as in `TaskEvent`.
     """
