@@ -65,10 +65,6 @@ def compare_runs(data: RunData, other: RunData) -> RunComparison:
     Only fits at common periods count. They may have other seeds or come from other versions of the
     code, as long as their evaluations and users are the same.
 
-    Args:
-        data: reported run.
-        other: run to compare it with.
-
     Raises:
         UserError: the evaluations differ, or the runs have nothing in common.
     """

@@ -93,10 +93,7 @@ def transfer_matrices(
 ) -> tuple[TransferMatrix, ...]:
     """Make the matrices of a run with held-out users, in the order of its cells.
 
-    Args:
-        cells: of the run.
-        metrics: one matrix each.
-        chance: from `chance_figures`.
+    A matrix for each of `metrics`; `chance` is the result of `chance_figures`.
     """
     chains = dict.fromkeys((cell.model, cell.strategy) for cell in cells)
     num_fits = max(cell.fit_period for cell in cells)
@@ -122,10 +119,6 @@ def transfer_matrices(
 
 def chance_figures(store: Store, config: ReplayConfig) -> dict[Metric, NDArray[np.float64]]:
     """Evaluate a random order of the items on each period, of those known one period before.
-
-    Args:
-        store: with the log.
-        config: of the run with held-out users.
 
     Returns:
         Metric -> `(P,)`, NaN for the first period and for periods without users.

@@ -62,14 +62,8 @@ def recommend_to_file(
 ) -> BatchReport:
     """Write rows (user_id, rank, item_id, score and, if any item has one, title).
 
-    Args:
-        recommender: model and catalogue.
-        users: users to recommend to; unknown ones are left out.
-        path: Parquet file, replaced as a whole.
-        k: items per user, ≥ 1.
-        exclude: items that no user gets.
-        exclude_seen: leave out the items of a user's history.
-        progress: called with the number of users done.
+    The Parquet file is replaced as a whole. Unknown users are left out; each other one gets `k` ≥ 1
+    items, none of which is in `exclude`.
 
     Raises:
         UserError: no users are given, or the file cannot be written.

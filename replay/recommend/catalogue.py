@@ -51,11 +51,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Catalogue":
-        """Load it from a store with a log.
-
-        Args:
-            store: open for reading or writing.
-            users: users whose histories are loaded, if the store knows them; `None` for all.
+        """Load it, with the histories of those `users` that the store knows; of all if `None`.
 
         Raises:
             UserError: the log is empty.

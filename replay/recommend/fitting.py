@@ -30,17 +30,8 @@ def newest_model(
 ) -> FittedModel:
     """Return the model that a replay would fit at the newest period.
 
-    It is kept in the store until the log grows or the settings change; a lost or damaged file is
-    made again.
-
-    Args:
-        store: open for writing.
-        strategy: strategy that chooses the training rows.
-        recipe: recipe to fit.
-        seed: seed of all random draws.
-        limits: limits of the fit.
-        progress: callback for progress messages.
-        versions: versions of the code and its libraries; read if `None`.
+    It is kept in the store, which must be open for writing, until the log grows or the settings
+    change; a lost or damaged file is made again. `versions` are those of this process if `None`.
 
     Raises:
         UserError: the store holds no period.

@@ -118,9 +118,7 @@ class Recommender:
     def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Recommender":
         """Load the published model of a store; the store may be closed afterwards.
 
-        Args:
-            store: with a live configuration; read access is enough.
-            users: users that can be recommended to; `None` for all.
+        Read access is enough. Only `users` can be recommended to; all if `None`.
 
         Raises:
             UserError: no live configuration, nothing published yet, or the model's file is lost.
@@ -216,14 +214,9 @@ class Recommender:
         exclude_seen: bool = True,
         progress: Callable[[int], None] | None = None,
     ) -> Iterator[RankedUsers]:
-        """Rank items for many users, block by block, in the order of `users`.
+        """Rank `k` ≥ 1 items for many users, block by block, in the order of `users`.
 
-        Args:
-            users: users of the catalogue.
-            k: number of items per user, ≥ 1.
-            exclude: items to leave out; unknown ones are ignored.
-            exclude_seen: leave out the items of each user's history.
-            progress: called with the number of users done.
+        Unknown items in `exclude` are ignored; `progress` is called with the number of users done.
 
         Raises:
             UserError: k < 1.

@@ -13,14 +13,10 @@ from perennial.storage.errors import UserError
 
 
 def save_audit_plot(audit: Audit, path: Path) -> None:
-    """Draw both halves of an audit side by side.
-
-    Args:
-        audit: audit to draw.
-        path: file whose ending gives the format, such as `.png` or `.svg`.
+    """Draw both halves of an audit side by side; the file's ending gives the format.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(10, 4), layout="constrained")

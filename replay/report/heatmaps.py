@@ -29,10 +29,7 @@ def colour_range(matrices: Sequence[TransferMatrix]) -> tuple[float, float]:
 def inline_heatmap(matrix: TransferMatrix, name: str, limits: tuple[float, float]) -> str:
     """Draw a map as an SVG element for a page; see `figure_element`.
 
-    Args:
-        matrix: matrix to draw.
-        name: prefix of the ids in the element; different for each element on a page.
-        limits: range of the colours.
+    `limits` are the range of the colours.
     """
     label = metric_label(matrix.metric, matrix.k)
     with rc_context({**_STYLE, "svg.fonttype": "none"}):

@@ -140,15 +140,7 @@ def style_order(summary: RunSummary) -> tuple[str, ...]:
 
 
 def save_plots(summary: RunSummary, folder: Path) -> tuple[Path, ...]:
-    """Write a PNG and an SVG per headline metric.
-
-    Args:
-        summary: summary of the run.
-        folder: existing folder.
-
-    Returns:
-        The files written.
-    """
+    """Write a PNG and an SVG per headline metric into an existing folder; return the files."""
     written: tuple[Path, ...] = ()
     for metric, k in headline_metrics(summary):
         panels = make_panels(summary, metric, k)
@@ -211,12 +203,9 @@ def value_range(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
-    """Draw a panel as an SVG element for a page, without title and legend.
+    """Draw a panel as an SVG element for a page, without title and legend; see `figure_element`.
 
-    Args:
-        panel: panel to draw.
-        name: prefix of the ids in the element; different for each element on a page.
-        limits: range of the value axis.
+    `limits` are the range of the value axis.
     """
     with rc_context({**STYLE, "svg.fonttype": "none", "font.size": 11}):
         figure = Figure(figsize=(5.0, 3.0), layout="constrained")

@@ -115,14 +115,8 @@ def render_page(
     """Render a run as a self-contained HTML page.
 
     Names and settings are escaped, as they come from files and command lines; our own pictures are
-    not.
-
-    Args:
-        data: the run.
-        summary: summary of the same run.
-        title: title of the page; `None` for that of a replay.
-        findings: sentences at the top; `None` for those on the differences.
-        sections: sections between the pictures and the detailed tables.
+    not. Without `title` it is that of a replay, and without `findings` they are sentences on the
+    differences. `sections` come between the pictures and the detailed tables.
     """
     panels = [make_panels(summary, *one) for one in headline_metrics(summary)]
     extra = (
@@ -163,17 +157,7 @@ def render_sections(
     meanings: Sequence[tuple[str, str]] = (),
     settings: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Render a page that consists of sections only; see `render_page`.
-
-    Args:
-        title: title of the page.
-        subtitle: line below the title.
-        sections: sections, in this order.
-        version: version of Perennial.
-        findings: sentences at the top.
-        meanings: terms and their meanings.
-        settings: names and values of settings.
-    """
+    """Render a page that consists of sections only; see `render_page`."""
     return _render(
         title=title,
         subtitle=subtitle,

@@ -60,9 +60,7 @@ _MEANINGS = (
 def write_paper_study(results: StudyResults, folder: Path) -> tuple[Path, ...]:
     """Write the page, the numbers and pictures of a study into its own folder, and the index.
 
-    Args:
-        results: results of the study.
-        folder: folder of all studies; the files of an earlier run of this study are replaced.
+    `folder` is that of all studies; the files of an earlier run of this study are replaced.
 
     Returns:
         The files written, the page first.

@@ -26,20 +26,7 @@ PLOTS = "plots"
 def write_report(
     data: RunData, summary: RunSummary, folder: Path, comparison: RunComparison | None = None
 ) -> tuple[Path, ...]:
-    """Write `report.html`, `report.json` and `plots/*.png`, `plots/*.svg`.
-
-    Args:
-        data: the run.
-        summary: summary of the same run.
-        folder: created if missing; earlier reports in it are replaced.
-        comparison: comparison of the run with another one.
-
-    Returns:
-        The files written, the page first.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write `report.html`, `report.json` and `plots/*.png`, `plots/*.svg`; see `write_folder`."""
     # matplotlib and jinja2 take half a second to import: only when a report is written.
     from perennial.replay.report.lines import save_plots
     from perennial.replay.report.page import Section, render_page
@@ -92,13 +79,9 @@ def write_folder(
     numbers: Mapping[str, Any],
     save_pictures: Callable[[Path], tuple[Path, ...]],
 ) -> tuple[Path, ...]:
-    """Write a report of any kind.
+    """Write a report of any kind into a folder; earlier reports in it are replaced.
 
-    Args:
-        folder: created if missing; earlier reports in it are replaced.
-        page: HTML of the page.
-        numbers: JSON object of the report.
-        save_pictures: writes the pictures into a folder and returns their paths.
+    `save_pictures` writes the pictures into a folder and returns their paths.
 
     Returns:
         The files written, the page first.

@@ -21,18 +21,7 @@ from perennial.replay.study.continual_report import StudyReport
 
 
 def write_study(report: StudyReport, folder: Path) -> tuple[Path, ...]:
-    """Write the page, the numbers as JSON, and every picture as PNG and SVG.
-
-    Args:
-        report: the study.
-        folder: created if missing; earlier reports in it are replaced.
-
-    Returns:
-        The files written, the page first.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write the page, the numbers as JSON, and every picture; see `write_folder`."""
     return write_folder(
         folder, render_study(report), report.to_json(), lambda plots: _save_pictures(report, plots)
     )

@@ -122,11 +122,10 @@ def means_table(summary: RunSummary) -> Table:
 
 
 def differences_table(summary: RunSummary, baseline: str | None = None) -> Table | None:
-    """Tabulate differences from a baseline; `None` if there is nothing to compare.
+    """Tabulate differences from a baseline, by default from that of the first difference.
 
-    Args:
-        summary: summary of the run.
-        baseline: a strategy; `None` for the baseline of the summary's first difference.
+    Returns:
+        The table; `None` if there is nothing to compare.
     """
     if not summary.differences:
         return None
@@ -146,11 +145,7 @@ def paired_table(
 ) -> Table:
     """Tabulate differences with their intervals, a row for each model and name.
 
-    Args:
-        title: title of the table.
-        named: differences, each with a name for its row.
-        metrics: metrics that get a column.
-        heading: heading of the names.
+    `heading` is that of the names, and `metrics` those that get a column.
     """
     by_key = {(one.model, name, one.metric, one.k): one for name, one in named}
     rows = []

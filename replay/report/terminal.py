@@ -30,12 +30,7 @@ def render_periods(periods: tuple[PeriodSummary, ...], width: int = 80) -> RichT
 
 
 def render_table(table: Table, width: int = 80) -> RichTable:
-    """Draw a table.
-
-    Args:
-        table: the table.
-        width: columns of the terminal; in a narrow one details go on a line of their own.
-    """
+    """Draw a table; in a narrow terminal (of `width` columns) details go on a line of their own."""
     drawn = RichTable(
         title=table.title,
         title_justify="left",

@@ -89,12 +89,7 @@ class ServiceMetrics:
             self._refused.labels(str(status)).inc()
 
     def record_model(self, period: int, published: datetime) -> None:
-        """Count a model taken into service.
-
-        Args:
-            period: newest period that it was fitted on.
-            published: UTC time of its publication, without a zone.
-        """
+        """Count a model taken into service, published at a UTC time without a zone."""
         self.swaps.inc()
         self._period.set(period)
         self._published.set(published.replace(tzinfo=UTC).timestamp())

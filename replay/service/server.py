@@ -59,12 +59,8 @@ def serve_store(
 ) -> bool:
     """Serve the newest published model of a store until a signal ends it.
 
-    Args:
-        path: the store.
-        address: where to listen.
-        limits: limits of the service.
-        check_every: seconds between two checks for a new publication.
-        report: called with each message for the terminal.
+    Checks for a new publication are `check_every` seconds apart; `report` is called with each
+    message for the terminal.
 
     Returns:
         Whether the signal was Ctrl-C.
@@ -146,16 +142,9 @@ def log_to_stderr(*, access: bool) -> None:
 def run_until_signal(
     app: ASGIApp, bound: socket.socket, limits: ServiceLimits, start: Callable[[], None]
 ) -> bool:
-    """Serve until SIGTERM or Ctrl-C; requests in flight are answered first.
+    """Serve until SIGTERM or Ctrl-C, and return whether it was Ctrl-C.
 
-    Args:
-        app: the application.
-        bound: listening socket.
-        limits: limits of connections.
-        start: called before the first request.
-
-    Returns:
-        Whether the signal was Ctrl-C.
+    `start` is called before the first request; requests in flight at the end are answered first.
     """
     received: list[int] = []
 

@@ -29,11 +29,7 @@ def make_cell(
 ) -> CellRecord:
     """Fit on the rows of a cell, test, and write its file.
 
-    Args:
-        context: of the study.
-        cell: to compute; rows that are sampled or distilled must be in their file.
-        progress: called with a message from time to time.
-        memory_limit: bytes that the fit may take; `None` for no limit.
+    Rows that are sampled or distilled must be in their file; the fit may take `memory_limit` bytes.
 
     Raises:
         UserError: the split or the rows cannot be read, or the model cannot be fitted.

@@ -57,12 +57,9 @@ PAPER: Mapping[str, Mapping[str, Mapping[Figure, float]]] = {
 
 
 def published_figure(paper: str | None, row: str, figure: Figure) -> float | None:
-    """Return the paper's figure for a row of its table.
+    """Return the paper's figure for a row of its table: a model, or `distill-cf`.
 
-    Args:
-        paper: a key of `PAPER`; `None` for another log.
-        row: a model, or `distill-cf`.
-        figure: metric and cut-off.
+    `paper` is a key of `PAPER`, or `None` for another log.
     """
     if paper is None:
         return None

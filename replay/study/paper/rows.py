@@ -88,12 +88,6 @@ def rows_path(context: StudyContext, rows: TrainingSet, seed: int) -> Path:
 def make_rows(context: StudyContext, rows: TrainingSet, seed: int, progress: Progress) -> Path:
     """Sample or distil rows, and write their file whole or not at all.
 
-    Args:
-        context: of the study.
-        rows: to make.
-        seed: of every draw.
-        progress: called with a message from time to time.
-
     Raises:
         UserError: the split cannot be read, or the file cannot be written.
         KeyboardInterrupt: Ctrl-C; nothing is written.

@@ -32,15 +32,9 @@ def run_cells(
     """Compute missing cells; the same call again computes none.
 
     A worker computes one cell and ends, so that its peak memory is the cell's own. The cell of a
-    worker that dies is computed again by another.
-
-    Args:
-        context: of the study; its folder is created if missing.
-        cells: of the study, each once.
-        num_workers: workers on one machine at a time.
-        on_event: called with the events of the workers.
-        memory_limit: bytes shared by the workers of a machine; a fit that needs more is refused.
-        executor: runs the tasks; processes of this machine if `None`.
+    worker that dies is computed again by another. The workers of a machine share `memory_limit`
+    bytes; a fit that needs more is refused. Processes of this machine run the tasks without an
+    `executor`.
 
     Returns:
         One record for each cell, in the same order.

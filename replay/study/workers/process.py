@@ -137,13 +137,7 @@ def log_path(folder: Path, task: Task) -> Path:
 
 
 def too_many_attempts(task: Task, failure: str, log: Path) -> UserError:
-    """Make the error of a task that lost `MAX_ATTEMPTS` workers.
-
-    Args:
-        task: that failed.
-        failure: of the last attempt; its last line is quoted.
-        log: file with the whole output.
-    """
+    """Make the error of a task that lost `MAX_ATTEMPTS` workers; it quotes the last failure."""
     last = failure.strip().splitlines()[-1].strip()
     return UserError(
         f"{task.name} lost its worker {MAX_ATTEMPTS} times ({last}); finished work is kept, and "

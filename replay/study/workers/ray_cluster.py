@@ -72,11 +72,9 @@ def join_cluster(
 
 
 def count_slots(nodes: Sequence[Mapping[str, Any]], gpus: float) -> list[int]:
-    """Count the workers that each machine has room for; machines without room are left out.
+    """Count the workers, with one core and `gpus` each, that each machine of `ray.nodes` can run.
 
-    Args:
-        nodes: result of `ray.nodes`.
-        gpus: required by a worker, besides one core.
+    Machines without room are left out.
     """
     slots = []
     for node in nodes:

@@ -94,11 +94,7 @@ class EventQueue:
 
 
 def run_remote_task(task: RemoteTask, event_queue: Any) -> RemoteResult:
-    """Run a task in a worker process of this machine.
-
-    Args:
-        task: with its files.
-        event_queue: handle of an `EventQueue`.
+    """Run a task in a worker process of this machine; `event_queue` is a handle of an `EventQueue`.
 
     Raises:
         LostWorker: the process died; Ray retries the task.

@@ -30,12 +30,9 @@ if TYPE_CHECKING:
 def open_executor(
     name: str, options: "ExecutorOptions", report: Callable[[str], None]
 ) -> "AbstractContextManager[Executor]":
-    """Open an executor for as long as it is needed.
+    """Open an executor by its name for as long as it is needed.
 
-    Args:
-        name: a key of `EXECUTORS`.
-        options: number of workers, address of a cluster, GPUs.
-        report: called with one line about what takes long, and about the machines found.
+    `report` is called with one line about what takes long, and about the machines found.
 
     Raises:
         UserError: on entering, if it is not installed or cannot be reached.

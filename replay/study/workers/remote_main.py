@@ -30,16 +30,7 @@ def main() -> int:
 def describe_difference(
     expected: Mapping[str, str], own: Mapping[str, str], node: str
 ) -> str | None:
-    """Describe the versions that differ, in one line.
-
-    Args:
-        expected: versions on the machine that sent the task.
-        own: versions here.
-        node: name of this machine.
-
-    Returns:
-        The line, or `None` for equal versions.
-    """
+    """Describe in one line the versions that differ on this machine; `None` if they are equal."""
     others = [name for name in sorted({*expected, *own}) if expected.get(name) != own.get(name)]
     if not others:
         return None
