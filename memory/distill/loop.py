@@ -6,9 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from perennial.memory.distill.blocked import BlockedOptimisation
 from perennial.memory.distill.dense import DenseOptimisation, Optimisation
 from perennial.memory.distill.export import sparse_rows
+from perennial.memory.distill.item_blocks import BlockedOptimisation
 from perennial.memory.distill.problem import (
     RESIDENT_CELLS,
     DistillationProblem,

@@ -9,7 +9,7 @@ from perennial.storage.registry import Registry, build
 if TYPE_CHECKING:
     from perennial.replay.strategies.base import Strategy
 
-SAMPLED = "perennial.replay.strategies.sampled:Sampled"
+SAMPLED = "perennial.replay.strategies.real_users:Sampled"
 """The class of every sampler's strategy."""
 
 STRATEGIES: "Registry[type[Strategy]]" = Registry(

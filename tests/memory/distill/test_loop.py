@@ -9,7 +9,7 @@ import pytest
 from distill_rows import SETTINGS, Recorder, tastes
 from scipy.sparse import csr_array
 
-import perennial.memory.distill.blocked as blocked
+import perennial.memory.distill.item_blocks as item_blocks
 import perennial.memory.distill.loop as distillation
 import perennial.memory.distill.problem as work
 from perennial.memory.distill.loop import distill
@@ -27,7 +27,7 @@ PAPER = DistillSettings.paper(
 def optimisation(request, monkeypatch):
     """Both kinds of optimisation; the blocks are three."""
     if request.param == "blocks":
-        monkeypatch.setattr(blocked, "BLOCK", 24)
+        monkeypatch.setattr(item_blocks, "BLOCK", 24)
         monkeypatch.setattr(work, "WIDEST_ON_CPU", 0)
 
 
