@@ -14,13 +14,7 @@ from perennial.storage.access import (
     snapshot_path,
 )
 from perennial.storage.atomic import sync_folder
-from perennial.storage.errors import (
-    StorageUnavailable,
-    UserError,
-    check_length,
-    explain,
-    is_locked,
-)
+from perennial.storage.errors import StorageUnavailable, UserError, check_length, explain, is_locked
 from perennial.storage.objects.copies import sweep_copies
 
 # Nothing is downloaded at run time: only what DuckDB's wheel contains is used.

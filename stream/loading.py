@@ -8,12 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import (
-    IngestSettings,
-    hash_files,
-    ingest_log,
-    ingest_period,
-)
+from perennial.storage.log.ingest import IngestSettings, hash_files, ingest_log, ingest_period
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import first_retained_period, list_periods

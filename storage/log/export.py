@@ -172,10 +172,7 @@ def _identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
 def _write(
     store: Store, period: PeriodSummary, folder: OutputFolder, name: str, schema: pa.Schema
 ) -> None:
-    with (
-        folder.writing(name) as path,
-        pq.ParquetWriter(path, schema, compression="zstd") as writer,
-    ):
+    with folder.writing(name) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for chunk in _read_chunks(store, period, schema):
             writer.write_table(chunk)
 

@@ -53,12 +53,7 @@ class Events:
 
 
 def read_rows(
-    store: Store,
-    first: int,
-    last: int,
-    *,
-    num_items: int,
-    users: NDArray[np.int32] | None = None,
+    store: Store, first: int, last: int, *, num_items: int, users: NDArray[np.int32] | None = None
 ) -> UserRows:
     """Read the users of periods `first..last` as binary rows; memory is O(events read).
 

@@ -116,11 +116,7 @@ def drop_events(store: Store, last: int) -> None:
             new.insert(
                 "interactions",
                 pa.table(
-                    {
-                        "user_index": events.users,
-                        "item_index": events.items,
-                        "time": events.times,
-                    }
+                    {"user_index": events.users, "item_index": events.items, "time": events.times}
                 ),
             )
 

@@ -268,11 +268,7 @@ def _hash_rows(log: LogRows, rows: slice | NDArray[np.int64]) -> NDArray[np.uint
 
 
 def _resolve_ties(
-    log: LogRows,
-    keys: NDArray[np.uint64],
-    time_bits: int,
-    place_bits: int,
-    tied: NDArray[np.int64],
+    log: LogRows, keys: NDArray[np.uint64], time_bits: int, place_bits: int, tied: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Sort rows whose time and shortened hash agree by the whole hash.
 

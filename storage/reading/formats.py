@@ -28,14 +28,7 @@ _SUFFIXES = {
     ".data": "tsv", ".dat": "dat", ".inter": "inter", ".txt": "ader",
 }  # fmt: skip
 _GZIP = b"\x1f\x8b"
-_ERRORS = (
-    OSError,
-    EOFError,
-    zlib.error,
-    csv.Error,
-    pa.ArrowException,
-    UnicodeDecodeError,
-)
+_ERRORS = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -66,10 +59,7 @@ class RawFile:
 
 
 def read_file(
-    path: Path,
-    choice: ColumnChoice,
-    file_format: str | None,
-    progress: Progress = ignore_progress,
+    path: Path, choice: ColumnChoice, file_format: str | None, progress: Progress = ignore_progress
 ) -> RawFile:
     """Read a log file.
 

@@ -147,11 +147,7 @@ def _from_text(column: pa.ChunkedArray, connection: duckdb.DuckDBPyConnection) -
                 lower(text) IN $missing AS missing,
                 lower(text) IN $not_finite AS not_finite
             FROM time_column ORDER BY place""",
-            params={
-                "number": _NUMBER,
-                "missing": list(_MISSING),
-                "not_finite": list(_NOT_FINITE),
-            },
+            params={"number": _NUMBER, "missing": list(_MISSING), "not_finite": list(_NOT_FINITE)},
         ).to_arrow_table()
     finally:
         connection.unregister("time_column")

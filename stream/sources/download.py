@@ -111,11 +111,7 @@ def hash_file(path: Path, algorithm: str) -> str:
 
 
 def _transfer(
-    url: str,
-    remote: RemoteFile,
-    part: Path,
-    progress: Progress,
-    wait: Callable[[float], None],
+    url: str, remote: RemoteFile, part: Path, progress: Progress, wait: Callable[[float], None]
 ) -> bool:
     """Download the rest of `part`; return True if it now consists of more than one piece."""
     import httpx

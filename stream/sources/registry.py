@@ -59,11 +59,7 @@ def describe_sources(cache: Path) -> tuple[SourceDescription, ...]:
 
 
 def open_source(
-    source: str,
-    *,
-    cache: Path,
-    progress: "Progress | None" = None,
-    mirror: str | None = None,
+    source: str, *, cache: Path, progress: "Progress | None" = None, mirror: str | None = None
 ) -> "LogFiles":
     """Find the files of a log, downloading or generating them where needed.
 

@@ -261,10 +261,7 @@ def _draw_choices(
 
 
 def _draw_times(
-    settings: SyntheticSettings,
-    visits: _Visits,
-    rows: NDArray[np.int64],
-    rng: np.random.Generator,
+    settings: SyntheticSettings, visits: _Visits, rows: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Draw Unix seconds `(n,)`: a burst's items are minutes apart, in random order."""
     start = int(np.datetime64(settings.first_day, "s").astype(np.int64))

@@ -15,11 +15,7 @@ from perennial.models.holdout import hold_out
 from perennial.models.registry import make_recipe
 from perennial.replay.metrics.psp import propensity_weights
 from perennial.replay.strategies.registry import STRATEGIES, make_strategy
-from perennial.storage.log.matrices import (
-    count_known_items,
-    read_item_counts,
-    read_rows,
-)
+from perennial.storage.log.matrices import count_known_items, read_item_counts, read_rows
 from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.stream.history import HeldOutUsers, History

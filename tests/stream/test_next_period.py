@@ -93,11 +93,7 @@ def test_targets_in_the_context(store_of, mask_context):
         assert evaluated == {1: ({10, 11, 12}, {13})}
         assert (counts.masked_targets, counts.skipped_users, counts.targets) == (3, 2, 1)
     else:
-        assert evaluated == {
-            1: ({10, 11, 12}, {10, 13}),
-            2: ({12, 13, 11}, {12}),
-            3: (set(), {99}),
-        }
+        assert evaluated == {1: ({10, 11, 12}, {10, 13}), 2: ({12, 13, 11}, {12}), 3: (set(), {99})}
         assert (counts.masked_targets, counts.skipped_users, counts.targets) == (0, 0, 4)
 
 
@@ -269,14 +265,7 @@ class TestAnyPeriod:
             (3, 2, {1: ({10, 11, 20}, {12}), 2: ({10, 12, 20}, {11})}),
             (3, 1, {1: ({10}, {11}), 2: ({10}, {12})}),
             # The fit's own.
-            (
-                3,
-                3,
-                {
-                    1: ({10, 11, 12, 20, 30, 40, 41, 42}, {43}),
-                    2: ({10, 11, 12, 20, 30}, {40}),
-                },
-            ),
+            (3, 3, {1: ({10, 11, 12, 20, 30, 40, 41, 42}, {43}), 2: ({10, 11, 12, 20, 30}, {40})}),
             # Later: what the fit does not know is dropped from contexts and missed as a target.
             (1, 3, {1: ({10, 11, 12}, {43}), 2: ({10, 11, 12}, {40})}),
             (1, 4, {1: ({10, 11, 12}, {51}), 2: ({10, 11, 12}, {52})}),

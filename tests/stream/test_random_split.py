@@ -158,10 +158,7 @@ def test_recognises_a_file_with_a_split(small, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shape", "validated", "tested"),
-    [
-        ("ml-1m", (6040, 3706), 6040, 6040),
-        ("magazine", (3092, 1305), 411, 3092),
-    ],
+    [("ml-1m", (6040, 3706), 6040, 6040), ("magazine", (3092, 1305), 411, 3092)],
 )
 def test_reads_the_splits_of_the_paper(shared_data, name, shape, validated, tested):
     split = read_paper_split(shared_data / f"{name}-paper-split.parquet", keep_repeats=True)

@@ -38,11 +38,7 @@ def log(store, write):
 def test_rows_of_a_range(log):
     rows = read_rows(log, 1, 2, num_items=4)
     assert rows.users.tolist() == [0, 1, 2]
-    assert rows.interactions.toarray().tolist() == [
-        [1, 0, 1, 0],
-        [0, 1, 0, 1],
-        [1, 0, 0, 0],
-    ]
+    assert rows.interactions.toarray().tolist() == [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 0, 0]]
     assert rows.last_period.tolist() == [1, 2, 2]
     assert rows.interactions.dtype == np.float32
     assert rows.interactions.indices.dtype == rows.interactions.indptr.dtype == np.int32

@@ -36,11 +36,7 @@ def test_rows_lines_and_rejects():
     text = read(b"a,b,c\n\nd,e\n1,2,3,4\r\n\r\n5,6,7\r\nx\xff,y,z\n8,9,0")
     assert rows_of(text) == [("a", "b", "c"), ("5", "6", "7"), ("8", "9", "0")]
     assert text.lines.tolist() == [1, 6, 8]
-    assert rejects_of(text) == {
-        3: Fault.WRONG_COLUMNS,
-        4: Fault.WRONG_COLUMNS,
-        7: Fault.BAD_UTF8,
-    }
+    assert rejects_of(text) == {3: Fault.WRONG_COLUMNS, 4: Fault.WRONG_COLUMNS, 7: Fault.BAD_UTF8}
     assert text.num_lines == 6
 
 

@@ -26,10 +26,7 @@ from perennial.storage.results.fits import (
 )
 from perennial.storage.results.merge import merge_results
 from perennial.storage.results.runs import link_cell, start_run
-from perennial.storage.results.summaries import (
-    find_summary,
-    insert_summary,
-)
+from perennial.storage.results.summaries import find_summary, insert_summary
 from perennial.storage.store import Store
 
 TABLES = [
@@ -193,14 +190,7 @@ def test_parts_in_any_order_make_the_same():
 
 @pytest.mark.parametrize(
     ("mine", "theirs", "kept"),
-    [
-        (None, None, None),
-        (None, 5, 5),
-        (7, 5, 5),
-        (5, 7, 5),
-        (5, 5, 5),
-        (5, None, 5),
-    ],
+    [(None, None, None), (None, 5, 5), (7, 5, 5), (5, 7, 5), (5, 5, 5), (5, None, 5)],
 )
 def test_the_smaller_memory_limit_counts(store, other, mine, theirs, kept):
     enter_fit(store, "fit", mine)

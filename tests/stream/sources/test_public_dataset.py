@@ -46,10 +46,7 @@ def test_only_the_log_is_taken_out_of_the_archive(server, tmp_path):
         progress=lambda *call: calls.append(call),
     )
     assert path.read_bytes() == ROWS
-    assert files_of(tmp_path) == [
-        "deep/cache/ratings.csv",
-        "deep/cache/ratings.csv.receipt.json",
-    ]
+    assert files_of(tmp_path) == ["deep/cache/ratings.csv", "deep/cache/ratings.csv.receipt.json"]
     assert calls[-1] == ("unpacking ratings.csv", len(ROWS), len(ROWS))
 
 
