@@ -45,51 +45,40 @@ def test_the_same_again_does_nothing(store, tmp_path, cut):
     assert list_periods(store) == before
 
 
-def test_files_that_are_missing_are_added(store, tmp_path):
-    log = log_of(*write_files(tmp_path, 1, 2, 3))
+def test_files_that_are_missing_are_added_but_not_before_the_loaded_ones(store, tmp_path):
+    first, *later = write_files(tmp_path, 0, 1, 2, 3)
+    log = log_of(*later)
     ingest_period(store, log.paths[0], log.settings)
     reports = load_log(store, log, make_cut("files"))
     assert [report.periods for report in reports] == [(2,), (3,)]
-
-
-def test_a_new_file_before_the_loaded_ones_is_refused(store, tmp_path):
-    paths = write_files(tmp_path, 1, 2, 3)
-    load_log(store, log_of(*paths[1:]), make_cut("files"))
     with pytest.raises(UserError, match="in another way"):
-        load_log(store, log_of(*paths), make_cut("files"))
-    assert len(list_periods(store)) == 2
+        load_log(store, log_of(first, *later), make_cut("files"))
+    assert len(list_periods(store)) == 3
 
 
 @pytest.mark.parametrize(
-    ("held", "wanted"),
+    ("held", "wanted", "num_files", "settings"),
     [
-        (make_cut("equal-count", 4), make_cut("equal-count", 5)),
-        (make_cut("equal-count", 3), make_cut("files")),
-        (make_cut("files"), make_cut("equal-count", 4)),
-        (make_cut("equal-count", 1), make_cut("files")),
+        (make_cut("equal-count", 4), make_cut("equal-count", 5), 3, {}),
+        (make_cut("equal-count", 3), make_cut("files"), 3, {}),
+        (make_cut("files"), make_cut("equal-count", 4), 3, {}),
+        (make_cut("equal-count", 1), make_cut("files"), 3, {}),
+        (make_cut("equal-count", 2), make_cut("files"), 1, {}),
+        (
+            *(make_cut("equal-count", 2), make_cut("files"), 2),
+            {"item_column": "user", "user_column": "item"},
+        ),
     ],
 )
-def test_another_cut_is_refused(store, tmp_path, held, wanted):
-    log = log_of(*write_files(tmp_path, 1, 2, 3))
-    load_log(store, log, held)
+def test_another_cut_or_other_columns_are_refused(
+    store, tmp_path, held, wanted, num_files, settings
+):
+    paths = write_files(tmp_path, *range(1, num_files + 1))
+    load_log(store, log_of(*paths), held)
     before = list_periods(store)
     with pytest.raises(UserError, match="in another way"):
-        load_log(store, log, wanted)
+        load_log(store, log_of(*paths, **settings), wanted)
     assert list_periods(store) == before
-
-
-def test_a_single_file_cut_in_periods_is_not_file_by_file(store, tmp_path):
-    log = log_of(*write_files(tmp_path, 1))
-    load_log(store, log, make_cut("equal-count", 2))
-    with pytest.raises(UserError, match="in another way"):
-        load_log(store, log, make_cut("files"))
-
-
-def test_other_columns_are_refused(store, tmp_path):
-    paths = write_files(tmp_path, 1, 2)
-    load_log(store, log_of(*paths), make_cut("equal-count", 2))
-    with pytest.raises(UserError, match="in another way"):
-        load_log(store, log_of(*paths, item_column="user", user_column="item"), make_cut("files"))
 
 
 @pytest.mark.parametrize("cut", [make_cut("equal-count", 2), make_cut("files")])
@@ -157,10 +146,14 @@ def test_files_without_times_keep_the_order_they_come_in(store, tmp_path):
     assert items_by_period(store) == [[9], [5, 6]]
 
 
-def test_files_with_and_without_times_do_not_make_a_log(store, tmp_path):
+def test_files_without_times_are_named(store, tmp_path):
     log = log_of(timed(tmp_path, "a", [1], 0), untimed(tmp_path, 0, [2]))
     with pytest.raises(UserError, match=r"period_0.txt: no times in it, but in other files"):
         ingest_files(store, log, make_cut("files"))
+    path = tmp_path / "bad.parquet"
+    pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [True]}), path)
+    with pytest.raises(UserError, match=r"bad.parquet: a column of type bool"):
+        ingest_files(store, log_of(path, log.paths[0]), make_cut("files"))
     assert list_periods(store) == ()
 
 
@@ -179,35 +172,20 @@ def test_an_interrupted_load_resumes_with_the_next_file(store, tmp_path):
     assert items_by_period(store) == [[0, 5], [1, 6], [2, 7]]
 
 
-def test_other_cuts_take_all_files_as_one_log(store, tmp_path):
+@pytest.mark.parametrize("cut", [make_cut("equal-count", 4), make_cut("day")])
+def test_other_cuts_take_all_files_as_one_log(store, tmp_path, cut):
     log = log_of(timed(tmp_path, "a", [3, 4], 2), timed(tmp_path, "b", [1, 2], 0))
-    (report,) = ingest_files(store, log, make_cut("equal-count", 4))
+    (report,) = ingest_files(store, log, cut)
     assert report.periods == (1, 2, 3, 4)
     assert items_by_period(store) == [[1], [2], [3], [4]]
 
 
-def test_a_log_is_cut_by_the_calendar(store, tmp_path):
-    log = log_of(timed(tmp_path, "a", [1, 2, 3], 0))
-    ingest_files(store, log, make_cut("day"))
-    assert items_by_period(store) == [[1], [2], [3]]
-
-
-@pytest.mark.parametrize("name", ["day", "week", "month"])
-def test_a_log_without_a_clock_is_not_cut_by_the_calendar(store, tmp_path, name):
-    log = log_of(untimed(tmp_path, 0, [1, 2]))
-    with pytest.raises(UserError, match=f"no times in it, so it cannot be cut by the {name}; "):
-        ingest_files(store, log, make_cut(name))
+def test_a_log_without_a_clock_is_cut_by_its_lines_alone(store, tmp_path):
+    log = log_of(untimed(tmp_path, 0, [1, 2, 3, 4]))
+    for name in ("day", "week", "month"):
+        words = f"no times in it, so it cannot be cut by the {name}; "
+        with pytest.raises(UserError, match=words):
+            ingest_files(store, log, make_cut(name))
     assert list_periods(store) == ()
-
-
-def test_a_log_without_a_clock_can_be_cut_by_its_lines(store, tmp_path):
-    ingest_files(store, log_of(untimed(tmp_path, 0, [1, 2, 3, 4])), make_cut("equal-count", 2))
+    ingest_files(store, log, make_cut("equal-count", 2))
     assert items_by_period(store) == [[1, 2], [3, 4]]
-
-
-def test_a_time_column_that_holds_none_is_named_with_its_file(store, tmp_path):
-    path = tmp_path / "bad.parquet"
-    pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [True]}), path)
-    log = log_of(path, timed(tmp_path, "a", [1], 0))
-    with pytest.raises(UserError, match=r"bad.parquet: a column of type bool"):
-        ingest_files(store, log, make_cut("files"))

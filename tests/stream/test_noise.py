@@ -57,14 +57,10 @@ def test_the_draw_follows_from_its_seed(kind):
     assert (noisy(dense, 30, kind, 4) != noisy(dense, 30, kind, 5)).any()
 
 
-def test_rounding_is_exact_on_average():
+def test_rounding_is_exact_on_average_and_every_item_is_as_likely():
     dense = np.zeros((20_000, 10), dtype=np.float32)
     dense[:, 0] = 1
     assert noisy(dense, 30)[:, 0].mean() == pytest.approx(0.7, abs=0.015)
-
-
-def test_every_item_is_as_likely_to_go_and_to_come():
-    dense = np.zeros((20_000, 10), dtype=np.float32)
     dense[:, :4] = 1
     share = (noisy(dense, 50) != dense).mean(axis=0)
     np.testing.assert_allclose(share[:4], 2 / 4, atol=0.015)
@@ -76,7 +72,7 @@ def test_a_user_with_everything_keeps_it():
     np.testing.assert_array_equal(noisy(dense, 50), dense)
 
 
-def test_a_part_is_between_nothing_and_all():
-    for percent in (-1.0, 101.0, float("nan")):
-        with pytest.raises(UserError, match="is not between 0 and 100%"):
-            Noise(percent)
+@pytest.mark.parametrize("percent", [-1.0, 101.0, float("nan")])
+def test_a_part_is_between_nothing_and_all(percent):
+    with pytest.raises(UserError, match="is not between 0 and 100%"):
+        Noise(percent)

@@ -44,20 +44,13 @@ def test_every_interaction_of_a_kept_user_is_in_one_part(lengths, seed):
 @given(rows_of_lengths, st.integers(0, 5))
 def test_the_draw_follows_from_its_seed(lengths, seed):
     np.testing.assert_array_equal(draw_parts(rows(lengths), seed), draw_parts(rows(lengths), seed))
-
-
-def test_other_seeds_draw_otherwise():
-    lengths = [50] * 20
-    assert (draw_parts(rows(lengths), 0) != draw_parts(rows(lengths), 1)).any()
+    many = rows([50] * 20)
+    assert (draw_parts(many, seed) != draw_parts(many, seed + 1)).any()
 
 
 def test_every_place_is_as_likely_in_each_part():
     parts = draw_parts(rows([20] * 3000), 0).reshape(3000, 20)
-    for part, share in (
-        (SplitPart.TRAIN, 15 / 20),
-        (SplitPart.VALIDATION, 2 / 20),
-        (SplitPart.TEST, 3 / 20),
-    ):
+    for part, share in zip(SplitPart, (15 / 20, 2 / 20, 3 / 20), strict=False):
         np.testing.assert_allclose((parts == part).mean(axis=0), share, atol=0.04)
 
 
@@ -82,17 +75,9 @@ def small(tmp_path):
     return write(
         tmp_path / "split.parquet",
         [
-            (5, 30, "train"),
-            (5, 10, "train"),
-            (5, 10, "train"),
-            (5, 20, "validation"),
-            (5, 40, "test"),
-            (7, 20, "train"),
-            (7, 20, "test"),
-            (9, 30, "train"),
-            (9, 20, "test"),
-            (9, 40, "test"),
-            (8, 99, "removed"),
+            *((5, 30, "train"), (5, 10, "train"), (5, 10, "train"), (5, 20, "validation")),
+            *((5, 40, "test"), (7, 20, "train"), (7, 20, "test"), (9, 30, "train")),
+            *((9, 20, "test"), (9, 40, "test"), (8, 99, "removed")),
         ],
     )
 
@@ -112,12 +97,8 @@ def test_contexts_are_all_earlier_parts(small):
     assert split.test.targets.toarray().tolist() == [[0, 0, 0, 1], [0, 1, 0, 1]]
     assert (split.test.counts.skipped_users, split.test.counts.masked_targets) == (1, 1)
     assert split.test.negatives.tolist() == [[-1, -1], [0, -1]]
-
-
-def test_counts_items_on_train_alone(small):
-    split = read_paper_split(small)
     for evaluation in (split.validation, split.test):
-        assert evaluation.item_counts.tolist() == [2, 1, 2, 0]
+        assert evaluation.item_counts.tolist() == [2, 1, 2, 0], "those of train alone"
 
 
 def test_the_authors_keep_repeats_as_misses(small):
@@ -129,22 +110,21 @@ def test_the_authors_keep_repeats_as_misses(small):
 
 
 def test_errors_of_a_file_are_named(tmp_path):
-    with pytest.raises(UserError, match="no row's split is 'test'"):
-        read_paper_split(write(tmp_path / "a.parquet", [(1, 1, "train"), (1, 2, "validation")]))
-    pq.write_table(pa.table({"user_id": [1]}), tmp_path / "b.parquet")
+    path = tmp_path / "log.parquet"
     with pytest.raises(UserError, match="cannot be read as a split log"):
-        read_paper_split(tmp_path / "b.parquet")
-    with pytest.raises(UserError, match="it has no column item_id, split"):
-        read_paper_split(tmp_path / "b.parquet")
+        read_paper_split(path)
+    path.write_text("no parquet")
+    with pytest.raises(UserError, match="cannot be read as a split log"):
+        read_paper_split(path)
+    pq.write_table(pa.table({"user_id": [1]}), path)
+    with pytest.raises(UserError, match=r"cannot be read as a split log.*no column item_id, split"):
+        read_paper_split(path)
     holes = pa.table({"user_id": [1, None], "item_id": [1, 2], "split": ["train", "test"]})
-    pq.write_table(holes, tmp_path / "d.parquet")
+    pq.write_table(holes, path)
     with pytest.raises(UserError, match="user_id has empty cells"):
-        read_paper_split(tmp_path / "d.parquet")
-    (tmp_path / "c.parquet").write_text("no parquet")
-    with pytest.raises(UserError, match="cannot be read as a split log"):
-        read_paper_split(tmp_path / "c.parquet")
-    with pytest.raises(UserError, match="cannot be read as a split log"):
-        read_paper_split(tmp_path / "absent.parquet")
+        read_paper_split(path)
+    with pytest.raises(UserError, match="no row's split is 'test'"):
+        read_paper_split(write(path, [(1, 1, "train"), (1, 2, "validation")]))
 
 
 def test_recognises_a_file_with_a_split(small, tmp_path):

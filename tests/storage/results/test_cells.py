@@ -1,9 +1,10 @@
-"""Cells come back as they went in, whole or not at all."""
+"""Cells come back as they went in, whole or not at all; runs are numbered, end, and are found."""
 
 import numpy as np
 import pytest
 from stored_results import COUNTS, START, make_cell, make_evaluated, make_user_figures
 
+from perennial.storage.errors import UserError
 from perennial.storage.results.cells import (
     Figure,
     UserFigure,
@@ -14,7 +15,14 @@ from perennial.storage.results.cells import (
     read_user_figures,
 )
 from perennial.storage.results.fits import Fit, insert_fit
-from perennial.storage.results.runs import insert_run_cell, link_cell, start_run
+from perennial.storage.results.runs import (
+    end_run,
+    insert_run_cell,
+    link_cell,
+    list_runs,
+    read_run,
+    start_run,
+)
 
 
 def record(store, run_id, cell, users=(4, 9, 2), values=None):
@@ -28,6 +36,14 @@ def new_run(store):
     return start_run(store, {"seeds": [1]}, {"jax": "0"}, 4, START)
 
 
+def check_user_figures(store, run_id, expected):
+    (figures,) = read_user_figures(store, run_id).values()
+    for figure, given in zip(figures, expected, strict=True):
+        assert (figure.metric, figure.k) == (given.metric, given.k)
+        np.testing.assert_array_equal(figure.values, given.values)
+        np.testing.assert_array_equal(figure.weights, given.weights)
+
+
 def test_cell_round_trip(store):
     run_id = new_run(store)
     cell = make_cell()
@@ -35,35 +51,16 @@ def test_cell_round_trip(store):
     assert read_cells(store, run_id) == (cell,)
     assert has_cell(store, "cell")
     assert not has_cell(store, "other")
-
-
-def check_user_figures(store, run_id, expected):
-    (figures,) = read_user_figures(store, run_id).values()
-    for figure, given in zip(figures, expected, strict=True):
-        assert (figure.metric, figure.k) == (given.metric, given.k)
-        np.testing.assert_array_equal(figure.values, given.values)
-        assert (figure.weights is None) == (given.weights is None)
-        if given.weights is not None:
-            np.testing.assert_array_equal(figure.weights, given.weights)
-
-
-def test_user_figures_round_trip(store):
-    run_id = new_run(store)
-    record(store, run_id, make_cell())
     check_user_figures(store, run_id, make_user_figures())
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_round_trip_of_any_number_of_users(store, size):
     rng = np.random.default_rng(size)
+    drawn = [(rng.normal(scale=1e6, size=size), rng.random(size)) for _ in range(4)]
     values = [
-        UserFigure(
-            "HR",
-            k,
-            rng.normal(scale=1e6, size=size).astype(np.float32),
-            rng.random(size).astype(np.float32) if k % 2 else None,
-        )
-        for k in range(4)
+        UserFigure("HR", k, one.astype(np.float32), other.astype(np.float32) if k % 2 else None)
+        for k, (one, other) in enumerate(drawn)
     ]
     figures = tuple(Figure("HR", one.k, 1.0, size) for one in values)
     run_id = new_run(store)
@@ -85,20 +82,13 @@ def test_evaluated_users_are_stored_once_for_all_cells(store):
     assert store.connection.execute("SELECT count(*) FROM evaluations").fetchall() == [(1,)]
 
 
-def test_cells_stay_in_the_order_they_were_finished(store):
-    run_id = new_run(store)
-    for key in "zamb":
-        record(store, run_id, make_cell(key))
-    assert [cell.key for cell in read_cells(store, run_id)] == list("zamb")
-
-
-def test_a_cell_belongs_to_several_runs(store):
+def test_cells_stay_in_order_and_belong_to_several_runs(store):
     first = new_run(store)
-    record(store, first, make_cell("a"))
-    record(store, first, make_cell("b"))
+    for key in "zamb":
+        record(store, first, make_cell(key))
     second = new_run(store)
     link_cell(store, second, "b")
-    assert [cell.key for cell in read_cells(store, first)] == ["a", "b"]
+    assert [cell.key for cell in read_cells(store, first)] == list("zamb")
     assert [cell.key for cell in read_cells(store, second)] == ["b"]
     assert list(read_user_figures(store, second)) == ["b"]
 
@@ -137,3 +127,28 @@ def test_a_failed_transaction_leaves_nothing(store):
         die_within()
     for table in ("fits", "cells", "figures", "evaluations", "run_cells"):
         assert store.connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
+
+
+def test_runs_are_numbered_and_end(store):
+    first = new_run(store)
+    end_run(store, first, "finished", START)
+    second = new_run(store)
+    assert (first, second) == (1, 2)
+    assert [run.status for run in list_runs(store)] == ["finished", "running"]
+    run = read_run(store, 1)
+    assert (run.started, run.ended, run.config, run.num_cells) == (START, START, {"seeds": [1]}, 4)
+    assert read_run(store).run_id == 2
+
+
+def test_a_run_left_by_a_killed_process_is_closed(store):
+    new_run(store)
+    new_run(store)
+    assert [run.status for run in list_runs(store)] == ["interrupted", "running"]
+
+
+def test_no_such_run(store):
+    with pytest.raises(UserError, match="no run in the store"):
+        read_run(store)
+    new_run(store)
+    with pytest.raises(UserError, match="no run 7"):
+        read_run(store, 7)

@@ -29,17 +29,10 @@ from perennial.storage.results.runs import link_cell, start_run
 from perennial.storage.results.summaries import find_summary, insert_summary
 from perennial.storage.store import Store
 
-TABLES = [
-    "fits",
-    "model_files",
-    "evaluations",
-    "cells",
-    "figures",
-    "summaries",
-    "summary_entries",
-    "runs",
-    "run_cells",
-]
+TABLES = (
+    *("fits", "model_files", "evaluations", "cells", "figures"),
+    *("summaries", "summary_entries", "runs", "run_cells"),
+)
 DENSE = [[1.0, 0.0, 0.25], [0.0, 0.5, 1.0]]
 TWO = make_cell("two", fit_key="b", evaluation_key="later", fit_period=5, eval_period=6)
 
@@ -95,15 +88,7 @@ def linked(store, *keys):
     for key in keys:
         link_cell(store, run_id, key)
     by_user = {
-        key: [
-            (
-                one.metric,
-                one.k,
-                one.values.tolist(),
-                None if one.weights is None else [*one.weights],
-            )
-            for one in figures
-        ]
+        key: [(one.metric, one.k, one.values.tolist(), repr(one.weights)) for one in figures]
         for key, figures in read_user_figures(store, run_id).items()
     }
     evaluated = {
@@ -113,11 +98,15 @@ def linked(store, *keys):
     return read_cells(store, run_id), by_user, evaluated
 
 
-def test_everything_is_merged(store, other):
+def test_everything_is_merged_once_and_runs_stay(store, other):
     fill(other)
     wanted = content(other)
     assert merge_results(store, other) == 2
     assert content(store) == content(other) == wanted
+    assert merge_results(store, other) == 0, "a second time"
+    with Store.open(":memory:") as empty:
+        assert merge_results(store, empty) == 0
+    assert content(store) == wanted
     cells, by_user, evaluated = linked(store, "one", "two")
     assert cells == (make_cell("one"), TWO)
     assert (cells, by_user, evaluated) == linked(other, "one", "two")
@@ -130,14 +119,10 @@ def test_everything_is_merged(store, other):
     arrays, manifest = read_model(store, "b")
     np.testing.assert_array_equal(arrays["weights"], np.arange(6.0) + ord("b"))
     assert manifest == {"key": "b"}
-
-
-def test_a_second_time_changes_nothing(store, other):
-    fill(other)
-    merge_results(store, other)
-    wanted = content(store)
-    assert merge_results(store, other) == 0
-    assert content(store) == wanted
+    with Store.open(":memory:") as third:
+        assert merge_results(third, other) == 2
+        assert third.rows("SELECT count(*) FROM runs") == [(0,)]
+        assert third.rows("SELECT count(*) FROM run_cells") == [(0,)]
 
 
 def test_common_results_are_stored_once(store, other):
@@ -155,21 +140,6 @@ def test_common_results_are_stored_once(store, other):
     assert len(found["evaluations"]) == 1
     assert [row[0] for row in found["summaries"]] == ["both", "theirs"]
     assert len(found["summary_entries"]) == 2
-
-
-def test_merging_an_empty_store_changes_nothing(store, other):
-    fill(store)
-    wanted = content(store)
-    assert merge_results(store, other) == 0
-    assert content(store) == wanted
-
-
-def test_runs_stay_where_they_are(store, other):
-    fill(other)
-    linked(other, "one")
-    merge_results(store, other)
-    assert store.rows("SELECT count(*) FROM runs") == [(0,)]
-    assert store.rows("SELECT count(*) FROM run_cells") == [(0,)]
 
 
 def test_parts_in_any_order_make_the_same():

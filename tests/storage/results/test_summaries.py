@@ -42,24 +42,17 @@ def test_summary_round_trip(dense):
     assert found.rows.has_canonical_format
 
 
-def test_an_unknown_key_finds_nothing():
-    with Store.open(":memory:") as store:
-        assert find_summary(store, "a") is None
+def test_the_same_key_stays_as_it_is(store):
+    insert_summary(store, make_summary([[1.0, 0.0]]))
+    insert_summary(store, make_summary([[0.0, 0.5]]))
+    np.testing.assert_array_equal(find_summary(store, "a").rows.toarray(), [[1.0, 0.0]])
+    assert find_summary(store, "b") is None
 
 
-def test_the_same_key_stays_as_it_is():
-    with Store.open(":memory:") as store:
-        insert_summary(store, make_summary([[1.0, 0.0]]))
-        insert_summary(store, make_summary([[0.0, 0.5]]))
-        found = find_summary(store, "a")
-    np.testing.assert_array_equal(found.rows.toarray(), [[1.0, 0.0]])
-
-
-def test_they_are_listed_by_period_and_seed():
-    with Store.open(":memory:") as store:
-        for key, period, seed in (("a", 2, 1), ("b", 1, 0), ("c", 2, 0)):
-            insert_summary(store, make_summary([[1.0]], key, period, seed))
-        assert [record.key for record in list_summaries(store)] == ["b", "c", "a"]
+def test_they_are_listed_by_period_and_seed(store):
+    for key, period, seed in (("a", 2, 1), ("b", 1, 0), ("c", 2, 0)):
+        insert_summary(store, make_summary([[1.0]], key, period, seed))
+    assert [record.key for record in list_summaries(store)] == ["b", "c", "a"]
 
 
 @pytest.mark.parametrize(
@@ -74,19 +67,17 @@ def test_they_are_listed_by_period_and_seed():
         "UPDATE summary_entries SET row = 1, item_index = 0",
     ],
 )
-def test_a_damaged_summary_is_refused(damage):
-    with Store.open(":memory:") as store:
-        insert_summary(store, make_summary([[1.0, 0.0], [0.0, 0.5]]))
-        store.connection.execute(damage)
-        with pytest.raises(UserError, match="period 3 is damaged"):
-            find_summary(store, "a")
+def test_a_damaged_summary_is_refused(store, damage):
+    insert_summary(store, make_summary([[1.0, 0.0], [0.0, 0.5]]))
+    store.connection.execute(damage)
+    with pytest.raises(UserError, match="period 3 is damaged"):
+        find_summary(store, "a")
 
 
-def test_a_summary_that_cannot_be_written_leaves_nothing():
-    with Store.open(":memory:") as store:
-        broken = make_summary([[1.0]])
-        record = dataclasses.replace(broken.record, report={"loss": float("nan")})
-        with pytest.raises(ValueError, match="JSON"):
-            insert_summary(store, StoredSummary(record, broken.rows))
-        assert list_summaries(store) == ()
-        assert store.rows("SELECT count(*) FROM summary_entries") == [(0,)]
+def test_a_summary_that_cannot_be_written_leaves_nothing(store):
+    broken = make_summary([[1.0]])
+    record = dataclasses.replace(broken.record, report={"loss": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        insert_summary(store, StoredSummary(record, broken.rows))
+    assert list_summaries(store) == ()
+    assert store.rows("SELECT count(*) FROM summary_entries") == [(0,)]

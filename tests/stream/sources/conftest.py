@@ -113,9 +113,9 @@ class _Server(ThreadingHTTPServer):
 
 @pytest.fixture
 def server(monkeypatch):
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy"):
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("all_proxy", raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     state = FileServer()
     handler = type("Handler", (_Handler,), {"state": state})
     with _Server(("127.0.0.1", 0), handler) as http:

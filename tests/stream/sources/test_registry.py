@@ -15,8 +15,14 @@ from perennial.stream.sources.registry import SOURCES, describe_sources, open_so
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_embedded_stream_comes_first():
+def test_all_sources_are_described(tmp_path):
+    described = {line.name: line for line in describe_sources(tmp_path)}
+    assert list(described) == list(SOURCES)
     assert next(iter(SOURCES)) == "synthetic"
+    assert all(line.summary and line.size and line.licence for line in described.values())
+    assert described["synthetic"].state == described["complete-journey"].state == "ready"
+    assert described["ml-1m"].state == "not downloaded"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -31,16 +37,6 @@ def test_the_names_are_known_without_importing_the_sources():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603
-
-
-def test_all_sources_are_described(tmp_path):
-    described = {line.name: line for line in describe_sources(tmp_path)}
-    assert list(described) == list(SOURCES)
-    assert all(line.summary and line.size and line.licence for line in described.values())
-    assert described["synthetic"].state == "ready"
-    assert described["complete-journey"].state == "ready"
-    assert described["ml-1m"].state == "not downloaded"
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path):
@@ -67,29 +63,26 @@ def test_a_name_has_precedence_over_a_path(tmp_path, monkeypatch):
     assert open_source("synthetic", cache=tmp_path / "cache").paths[0].suffix == ".parquet"
 
 
-def test_a_folder_is_its_files_in_natural_order(tmp_path):
-    for name in ("week_10.csv", "week_9.csv", "week_1.CSV", "notes.md", ".hidden.csv"):
-        (tmp_path / name).write_text("user_id,item_id\n1,2\n")
+ADER = [f"period_{number}.txt" for number in range(17)]
+
+
+@pytest.mark.parametrize(
+    ("logs", "others"),
+    [
+        (["week_1.CSV", "week_9.csv", "week_10.csv"], ["notes.md", ".hidden.csv"]),
+        (ADER, ["README.txt", "items.csv"]),
+    ],
+)
+def test_a_folder_is_its_logs_in_natural_order(tmp_path, logs, others):
+    for name in (*logs[::-1], *others):
+        (tmp_path / name).write_text("1 2\n")
     (tmp_path / "old.csv").mkdir()
     log = open_source(str(tmp_path), cache=tmp_path / "cache")
-    assert [path.name for path in log.paths] == ["week_1.CSV", "week_9.csv", "week_10.csv"]
+    assert [path.name for path in log.paths] == logs
     assert log.cut == "files"
     assert log.name == tmp_path.name
-
-
-def test_the_periods_of_ader_leave_other_files_out(tmp_path):
-    for number in range(17):
-        (tmp_path / f"period_{number}.txt").write_text("1 2\n")
-    for name in ("README.txt", "items.csv"):
-        (tmp_path / name).write_text("words")
-    log = open_source(str(tmp_path), cache=tmp_path / "cache")
-    assert [path.name for path in log.paths] == [f"period_{number}.txt" for number in range(17)]
-
-
-def test_a_folder_without_logs_is_refused(tmp_path):
-    (tmp_path / "README.md").write_text("words")
     with pytest.raises(UserError, match="has no log in it"):
-        open_source(str(tmp_path), cache=tmp_path / "cache")
+        open_source(str(tmp_path / "old.csv"), cache=tmp_path / "cache")
 
 
 @given(st.lists(st.integers(0, 10**20), unique=True, min_size=2))
