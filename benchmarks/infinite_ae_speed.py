@@ -31,7 +31,8 @@ from scipy.stats import rankdata
 from benchmarks import DATA
 from perennial.models import selection, solver
 from perennial.models.base import FitOptions, Holdout, TrainingRows
-from perennial.models.infinite_ae import exact, row_blocks
+from perennial.models.infinite_ae import exact_model as exact
+from perennial.models.infinite_ae import row_blocks
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.stax_kernel import stax_values
@@ -195,7 +196,7 @@ def _timed_stages(watch: Stopwatch) -> Iterator[None]:
                 yield block
 
         stack.enter_context(patch.object(solver.LapackSystem, "inverse_rows", inverse_rows))
-        scored = exact.FittedInfiniteAE.score_blocks
+        scored = exact_model.FittedInfiniteAE.score_blocks
 
         def score_blocks(*args: Any) -> Iterator[Any]:
             blocks = scored(*args)
@@ -206,7 +207,9 @@ def _timed_stages(watch: Stopwatch) -> Iterator[None]:
                     return
                 yield block
 
-        stack.enter_context(patch.object(exact.FittedInfiniteAE, "score_blocks", score_blocks))
+        stack.enter_context(
+            patch.object(exact_model.FittedInfiniteAE, "score_blocks", score_blocks)
+        )
         yield
 
 

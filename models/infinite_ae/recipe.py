@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, cap_rows, check_memory
 from perennial.models.holdout import hold_out
-from perennial.models.infinite_ae.exact import ExactSystem, FittedInfiniteAE
-from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE, NystromSystem
+from perennial.models.infinite_ae.exact_model import ExactSystem, FittedInfiniteAE
 from perennial.models.infinite_ae.gram import Backend, TileKernel, make_tile_kernel
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import (
@@ -29,8 +28,9 @@ from perennial.models.infinite_ae.memory_estimate import (
     sizes_of,
 )
 from perennial.models.infinite_ae.nystrom import draw_centres
+from perennial.models.infinite_ae.nystrom_model import FittedNystromAE, NystromSystem
 from perennial.models.infinite_ae.storage import StoredFit
-from perennial.models.infinite_ae.taught import TaughtInfiniteAE, TaughtSystem
+from perennial.models.infinite_ae.teacher_model import TaughtInfiniteAE, TaughtSystem
 from perennial.models.scoring import score_replayed, score_rows
 from perennial.models.selection import validate
 from perennial.storage.errors import UserError

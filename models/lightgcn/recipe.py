@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
-from perennial.models.lightgcn.fitted import FittedLightGCN, make_model, restore_model
 from perennial.models.lightgcn.graph import Graph, Propagated, make_graph
 from perennial.models.lightgcn.loss import Loss
+from perennial.models.lightgcn.model import FittedLightGCN, make_model, restore_model
 from perennial.models.lightgcn.training import LightGCNTrainingSettings, estimate_memory, train
 from perennial.models.selection import (
     Candidate,

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.mvae.fitted import ITEM_ARRAYS, FittedMVAE, pad_parameters
+from perennial.models.mvae.model import ITEM_ARRAYS, FittedMVAE, pad_parameters
 from perennial.models.mvae.network import MVAEParameters, initialise
 from perennial.models.training.batches import make_key, pad_items
 

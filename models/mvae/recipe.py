@@ -12,8 +12,8 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, FittedModel, Holdout, Json, TrainingRows, check_memory
 from perennial.models.holdout import validation_score
-from perennial.models.mvae.fitted import FittedMVAE, restore_model
 from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
+from perennial.models.mvae.model import FittedMVAE, restore_model
 from perennial.models.mvae.network import MVAEParameters
 from perennial.models.mvae.teacher_batches import draw_teacher_batches
 from perennial.models.mvae.training import MVAERates, estimate_memory, train

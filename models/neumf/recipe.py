@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
-from perennial.models.neumf.fitted import FittedNeuMF, restore_model, score_rows
+from perennial.models.neumf.model import FittedNeuMF, restore_model, score_rows
 from perennial.models.neumf.network import NeuMFParameters
 from perennial.models.neumf.training import (
     NeuMFRates,

@@ -11,7 +11,7 @@ from perennial.memory.exemplar_memory import ExemplarMemory
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import FitOptions
 from perennial.models.infinite_ae.recipe import InfiniteAE
-from perennial.models.infinite_ae.taught import TaughtInfiniteAE
+from perennial.models.infinite_ae.teacher_model import TaughtInfiniteAE
 from perennial.models.mvae.recipe import MVAE, FittedMVAE
 from perennial.models.registry import make_recipe
 from perennial.replay.analysis.run import load_run

@@ -14,7 +14,7 @@ from perennial.models.base import FitOptions, TrainingRows
 from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.recipe import InfiniteAE
-from perennial.models.infinite_ae.taught import TaughtInfiniteAE
+from perennial.models.infinite_ae.teacher_model import TaughtInfiniteAE
 from perennial.models.mvae.recipe import MVAE
 from perennial.storage.errors import UserError
 

@@ -16,11 +16,11 @@ from scipy.sparse import csr_array
 from perennial.models.base import FitOptions, Teacher
 from perennial.models.holdout import hold_out
 from perennial.models.infinite_ae.explanations import ExplainableModel
-from perennial.models.infinite_ae.fitted_nystrom import FittedNystromAE
 from perennial.models.infinite_ae.gram import make_tile_kernel
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
 from perennial.models.infinite_ae.nystrom import NormalEquations, draw_centres, take_centres
+from perennial.models.infinite_ae.nystrom_model import FittedNystromAE
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.pop import Pop
 from perennial.models.registry import make_recipe

@@ -11,9 +11,9 @@ from model_rows import planted, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
-from perennial.models.lightgcn.fitted import FittedLightGCN, make_model
 from perennial.models.lightgcn.graph import DeviceGraph, ScipyGraph, make_graph
 from perennial.models.lightgcn.loss import weigh_entries
+from perennial.models.lightgcn.model import FittedLightGCN, make_model
 from perennial.models.lightgcn.recipe import LightGCN
 from perennial.models.lightgcn.training import LightGCNTrainingSettings, draw_updates, gradients
 from perennial.models.selection import cap_and_hold_out

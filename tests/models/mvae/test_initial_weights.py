@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.sparse import csr_array
 
-from perennial.models.mvae.fitted import FittedMVAE, pad_parameters
 from perennial.models.mvae.initial_weights import fresh_weights, log_popularity, warm_weights
+from perennial.models.mvae.model import FittedMVAE, pad_parameters
 
 
 def _fresh(num_items: int, seed: int):

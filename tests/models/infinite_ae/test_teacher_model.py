@@ -14,11 +14,11 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Teacher, TrainingRows
 from perennial.models.holdout import hold_out, validation_score
-from perennial.models.infinite_ae.exact import FittedInfiniteAE
+from perennial.models.infinite_ae.exact_model import FittedInfiniteAE
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
 from perennial.models.infinite_ae.recipe import InfiniteAE
-from perennial.models.infinite_ae.taught import TaughtInfiniteAE
+from perennial.models.infinite_ae.teacher_model import TaughtInfiniteAE
 from perennial.models.scoring import score_replayed
 from perennial.storage.errors import UserError
 
