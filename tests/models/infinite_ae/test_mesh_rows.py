@@ -10,8 +10,7 @@ from model_rows import dense_rows, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
-from perennial.models.infinite_ae import exact as fitted_infinite_ae
-from perennial.models.infinite_ae import mesh_rows
+from perennial.models.infinite_ae import exact_model, mesh_rows
 from perennial.models.infinite_ae.gram import TILE, cross_kernel, fill_gram, make_tile_kernel
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.mesh_rows import MeshRows
@@ -98,7 +97,7 @@ def test_a_fit_on_a_mesh_is_that_of_the_host(monkeypatch, reg, weigh):
     recipe = InfiniteAE(reg=reg, depth=2)
     contexts = wide_rows(21, seed=3)
     expected = recipe.fit(rows, FitOptions(seed=1))
-    monkeypatch.setattr(fitted_infinite_ae, "device_mesh", lambda: ONE)
+    monkeypatch.setattr(exact_model, "device_mesh", lambda: ONE)
     model = recipe.fit(rows, FitOptions(seed=1))
     assert model.placed is not None
     assert model.report["reg"] == expected.report["reg"]
@@ -118,7 +117,7 @@ def test_a_fit_on_a_mesh_is_that_of_the_host(monkeypatch, reg, weigh):
 
 
 def test_other_kernels_stay_on_the_host(monkeypatch):
-    monkeypatch.setattr(fitted_infinite_ae, "device_mesh", lambda: ONE)
+    monkeypatch.setattr(exact_model, "device_mesh", lambda: ONE)
     model = InfiniteAE(reg=1.0, backend="neural-tangents").fit(
         rows_of(wide_rows(9)), FitOptions(seed=1)
     )
