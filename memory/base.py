@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from perennial.models.base import FittedModel, TrainingRows
-from perennial.storage.progress import Progress, ignore_progress
+from perennial.storage.base import Progress, ignore_progress
 from perennial.stream.history import History
 
 

@@ -23,8 +23,8 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import report_steps
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.models.mesh import round_up
+from perennial.storage.base import Progress, derive_seed, ignore_progress
 from perennial.storage.log.periods import first_retained_period
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
@@ -35,7 +35,6 @@ from perennial.storage.results.summaries import (
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 from perennial.stream.history import History
-from perennial.stream.seeds import derive_seed
 
 _WIDTH_STEP = 64
 """Rows are padded to a multiple of this, so that few shapes are compiled."""

@@ -16,11 +16,10 @@ from scipy.sparse import csr_array, vstack
 
 from perennial.memory.base import Memory, replayed_rows, widen
 from perennial.models.base import FittedModel, Teacher, TrainingRows
+from perennial.storage.base import Progress, derive_seed, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.artifacts import csr_from_arrays, csr_to_arrays
 from perennial.stream.history import History
-from perennial.stream.seeds import derive_seed
 
 _CHUNK = 1024
 """Rows whose similarities are computed at a time, in whole groups."""

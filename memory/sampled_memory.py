@@ -11,9 +11,8 @@ from perennial.memory.base import Memory, replayed_rows, widen
 from perennial.memory.budget import Policy, share_budget
 from perennial.memory.samplers.base import Sample, Sampler, thin_to_mean
 from perennial.models.base import FittedModel, TrainingRows
-from perennial.storage.progress import Progress, ignore_progress
+from perennial.storage.base import Progress, derive_seed, ignore_progress
 from perennial.stream.history import History
-from perennial.stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from perennial.memory.base import Memory
 from perennial.models.base import FittedModel, Teacher, TrainingRows
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.history import History
 
 

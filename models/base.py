@@ -8,12 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from perennial.storage.base import Json, Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import UserRows
-from perennial.storage.progress import Progress, ignore_progress
-
-Json = Any
-"""A value that `json.dumps` takes."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
+from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.scoring import check_width
 from perennial.models.selection import (
     Candidate,
@@ -28,6 +28,7 @@ from perennial.models.selection import (
     fit_on_holdout,
     report_choice,
 )
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 
 _MOST_STEPS = 200

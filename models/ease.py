@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, cholesky, lapack, solve_triangular
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows
+from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.mesh import threads_for
 from perennial.models.scoring import check_width
 from perennial.models.selection import Candidate, choose_and_solve, fit_on_holdout, report_choice
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 
 _TILE = 512

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, cap_rows
+from perennial.models.base import FitOptions, Holdout, TrainingRows, cap_rows
 from perennial.models.scoring import check_width
+from perennial.storage.base import Json, derive_seed
 from perennial.storage.errors import UserError
-from perennial.stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)

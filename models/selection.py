@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, FittedModel, Holdout, Json, TrainingRows, cap_rows
+from perennial.models.base import FitOptions, FittedModel, Holdout, TrainingRows, cap_rows
 from perennial.models.holdout import hold_out, validation_score
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import Json, derive_seed
 
 Candidate = Mapping[str, Json]
 """Settings that are tried together: name -> value."""

@@ -14,7 +14,7 @@ from perennial.replay.keys import cell_key
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.base import Metric
 from perennial.replay.plan import PlannedEvaluation, plan_evaluations
-from perennial.storage.progress import Progress
+from perennial.storage.base import Progress
 from perennial.storage.results.cells import (
     Cell,
     EvaluatedUsers,

@@ -10,18 +10,17 @@ from typing import Any
 from numpy.typing import NDArray
 
 from perennial.memory.base import Memory
-from perennial.models.base import FitOptions, FittedModel, Json, Recipe, TrainingRows
+from perennial.models.base import FitOptions, FittedModel, Recipe, TrainingRows
 from perennial.models.registry import make_recipe
 from perennial.replay.keys import FitKeys, chain_key, fit_keys
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.strategies.base import Strategy, WarmStart
+from perennial.storage.base import Json, Progress, derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import first_retained_period
-from perennial.storage.progress import Progress
 from perennial.storage.results.fits import Fit, find_fit, read_model
 from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers, History
-from perennial.stream.seeds import derive_seed
 
 _MEMORY = "memory."
 """Prefix of the names of a memory's arrays in the file of the model that it is stored with."""

@@ -12,8 +12,8 @@ from perennial.models.registry import make_recipe
 from perennial.replay.keys import describe_strategy
 from perennial.replay.strategies.base import Strategy
 from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import Json
 from perennial.stream.history import HeldOutUsers
 from perennial.stream.next_period import ProtocolSettings
 

@@ -11,7 +11,7 @@ from perennial.models.ranking import find_hits, top_items
 from perennial.replay.metrics.base import Collected, Metric, RankedBlock, UserValues
 from perennial.replay.metrics.psp import propensity_weights
 from perennial.replay.metrics.registry import default_metrics
-from perennial.storage.progress import Progress, ignore_progress
+from perennial.storage.base import Progress, ignore_progress
 from perennial.stream.evaluation import Evaluation
 
 BLOCK_BYTES = 64 << 20

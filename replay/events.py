@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perennial.storage.progress import Progress
+from perennial.storage.base import Progress
 from perennial.storage.results.cells import Cell
 
 

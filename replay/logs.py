@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.periods import list_periods
 from perennial.storage.opening import open_for_reading, open_for_writing
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.store import Store
 from perennial.stream.cuts import Cut, make_cut
 from perennial.stream.loading import load_log

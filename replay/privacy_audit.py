@@ -21,11 +21,11 @@ from perennial.memory.privacy import (
 )
 from perennial.models.base import TrainingRows
 from perennial.replay.summaries import read_summary
+from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import count_known_items, read_rows
 from perennial.storage.results.summaries import SummaryRecord
 from perennial.storage.store import Store
-from perennial.stream.seeds import derive_seed
 
 MAX_USERS = 8192
 """Maximum number of users that are compared; of more, a sample is drawn."""

@@ -119,12 +119,6 @@ def build(kind: str, name: str, target: type[Any], settings: Mapping[str, Any]) 
         raise UserError(f"{kind} '{name}', setting '{where}': {first['msg']}") from None
 
 
-def require(holds: bool, message: str) -> None:
-    """Raise `ValueError` with a message unless a condition holds."""
-    if not holds:
-        raise ValueError(message)
-
-
 def external_source(instance: object) -> dict[str, str]:
     """Identify the code of an object whose class is not one of this package.
 

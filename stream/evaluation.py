@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from perennial.storage.base import derive_seed
 from perennial.stream.negatives import draw_negatives
-from perennial.stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)

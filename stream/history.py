@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import UserRows, count_known_items, read_events, read_rows
 from perennial.storage.log.periods import fingerprint, first_retained_period
 from perennial.storage.log.sort import mix64
 from perennial.storage.store import Store
-from perennial.stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)

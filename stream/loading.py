@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import IngestSettings, hash_files, ingest_log, ingest_period
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import first_retained_period, list_periods
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.reading.columns import Column
 from perennial.storage.reading.formats import read_times
 from perennial.storage.reading.timestamps import parse_times

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
 from perennial.stream.evaluation import binary, pair_matrix
 from perennial.stream.negatives import draw_negatives
-from perennial.stream.seeds import derive_seed
 
 NoiseKind = Literal["swap", "flip"]
 """Base of the per cent: `swap` the user's own items, `flip` all items of the catalogue."""

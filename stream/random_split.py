@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import UserRows
 from perennial.stream.evaluation import Evaluation, assemble, binary, pair_matrix
-from perennial.stream.seeds import derive_seed
 
 FEWEST = 3
 """Least number of interactions of a user who is kept."""

@@ -12,13 +12,13 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from benchmarks.fuzz.case import FuzzCase
+from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, lookup_items, lookup_users, user_ids
-from perennial.storage.progress import ignore_progress
 from perennial.storage.reading.staging import stage_log
 from perennial.storage.reading.timestamps import EARLIEST, LATEST
 from perennial.storage.store import Store

@@ -26,8 +26,8 @@ from perennial.memory.distill.problem import DistillationProblem
 from perennial.memory.distill.top_k import GROUP, group_maxima, largest_of_columns
 from perennial.memory.distill.validation import BestSupport
 from perennial.models.mesh import round_up
+from perennial.storage.base import derive_seed
 from perennial.storage.parallel import run_all
-from perennial.stream.seeds import derive_seed
 
 BLOCK = 4096
 """Items of a block, a multiple of `GROUP`; 500 parameters of each take 8 MiB."""

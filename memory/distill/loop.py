@@ -20,7 +20,7 @@ from perennial.memory.distill.summary import DistillListener, DistillStep, Summa
 from perennial.memory.distill.validation import BestSupport
 from perennial.models.base import Holdout, TrainingRows
 from perennial.models.holdout import hold_out
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import derive_seed
 
 MAX_USERS = 32_768
 """Largest number of users that is not sampled: the targets take some 20 KiB for each."""

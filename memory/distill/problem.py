@@ -20,7 +20,7 @@ from perennial.memory.distill.targets import LeaveOneOutTargets
 from perennial.memory.distill.validation import SupportValidator
 from perennial.models.base import Holdout
 from perennial.models.mesh import next_power, round_up
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import derive_seed
 
 RESIDENT_CELLS = 2**26
 """Cells of real users' rows kept on the device, and as many of their targets: 256 MiB each."""

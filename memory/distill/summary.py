@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from scipy.sparse import csr_array
 
-from perennial.storage.progress import Progress
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json, Progress
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from scipy.sparse import csr_array
 from perennial.models.infinite_ae.gram import TILE, TileKernel, cross_kernel, fill_gram
 from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
 from perennial.models.mesh import threads_for
+from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
-from perennial.storage.progress import Progress
 
 PROGRESS_ROWS = 16 * TILE
 """Rows between two progress messages."""

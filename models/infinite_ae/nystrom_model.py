@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
-from perennial.models.base import Json, TrainingRows
+from perennial.models.base import TrainingRows
 from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
 from perennial.models.infinite_ae.gram import TileKernel, cross_kernel, normalised_gram
 from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, blocks_of, take_centres
 from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.mesh import threads_for
 from perennial.models.scoring import score_in_parts
-from perennial.storage.progress import Progress
+from perennial.storage.base import Json, Progress
 from perennial.storage.results.artifacts import csr_to_arrays
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, cap_rows, check_memory
+from perennial.models.base import FitOptions, Holdout, TrainingRows, cap_rows, check_memory
 from perennial.models.holdout import hold_out
 from perennial.models.infinite_ae.exact_model import ExactSystem, FittedInfiniteAE
 from perennial.models.infinite_ae.gram import Backend, TileKernel, make_tile_kernel
@@ -33,9 +33,8 @@ from perennial.models.infinite_ae.storage import StoredFit
 from perennial.models.infinite_ae.teacher_model import TaughtInfiniteAE, TaughtSystem
 from perennial.models.scoring import score_replayed, score_rows
 from perennial.models.selection import validate
+from perennial.storage.base import Json, derive_seed, require
 from perennial.storage.errors import UserError
-from perennial.storage.registry import require
-from perennial.stream.seeds import derive_seed
 
 System = ExactSystem | TaughtSystem | NystromSystem
 """Rows prepared for any λ."""

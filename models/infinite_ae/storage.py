@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import Json, TrainingRows
+from perennial.models.base import TrainingRows
+from perennial.storage.base import Json
 from perennial.storage.results.artifacts import csr_from_arrays
 
 

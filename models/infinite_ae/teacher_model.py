@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import Json, TrainingRows
+from perennial.models.base import TrainingRows
 from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
 from perennial.models.infinite_ae.gram import (
     TILE,
@@ -28,6 +28,7 @@ from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, spl
 from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.scoring import score_in_parts
 from perennial.models.solver import Factor, KernelSystem, make_system
+from perennial.storage.base import Json
 from perennial.storage.results.artifacts import csr_to_arrays
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import Json
 from perennial.models.lightgcn.graph import Graph, Propagated
 from perennial.models.lightgcn.loss import directions
 from perennial.models.scoring import check_width
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
+from perennial.models.base import FitOptions, Holdout, TrainingRows, check_memory
 from perennial.models.lightgcn.graph import Graph, Propagated, make_graph
 from perennial.models.lightgcn.loss import Loss
 from perennial.models.lightgcn.model import FittedLightGCN, make_model, restore_model
@@ -26,8 +26,7 @@ from perennial.models.selection import (
     validate_model,
 )
 from perennial.models.training.early_stopping import Check, Search
-from perennial.storage.registry import require
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import Json, derive_seed, require
 
 
 @dataclass(frozen=True)

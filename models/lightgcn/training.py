@@ -27,7 +27,7 @@ from perennial.models.training.batches import (
 )
 from perennial.models.training.early_stopping import Check
 from perennial.models.training.loop import run_updates
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import derive_seed
 
 BLOCK_ROWS = 1024
 """Rows whose logits exist at a time."""

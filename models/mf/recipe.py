@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
+from perennial.models.base import FitOptions, Holdout, TrainingRows, check_memory
 from perennial.models.mf.solver import (
     BLOCK_FLOATS,
     Objective,
@@ -37,9 +37,9 @@ from perennial.models.selection import (
     report_choice,
     validate_model,
 )
+from perennial.storage.base import Json, derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores
-from perennial.stream.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import Json
 from perennial.models.mvae.network import MVAEParameters, represent, score
 from perennial.models.scoring import check_width
 from perennial.models.training.batches import assemble, pad_rows
 from perennial.models.training.parameters import check_stored, with_padding, without_padding
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 
 ITEM_ARRAYS = frozenset({"encoder_items", "decoder_items", "item_bias"})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, FittedModel, Holdout, Json, TrainingRows, check_memory
+from perennial.models.base import FitOptions, FittedModel, Holdout, TrainingRows, check_memory
 from perennial.models.holdout import validation_score
 from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
 from perennial.models.mvae.model import FittedMVAE, restore_model
@@ -19,9 +19,8 @@ from perennial.models.mvae.teacher_batches import draw_teacher_batches
 from perennial.models.mvae.training import MVAERates, estimate_memory, train
 from perennial.models.selection import Trial, fit_on_holdout
 from perennial.models.training.early_stopping import Check, Search
+from perennial.storage.base import Json, derive_seed, require
 from perennial.storage.errors import UserError
-from perennial.storage.registry import require
-from perennial.stream.seeds import derive_seed
 
 _GATHER_BELOW = 0.01
 _BLOCK_SCORES = 1 << 22

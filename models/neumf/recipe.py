@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.models.base import FitOptions, Holdout, Json, TrainingRows, check_memory
+from perennial.models.base import FitOptions, Holdout, TrainingRows, check_memory
 from perennial.models.neumf.model import FittedNeuMF, restore_model, score_rows
 from perennial.models.neumf.network import NeuMFParameters
 from perennial.models.neumf.training import (
@@ -41,8 +41,7 @@ from perennial.models.selection import (
     validate,
 )
 from perennial.models.training.early_stopping import Check, Search
-from perennial.storage.registry import require
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import Json, derive_seed, require
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from perennial.models.training.batches import (
 )
 from perennial.models.training.early_stopping import Check
 from perennial.models.training.loop import AveragedState, run_updates, start, step
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import derive_seed
 
 _STATE_COPIES = 5
 """Weights, gradient, both moments of Adam and the average."""

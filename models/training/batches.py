@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.mesh import next_power
-from perennial.stream.seeds import derive_seed
+from perennial.storage.base import derive_seed
 
 
 class SparseBatch(NamedTuple):

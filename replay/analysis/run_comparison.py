@@ -12,8 +12,8 @@ from perennial.replay.analysis.run import RunData
 from perennial.replay.analysis.summary import Difference, summarise
 from perennial.replay.keys import describe_recipe, describe_strategy
 from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import Json
 from perennial.storage.results.cells import Cell
 
 _EVALUATION_SETTINGS = ("protocol", "evaluation_seed", "held_out")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from perennial.replay.analysis.bootstrap import PeriodSeries, Series, interval, resample_means
 from perennial.replay.analysis.run import RunData
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 from perennial.storage.results.cells import Cell
 
 

@@ -14,12 +14,11 @@ from scipy.sparse import csr_array
 from perennial.replay.analysis.summary import average_table
 from perennial.replay.config import ReplayConfig
 from perennial.replay.evaluate import evaluate
+from perennial.storage.base import Json, derive_seed
 from perennial.storage.log.periods import list_periods
-from perennial.storage.results.artifacts import Json
 from perennial.storage.results.cells import Cell
 from perennial.storage.store import Store
 from perennial.stream.next_period import build_evaluation
-from perennial.stream.seeds import derive_seed
 
 Metric = tuple[str, int | None]
 """Name and cut-off."""

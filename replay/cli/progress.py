@@ -36,7 +36,7 @@ from perennial.replay.events import (
 from perennial.replay.report.tables import format_figures, format_seconds
 from perennial.replay.report.terminal import render_means
 from perennial.replay.study.workers.base import TaskEvent, TaskListener
-from perennial.storage.progress import Progress as Report
+from perennial.storage.base import Progress as Report
 from perennial.storage.store import Store
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from pathlib import Path
 from perennial.replay.events import Listener, ignore_events
 from perennial.replay.live.setup import require_live
 from perennial.replay.live.steps import DroppedPeriods, PeriodPublished, Step
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import (
     DEFAULT_SETTINGS,
@@ -16,7 +17,6 @@ from perennial.storage.log.ingest import (
 )
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser, drop_events, erase_users, finish_rewriting
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
 from perennial.stream.loading import order_files

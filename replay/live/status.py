@@ -11,8 +11,8 @@ from pathlib import Path
 from perennial.replay.report.tables import HEADLINE, metric_label
 from perennial.replay.strategies.base import DistillingStrategy
 from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.base import Json
 from perennial.storage.log.periods import first_retained_period, list_periods
-from perennial.storage.results.artifacts import Json
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
 from perennial.storage.results.summaries import list_summaries

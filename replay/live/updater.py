@@ -17,9 +17,9 @@ from perennial.replay.live.steps import PeriodPublished
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import PlannedEvaluation, make_chains
+from perennial.storage.base import Progress
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.log.rewrite import finish_rewriting
-from perennial.storage.progress import Progress
 from perennial.storage.results.cells import Cell
 from perennial.storage.results.fits import (
     Fit,

@@ -10,8 +10,8 @@ import pyarrow as pa
 from perennial.replay.recommend.catalogue import UnknownName
 from perennial.replay.recommend.recommender import Recommender
 from perennial.replay.summaries import write_table
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress, ignore_progress
 
 _MAX_BYTES = 256 << 20
 

@@ -6,9 +6,9 @@ from perennial.models.base import FittedModel, Recipe
 from perennial.replay.chain import Chain, Limits
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.strategies.base import Strategy
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import list_periods
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.results.fits import (
     insert_fit,
     insert_model_file,

@@ -14,9 +14,9 @@ from perennial.replay.analysis.transfer import (
 )
 from perennial.replay.config import ReplayConfig
 from perennial.replay.study.continual import StudyRuns
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import list_periods
-from perennial.storage.results.artifacts import Json
 from perennial.storage.results.cells import read_cells
 from perennial.storage.store import Store
 

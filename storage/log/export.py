@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import PeriodSummary, list_periods
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, read_kind
 from perennial.storage.objects.bucket import Place
 from perennial.storage.objects.copies import OutputFolder, open_folder
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.store import Store
 
 CHUNK_ROWS = 1 << 20

@@ -10,13 +10,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.append import OrderedLog, append_log
 from perennial.storage.log.late_events import describe_overlap, merge_late
 from perennial.storage.log.ledger import IngestReport, read_report, record_files, record_ingest
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.reading.columns import ColumnChoice
 from perennial.storage.reading.formats import FORMATS
 from perennial.storage.reading.rejects import Rejects, total_counts

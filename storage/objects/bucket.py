@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import StorageUnavailable, UserError
-from perennial.storage.progress import Progress, ignore_progress
 
 SCHEMES = ("s3", "gs")
 _BLOCK = 8 << 20

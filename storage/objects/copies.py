@@ -10,9 +10,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from perennial.storage.atomic import replacing
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import StorageUnavailable, UserError
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
-from perennial.storage.progress import Progress, ignore_progress
 
 _PREFIX = ".perennial-fetched-"
 _LOCK = ".lock"

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.storage.reading.columns import Column, ColumnChoice, printable
 from perennial.storage.reading.dialects import HEAD_BYTES, detect_dialect
 from perennial.storage.reading.memory_budget import Budget

@@ -9,9 +9,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
-from perennial.storage.progress import Progress
 from perennial.storage.reading.columns import ColumnChoice
 from perennial.storage.reading.formats import RawFile, read_file
 from perennial.storage.reading.identifiers import (

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from perennial.storage.atomic import write_synced
+from perennial.storage.base import Json
 from perennial.storage.errors import StorageUnavailable, UserError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SUFFIX = ".safetensors"
-
-Json = Any
-"""Anything that `json.dumps` takes."""
 
 
 def models_folder(store: Path) -> Path:

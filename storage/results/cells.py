@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 from perennial.storage.store import Store
 
 

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from perennial.storage.atomic import sweep_temporary
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import SUFFIX, Json, load_arrays, save_arrays
+from perennial.storage.results.artifacts import SUFFIX, load_arrays, save_arrays
 from perennial.storage.store import Store
 
 Purpose = Literal["warm-start", "published", "live"]

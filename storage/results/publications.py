@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 from perennial.storage.store import Store
 
 

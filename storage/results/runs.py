@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import Json
 from perennial.storage.store import Store
 
 RunStatus = Literal["running", "finished", "interrupted", "live"]

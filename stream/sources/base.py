@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from perennial.storage.progress import Progress
+from perennial.storage.base import Progress
 
 if TYPE_CHECKING:
     from perennial.storage.log.ingest import IngestSettings

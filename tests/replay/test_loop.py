@@ -22,6 +22,7 @@ from perennial.replay.events import CellFinished, CellStarted, RunFinished, RunS
 from perennial.replay.loop import run_replay
 from perennial.replay.machine import Clock
 from perennial.replay.strategies.baselines import Joint
+from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.results.cells import read_cells, read_evaluated_users
@@ -29,7 +30,6 @@ from perennial.storage.results.runs import read_run
 from perennial.storage.store import Store
 from perennial.stream.history import History
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
-from perennial.stream.seeds import derive_seed
 
 POPULARITY = ModelChoice("popularity")
 pytestmark = pytest.mark.usefixtures("with_toys")

@@ -7,7 +7,7 @@ from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.cells import DISTILL, StudyCell, TrainingSet
 from perennial.replay.study.paper.groups import Group
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 from perennial.stream.noise import Noise
 
 FEW_ROWS: Mapping[str, Mapping[str, Json]] = {

@@ -16,9 +16,8 @@ from perennial.replay.study.paper.rows import (
     split_holdout,
     with_made_rows,
 )
-from perennial.storage.progress import Progress
+from perennial.storage.base import Progress, derive_seed
 from perennial.stream.random_split import RandomSplit, read_paper_split
-from perennial.stream.seeds import derive_seed
 
 METRICS = ("HR", "nDCG", "PSP", "AUC")
 """Metrics of every cell, each at all its cut-offs."""

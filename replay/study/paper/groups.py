@@ -8,7 +8,7 @@ import numpy as np
 from perennial.replay.study.paper.cells import ALL_USERS
 from perennial.replay.study.paper.published import Figure
 from perennial.replay.study.paper.records import CellRecord
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 
 HEADLINE: Figure = ("HR", 10)
 """The metric that sentences about results give."""

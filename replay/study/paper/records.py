@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from perennial.replay.config import ModelChoice
 from perennial.replay.metrics.base import UserValues
 from perennial.storage.atomic import write_synced
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import Json
 
 FOLDER = "cells"
 """Subfolder of a study's folder with the files."""

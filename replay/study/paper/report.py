@@ -12,7 +12,7 @@ from perennial.replay.study.paper.groups import Group, group_records
 from perennial.replay.study.paper.published import Figure, difference_percent, published_figure
 from perennial.replay.study.paper.records import CellRecord
 from perennial.replay.study.paper.split import OpenSplit
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 
 _SCHEMA = pa.schema(
     {

@@ -12,11 +12,10 @@ from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import Holdout, TrainingRows
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.study.paper.cells import DISTILL, StudyContext, TrainingSet
+from perennial.storage.base import Json, Progress, derive_seed
 from perennial.storage.errors import UserError
-from perennial.storage.progress import Progress
 from perennial.storage.results.artifacts import (
     SUFFIX,
-    Json,
     csr_from_arrays,
     csr_to_arrays,
     load_arrays,
@@ -25,7 +24,6 @@ from perennial.storage.results.artifacts import (
 from perennial.stream.evaluation import binary
 from perennial.stream.noise import Noise, add_noise
 from perennial.stream.random_split import RandomSplit, read_paper_split
-from perennial.stream.seeds import derive_seed
 
 FOLDER = "rows"
 """Subfolder of a study's folder with the files."""

@@ -12,9 +12,9 @@ import pyarrow as pa
 from perennial.replay.study.paper.published import PAPER
 from perennial.replay.summaries import write_table
 from perennial.replay.whole_log import hold_whole, read_whole
+from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.vocabulary import item_ids, user_ids
-from perennial.storage.progress import Progress, ignore_progress
 from perennial.stream.random_split import (
     PART_NAMES,
     SplitPart,

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from pydantic import TypeAdapter
 
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 
 MAX_ATTEMPTS = 3
 """Number of workers that a task may lose before the study ends."""

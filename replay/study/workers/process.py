@@ -17,8 +17,8 @@ from pathlib import Path
 
 import perennial
 from perennial.replay.study.workers.base import MAX_ATTEMPTS, Task
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
-from perennial.storage.results.artifacts import Json
 
 REFUSED = 2
 """Exit code of a worker whose task needs a change by the user; it is not retried."""

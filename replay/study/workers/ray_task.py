@@ -14,7 +14,7 @@ from typing import Any
 
 from perennial.replay.study.workers.base import read_outputs
 from perennial.replay.study.workers.process import REFUSED, WorkerEvents, WorkerProcess
-from perennial.storage.results.artifacts import Json
+from perennial.storage.base import Json
 
 _MAIN = "perennial.replay.study.workers.remote_main"
 _POLL_SECONDS = 0.2

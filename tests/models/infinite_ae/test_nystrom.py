@@ -24,8 +24,8 @@ from perennial.models.infinite_ae.nystrom_model import FittedNystromAE
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.pop import Pop
 from perennial.models.registry import make_recipe
+from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
-from perennial.stream.seeds import derive_seed
 
 NUM_ITEMS = 30
 OPTIONS = FitOptions(seed=0)

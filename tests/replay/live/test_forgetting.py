@@ -25,10 +25,10 @@ from perennial.replay.live.setup import configure_live
 from perennial.replay.loop import run_replay
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.plan import make_chains
+from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser
-from perennial.storage.progress import ignore_progress
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.publications import newest_publication, read_live
 from perennial.storage.results.runs import evaluated_periods

@@ -30,10 +30,10 @@ from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.plan import make_chains
 from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.periods import list_periods
-from perennial.storage.progress import ignore_progress
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import list_publications, newest_publication, read_live
 from perennial.storage.results.runs import evaluated_periods, list_runs

@@ -18,7 +18,7 @@ from perennial.replay.study.paper.rows import (
     split_holdout,
     with_made_rows,
 )
-from perennial.storage.progress import ignore_progress
+from perennial.storage.base import ignore_progress
 from perennial.stream.noise import Noise
 from perennial.stream.random_split import read_paper_split
 

@@ -16,8 +16,8 @@ from perennial.replay.study.paper.fit import make_cell
 from perennial.replay.study.paper.records import record_path
 from perennial.replay.study.paper.rows import make_rows, rows_path
 from perennial.replay.study.paper.runner import count_tasks, plan_tasks, run_cells
+from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.progress import ignore_progress
 
 MODEL = ModelChoice("infinite-ae", FAST["infinite-ae"])
 CELLS = (
