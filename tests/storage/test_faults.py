@@ -23,10 +23,7 @@ def make_store(path):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (
-            duckdb.TransactionException("Failed to commit: Could not write file"),
-            "cannot be written",
-        ),
+        (duckdb.TransactionException("Failed: Could not write file"), "cannot be written"),
         (duckdb.IOException("No space left on device"), "make room"),
         (duckdb.Error("Corrupt database file: computed checksum 1"), "is damaged"),
         (duckdb.IOException("Could not read enough bytes from file"), "is damaged"),

@@ -33,13 +33,8 @@ def test_movielens_in_17_periods(shared_data, store, name, sizes):
     table = pq.read_table(path)
     rows = zip(*(table[c].to_pylist() for c in ("user_id", "item_id", "timestamp")), strict=True)
     events = read_events(store, 1, 17)
-    found = zip(
-        user_ids(store, events.users),
-        item_ids(store, events.items),
-        (events.times // 1_000_000).tolist(),
-        strict=True,
-    )
-    assert set(found) == set(rows)
+    users, items = user_ids(store, events.users), item_ids(store, events.items)
+    assert {*zip(users, items, (events.times // 10**6).tolist(), strict=True)} == {*rows}
     whole = read_rows(store, 1, 17, num_items=sizes[2])
     assert whole.interactions.shape == (sizes[1], sizes[2])
     assert whole.interactions.nnz == sizes[0]

@@ -40,32 +40,25 @@ def test_memory_leaves_nothing_behind(tmp_path):
     assert not folder.exists()
 
 
+def insert_users(store, *indices, then=None):
+    with store.transaction():
+        for index in indices:
+            store.rows("INSERT INTO users VALUES (?, 'a', 1)", [index])
+        if then is not None:
+            raise then
+
+
 def test_a_transaction_keeps_all_or_nothing(store):
-    def insert(*indices, then=None):
-        with store.transaction():
-            for index in indices:
-                store.rows("INSERT INTO users VALUES (?, 'a', 1)", [index])
-            if then is not None:
-                raise then
-
     with pytest.raises(KeyboardInterrupt):
-        insert(0, 1, then=KeyboardInterrupt())
+        insert_users(store, 0, 1, then=KeyboardInterrupt())
     with pytest.raises(duckdb.ConstraintException):
-        insert(0, 1, 0)
-    assert store.rows("SELECT user_index FROM users") == []
-    insert(3, 4)
-    assert store.rows("SELECT user_index FROM users ORDER BY user_index") == [(3,), (4,)]
-
-
-def test_a_full_disk_is_named(store):
-    def write():
-        with store.transaction():
-            store.rows("INSERT INTO users VALUES (0, 'a', 1)")
-            raise duckdb.IOException("IO Error: Could not write file: No space left on device")
-
+        insert_users(store, 0, 1, 0)
+    full = duckdb.IOException("IO Error: Could not write file: No space left on device")
     with pytest.raises(UserError, match=r"cannot be written .*No space left on device"):
-        write()
-    assert store.rows("SELECT id FROM users") == []
+        insert_users(store, 0, then=full)
+    assert store.rows("SELECT user_index FROM users") == []
+    insert_users(store, 3, 4)
+    assert store.rows("SELECT user_index FROM users ORDER BY user_index") == [(3,), (4,)]
 
 
 def test_tables_are_inserted_by_name_and_in_order(store):
@@ -80,27 +73,32 @@ def test_tables_are_inserted_by_name_and_in_order(store):
     )["s"].to_pylist() == [5]
 
 
-def test_a_reader_cannot_change_the_store(tmp_path):
+def test_a_reader_makes_and_changes_no_store(tmp_path):
     path = tmp_path / "log.duckdb"
+    with pytest.raises(UserError, match="no such store"):
+        Store.open(path, read_only=True)
+    assert list(tmp_path.iterdir()) == []
     Store.open(path).close()
     with Store.open(path, read_only=True) as store:
         assert store.rows("SELECT count(*) FROM users") == [(0,)]
         with pytest.raises(duckdb.InvalidInputException, match="read-only"):
             store.rows("INSERT INTO users VALUES (0, 'a', 1)")
+    with Store.open(path), pytest.raises(UserError, match="open in this process already"):
+        Store.open(path, read_only=True)
 
 
-def test_reading_makes_no_store(tmp_path):
-    with pytest.raises(UserError, match="no such store"):
-        Store.open(tmp_path / "none.duckdb", read_only=True)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_other_files_are_refused_and_kept(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("not a database\n" * 1000)
+def test_other_and_damaged_files_are_refused_and_kept(tmp_path):
+    notes, path = tmp_path / "notes.txt", tmp_path / "log.duckdb"
+    notes.write_text("not a database\n" * 1000)
     with pytest.raises(UserError, match=r"notes\.txt: not a DuckDB file"):
+        Store.open(notes)
+    assert notes.read_text() == "not a database\n" * 1000
+    Store.open(path).close()
+    data = bytearray(path.read_bytes())
+    data[4096:12288] = b"\xff" * 8192
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"log\.duckdb: the file is damaged"):
         Store.open(path)
-    assert path.read_text() == "not a database\n" * 1000
 
 
 def test_other_databases_are_refused_and_kept(tmp_path):
@@ -114,22 +112,6 @@ def test_other_databases_are_refused_and_kept(tmp_path):
         assert connection.execute("SHOW TABLES").fetchall() == [("invoices",)]
 
 
-def test_a_damaged_store_is_refused(tmp_path):
-    path = tmp_path / "log.duckdb"
-    Store.open(path).close()
-    data = bytearray(path.read_bytes())
-    data[4096:12288] = b"\xff" * 8192
-    path.write_bytes(data)
-    with pytest.raises(UserError, match=r"log\.duckdb: the file is damaged"):
-        Store.open(path)
-
-
-def test_a_reader_and_a_writer_in_one_process_are_refused(tmp_path):
-    path = tmp_path / "log.duckdb"
-    with Store.open(path), pytest.raises(UserError, match="open in this process already"):
-        Store.open(path, read_only=True)
-
-
 @contextmanager
 def another_writer(path, then="pass"):
     """A process that has the store open for writing and has run `then`."""
@@ -137,15 +119,13 @@ def another_writer(path, then="pass"):
         "import sys; from perennial.storage.store import Store; store = Store.open(sys.argv[1]); "
         f"{then}; print('open', flush=True); sys.stdin.read()"
     )
-    process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
+    command = [sys.executable, "-c", code, path]
+    with subprocess.Popen(  # noqa: S603
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
         yield
-    finally:
         process.communicate()
 
 
@@ -173,16 +153,17 @@ def test_a_second_writer_is_refused_at_once(tmp_path):
     Store.open(path).close()
 
 
-def test_a_second_writer_may_wait(tmp_path):
+@pytest.mark.parametrize(("read_only", "wait"), [(False, 30), (True, 0)])
+def test_a_writer_may_wait_for_a_writer_and_waits_for_readers(tmp_path, read_only, wait):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()
     code = (
         "import sys, time; from perennial.storage.store import Store; "
-        "store = Store.open(sys.argv[1]); "
+        f"store = Store.open(sys.argv[1], read_only={read_only}); "
         "print('open', flush=True); time.sleep(1); store.close(); time.sleep(1)"
     )
     with working_beside(code, path):
-        Store.open(path, wait=30).close()
+        Store.open(path, wait=wait).close()
 
 
 def test_readers_see_the_snapshot_while_a_writer_works(tmp_path):
@@ -267,17 +248,6 @@ def test_opening_a_snapshot_that_vanishes_is_retried(tmp_path, monkeypatch):
     assert list(fates) == []
 
 
-def test_a_writer_waits_for_readers(tmp_path):
-    path = tmp_path / "log.duckdb"
-    Store.open(path).close()
-    code = (
-        "import sys, time; from perennial.storage.store import Store; "
-        "store = Store.open(sys.argv[1], read_only=True); print('open', flush=True); time.sleep(1)"
-    )
-    with working_beside(code, path):
-        Store.open(path).close()
-
-
 def test_a_file_replaces_another(tmp_path):
     path = tmp_path / "log.duckdb"
     with Store.open(path) as store:
@@ -293,15 +263,17 @@ def test_a_file_replaces_another(tmp_path):
         assert b"sentinel" not in left.read_bytes()
 
 
+IN_PROC = pytest.param(
+    *("/proc/log.duckdb", r"/proc/log\.duckdb: "),
+    marks=pytest.mark.skipif(
+        not Path("/proc/self").exists(), reason="needs a folder nobody may write to"
+    ),
+)
+
+
 @pytest.mark.parametrize(
-    ("name", "words"), [("none/log.duckdb", "does not exist"), (".", "is a folder")]
+    ("name", "words"), [("none/log.duckdb", "does not exist"), (".", "is a folder"), IN_PROC]
 )
 def test_wrong_places_are_named(tmp_path, name, words):
     with pytest.raises(UserError, match=words):
         Store.open(tmp_path / name)
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder nobody may write to")
-def test_a_folder_that_cannot_be_written_is_named():
-    with pytest.raises(UserError, match=r"/proc/log\.duckdb: "):
-        Store.open("/proc/log.duckdb")

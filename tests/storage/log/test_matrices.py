@@ -50,12 +50,9 @@ def test_rows_of_given_users_in_their_order(log):
     users = np.array([3, 0, 7, 0], np.int32)
     rows = read_rows(log, 1, 3, num_items=5, users=users)
     assert rows.users.tolist() == [3, 0, 7, 0]
-    assert rows.interactions.toarray().tolist() == [
-        [0, 0, 0, 0, 1],
-        [1, 0, 1, 0, 1],
-        [0, 0, 0, 0, 0],
-        [1, 0, 1, 0, 1],
-    ]
+    repeated = [1, 0, 1, 0, 1]
+    expected = [[0, 0, 0, 0, 1], repeated, [0, 0, 0, 0, 0], repeated]
+    assert rows.interactions.toarray().tolist() == expected
     assert rows.last_period.tolist() == [3, 3, 0, 3]
 
 
@@ -126,12 +123,8 @@ def test_rows_equal_a_loop_over_events(tmp_path_factory, periods, first, last):
         events_read = read_events(store, first, last)
         dense: dict[int, set[int]] = {}
         last_period: dict[int, int] = {}
-        for user, item, period in zip(
-            events_read.users.tolist(),
-            events_read.items.tolist(),
-            events_read.periods.tolist(),
-            strict=True,
-        ):
+        columns = (events_read.users, events_read.items, events_read.periods)
+        for user, item, period in zip(*(column.tolist() for column in columns), strict=True):
             dense.setdefault(user, set()).add(item)
             last_period[user] = max(last_period.get(user, 0), period)
         assert len(events_read.users) == sum(len(p) for p in periods[first - 1 : last])

@@ -105,21 +105,30 @@ def test_with_late_events_it_is_the_store_that_had_them_in_time(tmp_path_factory
     assert facts(path) == facts(ingest(folder, "other", whole))
 
 
-def test_late_files_are_refused_by_default(tmp_path):
+@pytest.fixture
+def two_periods(tmp_path):
+    """A store of two periods, from second 10 to 40."""
     log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
-    path = ingest(tmp_path, "log", log)
-    before = facts(path)
-    older, across, at_the_edge = tmp_path / "o.csv", tmp_path / "a.csv", tmp_path / "e.csv"
-    older.write_text("user,item,time\nz,z,11\n")
-    across.write_text("user,item,time\nz,z,35\nz,y,50\n")
-    at_the_edge.write_text("user,item,time\nz,z,40\nz,y,50\n")
-    with Store.open(path) as store:
+    return ingest(tmp_path, "log", log)
+
+
+def late_file(folder, name, *rows):
+    (folder / name).write_text("\n".join(["user,item,time", *rows, ""]))
+    return folder / name
+
+
+def test_late_files_are_refused_by_default(tmp_path, two_periods):
+    before = facts(two_periods)
+    older = late_file(tmp_path, "o.csv", "z,z,11")
+    across = late_file(tmp_path, "a.csv", "z,z,35", "z,y,50")
+    at_the_edge = late_file(tmp_path, "e.csv", "z,z,40", "z,y,50")
+    with Store.open(two_periods) as store:
         with pytest.raises(UserError, match=r"o\.csv: .* older than period 2.*--late merge"):
             ingest_period(store, older)
         with pytest.raises(UserError, match=r"a\.csv: .* overlap period 2"):
             ingest_period(store, across)
-    assert facts(path) == before
-    with Store.open(path) as store:
+    assert facts(two_periods) == before
+    with Store.open(two_periods) as store:
         assert ingest_period(store, older, late="merge").periods == (1,)
         again = ingest_period(store, older)
         assert again.already_ingested
@@ -128,38 +137,31 @@ def test_late_files_are_refused_by_default(tmp_path):
         assert list_periods(store)[0].source == "log-1.csv and o.csv"
 
 
-def test_a_file_of_newer_events_is_not_merged(tmp_path):
-    log: Log = [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30), ("w", "a", 40)]]
-    path = ingest(tmp_path, "log", log)
-    before = facts(path)
-    newer, longer = tmp_path / "n.csv", tmp_path / "l.csv"
-    newer.write_text("user,item,time\nz,z,35\nz,y,50\nz,x,60\n")
-    longer.write_text("user,item,time\nz,z,35\nz,y,50\n")
+def test_a_file_of_newer_events_is_not_merged(tmp_path, two_periods):
+    before = facts(two_periods)
+    newer = late_file(tmp_path, "n.csv", "z,z,35", "z,y,50", "z,x,60")
+    longer = late_file(tmp_path, "l.csv", "z,z,35", "z,y,50")
     words = r"n\.csv: 2 of its 3 .* newer than period 2"
-    with Store.open(path) as store, pytest.raises(UserError, match=words):
+    with Store.open(two_periods) as store, pytest.raises(UserError, match=words):
         ingest_period(store, newer, late="merge")
-    assert facts(path) == before
-    with Store.open(path) as store:
+    assert facts(two_periods) == before
+    with Store.open(two_periods) as store:
         assert ingest_period(store, longer, late="merge").periods == (2,)
 
 
 def test_nothing_is_merged_among_events_without_times(tmp_path):
-    late = tmp_path / "late.csv"
-    late.write_text("user,item,time\nz,z,11\n")
     plain = tmp_path / "plain.csv"
     plain.write_text("user,item\nu,a\n")
     log: Log = [[("u", "a", 10), ("v", "b", 20)]]
     with Store.open(ingest(tmp_path, "log", log)) as store:
         ingest_period(store, plain)
         with pytest.raises(UserError, match=r"late\.csv: cannot be merged.* period 2 .*without"):
-            ingest_period(store, late, late="merge")
+            ingest_period(store, late_file(tmp_path, "late.csv", "z,z,11"), late="merge")
 
 
-def test_equal_late_events_are_there_once(tmp_path):
-    path = ingest(tmp_path, "log", [[("u", "a", 10), ("v", "b", 20)], [("u", "c", 30)]])
-    late = tmp_path / "late.csv"
-    late.write_text("user,item,time\nu,a,10\nw,a,10\nw,a,10\n")
-    with Store.open(path) as store:
+def test_equal_late_events_are_there_once(tmp_path, two_periods):
+    with Store.open(two_periods) as store:
+        late = late_file(tmp_path, "late.csv", "u,a,10", "w,a,10", "w,a,10")
         report = ingest_period(store, late, late="merge")
         assert (report.interactions, report.merged, report.periods) == (1, 2, (1,))
         assert store.rows("SELECT merged FROM ingests ORDER BY ingest") == [(0,), (0,), (2,)]
@@ -181,8 +183,7 @@ def test_dropped_events_leave_the_ledger_and_the_others(tmp_path_factory, log, l
         held = read_events(store, 1, number)
         assert fingerprint(store, number) == print_before
         assert first_retained_period(store) == last + 1
-        for name in ("users", "items", "times", "periods"):
-            assert np.array_equal(getattr(held, name), getattr(whole, name))
+        assert all(map(np.array_equal, vars(held).values(), vars(whole).values()))
         assert store.rows("SELECT * FROM users ORDER BY user_index") == users
         assert [one.kept == 0 for one in list_periods(store)] == [
             period <= last for period in range(1, number + 1)
@@ -214,11 +215,8 @@ def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path):
         assert after[1] != prints[1]
         assert user_ids(store, [0, 1, 2]) == ["u", "v", "x"]
         assert item_ids(store, [0, 1, 2, 3]) == ["a", "b", "c", "d"]
-        assert [(one.users, one.new_users, one.kept) for one in list_periods(store)] == [
-            (2, 2, 0),
-            (1, 0, 0),
-            (1, 1, 1),
-        ]
+        counts = [(one.users, one.new_users, one.kept) for one in list_periods(store)]
+        assert counts == [(2, 2, 0), (1, 0, 0), (1, 1, 1)]
         assert read_events(store, 1, 3).users.tolist() == [2]
 
 

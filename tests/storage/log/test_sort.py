@@ -17,14 +17,8 @@ DAY, SECOND = 86_400_000_000, 1_000_000
 def make_rows(times, users, items, seed, bits=64):
     rng = np.random.default_rng(seed)
     hashes = rng.integers(0, 2**64, (2, 8), np.uint64) >> np.uint64(64 - bits)
-    return LogRows(
-        np.array(times, np.int64),
-        1,
-        np.array(users, np.int32),
-        np.array(items, np.int32),
-        hashes[0],
-        hashes[1],
-    )
+    users, items = np.array(users, np.int32), np.array(items, np.int32)
+    return LogRows(np.array(times, np.int64), 1, users, items, *hashes)
 
 
 def copy(rows):
@@ -34,16 +28,10 @@ def copy(rows):
 
 def naive(rows):
     """Distinct events in order, by Python's sort."""
-    hashes = order._hash_rows(rows, slice(None))
+    columns = (rows.times, order._hash_rows(rows, slice(None)), rows.users, rows.items)
     events = {
         (time, hashed, rows.user_hashes[user], rows.item_hashes[item], user, item)
-        for time, hashed, user, item in zip(
-            rows.times.tolist(),
-            hashes.tolist(),
-            rows.users.tolist(),
-            rows.items.tolist(),
-            strict=True,
-        )
+        for time, hashed, user, item in zip(*(one.tolist() for one in columns), strict=True)
     }
     return [(event[0], event[4], event[5]) for event in sorted(events)]
 
@@ -104,14 +92,9 @@ def test_a_large_log_is_sorted_on_all_cores():
     rng = np.random.default_rng(0)
     size = 300_000
     times = rng.integers(0, 5_000, size) * SECOND
-    rows = LogRows(
-        times,
-        1,
-        rng.integers(0, 50, size, np.int32),
-        rng.integers(0, 30, size, np.int32),
-        rng.integers(0, 2**64, 50, np.uint64),
-        rng.integers(0, 2**64, 30, np.uint64),
-    )
+    columns = [rng.integers(0, most, size, np.int32) for most in (50, 30)]
+    hashes = [rng.integers(0, 2**64, most, np.uint64) for most in (50, 30)]
+    rows = LogRows(times, 1, *columns, *hashes)
     hashes = order._hash_rows(rows, slice(None))
     whole = np.lexsort((hashes, times))
     keys = np.stack([times, rows.users, rows.items], axis=1)[whole]
