@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from perennial.storage.registry import Registry, build
+from perennial.storage.base import build
+from perennial.storage.registry import Registry
 
 if TYPE_CHECKING:
     from perennial.models.base import Recipe

@@ -1,7 +1,11 @@
-"""Foundations that every layer uses: JSON values, the progress callback, derived seeds."""
+"""Foundations that every layer uses: JSON values, progress, derived seeds, settings from text."""
 
+import dataclasses
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Protocol
+
+from perennial.storage.errors import UserError
 
 Json = Any
 """A value that `json.dumps` takes and `json.loads` returns."""
@@ -39,6 +43,35 @@ def derive_seed(*parts: int | str) -> int:
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def build(kind: str, name: str, target: type[Any], settings: Mapping[str, Any]) -> Any:
+    """Make an instance of a class with some of its settings given.
+
+    Args:
+        kind: what it is, for messages: `model`, `strategy`.
+        name: its name, likewise.
+        target: a frozen dataclass, or a class without settings.
+        settings: field -> value; text is converted to the field's type.
+
+    Raises:
+        UserError: unknown field, or a value that does not fit.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    known = {f.name for f in dataclasses.fields(target)} if dataclasses.is_dataclass(target) else {}
+    for setting in settings:
+        if setting not in known:
+            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
+            raise UserError(f"{kind} '{name}' has no setting '{setting}'; {has}")
+    if not known:
+        return target()
+    try:
+        return TypeAdapter(target).validate_python(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{kind} '{name}', setting '{where}': {first['msg']}") from None
 
 
 def require(holds: bool, message: str) -> None:

@@ -5,7 +5,6 @@ installed distributions declare as entry points, and takes a target in place of 
 a model of a user's own needs no change here.
 """
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import inspect
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from perennial.storage.errors import UserError
 
@@ -88,35 +87,6 @@ class Registry(MutableMapping[str, str], Generic[T]):
             if name in self._targets:
                 raise
             raise UserError(f"{self.kind} '{name}' cannot be imported: {error}") from None
-
-
-def build(kind: str, name: str, target: type[Any], settings: Mapping[str, Any]) -> Any:
-    """Make an instance of a class with some of its settings given.
-
-    Args:
-        kind: what it is, for messages: `model`, `strategy`.
-        name: its name, likewise.
-        target: a frozen dataclass, or a class without settings.
-        settings: field -> value; text is converted to the field's type.
-
-    Raises:
-        UserError: unknown field, or a value that does not fit.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    known = {f.name for f in dataclasses.fields(target)} if dataclasses.is_dataclass(target) else {}
-    for setting in settings:
-        if setting not in known:
-            has = f"it has {', '.join(sorted(known))}" if known else "it has none"
-            raise UserError(f"{kind} '{name}' has no setting '{setting}'; {has}")
-    if not known:
-        return target()
-    try:
-        return TypeAdapter(target).validate_python(dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{kind} '{name}', setting '{where}': {first['msg']}") from None
 
 
 def external_source(instance: object) -> dict[str, str]:

@@ -102,7 +102,7 @@ class PaperCellOptions:
         distillation = {name: value for which, name, value in self.settings if which == DISTILL}
         if distillation:
             from perennial.memory.distill.settings import DistillSettings
-            from perennial.storage.registry import build
+            from perennial.storage.base import build
 
             build("sampler", DISTILL, DistillSettings, distillation)
         over = [count for count in self.users if count > num_users]

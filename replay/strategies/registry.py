@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from perennial.memory.samplers.registry import SAMPLERS
-from perennial.storage.registry import Registry, build
+from perennial.storage.base import build
+from perennial.storage.registry import Registry
 
 if TYPE_CHECKING:
     from perennial.replay.strategies.base import Strategy

@@ -8,8 +8,7 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice
 from perennial.replay.keys import describe_recipe, make_key
-from perennial.storage.base import Json
-from perennial.storage.registry import build
+from perennial.storage.base import Json, build
 from perennial.stream.noise import Noise
 
 ALL_USERS = "all-users"
