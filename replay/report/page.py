@@ -14,7 +14,6 @@ from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.lines import (
     COLOURS,
     MARKER_SIGNS,
-    Panel,
     inline_svg,
     make_panels,
     style_order,
@@ -71,22 +70,6 @@ MEANINGS: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Plot:
-    """One picture on the page."""
-
-    model: str
-    svg: Markup
-
-
-@dataclass(frozen=True)
-class MetricPlots:
-    """Pictures of one metric, one per model, on one scale."""
-
-    label: str
-    plots: tuple[Plot, ...]
-
-
-@dataclass(frozen=True)
 class Section:
     """One section of the page that only some reports have.
 
@@ -104,6 +87,14 @@ class Section:
     links: Sequence[tuple[str, str]] = ()
 
 
+_NO_PARTS: Mapping[str, Any] = {
+    **dict.fromkeys(("unfinished", "empty", "started", "ended"), ""),
+    "period_tables": (),
+    "means": None,
+}
+"""Parts of the template that only pages of runs have."""
+
+
 def render_page(
     data: RunData,
     summary: RunSummary,
@@ -118,7 +109,6 @@ def render_page(
     not. Without `title` it is that of a replay, and without `findings` they are sentences on the
     differences. `sections` come between the pictures and the detailed tables.
     """
-    panels = [make_panels(summary, *one) for one in headline_metrics(summary)]
     extra = (
         differences_table(summary),
         fits_table(data),
@@ -126,24 +116,27 @@ def render_page(
         periods_table(data.periods),
         timings_table(data),
     )
-    return _render(
-        title=title or _title(data),
-        subtitle=_subtitle(data),
-        unfinished=_unfinished(data),
+    return render_sections(
+        title or _title(data),
+        _subtitle(data),
         findings=headline(summary) if findings is None else findings,
-        means=means_table(summary) if summary.means else None,
-        empty="Nothing could be evaluated: no user of a later period had enough interactions.",
-        plots=_plots(panels),
-        bands=any(line.has_band for row in panels for panel in row for line in panel.lines),
-        legend=_legend(summary),
-        sections=sections,
-        tables=[table for table in extra if _has_rows(table)],
-        period_tables=period_tables(summary),
+        sections=(
+            *_period_sections(summary),
+            *sections,
+            *(table_section(table) for table in extra if table is not None and table.rows),
+        ),
         meanings=MEANINGS,
         settings=settings_rows(summary.config),
         version=data.run.versions.get("perennial", ""),
-        started=_format_minute(data.run.started),
-        ended=_format_minute(data.run.ended) if data.run.ended else "",
+        parts={
+            "unfinished": _unfinished(data),
+            "means": means_table(summary) if summary.means else None,
+            "empty": "Nothing could be evaluated: no user of a later period had enough"
+            " interactions.",
+            "period_tables": period_tables(summary),
+            "started": _format_minute(data.run.started),
+            "ended": _format_minute(data.run.ended) if data.run.ended else "",
+        },
     )
 
 
@@ -156,30 +149,9 @@ def render_sections(
     findings: Sequence[str] = (),
     meanings: Sequence[tuple[str, str]] = (),
     settings: Sequence[tuple[str, str]] = (),
+    parts: Mapping[str, Any] = _NO_PARTS,
 ) -> str:
-    """Render a page that consists of sections only; see `render_page`."""
-    return _render(
-        title=title,
-        subtitle=subtitle,
-        findings=findings,
-        sections=sections,
-        meanings=meanings,
-        settings=settings,
-        version=version,
-    )
-
-
-_DEFAULTS: Mapping[str, Any] = {
-    **dict.fromkeys(("unfinished", "empty", "started", "ended"), ""),
-    **dict.fromkeys(("plots", "legend", "tables", "period_tables"), ()),
-    "means": None,
-    "bands": False,
-}
-"""Values of the parts that a page does not have."""
-
-
-def _render(sections: Sequence[Section], **parts: Any) -> str:
-    """Fill in the template."""
+    """Render a page that consists of sections; `parts` are those of runs alone."""
     environment = Environment(
         loader=PackageLoader("perennial.replay.report", "."),
         autoescape=True,
@@ -187,29 +159,47 @@ def _render(sections: Sequence[Section], **parts: Any) -> str:
         trim_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        **{**_DEFAULTS, **parts},
+        title=title,
+        subtitle=subtitle,
         sections=[_with_markup(section) for section in sections],
+        version=version,
+        findings=findings,
+        meanings=meanings,
+        settings=settings,
         colours=COLOURS,
+        **parts,
     )
 
 
-def _plots(rows: Sequence[Sequence[Panel]]) -> list[MetricPlots]:
-    """Draw panels, metric by metric."""
-    return [
-        MetricPlots(
-            metric_label(panels[0].metric, panels[0].k),
-            tuple(
-                Plot(
-                    panel.model,
-                    Markup(  # noqa: S704 - drawn here, its label escaped
-                        inline_svg(panel, f"plot-{row}-{place}", value_range(panels))
-                    ),
-                )
-                for place, panel in enumerate(panels)
-            ),
-        )
-        for row, panels in enumerate(rows)
+def table_section(table: Table) -> Section:
+    """Return a section with one table and its title."""
+    return Section(table.title, tables=(table,))
+
+
+def _period_sections(summary: RunSummary) -> list[Section]:
+    """Draw the headline metrics period by period; no section without any."""
+    pictures, bands = dict[str, list[tuple[str, str]]](), ""
+    for row, metric in enumerate(headline_metrics(summary)):
+        panels = make_panels(summary, *metric)
+        limits = value_range(panels)
+        pictures[metric_label(*metric)] = [
+            (panel.model, inline_svg(panel, f"plot-{row}-{place}", limits))
+            for place, panel in enumerate(panels)
+        ]
+        if any(line.has_band for panel in panels for line in panel.lines):
+            bands = (
+                " Lines are means over the seeds, bands reach from the lowest seed to the highest."
+            )
+    note = Markup(
+        "At each period the models are fitted on what their strategy may see up to it and evaluated"
+        " on the next, the <em>evaluated period</em>."
+    )
+    legend = [
+        (strategy, MARKER_SIGNS[number % len(MARKER_SIGNS)])
+        for number, strategy in enumerate(style_order(summary))
     ]
+    section = Section("Period by period", note + bands, pictures=pictures, legend=legend)
+    return [section] if pictures else []
 
 
 def _with_markup(section: Section) -> Section:
@@ -222,17 +212,6 @@ def _with_markup(section: Section) -> Section:
         for heading, captioned in section.pictures.items()
     }
     return dataclasses.replace(section, pictures=pictures)
-
-
-def _legend(summary: RunSummary) -> list[tuple[str, str]]:
-    return [
-        (strategy, MARKER_SIGNS[number % len(MARKER_SIGNS)])
-        for number, strategy in enumerate(style_order(summary))
-    ]
-
-
-def _has_rows(table: Table | None) -> bool:
-    return table is not None and bool(table.rows)
 
 
 def _title(data: RunData) -> str:

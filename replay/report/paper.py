@@ -25,7 +25,7 @@ from perennial.replay.report.lines import (
     save_figure,
     value_range,
 )
-from perennial.replay.report.page import MEANINGS, Section, render_sections
+from perennial.replay.report.page import MEANINGS, Section, render_sections, table_section
 from perennial.replay.report.paper_tables import (
     choices_table,
     costs_table,
@@ -35,7 +35,7 @@ from perennial.replay.report.paper_tables import (
 )
 from perennial.replay.report.run import PAGE, write_folder
 from perennial.replay.report.run_tables import settings_rows
-from perennial.replay.report.tables import Table, metric_label
+from perennial.replay.report.tables import metric_label
 from perennial.replay.study.paper.base import Axis
 from perennial.replay.study.paper.groups import Group
 from perennial.replay.study.paper.published import SHOWN, Figure
@@ -81,9 +81,9 @@ def render_paper_study(results: StudyResults) -> str:
     others = [make(results) for make in (published_table, shares_table, choices_table, costs_table)]
     sections = (
         Section("Question", results.study.about),
-        _table_section(figures_table(results)),
+        table_section(figures_table(results)),
         _pictures(results),
-        *(_table_section(table) for table in others if table is not None),
+        *(table_section(table) for table in others if table is not None),
     )
     return render_sections(
         f"{results.study.title} on {results.split.source}",
@@ -127,10 +127,6 @@ def make_dot_panel(results: StudyResults, figure: Figure) -> DotPanel:
             label = group.model if group.users is None else f"{group.model}, {group.rows_name}"
             dots.append(Dot(label, mean, low, high, results.published(group, figure)))
     return DotPanel(*figure, tuple(dots))
-
-
-def _table_section(table: Table) -> Section:
-    return Section(table.title, tables=(table,))
 
 
 def _pictures(results: StudyResults) -> Section:

@@ -5,7 +5,7 @@ from pathlib import Path
 from perennial.replay.analysis.transfer import TransferMatrix
 from perennial.replay.report.heatmaps import colour_range, inline_heatmap, save_heatmaps
 from perennial.replay.report.lines import save_plots
-from perennial.replay.report.page import Section, render_page
+from perennial.replay.report.page import Section, render_page, table_section
 from perennial.replay.report.run import write_folder
 from perennial.replay.report.study_tables import (
     MAP_METRIC,
@@ -37,12 +37,15 @@ def render_study(report: StudyReport) -> str:
     """Render the study as one self-contained HTML page."""
     source = report.data.run.config.get("source")
     lead, ranks, costs = lead_table(report.summary), ranks_table(report), costs_table(report)
-    sections = [Section(lead.title, tables=(lead,))] if lead.rows else []
-    sections += _confirmation(report)
-    sections.append(Section(ranks.title, tables=(ranks,)))
+    sections = [table_section(lead)] if lead.rows else []
+    if report.confirmed is not None:
+        note = "No choice was made on these periods, so they can confirm the results on the others."
+        heading = f"Periods from {report.confirm_from} on"
+        sections.append(Section(heading, note, confirmed_tables(report)))
+    sections.append(table_section(ranks))
     if report.transfer:
         sections.append(_transfer_section(report))
-    sections.append(Section(costs.title, tables=(costs,)))
+    sections.append(table_section(costs))
     return render_page(
         report.data,
         report.summary,
@@ -50,18 +53,6 @@ def render_study(report: StudyReport) -> str:
         findings=findings(report),
         sections=sections,
     )
-
-
-def _confirmation(report: StudyReport) -> list[Section]:
-    if report.confirmed is None:
-        return []
-    return [
-        Section(
-            f"Periods from {report.confirm_from} on",
-            "No choice was made on these periods, so they can confirm the results on the others.",
-            confirmed_tables(report),
-        )
-    ]
 
 
 def _transfer_section(report: StudyReport) -> Section:
