@@ -15,7 +15,7 @@ from perennial.replay.events import Listener, ignore_events
 from perennial.replay.loop import run_replay
 from perennial.replay.plan import ReplayTask, missing_tasks
 from perennial.replay.study.continual_worker import ContinualRequest, copy_store
-from perennial.replay.study.workers.base import Executor, Task, TaskListener
+from perennial.replay.study.workers.base import Executor, Task, TaskBatch, TaskListener
 from perennial.replay.study.workers.local import LocalExecutor
 from perennial.storage.results.artifacts import models_folder
 from perennial.storage.results.merge import merge_results
@@ -120,13 +120,11 @@ def run_continual(
         copy_store(path, snapshot)
         tasks = [_task(part, folder, snapshot) for part in parts]
         with Store.open(path) as store:
-            executor.run_tasks(
-                tasks,
-                _WORKER,
-                folder,
-                lambda task: _collect(store, _own_store(folder, task.name)),
-                on_event,
-            )
+
+            def collect(task: Task) -> None:
+                _collect(store, _own_store(folder, task.name))
+
+            executor.run_tasks(TaskBatch(tasks, _WORKER, folder, collect, on_event))
         shutil.rmtree(folder)
     with Store.open(path) as store:
         runs = [

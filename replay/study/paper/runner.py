@@ -13,7 +13,7 @@ from perennial.replay.study.paper.records import CellRecord, read_record
 from perennial.replay.study.paper.rows import FOLDER as ROWS_FOLDER
 from perennial.replay.study.paper.rows import read_rows, rows_path
 from perennial.replay.study.paper.worker import PaperRequest
-from perennial.replay.study.workers.base import Executor, Task, TaskListener
+from perennial.replay.study.workers.base import Executor, Task, TaskBatch, TaskListener
 from perennial.replay.study.workers.local import LocalExecutor
 from perennial.storage.errors import UserError
 
@@ -51,7 +51,8 @@ def run_cells(
             if tasks:
                 logs = folder / _LOGS
                 logs.mkdir(exist_ok=True)
-                executor.run_tasks(tasks, _WORKER, logs, lambda _task: None, on_event)
+                batch = TaskBatch(tasks, _WORKER, logs, lambda _task: None, on_event)
+                executor.run_tasks(batch)
         shutil.rmtree(folder / _LOGS, ignore_errors=True)
     return tuple(_finished(context, cell) for cell in cells)
 

@@ -112,6 +112,26 @@ class ExecutorOptions:
     gpus_per_cell: float = 0.0
 
 
+@dataclass(frozen=True)
+class TaskBatch:
+    """Tasks that an executor runs to their end.
+
+    Attributes:
+        tasks: started in this order.
+        worker: module that runs one task in a process of its own.
+        folder: for the workers' standard error, a file for each task.
+        collect: called once with each finished task, in this process; its outputs are then where
+            its request says.
+        on_event: called with each event, in this process.
+    """
+
+    tasks: Sequence[Task]
+    worker: str
+    folder: Path
+    collect: Callable[[Task], None]
+    on_event: TaskListener
+
+
 class Executor(Protocol):
     """Runs tasks in worker processes, and retries those whose workers die.
 
@@ -130,23 +150,8 @@ class Executor(Protocol):
     @property
     def versions(self) -> Mapping[str, str]: ...  # noqa: D102 - above
 
-    def run_tasks(
-        self,
-        tasks: Sequence[Task],
-        worker: str,
-        folder: Path,
-        collect: Callable[[Task], None],
-        on_event: TaskListener,
-    ) -> None:
+    def run_tasks(self, batch: TaskBatch) -> None:
         """Run tasks to their end.
-
-        Args:
-            tasks: started in this order.
-            worker: module that runs one task in a process of its own.
-            folder: for the workers' standard error, a file for each task.
-            collect: called once with each finished task, in this process; its outputs are then
-                where its request says.
-            on_event: called with each event, in this process.
 
         Raises:
             UserError: a task was refused, or lost `MAX_ATTEMPTS` workers; the others are ended.

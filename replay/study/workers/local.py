@@ -3,7 +3,7 @@
 import queue
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +13,8 @@ from perennial.replay.study.workers.base import (
     MAX_ATTEMPTS,
     ExecutorOptions,
     Task,
+    TaskBatch,
     TaskEvent,
-    TaskListener,
 )
 from perennial.replay.study.workers.process import (
     REFUSED,
@@ -43,40 +43,33 @@ class LocalExecutor:
         """Those of this process."""
         return read_versions()
 
-    def run_tasks(
-        self,
-        tasks: Sequence[Task],
-        worker: str,
-        folder: Path,
-        collect: Callable[[Task], None],
-        on_event: TaskListener,
-    ) -> None:
+    def run_tasks(self, batch: TaskBatch) -> None:
         """Implement `Executor.run_tasks`; a retried task resumes from what it had made."""
-        pending = deque((task, 1) for task in tasks)
+        pending = deque((task, 1) for task in batch.tasks)
         running: dict[WorkerProcess, tuple[Task, int]] = {}
         events: WorkerEvents = queue.Queue()
-        command = (sys.executable, "-m", worker)
+        command = (sys.executable, "-m", batch.worker)
         try:
             while pending or running:
                 while pending and len(running) < self.num_workers:
                     task, attempt = pending.popleft()
                     line = f"{task.request.to_line()}\n"
-                    process = WorkerProcess(command, line, log_path(folder, task), events)
+                    process = WorkerProcess(command, line, log_path(batch.folder, task), events)
                     running[process] = task, attempt
-                    on_event(TaskEvent(task, process.pid, "attempt"))
+                    batch.on_event(TaskEvent(task, process.pid, "attempt"))
                 process, event = events.get()
                 task, attempt = running[process]
                 if event is not None:
-                    on_event(TaskEvent(task, process.pid, event.pop("event"), event))
+                    batch.on_event(TaskEvent(task, process.pid, event.pop("event"), event))
                     continue
                 del running[process]
                 if process.wait() == 0:
-                    collect(task)
-                    on_event(TaskEvent(task, process.pid, "done"))
+                    batch.collect(task)
+                    batch.on_event(TaskEvent(task, process.pid, "done"))
                 else:
-                    _check_retry(process, task, attempt, log_path(folder, task))
+                    _check_retry(process, task, attempt, log_path(batch.folder, task))
                     pending.appendleft((task, attempt + 1))
-                    on_event(TaskEvent(task, process.pid, "lost"))
+                    batch.on_event(TaskEvent(task, process.pid, "lost"))
         finally:
             for process in running:
                 process.kill()

@@ -7,7 +7,7 @@ machine gets them once, and its outputs return the same way and are written here
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +19,9 @@ from perennial.replay.study.workers.base import (
     MAX_ATTEMPTS,
     ExecutorOptions,
     Task,
+    TaskBatch,
     TaskEvent,
     TaskFiles,
-    TaskListener,
 )
 from perennial.replay.study.workers.process import log_path, too_many_attempts
 from perennial.replay.study.workers.ray_cluster import count_slots, join_cluster
@@ -63,17 +63,10 @@ class RayExecutor:
         """Those of this process, but for the device; workers that differ refuse."""
         return read_versions() | {"device": "gpu" if self.gpus_per_cell else "cpu"}
 
-    def run_tasks(
-        self,
-        tasks: Sequence[Task],
-        worker: str,
-        folder: Path,
-        collect: Callable[[Task], None],
-        on_event: TaskListener,
-    ) -> None:
+    def run_tasks(self, batch: TaskBatch) -> None:
         """Implement `Executor.run_tasks`; a retried task starts anew, on a machine that is left."""
-        submitted = _SubmittedTasks(self, worker, folder, collect, on_event)
-        pending = deque(tasks)
+        submitted = _SubmittedTasks(self, batch)
+        pending = deque(batch.tasks)
         try:
             while pending or submitted.running:
                 while pending and len(submitted.running) < self.num_workers:
@@ -119,20 +112,12 @@ class _SubmittedTasks:
         running: reference of the result -> the task.
     """
 
-    def __init__(
-        self,
-        executor: RayExecutor,
-        worker: str,
-        folder: Path,
-        collect: Callable[[Task], None],
-        on_event: TaskListener,
-    ) -> None:
+    def __init__(self, executor: RayExecutor, batch: TaskBatch) -> None:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.running: dict[Any, _Running] = {}
-        self._executor, self._worker, self._folder = executor, worker, folder
-        self._collect, self._on_event = collect, on_event
+        self._executor, self._batch, self._on_event = executor, batch, batch.on_event
         self._references: dict[Path, Any] = {}
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         actor: Any = ray.remote(EventQueue)
@@ -152,7 +137,7 @@ class _SubmittedTasks:
         files = task.request.task_files()
         remote = RemoteTask(
             name=task.name,
-            worker=self._worker,
+            worker=self._batch.worker,
             line=files.line,
             versions=self._executor.versions,
             inputs={name: self._put(path) for name, path in files.inputs.items()},
@@ -258,14 +243,14 @@ class _SubmittedTasks:
             path = running.files.destination(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_synced(path, content)
-        self._collect(task)
+        self._batch.collect(task)
         pid = running.attempts[-1].pid if running.attempts else 0
         self._on_event(TaskEvent(task, pid, "done"))
         self._last_change = time.monotonic()
 
     def _give_up(self, task: Task, failure: str) -> UserError:
         """Log the failure of the last attempt and return its error."""
-        log = log_path(self._folder, task)
+        log = log_path(self._batch.folder, task)
         log.write_text(f"{failure}\n")
         return too_many_attempts(task, failure, log)
 

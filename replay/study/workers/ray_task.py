@@ -1,5 +1,11 @@
-"""Run a task on a machine of a Ray cluster: the local worker, in a temporary folder."""
+"""Run a task on a machine of a Ray cluster: the local worker, in a temporary folder.
 
+The worker is `python -m … MODULE`. Its first line of input gives the code and libraries of the
+machine that sent the task. With others of its own it refuses, since its figures would have keys
+that are never looked up. Otherwise it runs as the worker MODULE.
+"""
+
+import importlib
 import json
 import os
 import platform
@@ -13,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from perennial.replay.study.workers.base import read_outputs
-from perennial.replay.study.workers.process import REFUSED, WorkerEvents, WorkerProcess
+from perennial.replay.study.workers.process import REFUSED, WorkerEvents, WorkerProcess, emit
 from perennial.storage.base import Json
 
-_MAIN = "perennial.replay.study.workers.remote_main"
+_MODULE = "perennial.replay.study.workers.ray_task"
 _POLL_SECONDS = 0.2
 """Time between checks for cancellation: no signal interrupts the wait for an event."""
 
@@ -117,7 +123,7 @@ def _run_in(folder: Path, task: RemoteTask, event_queue: Any) -> RemoteResult:
     attempt = os.urandom(8).hex()
     events: WorkerEvents = queue.Queue()
     process = WorkerProcess(
-        (sys.executable, "-m", _MAIN, task.worker),
+        (sys.executable, "-m", _MODULE, task.worker),
         f"{json.dumps(dict(task.versions))}\n{task.line}\n",
         folder / "stderr",
         events,
@@ -146,3 +152,42 @@ def _run_in(folder: Path, task: RemoteTask, event_queue: Any) -> RemoteResult:
     if code != 0:
         raise LostWorker(process.describe_failure())
     return RemoteResult(read_outputs(folder, task.outputs))
+
+
+def main() -> int:
+    """Compare versions, then run one task; returns the exit code."""
+    (worker,) = sys.argv[1:]
+    expected = json.loads(sys.stdin.readline())
+    from perennial.storage.results.versions import read_versions
+
+    difference = describe_difference(expected, read_versions(), platform.node())
+    if difference is not None:
+        emit("refused", text=difference)
+        return REFUSED
+    return int(importlib.import_module(worker).main())
+
+
+def describe_difference(
+    expected: Mapping[str, str], own: Mapping[str, str], node: str
+) -> str | None:
+    """Describe in one line the versions that differ on this machine; `None` if they are equal."""
+    others = [name for name in sorted({*expected, *own}) if expected.get(name) != own.get(name)]
+    if not others:
+        return None
+    if others == ["device"]:
+        return (
+            f"the worker on {node} computes on {own['device']}, not on {expected['device']}; ask "
+            "for GPUs with --gpus-per-cell where all workers have JAX for them, or leave it out"
+        )
+    there, here = (
+        ", ".join(f"{name} {given.get(name, 'none')}" for name in others)
+        for given in (own, expected)
+    )
+    return (
+        f"the worker on {node} has {there}, this machine has {here}; start all machines from the "
+        "same image or wheel"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

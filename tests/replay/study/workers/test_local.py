@@ -15,7 +15,7 @@ import perennial
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.continual_worker import ContinualRequest
-from perennial.replay.study.workers.base import MAX_ATTEMPTS, Task
+from perennial.replay.study.workers.base import MAX_ATTEMPTS, Task, TaskBatch
 from perennial.replay.study.workers.local import LocalExecutor
 from perennial.replay.study.workers.process import REFUSED, WorkerProcess, worker_environment
 from perennial.storage.errors import UserError
@@ -35,13 +35,9 @@ class Runner:
         return Task(name, request, sum(step == "cell" for steps in attempts for step in steps))
 
     def run(self, *tasks, num_workers=2, on_event=None, worker="fake_worker"):
-        LocalExecutor(num_workers).run_tasks(
-            tasks,
-            worker,
-            self.folder,
-            lambda task: self.collected.append(task.name),
-            on_event or self.events,
-        )
+        collect, on_event = lambda task: self.collected.append(task.name), on_event or self.events
+        batch = TaskBatch(tasks, worker, self.folder, collect, on_event)
+        LocalExecutor(num_workers).run_tasks(batch)
 
     @property
     def most_running(self):

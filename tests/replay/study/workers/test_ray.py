@@ -21,7 +21,7 @@ from benchmarks.machines import compare, make_log, make_study, to_markdown, two_
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.continual_worker import ContinualRequest
-from perennial.replay.study.workers.base import ExecutorOptions, Task
+from perennial.replay.study.workers.base import ExecutorOptions, Task, TaskBatch
 from perennial.replay.study.workers.ray import RayExecutor, open_ray
 from perennial.replay.study.workers.ray_cluster import RAY_VARIABLES
 from perennial.replay.study.workers.registry import open_executor
@@ -215,11 +215,10 @@ class TestRefusals:
         (tmp_path / "log.duckdb").write_bytes(b"no store")
         request = ContinualRequest(str(tmp_path / "log.duckdb"), str(tmp_path / "own"), CONFIG)
         events = Recorder()
+        # A module that is no worker: it has no `main`.
+        tasks = [Task("joint seed 1", request, 1)]
         with pytest.raises(UserError) as caught:
-            # A module that is no worker: it has no `main`.
-            executor.run_tasks(
-                [Task("joint seed 1", request, 1)], "keyword", tmp_path, lambda task: None, events
-            )
+            executor.run_tasks(TaskBatch(tasks, "keyword", tmp_path, lambda task: None, events))
         text = str(caught.value)
         assert "\n" not in text
         assert "joint seed 1 lost its worker 3 times (AttributeError" in text

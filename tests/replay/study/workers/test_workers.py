@@ -29,8 +29,8 @@ from perennial.replay.study.workers.base import (
     read_outputs,
 )
 from perennial.replay.study.workers.ray_cluster import count_slots
+from perennial.replay.study.workers.ray_task import describe_difference
 from perennial.replay.study.workers.registry import open_executor
-from perennial.replay.study.workers.remote_main import describe_difference
 from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.results.versions import read_versions
