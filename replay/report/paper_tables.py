@@ -8,6 +8,7 @@ from perennial.replay.report.tables import (
     format_bytes,
     format_seconds,
     format_value,
+    make_row,
     metric_label,
 )
 from perennial.replay.study.paper.groups import Estimate, Group, chosen_settings, share_of_whole
@@ -20,7 +21,10 @@ def figures_table(results: StudyResults) -> Table:
     """Tabulate the six figures of each group, with their standard errors over the seeds."""
     best = {figure: _best(results.groups, figure) for figure in SHOWN}
     rows = tuple(
-        (*_labels(results, group), *(_figure_cell(group, figure, best[figure]) for figure in SHOWN))
+        make_row(
+            *_labels(results, group),
+            *(_figure_cell(group, figure, best[figure]) for figure in SHOWN),
+        )
         for group in results.groups
     )
     seeds = len(results.groups[0].records) if results.groups else 0
@@ -50,7 +54,7 @@ def published_table(results: StudyResults) -> Table | None:
     for group in results.groups:
         entries = [_comparison_cell(results, group, figure) for figure in figures]
         if any(entry.detail for entry in entries):
-            rows.append((*_labels(results, group), *entries))
+            rows.append(make_row(*_labels(results, group), *entries))
     return Table(
         title="Compared with the paper's figures",
         columns=(*_columns(results), *(metric_label(*figure) for figure in figures)),
@@ -76,8 +80,8 @@ def shares_table(results: StudyResults) -> Table | None:
         }
         if any(place in shares for place in places):
             known = [shares.get(place) for place in places]
-            entries = [TableCell("–" if one is None else f"{one:.1f}%") for one in known]
-            rows.append((TableCell(model), TableCell(line), *entries))
+            entries = ["–" if one is None else f"{one:.1f}%" for one in known]
+            rows.append(make_row(model, line, *entries))
     return Table(
         title="Relative to all users",
         columns=("model", "trained on", *(axis.name(place) for place in places)),
@@ -101,7 +105,7 @@ def costs_table(results: StudyResults) -> Table:
             format_seconds(group.mean_seconds("test")),
             format_bytes(group.peak_bytes),
         )
-        rows.append((*_labels(results, group), *map(TableCell, texts)))
+        rows.append(make_row(*_labels(results, group), *texts))
     return Table(
         title="Time and memory",
         columns=(*_columns(results), "rows", "interactions", "made in", "fit", "test", "peak"),
@@ -117,10 +121,10 @@ def costs_table(results: StudyResults) -> Table:
 def choices_table(results: StudyResults) -> Table:
     """Tabulate the settings that validation chose."""
     rows = tuple(
-        (
+        make_row(
             *_labels(results, group),
-            TableCell(_range([_validation(record) for record in group.records])),
-            TableCell(" | ".join(dict.fromkeys(_choice(record) for record in group.records))),
+            _range([_validation(record) for record in group.records]),
+            " | ".join(dict.fromkeys(_choice(record) for record in group.records)),
         )
         for group in results.groups
     )
@@ -140,9 +144,9 @@ def _columns(results: StudyResults) -> tuple[str, str]:
     return ("trained on", "model") if results.study.axis is None else ("model", "trained on")
 
 
-def _labels(results: StudyResults, group: Group) -> tuple[TableCell, TableCell]:
-    model, rows = TableCell(group.model), TableCell(group.name)
-    return (rows, model) if results.study.axis is None else (model, rows)
+def _labels(results: StudyResults, group: Group) -> tuple[str, ...]:
+    labels = (group.model, group.name)
+    return labels[::-1] if results.study.axis is None else labels
 
 
 def _best(groups: Sequence[Group], figure: Figure) -> float | None:

@@ -11,9 +11,9 @@ from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.run_tables import plain_value
 from perennial.replay.report.tables import (
     Table,
-    TableCell,
     describe_differences,
     headline_metrics,
+    make_row,
     paired_table,
 )
 from perennial.storage.errors import UserError
@@ -57,7 +57,7 @@ def comparison_tables(comparison: RunComparison, summary: RunSummary) -> tuple[T
         title="Different settings",
         columns=("setting", "here", other),
         rows=tuple(
-            tuple(map(TableCell, (one.name, plain_value(one.here), plain_value(one.there))))
+            make_row(one.name, plain_value(one.here), plain_value(one.there))
             for one in comparison.changed
         ),
         num_remarks=2,

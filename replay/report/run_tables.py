@@ -16,6 +16,7 @@ from perennial.replay.report.tables import (
     format_bytes,
     format_seconds,
     format_value,
+    make_row,
     metric_label,
 )
 from perennial.storage.log.periods import PeriodSummary
@@ -35,14 +36,14 @@ def fits_table(data: RunData) -> Table:
             1 for g, u in zip(given, used, strict=True) if g is not None and u is not None and u < g
         )
         rows.append(
-            (
-                TableCell(model),
-                TableCell(strategy),
-                TableCell(_span(given)),
-                TableCell(_span(used)),
-                TableCell(f"{capped} of {len(cells)}" if capped else "none"),
-                TableCell(_tally(cell.fit_report.get("reg") for cell in cells)),
-                TableCell(_extent(cell.fit_report.get("epochs") for cell in cells)),
+            make_row(
+                model,
+                strategy,
+                _span(given),
+                _span(used),
+                f"{capped} of {len(cells)}" if capped else "none",
+                _tally(cell.fit_report.get("reg") for cell in cells),
+                _extent(cell.fit_report.get("epochs") for cell in cells),
             )
         )
     return Table(
@@ -64,18 +65,15 @@ def evaluation_table(data: RunData) -> Table:
         targets = counts.get("targets", 0)
         unseen = counts.get("unseen_targets", 0) / targets if targets else 0.0
         rows.append(
-            tuple(
-                TableCell(text)
-                for text in (
-                    str(evaluated.eval_period),
-                    f"{len(evaluated.users):,}",
-                    f"{counts.get('skipped_users', 0):,}",
-                    f"{targets:,}",
-                    f"{100 * unseen:.1f}%",
-                    f"{counts.get('empty_contexts', 0):,}",
-                    f"{counts.get('masked_targets', 0):,}",
-                    f"{counts.get('dropped_context_items', 0):,}",
-                )
+            make_row(
+                str(evaluated.eval_period),
+                f"{len(evaluated.users):,}",
+                f"{counts.get('skipped_users', 0):,}",
+                f"{targets:,}",
+                f"{100 * unseen:.1f}%",
+                f"{counts.get('empty_contexts', 0):,}",
+                f"{counts.get('masked_targets', 0):,}",
+                f"{counts.get('dropped_context_items', 0):,}",
             )
         )
     return Table(
@@ -100,17 +98,14 @@ def evaluation_table(data: RunData) -> Table:
 def periods_table(periods: Sequence[PeriodSummary]) -> Table:
     """Tabulate the log, period by period."""
     rows = [
-        tuple(
-            TableCell(text)
-            for text in (
-                str(one.period),
-                *(_moment(time, one.has_clock) for time in (one.first_time, one.last_time)),
-                f"{one.interactions:,}",
-                f"{one.users:,}",
-                f"{one.items:,}",
-                f"{one.new_users:,}",
-                f"{one.new_items:,}",
-            )
+        make_row(
+            str(one.period),
+            *(_moment(time, one.has_clock) for time in (one.first_time, one.last_time)),
+            f"{one.interactions:,}",
+            f"{one.users:,}",
+            f"{one.items:,}",
+            f"{one.new_users:,}",
+            f"{one.new_items:,}",
         )
         for one in periods
     ]
@@ -146,7 +141,7 @@ def timings_table(data: RunData) -> Table:
         peak = max(cell.peak_rss_bytes for cell in cells)
         whole = sum(sum(cell.stages.values()) for cell in cells) / seeds
         texts = [*map(format_seconds, sums), format_seconds(whole), format_bytes(peak)]
-        rows.append((TableCell(model), TableCell(strategy), *map(TableCell, texts)))
+        rows.append(make_row(model, strategy, *texts))
     return Table(
         title="Time and memory",
         columns=("model", "strategy", *stages, "all", "peak memory"),
@@ -169,22 +164,15 @@ def period_tables(summary: RunSummary) -> list[Table]:
                 by_key.setdefault((one.eval_period, one.model, one.strategy), []).append(one.value)
         rows = []
         for period in sorted({key[0] for key in by_key}):
-            values = [
-                by_key.get((period, model, strategy), [float("nan")]) for model, strategy in chains
+            means = [
+                float(np.mean(by_key.get((period, *chain), [float("nan")]))) for chain in chains
             ]
-            means = [float(np.mean(one)) for one in values]
             top = max((one for one in means if not np.isnan(one)), default=None)
-            rows.append(
-                (
-                    TableCell(str(period)),
-                    *(
-                        TableCell(
-                            "–" if np.isnan(one) else format_value(metric, one), best=one == top
-                        )
-                        for one in means
-                    ),
-                )
-            )
+            entries: list[str | TableCell] = [
+                "–" if np.isnan(one) else TableCell(format_value(metric, one), best=one == top)
+                for one in means
+            ]
+            rows.append(make_row(str(period), *entries))
         columns = ("period", *(f"{model} {strategy}" for model, strategy in chains))
         tables.append(Table(metric_label(metric, k), columns, tuple(rows)))
     return tables

@@ -15,6 +15,7 @@ from perennial.replay.report.tables import (
     format_seconds,
     format_value,
     headline_metrics,
+    make_row,
     means_table,
     metric_label,
     paired_table,
@@ -66,29 +67,24 @@ def ranks_table(report: StudyReport) -> Table:
     """Tabulate the mean rank over the periods, and the rank of the mean."""
     metrics = headline_metrics(report.summary)
     by_key = {(one.model, one.strategy, one.metric, one.k): one for one in report.ranks}
-    best = {
-        (model, metric): min(
-            (
-                one.rank
-                for one in report.ranks
-                if (one.model, (one.metric, one.k)) == (model, metric)
-            ),
-            default=None,
-        )
-        for model in dict.fromkeys(one.model for one in report.ranks)
-        for metric in metrics
-    }
+    best: dict[tuple[str, str, int | None], float] = {}
+    for one in report.ranks:
+        name = (one.model, one.metric, one.k)
+        best[name] = min(one.rank, best.get(name, one.rank))
     rows = []
     for model, strategy in chain_order(report.summary):
-        entries = []
-        for metric in metrics:
-            one = by_key.get((model, strategy, *metric))
-            if one is None:
-                entries.append(TableCell("–"))
-                continue
-            is_best = one.rank == best[model, metric]
-            entries.append(TableCell(f"{one.rank:.1f}", f"by mean {one.of_mean:g}", best=is_best))
-        rows.append((TableCell(model), TableCell(strategy), *entries))
+        ranks = [by_key.get((model, strategy, *metric)) for metric in metrics]
+        entries = [
+            TableCell(
+                f"{one.rank:.1f}",
+                f"by mean {one.of_mean:g}",
+                best=one.rank == best[model, one.metric, one.k],
+            )
+            if one
+            else TableCell("–")
+            for one in ranks
+        ]
+        rows.append(make_row(model, strategy, *entries))
     return Table(
         title="Rank",
         columns=("model", "strategy", *(metric_label(*one) for one in metrics)),
@@ -113,7 +109,7 @@ def costs_table(report: StudyReport) -> Table:
             f"{one.kept_interactions:,}",
             format_bytes(one.kept_bytes),
         )
-        rows.append((TableCell(model), TableCell(strategy), *map(TableCell, texts)))
+        rows.append(make_row(model, strategy, *texts))
     return Table(
         title="Cost",
         columns=(
@@ -145,9 +141,9 @@ def transfer_table(report: StudyReport) -> Table:
             for metric, k in (("nDCG", 10), MAP_METRIC):
                 value = getattr(by_key[model, strategy, metric, k], name)
                 signed = name == "backward"
-                shown = "–" if np.isnan(value) else format_value(metric, value, signed=signed)
-                entries.append(TableCell(shown))
-        rows.append((TableCell(model), TableCell(strategy), *entries))
+                known = not np.isnan(value)
+                entries.append(format_value(metric, value, signed=signed) if known else "–")
+        rows.append(make_row(model, strategy, *entries))
     labels = [
         f"{name} {metric_label(*metric)}"
         for name in ("last fit", "backward", "forgetting", "forward")
@@ -170,10 +166,9 @@ def confirmed_tables(report: StudyReport) -> tuple[Table, ...]:
     if report.confirmed is None:
         return ()
     since = f"from period {report.confirm_from} on"
-    tables = {
-        f"Mean {since}": means_table(report.confirmed),
-        f"{subject_of(report.confirmed)} minus each other strategy, {since}": lead_table(
-            report.confirmed
-        ),
-    }
-    return tuple(replace(table, title=title) for title, table in tables.items() if table.rows)
+    difference = f"{subject_of(report.confirmed)} minus each other strategy, {since}"
+    tables = (
+        replace(means_table(report.confirmed), title=f"Mean {since}"),
+        replace(lead_table(report.confirmed), title=difference),
+    )
+    return tuple(table for table in tables if table.rows)

@@ -53,6 +53,11 @@ class Table:
         return self.num_labels <= column < len(self.columns) - self.num_remarks
 
 
+def make_row(*entries: str | TableCell) -> tuple[TableCell, ...]:
+    """Return the cells of a row of texts and cells."""
+    return tuple(TableCell(one) if isinstance(one, str) else one for one in entries)
+
+
 def metric_label(metric: str, k: int | None) -> str:
     """Return the name of a metric at k, such as `HR@10` or `AUC`."""
     return metric if k is None else f"{metric}@{k}"
@@ -105,12 +110,15 @@ def means_table(summary: RunSummary) -> Table:
     """Tabulate the mean over periods of each model and strategy, with the time of its refits."""
     metrics = headline_metrics(summary)
     means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
-    best = {one: _best(m for m in summary.means if (m.metric, m.k) == one) for one in metrics}
+    best = {
+        one: max((m.mean for m in summary.means if (m.metric, m.k) == one), default=None)
+        for one in metrics
+    }
     rows = []
     for model, strategy in chain_order(summary):
         entries = [_mean_cell(means.get((model, strategy, *one)), best[one]) for one in metrics]
-        time = TableCell(format_seconds(_seconds(summary, model, strategy)))
-        rows.append((TableCell(model), TableCell(strategy), *entries, time))
+        time = format_seconds(_seconds(summary, model, strategy))
+        rows.append(make_row(model, strategy, *entries, time))
     return Table(
         title="Mean over the evaluated periods",
         columns=("model", "strategy", *(metric_label(*one) for one in metrics), "time"),
@@ -121,15 +129,11 @@ def means_table(summary: RunSummary) -> Table:
     )
 
 
-def differences_table(summary: RunSummary, baseline: str | None = None) -> Table | None:
-    """Tabulate differences from a baseline, by default from that of the first difference.
-
-    Returns:
-        The table; `None` if there is nothing to compare.
-    """
+def differences_table(summary: RunSummary) -> Table | None:
+    """Tabulate differences from the baseline; `None` if there is nothing to compare."""
     if not summary.differences:
         return None
-    baseline = baseline or summary.differences[0].baseline
+    baseline = summary.differences[0].baseline
     return paired_table(
         f"Difference from {baseline}",
         [(one.strategy, one) for one in summary.differences if one.baseline == baseline],
@@ -150,8 +154,8 @@ def paired_table(
     by_key = {(one.model, name, one.metric, one.k): one for name, one in named}
     rows = []
     for model, name in dict.fromkeys((model, name) for model, name, _, _ in by_key):
-        entries = [difference_cell(by_key.get((model, name, *one))) for one in metrics]
-        rows.append((TableCell(model), TableCell(name), *entries))
+        entries = [_difference_cell(by_key.get((model, name, *one))) for one in metrics]
+        rows.append(make_row(model, name, *entries))
     return Table(
         title=title,
         columns=("model", heading, *(metric_label(*one) for one in metrics)),
@@ -213,11 +217,7 @@ def _seconds(summary: RunSummary, model: str, strategy: str) -> float:
     return sum(sum(one.stages.values()) for one in cells) / len({one.seed for one in cells})
 
 
-def _best(means: Iterable[MeanFigure]) -> float | None:
-    return max((mean.mean for mean in means), default=None)
-
-
-def difference_cell(one: Difference | None) -> TableCell:
+def _difference_cell(one: Difference | None) -> TableCell:
     """Return the cell of a difference and its interval."""
     if one is None:
         return TableCell("–")
