@@ -40,5 +40,5 @@ def make_recipe(name: str, settings: Mapping[str, Any] | None = None) -> "Recipe
     Raises:
         UserError: unknown model, unknown setting, or a value that does not fit.
     """
-    recipe: Recipe = build("model", name, MODELS.load(name), settings or {})
+    recipe: Recipe = build("model", name, MODELS.load(name), settings or {}, "fit")
     return recipe

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from perennial.memory.base import Memory
 from perennial.models.base import FitOptions, FittedModel, Recipe, TrainingRows
-from perennial.models.registry import make_recipe
 from perennial.replay.keys import FitKeys, chain_key, fit_keys
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.strategies.base import Strategy, WarmStart
-from perennial.storage.base import Json, Progress, derive_seed
+from perennial.storage.base import Json, Progress, build, derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.results.fits import Fit, find_fit, read_model
@@ -281,7 +280,9 @@ def warm_recipe(recipe: Recipe, strategy: Strategy) -> Recipe:
     if strategy.starts_warm is WarmStart.BY_MODEL or recipe.starts_warm:
         return recipe
     if "warm_start" in recipe.settings:
-        return make_recipe(recipe.name, {**recipe.settings, "warm_start": True})
+        settings = {**recipe.settings, "warm_start": True}
+        warm: Recipe = build("model", recipe.name, type(recipe), settings)
+        return warm
     if strategy.starts_warm is WarmStart.ALWAYS:
         raise UserError(
             f"strategy '{strategy.name}' starts from the weights of the period before, and "

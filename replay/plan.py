@@ -76,8 +76,8 @@ def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str])
         UserError: one of the three is missing or given twice, or they do not go together.
     """
     for kind, names in (
-        ("strategy", config.strategies),
-        ("model", tuple(model.name for model in config.models)),
+        ("strategy", tuple(strategy.name for strategy in config.built_strategies)),
+        ("model", tuple(model.recipe.name for model in config.models)),
         ("seed", config.seeds),
     ):
         if not names:
@@ -154,8 +154,12 @@ def missing_tasks(
                 store, cell_key(fit=fit, evaluation=evaluation.key, metrics=metrics)
             )
             missing[part] += not is_recorded
+    given = {
+        built.name: name
+        for name, built in zip(config.strategies, config.built_strategies, strict=True)
+    }
     return [
-        ReplayTask(_restrict(config, strategy, seed), count)
+        ReplayTask(_restrict(config, given[strategy], seed), count)
         for (strategy, seed), count in missing.items()
         if count
     ]

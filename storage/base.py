@@ -45,7 +45,9 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def build(kind: str, name: str, target: type[Any], settings: Mapping[str, Any]) -> Any:
+def build(
+    kind: str, name: str, target: type[Any], settings: Mapping[str, Any], method: str | None = None
+) -> Any:
     """Make an instance of a class with some of its settings given.
 
     Args:
@@ -53,12 +55,15 @@ def build(kind: str, name: str, target: type[Any], settings: Mapping[str, Any]) 
         name: its name, likewise.
         target: a frozen dataclass, or a class without settings.
         settings: field -> value; text is converted to the field's type.
+        method: name of a method that every class of the kind has.
 
     Raises:
-        UserError: unknown field, or a value that does not fit.
+        UserError: not a class of the kind, unknown field, or a value that does not fit.
     """
     from pydantic import TypeAdapter, ValidationError
 
+    if method is not None and not (isinstance(target, type) and hasattr(target, method)):
+        raise UserError(f"{kind} '{name}' is no class with a method '{method}'")
     known = {f.name for f in dataclasses.fields(target)} if dataclasses.is_dataclass(target) else {}
     for setting in settings:
         if setting not in known:

@@ -1,8 +1,25 @@
 """Giving commands as a person does, inside this process."""
 
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 from click.testing import CliRunner, Result
 
 from perennial import cli
+
+MEMORY = (
+    *("--budget", "10", "--set"),
+    'distill-cf.distillation={"num_steps": 4, "validate_every": 2, "max_items": 6, "regs": [1.0]}',
+)
+"""Options of a small memory."""
+
+REPLAY = (
+    *("--periods", "4", "--strategy", "individual,distill-cf"),
+    *("--set", "mvae.max_updates=5", *MEMORY),
+)
+"""Options of the replay in the fixture `replayed`."""
 
 
 def call(*arguments: object) -> Result:
@@ -15,6 +32,32 @@ def call_well(*arguments: object) -> Result:
     result = call(*arguments)
     assert result.exit_code == 0, result.stderr
     return result
+
+
+def call_json(*arguments: object) -> Any:
+    """Run it with `--json`, and return the printed object, alone on a line of stdout."""
+    (line,) = call_well(*arguments, "--json").stdout.splitlines()
+    return json.loads(line, parse_constant=lambda name: 1 / 0)
+
+
+def write_log(
+    path: Path,
+    *,
+    seed: int = 7,
+    num_users: int = 40,
+    num_items: int = 25,
+    num_lines: int = 1200,
+    first_item: int = 0,
+    begin: int = 0,
+) -> Path:
+    """Write a random log, one line a minute from minute `begin` on."""
+    rng = np.random.default_rng(seed)
+    users = rng.integers(num_users, size=num_lines)
+    items = first_item + rng.integers(num_items, size=num_lines)
+    pairs = enumerate(zip(users, items, strict=True), start=begin)
+    lines = [f"u{user},{item},{60 * minute}\n" for minute, (user, item) in pairs]
+    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    return path
 
 
 def assert_fails(result: Result, words: str, exit_code: int = 1) -> None:

@@ -1,11 +1,12 @@
 """Fixtures that all tests share."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # What test files share, such as `command_line`.
 sys.path.insert(0, str(Path(__file__).parent))
+from command_line import REPLAY, call_json, write_log
 from compile_cache import use_kept_code
 
 # Modules whose array functions state shapes and dtypes, which are checked at every call in tests.
@@ -71,6 +73,34 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real logs in {folder}; set PERENNIAL_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log of 40 users and 25 items, whose identifiers are not their indices."""
+    return write_log(tmp_path_factory.mktemp("log") / "visits.csv", first_item=100)
+
+
+@pytest.fixture(scope="session")
+def replayed_once(log: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A store after a replay of the log, and what the replay printed; not to be changed."""
+    store = tmp_path_factory.mktemp("replayed") / "visits.duckdb"
+    return store, call_json("replay", log, *REPLAY, "--store", store)
+
+
+@pytest.fixture
+def replayed(replayed_once: tuple[Path, Any], tmp_path: Path) -> tuple[Path, Any]:
+    """A copy of that store for one test, and what the replay printed."""
+    store = tmp_path / "visits.duckdb"
+    shutil.copyfile(replayed_once[0], store)
+    return store, replayed_once[1]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

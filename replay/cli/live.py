@@ -20,6 +20,7 @@ from perennial.replay.cli.options import (
     options,
 )
 from perennial.replay.cli.parameters import (
+    NameChoice,
     PlaceType,
     check_files,
     json_lines_option,
@@ -69,14 +70,14 @@ class LateOptions:
 @store_option("Created if absent.", must_exist=False)
 @click.option(
     "--model",
-    type=click.Choice(tuple(MODELS)),
+    type=NameChoice(tuple(MODELS)),
     default="infinite-ae",
     show_default=True,
     help="Model that is kept current.",
 )
 @click.option(
     "--strategy",
-    type=click.Choice(tuple(STRATEGIES)),
+    type=NameChoice(tuple(STRATEGIES)),
     default="distill-cf",
     show_default=True,
     help="Strategy: what it is refitted on.",

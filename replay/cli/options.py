@@ -151,34 +151,26 @@ class SettingOptions:
         help="Weight of a remembered row; a real user has 1.  [default: 1]",
     )
 
-    def choose_models(
-        self, names: tuple[str, ...], *, warm_start: bool = False
-    ) -> "tuple[ModelChoice, ...]":
-        """Return models with their settings.
+    def choose(
+        self, models: tuple[str, ...], strategies: tuple[str, ...], *, warm_start: bool = False
+    ) -> "tuple[tuple[ModelChoice, ...], dict[str, dict[str, Any]]]":
+        """Return the models with their settings, and the settings of strategies that have any.
 
         Raises:
-            UserError: settings that make no model.
+            UserError: settings that make no model or no strategy.
         """
-        from perennial.replay.config import choose_models
+        from perennial.replay.config import choose_models, choose_strategies
 
-        settings = [one for one in self.settings if one[0] not in STRATEGIES]
-        return choose_models(names, settings, warm_start=warm_start)
-
-    def choose_strategies(self, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-        """Return the settings of strategies that have any, by name.
-
-        Raises:
-            UserError: settings that make no strategy.
-        """
-        from perennial.replay.config import choose_strategies
-
-        return choose_strategies(
-            names,
-            [one for one in self.settings if one[0] in STRATEGIES],
+        known = {*STRATEGIES, *strategies}
+        of_models = [one for one in self.settings if one[0] not in known]
+        of_strategies = choose_strategies(
+            strategies,
+            [one for one in self.settings if one[0] in known],
             budget=self.budget,
             policy=self.memory_policy,
             weight=self.memory_weight,
         )
+        return choose_models(models, of_models, warm_start=warm_start), of_strategies
 
 
 @dataclass(frozen=True)
@@ -222,10 +214,13 @@ def make_config(
     from perennial.replay.config import ReplayConfig
     from perennial.stream.next_period import ProtocolSettings
 
+    models, strategy_settings = settings.choose(
+        chains.models, chains.strategies, warm_start=protocol.warm_start
+    )
     return ReplayConfig(
         strategies=chains.strategies,
-        strategy_settings=settings.choose_strategies(chains.strategies),
-        models=settings.choose_models(chains.models, warm_start=protocol.warm_start),
+        strategy_settings=strategy_settings,
+        models=models,
         seeds=chains.seeds,
         protocol=ProtocolSettings(protocol=protocol.protocol, mask_context=not protocol.no_mask),
         max_rows=limits.max_rows,

@@ -11,6 +11,7 @@ import click
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import Place, RemotePath, is_remote
 from perennial.storage.opening import require_store
+from perennial.storage.registry import Registry
 from perennial.stream.sources.registry import check_source
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -39,6 +40,7 @@ PROTOCOLS = ("fold-in", "returning")
 NOISE_KINDS = ("swap", "flip")
 """`perennial.stream.noise.NoiseKind`, here because importing that imports NumPy."""
 
+_SETTING = re.compile(r"([^.=]+|[A-Za-z_][\w.]*:\w+)\.([^.=]+)=(.*)")
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([kmgt]?)(?:i?b)?)")
 
@@ -51,7 +53,7 @@ def names_option(
     Args:
         flag: flag on the command line.
         name: name of the parameter.
-        known: names that are accepted.
+        known: names that are accepted; of a registry also targets, `package.module:Class`.
         default: names that are used if none is given; empty stands for all.
     """
 
@@ -60,7 +62,7 @@ def names_option(
     ) -> tuple[str, ...]:
         names = _split(texts)
         for one in names:
-            if one not in known:
+            if one not in known and not (isinstance(known, Registry) and known.is_target(one)):
                 raise click.BadParameter(f"'{one}' is unknown; choose from {', '.join(known)}")
         return names or tuple(default)
 
@@ -75,9 +77,21 @@ def names_option(
         metavar="NAME",
         callback=parse,
         shell_complete=complete,
-        help=f"Any of {', '.join(known)}; repeatable or with commas.  "
+        help=f"Any of {', '.join(known)}{_own_class(known)}; repeatable or with commas.  "
         f"[default: {','.join(default) or 'all'}]",
     )
+
+
+def _own_class(known: Iterable[str]) -> str:
+    return " or package.module:Class" if isinstance(known, Registry) else ""
+
+
+class NameChoice(click.Choice[str]):
+    """Type of a registered name, or of a target such as `package.module:Class`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a target as it is, and refuse any other name that is not registered."""
+        return value if Registry.is_target(value) else super().convert(value, param, ctx)
 
 
 def parse_seeds(
@@ -119,7 +133,7 @@ def parse_settings(
     """`model.setting=value` -> (model, setting, value); JSON where it can be read so, else text."""
     settings = []
     for text in texts:
-        match = re.fullmatch(r"([^.=]+)\.([^.=]+)=(.*)", text)
+        match = _SETTING.fullmatch(text)
         if match is None:
             raise click.BadParameter(f"'{text}' is not of the form model.setting=value")
         model, setting, value = match.groups()

@@ -11,7 +11,13 @@ from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.options import LimitOptions, SettingOptions, options
-from perennial.replay.cli.parameters import file_option, json_option, parse_ids, store_option
+from perennial.replay.cli.parameters import (
+    NameChoice,
+    file_option,
+    json_option,
+    parse_ids,
+    store_option,
+)
 from perennial.replay.strategies.registry import STRATEGIES
 
 if TYPE_CHECKING:
@@ -114,13 +120,13 @@ _FITTING = (
 @click.option("--why", is_flag=True, help="Show the training rows that speak for each item.")
 @click.option(
     "--model",
-    type=click.Choice(tuple(MODELS)),
+    type=NameChoice(tuple(MODELS)),
     default="infinite-ae",
     help="Which model to fit.  [default: infinite-ae, unless the live one answers]",
 )
 @click.option(
     "--strategy",
-    type=click.Choice(tuple(STRATEGIES)),
+    type=NameChoice(tuple(STRATEGIES)),
     default="joint",
     help="What the model is fitted on.  [default: joint, unless the live one answers]",
 )
@@ -235,8 +241,8 @@ def _fit(
     from perennial.replay.strategies.registry import make_strategy
     from perennial.storage.opening import open_existing
 
-    (chosen,) = settings.choose_models((model,))
-    made = make_strategy(strategy, settings.choose_strategies((strategy,)).get(strategy))
+    (chosen,), of_strategy = settings.choose((model,), (strategy,))
+    made = make_strategy(strategy, of_strategy.get(strategy))
     with open_existing(store) as opened:
         catalogue = Catalogue.load(opened, users)
         if query is not None:

@@ -46,7 +46,6 @@ def make_strategy(name: str, settings: Mapping[str, Any] | None = None) -> "Stra
         UserError: unknown strategy, unknown setting, or a value that does not fit.
     """
     fixed = {"sampler": name} if name in SAMPLERS else {}
-    strategy: Strategy = build(
-        "strategy", name, STRATEGIES.load(name), {**(settings or {}), **fixed}
-    )
+    given = {**(settings or {}), **fixed}
+    strategy: Strategy = build("strategy", name, STRATEGIES.load(name), given, "training_rows")
     return strategy

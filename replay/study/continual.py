@@ -136,7 +136,7 @@ def run_continual(
 
 def _task(part: ReplayTask, folder: Path, snapshot: Path) -> Task:
     config = part.config
-    name = f"{config.strategies[0]} seed {config.seeds[0]}"
+    name = f"{config.built_strategies[0].name} seed {config.seeds[0]}"
     if config.held_out is not None:
         name += " transfer"
     own = _own_store(folder, name)
