@@ -43,11 +43,7 @@ class WriterLock:
             ) from error
 
     def release(self, *, remove: bool = False) -> None:
-        """Release the lock.
-
-        Args:
-            remove: delete its file too, because no store was made.
-        """
+        """Release the lock, and remove its file if no store was made."""
         if remove:
             lock_path(self._path).unlink(missing_ok=True)
         self._lock.release()

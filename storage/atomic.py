@@ -38,12 +38,7 @@ def replacing(path: Path, temporary: Path | None = None, *, sync: bool = True) -
 
 
 def commit(written: Path, path: Path) -> None:
-    """Sync a written file, give it its final name and sync the folder.
-
-    Args:
-        written: a file in the folder of `path`.
-        path: its final name; a file of this name is replaced.
-    """
+    """Sync a written file, replace `path` in the same folder by it, and sync the folder."""
     with written.open("r+b") as file:
         os.fsync(file.fileno())
     written.replace(path)
@@ -74,9 +69,7 @@ def sync_folder(folder: Path) -> None:
 def sweep_temporary(folder: Path, suffix: str) -> None:
     """Remove temporary files of killed processes; nobody may be writing to the folder.
 
-    Args:
-        folder: where the files were written.
-        suffix: common ending of the final names, such as `.safetensors`.
+    `suffix` is the common ending of the final names, such as `.safetensors`.
     """
     for left in folder.glob(f".*{suffix}.*"):
         left.unlink(missing_ok=True)

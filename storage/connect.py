@@ -48,9 +48,7 @@ def check_place(path: Path, read_only: bool) -> None:
 def lock_for_writing(path: Path, wait: float) -> WriterLock:
     """Become the writer of a store, and remove what a killed writer left unfinished.
 
-    Args:
-        path: the store's file, which need not exist.
-        wait: seconds to wait for another writer.
+    The file need not exist. Another writer may take `wait` seconds to end.
     """
     lock = WriterLock(path)
     lock.acquire(wait)

@@ -173,10 +173,6 @@ def migrate(
 ) -> tuple[str, ...]:
     """Upgrade a store to the newest schema; each migration is a transaction of its own.
 
-    Args:
-        connection: an open store.
-        migrations: all migrations, in order.
-
     Returns:
         Names of the migrations that ran.
 

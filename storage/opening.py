@@ -26,12 +26,9 @@ def require_store(path: Path) -> None:
 def open_existing(path: Path, wait: float = 0.0) -> "Store":
     """Open an existing store for writing, and upgrade an older one.
 
-    Args:
-        path: the store's file.
-        wait: seconds to wait for another writer to end.
-
     Raises:
-        UserError: the file does not exist, or is no store.
+        UserError: the file does not exist or is no store, or another writer has it after `wait`
+            seconds.
     """
     require_store(path)
     from perennial.storage.store import Store
@@ -59,12 +56,8 @@ def open_for_reading(path: Path) -> "Store":
 def open_to_serve_readers(path: Path, wait: float = 0.0) -> Iterator["Store"]:
     """Open an existing store for long work; readers see it as it was before.
 
-    Args:
-        path: the store's file.
-        wait: seconds to wait for another writer to end.
-
     Raises:
-        UserError: the file does not exist, or is no store.
+        UserError: as for `open_existing`.
     """
     with open_existing(path, wait) as store:
         store.write_snapshot()
@@ -77,12 +70,8 @@ def open_for_writing(path: Path, wait: float = 0.0) -> Iterator["Store"]:
 
     A new store that stays empty leaves no file.
 
-    Args:
-        path: the store's file.
-        wait: seconds to wait for another writer to end.
-
     Raises:
-        UserError: the file is no store, or cannot be written.
+        UserError: the file is no store or cannot be written, or `wait` seconds were not enough.
     """
     import duckdb
 

@@ -129,10 +129,7 @@ class Store:
             self._reconnect(self.path)
 
     def replace_file(self, new: Path) -> None:
-        """Replace the file of this store by that of another one.
-
-        Args:
-            new: a closed store in the same folder, without a write-ahead log.
+        """Replace the file of this store by that of a closed one in the same folder.
 
         Raises:
             UserError: the file cannot be replaced; everything is as before.
@@ -191,13 +188,9 @@ class Store:
         return rows
 
     def arrays(self, query: str, parameters: Sequence[object] = ()) -> dict[str, NDArray[Any]]:
-        """Return a result without nulls as a NumPy array for each column.
+        """Return a result without nulls as one `(n,)` array for each column.
 
         Without Arrow, whose conversions import pandas if it is installed.
-
-        Args:
-            query: a SELECT.
-            parameters: values of its question marks.
         """
         found: dict[str, NDArray[Any]] = self.connection.execute(
             query, list(parameters)
@@ -230,9 +223,7 @@ class Store:
     def insert(self, name: str, table: pa.Table) -> None:
         """Append Arrow rows to a table, in their order, by column names.
 
-        Args:
-            name: of the table; never from outside the program.
-            table: the rows.
+        The name of the table never comes from outside the program.
         """
         self.connection.register("incoming", table)
         try:

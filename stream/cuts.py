@@ -21,18 +21,11 @@ _MONDAY = 3 * _DAY
 
 
 def cut_equal_count(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
-    """Give each period the same number of rows, as nearly as equal times allow.
+    """Give each of P periods the same number of rows, as nearly as equal times allow.
 
     The j-th boundary is the time whose first row is nearest to row j·n/P, the earlier one of two
     that are equally near. Sizes differ by at most one row if all times are distinct. A log with few
-    distinct times has fewer periods.
-
-    Args:
-        times: `(n,)` int64, sorted.
-        num_periods: P.
-
-    Returns:
-        `(≤ P − 1,)` int64.
+    distinct times has fewer periods. Sorted times `(n,)` int64 -> `(≤ P − 1,)` int64.
     """
     firsts = _first_rows(times)
     goals = np.arange(1, num_periods) * len(times) // num_periods
@@ -44,14 +37,9 @@ def cut_equal_count(times: NDArray[np.int64], num_periods: int) -> NDArray[np.in
 
 
 def cut_equal_span(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
-    """Give each period the same span of time; a span without rows is no period.
+    """Give each of P periods the same span of time; a span without rows is no period.
 
-    Args:
-        times: `(n,)` int64, sorted.
-        num_periods: P.
-
-    Returns:
-        `(≤ P − 1,)` int64.
+    Sorted times `(n,)` int64 -> `(≤ P − 1,)` int64.
     """
     # Python integers: the product of a span in microseconds and P may exceed 64 bits.
     first, span = int(times[0]), int(times[-1]) - int(times[0]) + 1

@@ -137,16 +137,7 @@ def assemble(
 def pair_matrix(
     rows: NDArray[np.integer], items: NDArray[np.integer], shape: tuple[int, int]
 ) -> csr_array:
-    """Build a binary matrix with one entry per distinct (row, item) pair.
-
-    Args:
-        rows: `(n,)` integer.
-        items: `(n,)` integer.
-        shape: of the matrix.
-
-    Returns:
-        `shape` float32, in canonical form.
-    """
+    """Build a matrix, as of `binary`, with one entry per distinct pair of `(n,)` rows and items."""
     ones = np.ones(len(rows), dtype=np.float32)
     return binary(csr_array((ones, (rows, items)), shape=shape))
 

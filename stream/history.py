@@ -30,14 +30,7 @@ class HeldOutUsers:
             raise UserError(f"share {self.share} of held-out users is not between 0 and 1")
 
     def mask(self, users: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Return which users are held out.
-
-        Args:
-            users: `(n,)` int32 dense indices.
-
-        Returns:
-            `(n,)` bool.
-        """
+        """Return which users are held out: `(n,)` int32 dense indices -> `(n,)` bool."""
         mixed = mix64(users.astype(np.uint64) + np.uint64(derive_seed(self.seed, "held-out users")))
         chosen: NDArray[np.bool_] = mixed / 2.0**64 < self.share
         return chosen
@@ -71,11 +64,7 @@ class History:
         return count_known_items(self.store, self.period)
 
     def rows(self, first: int, last: int | None = None) -> UserRows:
-        """Read the users of a range of periods and their interactions in it.
-
-        Args:
-            first: first period of the range.
-            last: last period of the range, t by default.
+        """Read the users of periods `first..last` (by default t), with their interactions in them.
 
         Raises:
             ValueError: the range reaches past t.

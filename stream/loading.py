@@ -26,12 +26,6 @@ def load_log(
 ) -> tuple[IngestReport, ...]:
     """Load a log into a store that is empty or holds the first files of the same log.
 
-    Args:
-        store: open for writing.
-        log: the files, from `open_source`.
-        cut: from `make_cut`.
-        progress: called with the current step.
-
     Returns:
         Reports of what was ingested; empty if the store held the log already.
 
@@ -47,17 +41,11 @@ def load_log(
 def ingest_files(
     store: Store, log: LogFiles, cut: Cut, progress: Progress = ignore_progress
 ) -> tuple[IngestReport, ...]:
-    """Ingest a log.
+    """Ingest a log into a store that is open for writing.
 
     The cut `files` makes each file the next period, in the order of `order_files`. Each file is
     ingested in a transaction of its own, so that an interrupted load resumes with the first file
     that is missing. Any other cut takes all files as one log, in one transaction.
-
-    Args:
-        store: open for writing.
-        log: the files, from `open_source`.
-        cut: from `make_cut`.
-        progress: called with the current step.
 
     Returns:
         One report for each file, or one for all of them.

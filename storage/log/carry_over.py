@@ -54,7 +54,7 @@ def copy_tables(old: Store, new: Store, tables: Sequence[str]) -> None:
 
 
 def with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
-    """Return a table with one column replaced."""
+    """Return a table with one column `(n,)` replaced."""
     return table.set_column(table.schema.get_field_index(name), name, column)
 
 

@@ -76,7 +76,13 @@ def export_periods(
             others = _check_folder(target, names, is_whole=not numbers, force=force)
             for one, name in zip(chosen, names, strict=True):
                 progress(f"writing {name}", done, total)
-                _write(store, one, target, name, _make_schema(one, *types))
+                schema = _make_schema(one, *types)
+                with (
+                    target.writing(name) as path,
+                    pq.ParquetWriter(path, schema, compression="zstd") as writer,
+                ):
+                    for chunk in _read_chunks(store, one, schema):
+                        writer.write_table(chunk)
                 done += one.kept
             for name in others:
                 target.remove(name)
@@ -98,26 +104,21 @@ def _make_schema(period: PeriodSummary, users: pa.DataType, items: pa.DataType) 
 
 def _choose(store: Store, numbers: Sequence[int]) -> tuple[PeriodSummary, ...]:
     periods = list_periods(store)
+    name = store.path or "the log"
     if not periods:
-        raise UserError(f"{_name(store)}: no period in it yet; `perennial ingest` makes one")
-    unknown = set(numbers).difference(one.period for one in periods)
-    if unknown:
-        raise UserError(
-            f"{_name(store)}: there is no period {min(unknown)}; the last is {periods[-1].period}"
-        )
+        raise UserError(f"{name}: no period in it yet; `perennial ingest` makes one")
+    if unknown := set(numbers).difference(one.period for one in periods):
+        last = periods[-1].period
+        raise UserError(f"{name}: there is no period {min(unknown)}; the last is {last}")
     chosen = [one for one in periods if not numbers or one.period in numbers]
     dropped = [one.period for one in chosen if not one.kept]
     if dropped:
         kept = [one.period for one in periods if one.kept]
         rest = f"name others with --period, from {kept[0]} on" if kept else "no other is stored"
         raise UserError(
-            f"{_name(store)}: the events of period {dropped[-1]} are no longer in the store; {rest}"
+            f"{name}: the events of period {dropped[-1]} are no longer in the store; {rest}"
         )
     return tuple(chosen)
-
-
-def _name(store: Store) -> str:
-    return str(store.path or "the log")
 
 
 def _check_folder(
@@ -169,14 +170,6 @@ def _identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
     return pa.string() if longer[0] else pa.int64()
 
 
-def _write(
-    store: Store, period: PeriodSummary, folder: OutputFolder, name: str, schema: pa.Schema
-) -> None:
-    with folder.writing(name) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for chunk in _read_chunks(store, period, schema):
-            writer.write_table(chunk)
-
-
 def _read_chunks(store: Store, period: PeriodSummary, schema: pa.Schema) -> Iterator[pa.Table]:
     """Yield the events of a period in log order, with their identifiers."""
     (first,) = store.rows("SELECT first_row FROM periods WHERE period = ?", [period.period])
@@ -194,7 +187,8 @@ def _read_chunks(store: Store, period: PeriodSummary, schema: pa.Schema) -> Iter
         )
         if chunk.num_rows != stop - start:
             raise UserError(
-                f"{_name(store)}: {stop - start - chunk.num_rows} events of period {period.period} "
-                "have no identifiers, so the file is damaged; put a copy in its place"
+                f"{store.path or 'the log'}: {stop - start - chunk.num_rows} events of period "
+                f"{period.period} have no identifiers, so the file is damaged; put a copy in its "
+                "place"
             )
         yield chunk.cast(schema)

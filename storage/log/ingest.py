@@ -70,13 +70,8 @@ def ingest_period(
 ) -> IngestReport:
     """Ingest a file as the next period.
 
-    Args:
-        store: open for writing.
-        path: the file.
-        settings: settings for reading it.
-        progress: called with the current step.
-        late: `merge` inserts events that are older than the newest period, or overlap it, into
-            their own periods, and rewrites the store.
+    With `late="merge"`, events that are older than the newest period, or overlap it, are inserted
+    into their own periods, and the store is rewritten.
 
     Raises:
         UserError: the file cannot be read or is refused; the store is unchanged.
@@ -93,13 +88,8 @@ def ingest_log(
 ) -> IngestReport:
     """Ingest a whole log, in one file or several, as the next periods.
 
-    Args:
-        store: open for writing.
-        paths: the files; several are one log, and equal rows are merged across them.
-        cut: maps the sorted times to boundaries. Empty periods are left out, and the others are
-            numbered without gaps.
-        settings: settings for reading the files.
-        progress: called with the current step.
+    Equal rows are merged across the files. Empty periods of the cut are left out, and the others
+    are numbered without gaps.
 
     Raises:
         UserError: a file cannot be read or is refused; the store is unchanged.
@@ -146,14 +136,13 @@ def _ingest(
             periods = append_log(store, prepared.log, ingest, source)
             record(store, prepared.merged)
     else:
-        late_events = merge_late(
+        periods, equal = merge_late(
             store,
             prepared.log,
             settings.tie_seed,
             files[0].name,
             lambda new, equal: record(new, prepared.merged + equal),
         )
-        periods, equal = late_events.periods, late_events.equal
     return IngestReport(
         paths=files,
         already_ingested=False,

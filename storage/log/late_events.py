@@ -1,7 +1,6 @@
 """Late events: of a time for which the store has a period already."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -23,19 +22,6 @@ from perennial.storage.reading.identifiers import Encoded, join_kinds
 from perennial.storage.store import Store
 
 
-@dataclass(frozen=True)
-class MergedEvents:
-    """Result of merging late events.
-
-    Attributes:
-        periods: numbers of their periods.
-        equal: number of events that the store had already.
-    """
-
-    periods: tuple[int, ...]
-    equal: int
-
-
 def describe_overlap(store: Store, log: OrderedLog) -> str | None:
     """Say how a new period would overlap those of the store; `None` if it is later.
 
@@ -47,17 +33,15 @@ def describe_overlap(store: Store, log: OrderedLog) -> str | None:
     newest, last = timed[-1], int(log.times[-1])
     if last < newest.first_time:
         return f"its interactions are older than period {newest.period}, the newest"
-    overlapped = [one.period for one in timed if _overlap(one, int(log.times[0]), last)]
+    overlapped = [
+        one.period for one in timed if one.first_time <= last and log.times[0] < one.last_time
+    ]
     return f"its interactions overlap period {overlapped[-1]} in time"
-
-
-def _overlap(period: PeriodSummary, first: int, last: int) -> bool:
-    return period.first_time <= last and first < period.last_time
 
 
 def merge_late(
     store: Store, log: OrderedLog, tie_seed: int, name: str, finish: Callable[[Store, int], None]
-) -> MergedEvents:
+) -> tuple[tuple[int, ...], int]:
     """Insert events into the periods that they belong to, and rewrite the store.
 
     A period lasts until the next one begins; the first one includes all older events, the newest
@@ -70,6 +54,9 @@ def merge_late(
         name: name of their file.
         finish: records everything else in the new store, inside the transaction; called with the
             number of events that the store had already.
+
+    Returns:
+        Numbers of the periods of the events, and number of events that the store had already.
 
     Raises:
         UserError: a period that they belong to was dropped, some period has no times, most of them
@@ -116,7 +103,7 @@ def merge_late(
         sources=lambda period, source: f"{source} and {name}" if period in touched else source,
         finish=lambda new: finish(new, equal),
     )
-    return MergedEvents(tuple(sorted(touched)), equal)
+    return tuple(sorted(touched)), equal
 
 
 def _check_late(periods: Sequence[PeriodSummary], log: OrderedLog, name: str) -> None:

@@ -95,13 +95,7 @@ def record_files(
 
 
 def read_report(store: Store, files: tuple[Path, ...], ingest: int) -> IngestReport:
-    """Read the report of an earlier ingestion of the same files.
-
-    Args:
-        store: holds the ingestion.
-        files: the files.
-        ingest: number of the ingestion.
-    """
+    """Read the report of an earlier ingestion of the same files."""
     lines, merged, rejected = store.rows(
         "SELECT lines, merged, rejected FROM ingests WHERE ingest = ?", [ingest]
     )[0]

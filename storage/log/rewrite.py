@@ -230,18 +230,12 @@ def _copy_dropped(
     changed = periods.to_pylist()
     for row in changed:
         for _ in range(np.count_nonzero(first_periods == row["period"])):
-            row.update(_without_one_user(row))
+            row["users"] -= 1
+            row["new_users"] -= 1
+            # Not a hash of events, which are gone, but a new one: results of the period are void.
+            text = f"{row['content_hash']} without"
+            row["content_hash"] = hashlib.sha256(text.encode()).hexdigest()
     new.insert("periods", pa.Table.from_pylist(changed, schema=periods.schema))
-
-
-def _without_one_user(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the changed fields of a dropped period from which one new user is removed."""
-    return {
-        "users": row["users"] - 1,
-        "new_users": row["new_users"] - 1,
-        # Not a hash of events, which are gone, but a new one: results of the period are void.
-        "content_hash": hashlib.sha256(f"{row['content_hash']} without".encode()).hexdigest(),
-    }
 
 
 def _append_retained(

@@ -148,8 +148,7 @@ def hash_identifiers(ids: pa.StringArray, seed: int) -> NDArray[np.uint64]:
 def mix64(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Let each bit depend on all, in place: the finaliser of SplitMix64 (Steele et al. 2014).
 
-    Args:
-        numbers: `(n,)` uint64, overwritten; neighbouring numbers come out unrelated.
+    Neighbouring `(n,)` uint64 numbers come out unrelated.
     """
     numbers ^= numbers >> np.uint64(30)
     numbers *= np.uint64(0xBF58476D1CE4E5B9)
@@ -160,13 +159,11 @@ def mix64(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def order_log(log: LogRows) -> LogOrder:
-    """Sort rows by (time, hash of user and item) and merge equal ones.
+    """Sort rows by (time, hash of user and item) and merge equal ones; there is at least one row.
 
     The key of a row is its time, as many bits of its hash as fit, and its position. So NumPy sorts
     plain numbers, which is fastest, and only rows that agree in the first two are compared again.
-
-    Args:
-        log: at least one row. Its times are overwritten: their memory is reused for the keys.
+    The times are overwritten: their memory is reused for the keys.
     """
     place_bits = max(1, (len(log.times) - 1).bit_length())
     keys, ticks = _count_ticks(log, _KEY_BITS - _ENOUGH_HASH_BITS - place_bits)

@@ -160,12 +160,7 @@ def _as_in_log(store: Store, vocabulary: Vocabulary, texts: list[str]) -> list[s
 
 
 def read_titles(store: Store, items: Sequence[str | int] | None = None) -> dict[str, str]:
-    """Read titles: identifier, as text -> title.
-
-    Args:
-        store: holds the titles.
-        items: identifiers of the items; all by default.
-    """
+    """Read the titles of some items, or of all: identifier, as text -> title."""
     if items is None:
         table = store.table("SELECT item_id, title FROM titles")
     else:

@@ -56,11 +56,7 @@ def local_folder(
 ) -> Iterator[Path]:
     """Yield a local folder of the same name with temporary copies of objects of a remote one.
 
-    Args:
-        folder: the folder on object storage.
-        names: names of the objects.
-        near: as for `local_copies`.
-        progress: called with the bytes copied so far.
+    See `local_copies`.
 
     Raises:
         UserError: an object cannot be copied.
@@ -133,11 +129,7 @@ class BucketFolder:
     """A folder to write files into, on object storage; methods as of `LocalFolder`."""
 
     def __init__(self, place: RemotePath, temporary: Path) -> None:
-        """Connect to the bucket.
-
-        Args:
-            place: the folder.
-            temporary: local folder for files that are being written.
+        """Connect to the bucket; `temporary` is a local folder for files that are being written.
 
         Raises:
             UserError: the bucket cannot be reached.
@@ -174,11 +166,9 @@ OutputFolder = LocalFolder | BucketFolder
 
 @contextmanager
 def open_folder(place: Place, near: Path) -> Iterator[OutputFolder]:
-    """Open a folder to write to.
+    """Open a folder to write to; it need not exist.
 
-    Args:
-        place: the folder, which need not exist.
-        near: local folder where files that go to object storage are written first.
+    Files that go to object storage are written into the local folder `near` first.
 
     Raises:
         UserError: the bucket cannot be reached.

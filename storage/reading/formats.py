@@ -80,12 +80,7 @@ def read_file(
 
 
 def read_times(path: Path, choice: ColumnChoice, file_format: str | None) -> Column | None:
-    """Read only the time column of a log file; `None` if it has none.
-
-    Args:
-        path: the file.
-        choice: as for `read_file`.
-        file_format: as for `read_file`.
+    """Read only the time column of a log file; `None` if it has none; arguments as for `read_file`.
 
     Raises:
         UserError: as of `read_file`.

@@ -16,10 +16,8 @@ _SHARE = 0.5
 def free_bytes(group: Path = _GROUP) -> int:
     """Return the bytes of memory that this process may still allocate.
 
-    The minimum over the machine, the container and the limit of the process (`ulimit -v`).
-
-    Args:
-        group: folder in which Linux reports the memory of the container.
+    The minimum over the machine, the container, as Linux reports it in the folder `group`, and the
+    limit of the process (`ulimit -v`).
     """
     free = int(psutil.virtual_memory().available)
     for limit, used in (

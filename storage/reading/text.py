@@ -231,15 +231,9 @@ def _mark_bad_utf8(block: bytes, faults: NDArray[np.uint8]) -> None:
 
 
 def find_bad_utf8(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Find bytes that UTF-8 (RFC 3629, section 4) does not allow at their position.
+    """Find bytes that UTF-8 (RFC 3629, section 4) does not allow: `(n,)` uint8 -> `(n,)` bool.
 
     Python's decoder finds only the first, and a file in another encoding has one in every line.
-
-    Args:
-        data: `(n,)` uint8.
-
-    Returns:
-        `(n,)` bool.
     """
     padded = np.concatenate([np.zeros(3, np.uint8), data])
     before = [padded[3 - back : len(padded) - back] for back in range(4)]

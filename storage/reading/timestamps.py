@@ -78,11 +78,8 @@ def parse_times(column: Column, connection: duckdb.DuckDBPyConnection) -> Times:
 def ticks_per_second(values: NDArray[np.int64] | NDArray[np.float64]) -> int:
     """Guess the unit of times since 1970, as ticks per second: 1, 10³, 10⁶ or 10⁹.
 
-    Seconds reach 10¹¹ in the year 5138, and ms only until 1973 stay below it. The median decides,
-    so that neither a few wrong values nor the order of the rows matter.
-
-    Args:
-        values: `(n,)` int64 or float64, finite.
+    Seconds reach 10¹¹ in the year 5138, and ms only until 1973 stay below it. The median of the
+    `(n,)` finite values decides, so that neither a few wrong ones nor the order of the rows matter.
     """
     if not len(values):
         return 1

@@ -57,12 +57,8 @@ def read_titles_file(
     """Read a Parquet file, or text with a header line: CSV, TSV, with `;` or `|`, gzip too.
 
     MovieLens' `movies.dat` (`id::title::genres`, no header) is recognised. In any other file
-    without a header the columns are named by their positions, 1 for the first.
-
-    Args:
-        path: the file.
-        item_column: name of the column; guessed from usual names by default.
-        title_column: name of the column; guessed from usual names by default.
+    without a header the columns are named by their positions, 1 for the first. By default the
+    columns are guessed from usual names.
 
     Raises:
         UserError: the file cannot be read, its columns cannot be found, or it is too large.

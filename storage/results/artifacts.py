@@ -58,7 +58,7 @@ def save_arrays(
 
 
 def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-    """Read the arrays and the manifest of a file that `save_arrays` wrote.
+    """Read the arrays, of any shape, and the manifest of a file that `save_arrays` wrote.
 
     Raises:
         UserError: the file is missing, damaged or of another kind.

@@ -22,12 +22,7 @@ from perennial.storage.store import Store
 def make_list_column(
     arrays: Sequence[NDArray[np.float32] | NDArray[np.int32] | None], kind: pa.DataType
 ) -> pa.ListArray:
-    """Build a column with one list per row, of values of type `kind`; a null for each `None`.
-
-    Args:
-        arrays: one array `(any length,)` for each row.
-        kind: type of the values.
-    """
+    """Build a column of lists of type `kind` from arrays `(any length,)`; a null for a `None`."""
     lengths = [0 if array is None else len(array) for array in arrays]
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
     parts = [array for array in arrays if array is not None]
@@ -139,11 +134,8 @@ def insert_cell(
 ) -> None:
     """Record a cell, replacing one with the same key; for use inside a transaction.
 
-    Args:
-        store: the open store.
-        cell: the cell, with figures in the order of `user_figures`; its fit is recorded separately.
-        evaluated: recorded once for all cells of the evaluation.
-        user_figures: values of every user.
+    The fit is recorded separately, and the evaluated users once for all cells of the evaluation.
+    `user_figures` are in the order of the cell's figures.
     """
     connection = store.connection
     for table in ("cells", "figures"):
@@ -151,18 +143,9 @@ def insert_cell(
     connection.execute(
         "INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            cell.key,
-            cell.fit_key,
-            cell.evaluation_key,
-            cell.strategy,
-            cell.model,
-            cell.seed,
-            cell.fit_period,
-            cell.eval_period,
-            json.dumps(dict(cell.stages)),
-            cell.peak_rss_bytes,
-            json.dumps(dict(cell.versions)),
-            cell.finished,
+            *(cell.key, cell.fit_key, cell.evaluation_key, cell.strategy, cell.model, cell.seed),
+            *(cell.fit_period, cell.eval_period, json.dumps(dict(cell.stages))),
+            *(cell.peak_rss_bytes, json.dumps(dict(cell.versions)), cell.finished),
         ],
     )
     if user_figures:
@@ -187,25 +170,12 @@ def read_cells(store: Store, run_id: int) -> tuple[Cell, ...]:
         " WHERE run_id = ? ORDER BY run_cells.ordinal",
         [run_id],
     )
-    return tuple(
-        Cell(
-            key=row[0],
-            fit_key=row[1],
-            evaluation_key=row[2],
-            strategy=row[3],
-            model=row[4],
-            seed=row[5],
-            fit_period=row[6],
-            eval_period=row[7],
-            figures=tuple(figures.get(row[0], ())),
-            fit_report=json.loads(row[8]),
-            stages=json.loads(row[9]),
-            peak_rss_bytes=row[10],
-            versions=json.loads(row[11]),
-            finished=row[12],
-        )
-        for row in rows
-    )
+    found = []
+    for key, *settings, report, stages, peak, versions, finished in rows:
+        fields = [key, *settings, tuple(figures.get(key, ())), json.loads(report)]
+        fields += [json.loads(stages), peak, json.loads(versions), finished]
+        found.append(Cell(*fields))
+    return tuple(found)
 
 
 def read_evaluated_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]:
@@ -216,16 +186,12 @@ def read_evaluated_users(store: Store, run_id: int) -> dict[str, EvaluatedUsers]
         " ORDER BY eval_period, evaluation_key",
         [run_id],
     )
+    columns = ("evaluation_key", "fit_period", "eval_period", "counts")
+    rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
     return {
-        row["evaluation_key"]: EvaluatedUsers(
-            key=row["evaluation_key"],
-            fit_period=row["fit_period"],
-            eval_period=row["eval_period"],
-            users=users,
-            counts=json.loads(row["counts"]),
-        )
-        for row, users in zip(
-            table.drop_columns(["users"]).to_pylist(), read_list_column(table, "users"), strict=True
+        key: EvaluatedUsers(key, fit_period, eval_period, users, json.loads(counts))
+        for (key, fit_period, eval_period, counts), users in zip(
+            rows, read_list_column(table, "users"), strict=True
         )
     }
 
@@ -238,14 +204,12 @@ def read_user_figures(store: Store, run_id: int) -> dict[str, tuple[UserFigure, 
         [run_id],
     )
     figures: dict[str, tuple[UserFigure, ...]] = {}
-    for row, values, weights in zip(
-        table.select(["cell_key", "metric", "k"]).to_pylist(),
-        read_list_column(table, "user_values"),
-        read_list_column(table, "user_weights"),
+    for key, *fields in zip(
+        *(table[name].to_pylist() for name in ("cell_key", "metric", "k")),
+        *(read_list_column(table, name) for name in ("user_values", "user_weights")),
         strict=True,
     ):
-        figure = UserFigure(row["metric"], row["k"], values, weights)
-        figures[row["cell_key"]] = (*figures.get(row["cell_key"], ()), figure)
+        figures[key] = (*figures.get(key, ()), UserFigure(*fields))
     return figures
 
 
@@ -258,12 +222,8 @@ def _insert_figures(store: Store, cell: Cell, user_figures: Sequence[UserFigure]
             "metric": [figure.metric for figure in cell.figures],
             "k": pa.array([figure.k for figure in cell.figures], pa.int32()),
             "value": pa.array([figure.value for figure in cell.figures], pa.float64()),
-            "user_values": make_list_column(
-                [figure.values for figure in user_figures], pa.float32()
-            ),
-            "user_weights": make_list_column(
-                [figure.weights for figure in user_figures], pa.float32()
-            ),
+            "user_values": make_list_column([one.values for one in user_figures], pa.float32()),
+            "user_weights": make_list_column([one.weights for one in user_figures], pa.float32()),
         }
     )
     store.insert("figures", rows)

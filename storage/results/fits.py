@@ -58,19 +58,17 @@ def insert_fit(store: Store, fit: Fit) -> None:
 def write_model(
     store: Store, fit_key: str, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
 ) -> Path:
-    """Write the file of a fitted model; it does not count before `insert_model_file`."""
+    """Write the file of a fitted model, arrays of any shape.
+
+    It does not count before `insert_model_file`.
+    """
     return save_arrays(store.models_folder, f"{_PREFIX}{fit_key}", arrays, manifest)
 
 
 def insert_model_file(store: Store, fit_key: str, purpose: Purpose, chain: str, path: Path) -> None:
-    """Record a written file; for use inside a transaction.
+    """Record a file that `write_model` wrote; for use inside a transaction.
 
-    Args:
-        store: the open store.
-        fit_key: key of the fit.
-        purpose: purpose of the file.
-        chain: name of a sequence of fits, of which only the newest file is kept.
-        path: from `write_model`.
+    A chain is a sequence of fits, of which only the newest file of each purpose is kept.
     """
     store.connection.execute(
         "DELETE FROM model_files WHERE purpose = ? AND chain = ?", [purpose, chain]
@@ -90,7 +88,7 @@ def find_model_file(store: Store, fit_key: str) -> Path | None:
 def read_model(
     store: Store, fit_key: str
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Json]] | None:
-    """Read arrays and manifest of a fit's model; `None` if not recorded, lost or damaged."""
+    """Read the arrays (any shape) and the manifest of a fit's model; `None` if lost or damaged."""
     files = store.rows("SELECT file FROM model_files WHERE fit_key = ? LIMIT 1", [fit_key])
     # A model can always be fitted again, so a lost file is no error.
     with suppress(UserError):

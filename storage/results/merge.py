@@ -11,6 +11,7 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from perennial.storage.results.fits import insert_model_file
 from perennial.storage.store import Store
 
 _KEYED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -25,12 +26,8 @@ _KEYED: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 def merge_results(store: Store, other: Store) -> int:
     """Copy fits, evaluations, cells, summaries and model files, in one transaction.
 
-    Model files are copied for new fits only; `store` keeps its own files of the chains that `other`
-    has not continued.
-
-    Args:
-        store: receives the results.
-        other: has the same log, cut the same way.
+    Both stores have the same log, cut the same way. Model files are copied for new fits only;
+    `store` keeps its own of the chains that `other` has not continued.
 
     Returns:
         The number of new cells.
@@ -72,12 +69,7 @@ def _copy_model_files(store: Store, other: Store, new_fits: Set[str]) -> None:
             if not (store.models_folder / name).exists():
                 store.models_folder.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(other.models_folder / name, store.models_folder / name)
-            store.connection.execute(
-                "DELETE FROM model_files WHERE purpose = ? AND chain = ?", [purpose, chain]
-            )
-            store.connection.execute(
-                "INSERT INTO model_files VALUES (?, ?, ?, ?)", [fit_key, purpose, chain, name]
-            )
+            insert_model_file(store, fit_key, purpose, chain, store.models_folder / name)
 
 
 def _lower_memory_limits(store: Store, other: Store) -> None:

@@ -78,12 +78,8 @@ def newest_publication(store: Store) -> Publication | None:
 
 def insert_publication(store: Store, publication: Publication) -> None:
     """Record a publication, replacing one of the same period; for use inside a transaction."""
+    stages = json.dumps(dict(publication.stages))
     store.connection.execute(
         "INSERT OR REPLACE INTO publications VALUES (?, ?, ?, ?)",
-        [
-            publication.period,
-            publication.fit_key,
-            json.dumps(dict(publication.stages)),
-            publication.published,
-        ],
+        [publication.period, publication.fit_key, stages, publication.published],
     )

@@ -68,12 +68,8 @@ def import_closure(package: Path, roots: Sequence[str]) -> list[Path]:
 
     Imports inside functions and names in registries (`"package.module:Name"`) count too.
 
-    Args:
-        package: the folder of the package `perennial`.
-        roots: dotted names of the modules to start from.
-
     Returns:
-        Paths below `package`, sorted; the roots are among them.
+        Paths below `package`, sorted; those of `roots` are among them.
     """
     found: dict[str, Path] = {}
     waiting = list(roots)

@@ -36,10 +36,6 @@ def open_path(path: Path) -> LogFiles:
 def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
     """Return the files of a folder that are periods, in natural name order.
 
-    Args:
-        folder: its path or address, for the error message.
-        names: names of all files in it.
-
     Raises:
         UserError: no file is a period.
     """

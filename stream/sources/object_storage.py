@@ -50,14 +50,7 @@ def open_local_source(
     mirror: str | None = None,
     progress: Progress = ignore_progress,
 ) -> Iterator[LogFiles]:
-    """Open a source; copies from object storage are removed at the end.
-
-    Args:
-        source: as for `local_source`.
-        near: as for `local_source`.
-        cache: folder for downloads and generated logs; created if absent.
-        mirror: address to download from in place of the publisher's.
-        progress: called during anything that takes over two seconds.
+    """Open a source as `open_source` does; copies from object storage are removed at the end.
 
     Raises:
         UserError: the log is not available.

@@ -77,12 +77,6 @@ def obtain(
     The receipt, `NAME.receipt.json`, is written last: it holds the published checksum of the
     download and the SHA-256 of the unpacked file, against which the file is verified.
 
-    Args:
-        file: the file.
-        folder: folder in the cache; created if absent.
-        mirror: address of a folder to download from instead.
-        progress: called with the number of bytes so far.
-
     Raises:
         UserError: it cannot be downloaded, unpacked or written.
     """
