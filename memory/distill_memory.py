@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +31,6 @@ from perennial.storage.results.summaries import (
     list_summaries,
 )
 from perennial.storage.results.versions import read_versions
-from perennial.storage.store import Store
 from perennial.stream.history import History
 
 _WIDTH_STEP = 64
@@ -78,11 +75,6 @@ class DistillMemory(Memory):
     def reach(self) -> int | None:
         """Reach of the policy."""
         return self.policy.reach
-
-    @property
-    def _recorded_settings(self) -> Mapping[str, Any]:
-        """Settings of the distillation, as they are recorded."""
-        return dataclasses.asdict(self._distillation)
 
     def update(
         self,
@@ -129,7 +121,7 @@ class DistillMemory(Memory):
         """Return the key of a summary: of all it follows from, not of strategy, model or weight."""
         parts = {
             "log": history.fingerprint,
-            "settings": self._recorded_settings,
+            "settings": dataclasses.asdict(self._distillation),
             "seed": seed,
             "versions": dict(versions),
             "first": self._first_period(history.period),
@@ -153,13 +145,13 @@ class DistillMemory(Memory):
         first = self._first_period(history.period)
         rows = TrainingRows.of_users(history.rows(first=history.period if self._before else first))
         for earlier in self._before:
-            rows = join_rows(rows, _as_training_rows(earlier, rows.num_items))
-        checkpoint = _checkpoint(history.store, key)
+            rows = join_rows(rows, earlier.as_training_rows(rows.num_items))
+        folder = None if history.store.path is None else history.store.models_folder
         summary = distill(
             rows,
             self._distillation,
             derive_seed(seed, history.period, "memory"),
-            checkpoint=checkpoint,
+            checkpoint=None if folder is None else folder / f"distill-{key}.safetensors",
             listener=report_steps(progress, f"distilling period {history.period}"),
         )
         if summary.report.get("interrupted"):
@@ -170,7 +162,7 @@ class DistillMemory(Memory):
             first_period=first,
             period=history.period,
             seed=seed,
-            settings=self._recorded_settings,
+            settings=dataclasses.asdict(self._distillation),
             report=summary.report,
             versions=read_versions(),
             num_rows=summary.num_rows,
@@ -187,6 +179,13 @@ class DeviceSummary:
 
     record: SummaryRecord
     rows: "ResidentRows"
+
+    def as_training_rows(self, num_items: int) -> TrainingRows:
+        """Return rows to distil again, weighted by the number of users they stand for."""
+        count = self.rows.num_rows
+        users = float(self.record.report.get("users_given", count))
+        periods = np.full(count, self.record.period, dtype=np.int32)
+        return replayed_rows(self.rows.fetch(count, num_items), users / max(count, 1), periods)
 
 
 @dataclass(frozen=True)
@@ -239,18 +238,3 @@ class ResidentRows:
     def nbytes(self) -> int:
         """Number of bytes on the device, padding included."""
         return int(self.items.nbytes + self.weights.nbytes)
-
-
-def _as_training_rows(summary: DeviceSummary, num_items: int) -> TrainingRows:
-    """Return a summary as rows to distil again, weighted by the number of users they stand for."""
-    count = summary.rows.num_rows
-    users = float(summary.record.report.get("users_given", count))
-    periods = np.full(count, summary.record.period, dtype=np.int32)
-    return replayed_rows(summary.rows.fetch(count, num_items), users / max(count, 1), periods)
-
-
-def _checkpoint(store: Store, key: str) -> Path | None:
-    """Return the file of a distillation's checkpoint; `None` for a store in memory."""
-    if store.path is None:
-        return None
-    return store.models_folder / f"distill-{key}.safetensors"

@@ -145,7 +145,7 @@ class Exemplars:
         return cls(empty, np.zeros(0, np.int64), np.zeros(0, np.int32))
 
     def take(self, chosen: NDArray[np.int64]) -> "Exemplars":
-        """Return the rows with these numbers."""
+        """Return the rows with these numbers, `(n,)`."""
         return Exemplars(self.rows[chosen], self.groups[chosen], self.periods[chosen])
 
 

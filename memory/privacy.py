@@ -28,12 +28,12 @@ Similarity = Callable[[Floats, Floats, Floats], Floats]
 
 
 def jaccard(shared: Floats, sizes: Floats, other_sizes: Floats) -> Floats:
-    """Compute |x ∩ y| / |x ∪ y|."""
+    """Compute |x ∩ y| / |x ∪ y|, `(a, b)`."""
     return shared / np.maximum(sizes + other_sizes - shared, 1)
 
 
 def containment(shared: Floats, sizes: Floats, other_sizes: Floats) -> Floats:
-    """Compute |x ∩ y| / |x|: it is high if a long y has all of a short x, unlike Jaccard."""
+    """Compute |x ∩ y| / |x|, `(a, b)`: high if a long y has all of a short x, unlike Jaccard."""
     return shared / np.maximum(sizes, 1)
 
 
@@ -79,14 +79,14 @@ class Membership:
 
 
 def percentiles(values: Floats) -> tuple[float, ...]:
-    """Compute the percentiles at `LEVELS`; NaN without values."""
+    """Compute the percentiles at `LEVELS` of values `(n,)`; NaN without values."""
     if len(values) == 0:
         return (float("nan"),) * len(LEVELS)
     return tuple(np.percentile(values, LEVELS).tolist())
 
 
 def split_users(num_users: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split users into random halves, each ascending; of an odd number the first has one less."""
+    """Split users into random halves `(n,)`, ascending; of an odd number the first is smaller."""
     order = np.random.default_rng(seed).permutation(num_users)
     half = num_users // 2
     return np.sort(order[:half]), np.sort(order[half:])

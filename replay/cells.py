@@ -94,16 +94,7 @@ class CellMaker:
         watch: Stopwatch,
         progress: Progress,
     ) -> EvaluatedCell:
-        """Evaluate a fit.
-
-        Args:
-            chain: that fitted the model.
-            fitted: the model and the record of its fit.
-            planned: the plan that `evaluation` was built from.
-            evaluation: from `build_evaluation`.
-            watch: has timed the stages before; times the stage `evaluate`.
-            progress: called with the progress of the evaluation.
-        """
+        """Evaluate the fit of a chain; `watch` has timed its stages before."""
         model, fit = fitted
         with watch.stage("evaluate"):
             results = evaluate(model, evaluation, self.metrics, progress)

@@ -115,7 +115,7 @@ class Chain:
                 f"strategy '{self.strategy.name}' has no rows to fit on at period {history.period}"
             )
         options = FitOptions(
-            seed=self._derive_seed(history.period),
+            seed=derive_seed(self.seed, history.period, self.strategy.name, self.recipe.name),
             memory_limit=self._limits.memory_limit,
             max_rows=self._limits.max_rows,
             previous=previous if self.recipe.starts_warm else None,
@@ -155,9 +155,6 @@ class Chain:
             "kept_model_bytes": sum(array.nbytes for array in arrays.values()),
         }
 
-    def _derive_seed(self, period: int, *purpose: str) -> int:
-        return derive_seed(self.seed, period, self.strategy.name, self.recipe.name, *purpose)
-
     def _first_unknown(self, period: int) -> int:
         """Return the first period ≤ `period` whose fit key is not known yet but needed."""
         if period in self._fit_keys:
@@ -168,12 +165,7 @@ class Chain:
         return max(known) + 1 if known else min(period, first_retained_period(self._store))
 
     def _keys(self, period: int, *, begins: bool = False) -> FitKeys:
-        """Return the keys that the fit at `period` can have.
-
-        Args:
-            period: of the fit.
-            begins: whether the chain begins there, as the model of the period before is lost.
-        """
+        """Return the possible keys of a fit; `begins`: the model of the period before is lost."""
         return fit_keys(
             chain=self.key,
             log=self.history(period).fingerprint,
@@ -201,7 +193,15 @@ class Chain:
             # Only the last period's update counts as time of this fit.
             is_last = period == history.period - 1
             with (watch if is_last else Stopwatch(watch.clock)).stage("memory"):
-                self._memory = self._update_memory(period, progress)
+                model = None
+                if self._memory.needs_model:
+                    assert self._last is not None  # noqa: S101 - `_model_before` came first
+                    assert self._last[0] == period  # noqa: S101
+                    model = self._last[1]
+                chain_seed = derive_seed(self.seed, self.strategy.name, self.recipe.name)
+                self._memory = self._memory.update(
+                    self.history(period), model, self.seed, progress, chain_seed=chain_seed
+                )
         # Also if the chain begins here: later fits must not update with the periods before.
         self._remembered = history.period - 1
         return self._memory
@@ -212,17 +212,6 @@ class Chain:
             return period  # The chain begins there, so that the memory is empty.
         reach = self._memory.reach
         return max(self._remembered + 1, 1 if reach is None else period - reach)
-
-    def _update_memory(self, period: int, progress: Progress) -> Memory:
-        """Return the memory after a period."""
-        model = None
-        if self._memory.needs_model:
-            assert self._last is not None  # noqa: S101 - `_model_before` came first
-            assert self._last[0] == period  # noqa: S101
-            model = self._last[1]
-        chain_seed = derive_seed(self.seed, self.strategy.name, self.recipe.name)
-        past = self.history(period)
-        return self._memory.update(past, model, self.seed, progress, chain_seed=chain_seed)
 
     def _model_before(self, history: History, progress: Progress) -> FittedModel | None:
         """Return the model of the period before; fit it again if the store does not have it."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perennial.models.base import FittedModel
 from perennial.models.ranking import find_hits, top_items
@@ -76,10 +75,14 @@ def evaluate(
         progress(f"evaluated {done:,} of {num_users:,} users")
     if done != num_users:
         raise ValueError(f"the model scored {done} of {num_users} users")
-    return tuple(
-        MetricResult(metric.name, k, _finish(metric, collected))
-        for collected, (metric, k) in zip(parts, columns, strict=True)
-    )
+    results = []
+    for collected, (metric, k) in zip(parts, columns, strict=True):
+        values = UserValues(values=np.zeros(0), weights=np.zeros(0))
+        if collected:
+            whole = tuple(np.concatenate(pieces) for pieces in zip(*collected, strict=True))
+            values = metric.finish(whole)
+        results.append(MetricResult(metric.name, k, values))
+    return tuple(results)
 
 
 def _ranked_blocks(
@@ -107,11 +110,3 @@ def _ranked_blocks(
             propensity_weights=weights,
         )
         start = stop
-
-
-def _finish(metric: Metric, parts: Sequence[Collected]) -> UserValues:
-    """Concatenate the blocks and finish the metric."""
-    if not parts:
-        empty: NDArray[np.float64] = np.zeros(0)
-        return UserValues(values=empty, weights=empty)
-    return metric.finish(tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True)))

@@ -118,17 +118,13 @@ def evaluation_key(
         versions: of the code and its libraries.
         extra: further parts for an evaluation other than on all users of period t + 1.
     """
-    return make_key(
-        {
-            "evaluation": {
-                "log": log,
-                "protocol": dataclasses.asdict(protocol),
-                "seed": seed,
-                "versions": dict(versions),
-                **(extra or {}),
-            }
-        }
-    )
+    parts = {
+        "log": log,
+        "protocol": dataclasses.asdict(protocol),
+        "seed": seed,
+        "versions": dict(versions),
+    }
+    return make_key({"evaluation": parts | dict(extra or {})})
 
 
 def cell_key(*, fit: str, evaluation: str, metrics: Sequence[Metric]) -> str:

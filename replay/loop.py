@@ -171,9 +171,5 @@ class _Replay:
 
 def _name(chain: Chain, planned: PlannedEvaluation) -> CellName:
     return CellName(
-        chain.strategy.name,
-        chain.recipe.name,
-        chain.seed,
-        planned.fit_period,
-        planned.eval_period,
+        chain.strategy.name, chain.recipe.name, chain.seed, planned.fit_period, planned.eval_period
     )

@@ -12,11 +12,6 @@ from pathlib import Path
 import psutil
 
 
-def _utc_now() -> datetime:
-    """Return the time in UTC, without a zone, as in the store."""
-    return datetime.now(UTC).replace(tzinfo=None)
-
-
 def _peak_rss_bytes() -> int:
     """Return the largest resident size of this process so far."""
     if sys.platform == "win32":
@@ -38,7 +33,7 @@ class Clock:
     """
 
     seconds: Callable[[], float] = time.perf_counter
-    now: Callable[[], datetime] = _utc_now
+    now: Callable[[], datetime] = lambda: datetime.now(UTC).replace(tzinfo=None)
     peak_rss_bytes: Callable[[], int] = _peak_rss_bytes
 
 

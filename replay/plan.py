@@ -158,16 +158,13 @@ def missing_tasks(
         built.name: name
         for name, built in zip(config.strategies, config.built_strategies, strict=True)
     }
-    return [
-        ReplayTask(_restrict(config, given[strategy], seed), count)
-        for (strategy, seed), count in missing.items()
-        if count
-    ]
-
-
-def _restrict(config: ReplayConfig, strategy: str, seed: int) -> ReplayConfig:
-    """Return the settings of one strategy and one seed."""
-    settings = {name: given for name, given in config.strategy_settings.items() if name == strategy}
-    return dataclasses.replace(
-        config, strategies=(strategy,), strategy_settings=settings, seeds=(seed,)
-    )
+    tasks = []
+    for (strategy, seed), count in missing.items():
+        name = given[strategy]
+        own = {key: values for key, values in config.strategy_settings.items() if key == name}
+        own_config = dataclasses.replace(
+            config, strategies=(name,), strategy_settings=own, seeds=(seed,)
+        )
+        if count:
+            tasks.append(ReplayTask(own_config, count))
+    return tasks

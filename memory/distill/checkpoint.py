@@ -30,9 +30,9 @@ def save_progress(
         path: with the suffix of `perennial.storage.results.artifacts`.
         fingerprint: of the problem, so that no other one resumes from it.
         state: after `step` steps.
-        best: so far.
-        step: steps made.
-        worse: validations since the best one.
+        best: the best support so far.
+        step: number of steps made.
+        worse: number of validations since the best one.
     """
     leaves = jax.tree.leaves(_plain(state))
     arrays = {f"state{place}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
@@ -42,24 +42,18 @@ def save_progress(
 def load_progress(
     path: Path, fingerprint: str, like: StepState
 ) -> tuple[StepState, BestSupport, int, int] | None:
-    """Read a checkpoint; `None` if there is none, or it is damaged or of another problem.
+    """Read state, best, step and worse; `None` without an undamaged checkpoint of the problem.
 
-    Args:
-        path: from `save_progress`.
-        fingerprint: of the problem.
-        like: a state of the same shapes.
-
-    Returns:
-        The state, the best support, steps made, validations since the best one.
+    `like` is a state of the same shapes.
     """
     loaded = load_arrays_and_best(path, fingerprint)
     if loaded is None:
         return None
     arrays, best, step, worse = loaded
     plain = _plain(like)
-    leaves = jax.tree.leaves(plain)
-    restored_leaves = [jnp.asarray(arrays[f"state{place}"]) for place in range(len(leaves))]
-    restored = jax.tree.unflatten(jax.tree.structure(plain), restored_leaves)
+    structure = jax.tree.structure(plain)
+    leaves = [jnp.asarray(arrays[f"state{place}"]) for place in range(structure.num_leaves)]
+    restored = jax.tree.unflatten(structure, leaves)
     state = restored._replace(key=jax.random.wrap_key_data(restored.key))
     return state, best, step, worse
 

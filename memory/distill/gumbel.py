@@ -2,7 +2,8 @@
 
 With g = −log E, E ~ Exp(1), one softmax((x + g)/τ) is p_i m_i / Σ_j p_j m_j, where p = softmax(x/τ)
 and m = E^(−1/τ) has moments Γ(1 − 1/τ) and Γ(1 − 2/τ). `exact_support` draws it γ times.
-`matched_support` draws once, from the Gaussian with the mean and the variance of the sum.
+`matched_support` draws once, from the Gaussian with the mean and the variance of the sum. In all
+functions m is μ, `num_samples` γ and `temperature` τ.
 """
 
 import math
@@ -30,16 +31,8 @@ def sampled_counts(
 ) -> Float[Array, "m i"]:
     """Σ_{s ≤ γ} softmax((logits + g_s)/τ), by γ draws.
 
-    Neither pass stores the draws: O(μ·|I|) memory. The second pass makes them again.
-
-    Args:
-        logits: of the items; m is μ.
-        key: of the draws.
-        num_samples: γ.
-        temperature: τ.
-
-    Returns:
-        Counts ≥ 0; each row sums to γ.
+    Neither pass stores the draws: O(μ·|I|) memory. The second pass makes them again. The counts are
+    ≥ 0, and each row sums to γ.
     """
 
     def add(sample: Array, total: Array) -> Array:
@@ -56,10 +49,7 @@ def _forward(
 
 
 def _backward(
-    num_samples: int,
-    temperature: float,
-    kept: tuple[Array, Array],
-    change: Float[Array, "m i"],
+    num_samples: int, temperature: float, kept: tuple[Array, Array], change: Float[Array, "m i"]
 ) -> tuple[Float[Array, "m i"], None]:
     logits, key = kept
 
@@ -99,16 +89,8 @@ def matched_counts(
 
     To second order in v/n, n the effective number of items and v the multiplier's variance, the
     ratio p_i m_i / Σ p_j m_j has mean p_i (1 + v (Σp² − p_i)) and variance
-    v p_i² (1 − 2 p_i + Σp²).
-
-    Args:
-        logits: of the items; m is μ.
-        key: of the draw.
-        num_samples: γ.
-        temperature: τ > 2.
-
-    Returns:
-        Counts, which may be negative where γ is small. Rows sum to γ in the mean.
+    v p_i² (1 − 2 p_i + Σp²). Here τ > 2. Rows sum to γ in the mean, and counts may be negative
+    where γ is small.
     """
     share = jax.nn.softmax(logits / temperature, axis=1)
     crowding = (share**2).sum(axis=1, keepdims=True)

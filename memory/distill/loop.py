@@ -92,16 +92,10 @@ def distill_with_holdout(
     users_given: int | None = None,
     in_blocks: bool | None = None,
 ) -> Summary:
-    """Distil with a given holdout, such as that of the paper's fixed split; see `distill`.
+    """Distil `holdout.training`, and validate on the rest; all else is as in `distill`.
 
-    Args:
-        holdout: `holdout.training` is distilled, the rest is for validation.
-        settings: of the distillation.
-        seed: every random draw derives from it.
-        checkpoint: file to resume from after an interruption.
-        listener: called after every step.
-        users_given: number of real users that the rows stand for, for the report.
-        in_blocks: whether to work in item blocks; `None`: whichever is faster.
+    `users_given` is the number of real users that the rows stand for, for the report. Where
+    `in_blocks` is `None`, item blocks are chosen if they are faster.
     """
     started = time.perf_counter()
     problem = DistillationProblem.of(holdout, settings, seed, in_blocks)

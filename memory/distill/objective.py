@@ -4,6 +4,9 @@ Inner: ∞-AE in closed form on the support S, f(X) = K(X, S) (K(S, S) + λ tr(K
 loss of f on a batch of real users against their targets, and an L1 penalty on S. Arrays are dense,
 on the device: O(b·μ + (μ + b)·|I|) memory. The cosine loss also follows from the inner products of
 support, contexts and targets alone, for catalogues that are too large for dense arrays.
+
+In all functions m is μ, `reg` λ, `num_items` the d of the kernel, `squares` |s|² of the support's
+rows and `context_squares` |x|².
 """
 
 from collections.abc import Callable, Mapping
@@ -31,16 +34,9 @@ def support_predictions(
     reg: Float[Array, ""],
     num_items: Num[Array, ""],
 ) -> Float[Array, "b i"]:
-    """Predict with ∞-AE fitted on the support.
+    """Predict for contexts with ∞-AE fitted on the support; i may be a part of the catalogue.
 
-    Args:
-        contexts: rows to predict for.
-        support: S; m is μ.
-        reg: λ.
-        num_items: d of the kernel; the i columns may be only a part of the catalogue.
-
-    Returns:
-        The predictions. The product is (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
+    The product is (K(X, S) A⁻¹) S: b·μ² operations for the solve, not μ²·|I|.
     """
     squares = (support**2).sum(axis=1)
     gram = ridged_gram(inner_products(support), squares, reg, num_items)
@@ -54,14 +50,7 @@ def ridged_gram(
     reg: Float[Array, ""],
     num_items: Num[Array, ""],
 ) -> Float[Array, "m m"]:
-    """Compute A = K(S, S) + λ tr(K)/μ I.
-
-    Args:
-        inner: inner products of the support with itself.
-        squares: |s|².
-        reg: λ.
-        num_items: d of the kernel.
-    """
+    """Compute A = K(S, S) + λ tr(K)/μ I from the inner products of the support with itself."""
     gram = kernel_values(inner, squares, squares, num_items, NETWORK)
     diagonal = kernel_diagonal(squares, num_items, NETWORK)
     ridge = reg * diagonal.mean()
@@ -78,15 +67,7 @@ def support_shares(
 ) -> Float[Array, "b m"]:
     """Compute K(X, S) A⁻¹, the coefficient of each row of the support in the predictions.
 
-    Args:
-        gram: A.
-        cross: inner products of the contexts with the support.
-        context_squares: |x|².
-        squares: |s|².
-        num_items: d of the kernel.
-
-    Returns:
-        The coefficients; times S they are f.
+    A is `gram`, and `cross` are the inner products of contexts and support.
     """
     similar = kernel_values(cross, context_squares, squares, num_items, NETWORK)
     # The gradient is a second solve with the same factor, and does not pass the factorisation.
@@ -151,12 +132,7 @@ def reconstruction_loss(
 ) -> Float[Array, ""]:
     """Compute the weighted mean over users of the loss of scores against targets.
 
-    Args:
-        scores: f.
-        targets: of the scores; likelihoods clip them to [0, 1].
-        weights: of the users.
-        is_item: whether a column is an item; the others are padding.
-        loss: its name.
+    The likelihoods clip the targets to [0, 1]; columns that are no item are padding.
     """
     wanted = targets if loss == "cosine" else jnp.clip(targets, 0, 1)
     return _LOSSES[loss](scores, wanted, is_item) @ weights / weights.sum()
@@ -170,13 +146,7 @@ def sparsity_penalty(
 
 
 class SupportProducts(NamedTuple):
-    """Inner products of the support.
-
-    Attributes:
-        cross: of contexts and support.
-        inner: of the support with itself.
-        wanted: of targets and support.
-    """
+    """Inner products of the support with contexts, with itself and with targets."""
 
     cross: Float[Array, "b m"]
     inner: Float[Array, "m m"]
@@ -184,14 +154,7 @@ class SupportProducts(NamedTuple):
 
 
 class TargetBatch(NamedTuple):
-    """Numbers of a batch of users.
-
-    Attributes:
-        context_squares: |x|².
-        target_squares: |t|².
-        weights: of the users.
-        num_items: d of the kernel.
-    """
+    """Numbers of a batch of users; `target_squares` are |t|²."""
 
     context_squares: Float[Array, " b"]
     target_squares: Float[Array, " b"]

@@ -26,10 +26,7 @@ class Parametrisation(Protocol):
     """Parameters of a support."""
 
     def initialise(
-        self,
-        rows: Float[Array, "m i"],
-        targets: Float[Array, "m i"],
-        settings: DistillSettings,
+        self, rows: Float[Array, "m i"], targets: Float[Array, "m i"], settings: DistillSettings
     ) -> Float[Array, "m i"]:
         """Return parameters from μ real users' rows and targets."""
         ...
@@ -60,10 +57,7 @@ class SparseWeights:
     """
 
     def initialise(
-        self,
-        rows: Float[Array, "m i"],
-        targets: Float[Array, "m i"],
-        settings: DistillSettings,
+        self, rows: Float[Array, "m i"], targets: Float[Array, "m i"], settings: DistillSettings
     ) -> Float[Array, "m i"]:
         """Return the users' targets, scaled and clipped at 1."""
         return jnp.clip(settings.start_scale * targets, 0, 1)
@@ -100,10 +94,7 @@ class GumbelPrior:
     """Logits over the items, sampled γ times with Gumbel noise (paper Eq. 4)."""
 
     def initialise(
-        self,
-        rows: Float[Array, "m i"],
-        targets: Float[Array, "m i"],
-        settings: DistillSettings,
+        self, rows: Float[Array, "m i"], targets: Float[Array, "m i"], settings: DistillSettings
     ) -> Float[Array, "m i"]:
         """Return the users' rows as they are."""
         return rows
@@ -140,9 +131,5 @@ PARAMETRISATIONS: Mapping[Method, Parametrisation] = {
 
 class _Draw(Protocol):
     def __call__(
-        self,
-        logits: Float[Array, "m i"],
-        key: Key[Array, ""],
-        num_samples: int,
-        temperature: float,
+        self, logits: Float[Array, "m i"], key: Key[Array, ""], num_samples: int, temperature: float
     ) -> Float[Array, "m i"]: ...

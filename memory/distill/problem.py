@@ -73,11 +73,7 @@ class DistillationProblem:
     ) -> "DistillationProblem":
         """Reduce a holdout to the items that occur, and fit the model of the targets.
 
-        Args:
-            holdout: the users to distil, and the held-out interactions.
-            settings: of the distillation.
-            seed: of all draws.
-            in_blocks: whether to work in item blocks; `None`: by `takes_blocks`.
+        `in_blocks` is chosen by `takes_blocks` where it is `None`.
         """
         training = holdout.training
         occurring = np.union1d(training.interactions.indices, holdout.targets.indices)

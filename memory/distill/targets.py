@@ -82,14 +82,7 @@ class LeaveOneOutTargets:
     def factors(
         self, users: Int64[np.ndarray, " u"]
     ) -> tuple[Float32[np.ndarray, "u m"], Float32[np.ndarray, " u"]]:
-        """Return the coefficients of some users' targets.
-
-        Args:
-            users: row numbers.
-
-        Returns:
-            F and c: their targets are F Qᵀ X + c X_u.
-        """
+        """Return F and c of some users by row number: their targets are F Qᵀ X + c X_u."""
         if self._share == 0:
             return np.zeros((len(users), 0), np.float32), np.ones(len(users), np.float32)
         leverages = self._leverages[users]
@@ -137,15 +130,7 @@ class LeaveOneOutTargets:
     def inner(
         self, users: Int64[np.ndarray, " u"], similar: Float32[np.ndarray, "n k"]
     ) -> Float32[np.ndarray, "u k"]:
-        """Multiply some users' targets with vectors.
-
-        Args:
-            users: row numbers.
-            similar: inner products of all rows with the vectors.
-
-        Returns:
-            Inner products.
-        """
+        """Multiply some users' targets with vectors, given by their products with all rows."""
         factors, own = self.factors(users)
         products: Float32[np.ndarray, "u k"] = factors @ (self.scaled.T @ similar)
         products += own[:, None] * similar[users]
@@ -159,9 +144,6 @@ class LeaveOneOutTargets:
         Args:
             users: row numbers, none twice.
             slopes: a column for each combination.
-
-        Returns:
-            Coefficients of the rows.
         """
         factors, own = self.factors(users)
         combined: Float32[np.ndarray, "n k"] = self.scaled @ (factors.T @ slopes)

@@ -14,7 +14,7 @@ from perennial.memory.samplers.base import Sample, thin
 
 
 def sample(rows: csr_array, budget: int, seed: int) -> Sample:
-    """Sample by random keys: the priority of a row is the largest key of its interactions."""
+    """Sample rows `(m, num_items)` by the largest of the random keys of their interactions."""
     lengths = np.diff(rows.indptr)
     owner = np.repeat(np.arange(rows.shape[0]), lengths)
     keys = np.random.default_rng(seed).random(len(owner))

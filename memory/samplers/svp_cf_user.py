@@ -39,7 +39,7 @@ _FEWEST = 128
 
 
 def sample(rows: csr_array, budget: int, seed: int) -> Sample:
-    """Take the users with the highest mean share of mistakes; equal ones in a random order."""
+    """Take the rows `(m, num_items)` with the highest mean share of mistakes; ties at random."""
     priorities = np.random.default_rng(seed).random(rows.shape[0]) * 1e-6
     if rows.nnz:
         priorities += mean_mistakes(rows, *proxy_mistakes(rows, seed))

@@ -7,6 +7,6 @@ from perennial.memory.samplers.base import Sample, take_first
 
 
 def sample(rows: csr_array, budget: int, seed: int) -> Sample:
-    """Take rows with equal probability, also over several samples together."""
+    """Take rows `(m, num_items)` with equal probability, also over several samples together."""
     priorities = np.random.default_rng(seed).random(rows.shape[0])
     return take_first(rows, priorities, budget)

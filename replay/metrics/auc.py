@@ -25,11 +25,7 @@ class AUC:
         """Collect scores of the targets, their number per user, and scores of the negatives."""
         lengths = np.diff(block.targets.indptr)
         rows, drawn = np.nonzero(block.negatives >= 0)
-        return (
-            target_scores(block),
-            lengths,
-            block.scores[rows, block.negatives[rows, drawn]],
-        )
+        return (target_scores(block), lengths, block.scores[rows, block.negatives[rows, drawn]])
 
     def finish(self, collected: Collected) -> UserValues:
         """Compute placements among the pooled negatives."""

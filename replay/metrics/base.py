@@ -75,13 +75,17 @@ class UserValues:
     values: Float64[np.ndarray, " n"]
     weights: Float64[np.ndarray, " n"]
 
-    @classmethod
-    def per_cent(cls, shares: Float64[np.ndarray, " n"]) -> "UserValues":
-        """Return values in per cent of equally weighted users from shares in [0, 1]."""
-        return cls(values=100.0 * shares, weights=np.ones(len(shares)))
-
     @property
     def mean(self) -> float:
         """Figure of the period; NaN if no user has a weight."""
         total = float(self.weights.sum())
         return float(self.values @ self.weights) / total if total > 0 else float("nan")
+
+
+class UserShares:
+    """Base of metrics that are one share per user, reported in per cent."""
+
+    def finish(self, collected: Collected) -> UserValues:
+        """Convert to per cent, with equal weights."""
+        shares = collected[0]
+        return UserValues(values=100.0 * shares, weights=np.ones(len(shares)))

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from perennial.models.ranking import hit_rate
-from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
+from perennial.replay.metrics.base import Collected, RankedBlock, UserShares
 
 
 @dataclass(frozen=True)
-class HitRate:
+class HitRate(UserShares):
     """Hits / min(k, number of targets), per cent, mean over users."""
 
     cutoffs: tuple[int, ...] = (10, 100)
@@ -18,7 +18,3 @@ class HitRate:
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
         """Compute one share per user, `(b,)`."""
         return (hit_rate(block.hits[:, :k], np.diff(block.targets.indptr)),)
-
-    def finish(self, collected: Collected) -> UserValues:
-        """Convert to per cent, with equal weights."""
-        return UserValues.per_cent(collected[0])

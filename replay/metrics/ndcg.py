@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from perennial.models.ranking import ndcg
-from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
+from perennial.replay.metrics.base import Collected, RankedBlock, UserShares
 
 
 @dataclass(frozen=True)
-class NDCG:
+class NDCG(UserShares):
     """Σ over hits of 1 / log2(rank + 1), over that of a perfect ranking, in per cent."""
 
     cutoffs: tuple[int, ...] = (10, 100)
@@ -18,7 +18,3 @@ class NDCG:
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
         """Compute one share per user, `(b,)`."""
         return (ndcg(block.hits[:, :k], np.diff(block.targets.indptr)),)
-
-    def finish(self, collected: Collected) -> UserValues:
-        """Convert to per cent, with equal weights."""
-        return UserValues.per_cent(collected[0])

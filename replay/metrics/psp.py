@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Integer
 
-from perennial.replay.metrics.base import Collected, RankedBlock, UserValues
+from perennial.replay.metrics.base import Collected, RankedBlock, UserShares
 
 _A = 0.55
 _B = 1.5
@@ -16,8 +16,6 @@ def propensity_weights(
     item_counts: Integer[np.ndarray, " num_items"],
 ) -> Float64[np.ndarray, " num_items"]:
     """Compute w_i = 1 + C (N_i + B)^(−A), C = (ln N − 1)(B + 1)^A (design note 5).
-
-    A = 0.55 and B = 1.5.
 
     Args:
         item_counts: N_i ≥ 0, whose sum is N. Below N = e the formula's C would be
@@ -40,24 +38,19 @@ def captured_share(block: RankedBlock, k: int) -> Float64[np.ndarray, " b"]:
         largest w among the user's targets.
     """
     weights = block.propensity_weights
-    hits = block.hits[:, :k]
-    captured = np.where(hits, weights[block.ranking[:, :k]], 0.0).sum(axis=1)
-    return np.asarray(captured / _largest_sums(block, k))
-
-
-def _largest_sums(block: RankedBlock, k: int) -> Float64[np.ndarray, " b"]:
-    """Sum the k largest weights of each user's targets."""
+    captured = np.where(block.hits[:, :k], weights[block.ranking[:, :k]], 0.0).sum(axis=1)
     offsets = block.targets.indptr
     lengths = np.diff(offsets)
     rows = np.repeat(np.arange(len(lengths)), lengths)
-    weights = block.propensity_weights[block.targets.indices]
-    falling = weights[np.lexsort((-weights, rows))]
+    of_targets = weights[block.targets.indices]
+    falling = of_targets[np.lexsort((-of_targets, rows))]
     among_largest = np.arange(len(rows)) - offsets[rows] < k
-    return np.add.reduceat(np.where(among_largest, falling, 0.0), offsets[:-1])
+    largest = np.add.reduceat(np.where(among_largest, falling, 0.0), offsets[:-1])
+    return np.asarray(captured / largest)
 
 
 @dataclass(frozen=True)
-class PSP:
+class PSP(UserShares):
     """Propensity-scored precision as in the code of the paper's authors, per cent.
 
     (Σ over hits of w_i / m) / (Σ of the m largest w among the targets), m = min(k, number of
@@ -74,13 +67,9 @@ class PSP:
         reachable = np.minimum(k, np.diff(block.targets.indptr))
         return (captured_share(block, k) / reachable,)
 
-    def finish(self, collected: Collected) -> UserValues:
-        """Convert to per cent, with equal weights."""
-        return UserValues.per_cent(collected[0])
-
 
 @dataclass(frozen=True)
-class PSPn:
+class PSPn(UserShares):
     """Σ over hits of w_i / Σ of the m largest w among the targets, per cent, mean over users.
 
     m = min(k, number of targets). Jain, Prabhu and Varma's PSP@k over its best value.
@@ -93,7 +82,3 @@ class PSPn:
         """Compute one share per user, `(b,)`."""
         assert k is not None  # noqa: S101
         return (captured_share(block, k),)
-
-    def finish(self, collected: Collected) -> UserValues:
-        """Convert to per cent, with equal weights."""
-        return UserValues.per_cent(collected[0])

@@ -62,25 +62,33 @@ class DistillingStrategy(Protocol):
         ...
 
 
-def period_and_replayed_rows(history: "History", memory: "Memory") -> "TrainingRows":
-    """Return the users of period t and the rows that the memory replays."""
-    from perennial.memory.base import join_rows
-    from perennial.models.base import TrainingRows
+class BudgetedReplay:
+    """Base of strategies that fit on period t and on what a memory under a budget replays.
 
-    rows = TrainingRows.of_users(history.rows(first=history.period))
-    replayed = memory.replay_rows(rows.num_items)
-    return rows if replayed is None else join_rows(rows, replayed)
-
-
-def check_memory(budget: int, policy: str, weight: float) -> None:
-    """Refuse settings of a memory that are out of range.
-
-    Raises:
-        UserError: no such policy.
-        ValueError: a number out of range.
+    Attributes:
+        budget: B, the most rows that are replayed.
+        policy: by which the budget is shared among the periods.
+        memory_weight: of a replayed row; a row of the new period has weight 1.
     """
-    parse_policy(policy)
-    if budget < 1:
-        raise ValueError("budget must be at least 1")
-    if not 0 < weight < float("inf"):
-        raise ValueError("memory_weight must be positive")
+
+    budget: int
+    policy: str
+    memory_weight: float
+    starts_warm = WarmStart.BY_MODEL
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are out of range."""
+        parse_policy(self.policy)
+        if self.budget < 1:
+            raise ValueError("budget must be at least 1")
+        if not 0 < self.memory_weight < float("inf"):
+            raise ValueError("memory_weight must be positive")
+
+    def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
+        """Return the users of period t and the rows that the memory replays."""
+        from perennial.memory.base import join_rows
+        from perennial.models.base import TrainingRows
+
+        rows = TrainingRows.of_users(history.rows(first=history.period))
+        replayed = memory.replay_rows(rows.num_items)
+        return rows if replayed is None else join_rows(rows, replayed)

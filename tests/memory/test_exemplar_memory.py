@@ -147,10 +147,7 @@ def test_a_memory_goes_on_from_what_was_kept():
     arrays = {name: values.copy() for name, values in memory.state().items()}
     back = ExemplarMemory(20).restore(arrays)
     assert back.replay_rows(40) is None, "its teacher is not kept with it"
-    assert_same(
-        learn(back, Log(4)).replay_rows(40),
-        learn(memory, Log(4)).replay_rows(40),
-    )
+    assert_same(learn(back, Log(4)).replay_rows(40), learn(memory, Log(4)).replay_rows(40))
     for name, values in back.state().items():
         assert values.dtype == arrays[name].dtype
         np.testing.assert_array_equal(values, arrays[name])

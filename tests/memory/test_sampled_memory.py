@@ -37,8 +37,7 @@ def after(policy, periods, seed=0, sampler="user-rns", budget=6):
 
 
 @pytest.mark.parametrize(
-    ("policy", "counts"),
-    [("all", [2, 2, 2]), ("recent:1", [0, 0, 6]), ("recent:2", [0, 3, 3])],
+    ("policy", "counts"), [("all", [2, 2, 2]), ("recent:1", [0, 0, 6]), ("recent:2", [0, 3, 3])]
 )
 def test_periods_share_the_budget(policy, counts):
     rows = after(policy, 3).replay_rows(40)

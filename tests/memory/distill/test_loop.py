@@ -133,10 +133,7 @@ def test_a_replayed_row_goes_on_from_where_it_is():
     rows = tastes()
     learnt = distill(rows, SETTINGS, 0).rows
     again = TrainingRows(
-        learnt,
-        np.full(16, 7.5),
-        np.ones(16, dtype=np.bool_),
-        np.ones(16, dtype=np.int32),
+        learnt, np.full(16, 7.5), np.ones(16, dtype=np.bool_), np.ones(16, dtype=np.int32)
     )
     still = dataclasses.replace(SETTINGS, learning_rate=1e-9)
     found = distill(again, still, 0)
