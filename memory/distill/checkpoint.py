@@ -51,9 +51,9 @@ def load_progress(
         return None
     arrays, best, step, worse = loaded
     plain = _plain(like)
-    structure = jax.tree.structure(plain)
-    leaves = [jnp.asarray(arrays[f"state{place}"]) for place in range(structure.num_leaves)]
-    restored = jax.tree.unflatten(structure, leaves)
+    count = len(jax.tree.leaves(plain))
+    leaves = [jnp.asarray(arrays[f"state{place}"]) for place in range(count)]
+    restored = jax.tree.unflatten(jax.tree.structure(plain), leaves)
     state = restored._replace(key=jax.random.wrap_key_data(restored.key))
     return state, best, step, worse
 
