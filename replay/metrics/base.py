@@ -75,6 +75,11 @@ class UserValues:
     values: Float64[np.ndarray, " n"]
     weights: Float64[np.ndarray, " n"]
 
+    @classmethod
+    def per_cent(cls, shares: Float64[np.ndarray, " n"]) -> "UserValues":
+        """Return values in per cent of equally weighted users from shares in [0, 1]."""
+        return cls(values=100.0 * shares, weights=np.ones(len(shares)))
+
     @property
     def mean(self) -> float:
         """Figure of the period; NaN if no user has a weight."""
@@ -87,5 +92,4 @@ class UserShares:
 
     def finish(self, collected: Collected) -> UserValues:
         """Convert to per cent, with equal weights."""
-        shares = collected[0]
-        return UserValues(values=100.0 * shares, weights=np.ones(len(shares)))
+        return UserValues.per_cent(collected[0])

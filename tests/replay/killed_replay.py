@@ -1,5 +1,6 @@
 """A replay that kills its own process at a chosen point."""
 
+import dataclasses
 import os
 import signal
 
@@ -14,6 +15,9 @@ CONFIG = ReplayConfig(
     strategies=("individual", "toy"),
     models=(ModelChoice("popularity", {"warm": True}),),
     seeds=(0, 1),
+)
+STORED = dataclasses.replace(
+    CONFIG, strategies=("stored-toy",), models=(ModelChoice("popularity"),)
 )
 
 
@@ -54,10 +58,11 @@ def replace(name, point, countdown):
     setattr(module, name, wrapped)
 
 
-def replay_until_killed(store_path, point, count):
+def replay_until_killed(store_path, point, count, name="CONFIG"):
     """Replay into a store; kill the process at the n-th time it comes to a point."""
     MODELS["popularity"] = "toys:Popularity"
     STRATEGIES["toy"] = "toys:Toy"
+    STRATEGIES["stored-toy"] = "toys:StoredToy"
     loop.read_versions = read_versions
     countdown = Countdown(count)
     events = {"started": CellStarted, "message": StageMessage, "finished": CellFinished}
@@ -69,4 +74,4 @@ def replay_until_killed(store_path, point, count):
     if point not in events:
         replace(point.split(":")[1], point, countdown)
     with Store.open(store_path) as store:
-        loop.run_replay(store, CONFIG, listener=listen)
+        loop.run_replay(store, globals()[name], listener=listen)

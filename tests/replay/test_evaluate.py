@@ -72,20 +72,6 @@ def test_the_blocks_make_no_difference(block_bytes):
         np.testing.assert_array_equal(one.values.weights, other.values.weights)
 
 
-def test_never_holds_more_scores_than_it_may():
-    model = Linear(50)
-    evaluate(model, question(), block_bytes=4 * 50 * 8)
-    assert max(rows for rows, _ in model.blocks) == 8
-    assert sum(rows for rows, _ in model.blocks) == 90
-
-
-def test_is_a_function_of_its_arguments():
-    evaluation = question()
-    first, second = evaluate(Linear(50), evaluation), evaluate(Linear(50), evaluation)
-    for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one.values.values, other.values.values)
-
-
 def test_masking_leaves_the_context_out_of_the_ranking():
     scores = np.array([[9.0, 5.0, 1.0]], np.float32)
     evaluation = dataclasses.replace(
@@ -102,7 +88,14 @@ def test_masking_leaves_the_context_out_of_the_ranking():
     assert evaluate(model, unmasked, metrics)[0].values.mean == 0.0
 
 
-def test_nobody_to_judge_gives_no_figure():
+def test_scores_exist_in_blocks_that_are_reported():
+    model, messages = Linear(50), []
+    evaluate(model, question(), progress=messages.append, block_bytes=4 * 50 * 40)
+    assert model.blocks == [(40, 50), (40, 50), (10, 50)]
+    assert messages == [f"evaluated {done} of 90 users" for done in (40, 80, 90)]
+
+
+def test_no_users_give_no_figure():
     results = evaluate(Linear(50), question(num_users=0))
     assert len(results) == 10
     assert all(math.isnan(result.values.mean) for result in results)
@@ -111,12 +104,6 @@ def test_nobody_to_judge_gives_no_figure():
 def test_a_metric_of_the_whole_ranking_needs_no_cutoff():
     (result,) = evaluate(Linear(50), question(), [make_metric("AUC")])
     assert 0.0 <= result.values.mean <= 1.0
-
-
-def test_reports_progress_per_block():
-    messages = []
-    evaluate(Linear(50), question(), progress=messages.append, block_bytes=4 * 50 * 45)
-    assert messages == ["evaluated 45 of 90 users", "evaluated 90 of 90 users"]
 
 
 def test_refuses_a_model_of_another_catalogue():

@@ -7,7 +7,7 @@ import killed_replay
 import numpy as np
 import pytest
 from replays import replay, split_last_day
-from toys import Popularity, fill
+from toys import Popularity, fill, record_fits
 
 from perennial.models.base import FitOptions
 from perennial.replay.config import ModelChoice
@@ -25,7 +25,6 @@ from perennial.stream.next_period import ProtocolSettings, build_evaluation
 
 POPULARITY = ModelChoice("popularity")
 pytestmark = pytest.mark.usefixtures("with_toys")
-
 
 HELD_OUT = HeldOutUsers(0.4, seed=1)
 # One chain of separate fits, and one whose fits follow on one another with a memory.
@@ -48,63 +47,42 @@ def results(store, run_id):
 
 
 @pytest.fixture
-def fitted(monkeypatch):
-    """Record seed and rows of each fit; the seed identifies chain and period."""
-    fits = []
-    original = Popularity.fit
-
-    def fit(self, rows, options):
-        fits.append((options.seed, rows))
-        return original(self, rows, options)
-
-    monkeypatch.setattr(Popularity, "fit", fit)
-    return fits
+def fits(monkeypatch):
+    """Recipe, rows and options of each fit; the seed identifies chain and period."""
+    return record_fits(monkeypatch, Popularity)
 
 
-def test_each_fit_is_evaluated_on_every_period(store):
-    run_id, made = replay(store, CONFIG)
-    assert made == [
-        (strategy, "popularity", 0, t, evaluated)
-        for t in (1, 2, 3, 4)
-        for strategy in ("individual", "toy")
-        for evaluated in (1, 2, 3, 4, 5)
-    ]
-    assert read_run(store, run_id).num_cells == len(read_cells(store, run_id)) == 40
-    assert read_run(store, run_id).status == "finished"
-
-
-def test_only_held_out_users_are_evaluated(store):
-    run_id, _ = replay(store, CONFIG)
-    judged = read_evaluated_users(store, run_id)
-    assert len(judged) == 20, "once for both chains"
-    for found in judged.values():
-        assert len(found.users) > 0
-        assert HELD_OUT.mask(found.users).all()
-
-
-def test_no_fit_sees_them(store, fitted):
+def test_no_fit_sees_them(store, fits):
     replay(store, dataclasses.replace(CONFIG, strategies=("individual",)))
-    for period, (_, rows) in enumerate(fitted, 1):
+    for period, (_, rows, _) in enumerate(fits, 1):
         everyone = History(store, period).rows(first=period)
         seen = everyone.interactions[~HELD_OUT.mask(everyone.users)]
         assert 0 < seen.shape[0] < everyone.interactions.shape[0]
         np.testing.assert_array_equal(rows.interactions.toarray(), seen.toarray())
 
 
-def test_a_fit_is_made_once_for_all_its_evaluations(store, fitted):
-    run_id, _ = replay(store, CONFIG)
-    assert [seed for seed, _ in fitted] == [
-        derive_seed(0, t, strategy, "popularity")
-        for t in (1, 2, 3, 4)
-        for strategy in ("individual", "toy")
+def test_each_fit_is_made_once_and_evaluated_on_the_held_out_users_of_every_period(store, fits):
+    run_id, made = replay(store, CONFIG)
+    chains = list(itertools.product((1, 2, 3, 4), ("individual", "toy")))
+    assert made == [
+        (strategy, "popularity", 0, t, evaluated)
+        for (t, strategy), evaluated in itertools.product(chains, (1, 2, 3, 4, 5))
     ]
-    cells = read_cells(store, run_id)
+    assert [options.seed for _, _, options in fits] == [
+        derive_seed(0, t, strategy, "popularity") for t, strategy in chains
+    ]
+    run, cells = read_run(store, run_id), read_cells(store, run_id)
+    assert (run.num_cells, len(cells), run.status) == (40, 40, "finished")
     assert len({cell.fit_key for cell in cells}) == 8
     timed = [(cell.eval_period, "fit" in cell.stages) for cell in cells]
     assert timed == [(evaluated, evaluated == 1) for evaluated in (1, 2, 3, 4, 5)] * 8
-    _, made = replay(store, CONFIG)
-    assert made == []
-    assert len(fitted) == 8
+    judged = read_evaluated_users(store, run_id)
+    assert len(judged) == 20, "once for both chains"
+    for found in judged.values():
+        assert len(found.users) > 0
+        assert HELD_OUT.mask(found.users).all()
+    assert replay(store, CONFIG)[1] == []
+    assert len(fits) == 8
 
 
 def test_a_cell_is_what_its_parts_give_by_hand(store):
@@ -135,7 +113,7 @@ def test_a_run_without_held_out_users_shares_no_fit(store):
 @pytest.mark.parametrize(
     ("kind", "count"), [(StageMessage, 1), (StageMessage, 4), (StageMessage, 20), (CellFinished, 7)]
 )
-def test_an_interrupted_run_resumes_to_the_same_figures(store, fitted, kind, count):
+def test_an_interrupted_run_resumes_to_the_same_figures(store, fits, kind, count):
     left = itertools.count(count, -1)
 
     def stop(event):
@@ -147,10 +125,10 @@ def test_an_interrupted_run_resumes_to_the_same_figures(store, fitted, kind, cou
     assert read_run(store).status == "interrupted"
     done = results(store, 1)
     assert len(done) % 5 == 0, "the cells of a fit are there together"
-    begun = len(fitted)
+    begun = len(fits)
     run_id, made = replay(store, CONFIG)
     assert len(made) + len(done) == 40
-    assert len(fitted) - begun == 8 - len(done) // 5, "stored fits are not made again"
+    assert len(fits) - begun == 8 - len(done) // 5, "stored fits are not made again"
     found = results(store, run_id)
     assert done.items() <= found.items()
     again, _ = replay(store, CONFIG, fresh=True)

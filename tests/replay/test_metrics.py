@@ -53,29 +53,24 @@ def values_of(name, block, k):
     return metric.finish(metric.collect(block, k))
 
 
-def test_hit_rate(block):
-    np.testing.assert_allclose(values_of("HR", block, 1).values, [0.0, 100.0])
-    np.testing.assert_allclose(values_of("HR", block, 2).values, [50.0, 100.0])
-    np.testing.assert_allclose(values_of("HR", block, 3).values, [100 / 3, 100.0])
-
-
-def test_ndcg(block):
-    ideal = 1 + SECOND + THIRD
-    np.testing.assert_allclose(
-        values_of("nDCG", block, 2).values, [100 * SECOND / (1 + SECOND), 100]
-    )
-    np.testing.assert_allclose(values_of("nDCG", block, 3).values, [100 * SECOND / ideal, 100])
-
-
-def test_psp_in_the_scale_of_the_paper(block):
-    # One hit of weight 4 among m = 2 (3); the largest weights among the targets are 10, 4, 2.
-    np.testing.assert_allclose(values_of("PSP", block, 2).values, [100 * (4 / 2) / 14, 100])
-    np.testing.assert_allclose(values_of("PSP", block, 3).values, [100 * (4 / 3) / 16, 100])
-
-
-def test_pspn_reaches_one_hundred(block):
-    np.testing.assert_allclose(values_of("PSPn", block, 2).values, [100 * 4 / 14, 100])
-    np.testing.assert_allclose(values_of("PSPn", block, 3).values, [100 * 4 / 16, 100])
+# One hit of weight 4 among m = 2 (3); the largest weights among the targets are 10, 4, 2. PSP is in
+# the scale of the paper, PSPn reaches 100.
+@pytest.mark.parametrize(
+    ("name", "k", "expected"),
+    [
+        ("HR", 1, [0, 100]),
+        ("HR", 2, [50, 100]),
+        ("HR", 3, [100 / 3, 100]),
+        ("nDCG", 2, [100 * SECOND / (1 + SECOND), 100]),
+        ("nDCG", 3, [100 * SECOND / (1 + SECOND + THIRD), 100]),
+        ("PSP", 2, [100 * (4 / 2) / 14, 100]),
+        ("PSP", 3, [100 * (4 / 3) / 16, 100]),
+        ("PSPn", 2, [100 * 4 / 14, 100]),
+        ("PSPn", 3, [100 * 4 / 16, 100]),
+    ],
+)
+def test_metrics_at_a_cutoff(block, name, k, expected):
+    np.testing.assert_allclose(values_of(name, block, k).values, expected)
 
 
 def test_pooled_auc(block):
@@ -94,17 +89,20 @@ def test_auc_per_user(block):
     np.testing.assert_allclose(user_values.weights, [1.0, 1.0])
 
 
-def test_ties_count_half():
-    block = block_of([[1, 1, 1, 0]], [[0, 0, 0, 1]], [[1, 0, 0, 0]], [[1, 2]])
-    assert values_of("AUC", block, None).mean == 0.5
-    assert values_of("AUCu", block, None).mean == 0.5
-
-
-def test_auc_ignores_what_is_masked():
-    # Item 3 outscores the target, but it stands in the context.
-    block = block_of([[5, 1, 2, 9]], [[0, 0, 0, 1]], [[1, 0, 0, 0]], [[1, 2]])
-    assert values_of("AUC", block, None).mean == 1.0
-    assert values_of("AUCu", block, None).mean == 1.0
+@pytest.mark.parametrize(
+    ("scores", "context", "targets", "negatives", "expected"),
+    [
+        ([1, 1, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0], [1, 2], 0.5),
+        # Item 3 outscores the target, but it is in the context.
+        ([5, 1, 2, 9], [0, 0, 0, 1], [1, 0, 0, 0], [1, 2], 1.0),
+        ([1, 2, 3], [0, 0, 0], [0, 0, 0, 1, 1], [0, 1], 0.0),
+    ],
+    ids=["ties count half", "masked items are ignored", "unknown targets are last"],
+)
+def test_auc_of_one_user(scores, context, targets, negatives, expected):
+    block = block_of([scores], [context], [targets], [negatives])
+    assert values_of("AUC", block, None).mean == expected
+    assert values_of("AUCu", block, None).mean == expected
 
 
 def test_a_user_without_other_items_has_no_auc():
@@ -114,12 +112,6 @@ def test_a_user_without_other_items_has_no_auc():
     assert per_user.mean == 1.0
     alone = dataclasses.replace(block, negatives=np.full((2, 1), -1, np.int32))
     assert math.isnan(values_of("AUC", alone, None).mean)
-
-
-def test_auc_of_targets_that_are_all_unknown_is_zero():
-    block = block_of([[1, 2, 3]], [[0, 0, 0]], [[0, 0, 0, 1, 1]], [[0, 1]])
-    assert values_of("AUC", block, None).mean == 0.0
-    assert values_of("AUCu", block, None).mean == 0.0
 
 
 def test_propensity_weights_follow_the_formula():

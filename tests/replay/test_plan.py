@@ -13,15 +13,11 @@ from perennial.replay.loop import run_replay
 from perennial.replay.machine import Clock
 from perennial.replay.plan import (
     PlannedEvaluation,
-    count_periods,
     eval_periods,
-    make_chains,
     missing_tasks,
     plan_evaluations,
 )
-from perennial.storage.errors import UserError
 from perennial.storage.log.periods import fingerprint
-from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
 
@@ -41,20 +37,6 @@ def missing(store, config):
     return {(*part.config.strategies, *part.config.seeds): part.num_missing for part in parts}
 
 
-def test_everything_is_missing_at_first(store):
-    assert missing(store, CONFIG) == {
-        ("individual", 0): 4,
-        ("individual", 7): 4,
-        ("toy", 0): 4,
-        ("toy", 7): 4,
-    }
-
-
-def test_nothing_is_missing_after_a_replay(store):
-    run_replay(store, CONFIG)
-    assert missing(store, CONFIG) == {}
-
-
 def test_a_partial_replay_leaves_the_rest(store):
     run_replay(store, dataclasses.replace(CONFIG, seeds=(7,), strategies=("toy",)))
 
@@ -69,19 +51,18 @@ def test_a_partial_replay_leaves_the_rest(store):
 
 
 def test_parts_put_together_are_the_whole(store):
+    chains = (("individual", 0), ("individual", 7), ("toy", 0), ("toy", 7))
+    assert missing(store, CONFIG) == dict.fromkeys(chains, 4)
     for part in missing_tasks(store, CONFIG, VERSIONS):
+        (strategy,) = part.config.strategies
+        own = {name: CONFIG.strategy_settings[name] for name in ("toy",) if name == strategy}
+        assert part.config.strategy_settings == own
+        assert part.config.models == CONFIG.models
         made = []
         run_replay(store, part.config, listener=made.append)
         finished = [one for one in made if isinstance(one, CellFinished)]
         assert len([one for one in finished if one.cell is not None]) == part.num_missing
     assert missing(store, CONFIG) == {}
-
-
-def test_a_part_has_its_own_settings_alone(store):
-    parts = missing_tasks(store, CONFIG, VERSIONS)
-    assert parts[0].config.strategy_settings == {}
-    assert parts[-1].config.strategy_settings == {"toy": {"size": 2}}
-    assert all(part.config.models == CONFIG.models for part in parts)
 
 
 def test_chains_that_follow_need_all_fits_before(store):
@@ -106,27 +87,6 @@ def test_with_held_out_users_every_period_is_asked_about(store):
     assert missing(store, config) == {}
     store.connection.execute("DELETE FROM cells WHERE eval_period = 1")
     assert missing(store, config) == {("toy", 0): 4}
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"strategies": ()}, "no strategy given"),
-        ({"models": ()}, "no model given"),
-        ({"seeds": ()}, "no seed given"),
-        ({"seeds": (0, 1, 0)}, "a seed is given twice"),
-        ({"strategies": ("joint", "joint")}, "a strategy is given twice"),
-    ],
-)
-def test_what_makes_no_replay_is_refused(store, change, words):
-    with pytest.raises(UserError, match=words):
-        make_chains(store, dataclasses.replace(CONFIG, **change), VERSIONS)
-
-
-def test_two_periods_are_needed(store):
-    assert count_periods(store) == 5
-    with Store.open(":memory:") as empty, pytest.raises(UserError, match=r"has 0 period\(s\)"):
-        count_periods(empty)
 
 
 NEXT = ReplayConfig()

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from toys import fill, interrupt_after, user_figures, write_log
+from toys import fill, interrupt_after, record_fits, user_figures, write_log
 
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.exemplar_memory import ExemplarMemory
@@ -23,7 +23,6 @@ from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.replay.strategies.ader import Ader, adaptive_weight
 from perennial.replay.strategies.base import WarmStart
-from perennial.replay.strategies.baselines import Individual
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
@@ -51,8 +50,24 @@ def config_of(*models, settings=None, strategies=("ader",), **changes):
 
 
 def reports(store, run_id, name):
-    """What each fit reported under a name, period by period."""
+    """Return a field of the report of each fit, period by period."""
     return [cell.fit_report.get(name) for cell in read_cells(store, run_id)]
+
+
+def check_resume(store, config, listener):
+    """Interrupt a replay and resume it; return the events of the second run."""
+    with pytest.raises(KeyboardInterrupt):
+        run_replay(store, config, listener=listener)
+    events = []
+    resumed = run_replay(store, config, listener=events.append)
+    fresh = run_replay(store, config, fresh=True)
+    assert user_figures(store, resumed) == user_figures(store, fresh)
+    return events
+
+
+def count_linked(events):
+    """Return the number of cells that an earlier run made."""
+    return sum(isinstance(event, CellFinished) and event.cell is None for event in events)
 
 
 @pytest.mark.parametrize(
@@ -102,17 +117,6 @@ def test_exemplars_stand_beside_the_period_and_weigh_as_their_loss_does(store, b
     # Σ over the exemplars beside Σ over the rows is as their mean beside the mean of the rows.
     np.testing.assert_allclose(rows.weights[15:], strength * 15 / num_exemplars)
     assert rows.weights[15:].sum() / rows.weights[:15].sum() == pytest.approx(strength)
-
-
-def test_the_first_period_is_that_of_individual(store):
-    history = History(store, 1)
-    ader, individual = Ader(), Individual()
-    rows = ader.training_rows(history, ader.empty_memory())
-    plain = individual.training_rows(history, individual.empty_memory())
-    np.testing.assert_array_equal(rows.interactions.toarray(), plain.interactions.toarray())
-    np.testing.assert_array_equal(rows.weights, plain.weights)
-    assert not rows.replayed.any()
-    assert rows.teacher is None
 
 
 def test_it_is_individual_at_first_and_another_later(store):
@@ -167,33 +171,18 @@ def test_a_model_without_weights_is_taught_too(store):
 @pytest.mark.parametrize("settings", [{}, {"warm_start": False}])
 def test_a_resumed_replay_comes_to_the_same_user_figures(store, model, settings):
     config = config_of(model, settings=settings, seeds=(0, 7))
-
-    with pytest.raises(KeyboardInterrupt):
-        run_replay(store, config, listener=interrupt_after(5))
-    events = []
-    resumed = run_replay(store, config, listener=events.append)
-    cells = [event for event in events if isinstance(event, CellFinished)]
-    assert sum(event.cell is None for event in cells) == 5
-    said = [event.text for event in events if isinstance(event, StageMessage)]
-    assert not any("again" in text for text in said), "it goes on from the kept file"
-    whole = run_replay(store, config, fresh=True)
-    assert user_figures(store, resumed) == user_figures(store, whole)
+    events = check_resume(store, config, interrupt_after(5))
+    assert count_linked(events) == 5
+    texts = [event.text for event in events if isinstance(event, StageMessage)]
+    assert not any("again" in text for text in texts), "it resumes from the stored file"
 
 
 def test_an_interrupt_within_a_fit_changes_nothing(store):
-    config = config_of("infinite-ae")
-
     def interrupt(event):
         if isinstance(event, StageMessage) and event.text == "herding exemplars of period 2":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run_replay(store, config, listener=interrupt)
-    assert len(read_cells(store, 1)) == 2
-    resumed = run_replay(store, config)
-    assert user_figures(store, resumed) == user_figures(
-        store, run_replay(store, config, fresh=True)
-    )
+    assert count_linked(check_resume(store, config_of("infinite-ae"), interrupt)) == 2
 
 
 @pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
@@ -299,21 +288,15 @@ def test_other_settings_make_other_cells(store):
 
 
 def test_the_models_previous_period_is_handed_on_only_where_it_starts_warm(store, monkeypatch):
-    handed = []
-    original = MVAE.fit
-
-    def fit(self, rows, options):
-        handed.append((options.previous, rows.teacher))
-        return original(self, rows, options)
-
-    monkeypatch.setattr(MVAE, "fit", fit)
+    fits = record_fits(monkeypatch, MVAE)
     run_replay(store, config_of("mvae"))
+    handed = [(options.previous, rows.teacher) for _, rows, options in fits]
     assert handed[0] == (None, None)
     assert all(previous is teacher is not None for previous, teacher in handed[1:])
-    handed.clear()
+    fits.clear()
     run_replay(store, config_of("mvae", settings={"warm_start": False}))
-    assert all(previous is None for previous, _ in handed)
-    assert all(teacher is not None for _, teacher in handed[1:])
+    assert all(options.previous is None for _, _, options in fits)
+    assert all(rows.teacher is not None for _, rows, _ in fits[1:])
 
 
 @pytest.fixture
@@ -346,7 +329,7 @@ def test_settings_out_of_range_are_refused(strategy, setting, value):
 CHEAP = tuple(name for name in SAMPLERS if name != "svp-cf-user")
 
 
-def check_resume(store, strategies, policy):
+def check_sampled_resume(store, strategies, policy):
     settings = choose_strategies(strategies, budget=6, policy=policy, weight=0.5)
     assert set(settings) == set(strategies)
     config = ReplayConfig(
@@ -355,28 +338,19 @@ def check_resume(store, strategies, policy):
         seeds=(0, 7),
         strategy_settings=settings,
     )
-
+    # After two periods and a cell; the memory is rebuilt from the log.
     num_done = 2 * 2 * len(strategies) + 1
-    with pytest.raises(KeyboardInterrupt):
-        run_replay(store, config, listener=interrupt_after(num_done))
-    made = []
-    resumed = run_replay(store, config, listener=made.append)
-    cells = [event for event in made if isinstance(event, CellFinished)]
-    # Two periods and a cell were there; the memory is caught up with from the log.
-    assert sum(event.cell is None for event in cells) == num_done
-    assert user_figures(store, resumed) == user_figures(
-        store, run_replay(store, config, fresh=True)
-    )
+    assert count_linked(check_resume(store, config, interrupt_after(num_done))) == num_done
 
 
 @pytest.mark.parametrize("policy", ["all", "recent:2", "rolling", "whole"])
 def test_a_resumed_replay_draws_the_same_rows(store, policy):
-    check_resume(store, CHEAP, policy)
+    check_sampled_resume(store, CHEAP, policy)
 
 
 @pytest.mark.slow
 def test_so_does_the_one_with_a_model(store):
-    check_resume(store, ("svp-cf-user",), "rolling")
+    check_sampled_resume(store, ("svp-cf-user",), "rolling")
 
 
 @pytest.mark.parametrize("name", CHEAP)
@@ -407,22 +381,13 @@ DISTILL_CONFIG = ReplayConfig(
 
 @pytest.mark.slow
 def test_summaries_serve_both_strategies_and_scores_only_one(short_store, monkeypatch):
-    given = {}
-    for recipe in (InfiniteAE, MVAE):
-        fit = recipe.fit
-
-        def spy(self, rows, options, fit=fit):
-            given.setdefault(self.name, []).append(rows)
-            return fit(self, rows, options)
-
-        monkeypatch.setattr(recipe, "fit", spy)
+    fits = record_fits(monkeypatch, InfiniteAE, MVAE)
     run_replay(short_store, DISTILL_CONFIG)
     assert len(list_summaries(short_store)) == 2
-    for rows in given.values():
+    for model in ("infinite-ae", "mvae"):
         # Period by period: individual, distill-cf, distill-ader.
-        assert [one.teacher is not None for one in rows] == [False] * 5 + [True] + [False] * 2 + [
-            True
-        ]
+        rows = [one for recipe, one, _ in fits if recipe.name == model]
+        assert [one.teacher is not None for one in rows] == [False] * 5 + [True, False, False, True]
         for plain, taught in ((rows[4], rows[5]), (rows[7], rows[8])):
             np.testing.assert_array_equal(
                 plain.interactions.toarray(), taught.interactions.toarray()
@@ -433,32 +398,24 @@ def test_summaries_serve_both_strategies_and_scores_only_one(short_store, monkey
 
 @pytest.mark.slow
 def test_a_resumed_distillation_comes_to_the_same_figures(short_store):
-    with pytest.raises(KeyboardInterrupt):
-        run_replay(short_store, DISTILL_CONFIG, listener=interrupt_after(13))
-    resumed = run_replay(short_store, DISTILL_CONFIG)
-    fresh = run_replay(short_store, DISTILL_CONFIG, fresh=True)
-    assert user_figures(short_store, resumed) == user_figures(short_store, fresh)
+    assert count_linked(check_resume(short_store, DISTILL_CONFIG, interrupt_after(13))) == 13
 
 
 @pytest.mark.slow
 def test_finetune_hands_on_the_weights_and_others_do_not(short_store, monkeypatch):
-    handed = {"individual": [], "finetune": []}
-    fit = MVAE.fit
-
-    def spy(self, rows, options):
-        handed["finetune" if self.warm_start else "individual"].append(options.previous)
-        return fit(self, rows, options)
-
-    monkeypatch.setattr(MVAE, "fit", spy)
+    fits = record_fits(monkeypatch, MVAE)
     config = ReplayConfig(
         models=(ModelChoice("mvae", SMALL_MVAE),),
         strategies=("individual", "finetune"),
         source="toy",
     )
     data = load_run(short_store, run_replay(short_store, config))
-    assert [model is None for model in handed["finetune"]] == [True, False, False]
-    assert [model is None for model in handed["individual"]] == [True, True, True]
-    # The run records the model as it was asked for.
+    cold = [
+        [options.previous is None for recipe, _, options in fits if recipe.warm_start is warm]
+        for warm in (False, True)
+    ]
+    assert cold == [[True, True, True], [True, False, False]]
+    # The run records the model as it was given.
     assert data.run.config["models"][0]["settings"]["warm_start"] is False
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
-from perennial.memory.base import Memory
+from perennial.memory.base import Memory, join_rows, replayed_rows
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import Summary
 from perennial.models.base import FitOptions, FittedModel, TrainingRows
@@ -30,6 +30,7 @@ def register_plugins(monkeypatch: Any) -> None:
     monkeypatch.setitem(MODELS, "popularity", "toys:Popularity")
     monkeypatch.setitem(MODELS, "teacher", "toys:PopularityTeacher")
     monkeypatch.setitem(STRATEGIES, "toy", "toys:Toy")
+    monkeypatch.setitem(STRATEGIES, "stored-toy", "toys:StoredToy")
 
 
 def register_toys(monkeypatch: Any) -> None:
@@ -162,12 +163,8 @@ class LastRow(Memory):
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         if not self.items:
             return None
-        columns = np.array(self.items, np.int32)
-        row = csr_array(
-            (np.ones(len(columns), np.float32), columns, np.array([0, len(columns)], np.int32)),
-            shape=(1, num_items),
-        )
-        return TrainingRows(row, np.full(1, 3.0), np.ones(1, np.bool_), np.zeros(1, np.int32))
+        row = np.isin(np.arange(num_items), self.items)[None].astype(np.float32)
+        return replayed_rows(csr_array(row), 3.0, np.zeros(1, np.int32))
 
     def update(
         self,
@@ -182,7 +179,21 @@ class LastRow(Memory):
         rng = np.random.default_rng(seed)
         chosen = rows[[int(rng.integers(rows.shape[0]))]].indices
         items = tuple(sorted({*self.items, *chosen.tolist()}))
-        return LastRow(items, (*self.absorbed, history.period))
+        absorbed = (*self.absorbed, history.period)
+        return dataclasses.replace(self, items=items, absorbed=absorbed)
+
+
+class StoredRow(LastRow):
+    """Needs no model, but the log of the last period alone does not give it back."""
+
+    reach = 1
+    is_stored = True
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"items": np.array(self.items, "i4"), "absorbed": np.array(self.absorbed, "i4")}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> Memory:
+        return StoredRow(tuple(arrays["items"].tolist()), tuple(arrays["absorbed"].tolist()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,18 +212,16 @@ class Toy:
         assert memory.absorbed == tuple(range(1, history.period))
         now = TrainingRows.of_users(history.rows(first=history.period))
         past = memory.replay_rows(history.num_items)
-        if past is None:
-            return now
-        both = [
-            np.concatenate(parts)
-            for parts in (
-                (now.interactions.toarray(), past.interactions.toarray()),
-                (now.weights, past.weights),
-                (now.replayed, past.replayed),
-                (now.last_period, past.last_period),
-            )
-        ]
-        return TrainingRows(csr_array(both[0]), *both[1:])
+        return now if past is None else join_rows(now, past)
+
+
+class StoredToy(Toy):
+    """The toy strategy with a stored memory."""
+
+    name = "stored-toy"
+
+    def empty_memory(self) -> Memory:
+        return StoredRow()
 
 
 def distill(
@@ -235,6 +244,22 @@ def user_figures(store: Store, run_id: int) -> dict[tuple[Any, ...], Any]:
         for cell in data.cells
         for one in data.user_figures[cell.key]
     }
+
+
+def record_fits(monkeypatch: Any, *recipes: type) -> list[tuple[Any, TrainingRows, FitOptions]]:
+    """Record recipe, rows and options of each fit."""
+    fits: list[tuple[Any, TrainingRows, FitOptions]] = []
+    for recipe in recipes:
+        original = recipe.fit
+
+        def fit(
+            self: Any, rows: TrainingRows, options: FitOptions, original: Any = original
+        ) -> FittedModel:
+            fits.append((self, rows, options))
+            return original(self, rows, options)
+
+        monkeypatch.setattr(recipe, "fit", fit)
+    return fits
 
 
 def interrupt_after(num_done: int) -> Callable[[Event], None]:
