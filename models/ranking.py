@@ -121,10 +121,7 @@ def _mask(piece: NDArray[np.float32], excluded: csr_array, start: int) -> NDArra
 
 
 def _rank_piece(
-    piece: NDArray[np.float32],
-    depth: int,
-    ranks: NDArray[np.uint64],
-    by_rank: NDArray[np.int32],
+    piece: NDArray[np.float32], depth: int, ranks: NDArray[np.uint64], by_rank: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Sort the few items per row that can be among the best `depth`; −∞ is not ranked."""
     num_rows, num_items = piece.shape

@@ -290,11 +290,7 @@ def _solve(triangle: Array, right: Array) -> Array:
 @partial(jax.jit, static_argnames="mesh")
 def _solve_shared_out(triangle: Array, right: Array, mesh: Mesh) -> Array:
     run = jax.shard_map(
-        _solve,
-        mesh=mesh,
-        in_specs=(ON_EACH, SHARED_OUT),
-        out_specs=SHARED_OUT,
-        check_vma=False,
+        _solve, mesh=mesh, in_specs=(ON_EACH, SHARED_OUT), out_specs=SHARED_OUT, check_vma=False
     )
     solution: Array = run(triangle, right)
     return solution

@@ -77,10 +77,7 @@ def sizes_of(
 
 
 def choose_dtype(
-    precision: Precision,
-    num_rows: int,
-    largest_weight: float,
-    smallest_reg: float,
+    precision: Precision, num_rows: int, largest_weight: float, smallest_reg: float
 ) -> np.dtype[Any]:
     """Choose single precision where it loses nothing.
 

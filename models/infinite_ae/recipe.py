@@ -237,10 +237,7 @@ class InfiniteAE:
         return ExactSystem.of(rows, self.settings, kernel, on_devices)
 
     def _taught_system(
-        self,
-        rows: TrainingRows,
-        smallest_reg: float,
-        answers: NDArray[np.float32] | None = None,
+        self, rows: TrainingRows, smallest_reg: float, answers: NDArray[np.float32] | None = None
     ) -> TaughtSystem:
         """Prepare rows with their teacher's scores, computed unless given, for any λ."""
         if answers is None:

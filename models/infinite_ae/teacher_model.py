@@ -96,11 +96,7 @@ class TaughtInfiniteAE:
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """Return the rows, their weights, the teacher's scores and λ; `restore` solves again."""
-        arrays = {
-            **csr_to_arrays(self.rows.rows),
-            "weights": self.weights,
-            "answers": self.answers,
-        }
+        arrays = {**csr_to_arrays(self.rows.rows), "weights": self.weights, "answers": self.answers}
         return arrays, describe_rows(self.num_items, self.settings, self.report)
 
     def _score(self, contexts: csr_array) -> NDArray[np.float32]:

@@ -92,9 +92,7 @@ def _directions(vectors: Array) -> Array:
     return vectors * jax.lax.rsqrt(jnp.maximum(squares, _SHORTEST**2))
 
 
-def directions(
-    vectors: Float32[np.ndarray, "n dim"],
-) -> Float32[np.ndarray, "n dim"]:
+def directions(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n dim"]:
     """Scale rows to length 1; rows shorter than 1e-6 stay near zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(_SHORTEST))

@@ -181,10 +181,7 @@ def solve_rows(
 
 
 def sweep(
-    rows: csr_array,
-    weights: NDArray[np.float64],
-    first: Factors,
-    objective: Objective,
+    rows: csr_array, weights: NDArray[np.float64], first: Factors, objective: Objective
 ) -> Iterator[tuple[Factors, Factors]]:
     """Endless sweeps, each solving the users and then the items.
 

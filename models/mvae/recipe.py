@@ -255,11 +255,7 @@ class _Training:
         return warm_weights(self.previous, fresh, rows.num_items)
 
     def _train(
-        self,
-        rows: TrainingRows,
-        num_updates: int,
-        purpose: str,
-        check: Check[MVAEParameters],
+        self, rows: TrainingRows, num_updates: int, purpose: str, check: Check[MVAEParameters]
     ) -> MVAEParameters:
         recipe, seed = self.recipe, derive_seed(self.options.seed, purpose)
         teacher_seed = derive_seed(seed, "lessons")

@@ -44,11 +44,7 @@ def draw_teacher_batches(
 
 
 def _draw(
-    matrix: csr_array,
-    teacher: FittedModel,
-    size: int,
-    strength: float,
-    order: np.random.Generator,
+    matrix: csr_array, teacher: FittedModel, size: int, strength: float, order: np.random.Generator
 ) -> Iterator[TeacherBatch]:
     usual = usual_entries(matrix, size)
     weights = np.full(matrix.shape[0], strength, dtype=np.float32)

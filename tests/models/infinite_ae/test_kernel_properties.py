@@ -37,9 +37,7 @@ TOLERANCE_APART = {np.float32: 1e-5, np.float64: 1e-10}
 
 binary = arrays(np.float64, (NUM_ROWS, NUM_ITEMS), elements=st.sampled_from([0.0, 1.0]))
 real = arrays(
-    np.float64,
-    (NUM_ROWS, NUM_ITEMS),
-    elements=st.floats(0, 1, width=32, allow_subnormal=False),
+    np.float64, (NUM_ROWS, NUM_ITEMS), elements=st.floats(0, 1, width=32, allow_subnormal=False)
 )
 
 
