@@ -46,7 +46,7 @@ class TrainingRows:
         )
 
     def take(self, chosen: NDArray[np.integer[Any]]) -> "TrainingRows":
-        """Return the rows of these numbers, in that order."""
+        """Return the rows of the numbers `(n,)`, in that order."""
         return TrainingRows(
             interactions=self.interactions[chosen],
             weights=self.weights[chosen],

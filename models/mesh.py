@@ -37,7 +37,7 @@ def device_mesh() -> Mesh | None:
 
 
 def mesh_of(array: Array) -> Mesh:
-    """Return the mesh that an array is placed on."""
+    """Return the mesh on which an array of any shape is placed."""
     sharding = array.sharding
     assert isinstance(sharding, NamedSharding)  # noqa: S101
     assert isinstance(sharding.mesh, Mesh)  # noqa: S101

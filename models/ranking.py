@@ -57,26 +57,18 @@ def top_items(
 
 
 def find_hits(ranking: Int32[np.ndarray, "b k"], targets: csr_array) -> Bool[np.ndarray, "b k"]:
-    """Mark the ranked items that are targets.
-
-    Args:
-        ranking: from `top_items`; −1 is never a hit.
-        targets: `(b, any width)`, items with an entry are targets.
-    """
+    """Mark the ranked items that are targets, `(b, any width)` with an entry for each; never −1."""
     return mark_members(targets, ranking)
 
 
 def hit_rate(
     hits: Bool[np.ndarray, "b k"], num_targets: Integer[np.ndarray, " b"]
 ) -> Float64[np.ndarray, " b"]:
-    """Share of the possible hits in the first k: hits / min(k, number of targets).
+    """Share of the possible hits in the first k: hits / min(k, number of targets), in [0, 1].
 
     Args:
         hits: hits of a ranking, best rank first.
         num_targets: number of targets, each ≥ 1; targets that cannot be ranked count too.
-
-    Returns:
-        Values in [0, 1].
     """
     rates: NDArray[np.float64] = hits.sum(axis=1) / np.minimum(hits.shape[1], num_targets)
     return rates
@@ -87,12 +79,7 @@ def ndcg(
 ) -> Float64[np.ndarray, " b"]:
     """Discounted cumulative gain with 1 / log2(rank + 1), over that of a perfect ranking.
 
-    Args:
-        hits: hits of a ranking, best rank first.
-        num_targets: number of targets, each ≥ 1; targets that cannot be ranked count too.
-
-    Returns:
-        Values in [0, 1].
+    See `hit_rate` for the arguments and the range.
     """
     k = hits.shape[1]
     gains = 1.0 / np.log2(np.arange(k) + 2.0)
@@ -128,7 +115,7 @@ def _rank_piece(
     threshold = np.maximum(_lower_bound(piece, depth), _LOWEST)
     candidates = np.flatnonzero(piece >= threshold[:, None])
     rows, items = np.divmod(candidates, num_items)
-    # One integer orders score and tie together and still tells the item.
+    # One integer orders by score and then by tie, and contains the item.
     keys = (_sortable(piece.reshape(-1)[candidates]) << _ITEM_BITS) | ranks[items]
 
     counts = np.bincount(rows, minlength=num_rows)

@@ -19,7 +19,7 @@ Candidate = Mapping[str, Json]
 Model = TypeVar("Model", bound=FittedModel)
 
 Solver = Callable[[Candidate], Model]
-"""Solves prepared rows for one candidate."""
+"""Solver of prepared rows for one candidate."""
 
 BLOCK_SCORES = 1 << 22
 
@@ -46,13 +46,9 @@ class Trial:
 def cap_and_hold_out(
     rows: TrainingRows, options: FitOptions, max_users: int | None, share: float = 0.1
 ) -> tuple[TrainingRows, Holdout]:
-    """Apply the row cap, then hold out interactions of the real rows that are left.
+    """Apply the row cap, then hold out a share of the interactions of the real rows that are left.
 
-    Args:
-        rows: the rows of a fit.
-        options: the cap and the seed.
-        max_users: largest number of validation rows.
-        share: share of the interactions that is held out.
+    At most `max_users` rows are validation rows.
     """
     kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
     return kept, hold_out(kept, derive_seed(options.seed, "hold-out"), share, max_users)
@@ -71,8 +67,8 @@ def fit_on_holdout(
         fit_with_holdout: method of the recipe; its model is a dataclass with a field `report`.
         rows: the rows of the fit.
         options: the row cap, the seed and the progress.
-        max_users: largest number of validation rows.
-        share: share of the interactions that is held out.
+        max_users: see `cap_and_hold_out`.
+        share: likewise.
     """
     kept, holdout = cap_and_hold_out(rows, options, max_users, share)
     if kept is not rows:
@@ -116,7 +112,7 @@ def describe(candidate: Candidate) -> str:
 def validate(
     score_blocks: Iterable[NDArray[np.float32]], holdout: Holdout, options: FitOptions
 ) -> float:
-    """Compute HR@100 in per cent from the scores of `holdout.contexts`."""
+    """Compute HR@100 in per cent from score blocks `(b, num_items)` of `holdout.contexts`."""
     tie_seed = derive_seed(options.seed, "ties")
     return validation_score(score_blocks, holdout, "HR", k=100, tie_seed=tie_seed)
 
@@ -142,7 +138,7 @@ def choose_and_solve(
         rows: training rows of the final fit; if they are `holdout.training`, the model of the best
             trial is the result.
         options: the seed and the progress.
-        prepare: makes of some rows what all candidates share, and returns the solver.
+        prepare: computes for some rows what all candidates share, and returns the solver.
     """
     if len(candidates) == 1:
         return (Trial(candidates[0], None),), prepare(rows)(candidates[0])

@@ -1,12 +1,11 @@
-"""(K + λ'W⁻¹) for one K and many λ: factorise, solve, and read rows of the inverse.
+"""Systems K + λ'W⁻¹ for one K and many λ: factorise, solve, and compute rows of the inverse.
 
-One n × n buffer serves it all: K lies below the diagonal, the factor of the current λ on and above
-it. So a sweep over λ needs no second matrix, and shares everything but the factorisation.
-
-On a CPU the work is LAPACK's, through scipy and in place: XLA's Cholesky is several times slower
-there. On an accelerator it is JAX's, on the device.
+On a CPU one n × n buffer is enough: K below the diagonal, the factor of the current λ on and above
+it. LAPACK works on it in place, through SciPy, since XLA's Cholesky is several times slower there.
+On an accelerator JAX works on the device.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -33,32 +32,39 @@ class Factor(Protocol):
     """A factorised system."""
 
     def solve(self, right: NDArray[Any]) -> NDArray[Any]:
-        """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹."""
+        """Compute B (K + λ'W⁻¹)⁻¹ of B `(b, n)`, which may be overwritten."""
         ...
 
 
-class KernelSystem(Protocol):
+class KernelSystem(ABC):
     """K with its row weights, prepared for any λ."""
 
+    def __init__(self, diagonal: NDArray[Any], weights: NDArray[np.float64]) -> None:
+        self._diagonal = diagonal
+        self._weights = weights
+
     def ridge(self, reg: float) -> float:
-        """λ' = λ Σ w K(x,x) / Σ w, which is λ tr(K)/n if all rows weigh the same.
+        """Compute λ' = λ Σ w K(x,x) / Σ w, which is λ tr(K)/n for equal weights; 0 without rows.
 
-        The paper's Eq. 1 adds plain λ; the authors' code scales it so, and λ then means the same
-        whatever the number of rows. With the weighted mean a row of weight 2 is two equal rows.
+        The paper's Eq. 1 adds plain λ. The authors' code scales it so, and λ then means the same
+        for any number of rows. With the weighted mean a row of weight 2 is two equal rows.
         """
-        ...
+        if len(self._weights) == 0:
+            return 0.0
+        diagonal = self._diagonal.astype(np.float64)
+        return reg * float(np.average(diagonal, weights=self._weights))
 
+    @abstractmethod
     def factorise(self, reg: float) -> Factor:
         """Factorise for one λ; on a CPU the factor is valid until the next call on the system.
 
         Raises:
             UserError: the matrix is not positive definite to the dtype's accuracy.
         """
-        ...
 
+    @abstractmethod
     def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
-        """Rows `first` and after of (K + λ'W⁻¹)⁻¹, in blocks `(≤ block_rows, n)`."""
-        ...
+        """Yield the rows of (K + λ'W⁻¹)⁻¹ from `first` on, in blocks `(≤ block_rows, n)`."""
 
 
 def make_system(
@@ -68,7 +74,7 @@ def make_system(
 
     Args:
         gram: `(n, n)` in C order, K below the diagonal; it is overwritten.
-        diagonal: `(n,)` of K.
+        diagonal: `(n,)`, diagonal of K.
         weights: `(n,)` > 0, W.
     """
     if jax.default_backend() == "cpu":
@@ -76,18 +82,11 @@ def make_system(
     return DeviceSystem(gram, diagonal, weights)
 
 
-def inverse_rows_bytes(num_rows: int, wanted: int, itemsize: int) -> int:
-    """Bytes that `inverse_rows` takes in addition to the buffer and the block it yields."""
-    if wanted >= _INVERT_SHARE * num_rows:
+def inverse_rows_bytes(num_rows: int, count: int, itemsize: int) -> int:
+    """Estimate the bytes of `inverse_rows` for `count` rows, besides the buffer and a block."""
+    if count >= _INVERT_SHARE * num_rows:
         return 0
-    return 2 * itemsize * wanted**2
-
-
-def _ridge(reg: float, diagonal: NDArray[Any], weights: NDArray[np.float64]) -> float:
-    """λ' = λ Σ w K(x,x) / Σ w; 0 without rows."""
-    if len(weights) == 0:
-        return 0.0
-    return reg * float(np.average(diagonal.astype(np.float64), weights=weights))
+    return 2 * itemsize * count**2
 
 
 def _not_definite(reg: float, dtype: np.dtype[Any]) -> UserError:
@@ -97,24 +96,18 @@ def _not_definite(reg: float, dtype: np.dtype[Any]) -> UserError:
     )
 
 
-class LapackSystem:
+class LapackSystem(KernelSystem):
     """System on a CPU."""
 
     def __init__(
         self, gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
     ) -> None:
-        # Columns of LAPACK's matrix are rows of ours: what lies above our diagonal is its lower
-        # triangle.
+        super().__init__(diagonal, weights)
+        # Columns of LAPACK's matrix are our rows: its lower triangle lies above our diagonal.
         self._buffer = gram
-        self._diagonal = diagonal
-        self._weights = weights
         routines: Any = lapack.get_lapack_funcs(("potrf", "potri", "potrs", "trtri"), (gram,))
         self._potrf, self._potri, self._potrs, self._trtri = routines
         self._trsm: Any = blas.get_blas_funcs("trsm", (gram,))
-
-    def ridge(self, reg: float) -> float:
-        """λ'."""
-        return _ridge(reg, self._diagonal, self._weights)
 
     def factorise(self, reg: float) -> "LapackFactor":
         """Copy K above the diagonal, add λ'W⁻¹ and factorise in place."""
@@ -138,13 +131,13 @@ class LapackSystem:
         return LapackFactor(buffer.T, self._potrs)
 
     def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
-        """Yield the last rows of the inverse: through the whole inverse if they are many."""
+        """Yield the last rows `(b, n)` of the inverse: through all of it if they are many."""
         factor = self.factorise(reg).triangle
         num_rows = len(self._buffer)
         if num_rows - first >= _INVERT_SHARE * num_rows:
             yield from self._rows_of_inverse(first, block_rows)
             return
-        # L z = e has zeros above the one, so only the last corner of L takes part at first.
+        # L z = e has zeros above the one, so the first step needs only the last corner of L.
         corner = np.asfortranarray(np.tril(factor[first:, first:]))
         if corner.size:
             with threads_for(num_rows):
@@ -186,7 +179,7 @@ class LapackFactor:
     potrs: Any
 
     def solve(self, right: NDArray[Any]) -> NDArray[Any]:
-        """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹; B may be overwritten."""
+        """Compute B (K + λ'W⁻¹)⁻¹ of B `(b, n)`, which may be overwritten."""
         if right.size == 0:
             return right
         with threads_for(len(self.triangle)):
@@ -194,24 +187,23 @@ class LapackFactor:
         return solution.T  # type: ignore[no-any-return]
 
 
-class DeviceSystem:
+class DeviceSystem(KernelSystem):
     """System on JAX's devices.
 
-    A Cholesky factorisation is not shared out by XLA, so each device of a mesh has the whole matrix
-    and computes the same factor; the right sides are shared out, and nothing is exchanged.
+    XLA does not divide a Cholesky factorisation, so each device of a mesh has the whole matrix and
+    computes the same factor; the right sides are divided, and nothing is exchanged.
 
     Args:
-        gram: `(n, n)` on the host, K below the diagonal; or `(p, p)` on the devices of a mesh, K
-            whole and then a part of the identity.
-        diagonal: `(n,)` of K.
+        gram: `(n, n)` on the host, K below the diagonal; or `(p, p)` on the devices of a mesh, the
+            whole K, padded with a part of the identity.
+        diagonal: `(n,)`, diagonal of K.
         weights: `(n,)` > 0, W.
     """
 
     def __init__(
         self, gram: NDArray[Any] | Array, diagonal: NDArray[Any], weights: NDArray[np.float64]
     ) -> None:
-        self._diagonal = diagonal
-        self._weights = weights
+        super().__init__(diagonal, weights)
         self._double = gram.dtype == np.float64
         self._kernel: Array
         with jax.enable_x64(self._double):
@@ -220,10 +212,6 @@ class DeviceSystem:
             else:
                 below = jnp.tril(jnp.asarray(gram), -1)
                 self._kernel = below + below.T + jnp.diag(jnp.asarray(diagonal))
-
-    def ridge(self, reg: float) -> float:
-        """λ'."""
-        return _ridge(reg, self._diagonal, self._weights)
 
     def factorise(self, reg: float) -> "DeviceFactor":
         """Factorise on the device."""
@@ -237,12 +225,12 @@ class DeviceSystem:
         return DeviceFactor(triangle, len(self._weights))
 
     def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
-        """Rows of the inverse, block by block."""
+        """Solve for rows of the identity in blocks `(b, n)`."""
         factor = self.factorise(reg)
         num_rows = len(self._weights)
         for start in range(first, num_rows, block_rows):
             count = min(block_rows, num_rows - start)
-            # The last block is as tall as the others, or it would be compiled for.
+            # The last block is as tall as the others, so that nothing is compiled for it.
             unit = np.zeros((min(block_rows, num_rows - first), num_rows), self._diagonal.dtype)
             unit[np.arange(count), start + np.arange(count)] = 1
             yield factor.solve(unit)[:count]
@@ -254,21 +242,21 @@ class DeviceFactor:
 
     Attributes:
         triangle: `(p, p)` L, on each device of a mesh.
-        num_rows: n ≤ p; the others are padding.
+        num_rows: n ≤ p; the other rows are padding.
     """
 
     triangle: Array
     num_rows: int
 
     def solve(self, right: NDArray[Any]) -> NDArray[Any]:
-        """`(b, n)` B ↦ B (K + λ'W⁻¹)⁻¹."""
+        """Compute B (K + λ'W⁻¹)⁻¹ of B `(b, n)`."""
         wide = np.pad(right, ((0, 0), (0, len(self.triangle) - self.num_rows)))
         with jax.enable_x64(self.triangle.dtype == jnp.float64):
             solution: NDArray[Any] = np.asarray(_solve(self.triangle, wide))
         return solution[:, : self.num_rows]
 
     def solve_shared_out(self, right: Array) -> Array:
-        """`(c, p)` B ↦ B (K + λ'W⁻¹)⁻¹, shared out by c before and after."""
+        """Compute B (K + λ'W⁻¹)⁻¹ of B `(c, p)`, whose rows are shared out before and after."""
         with jax.enable_x64(self.triangle.dtype == jnp.float64):
             solution: Array = _solve_shared_out(self.triangle, right, mesh_of(right))
         return solution

@@ -1,4 +1,4 @@
-"""Kernel matrices of sparse rows, tile by tile: half of a symmetric one, and nothing else dense."""
+"""Kernel matrices of sparse rows, computed tile by tile; of a symmetric one only a half."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +18,10 @@ Backend = Literal["closed-form", "neural-tangents"]
 """Implementation of Θ."""
 
 TILE = 1024
-"""Rows and columns of a tile. One shape, so that the kernel is compiled once whatever the sizes."""
-
+"""Rows and columns of a tile. One shape, so that the kernel is compiled once for all sizes."""
 
 SHORT = 16
-"""Rows of the other compiled shape: a single context would take as long as a whole tile."""
+"""Rows of a second compiled shape: a single context would else take as long as a whole tile."""
 
 
 class TileKernel(Protocol):
@@ -34,11 +33,11 @@ class TileKernel(Protocol):
         ...
 
     def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
-        """`(l, r)` Θ of each pair; both blocks have the same head."""
+        """Compute Θ of each pair, `(l, r)`; both blocks have the same head."""
         ...
 
     def diagonal(self, block: RowBlock) -> NDArray[Any]:
-        """`(n,)` Θ of each row with itself, exact."""
+        """Compute the exact Θ of each row with itself, `(n,)`."""
         ...
 
 
@@ -57,7 +56,7 @@ class ClosedFormKernel:
     dtype: np.dtype[Any]
 
     def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
-        """`(l, r)` from the inner products; edge tiles are padded to a compiled shape."""
+        """Compute `(l, r)` from inner products; edge tiles are padded to a compiled shape."""
         rows, columns = len(left), len(right)
         # Elementwise, so both shapes give the same values to the bit.
         height = SHORT if rows <= SHORT else TILE
@@ -79,7 +78,7 @@ class ClosedFormKernel:
             return values
 
     def diagonal(self, block: RowBlock) -> NDArray[Any]:
-        """`(n,)` 2 Σ₀ + 0.01 and its like at other depths."""
+        """Compute `(n,)` from the rows' squared lengths, see `kernel_diagonal`."""
         squares = np.zeros(-(-len(block) // TILE) * TILE, dtype=self.dtype)
         squares[: len(block)] = block.squares
         with jax.enable_x64(self.dtype == np.float64):
@@ -101,11 +100,11 @@ class StaxTileKernel:
     dtype: np.dtype[Any]
 
     def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
-        """`(l, r)` from `neural_tangents.stax`."""
+        """Compute `(l, r)` with `neural_tangents.stax`."""
         return stax_values(self._dense(left), self._dense(right), self.settings)
 
     def diagonal(self, block: RowBlock) -> NDArray[Any]:
-        """`(n,)` from tiles of rows with themselves, which stax knows to be the same rows."""
+        """Compute `(n,)` from tiles of rows with themselves, for which stax is exact."""
         theta = np.zeros(len(block), dtype=self.dtype)
         for number, piece in enumerate(block.pieces(TILE)):
             values = stax_values(self._dense(piece), None, self.settings)
@@ -127,13 +126,9 @@ def make_tile_kernel(
 
 
 def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
-    """Write Θ of rows with themselves below the diagonal of a matrix.
+    """Write Θ of rows with themselves below the diagonal of `out`, `(n, n)` in C order.
 
-    Args:
-        rows: the rows.
-        kernel: implementation of Θ.
-        out: `(n, n)` in C order; Θ below its diagonal afterwards, undefined on and above it:
-            half the products suffice.
+    On and above the diagonal it is undefined afterwards: half of the products suffice.
     """
     blocks = list(rows.pieces(TILE))
 
@@ -148,17 +143,16 @@ def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
 
 
 def gram_below(rows: RowBlock, kernel: TileKernel) -> NDArray[Any]:
-    """`(n, n)`, Θ of rows with themselves below the diagonal; the rest as `fill_gram` leaves it."""
+    """Compute Θ of rows with themselves below the diagonal of an `(n, n)` matrix."""
     below = np.zeros((len(rows), len(rows)), dtype=kernel.dtype)
     fill_gram(rows, kernel, below)
     return below
 
 
 def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
-    """Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, exactly 1 on the diagonal.
+    """Compute Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, diagonal 1.
 
-    They are the inner products of the rows' representations in the kernel's feature space, scaled
-    to length 1.
+    They are inner products of the rows in the kernel's feature space, scaled to length 1.
     """
     below = gram_below(rows, kernel)
     scales = 1.0 / np.sqrt(kernel.diagonal(rows).astype(np.float64))
@@ -169,15 +163,9 @@ def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
 
 
 def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> NDArray[Any]:
-    """Compute Θ of some rows with all of others.
+    """Compute Θ of some rows with all of others, `(l, r)` in C order.
 
-    Args:
-        left: `(l, num_items)` rows.
-        right: the others in pieces of `TILE`, which a caller cuts and transposes only once.
-        kernel: implementation of Θ.
-
-    Returns:
-        `(l, r)` in C order.
+    The others are in pieces of `TILE` rows, which a caller cuts and transposes only once.
     """
     tops = list(left.pieces(TILE))
     out = np.empty((len(left), sum(map(len, right))), dtype=kernel.dtype)
@@ -188,7 +176,7 @@ def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> N
 
     calls = [partial(fill, top, side) for top in range(len(tops)) for side in range(len(right))]
     if len(left) <= SHORT:
-        # Less work than it is to start the threads.
+        # It is less work than to start threads.
         for call in calls:
             call()
     else:

@@ -104,8 +104,8 @@ def kernel_values(
         inner: ⟨x, x'⟩, float32 or float64 (the latter inside `jax.enable_x64(True)`).
         left_squares: |x|².
         right_squares: |x'|².
-        num_items: d, the width of the rows; > 0.
-        settings: the network.
+        num_items: d > 0, the width of the rows.
+        settings: settings of the network.
 
     Returns:
         Θ in the dtype of `inner`. Where the two rows are equal the cosine is off from 1 by
@@ -129,14 +129,9 @@ def kernel_values(
 def kernel_diagonal(
     squares: Float[Array, " n"], num_items: Num[Array, ""], settings: KernelSettings
 ) -> Float[Array, " n"]:
-    """Compute Θ of each row with itself, where κ₀ = κ₁ = 1.
+    """Compute Θ of each row with itself from its |x|² and d > 0, where κ₀ = κ₁ = 1.
 
     That is 2 Σ₀ + 0.01 at depth 1 with the authors' values.
-
-    Args:
-        squares: |x|².
-        num_items: d; > 0.
-        settings: the network.
     """
     half_variance, bias = settings.weight_variance / 2, settings.bias_variance
     sigma = settings.weight_variance * squares / jnp.asarray(num_items, squares.dtype) + bias

@@ -61,7 +61,7 @@ def sizes_of(
     num_taught: int = 0,
     num_centres: int | None = None,
 ) -> FitSizes:
-    """Return the sizes of a fit on these rows."""
+    """Return the sizes of a fit on rows `(num_rows, num_items)`."""
     return FitSizes(
         num_rows=rows.shape[0],
         num_items=rows.shape[1],

@@ -18,14 +18,14 @@ from perennial.models.mesh import ON_EACH, ROWS, SHARED_OUT, next_power, put_on_
 from perennial.models.scoring import score_rows
 
 _EXACT = jax.lax.Precision.HIGHEST
-"""An accelerator would otherwise cut the factors of a product to ten bits."""
+"""By default an accelerator rounds the factors of a product to ten bits."""
 
 
 class Entries(NamedTuple):
     """Non-zeros of rows by item block.
 
     Attributes:
-        rows: `(blocks, l)` int32 row numbers; those of padding lie past the last row.
+        rows: `(blocks, l)` int32 row numbers; padding has numbers past the last row.
         columns: `(blocks, l)` int32 columns within the block.
         values: `(blocks, l)` float32 or float64.
     """
@@ -45,16 +45,16 @@ def _gram(
     width: int,
     settings: KernelSettings,
 ) -> Array:
-    """Θ of rows with themselves, exact on the diagonal.
+    """Compute Θ of rows with themselves, exact on the diagonal.
 
     Args:
-        entries: of the rows, on each device.
+        entries: entries of the rows, on each device.
         squares: `(p,)` |x|², on each device; p is a multiple of the devices.
         num_items: d.
         num_rows: n ≤ p; the others are padding, and a part of the identity in the result.
         mesh: the devices.
-        width: items in a block.
-        settings: of the kernel.
+        width: number of items in a block.
+        settings: settings of the kernel.
 
     Returns:
         `(p, p)`, its rows shared out.
@@ -96,20 +96,10 @@ def _cross(
     width: int,
     settings: KernelSettings,
 ) -> Array:
-    """Θ of contexts with rows.
+    """Compute Θ of contexts with rows, see `_gram`: `(c, p)`, the contexts shared out.
 
-    Args:
-        contexts: entries `(devices, blocks, l)`: each device has its share, numbered from 0.
-        context_squares: `(c,)` |x|² of the contexts, shared out.
-        entries: of the rows, on each device.
-        squares: `(p,)` |x|² of the rows, on each device.
-        num_items: d.
-        mesh: the devices.
-        width: items in a block.
-        settings: of the kernel.
-
-    Returns:
-        `(c, p)`, contexts shared out.
+    The contexts are entries `(devices, blocks, l)`, a share for each device, numbered from 0, and
+    their |x|² `(c,)`, shared out.
     """
     share = len(context_squares) // mesh.size
 
@@ -138,13 +128,7 @@ def _cross(
 
 @partial(jax.jit, static_argnames=("mesh", "width"))
 def _combine(coefficients: Array, entries: Entries, mesh: Mesh, width: int) -> Array:
-    """Rows summed with coefficients.
-
-    Args:
-        coefficients: `(c, p)`, shared out by c.
-        entries: of the rows, on each device.
-        mesh: the devices.
-        width: items in a block.
+    """Multiply coefficients `(c, p)`, shared out by c, by the rows.
 
     Returns:
         `(c, width · blocks)` float32, shared out by c, in the order of the items.
@@ -169,13 +153,13 @@ def _combine(coefficients: Array, entries: Entries, mesh: Mesh, width: int) -> A
 
 
 def _dense(block: Entries, size: int, width: int) -> Array:
-    """`(size, width)` of one item block."""
+    """Lay one item block out as a dense matrix `(size, width)`."""
     empty = jnp.zeros((size, width), block.values.dtype)
     return empty.at[block.rows, block.columns].set(block.values, mode="drop")
 
 
 _BLOCK_CELLS = 2**25
-"""Cells of an item block that is dense."""
+"""Number of cells of a dense item block."""
 
 _ROW_STEP = 512
 """Rows are padded to a multiple of this, so that few sizes are compiled."""
@@ -191,9 +175,9 @@ class MeshRows:
     Attributes:
         rows: `(n, d)` on the host.
         mesh: the devices.
-        settings: of the kernel.
-        dtype: float32 or float64, of what is computed.
-        entries: of the rows, on each device.
+        settings: settings of the kernel.
+        dtype: dtype of all computations, float32 or float64.
+        entries: entries of the rows, on each device.
         squares: `(p,)` |x|², on each device; p is n with padding.
         width: items in a block.
     """
@@ -210,14 +194,7 @@ class MeshRows:
     def place(
         cls, rows: csr_array, mesh: Mesh, settings: KernelSettings, dtype: np.dtype[Any]
     ) -> "MeshRows":
-        """Send rows to all devices of a mesh.
-
-        Args:
-            rows: `(n, d)`; entries that stand twice are added.
-            mesh: the devices.
-            settings: of the kernel.
-            dtype: float32 or float64.
-        """
+        """Send rows `(n, d)` to all devices of a mesh; duplicate entries are added up."""
         rows = without_duplicates(rows)
         padded = round_up(rows.shape[0], _ROW_STEP * mesh.size)
         width = min(max(1, rows.shape[1]), max(128, _BLOCK_CELLS // padded))
@@ -230,7 +207,7 @@ class MeshRows:
         return cls(rows, mesh, settings, dtype, entries, squares, width)
 
     def gram(self) -> Array:
-        """Θ of the rows with themselves, exact on the diagonal: `(p, p)`, rows shared out.
+        """Compute Θ of the rows with themselves, exact on the diagonal: `(p, p)`, rows shared out.
 
         Padding is a part of the identity, which changes no solution.
         """
@@ -247,17 +224,17 @@ class MeshRows:
         return matrix
 
     def diagonal(self) -> NDArray[Any]:
-        """`(n,)` of that matrix."""
+        """Compute the diagonal of that matrix, `(n,)`."""
         with jax.enable_x64(self.dtype == np.float64):
             theta = kernel_diagonal(self.squares, self._kernel_items, self.settings)
             values: NDArray[Any] = np.asarray(theta)[: self.rows.shape[0]]
         return values
 
     def cross(self, contexts: csr_array) -> Array:
-        """Θ of contexts with the rows: `(c, p)`, contexts shared out; c is m with padding.
+        """Compute Θ of contexts `(m, d)`, at most a block of scores, with the rows.
 
-        Args:
-            contexts: `(m, d)`, at most a block of scores.
+        Returns:
+            `(c, p)`, contexts shared out; c is m with padding.
         """
         contexts = without_duplicates(contexts)
         size = self._padded(contexts.shape[0])
@@ -277,10 +254,7 @@ class MeshRows:
         return matrix
 
     def combine(self, coefficients: NDArray[Any] | Array) -> NDArray[np.float32]:
-        """Sum the rows with coefficients: scores from weights on rows.
-
-        Args:
-            coefficients: `(b, n)` on the host or `(c, p)` from `cross`.
+        """Multiply coefficients, `(b, n)` on the host or `(c, p)` from `cross`, by the rows.
 
         Returns:
             `(b, d)` or `(c, d)` float32.
@@ -309,16 +283,11 @@ class MeshRows:
 
 
 def _pack(parts: list[csr_array], padded: int, blocks: int, dtype: np.dtype[Any]) -> Entries:
-    """The non-zeros of each part by item block, `(parts, blocks, l)`.
+    """Return the non-zeros of parts of the same items by item block, `(parts, blocks, l)`.
 
-    Items are dealt out to the blocks in turn: the popular ones come first in a log, and would make
-    the first block, to whose length all are padded, many times as long as the others.
-
-    Args:
-        parts: sparse matrices of the same items.
-        padded: the row number of padding.
-        blocks: how many.
-        dtype: of the values.
+    Items are distributed to the blocks in turn: the popular ones come first in a log, and would
+    make the first block, to whose length all are padded, many times as long as the others. The row
+    number of padding is `padded`.
     """
     lengths = [np.bincount(part.indices % blocks, minlength=blocks) for part in parts]
     longest = max(int(length.max(initial=0)) for length in lengths)

@@ -1,7 +1,7 @@
 """∞-AE on more rows than a kernel matrix can hold: f(x) = K(x, C) β for m of the rows, C.
 
-β minimises Σ w_i |f(x_i) − x_i|² + λ' tr(βᵀ K(C, C) β): the exact problem with its solution kept to
-the span of C, where λ' and W mean what they mean there. (Williams & Seeger, NIPS 2000; Rudi,
+β minimises Σ w_i |f(x_i) − x_i|² + λ' tr(βᵀ K(C, C) β): the exact problem with its solution limited
+to the span of C, and with the same λ' and W. (Williams & Seeger, NIPS 2000; Rudi,
 Camoriano & Rosasco, NIPS 2015; Falkon, Rudi, Carratino & Rosasco, NIPS 2017.)
 
 With K(C, C) + εI = LLᵀ and φ(x) = L⁻¹ K(C, x) it is plain ridge regression on m features,
@@ -9,11 +9,11 @@ With K(C, C) + εI = LLᵀ and φ(x) = L⁻¹ K(C, x) it is plain ridge regressi
     (A + λ'I) γ = B,  A = Σ w_i φ(x_i) φ(x_i)ᵀ,  B = Σ w_i φ(x_i) x_iᵀ,  f(x) = φ(x)ᵀ γ,
 
 whose condition number is at most about Σ w/λ, that of the exact problem: K(C, X) W K(X, C) itself,
-which squares it, is never formed. A and B are summed over blocks of rows, in one pass that every λ
-shares, so the rows cost time and no memory: O(n m² + n m) operations, O(m² + m d) numbers.
+which squares it, is never formed. A and B are summed over blocks of rows, in one pass for all λ, so
+more rows take more time but no more memory: O(n m² + n m) operations, O(m² + m d) numbers.
 
-Falkon takes conjugate gradients instead of A. Its steps cost O(n m) for each of the d columns of X,
-and d is thousands: A is as much as m/2 columns take in one step, whatever the number of λ.
+Falkon uses conjugate gradients instead of A. A step of them costs O(n m) for each of the d columns
+of X, and d is in the thousands: A costs as much as one step for m/2 columns, for all λ together.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from scipy.sparse import csr_array
 
-from perennial.models.infinite_ae.gram import TILE, TileKernel, cross_kernel, fill_gram
+from perennial.models.infinite_ae.gram import TILE, TileKernel, cross_kernel, gram_below
 from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
 from perennial.models.mesh import threads_for
 from perennial.storage.base import Progress
@@ -34,22 +34,17 @@ from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
 
 PROGRESS_ROWS = 16 * TILE
-"""Rows between two progress messages."""
+"""Number of rows between two progress messages."""
 
 _TAIL_ITEMS = 256
-"""Items whose part of B one sparse product makes."""
+"""Number of items whose part of B one sparse product computes."""
 
 
 def draw_centres(weights: NDArray[np.float64], count: int, seed: int) -> NDArray[np.int64]:
-    """Rows to take as centres: by seed, without replacement, a row as likely as it is heavy.
-
-    Args:
-        weights: `(n,)` > 0.
-        count: m; all rows where there are no more.
-        seed: of the draw.
+    """Draw `count` rows as centres, without replacement, each with a probability by its weight.
 
     Returns:
-        `(min(m, n),)` numbers of rows, ascending.
+        `(min(count, n),)` numbers of rows, ascending.
     """
     num_rows = len(weights)
     if count >= num_rows:
@@ -64,7 +59,7 @@ class Centres:
     """The feature map φ(x) = L⁻¹ K(C, x).
 
     Attributes:
-        kernel: Θ for the d of the rows.
+        kernel: implementation of Θ.
         rows: C.
         pieces: C in tiles.
         factor: `(m, m)` float64 in Fortran order, Lᵀ in its upper triangle.
@@ -76,11 +71,14 @@ class Centres:
     factor: NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: RowBlock, kernel: TileKernel, jitter: float) -> "Centres":
+    def of(
+        cls, matrix: csr_array, chosen: NDArray[np.int64], kernel: TileKernel, jitter: float
+    ) -> "Centres":
         """Factorise K(C, C) + εI.
 
         Args:
-            rows: C.
+            matrix: `(n, d)` X, whose popular items are stored densely.
+            chosen: `(m,)` numbers of the rows that are C.
             kernel: Θ in float64.
             jitter: ε as a share of the mean of K(C, C)'s diagonal. Two equal rows need it. It moves
                 what the exact solution makes of any direction by at most `jitter`/λ.
@@ -88,8 +86,8 @@ class Centres:
         Raises:
             UserError: K(C, C) + εI is singular.
         """
-        below = np.zeros((len(rows), len(rows)), dtype=np.float64)
-        fill_gram(rows, kernel, below)
+        rows = split_rows(matrix[chosen], popular_items(matrix))
+        below = gram_below(rows, kernel)
         diagonal = kernel.diagonal(rows)
         added = jitter * float(diagonal.mean()) if len(rows) else 0.0
         np.fill_diagonal(below, diagonal + added)
@@ -101,11 +99,11 @@ class Centres:
         return len(self.rows)
 
     def split(self, rows: csr_array) -> RowBlock:
-        """Rows with the head of the centres."""
+        """Split rows `(b, d)` at the popular items of the centres' rows."""
         return split_rows(rows, self.rows.head_items)
 
     def features(self, block: RowBlock) -> NDArray[np.float64]:
-        """`(b, m)` φ of each row of a block."""
+        """Compute φ of each row of a block, `(b, m)`."""
         similarity = cross_kernel(block, self.pieces, self.kernel)
         if similarity.size == 0:
             return similarity
@@ -115,7 +113,7 @@ class Centres:
         return features
 
     def weigh(self, on_features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """`(m,)` u ↦ L⁻ᵀu: coefficients on features become coefficients on K(C, ·)."""
+        """Compute L⁻ᵀu, `(m,)`: turn coefficients of features into coefficients of K(C, ·)."""
         if len(on_features) == 0:
             return on_features
         weighed: NDArray[np.float64] = blas.dtrsv(self.factor, on_features)
@@ -147,15 +145,7 @@ class NormalEquations:
         dtype: np.dtype[Any],
         progress: Progress,
     ) -> "NormalEquations":
-        """Sum over the rows, `TILE` at a time.
-
-        Args:
-            centres: the feature map.
-            rows: `(n, d)` X.
-            weights: `(n,)` W.
-            dtype: of B.
-            progress: called with a few words as the rows go by.
-        """
+        """Sum over the rows X `(n, d)` with weights W `(n,)`, `TILE` at a time; B is of `dtype`."""
         size = len(centres)
         gram = np.zeros((size, size), dtype=np.float64, order="F")
         right = np.zeros((rows.shape[1], size), dtype=dtype)
@@ -175,10 +165,13 @@ class NormalEquations:
         return cls(centres, gram, right, mean)
 
     def factorise(self, reg: float) -> NDArray[np.float64]:
-        """`(m, m)` in Fortran order, the Cholesky factor of A + λ'I in its lower triangle.
+        """Compute the Cholesky factor of A + λ'I.
+
+        Returns:
+            `(m, m)` in Fortran order, the factor in its lower triangle.
 
         Raises:
-            UserError: it is singular.
+            UserError: the matrix is singular.
         """
         system = self.gram.copy(order="F")
         system[np.diag_indices(len(system))] += reg * self.mean_diagonal
@@ -186,23 +179,9 @@ class NormalEquations:
 
 
 def blocks_of(rows: csr_array, centres: Centres) -> Iterator[tuple[int, RowBlock]]:
-    """The rows in blocks of `TILE`: the number of the first one, and the block."""
+    """Yield X `(n, d)` in blocks of `TILE` rows, each with the number of its first row."""
     for start in range(0, rows.shape[0], TILE):
         yield start, centres.split(rows[start : start + TILE])
-
-
-def take_centres(
-    rows: csr_array, chosen: NDArray[np.int64], kernel: TileKernel, jitter: float
-) -> Centres:
-    """The feature map of some of the rows.
-
-    Args:
-        rows: `(n, d)`; their popular items are stored densely.
-        chosen: `(m,)` numbers of the centres.
-        kernel: Θ in float64.
-        jitter: see `Centres.of`.
-    """
-    return Centres.of(split_rows(rows[chosen], popular_items(rows)), kernel, jitter)
 
 
 def _add_right(

@@ -1,4 +1,4 @@
-"""A solved ∞-AE on centres: scores of any context, and what each row adds to them."""
+"""A solved ∞-AE on centres: scores of any context, and the contribution of each row to them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from perennial.models.base import TrainingRows
 from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
 from perennial.models.infinite_ae.gram import TileKernel, cross_kernel, normalised_gram
-from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, blocks_of, take_centres
+from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, blocks_of
 from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.mesh import threads_for
 from perennial.models.scoring import score_in_parts
@@ -25,10 +25,10 @@ class FittedNystromAE:
     """A solved ∞-AE on centres; see `perennial.models.infinite_ae.nystrom` for the names.
 
     Attributes:
-        system: that was solved.
-        factor: `(m, m)` of A + λ'I, from `NormalEquations.factorise`.
-        report: λ, what validation said, which rows were used.
-        replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
+        system: the system that was solved.
+        factor: `(m, m)` factor of A + λ'I, from `NormalEquations.factorise`.
+        report: λ, the scores of the validation, and the numbers of rows.
+        replayed: `(n,)` bool, rows that came from a memory; `None` if that was not stored.
     """
 
     system: "NystromSystem"
@@ -43,21 +43,16 @@ class FittedNystromAE:
 
     @property
     def chosen(self) -> NDArray[np.int64]:
-        """`(m,)` which rows are the centres."""
+        """Numbers `(m,)` of the rows that are the centres."""
         return self.system.chosen
-
-    @property
-    def equations(self) -> NormalEquations:
-        """A and B."""
-        return self.system.equations
 
     @property
     def centres(self) -> Centres:
         """C."""
-        return self.equations.centres
+        return self.system.equations.centres
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, without a dense γ.
+        """Compute f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, without a dense γ.
 
         Raises:
             ValueError: the contexts have another number of items.
@@ -65,7 +60,7 @@ class FittedNystromAE:
         return score_in_parts(contexts, self.num_items, block_rows, self._score)
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
-        """The normalised kernel of rows with themselves, see `perennial.models.base.Teacher`."""
+        """Compute the normalised kernel of rows with themselves, see `Teacher.similarity`."""
         return normalised_gram(self.centres.split(rows), self.centres.kernel)
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
@@ -90,7 +85,7 @@ class FittedNystromAE:
         return Explanation(added, similarity, matrix, self.replayed)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-        """The rows, their weights, which are centres, and λ: A and B are summed again from them."""
+        """Return rows, weights, the centres' numbers and λ, from which `restore` sums A and B."""
         rows, settings = self.system.rows, self.system.settings
         arrays = {
             **csr_to_arrays(rows.interactions),
@@ -100,14 +95,14 @@ class FittedNystromAE:
         return arrays, describe_rows(self.num_items, settings, self.report, self.replayed)
 
     def _score(self, contexts: csr_array) -> NDArray[np.float32]:
-        """`(b, num_items)` f(x)."""
-        right = self.equations.right
+        """Compute f(x), `(b, num_items)`."""
+        right = self.system.equations.right
         solved = self._solve(contexts).astype(right.dtype, copy=False)
         scores: NDArray[np.float32] = (solved @ right.T).astype(np.float32, copy=False)
         return scores
 
     def _solve(self, contexts: csr_array) -> NDArray[np.float64]:
-        """`(b, m)` (A + λ'I)⁻¹ φ(x) of some contexts."""
+        """Compute (A + λ'I)⁻¹ φ(x) of contexts, `(b, m)`."""
         features = self.centres.features(self.centres.split(contexts))
         if features.size == 0:
             return features
@@ -122,9 +117,9 @@ class NystromSystem:
     """Rows after the one pass that their centres need, ready to be solved for any λ.
 
     Attributes:
-        settings: of the recipe.
+        settings: settings of the recipe.
         rows: X, with its weights.
-        chosen: `(m,)` which of them are the centres.
+        chosen: `(m,)` numbers of the rows that are the centres.
         equations: A and B.
     """
 
@@ -144,22 +139,13 @@ class NystromSystem:
         dtype: np.dtype[Any],
         progress: Progress,
     ) -> "NystromSystem":
-        """Make the pass.
-
-        Args:
-            rows: X and W, without a teacher.
-            chosen: `(m,)` which of them are the centres.
-            settings: of the recipe.
-            kernel: Θ for the d of the rows, in float64.
-            jitter: see `Centres.of`.
-            dtype: of B.
-            progress: called with a few words as the rows go by.
+        """Make the pass over X `(n, d)` and W, with a kernel in float64 and B in `dtype`.
 
         Raises:
             UserError: the kernel matrix of the centres is singular.
         """
         matrix = rows.interactions
-        centres = take_centres(matrix, chosen, kernel, jitter)
+        centres = Centres.of(matrix, chosen, kernel, jitter)
         equations = NormalEquations.of(centres, matrix, rows.weights, dtype, progress)
         return cls(settings, rows, chosen, equations)
 

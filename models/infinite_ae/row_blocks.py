@@ -18,11 +18,11 @@ from perennial.models.mesh import threads_for
 from perennial.storage.parallel import run_all
 
 HEAD_SHARE = 0.05
-"""Share of the rows an item must occur in to be stored densely; measured on ML-1M, where it halves
-the time of the Gram matrix and of a score block against the better of the two pure products."""
+"""An item that occurs in this share of the rows is stored densely. On ML-1M it halves the time of
+the Gram matrix and of a score block against the better of the two pure products (measured)."""
 
 _ROWS_PER_THREAD = 128
-"""Score rows that one sparse product makes: few enough for its output to stay in a cache."""
+"""Rows of scores that one sparse product computes: few enough for them to stay in a cache."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class RowBlock:
     """Rows, split into a dense head and a sparse tail of their columns.
 
     Attributes:
-        rows: `(n, num_items)` the rows whole.
-        head_items: `(h,)` the columns that are dense.
-        head: `(n, h)` those columns; float32 for binary rows, whose products are exact integers,
+        rows: `(n, num_items)`, the whole rows.
+        head_items: `(h,)`, the columns that are dense.
+        head: `(n, h)`, those columns; float32 for binary rows, whose products are exact integers,
             else float64.
-        tail: `(n, num_items)` the other columns, in the dtype of `head`.
+        tail: `(n, num_items)`, the other columns, in the dtype of `head`.
         squares: `(n,)` |x|² in the dtype of `head`.
     """
 
@@ -49,17 +49,17 @@ class RowBlock:
 
     @cached_property
     def tail_by_item(self) -> csr_array:
-        """`(num_items, n)` the tail by item, which both sparse products read."""
+        """The tail by item, `(num_items, n)`, which both sparse products read."""
         return self.tail.T.tocsr()
 
     @property
     def nbytes(self) -> int:
-        """Bytes it holds, `tail_by_item` included."""
+        """Number of bytes, `tail_by_item` included."""
         sparse = sum(_sparse_bytes(part) for part in (self.rows, self.tail, self.tail_by_item))
         return sparse + self.head.nbytes + self.squares.nbytes
 
     def pieces(self, size: int) -> Iterator["RowBlock"]:
-        """The rows in blocks of `size`, the last one shorter."""
+        """Yield the rows in blocks of `size`, the last one shorter."""
         for start in range(0, len(self), size):
             stop = start + size
             yield RowBlock(
@@ -71,21 +71,14 @@ class RowBlock:
             )
 
     def inner(self, other: "RowBlock") -> NDArray[np.floating[Any]]:
-        """⟨x, x'⟩ with the rows of a block that has the same head: `(n, other n)`."""
+        """Compute ⟨x, x'⟩ with the rows of a block of the same head, `(n, other n)`."""
         product: NDArray[np.floating[Any]] = (self.tail @ other.tail_by_item).toarray()
         if len(self.head_items):
             product += self.head @ other.head.T
         return product
 
     def combine(self, coefficients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Sum the rows with coefficients: scores from weights on rows.
-
-        Args:
-            coefficients: `(b, n)`.
-
-        Returns:
-            `(b, num_items)` float32, coefficients · rows.
-        """
+        """Multiply coefficients `(b, n)` by the rows: `(b, num_items)` float32."""
         weights = np.asarray(coefficients, dtype=np.float32)
         by_item = self.tail_by_item.astype(np.float32, copy=False)
         scores = np.empty((len(weights), self.rows.shape[1]), dtype=np.float32)
@@ -103,7 +96,7 @@ class RowBlock:
 
 
 def popular_items(rows: csr_array, share: float = HEAD_SHARE) -> NDArray[np.int64]:
-    """Columns with an entry in at least `share` of the rows, most popular first."""
+    """Return the columns with an entry in a `share` of the rows `(n, d)`, most popular first."""
     counts = np.bincount(rows.indices, minlength=rows.shape[1])
     order = np.argsort(-counts, kind="stable")
     return order[: int(np.count_nonzero(counts >= max(1.0, share * rows.shape[0])))]
@@ -114,7 +107,7 @@ def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
 
     Args:
         rows: `(n, num_items)`; duplicate entries are added up.
-        head_items: the columns to make dense.
+        head_items: `(h,)`, the columns to make dense.
     """
     rows = without_duplicates(rows)
     dtype = np.dtype(np.float32 if np.all(rows.data == 1) else np.float64)
@@ -133,7 +126,7 @@ def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
 
 
 def without_duplicates(rows: csr_array) -> csr_array:
-    """Return rows with duplicate entries added up, in order of their columns."""
+    """Return rows `(n, d)` with duplicate entries added up, in order of their columns."""
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
@@ -141,12 +134,7 @@ def without_duplicates(rows: csr_array) -> csr_array:
 
 
 def squared_lengths(rows: csr_array, padded: int = 0) -> NDArray[np.float64]:
-    """|x|² of each row.
-
-    Args:
-        rows: `(n, num_items)`.
-        padded: the length of the result, if that is more than n; 0 where there is no row.
-    """
+    """Compute |x|² of each row `(n, d)`; the result is padded with zeros to length `padded`."""
     numbers = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     squared = rows.data.astype(np.float64) ** 2
     lengths: NDArray[np.float64] = np.bincount(

@@ -1,9 +1,8 @@
-"""The kernel from neural-tangents, loaded without what does not load.
+"""The kernel from neural-tangents, of which only the part `stax` is loaded.
 
-neural-tangents 0.6.5, its last release, fails in `import neural_tangents` on jax ≥ 0.6: its
-empirical part uses removed names and pulls TensorFlow in. Its `stax` part works. So the package is
-registered as a bare module that has only a path, its `__init__` never runs, and `stax` is imported
-from there.
+`import neural_tangents` of 0.6.5, the last release, fails on jax ≥ 0.6: the empirical part uses
+names that were removed, and imports TensorFlow. `stax` works. So the package is registered as a
+module that has only a path, its `__init__` never runs, and `stax` is imported from there.
 """
 
 import importlib.util
@@ -22,12 +21,12 @@ from numpy.typing import NDArray
 from perennial.models.infinite_ae.kernel import KernelSettings
 
 StaxKernel = Callable[[ArrayLike, ArrayLike | None], Array]
-"""Two sets of dense rows, the second `None` for the first again ↦ Θ."""
+"""Θ of two sets of dense rows; the second is `None` for the first again."""
 
 
 @cache
 def load_stax() -> ModuleType:
-    """Import `neural_tangents.stax` and nothing else of the package.
+    """Import `neural_tangents.stax` without the rest of the package.
 
     Raises:
         ModuleNotFoundError: neural-tangents is not installed.
@@ -46,7 +45,7 @@ def load_stax() -> ModuleType:
 
 @cache
 def stax_kernel(settings: KernelSettings) -> StaxKernel:
-    """The kernel function of the network; any other `stax` architecture can stand in for it."""
+    """Make the kernel function of the network; any `stax` architecture can take its place."""
     stax = load_stax()
 
     def dense() -> Any:
@@ -67,18 +66,18 @@ def stax_values(
     right: NDArray[np.floating[Any]] | None,
     settings: KernelSettings,
 ) -> NDArray[Any]:
-    """Θ between dense rows, as neural-tangents computes it.
+    """Compute Θ between dense rows with neural-tangents.
 
     Args:
-        left: `(l, d)` float32 or float64, which is the dtype of the result.
+        left: `(l, d)` float32 or float64.
         right: `(r, d)`, or `None` for `left` with itself and an exact diagonal.
         settings: the network.
 
     Returns:
-        `(l, r)`.
+        `(l, r)` in the dtype of `left`.
     """
     with jax.enable_x64(left.dtype == np.float64):
         if right is None:
-            # Step by step √(a·a) is a and the diagonal's cosine 1; fused by a compiler it is not.
+            # Without a compiler: √(a·a) is a and the diagonal's cosine 1, which fusion changes.
             return np.asarray(stax_kernel(settings)(left, None))
         return np.asarray(_compiled(settings)(left, right))

@@ -128,7 +128,7 @@ class DeviceGraph:
 
 
 def pad_first(values: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Append zero rows up to a length."""
+    """Append zero rows to `(n, dim)` values up to a length."""
     return np.pad(values, ((0, length - len(values)), (0, 0)))
 
 

@@ -5,8 +5,8 @@ items. It is the loss that sampled softmax approaches with many negatives (Wu et
 Effectiveness of Sampled Softmax Loss for Item Recommendation", TOIS 2024): each update sees every
 negative, so tens of updates do what BPR needs many thousands for.
 
-`bpr`: −log σ(⟨row, item⟩ − ⟨row, negative⟩) with one random negative per entry, as LightGCN's
-authors have it.
+`bpr`: −log σ(⟨row, item⟩ − ⟨row, negative⟩) with one random negative per entry, the loss of
+LightGCN's authors.
 """
 
 from functools import partial
@@ -53,7 +53,7 @@ def loss_gradients(
         temperature: temperature of `softmax`, > 0.
         key: key of the whole training, for the negatives of `bpr`.
         number: number of blocks before this one.
-        loss: the loss.
+        loss: `softmax` or `bpr`.
 
     Returns:
         The sum over the entries, and its gradients by `rows` and by `items`.
@@ -100,16 +100,11 @@ def directions(vectors: Float32[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
 
 
 def weigh_entries(interactions: csr_array, weights: NDArray[np.float64], loss: Loss) -> csr_array:
-    """Compute the weight of each entry in the loss; their sum is 1.
+    """Compute the weight of each entry of `(num_rows, num_items)` in the loss; their sum is 1.
 
     With `softmax` the entries of a row share its weight by their values, so that rows count by
     their weights alone; with `bpr` an entry weighs its value times the row's weight, as LightGCN's
-    authors draw entries.
-
-    Args:
-        interactions: `(num_rows, num_items)` float32 ≥ 0.
-        weights: `(num_rows,)` > 0.
-        loss: the loss.
+    authors draw entries. Entries and weights of rows are ≥ 0 and > 0.
     """
     rows = np.repeat(np.arange(interactions.shape[0]), np.diff(interactions.indptr))
     values = interactions.data.astype(np.float64)

@@ -43,12 +43,12 @@ class LightGCNTrainingSettings:
     Attributes:
         loss: see `perennial.models.lightgcn.loss`.
         layers: K of the propagation.
-        temperature: of the softmax; `bpr` has none.
+        temperature: temperature of the softmax; `bpr` has none.
         dim: width of the embeddings.
-        learning_rate: Adam's.
+        learning_rate: Adam's learning rate.
         l2: weight of half the squared length of the embeddings in the loss.
-        batch_rows: rows whose loss an update takes.
-        batch_items: items that an update takes it over.
+        batch_rows: number of rows in the loss of an update.
+        batch_items: number of items in the loss of an update.
     """
 
     loss: Loss
@@ -106,7 +106,7 @@ def train(
         graph: graph of `interactions`.
         interactions: `(num_rows, num_items)` float32.
         weights: `(num_rows,)` > 0, weight of each row in the loss.
-        settings: settings of the updates.
+        settings: loss, propagation and Adam's settings.
         num_updates: largest number of updates.
         seed: seed of the first embeddings, and of the rows and items of each update.
         check_every: updates between checks.
@@ -153,14 +153,14 @@ def first_embeddings(num_items: int, dim: int, seed: int) -> NDArray[np.float32]
 
 
 def start(embeddings: NDArray[np.float32]) -> LightGCNState:
-    """Return the state before the first update."""
+    """Return the state before the first update, from `(num_items, dim)` embeddings."""
     items = jnp.asarray(pad_first(embeddings, pad_items(len(embeddings))))
     return LightGCNState(items, optax.adam(0.0).init(items))
 
 
 @jax.jit
 def move(state: LightGCNState, gradient: Array, learning_rate: Array, l2: Array) -> LightGCNState:
-    """Make one step of Adam; padding has no gradient and stays zero."""
+    """Make one step of Adam with a gradient `(I, dim)`; padding has none and stays zero."""
     steps, moments = optax.adam(learning_rate).update(gradient + l2 * state.items, state.moments)
     return LightGCNState(optax.apply_updates(state.items, steps), moments)
 
@@ -170,12 +170,8 @@ def gradients(
 ) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
     """Compute the loss, and its gradients by the representations of all rows and all items.
 
-    Args:
-        now: the representations.
-        draw: rows and items of the loss, which estimates that of all pairs.
-        settings: of the loss.
-        key: of the training.
-        number: updates made before.
+    The loss of the draw estimates that of all pairs. The key is that of the training, `number` the
+    updates before. The gradients are `(num_rows, dim)` and `(num_items, dim)`.
     """
     by_rows, by_items, loss = np.zeros_like(now.rows), np.zeros_like(now.items), 0.0
     items = jnp.asarray(pad_first(now.items[draw.items], pad_items(len(draw.items))))
@@ -200,7 +196,7 @@ def gradients(
 def draw_updates(
     entries: csr_array, settings: LightGCNTrainingSettings, seed: int
 ) -> Iterator[Draw]:
-    """Yield the rows and items of each update: all of them, or some at random.
+    """Yield the rows and items of each update on `(num_rows, num_items)` entries: all or a draw.
 
     The softmax over items at random is the likelihood of an entry given that it is one of them,
     which the same representations maximise.

@@ -25,7 +25,7 @@ from perennial.models.mesh import one_thread
 from perennial.storage.parallel import run_all
 
 Stack = NDArray[np.floating[Any]]
-"""Matrices along the first axis."""
+"""A stack of matrices along the first axis."""
 
 TILE = 64
 
@@ -33,7 +33,7 @@ _PARTS = 16
 
 
 def multiply(left: Stack, right: Stack) -> Stack:
-    """Multiply two stacks of matrices: `(b, m, k)` and `(b, k, n)` to `(b, m, n)`."""
+    """Multiply two stacks of matrices, `(b, m, k)` and `(b, k, n)`, to `(b, m, n)`."""
     product = np.zeros((len(left), left.shape[1], right.shape[2]), left.dtype)
     for i in range(0, left.shape[1], TILE):
         for j in range(0, right.shape[2], TILE):
@@ -42,7 +42,7 @@ def multiply(left: Stack, right: Stack) -> Stack:
 
 
 def gram(factors: Stack) -> Stack:
-    """FᵀF of a stack `(b, k, n)`: `(b, n, n)`, half of it computed."""
+    """Compute FᵀF of a stack `(b, k, n)`: `(b, n, n)`, from half of the products."""
     flipped, width = factors.transpose(0, 2, 1), factors.shape[2]
     product = np.zeros((len(factors), width, width), factors.dtype)
     for i in range(0, width, TILE):
@@ -55,7 +55,7 @@ def gram(factors: Stack) -> Stack:
 
 
 def gram_of_all(vectors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
-    """VᵀV of one tall matrix `(n, d)`: `(d, d)`."""
+    """Compute VᵀV of one tall matrix `(n, d)`: `(d, d)`."""
     width = vectors.shape[1]
     whole = len(vectors) - len(vectors) % _PARTS
     parts = gram(vectors[:whole].reshape(_PARTS, whole // _PARTS, width))
@@ -103,22 +103,22 @@ def _add_product(tile: Stack, left: Stack, right: Stack) -> None:
 
 
 Factors = NDArray[np.floating[Any]]
-"""One vector per row or item; all computing is in its dtype."""
+"""One vector per row or item; its dtype is that of all computations."""
 
 BLOCK_FLOATS = 1 << 18
-"""Gathered factors and matrices of a block: about what a core's cache holds."""
+"""Numbers in the factors and matrices of a block, about as many as a core's cache holds."""
 
 _FIRST_SCALE = 0.1
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Objective of a factorisation, see the module.
+    """Settings of the objective that the module states.
 
     Attributes:
         unobserved: α₀, the weight of every cell as an absence.
         reg: λ.
-        exponent: ν, how the regularisation of a vector grows with what it is fitted to.
+        exponent: ν, growth of a vector's regularisation with the weight of its cells.
     """
 
     unobserved: float
@@ -126,10 +126,10 @@ class Objective:
     exponent: float
 
     def penalties(self, observed: NDArray[Any], total: float) -> NDArray[np.float64]:
-        """The weight of each vector's squared length.
+        """Compute the weight of each vector's squared length.
 
         Args:
-            observed: `(n,)` weight of the observed cells of each row.
+            observed: `(n,)`, weight of the observed cells of each row.
             total: weight of all cells of a row.
         """
         penalties: NDArray[np.float64] = (
@@ -141,20 +141,20 @@ class Objective:
 def solve_rows(
     rows: csr_array, columns: Factors, weights: NDArray[np.float64], objective: Objective
 ) -> Factors:
-    """The best vector of each row for given vectors of the columns.
+    """Compute the best vector of each row for given vectors of the columns.
 
     Args:
         rows: `(n, m)`, values in (0, 1].
         columns: `(m, d)`.
-        weights: `(m,)` how much each column's cells count: all 1 for items.
-        objective: what is made least.
+        weights: `(m,)`, weight of each column's cells: all 1 for items.
+        objective: the objective.
 
     Returns:
         `(n, d)` in the dtype of `columns`; zero for an empty row.
     """
     dtype, width = columns.dtype, columns.shape[1]
-    # In the eigenvectors of the part that all rows share that part is diagonal, and adding a row's
-    # penalty leaves it so: then a row shorter than `width` has a smaller system than `width`.
+    # In the eigenvectors of the part that all rows share, this part is diagonal, with a row's
+    # penalty too: so the system of a row shorter than `width` is smaller than `width`.
     cells = np.sqrt(objective.unobserved * weights)[:, None].astype(dtype)
     shared = gram_of_all(columns * cells)
     with one_thread():
@@ -183,13 +183,13 @@ def solve_rows(
 def sweep(
     rows: csr_array, weights: NDArray[np.float64], first: Factors, objective: Objective
 ) -> Iterator[tuple[Factors, Factors]]:
-    """Endless sweeps, each solving the users and then the items.
+    """Make endless sweeps, each solving for the users and then for the items.
 
     Args:
         rows: `(n, m)`, values in (0, 1].
         weights: `(n,)` > 0.
-        first: `(m, d)` the items' vectors to begin with.
-        objective: what is made least.
+        first: `(m, d)`, the first vectors of the items.
+        objective: the objective.
 
     Yields:
         The vectors of the users `(n, d)` and of the items `(m, d)` after each sweep.
@@ -204,7 +204,7 @@ def sweep(
 
 
 def first_items(num_items: int, width: int, seed: int) -> NDArray[np.float32]:
-    """Draw normal vectors `(num_items, width)` whose length does not depend on their width."""
+    """Draw normal vectors `(num_items, width)` of a length that does not depend on `width`."""
     normal = np.random.default_rng(seed).standard_normal((num_items, width), dtype=np.float32)
     normal *= np.float32(_FIRST_SCALE / width**0.5)
     return normal
@@ -218,7 +218,7 @@ class _System:
         rows: `(n, m)`, the entries.
         roots: `(nnz,)`, square roots of the entries' weights.
         columns: `(m, d)` in the eigenvectors of the shared part.
-        shared: `(d,)` its eigenvalues.
+        shared: `(d,)`, its eigenvalues.
         penalties: `(n,)`.
     """
 
@@ -231,8 +231,8 @@ class _System:
     def solve(self, members: NDArray[np.int64], length: int) -> Factors:
         """Solve for the vectors `(b, d)` of some rows with at most `length` entries.
 
-        With the entries' columns F, scaled by their roots y, it is (D + FᵀF)⁻¹Fᵀy, or the same
-        as D⁻¹Fᵀ(1 + FD⁻¹Fᵀ)⁻¹y where a row has fewer entries than dimensions.
+        With the entries' columns F, scaled by their roots y, it is (D + FᵀF)⁻¹Fᵀy. Where a row has
+        fewer entries than dimensions, D⁻¹Fᵀ(1 + FD⁻¹Fᵀ)⁻¹y is the same for less work.
         """
         starts = self.rows.indptr[members].astype(np.int64)
         places = np.arange(length)
@@ -256,7 +256,7 @@ class _System:
 
 
 def _blocks(lengths: NDArray[np.integer[Any]], width: int) -> Iterator[tuple[NDArray[Any], int]]:
-    """Rows of nearly the same length with the length that they are padded to; no empty rows."""
+    """Yield rows of nearly the same length, and the length to pad them to; no empty rows."""
     exponents = np.frexp(lengths)[1]
     grains = np.left_shift(1, np.maximum(exponents - 5, 0))
     padded = -(-lengths // grains) * grains
@@ -268,5 +268,5 @@ def _blocks(lengths: NDArray[np.integer[Any]], width: int) -> Iterator[tuple[NDA
 
 
 def block_floats(length: int, width: int) -> int:
-    """Numbers that a row of `length` entries has in a block: its factors and its matrix."""
+    """Count the numbers of a row of `length` entries in a block: its factors and its matrix."""
     return length * width + min(length, width) ** 2

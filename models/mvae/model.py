@@ -10,8 +10,13 @@ from scipy.sparse import csr_array
 
 from perennial.models.mvae.network import MVAEParameters, represent, score
 from perennial.models.scoring import check_width
-from perennial.models.training.batches import assemble, pad_rows
-from perennial.models.training.parameters import check_stored, with_padding, without_padding
+from perennial.models.training.batches import (
+    assemble,
+    check_stored,
+    pad_rows,
+    with_padding,
+    without_padding,
+)
 from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 

@@ -69,15 +69,9 @@ def initialise(
     hidden: int,
     latent: int,
 ) -> MVAEParameters:
-    """Draw fresh weights: Glorot normal matrices, zero biases, and the given bias per item.
+    """Draw Glorot normal matrices; `num_items` of `num_padded` are known.
 
-    Args:
-        key: key of the draw; the weights of an item do not depend on `num_padded`.
-        item_bias: first bias of each item.
-        num_items: number of items that are not padding.
-        num_padded: I.
-        hidden: units of the hidden layers.
-        latent: width of the latent space.
+    The weights of an item do not depend on `num_padded`.
     """
     keys = jax.random.split(key, 4)
     known = (jnp.arange(num_padded) < num_items)[:, None]
@@ -138,14 +132,10 @@ def project(
     values: Float32[Array, " N"],
     gather: bool,
 ) -> Float32[Array, "B hidden"]:
-    """Multiply sparse rows by the first layer's matrix.
+    """Multiply sparse rows, with the given values of their entries, by the first layer's matrix.
 
-    Args:
-        item_weights: the matrix.
-        batch: rows and items of the entries.
-        values: the entries' values.
-        gather: pick the rows of `item_weights` that the entries name, and scatter their gradient
-            back, instead of a dense product. Work ∝ N instead of B·I.
+    With `gather` the rows of `item_weights` that the entries name are gathered, and their gradient
+    is scattered, instead of a dense product: work ∝ N instead of B·I.
     """
     if not gather:
         return densify(batch, values, item_weights.shape[0]) @ item_weights
@@ -158,14 +148,7 @@ def project(
 def encode(
     parameters: MVAEParameters, batch: SparseBatch, values: Float32[Array, " N"], gather: bool
 ) -> tuple[Float32[Array, "B latent"], Float32[Array, "B latent"]]:
-    """Compute the mean and the log-variance of q(z | x).
-
-    Args:
-        parameters: the weights.
-        batch: rows and items of the entries.
-        values: the entries' normalised values, after dropout if any.
-        gather: see `project`.
-    """
+    """Compute the mean and log-variance of q(z | x) from normalised values, dropped or not."""
     inputs = project(parameters.encoder_items, batch, values, gather)
     hidden = jnp.tanh(inputs + parameters.encoder_bias)
     outputs = hidden @ parameters.latent_weights + parameters.latent_bias
@@ -190,10 +173,7 @@ def log_likelihood(
 ) -> Float32[Array, " B"]:
     """Multinomial log-likelihood Σ_i x_i log softmax(logits)_i without its constant.
 
-    Args:
-        rows: x ≥ 0, zero on padded items.
-        logits: unnormalised log-probabilities.
-        num_items: number of items that are not padding.
+    The rows x ≥ 0 are zero on items that are padding, from `num_items` on.
     """
     return (rows * logits).sum(axis=1) - rows.sum(axis=1) * normaliser(logits, num_items)
 
@@ -262,14 +242,7 @@ def distillation_loss(
     """Cross-entropy to a teacher's expectation of replayed rows, Σ_u w_u (−Σ_i t_ui log p_ui) / B.
 
     p is the softmax over the items that the teacher knows only (Mi, Lin & Faltings, RecSys 2020:
-    the new logits are cut to the old items).
-
-    Args:
-        parameters: the weights.
-        teacher_batch: the rows and their expected values.
-        key: key of the dropout and the latent noise.
-        dropout: as in `negative_bound`.
-        gather: see `project`.
+    the new logits are cut to the old items). See `negative_bound` for the arguments.
     """
     logits, _, _ = _noisy_logits(parameters, teacher_batch.batch, key, dropout, gather)
     losses = -log_likelihood(teacher_batch.expected, logits, teacher_batch.num_known)
@@ -283,13 +256,8 @@ def score(
 ) -> Float32[Array, "B I"]:
     """Compute the log-probability of each item at the mean of q(z | x); no dropout, no noise.
 
-    The logits rank alike, but are not comparable between rows.
-
-    Args:
-        parameters: the weights.
-        batch: the rows.
-        num_items: number of items that are not padding, whose values have no meaning.
-        gather: see `project`.
+    The logits rank alike, but are not comparable between rows. From `num_items` on the values have
+    no meaning.
     """
     mean, _ = encode(parameters, batch, normalise(batch), gather)
     logits = decode(parameters, mean)

@@ -12,11 +12,16 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, FittedModel, Holdout, TrainingRows, check_memory
 from perennial.models.holdout import validation_score
-from perennial.models.mvae.initial_weights import fresh_weights, warm_weights
 from perennial.models.mvae.model import FittedMVAE, restore_model
 from perennial.models.mvae.network import MVAEParameters
 from perennial.models.mvae.teacher_batches import draw_teacher_batches
-from perennial.models.mvae.training import MVAERates, estimate_memory, train
+from perennial.models.mvae.training import (
+    MVAERates,
+    estimate_memory,
+    fresh_weights,
+    train,
+    warm_weights,
+)
 from perennial.models.selection import Trial, fit_on_holdout
 from perennial.models.training.early_stopping import Check, Search
 from perennial.storage.base import Json, derive_seed, require

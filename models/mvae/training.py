@@ -1,4 +1,4 @@
-"""Training of MVAE: one compiled update, and the memory that it takes."""
+"""Training of MVAE: the first weights, one compiled update, and an estimate of its memory."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,10 +11,12 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from perennial.models.mvae.model import ITEM_ARRAYS, FittedMVAE, pad_parameters
 from perennial.models.mvae.network import (
     MVAEParameters,
     TeacherBatch,
     distillation_loss,
+    initialise,
     negative_bound,
 )
 from perennial.models.training.batches import (
@@ -63,21 +65,14 @@ def update(
 ) -> tuple[AveragedState[MVAEParameters], Array]:
     """Make one step of Adam on the negative bound, and of the running average of the weights.
 
-    Args:
-        state: the state before it; donated, its buffers become the result's.
-        batch: the rows.
-        num_items: scalar, the items that are not padding.
-        key: key of the whole training, from which the update's own key is folded.
-        number: scalar int32, updates made before this one.
-        rates: learning rate, dropout, averaging and β of this update.
-        teacher_batch: its distillation loss is added.
-        gather: see `perennial.models.mvae.network.project`.
+    The buffers of `state` become the result's. The update's own key is folded from the `key` of the
+    training and the `number` of updates before, an int32 scalar. The distillation loss of a
+    `teacher_batch` is added.
 
     Returns:
         The next state and the loss.
     """
     own = jax.random.fold_in(key, number)
-
     beta, dropout = jnp.asarray(rates.beta), jnp.asarray(rates.dropout)
 
     def loss_of(parameters: MVAEParameters) -> Array:
@@ -165,6 +160,50 @@ def train(
     ).average
 
 
+def log_popularity(interactions: csr_array, weights: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Compute the centred log `(num_items,)` of each item's smoothed share of the interactions.
+
+    As the bias of the output layer it makes the first softmax the popularity, which the bias could
+    only reach slowly, by steps no larger than the learning rate.
+    """
+    counts = np.asarray(interactions.T @ weights, dtype=np.float64)
+    bias = np.log1p(counts)
+    return (bias - bias.mean() if len(bias) else bias).astype(np.float32)
+
+
+def fresh_weights(
+    interactions: csr_array, weights: NDArray[np.float64], *, hidden: int, latent: int, seed: int
+) -> MVAEParameters:
+    """Draw random weights; the bias is the items' popularity in `(num_rows, num_items)` rows."""
+    num_items = interactions.shape[1]
+    num_padded = pad_items(num_items)
+    bias = np.pad(log_popularity(interactions, weights), (0, num_padded - num_items))
+    parameters: MVAEParameters = initialise(
+        make_key(seed),
+        bias,
+        np.int32(num_items),
+        num_padded=num_padded,
+        hidden=hidden,
+        latent=latent,
+    )
+    return parameters
+
+
+def warm_weights(previous: FittedMVAE, fresh: MVAEParameters, num_items: int) -> MVAEParameters:
+    """Return the previous model's weights, and of `fresh` those of the items that are new."""
+    num_known = previous.num_items
+    arrays = previous.item_arrays()
+    for name in ITEM_ARRAYS:
+        new = np.asarray(getattr(fresh, name))[:num_items].copy()
+        if name == "item_bias" and num_known:
+            # A bias means something only relative to the others: bring the new ones to the level
+            # that training has given to the old ones.
+            new += (arrays[name] - new[:num_known]).mean()
+        new[:num_known] = arrays[name]
+        arrays[name] = new
+    return pad_parameters(arrays, num_items)
+
+
 def estimate_memory(
     num_items: int, num_rows: int, num_entries: int, *, hidden: int, latent: int, gather: bool
 ) -> int:
@@ -172,13 +211,7 @@ def estimate_memory(
 
     For 3,706 to 43,136 items it is 5% to 35% over what the compiled update allocates (measured).
 
-    Args:
-        num_items: items of the catalogue.
-        num_rows: rows of the largest batch, scored ones included.
-        num_entries: entries of such a batch.
-        hidden: units of the hidden layers.
-        latent: width of the latent space.
-        gather: see `perennial.models.mvae.network.project`.
+    `num_rows` and `num_entries` are those of the largest batch, scored ones included.
     """
     width, height = pad_items(num_items), pad_rows(num_rows)
     weights = width * (2 * hidden + 1) + hidden * (3 * latent + 2) + 2 * latent

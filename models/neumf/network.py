@@ -84,16 +84,9 @@ def initialise(
     embedding: int,
     hidden: int,
 ) -> NeuMFParameters:
-    """Draw fresh weights: small normal embeddings, Glorot layers, and the given bias per item.
+    """Draw small normal embeddings and Glorot layers; `num_items` of `num_padded` are known.
 
-    Args:
-        key: key of the draw.
-        item_bias: bias of each item.
-        num_items: number of items that are not padding.
-        num_padded: I.
-        factors: F.
-        embedding: E.
-        hidden: H.
+    The widths F, E and H of `NeuMFParameters` are `factors`, `embedding` and `hidden`.
     """
     keys = iter(jax.random.split(key, 8))
     known = (jnp.arange(num_padded) < num_items)[:, None]
@@ -139,20 +132,14 @@ def score_items(
     users: tuple[Float32[Array, "B F"], Float32[Array, "B H"]],
     items: Int[Array, " C"],
 ) -> Float32[Array, "B C"]:
-    """Score some of the items for each row.
-
-    Args:
-        parameters: the weights.
-        users: result of `embed_users`.
-        items: the items to score.
-    """
+    """Score some of the items for each row of the result of `embed_users`."""
     of_factors, of_tower = users
-    weighed = parameters.factor_items[items] * parameters.factor_output
-    added = parameters.tower_items[items] @ parameters.item_layer + parameters.first_bias
-    first = jax.nn.relu(of_tower[:, None, :] + added)
-    second = jax.nn.relu(first @ parameters.second_layer + parameters.second_bias)
+    weighed = parameters.factor_items[items] * parameters.factor_output[None, :]
+    added = parameters.tower_items[items] @ parameters.item_layer + parameters.first_bias[None, :]
+    first = jax.nn.relu(of_tower[:, None, :] + added[None, :, :])
+    second = jax.nn.relu(first @ parameters.second_layer + parameters.second_bias[None, None, :])
     scores: Array = of_factors @ weighed.T + second @ parameters.tower_output
-    return scores + parameters.item_bias[items]
+    return scores + parameters.item_bias[items][None, :]
 
 
 def log_loss(
@@ -175,7 +162,7 @@ def log_loss(
     others, the network would learn to copy its input.
 
     Args:
-        parameters: the weights.
+        parameters: the weights of the network.
         batch: the rows, their weights scaled to mean 1 over the data.
         candidates: C.
         key: key of the draw of the hidden entries.
@@ -194,7 +181,7 @@ def log_loss(
     missing = empty.at[where].add(batch.values * hidden, mode="drop") / dropout
     losses = missing * jax.nn.softplus(-scores)
     losses += negative_weight * (1.0 - present) * jax.nn.softplus(scores)
-    of_rows = (losses * candidates.known).sum(axis=1) * num_items / candidates.known.sum()
+    of_rows = (losses * candidates.known[None, :]).sum(axis=1) * num_items / candidates.known.sum()
     num_rows = jnp.maximum((batch.weights > 0).sum(), 1)
     return (batch.weights * of_rows).sum() / num_rows
 

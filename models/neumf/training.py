@@ -29,14 +29,14 @@ _STATE_COPIES = 5
 
 
 class NeuMFRates(NamedTuple):
-    """Numbers of an update that are not compiled in, so that other ones cost nothing.
+    """Numbers of an update that are arguments of the compiled code, so that others reuse it.
 
     Attributes:
         learning_rate: Adam's learning rate.
         dropout: share of the entries that are hidden from the users' embeddings and predicted.
         averaging: share of the averaged weights that stays.
         negative_weight: ω, see `log_loss`.
-        num_items: items that are not padding.
+        num_items: number of items that are not padding.
     """
 
     learning_rate: np.float32
@@ -57,13 +57,8 @@ def update(
 ) -> tuple[AveragedState[NeuMFParameters], Array]:
     """Make one step of Adam on the log loss, and of the running average of the weights.
 
-    Args:
-        state: the state before it; donated, its buffers become the result's.
-        batch: the rows.
-        candidates: the items.
-        key: key of the whole training, from which the update's own key is folded.
-        number: scalar int32, updates made before this one.
-        rates: numbers of the update.
+    The buffers of `state` become the result's. The update's own key is folded from the `key` of the
+    training and the `number` of updates before, an int32 scalar.
 
     Returns:
         The next state and the loss.
@@ -104,12 +99,12 @@ def train(
     Args:
         parameters: the first weights.
         rows: training rows; only the ratios of their weights matter.
-        batch_size: rows per update.
-        num_candidates: items per update.
+        batch_size: number of rows per update.
+        num_candidates: number of items per update.
         rates: numbers of each update.
         num_updates: largest number of updates.
         seed: seed of the order of the rows, the candidates and the hidden entries.
-        check_every: updates between checks.
+        check_every: number of updates between checks.
         check: see `run_updates`; it may keep the averaged weights that it gets.
 
     Returns:
@@ -145,14 +140,7 @@ def train(
 def draw_candidates(
     batch: SparseBatch, num_items: int, size: int, generator: np.random.Generator
 ) -> Candidates:
-    """Draw different items at random; all of them where there are no more than `size`.
-
-    Args:
-        batch: the rows of an update.
-        num_items: number of items to draw from, ≥ 1.
-        size: C, the padded number of candidates.
-        generator: source of the draw.
-    """
+    """Draw C = `size` of `num_items` ≥ 1 items without replacement, or all if there are fewer."""
     if num_items <= size:
         items = np.arange(num_items)
     else:
@@ -170,17 +158,10 @@ def draw_candidates(
 def fresh_weights(
     rows: TrainingRows, negatives: float, *, factors: int, embedding: int, hidden: int, seed: int
 ) -> NeuMFParameters:
-    """Draw random weights; the bias of an item minimises the log loss of all biases alone.
+    """Draw random weights; the biases of the items minimise the log loss of a model of biases only.
 
-    That bias is the item's popularity, which steps of the learning rate would only reach slowly.
-
-    Args:
-        rows: the training rows.
-        negatives: weight of all absences together, relative to that of all entries.
-        factors: width of the factors.
-        embedding: width of the tower's embeddings.
-        hidden: units of the tower's first layer.
-        seed: seed of the draw.
+    Such a bias is the item's popularity, which Adam's steps would reach slowly. `negatives` is the
+    weight of all absences together, relative to that of all entries.
     """
     counts: NDArray[np.float64] = rows.interactions.T.astype(np.float64) @ rows.weights
     absent = negative_weight(rows, negatives) * (rows.weights.sum() - counts)
@@ -208,16 +189,9 @@ def estimate_memory(
     hidden: int,
     score_rows: int,
 ) -> int:
-    """Estimate the bytes of a training: copies of the weights, and the arrays of a batch.
+    """Estimate the bytes of a training on `(num_rows, num_items)` interactions.
 
-    Args:
-        interactions: `(num_rows, num_items)`, the training rows.
-        batch_size: rows per update.
-        num_candidates: items per update.
-        factors: width of the factors.
-        embedding: width of the tower's embeddings.
-        hidden: units of the tower's first layer.
-        score_rows: rows that are scored at a time.
+    They are copies of the weights, and the arrays of a batch, or of `score_rows` rows of scores.
     """
     width = pad_items(interactions.shape[1])
     longest = np.sort(np.diff(interactions.indptr))[-batch_size:]
@@ -230,7 +204,7 @@ def estimate_memory(
 
 
 def negative_weight(rows: TrainingRows, negatives: float) -> float:
-    """Return ω, with which all absences weigh `negatives` times as much as all entries."""
+    """Compute ω, for which all absences weigh `negatives` times as much as all entries."""
     present = float(rows.interactions.sum())
     absent = rows.num_rows * rows.num_items - present
     return negatives * max(present, 1.0) / max(absent, 1.0)

@@ -1,7 +1,7 @@
-"""Padded batches of sparse rows, in few shapes, so that compiled code is used again."""
+"""Padded batches of sparse rows and padded parameters, in few shapes, to reuse compiled code."""
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.mesh import next_power
 from perennial.storage.base import derive_seed
+from perennial.storage.errors import UserError
 
 
 class SparseBatch(NamedTuple):
@@ -60,7 +61,7 @@ def pad_entries(num_entries: int) -> int:
 
 
 def usual_entries(matrix: csr_array, batch_size: int) -> int:
-    """Return a number of entries that few batches exceed: three deviations over the mean."""
+    """Return a number of entries that few batches of `(n, d)` rows exceed: mean + 3 deviations."""
     lengths = np.diff(matrix.indptr)
     spread = float(lengths.std()) * batch_size**0.5
     return int(float(lengths.mean()) * batch_size + 3 * spread)
@@ -101,7 +102,7 @@ def assemble(
 
 
 def scale_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Scale weights to mean 1; a row with weight 2 counts as two copies of it."""
+    """Scale weights `(n,)` to mean 1; a row with weight 2 counts as two copies of it."""
     scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
     return scaled
 
@@ -109,15 +110,10 @@ def scale_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
 def draw_row_numbers(
     num_rows: int, batch_size: int, generator: np.random.Generator
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of endless shuffled passes in batches.
+    """Yield the numbers of `num_rows` ≥ 1 rows, in batches `(batch_size,)` of endless shuffles.
 
-    A batch may straddle two passes, so that each has `batch_size` rows and an update means the same
-    throughout; with fewer rows than that, every batch is all of them.
-
-    Args:
-        num_rows: ≥ 1.
-        batch_size: ≥ 1.
-        generator: shuffles.
+    A batch may straddle two passes, so that each has `batch_size` ≥ 1 rows and an update means the
+    same throughout; with fewer rows than that, every batch is all of them.
     """
     size = min(batch_size, num_rows)
     waiting = np.zeros(0, dtype=np.int64)
@@ -147,5 +143,48 @@ def draw_batches(
 
 
 def make_key(seed: int) -> Array:
-    """Make a JAX key from any derived seed, the same whether or not 64-bit types are enabled."""
+    """Make a scalar JAX key from any derived seed, the same with and without 64-bit types."""
     return jax.random.key(derive_seed(seed) >> 32)
+
+
+def without_padding(
+    parameters: Mapping[str, Array], item_arrays: Collection[str], num_items: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return parameters by name; those named in `item_arrays` are cut to `(num_items, ...)`."""
+    return {
+        name: np.asarray(values)[:num_items] if name in item_arrays else np.asarray(values)
+        for name, values in parameters.items()
+    }
+
+
+def with_padding(
+    arrays: Mapping[str, NDArray[Any]], item_arrays: Collection[str], num_items: int
+) -> dict[str, Array]:
+    """Put arrays on the device, those in `item_arrays`, `(num_items, ...)`, padded with zeros."""
+    extra = pad_items(num_items) - num_items
+    return {
+        name: jnp.asarray(
+            np.pad(values, [(0, extra)] + [(0, 0)] * (values.ndim - 1))
+            if name in item_arrays
+            else values
+        )
+        for name, values in arrays.items()
+    }
+
+
+def check_stored(
+    model: str, arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the stored arrays with these names.
+
+    Raises:
+        UserError: one is missing, or is not float32 of its shape.
+    """
+    for name, shape in shapes.items():
+        values = arrays.get(name)
+        if values is None or values.shape != shape or values.dtype != np.float32:
+            raise UserError(
+                f"the saved {model} has no float32 array '{name}' of shape {shape}; "
+                "fit the model again"
+            )
+    return {name: arrays[name] for name in shapes}

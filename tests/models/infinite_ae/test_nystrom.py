@@ -19,7 +19,7 @@ from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.infinite_ae.gram import make_tile_kernel
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
-from perennial.models.infinite_ae.nystrom import NormalEquations, draw_centres, take_centres
+from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, draw_centres
 from perennial.models.infinite_ae.nystrom_model import FittedNystromAE
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.pop import Pop
@@ -129,7 +129,7 @@ def test_a_row_of_weight_two_is_two_equal_rows(seed, copies):
         (np.repeat(dense, copies, axis=0), np.ones(sum(copies)), first[::3]),
     ):
         rows = csr_array(matrix)
-        centres = take_centres(rows, chosen, kernel, 1e-6)
+        centres = Centres.of(rows, chosen, kernel, 1e-6)
         sums.append(
             NormalEquations.of(centres, rows, weights, np.dtype(np.float64), lambda text: None)
         )

@@ -11,11 +11,10 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Teacher, TrainingRows
 from perennial.models.mvae import training as mvae_training
-from perennial.models.mvae.initial_weights import fresh_weights
 from perennial.models.mvae.network import TeacherBatch, densify, distillation_loss, negative_bound
 from perennial.models.mvae.recipe import MVAE
 from perennial.models.mvae.teacher_batches import draw_teacher_batches
-from perennial.models.mvae.training import update
+from perennial.models.mvae.training import fresh_weights, update
 from perennial.models.training.batches import assemble, make_key
 from perennial.models.training.loop import start
 

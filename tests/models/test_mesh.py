@@ -1,11 +1,13 @@
-"""How many threads the libraries take, as they tell it themselves."""
+"""Threads of BLAS as the libraries report them, and padded sizes."""
 
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
-from perennial.models.mesh import SMALL, one_thread, threads_for
+from perennial.models.mesh import SMALL, next_power, one_thread, round_up, threads_for
 
 
 def blas_threads():
@@ -46,3 +48,17 @@ def test_two_that_overlap_leave_no_limit_behind():
     leave.set()
     thread.join()
     assert blas_threads() == at_start
+
+
+@pytest.mark.parametrize(
+    ("count", "power"), [(0, 1), (1, 1), (2, 2), (3, 4), (512, 512), (513, 1024)]
+)
+def test_padded_sizes(count, power):
+    assert next_power(count) == power
+    assert (round_up(0, 4), round_up(9, 4)) == (4, 12)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5000))
+def test_they_hold_what_is_padded_and_no_more_than_needed(count, step):
+    assert 0 <= round_up(count, step) - max(count, 1) < step
+    assert max(count, 1) <= next_power(count) < 2 * max(count, 1)
