@@ -77,11 +77,21 @@ def known_at(store, period):
     return known
 
 
+def assert_equal_parts(one, other, name=""):
+    for mine, yours in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine, yours, err_msg=name)
+
+
 def assert_same(one, other):
     assert one.keys() == other.keys()
     for name in one:
-        for mine, yours in zip(one[name], other[name], strict=True):
-            np.testing.assert_array_equal(mine, yours, err_msg=name)
+        assert_equal_parts(one[name], other[name], name)
+
+
+def answers_of(rows):
+    """Scores of a model that is fitted on some rows, for the first ten of them."""
+    model = make_recipe("infinite-ae").fit(rows, FitOptions(seed=4))
+    return np.concatenate(list(model.score_blocks(rows.interactions[:10], 4)))
 
 
 def test_the_strategies_without_a_memory_are_checked():
@@ -130,8 +140,7 @@ def test_the_next_period_changes_no_history_in_a_context(store_of, futures):
             asked = build_evaluation(store, T, ProtocolSettings(protocol="returning"), seed=0)
             users = user_ids(store, asked.users)
             contexts.append((users, asked.contexts.toarray(), asked.item_counts[: asked.num_items]))
-    for mine, yours in zip(*contexts, strict=True):
-        np.testing.assert_array_equal(mine, yours)
+    assert_equal_parts(*contexts)
 
 
 def test_the_check_would_notice_a_change_of_the_past(store_of):
@@ -164,9 +173,7 @@ def test_the_future_changes_no_fitted_model(store_of, name, futures):
     for future in futures:
         with store_of([*past_of_fixed_size(), *future]) as store:
             rows = make_strategy(name).training_rows(History(store, T), NoMemory())
-        model = make_recipe("infinite-ae").fit(rows, FitOptions(seed=4))
-        contexts = rows.interactions[:10]
-        answers.append(np.concatenate(list(model.score_blocks(contexts, 4))))
+        answers.append(answers_of(rows))
     np.testing.assert_array_equal(*answers)
 
 
@@ -187,8 +194,7 @@ def test_nor_one_that_is_taught_by_the_model_before(store_of, futures):
         kept = memory.replay_rows(model.num_items).interactions
         scores = np.concatenate(list(model.score_blocks(rows.interactions[:10], 4)))
         answers.append((kept.toarray(), scores))
-    for mine, yours in zip(*answers, strict=True):
-        np.testing.assert_array_equal(mine, yours)
+    assert_equal_parts(*answers)
 
 
 @pytest.mark.parametrize("name", NEITHER)
@@ -214,6 +220,5 @@ def test_held_out_users_change_no_fitted_model(store_of, name, seed):
     for log in (past, [row for row in past if row not in theirs] + changed):
         with store_of(log) as store:
             rows = make_strategy(name).training_rows(History(store, T, held_out), NoMemory())
-        model = make_recipe("infinite-ae").fit(rows, FitOptions(seed=4))
-        answers.append(np.concatenate(list(model.score_blocks(rows.interactions[:10], 4))))
+        answers.append(answers_of(rows))
     np.testing.assert_array_equal(*answers)

@@ -31,45 +31,42 @@ def visits(user, items, period, start=0):
     return [(user, item, period, start + place) for place, item in enumerate(items)]
 
 
+def evaluate(store_of, log, settings=ProtocolSettings()):  # noqa: B008
+    """The evaluation on period 2 of a log, and its context and targets per user."""
+    with store_of(log) as store:
+        evaluation = build_evaluation(store, 1, settings, seed=0)
+        return evaluation, sets_of(store, evaluation), evaluation.counts
+
+
 def test_fold_in_splits_by_time(store_of):
     log = visits(1, [10, 11, 12], 1) + visits(2, [13, 14, 15, 16, 17], 1)
     log += visits(1, [17, 16, 15, 14, 13], 2) + visits(3, [12, 10], 2)
-    with store_of(log) as store:
-        evaluation = build_evaluation(store, 1, ProtocolSettings(), seed=0)
-        assert sets_of(store, evaluation) == {
-            1: ({10, 11, 12, 17, 16, 15, 14}, {13}),
-            3: ({12}, {10}),
-        }
+    evaluation, found, counts = evaluate(store_of, log)
+    assert found == {1: ({10, 11, 12, 17, 16, 15, 14}, {13}), 3: ({12}, {10})}
     assert (evaluation.fit_period, evaluation.eval_period) == (1, 2)
     assert evaluation.num_items == 8
-    assert evaluation.counts.skipped_users == 0
+    assert counts.skipped_users == 0
 
 
 def test_fold_in_keeps_a_target_and_skips_empty_contexts(store_of):
     # User 1 has a history and one event, user 2 has one event only.
-    log = [*visits(1, [10, 11], 1), (1, 12, 2, 0), (2, 10, 2, 1)]
-    with store_of(log) as store:
-        evaluation = build_evaluation(store, 1, ProtocolSettings(), seed=0)
-        assert sets_of(store, evaluation) == {1: ({10, 11}, {12})}
-    assert evaluation.counts.skipped_users == 1
+    _, found, counts = evaluate(store_of, [*visits(1, [10, 11], 1), (1, 12, 2, 0), (2, 10, 2, 1)])
+    assert found == {1: ({10, 11}, {12})}
+    assert counts.skipped_users == 1
 
 
 def test_returning_uses_earlier_periods_only(store_of):
     log = visits(1, [10, 11, 12], 1) + visits(1, [12, 13, 13, 14], 2) + visits(2, [10, 11], 2)
-    with store_of(log) as store:
-        evaluation = build_evaluation(store, 1, RETURNING, seed=0)
-        assert sets_of(store, evaluation) == {1: ({10, 11, 12}, {13, 14})}
-    counts = evaluation.counts
+    _, found, counts = evaluate(store_of, log, RETURNING)
+    assert found == {1: ({10, 11, 12}, {13, 14})}
     assert (counts.skipped_users, counts.masked_targets) == (1, 1)
     assert (counts.targets, counts.unseen_targets) == (2, 2)
 
 
 def test_unseen_items_leave_contexts_and_stay_targets(store_of):
     log = visits(1, [10, 11], 1) + visits(2, [90, 91, 92, 93, 94], 2)
-    with store_of(log) as store:
-        evaluation = build_evaluation(store, 1, ProtocolSettings(), seed=0)
-        assert sets_of(store, evaluation) == {2: (set(), {94})}
-    counts = evaluation.counts
+    evaluation, found, counts = evaluate(store_of, log)
+    assert found == {2: (set(), {94})}
     assert (counts.empty_contexts, counts.dropped_context_items) == (1, 4)
     assert (counts.targets, counts.unseen_targets) == (1, 1)
     assert evaluation.contexts.shape == (1, 2)
@@ -83,40 +80,30 @@ def test_targets_in_the_context(store_of, mask_context):
     log = visits(1, [10, 11], 1) + visits(2, [12, 13], 1)
     log += visits(1, [12, 12, 12, 12, 12, 12, 12, 12, 10, 13], 2)
     log += visits(2, [11, 12], 2, start=20) + visits(3, [99, 99], 2, start=30)
-    with store_of(log) as store:
-        settings_ = ProtocolSettings(mask_context=mask_context)
-        evaluation = build_evaluation(store, 1, settings_, seed=0)
-        evaluated = sets_of(store, evaluation)
+    evaluation, found, counts = evaluate(store_of, log, ProtocolSettings(mask_context=mask_context))
     assert evaluation.mask_context is mask_context
-    counts = evaluation.counts
+    numbers = (counts.masked_targets, counts.skipped_users, counts.targets)
     if mask_context:
-        assert evaluated == {1: ({10, 11, 12}, {13})}
-        assert (counts.masked_targets, counts.skipped_users, counts.targets) == (3, 2, 1)
+        assert found == {1: ({10, 11, 12}, {13})}
+        assert numbers == (3, 2, 1)
     else:
-        assert evaluated == {1: ({10, 11, 12}, {10, 13}), 2: ({12, 13, 11}, {12}), 3: (set(), {99})}
-        assert (counts.masked_targets, counts.skipped_users, counts.targets) == (0, 0, 4)
+        assert found == {1: ({10, 11, 12}, {10, 13}), 2: ({12, 13, 11}, {12}), 3: (set(), {99})}
+        assert numbers == (0, 0, 4)
 
 
 @pytest.mark.parametrize(
     ("share", "length", "num_context"),
     [
-        (0.8, 2, 1),
-        (0.8, 5, 4),
-        (0.8, 9, 7),
-        (0.8, 15, 12),
-        (0.29, 100, 29),
-        (0.99, 3, 2),
-        (0, 4, 0),
+        *((0.8, 2, 1), (0.8, 5, 4), (0.8, 9, 7), (0.8, 15, 12)),
+        *((0.29, 100, 29), (0.99, 3, 2), (0, 4, 0)),
     ],
 )
 def test_the_share_is_rounded_down(store_of, share, length, num_context):
     log = [(1, 0, 1, 0), *visits(1, range(1, length + 1), 2)]
-    with store_of(log) as store:
-        evaluation = build_evaluation(store, 1, ProtocolSettings(context_share=share), seed=0)
-        context, targets = sets_of(store, evaluation)[1]
-    assert context == {0}  # the rest of it is unseen, and dropped
-    assert evaluation.counts.dropped_context_items == num_context
-    assert targets == set(range(num_context + 1, length + 1))
+    _, found, counts = evaluate(store_of, log, ProtocolSettings(context_share=share))
+    # The rest of the context is unseen, and dropped.
+    assert found == {1: ({0}, set(range(num_context + 1, length + 1)))}
+    assert counts.dropped_context_items == num_context
 
 
 def test_item_counts_are_events_of_the_whole_past(store_of):

@@ -94,14 +94,13 @@ class TestBucket:
         bucket.remove(place)
         assert "x/y#z" not in object_storage.keys()  # noqa: SIM118 - no mapping
 
-    def test_gets_an_empty_object(self, bucket, object_storage, tmp_path):
+    def test_gets_an_empty_object_and_puts_it_in_the_place_of_another(
+        self, bucket, object_storage, tmp_path
+    ):
         bucket.get(RemotePath.parse(object_storage.put("empty", b"")), tmp_path / "e")
         assert (tmp_path / "e").read_bytes() == b""
-
-    def test_puts_an_object_in_the_place_of_another(self, bucket, object_storage, tmp_path):
-        (tmp_path / "here").write_bytes(b"new")
-        bucket.put(tmp_path / "here", RemotePath.parse(f"s3://{BUCKET}/may/b.csv"))
-        assert object_storage.get("may/b.csv") == b"new"
+        bucket.put(tmp_path / "e", RemotePath.parse(f"s3://{BUCKET}/may/b.csv"))
+        assert object_storage.get("may/b.csv") == b""
 
     def test_a_full_disk_is_named(self, bucket, tmp_path):
         with pytest.raises(StorageUnavailable, match="cannot be copied to"):
@@ -120,9 +119,8 @@ class TestFaults:
             lambda: bucket.get(place, tmp_path / "b"),
             lambda: bucket.put(tmp_path / "a", place),
         ):
-            with pytest.raises(
-                UserError, match=r"^s3://elsewhere/a: there is no bucket 'elsewhere'"
-            ):
+            words = r"^s3://elsewhere/a: there is no bucket 'elsewhere'"
+            with pytest.raises(UserError, match=words):
                 call()
 
     def test_an_option_that_is_none(self, object_storage):
@@ -134,25 +132,13 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("said", "words", "kind"),
         [
-            (
-                "AWS Error ACCESS_DENIED during HeadObject operation: No response",
-                "refused",
-                UserError,
-            ),
-            (
-                "AWS Error INVALID_ACCESS_KEY_ID during X: no key AKIA",
-                "access is refused",
-                UserError,
-            ),
+            ("AWS Error ACCESS_DENIED during X: No response", "access is refused", UserError),
+            ("AWS Error INVALID_ACCESS_KEY_ID during X: y", "access is refused", UserError),
             ("AWS Error SIGNATURE_DOES_NOT_MATCH during X: y", "access is refused", UserError),
             ("AWS Error UNKNOWN (HTTP status 403) during X: y", "access is refused", UserError),
             ("AWS Error NETWORK_CONNECTION during X: curlCode: 7", "no answer", StorageUnavailable),
             ("AWS Error UNKNOWN (HTTP status 503) during X: y", "no answer", StorageUnavailable),
-            (
-                "AWS Error UNKNOWN (HTTP status 301) during X: y",
-                "check its region",
-                StorageUnavailable,
-            ),
+            ("AWS Error UNKNOWN (HTTP status 301) during X: y", "its region", StorageUnavailable),
             ("AWS Error NO_SUCH_BUCKET during X: y", "no bucket 'logs'", UserError),
             ("google::cloud::Status(PERMISSION_DENIED: x", "GOOGLE_APPLICATION", UserError),
             ("google::cloud::Status(UNAVAILABLE: no OAuth2 access token", "refused", UserError),

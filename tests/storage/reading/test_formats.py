@@ -40,9 +40,7 @@ FILES = {
 def render(name):
     head, row = FILES[name]
     events = zip(USERS, ITEMS, TIMES, strict=True)
-    return head + "".join(
-        row.format(user=user, item=item, time=time) for user, item, time in events
-    )
+    return head + "".join(row.format(user=user, item=item, time=at) for user, item, at in events)
 
 
 def read(path, **choice):
@@ -132,12 +130,10 @@ def test_unreadable_files_are_refused_with_the_reason(write, name, content, word
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
-    for path in (tmp_path / "none.csv", tmp_path / "none.parquet"):
-        with pytest.raises(UserError, match="cannot be read"):
-            read(path)
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(UserError, match="cannot be read"):
-        read(tmp_path / "folder.csv")
+    for name in ("none.csv", "none.parquet", "folder.csv"):
+        with pytest.raises(UserError, match="cannot be read"):
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +153,11 @@ def test_parquet_types(tmp_path, kind):
     table = pa.table({"user_id": users, "item_id": ITEMS, "timestamp": values})
     pq.write_table(table, tmp_path / "log.parquet")
     raw = read(tmp_path / "log.parquet")
-    if isinstance(raw.users, np.ndarray):
-        assert raw.users.tolist() == [int(user) for user in USERS]
-    else:
-        assert raw.users.cast(pa.string()).to_pylist() == USERS
+    is_array = isinstance(raw.users, np.ndarray)
+    read_users = raw.users.tolist() if is_array else raw.users.cast(pa.string()).to_pylist()
+    assert [*map(str, read_users)] == USERS
     as_array = (pa.int64(), pa.int32(), pa.uint64(), pa.dictionary(pa.int32(), pa.int64()))
-    assert isinstance(raw.users, np.ndarray) == (kind in as_array)
+    assert is_array == (kind in as_array)
     assert raw.items.to_pylist() == ITEMS
     assert raw.typed
     assert raw.num_lines == 3

@@ -65,29 +65,33 @@ def test_misplaced_quotes_cost_their_line_only(line):
     assert rejects_of(text) == {2: Fault.BAD_QUOTES}
 
 
-def test_quotes_are_plain_where_they_do_not_enclose():
-    text = read(b'1\t"a\n"\t2\n', Dialect(b"\t", 2, False, 0))
-    assert rows_of(text) == [("1", '"a'), ('"', "2")]
+WRONG = Fault.WRONG_COLUMNS
 
 
-def test_two_byte_delimiters():
-    text = read(b"1::10::5::978300760\n2:x::20::4::1\n3::30::1\n", Dialect(b"::", 4, False, 0))
-    assert rows_of(text) == [("1", "10", "5", "978300760"), ("2:x", "20", "4", "1")]
-    assert rejects_of(text) == {3: Fault.WRONG_COLUMNS}
-
-
-def test_any_blanks_separate():
-    text = read(b"1 2\n\t3\t \t4  \r\n5\n  \n6 7 8\n9\t10", Dialect(b" ", 2, False, 0))
-    assert rows_of(text) == [("1", "2"), ("3", "4"), ("9", "10")]
-    assert text.lines.tolist() == [1, 2, 6]
-    assert rejects_of(text) == {3: Fault.WRONG_COLUMNS, 5: Fault.WRONG_COLUMNS}
-
-
-def test_headers_and_byte_order_marks_are_skipped():
-    text = read(b"\xef\xbb\xbf\nx,y\n1,2,3\n", Dialect(b",", 3, True, 2))
-    assert rows_of(text) == [("1", "2", "3")]
-    assert text.lines.tolist() == [3]
-    assert len(text.rejects) == 0
+@pytest.mark.parametrize(
+    ("dialect", "content", "rows", "lines", "rejects"),
+    [
+        (
+            *(Dialect(b"\t", 2, False, 0), b'1\t"a\n"\t2\n'),
+            *([("1", '"a'), ('"', "2")], [1, 2], {}),
+        ),
+        (
+            *(Dialect(b"::", 3, False, 0), b"1::10::978300760\n2:x::20::1\n3::30\n"),
+            *([("1", "10", "978300760"), ("2:x", "20", "1")], [1, 2], {3: WRONG}),
+        ),
+        (
+            *(Dialect(b" ", 2, False, 0), b"1 2\n\t3\t \t4  \r\n5\n  \n6 7 8\n9\t10"),
+            *([("1", "2"), ("3", "4"), ("9", "10")], [1, 2, 6], {3: WRONG, 5: WRONG}),
+        ),
+        (Dialect(b",", 3, True, 2), b"\xef\xbb\xbf\nx,y\n1,2,3\n", [("1", "2", "3")], [3], {}),
+    ],
+    ids=["plain quotes", "delimiter of two bytes", "any blanks", "header and byte order mark"],
+)
+def test_dialects(dialect, content, rows, lines, rejects):
+    text = read(content, dialect)
+    assert rows_of(text) == rows
+    assert text.lines.tolist() == lines
+    assert rejects_of(text) == rejects
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n\r\n", b"only,two\n"])

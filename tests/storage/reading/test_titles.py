@@ -106,14 +106,18 @@ def test_what_cannot_be_read(tmp_path, text, words):
     assert len(str(failed.value)) < 400 + len(str(path))
 
 
-def test_columns_that_are_not_there(tmp_path):
-    path = write(tmp_path / "a.csv", "item,title\n1,A\n")
-    with pytest.raises(UserError, match="no column 'sku' for the item among item, title"):
-        read_titles_file(path, "sku")
-    with pytest.raises(UserError, match="must be different columns"):
-        read_titles_file(path, "item", "item")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_titles_file(tmp_path / "absent.csv")
+@pytest.mark.parametrize(
+    ("name", "columns", "words"),
+    [
+        ("a.csv", ["sku"], "no column 'sku' for the item among item, title"),
+        ("a.csv", ["item", "item"], "must be different columns"),
+        ("absent.csv", [], "cannot be read"),
+    ],
+)
+def test_columns_that_are_not_there(tmp_path, name, columns, words):
+    write(tmp_path / "a.csv", "item,title\n1,A\n")
+    with pytest.raises(UserError, match=words):
+        read_titles_file(tmp_path / name, *columns)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +158,8 @@ def test_a_clean_title_is_one_bounded_line(text):
 
 
 def test_control_characters_are_removed():
-    assert (
-        clean_title("\x1b[31mred\x07\u202etxt.exe\n next\u2028line") == "[31mredtxt.exe next line"
-    )
+    odd = "\x1b[31mred\x07\u202etxt.exe\n next\u2028line"
+    assert clean_title(odd) == "[31mredtxt.exe next line"
     assert clean_title("می\u200cخواهم") == "می\u200cخواهم"
 
 
