@@ -102,11 +102,7 @@ def open_log(
 
 @contextmanager
 def find_log(
-    request: LogRequest,
-    *,
-    cache: Path,
-    mirror: str | None,
-    progress: Progress,
+    request: LogRequest, *, cache: Path, mirror: str | None, progress: Progress
 ) -> Iterator[tuple[LogFiles, Cut]]:
     """Find the files of a source, with the requested settings, and make its cut.
 

@@ -96,10 +96,7 @@ def audit_summary(
     """
     summary = read_summary(store, record).rows
     rows = read_rows(
-        store,
-        record.first_period,
-        record.period,
-        num_items=count_known_items(store, record.period),
+        store, record.first_period, record.period, num_items=count_known_items(store, record.period)
     )
     real, given = _sampled(TrainingRows.of_users(rows), derive_seed(seed, "audit users"))
     if real.num_rows < _FEWEST_USERS:

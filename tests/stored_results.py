@@ -35,11 +35,7 @@ def make_cell(key="cell", **changes):
 
 def make_evaluated(cell, users=(4, 9, 2)):
     return EvaluatedUsers(
-        cell.evaluation_key,
-        cell.fit_period,
-        cell.eval_period,
-        np.array(users, np.int32),
-        COUNTS,
+        cell.evaluation_key, cell.fit_period, cell.eval_period, np.array(users, np.int32), COUNTS
     )
 
 

@@ -28,12 +28,6 @@ def lines_of(period: int) -> bytes:
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def months(object_storage) -> list[str]:
     """Three period files in a folder, and something that is none."""
     object_storage.put("months/readme.md", b"not a log")

@@ -4,13 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-import click
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
-
-from perennial import cli
+from command_line import assert_fails, call, call_json, call_well, write_log
 
 sys.path.insert(0, str(Path(__file__).parent / "replay"))
 
@@ -22,25 +18,6 @@ FAST = (
 )
 
 
-def call(*arguments: object) -> click.testing.Result:
-    return CliRunner().invoke(cli.main, [str(one) for one in arguments], prog_name="perennial")
-
-
-def call_well(*arguments: object) -> click.testing.Result:
-    result = call(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def assert_fails(result: click.testing.Result, words: str, exit_code: int = 1) -> None:
-    """One line on stderr, beside remarks that came before, and nothing on stdout."""
-    assert result.exit_code == exit_code, result.output
-    assert result.stdout == ""
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert words in errors[0]
-
-
 @pytest.fixture(scope="module")
 def split(tmp_path_factory) -> Path:
     return write_split(tmp_path_factory.mktemp("split") / "split.parquet")
@@ -48,20 +25,11 @@ def split(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory) -> Path:
-    """40 users and 25 items, one line a minute, and a user with two items."""
-    generator = np.random.default_rng(7)
-    users, items = generator.integers(40, size=900), generator.integers(25, size=900)
-    lines = [f"u{u},i{i},{60 * t}\n" for t, (u, i) in enumerate(zip(users, items, strict=True))]
-    lines += ["few,i1,1\n", "few,i2,2\n"]
-    path = tmp_path_factory.mktemp("log") / "visits.csv"
-    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    """A log of 40 users and 25 items, and a user with two items."""
+    path = write_log(tmp_path_factory.mktemp("log") / "visits.csv", num_lines=900)
+    with path.open("a") as file:
+        file.write("few,1,1\nfew,2,2\n")
     return path
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.slow
@@ -84,13 +52,13 @@ class TestTable1:
             assert words in again.stdout
 
     def test_a_log_without_a_split(self, log, here):
-        result = call_well("study", "table1", "--source", log, "-o", "out", *FAST, "--json")
-        config = json.loads(result.stdout)["config"]
+        printed = call_json("study", "table1", "--source", log, "-o", "out", *FAST)
+        config = printed["config"]
         assert (config["source"], config["num_users"], config["paper"]) == ("visits", 40, None)
         made = pq.read_table(here / "out" / "splits" / "visits-0.parquet").to_pylist()
         assert {row["user_id"] for row in made} == {f"u{number}" for number in range(40)}
         assert {row["split"] for row in made} == {"train", "validation", "test"}
-        pairs = {(row["user_id"], row["item_id"]) for row in made}
+        pairs = {(row["user_id"], str(row["item_id"])) for row in made}
         assert len(pairs) == len(made)
         lines = log.read_text().splitlines()[1:]
         given = {tuple(line.split(",")[:2]) for line in lines}
@@ -100,8 +68,7 @@ class TestTable1:
 @pytest.mark.slow
 def test_noise_over_its_levels(split, here):
     options = ("--split", split, "--sampler", "user-rns", "--noise", "50", "-o", "out")
-    result = call_well("study", "noise", *options, *FAST, "--json")
-    printed = json.loads(result.stdout)
+    printed = call_json("study", "noise", *options, *FAST)
     assert printed["config"]["noise"] == [0.0, 50.0]
     cells = [(cell["sampler"], cell["noise"]) for cell in printed["cells"]]
     assert cells == [
@@ -131,18 +98,21 @@ def test_rows_are_shared_by_studies_with_the_same_output(split, here):
 
 
 class TestRefusals:
-    def test_what_was_not_understood(self, split, here):
-        study = ("study", "table1", "--split", split)
-        assert_fails(call(*study, "--model", "nonsense"), "'nonsense' is unknown", 2)
-        assert_fails(call(*study, "--sampler", "nonsense"), "'nonsense' is unknown", 2)
-        assert_fails(call(*study, "--workers", "0"), "'--workers'", 2)
-        assert_fails(call(*study, "--users", "0"), "'0' is no number", 2)
-        assert_fails(call(*study, "--seed", "x"), "'x' is no seed", 2)
-        assert_fails(call(*study, "--paper", "netflix"), "'--paper'", 2)
-        for percent in ("101", "-1", "many"):
-            noise = ("study", "noise", "--split", split, "--noise", percent)
-            assert_fails(call(*noise), f"'{percent}' is no per cent", 2)
-        assert_fails(call("study", "table1", "a", "--source", "b"), "the source is given twice", 2)
+    @pytest.mark.parametrize(
+        ("arguments", "line"),
+        [
+            ("table1 --model nonsense", "'nonsense' is unknown"),
+            ("table1 --sampler nonsense", "'nonsense' is unknown"),
+            ("table1 --workers 0", "'--workers'"),
+            ("table1 --users 0", "'0' is no number"),
+            ("table1 --seed x", "'x' is no seed"),
+            ("table1 --paper netflix", "'--paper'"),
+            *((f"noise --noise {one}", f"'{one}' is no per cent") for one in ("101", "-1", "many")),
+            ("table1 a --source b", "the source is given twice"),
+        ],
+    )
+    def test_what_was_not_understood(self, split, here, arguments, line):
+        assert_fails(call("study", *arguments.split(), "--split", split), line, 2)
         assert list(here.iterdir()) == []
 
     def test_files_that_are_no_split(self, log, here):

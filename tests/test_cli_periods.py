@@ -1,11 +1,10 @@
 """`periods` and `periods export`, as a person calls them."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import assert_fails, call, call_well
+from command_line import assert_fails, call, call_json, call_well
 
 from perennial.storage.log.ingest import ingest_log
 from perennial.storage.log.periods import fingerprint, list_periods
@@ -19,19 +18,13 @@ def last_fingerprint(path: Path) -> str:
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    """A folder with a log of 20 users and 15 items, four lines a second."""
-    monkeypatch.chdir(tmp_path)
+def here(here) -> Path:
+    """A current folder with a log of 20 users and 15 items, four lines a second."""
     rng = np.random.default_rng(3)
     pairs = zip(rng.integers(20, size=400), rng.integers(15, size=400), strict=True)
     lines = [f"u{u},{i},{t // 4}\n" for t, (u, i) in enumerate(pairs)]
-    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\n" + "".join(lines))
-    return tmp_path
-
-
-def ingest_files(store: Path, *files: Path) -> None:
-    for file in files:
-        call_well("ingest", file, "--store", store)
+    (here / "log.csv").write_text("user_id,item_id,timestamp\n" + "".join(lines))
+    return here
 
 
 class TestExport:
@@ -41,19 +34,19 @@ class TestExport:
         assert [path.name for path in files] == [f"period-000{n}.parquet" for n in (1, 2, 3, 4)]
         assert printed.splitlines()[0] == "out/period-0001.parquet: 99 interactions"
         assert not list(here.glob("*.duckdb*"))
-        ingest_files(here / "again.duckdb", *files)
+        call_well("ingest", *files, "--store", "again.duckdb")
         with Store.open(here / "cut.duckdb") as store:
             ingest_log(store, ["log.csv"], make_cut("equal-count", 4))
         assert last_fingerprint(here / "again.duckdb") == last_fingerprint(here / "cut.duckdb")
 
     def test_a_store_is_exported_and_comes_back(self, here):
         call_well("periods", "export", "log.csv", "--periods", 3, "-o", "out")
-        ingest_files(here / "a.duckdb", *sorted((here / "out").iterdir()))
+        call_well("ingest", *sorted((here / "out").iterdir()), "--store", "a.duckdb")
         call_well("periods", "export", "--store", "a.duckdb", "-o", "second")
-        ingest_files(here / "b.duckdb", *sorted((here / "second").iterdir()))
+        call_well("ingest", *sorted((here / "second").iterdir()), "--store", "b.duckdb")
         assert last_fingerprint(here / "a.duckdb") == last_fingerprint(here / "b.duckdb")
         call_well("ingest", here / "second" / "period-0002.parquet", "--store", "a.duckdb")
-        assert len(json.loads(call_well("periods", "--store", "a.duckdb", "--json").stdout)) == 1
+        assert len(call_json("periods", "--store", "a.duckdb")["periods"]) == 3
         call_well("periods", "export", "--store", "a.duckdb", "--period", 2, "-o", "one")
         (one,) = (here / "one").iterdir()
         assert one.read_bytes() == (here / "out" / one.name).read_bytes()
@@ -83,7 +76,7 @@ class TestExport:
             call(*export, "log.csv", "--periods", 2, "--period", 3, *out),
             "the log: there is no period 3",
         )
-        ingest_files(here / "s.duckdb", here / "log.csv")
+        call_well("ingest", "log.csv", "--store", "s.duckdb")
         assert_fails(
             call(*export, "--store", "s.duckdb", "--periods", 3, *out), "cut and read already"
         )
@@ -92,11 +85,9 @@ class TestExport:
 
 class TestPeriods:
     def test_alone_it_shows_what_is_there(self, here):
-        ingest_files(here / "s.duckdb", here / "log.csv")
+        call_well("ingest", "log.csv", "--store", "s.duckdb")
         assert "Log" in call_well("periods", "--store", "s.duckdb").stdout
-        (period,) = json.loads(call_well("periods", "--store", "s.duckdb", "--json").stdout)[
-            "periods"
-        ]
+        (period,) = call_json("periods", "--store", "s.duckdb")["periods"]
         assert period["interactions"] == period["kept"] > 300
 
     def test_options_belong_to_the_command_that_takes_them(self, here):

@@ -5,24 +5,11 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from command_line import assert_fails, call, call_well
+from command_line import assert_fails, call, call_json, call_well, write_log
 
 from perennial.storage.store import Store
-
-
-def write_day(path: Path, day: int) -> Path:
-    rng = np.random.default_rng(day)
-    users, items = rng.integers(30, size=400), rng.integers(25, size=400)
-    start = 86_400 * day
-    lines = [
-        f"u{user},{item},{start + 60 * minute}\n"
-        for minute, (user, item) in enumerate(zip(users, items, strict=True))
-    ]
-    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +46,26 @@ def unwritten(live, monkeypatch):
     return live
 
 
-def ask(store: Path, *arguments: object) -> dict:
-    return json.loads(call_well("recommend", "--store", store, *arguments, "--json").stdout)
+@pytest.fixture
+def own(live, tmp_path) -> Path:
+    """A copy of that store, to be changed."""
+    store = tmp_path / "own.duckdb"
+    shutil.copy(live, store)
+    return store
+
+
+def recommend(store: Path, *arguments: object) -> dict:
+    return call_json("recommend", "--store", store, *arguments)
+
+
+def write_day(path: Path, day: int) -> Path:
+    return write_log(path, seed=day, num_users=30, num_lines=400, begin=1440 * day)
 
 
 class TestRecommend:
     @pytest.mark.parametrize("whom", [("--user", "u7"), ("--items", "3,11")])
     def test_the_published_model_answers(self, unwritten, whom):
-        told = ask(unwritten, *whom, "--k", 5)
+        told = recommend(unwritten, *whom, "--k", 5)
         assert list(told) == ["period", "published", "model", "strategy", "recommendations"]
         assert (told["period"], told["model"], told["strategy"]) == (2, "infinite-ae", "individual")
         assert told["published"].endswith("+00:00")
@@ -82,26 +81,25 @@ class TestRecommend:
 
     def test_items_are_left_out(self, unwritten, tmp_path):
         everything = [
-            one["item"] for one in ask(unwritten, "--items", 3, "--k", 99)["recommendations"]
+            one["item"] for one in recommend(unwritten, "--items", 3, "--k", 99)["recommendations"]
         ]
         assert 3 not in everything
         (tmp_path / "sold-out.txt").write_text(f"{everything[1]}\n\nno such item\n")
-        told = ask(
+        told = recommend(
             *(unwritten, "--items", 3, "--k", 99, "--exclude", everything[0]),
             *("--exclude-file", tmp_path / "sold-out.txt"),
         )
         assert [one["item"] for one in told["recommendations"]] == everything[2:]
-        kept = ask(unwritten, "--items", 3, "--k", 99, "--keep-seen")["recommendations"]
+        kept = recommend(unwritten, "--items", 3, "--k", 99, "--keep-seen")["recommendations"]
         assert {one["item"] for one in kept} == {*everything, 3}
 
     def test_why(self, unwritten):
-        told = ask(unwritten, "--user", "u7", "--k", 2, "--why")["recommendations"]
+        told = recommend(unwritten, "--user", "u7", "--k", 2, "--why")["recommendations"]
         for one in told:
             assert 1 <= len(one["reasons"]) <= 3
             assert one["reasons"][0]["kind"] == "newest"
-        text = call_well(
-            "recommend", "--store", unwritten, "--user", "u7", "--k", 2, "--why"
-        ).stdout
+        why = ("recommend", "--store", unwritten, "--user", "u7", "--k", 2, "--why")
+        text = call_well(*why).stdout
         assert len(text.splitlines()) == 2 + sum(len(one["reasons"]) for one in told)
         assert "by a user of period 2, similarity 0." in text
         assert "; both have " in text
@@ -115,9 +113,9 @@ class TestRecommend:
         assert result.stdout == f"{output}: 8 recommendations for 2 users\n"
         assert result.stderr == "1 user is not in the store, and left out\n"
         table = pq.read_table(output)
-        alone = ask(unwritten, "--user", "u2", "--k", 4)["recommendations"]
+        alone = recommend(unwritten, "--user", "u2", "--k", 4)["recommendations"]
         assert table["item_id"].to_pylist()[4:] == [one["item"] for one in alone]
-        told = json.loads(call_well(*arguments, "-o", output, "--k", 4, "--json").stdout)
+        told = call_json(*arguments, "-o", output, "--k", 4)
         assert told == {"output": str(output), "users": 2, "unknown": 1, "rows": 8}
 
     def test_what_makes_no_sense(self, unwritten, tmp_path):
@@ -146,10 +144,8 @@ class TestRecommend:
             ("--max-rows", "12"),
         ],
     )
-    def test_who_says_what_to_fit_has_it_fitted(self, live, tmp_path, option):
-        store = tmp_path / "own.duckdb"
-        shutil.copy(live, store)
-        told = ask(store, "--user", "u7", *option, "--exclude", 4, "--why")
+    def test_an_option_of_the_fit_leads_to_a_fit(self, own, option):
+        told = recommend(own, "--user", "u7", *option, "--exclude", 4, "--why")
         assert list(told) == ["recommendations"]
         assert 4 not in {one["item"] for one in told["recommendations"]}
         assert told["recommendations"][0]["reasons"]
@@ -157,7 +153,7 @@ class TestRecommend:
     def test_a_store_that_is_not_live_is_fitted(self, tmp_path):
         store = tmp_path / "s.duckdb"
         call_well("ingest", write_day(tmp_path / "1.csv", 1), "--store", store)
-        assert list(ask(store, "--user", "u7")) == ["recommendations"]
+        assert list(recommend(store, "--user", "u7")) == ["recommendations"]
         assert_fails(call("recommend", "--store", store, "--user", "x"), "user 'x' is not in")
 
     def test_a_live_store_with_nothing_published(self, tmp_path):
@@ -167,39 +163,32 @@ class TestRecommend:
 
 
 class TestTitles:
-    def test_json_and_columns(self, live, tmp_path):
-        store = tmp_path / "own.duckdb"
-        shutil.copy(live, store)
+    def test_json_and_columns(self, own, tmp_path):
         (tmp_path / "t.tsv").write_text("a\tb\n3\tThree\n77\tSeven\n")
-        arguments = ("titles", tmp_path / "t.tsv", "--store", store)
+        arguments = ("titles", tmp_path / "t.tsv", "--store", own)
         assert_fails(call(*arguments), "t.tsv: no item column among a, b; name it")
-        told = call_well(*arguments, "--item-column", "a", "--title-column", "b", "--json").stdout
-        assert json.loads(told) == {
-            **{"titles": 2, "unknown": 1, "repeated": 0, "empty": 0, "cut": 0},
-            "in_store": 10,
-        }
+        printed = call_json(*arguments, "--item-column", "a", "--title-column", "b")
+        counts = {"titles": 2, "unknown": 1, "repeated": 0, "empty": 0, "cut": 0, "in_store": 10}
+        assert printed == counts
         assert_fails(call(*arguments[:2], "--store", tmp_path / "no.duckdb"), "no such store")
 
 
 class TestStatus:
     def test_a_live_store(self, unwritten):
-        told = json.loads(call_well("status", "--store", unwritten, "--json").stdout)
+        told = call_json("status", "--store", unwritten)
         assert (told["published_period"], told["periods_behind"]) == (2, 0)
         text = call_well("status", "--store", unwritten).stdout
         assert "infinite-ae, individual, seed 0" in text
         assert "up to date" in text
         assert "HR@10" in text
 
-    def test_behind(self, live, tmp_path):
-        store = tmp_path / "own.duckdb"
-        shutil.copy(live, store)
-        call_well("ingest", write_day(tmp_path / "3.csv", 3), "--store", store, "--no-train")
-        assert "1 period behind" in call_well("status", "--store", store).stdout
+    def test_behind(self, own, tmp_path):
+        call_well("ingest", write_day(tmp_path / "3.csv", 3), "--store", own, "--no-train")
+        assert "1 period behind" in call_well("status", "--store", own).stdout
 
     def test_a_store_that_is_not_live(self, tmp_path):
         store = tmp_path / "s.duckdb"
         call_well("ingest", write_day(tmp_path / "1.csv", 1), "--store", store)
-        assert (
-            "choose a model with `perennial init`" in call_well("status", "--store", store).stdout
-        )
+        shown = call_well("status", "--store", store).stdout
+        assert "choose a model with `perennial init`" in shown
         assert_fails(call("status", "--store", tmp_path / "no.duckdb"), "no such store")

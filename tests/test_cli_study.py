@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
-from command_line import assert_fails, call, call_well
+from command_line import REPLAY, assert_fails, call, call_json, call_well
 from rich.console import Console
 
 from perennial.replay.cli.progress import watch_tasks
@@ -20,23 +19,6 @@ SMALL = (
     *("--periods", "3", "--model", "infinite-ae", "--set", "infinite-ae.reg=5"),
     *("--strategy", "individual,joint", "--seed", "0"),
 )
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory) -> Path:
-    """40 users and 25 items, one line a minute."""
-    generator = np.random.default_rng(7)
-    users, items = generator.integers(40, size=900), generator.integers(25, size=900)
-    lines = [f"u{u},{i},{60 * t}\n" for t, (u, i) in enumerate(zip(users, items, strict=True))]
-    path = tmp_path_factory.mktemp("log") / "visits.csv"
-    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
-    return path
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -105,19 +87,17 @@ class TestStudy:
 
     def test_a_report_of_the_store_is_about_the_next_period(self, studied):
         folder, result = studied
-        shown = call_well("report", "--store", folder / "visits.duckdb", "--json")
-        assert json.loads(shown.stdout)["means"] == json.loads(result.stdout)["means"]
+        shown = call_json("report", "--store", folder / "visits.duckdb")
+        assert shown["means"] == json.loads(result.stdout)["means"]
 
 
-def test_cells_of_a_replay_are_taken_as_they_are(log, here):
-    options = (*SMALL, "--store", "visits.duckdb", "--memory-limit", "1GiB")
-    replayed = json.loads(call_well("replay", log, *options, "--json").stdout)
-    result = call_well(
-        "study", "continual", log, *options, "--no-transfer", "--workers", "4", "--json"
-    )
+def test_cells_of_a_replay_are_taken_as_they_are(log, replayed):
+    store, by_replay = replayed
+    options = (*REPLAY, "--seed", 0, "--no-transfer", "--workers", 4, "--json")
+    result = call_well("study", "continual", log, "--store", store, *options)
     assert "begun" not in result.stderr
     printed = json.loads(result.stdout)
-    assert printed["means"] == replayed["means"]
+    assert printed["means"] == by_replay["means"]
     assert printed["transfer"] == []
     assert printed["confirmation"] is None
 
@@ -125,28 +105,27 @@ def test_cells_of_a_replay_are_taken_as_they_are(log, here):
 @pytest.mark.slow
 def test_the_last_period_can_be_left_out(studied, log):
     folder, result = studied
-    again = call_well(
-        *("study", "continual", log, *SMALL, "--store", folder / "visits.duckdb"),
-        *("--until-period", "2", "--json"),
-    )
-    printed, whole = json.loads(again.stdout), json.loads(result.stdout)
+    again = ("study", "continual", log, *SMALL, "--store", folder / "visits.duckdb")
+    printed, whole = call_json(*again, "--until-period", "2"), json.loads(result.stdout)
     assert printed["results"] == [one for one in whole["results"] if one["eval_period"] == 2]
     matrix = printed["transfer"][0]["matrix"]
     assert matrix == [whole["transfer"][0]["matrix"][0][:2]]
 
 
 class TestRefusals:
-    def test_what_was_not_understood(self, log, here):
-        study = ("study", "continual", log)
-        assert_fails(call(*study, "--strategy", "joint,all"), "'all' is unknown", 2)
-        assert_fails(call(*study, "--workers", "0"), "'--workers'", 2)
-        assert_fails(call(*study, "--confirm-from", "1"), "'--confirm-from'", 2)
-        assert_fails(call(*study, "--source", log), "the source is given twice", 2)
-        assert_fails(call("study", "forward"), "No such command 'forward'", 2)
-        assert list(here.iterdir()) == []
-
-    def test_no_such_source(self, here):
-        assert_fails(call("study", "continual", "nothing.csv"), "'nothing.csv' is neither a file")
+    @pytest.mark.parametrize(
+        ("arguments", "line", "code"),
+        [
+            ("continual a.csv --strategy joint,all", "'all' is unknown", 2),
+            ("continual a.csv --workers 0", "'--workers'", 2),
+            ("continual a.csv --confirm-from 1", "'--confirm-from'", 2),
+            ("continual a.csv --source a.csv", "the source is given twice", 2),
+            ("forward", "No such command 'forward'", 2),
+            ("continual nothing.csv", "'nothing.csv' is neither a file", 1),
+        ],
+    )
+    def test_what_was_not_understood(self, here, arguments, line, code):
+        assert_fails(call("study", *arguments.split()), line, code)
         assert list(here.iterdir()) == []
 
     def test_periods_past_the_end_are_refused_before_any_work(self, log, here):

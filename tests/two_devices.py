@@ -62,11 +62,7 @@ def learn():
     summary = distill(rows_of(planted(num_rows=200, num_items=60)), SETTINGS, 7, listener=listener)
     rows: csr_array = summary.rows
     order = np.lexsort(rows.toarray().T)
-    return {
-        "summary": rows.toarray()[order],
-        "losses": np.array(listener.said),
-        "lies_on": lies_on,
-    }
+    return {"summary": rows.toarray()[order], "losses": np.array(listener.said), "lies_on": lies_on}
 
 
 if __name__ == "__main__":

@@ -120,14 +120,14 @@ def watch_tasks(console: Console, num_tasks: int = 0) -> Iterator[TaskListener]:
         num_tasks: number of tasks, which are counted; 0 for few long ones.
     """
     if not console.is_terminal:
-        yield _Lines(console, num_tasks)
+        yield _TaskLines(console, num_tasks)
         return
     doing = TextColumn("{task.fields[doing]}", markup=False)
     with _make_bars(console, *_counts(), doing) as bars:
-        yield _Bars(bars, num_tasks)
+        yield _TaskBars(bars, num_tasks)
 
 
-class _Bars:
+class _TaskBars:
     """A bar for each task, and one for all if they are counted."""
 
     def __init__(self, bars: Progress, num_tasks: int) -> None:
@@ -158,7 +158,7 @@ class _Bars:
                 self._bars.advance(self._all)
 
 
-class _Lines:
+class _TaskLines:
     """A line for each event, for logs."""
 
     def __init__(self, console: Console, num_tasks: int) -> None:

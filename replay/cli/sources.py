@@ -196,11 +196,7 @@ def sample_log(
 
 
 def _open(
-    stack: ExitStack,
-    source: str,
-    output: "Place",
-    download: DownloadOptions,
-    console: "Console",
+    stack: ExitStack, source: str, output: "Place", download: DownloadOptions, console: "Console"
 ) -> "LogFiles":
     """Open the files of a log; copies of remote ones are next to the output until the end."""
     from perennial.replay.cli.progress import show_bar

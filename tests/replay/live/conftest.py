@@ -5,10 +5,7 @@ import shutil
 import pytest
 from toys import distill, fill, register_plugins
 
-from perennial.replay.live.ingest import (
-    LiveRequest,
-    take_files,
-)
+from perennial.replay.live.ingest import LiveRequest, take_files
 from perennial.replay.live.setup import configure_live
 from perennial.storage.log.export import export_periods
 from perennial.storage.store import Store

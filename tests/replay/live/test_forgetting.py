@@ -5,13 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_chains import (
-    CHAINS,
-    FORGETFUL,
-    MODEL,
-    published_arrays,
-    summaries,
-)
+from live_chains import CHAINS, FORGETFUL, MODEL, published_arrays, summaries
 
 from perennial.replay.config import ReplayConfig
 from perennial.replay.live.ingest import (

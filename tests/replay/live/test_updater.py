@@ -4,25 +4,13 @@ import dataclasses
 import shutil
 
 import pytest
-from live_chains import (
-    CHAINS,
-    MODEL,
-    REAL_CHAINS,
-    TEACHER,
-    figures,
-    published_arrays,
-    summaries,
-)
+from live_chains import CHAINS, MODEL, REAL_CHAINS, TEACHER, figures, published_arrays, summaries
 
 from perennial.memory.distill.loop import distill as real_distill
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellFinished
-from perennial.replay.live.ingest import (
-    LiveRequest,
-    bring_up_to_date,
-    take_files,
-)
+from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, take_files
 from perennial.replay.live.setup import configure_live
 from perennial.replay.live.updater import LiveUpdater
 from perennial.replay.loop import run_replay
