@@ -1,11 +1,11 @@
-"""Puts the toy model, strategy and memory where the registries find them."""
+"""Toys, stores of theirs, and a browser; what the tests share can be imported."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("", "report", "service")]
 
 
 @pytest.fixture
@@ -66,3 +66,14 @@ def recommender(published_file):
 
     with open_for_reading(published_file) as store:
         return Recommender.load(store)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless browser, or a skipped test where there is none."""
+    from browser import Browser, find_browser
+
+    if find_browser() is None:
+        pytest.skip("no chromium, chromium-browser or google-chrome on the path")
+    with Browser(find_browser()) as opened:
+        yield opened

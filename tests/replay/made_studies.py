@@ -1,6 +1,9 @@
 """Checks of a study's store, and a recorder of its events."""
 
+from contextlib import contextmanager
 from pathlib import Path
+
+from toys import fill, write_log
 
 from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
 from perennial.storage.store import Store
@@ -21,21 +24,35 @@ class Recorder(list):
         return [event.kind for event in self if event.task.name == name]
 
 
-def plant_modules(folder, *names):
-    """Write modules that must not be imported; each leaves a file `executed` if it is."""
-    for name in names:
-        path = folder / name
+def make_log_store(folder, num_periods):
+    """Write a store of the toy log, and return its path."""
+    path = folder / "log.duckdb"
+    with Store.open(path) as store:
+        fill(store, write_log(folder / "log.csv", num_periods=num_periods), num_periods)
+    return path
+
+
+@contextmanager
+def planted_modules(folder, monkeypatch):
+    """Change to a folder with modules of the package's names; none of them may be imported."""
+    here, elsewhere = folder / "here", folder / "elsewhere"
+    shadows = ("models.py", "memory/__init__.py", "cli.py")
+    for path in (
+        here / "random.py",
+        *(one / name for one in (here, elsewhere) for name in shadows),
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"open({str(folder / 'executed')!r}, 'a').write(__name__)\n")
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("PYTHONPATH", str(elsewhere))
+    yield
+    assert not (folder / "executed").exists()
 
 
 def assert_counted_once(path: Path, num_cells: int, num_models: int) -> None:
     """Check that each cell is there once, with the models of its chains, and no other files.
 
-    Args:
-        path: of the store.
-        num_cells: of all its runs.
-        num_models: chains with a warm start; each keeps its newest model.
+    Each of `num_models` chains with a warm start keeps its newest model.
     """
     with Store.open(path) as store:
         ((cells, keys),) = store.rows("SELECT count(*), count(DISTINCT cell_key) FROM cells")

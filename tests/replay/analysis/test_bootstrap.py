@@ -76,34 +76,6 @@ def test_blocks_of_draws_do_not_change_anything(monkeypatch):
     np.testing.assert_allclose(resample_means(periods, 1, num_resamples=50, seed=3), whole)
 
 
-def test_one_period_gives_the_standard_error_of_a_mean():
-    values = np.random.default_rng(1).normal(size=400)
-    samples = resample_means(one_group([(values, None)]), 1, num_resamples=4000, seed=0)
-    assert samples.std(ddof=1) == pytest.approx(values.std() / np.sqrt(400), rel=0.05)
-    assert samples.mean() == pytest.approx(values.mean(), abs=0.01)
-
-
-def test_users_of_several_periods_are_drawn_together():
-    rng = np.random.default_rng(2)
-    values = rng.normal(size=300)
-    same = one_group([(values, None)] * 4)
-    users = [np.arange(300 * p, 300 * (p + 1), dtype=np.int32) for p in range(4)]
-    new = one_group([(rng.permutation(values), None) for _ in range(4)], users)
-    single = resample_means(same[:1], 1, num_resamples=4000, seed=0).std()
-    assert resample_means(same, 1, num_resamples=4000, seed=0).std() == pytest.approx(single)
-    assert resample_means(new, 1, num_resamples=4000, seed=0).std() == pytest.approx(
-        single / 2, rel=0.07
-    )
-
-
-def test_groups_share_the_draws():
-    values = np.random.default_rng(3).normal(size=50)
-    users = np.arange(50, dtype=np.int32)
-    periods = [PeriodSeries(users, [Series(0, values), Series(1, values + 2.5)])]
-    samples = resample_means(periods, 2, seed=4)
-    np.testing.assert_allclose(samples[:, 1] - samples[:, 0], 2.5)
-
-
 def test_without_users_there_is_no_mean():
     assert np.isnan(resample_means([], 2, num_resamples=3)).all()
     empty = PeriodSeries(np.empty(0, np.int32), [Series(0, np.empty(0))])

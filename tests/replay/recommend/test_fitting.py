@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from toys import LastRow, Popularity, Toy, fill, write_log
+from toys import LastRow, Popularity, Toy, fill, record_fits, write_log
 
 from perennial.replay.chain import Limits
 from perennial.replay.recommend.fitting import newest_model
@@ -17,16 +17,8 @@ VERSIONS = {"code": "toys"}
 
 @pytest.fixture
 def fitted(monkeypatch):
-    """The seeds of the fits that were made."""
-    seeds = []
-    original = Popularity.fit
-
-    def fit(self, rows, options):
-        seeds.append(options.seed)
-        return original(self, rows, options)
-
-    monkeypatch.setattr(Popularity, "fit", fit)
-    return seeds
+    """Fits that were made."""
+    return record_fits(monkeypatch, Popularity)
 
 
 def publish(store, strategy=None, recipe=None, seed=0, limits=None):

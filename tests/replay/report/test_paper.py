@@ -6,7 +6,6 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from browser import Browser, find_browser
 from made_runs import texts
 from paper_toys import make_record, make_results
 from rich.console import Console
@@ -230,18 +229,16 @@ class TestNoise:
 
 
 @pytest.mark.campaign
-@pytest.mark.skipif(find_browser() is None, reason="no chromium on the path")
-def test_the_pages_in_a_browser(tmp_path):
+def test_the_pages_in_a_browser(browser, tmp_path):
     pages = [write_paper_study(make(), tmp_path)[0] for make in STUDIES.values()]
     ask = (
         "window.innerWidth - document.documentElement.scrollWidth",
         "[...document.querySelectorAll('svg')].filter(one => one.getBoundingClientRect().height"
         " < 50 || one.getBoundingClientRect().right > window.innerWidth).length",
     )
-    with Browser(find_browser()) as browser:
-        for page in (*pages, tmp_path / "index.html"):
-            for width, scale, dark in ((1280, 1, False), (390, 3, True)):
-                seen = browser.look(page.as_uri(), width, 844, scale=scale, dark=dark, ask=ask)
-                assert (seen.errors, seen.requests) == ([], [])
-                assert seen.values[0] >= 0, "the page is wider than the window"
-                assert seen.values[1] == 0
+    for page in (*pages, tmp_path / "index.html"):
+        for width, scale, dark in ((1280, 1, False), (390, 3, True)):
+            seen = browser.look(page.as_uri(), width, 844, scale=scale, dark=dark, ask=ask)
+            assert (seen.errors, seen.requests) == ([], [])
+            assert seen.values[0] >= 0, "the page is wider than the window"
+            assert seen.values[1] == 0

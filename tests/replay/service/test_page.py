@@ -10,20 +10,13 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import uvicorn
-from browser import Browser, find_browser
 from calls import STATUS, TOKEN, FixedStatus, make_app, make_service
 from matplotlib.image import imread
 
 from perennial.replay.service.limits import Refusal
 from perennial.replay.service.server import bind, url_of
 
-PROGRAM = find_browser()
-pytestmark = [
-    pytest.mark.campaign,
-    pytest.mark.skipif(
-        PROGRAM is None, reason="no chromium, chromium-browser or google-chrome on the path"
-    ),
-]
+pytestmark = pytest.mark.campaign
 PERIODS = range(2, 18)
 FULL = STATUS | {
     "strategy": "distill-cf",
@@ -69,12 +62,6 @@ LAYOUT = (
     ".map(one => one.querySelectorAll('.dot, .bar').length)",
     "getComputedStyle(document.body).backgroundColor",
 )
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with Browser(PROGRAM) as opened:
-        yield opened
 
 
 @contextlib.contextmanager

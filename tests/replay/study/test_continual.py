@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_studies import Recorder, assert_counted_once, figures_of
-from toys import fill, write_log
+from made_studies import Recorder, assert_counted_once, figures_of, make_log_store
 
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished
@@ -82,11 +81,7 @@ def assert_whole(path: Path, runs: StudyRuns) -> None:
 
 @pytest.fixture(scope="module")
 def log_store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("log")
-    path = folder / "log.duckdb"
-    with Store.open(path) as store:
-        fill(store, write_log(folder / "log.csv", num_periods=NUM_PERIODS), NUM_PERIODS)
-    return path
+    return make_log_store(tmp_path_factory.mktemp("log"), NUM_PERIODS)
 
 
 @pytest.fixture
@@ -186,26 +181,18 @@ class TestWorkers:
 
 
 class TestPlan:
-    def test_workers_share_the_memory(self):
-        study = ContinualStudy.of(
-            ReplayConfig(seeds=(3, 4), memory_limit=1000), transfer=True, num_workers=4
-        )
-        assert study.main.memory_limit == 250
-        assert study.transfer.memory_limit == 250
-        assert study.transfer.seeds == (3,)
-        assert study.transfer.held_out == HeldOutUsers(0.1, 0)
+    def test_workers_share_the_memory_and_transfer_can_be_left_out(self):
+        config = ReplayConfig(seeds=(3, 4), memory_limit=1000)
+        study = ContinualStudy.of(config, transfer=True, num_workers=4)
+        assert (study.main.memory_limit, study.transfer.memory_limit) == (250, 250)
+        assert (study.transfer.seeds, study.transfer.held_out) == ((3,), HeldOutUsers(0.1, 0))
         assert study.configs == (study.transfer, study.main)
-
-    def test_transfer_can_be_left_out(self):
         study = ContinualStudy.of(ReplayConfig(seeds=(3, 4)), transfer=False, num_workers=4)
         assert study.transfer is None
-        assert study.configs == (study.main,)
-        assert study.main == ReplayConfig(seeds=(3, 4))
+        assert study.configs == (study.main,) == (ReplayConfig(seeds=(3, 4)),)
 
     def test_one_period_is_too_few(self, tmp_path):
-        path = tmp_path / "short.duckdb"
-        with Store.open(path) as store:
-            fill(store, write_log(tmp_path / "log.csv", num_periods=1), 1)
+        path = make_log_store(tmp_path, 1)
         with pytest.raises(UserError, match="a replay needs two"):
             run(path, 1, StudyRecorder())
         assert not path.with_name(path.name + ".study").exists()

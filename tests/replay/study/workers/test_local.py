@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_studies import Recorder, plant_modules
-from toys import fill, write_log
+from made_studies import Recorder, make_log_store, planted_modules
 
 import perennial
 from perennial.replay.config import ModelChoice, ReplayConfig
@@ -72,10 +71,7 @@ def runner(tmp_path, monkeypatch):
 
 @pytest.fixture
 def log_store(tmp_path):
-    path = tmp_path / "log.duckdb"
-    with Store.open(path) as store:
-        fill(store, write_log(tmp_path / "log.csv", num_periods=3), num_periods=3)
-    return path
+    return make_log_store(tmp_path, 3)
 
 
 def test_each_task_runs_once(runner):
@@ -90,14 +86,11 @@ def test_each_task_runs_once(runner):
 
 
 def test_one_worker_runs_tasks_in_order(runner):
+    runner.run()
+    assert runner.events == [], "no task needs no worker"
     runner.run(*(runner.task(name, ["cell"]) for name in "abc"), num_workers=1)
     assert runner.collected == ["a", "b", "c"]
     assert runner.most_running == 1
-
-
-def test_no_task_needs_no_worker(runner):
-    runner.run()
-    assert runner.events == []
 
 
 def test_the_task_of_a_dead_worker_resumes_from_its_cells(runner):
@@ -181,45 +174,26 @@ def test_output_that_is_no_event_is_ignored(runner):
     assert runner.events.kinds("chatty") == ["attempt", "finished", "done"]
 
 
-class TestEnvironment:
-    def test_one_thread_whatever_was_given(self):
-        made = worker_environment({"OMP_NUM_THREADS": "8", "HOME": "/root", "NPROC": "4"})
-        threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-        assert {made[name] for name in threads} == {"1"}
-        assert made["HOME"] == "/root"
-
-    def test_given_flags_are_kept(self):
-        assert worker_environment({})["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=false"
-        flags = worker_environment({"XLA_FLAGS": "--xla_dump_to=x"})["XLA_FLAGS"]
-        assert flags == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
-
-    def test_gpu_memory_is_not_preallocated_by_default(self):
-        name = "XLA_PYTHON_CLIENT_PREALLOCATE"
-        assert worker_environment({})[name] == "false"
-        assert worker_environment({name: "true"})[name] == "true"
-
-    def test_the_worker_imports_this_package(self):
-        root = str(Path(perennial.__file__).parents[1])
-        assert worker_environment({})["PYTHONPATH"] == root
-        given = worker_environment({"PYTHONPATH": "elsewhere"})
-        assert given["PYTHONPATH"] == os.pathsep.join([root, "elsewhere"])
+def test_the_environment_of_a_worker():
+    name, root = "XLA_PYTHON_CLIENT_PREALLOCATE", str(Path(perennial.__file__).parents[1])
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+    made = worker_environment({"OMP_NUM_THREADS": "8", "HOME": "/root", "NPROC": "4"})
+    assert {made[one] for one in threads} == {"1"}
+    assert (made["HOME"], made["PYTHONPATH"], made[name]) == ("/root", root, "false")
+    assert made["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=false"
+    given = {"XLA_FLAGS": "--xla_dump_to=x", name: "true", "PYTHONPATH": "elsewhere"}
+    made = worker_environment(given)
+    assert made["XLA_FLAGS"] == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
+    assert (made["PYTHONPATH"], made[name]) == (os.pathsep.join([root, "elsewhere"]), "true")
 
 
 @pytest.mark.slow
 def test_a_worker_executes_no_modules_of_the_user(log_store, tmp_path, monkeypatch):
-    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
-    shadows = ("models.py", "memory/__init__.py", "cli.py")
-    plant_modules(here, *shadows, "random.py")
-    plant_modules(elsewhere, *shadows)
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("PYTHONPATH", str(elsewhere))
     config = ReplayConfig(strategies=("individual",), models=(ModelChoice("pop"),))
     events = Recorder()
-    run_continual(log_store, ContinualStudy(config, None), on_event=events)
-    assert events.names("done") == ["individual seed 0"]
-    assert events.names("lost") == []
-    for folder in (here, elsewhere):
-        assert not (folder / "executed").exists()
+    with planted_modules(tmp_path, monkeypatch):
+        run_continual(log_store, ContinualStudy(config, None), on_event=events)
+    assert (events.names("done"), events.names("lost")) == (["individual seed 0"], [])
 
 
 class TestContinualWorker:

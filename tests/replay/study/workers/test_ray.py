@@ -13,9 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 from command_line import call_well
-from made_studies import Recorder, assert_counted_once, figures_of, plant_modules
+from made_studies import (
+    Recorder,
+    assert_counted_once,
+    figures_of,
+    make_log_store,
+    planted_modules,
+)
 from paper_toys import write_split
-from toys import fill, write_log
 
 from benchmarks.machines import compare, make_log, make_study, to_markdown, two_nodes
 from perennial.replay.config import ModelChoice, ReplayConfig
@@ -76,16 +81,8 @@ def executor(cluster):
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory):
-    return write_log(tmp_path_factory.mktemp("log") / "log.csv", num_periods=NUM_PERIODS)
-
-
-@pytest.fixture(scope="module")
-def log_store(log):
-    path = log.with_name("log.duckdb")
-    with Store.open(path) as store:
-        fill(store, log, NUM_PERIODS)
-    return path
+def log_store(tmp_path_factory):
+    return make_log_store(tmp_path_factory.mktemp("log"), NUM_PERIODS)
 
 
 @pytest.fixture
@@ -140,9 +137,17 @@ def test_an_interrupted_study_leaves_no_worker_and_resumes(executor, path, expec
     assert figures(path, runs.main) == expected
 
 
-def test_a_replay_on_a_cluster_has_the_figures_of_one_process(cluster, log, tmp_path):
+def test_a_replay_on_a_cluster_has_the_figures_of_one_process(cluster, log_store, tmp_path):
     options = (
-        *("replay", log, "--periods", "3", "--model", "infinite-ae", "--json"),
+        *(
+            "replay",
+            log_store.with_suffix(".csv"),
+            "--periods",
+            "3",
+            "--model",
+            "infinite-ae",
+            "--json",
+        ),
         *("--set", "infinite-ae.reg=5", "--strategy", "individual,joint"),
     )
     here = call_well(*options, "--workers", "1", "--store", tmp_path / "here.duckdb")
@@ -229,21 +234,17 @@ class TestRefusals:
 @pytest.mark.usefixtures("cluster")
 def test_a_ray_of_this_machine_alone_executes_no_modules_of_the_user(path, tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
-    shadows = ("models.py", "memory/__init__.py", "cli.py")
-    plant_modules(here, *shadows, "random.py")
-    plant_modules(elsewhere, *shadows)
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("PYTHONPATH", str(elsewhere))
     messages, events = [], Recorder()
     config = ReplayConfig(strategies=("individual",), models=(ModelChoice("pop"),))
-    with open_executor("ray", ExecutorOptions(workers=1), messages.append) as opened:
+    options = ExecutorOptions(workers=1)
+    with (
+        planted_modules(tmp_path, monkeypatch),
+        open_executor("ray", options, messages.append) as opened,
+    ):
         assert (opened.num_workers, opened.workers_per_machine) == (1, 1)
         run_continual(path, ContinualStudy(config, None), on_event=events, executor=opened)
     assert messages == ["starting Ray on this machine", "Ray: 1 machines with room for 1 workers"]
     assert (events.names("done"), events.names("lost")) == (["individual seed 0"], [])
-    for folder in (here, elsewhere):
-        assert not (folder / "executed").exists()
 
 
 # The last one, since it leaves the cluster with one node.
