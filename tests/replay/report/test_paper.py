@@ -169,13 +169,10 @@ class TestFewRows:
             ["infinite-ae", "user-rns", "52.4%", "81.0%"],
         ]
         assert shares_table(make_table1()) is None
-
-    def test_the_sentence_names_the_sufficient_number_of_users(self):
-        (sentence,) = find_study("sample-efficiency").describe(make_few().groups)
-        assert sentence == (
+        assert find_study("sample-efficiency").describe(make_few().groups) == [
             "infinite-ae has 95% of its HR@10 on all users with 500 of distill-cf, not with 500 of"
             " user-rns (81.0%)."
-        )
+        ]
 
     def test_a_panel_per_model_and_a_line_per_sampler(self):
         found = make_few("transfer", ("ease", "mvae"))
@@ -192,22 +189,23 @@ class TestFewRows:
 
 
 class TestNoise:
-    def test_shares_are_of_all_users_without_noise(self):
-        table = shares_table(make_noise())
+    def test_shares_and_sentences_are_of_all_users_without_noise(self):
+        found = make_noise()
+        table = shares_table(found)
         assert table.columns == ("model", "trained on", "0%", "50%")
         # 9.5, 6.5 and 8.5 of 10.5.
         assert texts(table)[:2] == [
             ["ease", "all users", "100.0%", "61.9%"],
             ["ease", "distill-cf 500", "90.5%", "81.0%"],
         ]
-
-    def test_the_sentences_name_the_effect_of_noise(self):
-        first, second = find_study("noise").describe(make_noise().groups)
+        first, second = found.study.describe(found.groups)
         # 6.5 / 10.5 and 8.5 / 9.5.
         assert first == (
             "50% noise changes the HR@10 of ease by −38.1% on all users, −10.5% on distill-cf 500."
         )
         assert "infinite-ae" in second
+        names = [row[1].text for row in figures_table(found).rows]
+        assert names[:2] == ["all users", "all users, 50% noise"]
 
     def test_all_users_are_a_line_over_the_noise(self):
         found = make_noise()
@@ -222,10 +220,6 @@ class TestNoise:
             console.print(render_table(make(make_noise()), 80))
         assert "…" not in drawn.getvalue()
         assert "distill-cf" in drawn.getvalue()
-
-    def test_noise_is_part_of_the_name(self):
-        names = [row[1].text for row in figures_table(make_noise()).rows]
-        assert names[:2] == ["all users", "all users, 50% noise"]
 
 
 @pytest.mark.campaign
