@@ -271,27 +271,22 @@ def _find_again(
     if not ingests:
         return None
     ingest = min(ingests)
+    ((first, last),) = store.rows(
+        "SELECT min(period), max(period) FROM periods WHERE ingest = ?", [ingest]
+    )
     if [file_hash for file_hash, of_ingest in stored if of_ingest == ingest] == hashes:
-        boundaries = None if cut is None else cut(_stored_times(store, ingest))
+        boundaries = None if cut is None else cut(read_events(store, first, last).times)
         key = _content_hash(hashes, settings, boundaries)
         if store.rows("SELECT 1 FROM ingests WHERE content_hash = ?", [key]):
             return read_report(store, files, ingest)
     path = next(
         path for path, value in zip(files, hashes, strict=True) if (value, ingest) in stored
     )
-    periods = store.rows("SELECT min(period), max(period) FROM periods WHERE ingest = ?", [ingest])
-    where = "as part of earlier periods"
-    if periods[0][0] is not None:
-        where = f"periods {periods[0][0]} to {periods[0][1]}"
+    where = "as part of earlier periods" if first is None else f"periods {first} to {last}"
     raise UserError(
         f"{path}: its content is in the store already ({where}),"
         " read with other settings, another cut or other files; use another store"
     )
-
-
-def _stored_times(store: Store, ingest: int) -> NDArray[np.int64]:
-    periods = store.rows("SELECT min(period), max(period) FROM periods WHERE ingest = ?", [ingest])
-    return read_events(store, *periods[0]).times
 
 
 def _content_hash(

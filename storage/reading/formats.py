@@ -129,15 +129,8 @@ def guess_format(path: Path) -> str:
 def _read_parquet(path: Path, choice: ColumnChoice, budget: Budget) -> RawFile:
     columns, num_rows = read_columns(path, choice, budget)
     users, items, *times = columns
-    return RawFile(
-        users=users,
-        items=items,
-        times=times[0] if times else None,
-        lines=None,
-        rejects=Rejects.join([]),
-        num_lines=num_rows,
-        typed=True,
-    )
+    no_rejects, time = Rejects.join([]), times[0] if times else None
+    return RawFile(users, items, time, None, no_rejects, num_rows, typed=True)
 
 
 def _read_text(
@@ -153,15 +146,8 @@ def _read_text(
 
         rows = read_text(stream, dialect, columns.places, report, budget=budget)
     users, items, *times = rows.columns
-    return RawFile(
-        users=users,
-        items=items,
-        times=times[0] if times else None,
-        lines=rows.lines,
-        rejects=rows.rejects,
-        num_lines=rows.num_lines,
-        typed=False,
-    )
+    time = times[0] if times else None
+    return RawFile(users, items, time, rows.lines, rows.rejects, rows.num_lines, typed=False)
 
 
 @contextmanager

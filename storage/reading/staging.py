@@ -64,15 +64,10 @@ def stage_log(
     connection: duckdb.DuckDBPyConnection,
     progress: Progress,
 ) -> StagedLog:
-    """Read files as one log.
+    """Read files, at least one, as one log; see `read_file`.
 
-    Args:
-        files: at least one.
-        choice: column names that the user gave.
-        file_format: as for `read_file`.
-        max_reject_share: largest share of bad lines in a file.
-        connection: for parsing; its session's time zone must be UTC.
-        progress: called with the current step.
+    At most `max_reject_share` of the lines of a file may be bad. The time zone of the session of
+    `connection` must be UTC.
 
     Raises:
         UserError: a file cannot be read, has too many bad lines or does not go with the others, or

@@ -62,14 +62,8 @@ def fetch(
     Received bytes are kept next to the destination as `NAME.part`, so that the next attempt, or the
     next call, requests only the rest; a file that changed in between is downloaded from the start.
     The destination appears by an atomic rename, complete and verified; if it exists already,
-    nothing is downloaded.
-
-    Args:
-        remote: the file.
-        destination: path of the download; its folder must exist.
-        mirror: address of a folder to download from instead.
-        progress: called with the number of bytes so far.
-        wait: called with the seconds to sleep between attempts.
+    nothing is downloaded. Its folder must exist. A mirror is the address of another folder, and
+    `wait` is called with the seconds to sleep between attempts.
 
     Raises:
         UserError: refused, unreachable after `ATTEMPTS`, too large, or not the published file. The

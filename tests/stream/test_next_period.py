@@ -235,14 +235,10 @@ class TestAnyPeriod:
 
     # Two users over four periods; an item that is new in each.
     LOG = (
-        *visits(1, [10, 11], 1),
-        *visits(2, [10, 12], 1, start=50),
-        *visits(1, [20, 12], 2),
-        *visits(2, [20, 11], 2, start=50),
-        *visits(1, [30, 40, 41, 42, 43], 3),
-        *visits(2, [30, 40], 3, start=50),
-        *visits(1, [50, 51], 4),
-        *visits(2, [44, 52], 4, start=50),
+        *(visits(1, [10, 11], 1) + visits(2, [10, 12], 1, start=50)),
+        *(visits(1, [20, 12], 2) + visits(2, [20, 11], 2, start=50)),
+        *(visits(1, [30, 40, 41, 42, 43], 3) + visits(2, [30, 40], 3, start=50)),
+        *(visits(1, [50, 51], 4) + visits(2, [44, 52], 4, start=50)),
     )
 
     @pytest.mark.parametrize(
@@ -304,11 +300,8 @@ class TestAnyPeriod:
             inside = set(users[held_out.mask(users)].tolist())
             assert set(some.users.tolist()) == inside & set(everyone.users.tolist())
             assert 0 < len(some.users) < len(everyone.users)
-            wanted = {
-                user: found
-                for user, found in sets_of(store, everyone).items()
-                if user in {int(one) for one in user_ids(store, some.users)}
-            }
+            whole = sets_of(store, everyone)
+            wanted = {int(user): whole[int(user)] for user in user_ids(store, some.users)}
             assert sets_of(store, some) == wanted
         assert some.num_items == everyone.num_items
         np.testing.assert_array_equal(some.item_counts, everyone.item_counts)
