@@ -233,8 +233,3 @@ class ResidentRows:
     def num_rows(self) -> int:
         """Number of rows."""
         return len(self.items)
-
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes on the device, padding included."""
-        return int(self.items.nbytes + self.weights.nbytes)

@@ -9,7 +9,7 @@ from scipy.sparse import csr_array, vstack
 
 from perennial.memory.base import Memory, replayed_rows, widen
 from perennial.memory.budget import Policy, share_budget
-from perennial.memory.samplers.base import Sample, Sampler, thin_to_mean
+from perennial.memory.samplers.base import Sampler, thin_to_mean
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.storage.base import Progress, derive_seed, ignore_progress
 from perennial.stream.history import History
@@ -89,15 +89,12 @@ class SampledMemory(Memory):
         first = 1 if self.policy.name == "whole" else history.period
         sample_seed = derive_seed(seed, history.period, "sample")
         sample = self.sampler(history.rows(first=first).interactions, self.budget, sample_seed)
-        part = _as_part(sample, history.period, sample_seed)
+        periods = np.full(len(sample.users), history.period, dtype=np.int32)
+        thin_seed = derive_seed(sample_seed, "thin")
+        part = _Part(sample.rows, sample.priorities, periods, sample.extent, thin_seed)
         if self.policy.name == "rolling" and self.parts:
             part = _best(self.parts[-1], part, self.budget)
         return dataclasses.replace(self, parts=self.policy.newest((*self.parts, part)))
-
-
-def _as_part(sample: Sample, period: int, seed: int) -> _Part:
-    periods = np.full(len(sample.users), period, dtype=np.int32)
-    return _Part(sample.rows, sample.priorities, periods, sample.extent, derive_seed(seed, "thin"))
 
 
 def _best(old: _Part, new: _Part, budget: int) -> _Part:

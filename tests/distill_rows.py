@@ -1,10 +1,9 @@
 """Small logs that are distilled in tests, and a listener that stops."""
 
 import numpy as np
-from scipy.sparse import csr_array
+from model_rows import rows_of_dense
 
 from perennial.memory.distill.settings import DistillSettings
-from perennial.models.base import TrainingRows
 
 SETTINGS = DistillSettings(
     num_synthetic_users=16, max_items=12, num_steps=12, validate_every=4, batch_size=64
@@ -17,12 +16,7 @@ def tastes(num_users=120, num_items=60, seed=0):
     group = generator.integers(0, 4, num_users)
     likes = np.where(np.arange(num_items)[None, :] % 4 == group[:, None], 0.6, 0.05)
     drawn = (generator.random((num_users, num_items)) < likes).astype(np.float32)
-    return TrainingRows(
-        csr_array(drawn),
-        np.ones(num_users),
-        np.zeros(num_users, dtype=np.bool_),
-        np.ones(num_users, dtype=np.int32),
-    )
+    return rows_of_dense(drawn)
 
 
 class Recorder:

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from perennial.memory.distill.checkpoint import load_progress, save_progress
-from perennial.memory.distill.export import stored_form
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.problem import DistillationProblem
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.step import DeviceUsers, outer_step
+from perennial.memory.distill.top_k import keep_largest
 from perennial.memory.distill.validation import BestSupport
 from perennial.models.mesh import device_mesh, put_on_each
 
@@ -47,11 +48,7 @@ class Optimisation(Protocol):
 
 
 class DenseOptimisation:
-    """Arrays on the default device or the mesh, as wide as the number of items that occur.
-
-    Args:
-        problem: to solve.
-    """
+    """Arrays on the default device or the mesh, as wide as the number of items that occur."""
 
     def __init__(self, problem: DistillationProblem) -> None:
         self._problem = problem
@@ -75,7 +72,7 @@ class DenseOptimisation:
 
     def load_users(self, step: int) -> None:
         """Send real users to the device, unless all are there."""
-        if self._users is None or not self._problem.all_fit:
+        if self._users is None or self._problem.resident < self._problem.num_users:
             self._users = put_on_each(self._problem.draw_users(step), self._mesh)
 
     def step(self) -> None:
@@ -103,4 +100,5 @@ class DenseOptimisation:
 def _stored(parameters: Array, key: Array, settings: DistillSettings) -> Array:
     """Return the support of the parameters as it would be stored, `(μ, i)`."""
     support = PARAMETRISATIONS[settings.method].support(parameters, key, settings)
-    return stored_form(support, settings.max_items, settings.export)
+    kept = jnp.clip(keep_largest(support, settings.max_items), 0, 1)
+    return (kept > 0).astype(kept.dtype) if settings.export == "hard" else kept

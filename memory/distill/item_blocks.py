@@ -43,11 +43,7 @@ Result = TypeVar("Result")
 
 
 class BlockedOptimisation:
-    """The `Optimisation` of `SparseWeights` under the cosine loss, in item blocks.
-
-    Args:
-        problem: to solve.
-    """
+    """The `Optimisation` of `SparseWeights` under the cosine loss, in item blocks."""
 
     def __init__(self, problem: DistillationProblem) -> None:
         self._problem = problem
@@ -241,14 +237,9 @@ class ItemBlocks:
         return iter(slice(start, start + BLOCK) for start in range(0, self.num_padded, BLOCK))
 
     def combine(self, coefficients: Floats, block: slice) -> Floats:
-        """Combine the rows over a block of items.
+        """Combine the rows over a block of items to `(BLOCK, m)`, by item; 0 for padding.
 
-        Args:
-            coefficients: `(n, m)` in C order, a column for each combination.
-            block: of the items.
-
-        Returns:
-            `(BLOCK, m)`, by item; 0 for padding.
+        `coefficients` are `(n, m)` in C order, a column for each combination.
         """
         combined: Floats = self._blocks[block.start // BLOCK] @ coefficients
         return combined

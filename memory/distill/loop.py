@@ -5,10 +5,13 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from scipy.sparse import csr_array
 
 from perennial.memory.distill.dense import DenseOptimisation, Optimisation
-from perennial.memory.distill.export import sparse_rows
 from perennial.memory.distill.item_blocks import BlockedOptimisation
+from perennial.memory.distill.objective import NETWORK
 from perennial.memory.distill.problem import (
     RESIDENT_CELLS,
     DistillationProblem,
@@ -20,6 +23,8 @@ from perennial.memory.distill.summary import DistillListener, DistillStep, Summa
 from perennial.memory.distill.validation import BestSupport
 from perennial.models.base import Holdout, TrainingRows
 from perennial.models.holdout import hold_out
+from perennial.models.infinite_ae.kernel import kernel_diagonal, kernel_values
+from perennial.models.mesh import threads_for
 from perennial.storage.base import derive_seed
 
 MAX_USERS = 32_768
@@ -154,3 +159,51 @@ def _run(
             raise
         return best, step, True
     return best, step, False
+
+
+def sparse_rows(
+    support: NDArray[np.float32] | csr_array, items: NDArray[np.int64], num_items: int
+) -> csr_array:
+    """Convert a support into sparse rows over the whole catalogue, without empty ones.
+
+    The most useful rows come first, as by `order_by_usefulness`.
+
+    Args:
+        support: `(μ, i)`, columns `items` and then padding.
+        items: `(n,)` ascending, n ≤ i: the item of each column.
+        num_items: number of items of the catalogue.
+
+    Returns:
+        `(≤ μ, num_items)` float32.
+    """
+    narrow: csr_array = csr_array(support[:, : len(items)])
+    narrow = narrow[np.flatnonzero(np.diff(narrow.indptr))]
+    columns = items[narrow.indices].astype(np.int32)
+    wide = csr_array((narrow.data, columns, narrow.indptr), shape=(narrow.shape[0], num_items))
+    ordered: csr_array = wide[order_by_usefulness(wide)]
+    return ordered
+
+
+def order_by_usefulness(rows: csr_array) -> NDArray[np.int64]:
+    """Order rows so that each is the one that the rows before it predict worst.
+
+    That is the pivot order of a Cholesky factorisation of the kernel matrix, the greedy choice of
+    rows for a Nyström approximation (Fine & Scheinberg, JMLR 2001): a prefix spans as much as so
+    few rows can.
+
+    Args:
+        rows: `(n, d)`, values in [0, 1].
+
+    Returns:
+        `(n,)` a permutation.
+    """
+    if rows.shape[0] < 2:
+        return np.arange(rows.shape[0])
+    inner = np.asarray((rows @ rows.T).toarray(), dtype=np.float32)
+    squares = inner.diagonal().copy()
+    gram = np.array(kernel_values(inner, squares, squares, rows.shape[1], NETWORK), np.float64)
+    np.fill_diagonal(gram, np.asarray(kernel_diagonal(squares, rows.shape[1], NETWORK)))
+    with threads_for(len(gram)):
+        _, pivots, _, _ = lapack.dpstrf(gram)
+    order: NDArray[np.int64] = pivots.astype(np.int64) - 1
+    return order

@@ -130,11 +130,6 @@ class DistillationProblem:
             return 4 * self.width * 3 * self.num_synthetic_users
         return 4 * self.width * (5 * self.num_synthetic_users + 2 * self.resident)
 
-    @property
-    def all_fit(self) -> bool:
-        """Return whether every user is resident, so that the resident users never change."""
-        return self.resident >= self.num_users
-
     @cached_property
     def row_sum(self) -> float:
         """Mean row sum of the data."""

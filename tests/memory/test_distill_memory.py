@@ -174,15 +174,6 @@ def test_rows_are_joined(log):
     assert both.replayed.sum() == rows.num_rows
 
 
-def test_the_buffer_lies_on_the_default_device(log, spy):
-    with opened(log) as store:
-        memory = after(store, "all", (1, 2))
-    assert memory.summaries
-    for summary in memory.summaries:
-        for array in (summary.rows.items, summary.rows.weights):
-            assert array.devices() == {jax.devices()[0]}
-
-
 def some_rows(seed, count, num_items, filled):
     generator = np.random.default_rng(seed)
     dense = generator.random((count, num_items)) * (generator.random((count, num_items)) < filled)
@@ -204,10 +195,14 @@ def test_rows_come_back_from_the_device_as_they_went(seed, count, num_items, fil
         np.testing.assert_array_equal(back.toarray()[:, :num_items], rows[:first].toarray())
 
 
-def test_rows_lie_on_the_default_device():
+def test_rows_are_on_the_default_device(log, spy):
+    with opened(log) as store:
+        memory = after(store, "all", (1, 2))
     placed = ResidentRows.place(some_rows(0, 4, 20, 0.5))
-    assert placed.items.devices() == placed.weights.devices() == {jax.devices()[0]}
-    assert placed.nbytes == 4 * 64 * (4 + 4)
+    assert placed.items.shape == placed.weights.shape == (4, 64)
+    assert len(memory.summaries) == 2
+    for rows in (placed, *(summary.rows for summary in memory.summaries)):
+        assert rows.items.devices() == rows.weights.devices() == {jax.devices()[0]}
 
 
 def test_rows_cannot_be_narrowed():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from perennial.memory import exemplar_memory as herding
@@ -111,6 +111,7 @@ def similarity_of(size, seed=0):
     budget=st.integers(1, 80),
     seed=st.integers(0, 1000),
 )
+@example(groups=[], budget=5, seed=0)
 def test_what_is_chosen(groups, budget, seed):
     groups = np.array(groups, dtype=np.int64)
     similarity, asked = similarity_of(len(groups))
@@ -132,13 +133,6 @@ def test_what_is_chosen(groups, budget, seed):
     # Nothing is asked of rows that are alone in their group.
     alone = np.isin(groups, present[counts == 1])
     assert not any(alone[numbers].any() for numbers in asked)
-
-
-def test_no_candidates():
-    similarity, asked = similarity_of(0)
-    chosen = herd_groups(np.zeros(0, np.int64), 5, similarity, np.random.default_rng(0))
-    assert chosen.shape == (0,)
-    assert asked == []
 
 
 def test_rows_alone_in_their_groups():

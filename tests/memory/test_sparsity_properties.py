@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from model_rows import rows_of_dense
 from scipy.sparse import csr_array
 
-from perennial.memory.distill.export import order_by_usefulness, sparse_rows
-from perennial.memory.distill.loop import distill, distill_with_holdout
+from perennial.memory.distill.loop import (
+    distill,
+    distill_with_holdout,
+    order_by_usefulness,
+    sparse_rows,
+)
 from perennial.memory.distill.settings import DistillSettings
-from perennial.models.base import Holdout, TrainingRows
+from perennial.models.base import Holdout
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
@@ -38,12 +43,7 @@ def logs(draw):
     if draw(st.booleans()):
         dense[:] = 0
         dense[np.arange(shape[0]), generator.integers(0, shape[1], shape[0])] = 1
-    return TrainingRows(
-        csr_array(dense),
-        np.ones(shape[0]),
-        np.zeros(shape[0], dtype=np.bool_),
-        np.ones(shape[0], dtype=np.int32),
-    )
+    return rows_of_dense(dense)
 
 
 @st.composite
@@ -103,9 +103,7 @@ def test_the_same_seed_reads_back_the_same(rows, chosen, seed):
 def test_density_falls_with_the_penalty():
     generator = np.random.default_rng(0)
     dense = (generator.random((40, 20)) < 0.4).astype(np.float32)
-    rows = TrainingRows(
-        csr_array(dense), np.ones(40), np.zeros(40, dtype=np.bool_), np.ones(40, dtype=np.int32)
-    )
+    rows = rows_of_dense(dense)
     # Nobody is judged, so the last support is kept and not one from before the penalty acted.
     unjudged = Holdout(rows, np.zeros(0, np.int64), csr_array((0, 20), dtype=np.float32))
     densities = []

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from perennial.memory.base import Memory
+from perennial.memory.base import Memory, replayed_rows
 from perennial.memory.teacher_memory import TeacherMemory
-from perennial.models.base import TrainingRows
 from perennial.storage.errors import UserError
 
 
@@ -20,15 +19,15 @@ class Told(Memory):
         if not self.seeds:
             return None
         row = csr_array(np.ones((1, num_items), dtype=np.float32))
-        return TrainingRows(row, np.full(1, 2.0), np.ones(1, np.bool_), np.ones(1, np.int32))
+        return replayed_rows(row, 2.0, np.ones(1, np.int32))
 
     def update(self, history, model, seed, say=None):
         assert model is None
         return Told((*self.seeds, seed))
 
 
-class Mute:
-    """A model that cannot say how alike rows are."""
+class Speaker:
+    """A teacher whose scores are not needed."""
 
     num_items = 3
     report = None
@@ -39,8 +38,6 @@ class Mute:
     def to_arrays(self):
         raise NotImplementedError
 
-
-class Speaker(Mute):
     def similarity(self, rows):
         raise NotImplementedError
 
@@ -63,14 +60,13 @@ def test_what_models_share_is_drawn_by_the_shared_seed():
     assert learnt.rows.seeds == (5, 9)
 
 
-def test_what_is_read_back_can_learn_and_not_yet_replay():
+def test_a_restored_memory_replays_only_after_an_update():
     empty = TeacherMemory(Told())
-    learnt = empty.update(None, Speaker(), 5)
-    back = empty.restore(learnt.state())
+    back = empty.restore(empty.update(None, Speaker(), 5).state())
     assert back.replay_rows(3) is None
     assert back.update(None, Speaker(), 5).replay_rows(3).teacher is not None
 
 
 def test_a_model_that_cannot_be_taught_is_refused():
     with pytest.raises(UserError, match="choose infinite-ae or mvae"):
-        TeacherMemory(Told()).update(None, Mute(), 0)
+        TeacherMemory(Told()).update(None, object(), 0)

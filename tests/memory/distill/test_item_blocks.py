@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from distill_rows import SETTINGS, tastes
+from model_rows import rows_of
 from scipy.sparse import csr_array, random_array
 
 import perennial.memory.distill.item_blocks as item_blocks
@@ -15,7 +16,7 @@ from perennial.memory.distill.item_blocks import BlockedOptimisation, ItemBlocks
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.problem import DistillationProblem, takes_blocks
 from perennial.memory.distill.settings import DistillSettings
-from perennial.models.base import Holdout, TrainingRows
+from perennial.models.base import Holdout
 from perennial.models.holdout import hold_out
 
 PLAIN = dataclasses.replace(SETTINGS, batch_size=128)
@@ -146,11 +147,9 @@ class TestInBlocks:
 
 
 def test_only_what_follows_from_inner_products_is_done_in_blocks():
-    wide = 2**17 + 512
-    assert takes_blocks(wide, 100, DistillSettings())
-    assert not takes_blocks(wide, 100, DistillSettings(loss="multinomial"))
-    assert not takes_blocks(wide, 100, DistillSettings(max_items=None))
-    assert not takes_blocks(wide, 100, DistillSettings.paper())
+    others = (DistillSettings(loss="multinomial"), DistillSettings(max_items=None))
+    chosen = (DistillSettings(), *others, DistillSettings.paper())
+    assert [takes_blocks(2**17 + 512, 100, one) for one in chosen] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -179,9 +178,8 @@ def test_nothing_as_wide_as_the_items_is_held_but_three_arrays():
     rows = csr_array((np.ones(len(items), np.float32), (users, items)), (100, 40_000))
     rows.sum_duplicates()
     rows.data[:] = 1
-    training = TrainingRows(rows, np.ones(100), np.zeros(100, bool), np.ones(100, np.int32))
     settings = dataclasses.replace(SETTINGS, num_synthetic_users=64)
-    task = DistillationProblem.of(hold_out(training, 0, max_users=10), settings, 0)
+    task = DistillationProblem.of(hold_out(rows_of(rows), 0, max_users=10), settings, 0)
     tracemalloc.start()
     blocked = BlockedOptimisation(task)
     blocked.step()

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from distill_rows import SETTINGS, Recorder, tastes
+from model_rows import rows_of
 from scipy.sparse import csr_array
 
 import perennial.memory.distill.item_blocks as item_blocks
@@ -16,7 +17,6 @@ from perennial.memory.distill.loop import distill
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.step import DeviceUsers, initial_state, outer_step
-from perennial.models.base import TrainingRows
 
 PAPER = DistillSettings.paper(
     num_synthetic_users=16, num_steps=8, validate_every=4, batch_size=64, num_samples=20
@@ -44,6 +44,12 @@ def resident(rows):
     )
 
 
+def started(rows, settings):
+    """Return the state at the start from the first 16 users."""
+    start = PARAMETRISATIONS[settings.method].initialise(rows[:16], rows[:16], settings)
+    return initial_state(start, settings, jax.random.key(0))
+
+
 def test_steps_lower_the_loss_and_the_best_validation_is_kept():
     recorder = Recorder()
     summary = distill(tastes(), SETTINGS, 0, listener=recorder)
@@ -58,10 +64,7 @@ def test_steps_lower_the_loss_and_the_best_validation_is_kept():
 def test_the_outer_loss_falls(settings):
     rows = jnp.asarray(tastes().interactions.toarray()[:64])
     users = resident(rows)
-    method = PARAMETRISATIONS[settings.method]
-    state = initial_state(
-        method.initialise(rows[:16], rows[:16], settings), settings, jax.random.key(0)
-    )
+    state = started(rows, settings)
     losses = []
     for _ in range(15):
         state, loss = outer_step(state, users, settings)
@@ -132,9 +135,7 @@ def test_resident_users_change_where_not_all_fit(monkeypatch):
 def test_a_replayed_row_goes_on_from_where_it_is():
     rows = tastes()
     learnt = distill(rows, SETTINGS, 0).rows
-    again = TrainingRows(
-        learnt, np.full(16, 7.5), np.ones(16, dtype=np.bool_), np.ones(16, dtype=np.int32)
-    )
+    again = rows_of(learnt, weights=np.full(16, 7.5), replayed=np.ones(16, dtype=np.bool_))
     still = dataclasses.replace(SETTINGS, learning_rate=1e-9)
     found = distill(again, still, 0)
     assert found.report["users_given"] == 120
@@ -144,17 +145,14 @@ def test_a_replayed_row_goes_on_from_where_it_is():
 
 
 def test_no_rows_give_no_summary():
-    rows = tastes(3, 5)
-    empty = dataclasses.replace(rows, interactions=csr_array((3, 5), dtype=np.float32))
-    assert distill(empty, SETTINGS, 0).rows.shape == (0, 5)
+    empty = csr_array((3, 5), dtype=np.float32)
+    assert distill(rows_of(empty), SETTINGS, 0).rows.shape == (0, 5)
 
 
 def test_a_step_makes_no_transfer_and_stays_on_the_default_device():
     rows = jnp.asarray(tastes().interactions.toarray()[:64])
     users = resident(rows)
-    method = PARAMETRISATIONS[SETTINGS.method]
-    start = method.initialise(rows[:16], rows[:16], SETTINGS)
-    state = initial_state(start, SETTINGS, jax.random.key(0))
+    state = started(rows, SETTINGS)
     state, _ = outer_step(state, users, SETTINGS)
     with jax.transfer_guard("disallow"):
         state, loss = outer_step(state, users, SETTINGS)

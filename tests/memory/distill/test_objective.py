@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
+from model_rows import rows_of_dense, scores_of
 
 from perennial.memory.distill.objective import (
     SupportProducts,
@@ -15,7 +15,7 @@ from perennial.memory.distill.objective import (
     sparsity_penalty,
     support_predictions,
 )
-from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.base import FitOptions
 from perennial.models.infinite_ae.recipe import InfiniteAE
 
 GENERATOR = np.random.default_rng(0)
@@ -30,12 +30,9 @@ def predictions(support, num_items=15, contexts=CONTEXTS):
 
 
 def test_the_inner_fit_is_infinite_ae():
-    rows = TrainingRows(
-        csr_array(SUPPORT), np.ones(6), np.ones(6, dtype=np.bool_), np.ones(6, dtype=np.int32)
-    )
+    rows = rows_of_dense(SUPPORT, replayed=np.ones(6, dtype=np.bool_))
     model = InfiniteAE(reg=0.7, precision="float64").fit(rows, FitOptions(seed=0))
-    expected = np.concatenate(list(model.score_blocks(csr_array(CONTEXTS), 10)))
-    np.testing.assert_allclose(predictions(SUPPORT), expected, atol=2e-4)
+    np.testing.assert_allclose(predictions(SUPPORT), scores_of(model, CONTEXTS), atol=2e-4)
 
 
 def test_padding_changes_nothing():
