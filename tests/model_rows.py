@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.models.base import FittedModel, TrainingRows
+from perennial.models.base import FitOptions, FittedModel, Recipe, TrainingRows
 
 
 def rows_of(matrix: csr_array, **changes: object) -> TrainingRows:
@@ -58,4 +58,34 @@ def scores_of(
     rows = contexts if isinstance(contexts, csr_array) else csr_array(np.asarray(contexts, "f4"))
     blocks = list(model.score_blocks(rows, block_rows))
     assert all(len(block) <= block_rows and block.dtype == np.float32 for block in blocks)
-    return np.concatenate(blocks)
+    return np.concatenate([np.zeros((0, model.num_items), np.float32), *blocks])
+
+
+def planted_hits(model: FittedModel, num_items: int = 50) -> tuple[float, float]:
+    """Share of hidden items of new planted rows in the best five, of a model and of popularity."""
+    fresh = planted(num_items=num_items, seed=9)
+    contexts = fresh.copy()
+    contexts.data[np.random.default_rng(2).random(contexts.nnz) < 0.3] = 0
+    contexts.eliminate_zeros()
+    hidden = (fresh - contexts).toarray() > 0
+    possible = np.minimum(5, hidden.sum(axis=1)).sum()
+
+    def share_hit(scores: NDArray[np.float32]) -> float:
+        masked = np.where(contexts.toarray() > 0, -np.inf, scores)
+        best = np.argsort(-masked, axis=1)[:, :5]
+        return float(np.take_along_axis(hidden, best, axis=1).sum() / possible)
+
+    popularity = np.tile(np.asarray(planted(num_items=num_items).sum(axis=0)), (160, 1))
+    return share_hit(scores_of(model, contexts)), share_hit(popularity)
+
+
+def check_heavy_rows(recipe: Recipe) -> None:
+    """Two groups with different items: more weight for one raises the scores of its items."""
+    matrix = csr_array(np.kron(np.eye(2), np.ones((80, 25))).astype(np.float32))
+    empty = csr_array((1, 50), dtype=np.float32)
+    even, heavy = (
+        scores_of(recipe.fit(rows_of(matrix, weights=weights), FitOptions(seed=1)), empty)[0]
+        for weights in (np.ones(160), np.repeat([1.0, 9.0], 80))
+    )
+    gain = heavy - even
+    assert gain[25:].mean() > gain[:25].mean() + 0.2

@@ -72,7 +72,8 @@ def _cross_entropy(
     rows: Array, items: Array, batch: SparseBatch, num_items: Array, temperature: Array
 ) -> Array:
     logits = _directions(rows) @ _directions(items).T / temperature
-    logits = jnp.where(jnp.arange(items.shape[0]) < num_items, logits, -jnp.inf)
+    known = jnp.arange(items.shape[0]) < num_items
+    logits = jnp.where(known[None, :], logits, -jnp.inf)
     normaliser = jax.nn.logsumexp(logits, axis=1)
     of_entries = normaliser[batch.rows] - logits[batch.rows, batch.items]
     return jnp.sum(batch.values * of_entries)
@@ -84,7 +85,7 @@ def _pairwise(rows: Array, items: Array, batch: SparseBatch, num_items: Array, k
     # A negative that the row has does not count.
     counts = densify(batch, batch.values, items.shape[0])[batch.rows, negatives] == 0
     margins = logits[batch.rows, batch.items] - logits[batch.rows, negatives]
-    return -jnp.sum(batch.values * counts * jax.nn.log_sigmoid(margins))
+    return -jnp.sum(batch.values * counts.astype(jnp.float32) * jax.nn.log_sigmoid(margins))
 
 
 def _directions(vectors: Array) -> Array:

@@ -161,7 +161,10 @@ def start(embeddings: NDArray[np.float32]) -> LightGCNState:
 @jax.jit
 def move(state: LightGCNState, gradient: Array, learning_rate: Array, l2: Array) -> LightGCNState:
     """Make one step of Adam with a gradient `(I, dim)`; padding has none and stays zero."""
-    steps, moments = optax.adam(learning_rate).update(gradient + l2 * state.items, state.moments)
+    with jax.numpy_dtype_promotion("standard"):  # Optax divides by its int32 count.
+        steps, moments = optax.adam(learning_rate).update(
+            gradient + l2 * state.items, state.moments
+        )
     return LightGCNState(optax.apply_updates(state.items, steps), moments)
 
 

@@ -75,7 +75,7 @@ def initialise(
     """
     keys = jax.random.split(key, 4)
     known = (jnp.arange(num_padded) < num_items)[:, None]
-    item_scale = jnp.sqrt(2.0 / (num_items + hidden)).astype(jnp.float32)
+    item_scale = jnp.sqrt(2.0 / (num_items + hidden).astype(jnp.float32))
 
     def draw_items(which: int) -> Array:
         normal = jax.random.normal(keys[which], (num_padded, hidden), dtype=jnp.float32)
@@ -150,22 +150,22 @@ def encode(
 ) -> tuple[Float32[Array, "B latent"], Float32[Array, "B latent"]]:
     """Compute the mean and log-variance of q(z | x) from normalised values, dropped or not."""
     inputs = project(parameters.encoder_items, batch, values, gather)
-    hidden = jnp.tanh(inputs + parameters.encoder_bias)
-    outputs = hidden @ parameters.latent_weights + parameters.latent_bias
+    hidden = jnp.tanh(inputs + parameters.encoder_bias[None, :])
+    outputs = hidden @ parameters.latent_weights + parameters.latent_bias[None, :]
     mean, log_variance = jnp.split(outputs, 2, axis=1)
     return mean, log_variance
 
 
 def decode(parameters: MVAEParameters, latent: Float32[Array, "B latent"]) -> Float32[Array, "B I"]:
     """Compute unnormalised log-probabilities of the items; those of padding have no meaning."""
-    hidden = jnp.tanh(latent @ parameters.decoder_weights + parameters.decoder_bias)
-    return hidden @ parameters.decoder_items.T + parameters.item_bias
+    hidden = jnp.tanh(latent @ parameters.decoder_weights + parameters.decoder_bias[None, :])
+    return hidden @ parameters.decoder_items.T + parameters.item_bias[None, :]
 
 
 def normaliser(logits: Float32[Array, "B I"], num_items: Int32[Array, ""]) -> Float32[Array, " B"]:
     """Compute log Σ_i exp(logits_i) over the items that are not padding."""
     known = jnp.arange(logits.shape[1]) < num_items
-    return jax.nn.logsumexp(jnp.where(known, logits, -jnp.inf), axis=1)
+    return jax.nn.logsumexp(jnp.where(known[None, :], logits, -jnp.inf), axis=1)
 
 
 def log_likelihood(
@@ -227,7 +227,7 @@ def negative_bound(
     logits, mean, log_variance = _noisy_logits(parameters, batch, key, dropout, gather)
     rows = densify(batch, batch.values, logits.shape[1])
     losses = beta * divergence(mean, log_variance) - log_likelihood(rows, logits, num_items)
-    num_rows = jnp.maximum((batch.weights > 0).sum(), 1)
+    num_rows = jnp.maximum((batch.weights > 0).sum(), 1).astype(jnp.float32)
     return (batch.weights * losses).sum() / num_rows
 
 
@@ -246,7 +246,7 @@ def distillation_loss(
     """
     logits, _, _ = _noisy_logits(parameters, teacher_batch.batch, key, dropout, gather)
     losses = -log_likelihood(teacher_batch.expected, logits, teacher_batch.num_known)
-    num_rows = jnp.maximum((teacher_batch.batch.weights > 0).sum(), 1)
+    num_rows = jnp.maximum((teacher_batch.batch.weights > 0).sum(), 1).astype(jnp.float32)
     return (teacher_batch.batch.weights * losses).sum() / num_rows
 
 

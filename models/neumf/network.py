@@ -182,7 +182,7 @@ def log_loss(
     losses = missing * jax.nn.softplus(-scores)
     losses += negative_weight * (1.0 - present) * jax.nn.softplus(scores)
     of_rows = (losses * candidates.known[None, :]).sum(axis=1) * num_items / candidates.known.sum()
-    num_rows = jnp.maximum((batch.weights > 0).sum(), 1)
+    num_rows = jnp.maximum((batch.weights > 0).sum(), 1).astype(jnp.float32)
     return (batch.weights * of_rows).sum() / num_rows
 
 

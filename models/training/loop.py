@@ -83,7 +83,8 @@ def step(
         learning_rate: Adam's learning rate.
         averaging: share of the average that stays.
     """
-    steps, moments = optax.adam(learning_rate).update(gradient, state.moments, state.parameters)
+    with jax.numpy_dtype_promotion("standard"):  # Optax divides by its int32 count.
+        steps, moments = optax.adam(learning_rate).update(gradient, state.moments, state.parameters)
     parameters = optax.apply_updates(state.parameters, steps)
     # The first weights are far off: the average forgets them faster than its later pace.
     pace = jnp.maximum(1.0 - averaging, 9.0 / (10.0 + number.astype(jnp.float32)))

@@ -9,6 +9,8 @@ import pytest
 from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_rows import rows_of_dense as training_rows
+from model_rows import scores_of
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Holdout, TrainingRows
@@ -33,21 +35,6 @@ def dense_rows(num_rows, seed=0, num_items=NUM_ITEMS, real=False):
     popularity = np.linspace(0.5, 0.02, num_items)
     dense = (generator.random((num_rows, num_items)) < popularity).astype(np.float32)
     return dense * generator.random(dense.shape).astype(np.float32) if real else dense
-
-
-def training_rows(dense, weights=None, replayed=None, last_period=None):
-    num_rows = len(dense)
-    return TrainingRows(
-        interactions=csr_array(dense),
-        weights=np.ones(num_rows) if weights is None else np.asarray(weights, dtype=np.float64),
-        replayed=np.zeros(num_rows, bool) if replayed is None else np.asarray(replayed),
-        last_period=np.ones(num_rows, np.int32) if last_period is None else last_period,
-    )
-
-
-def scores_of(model, contexts, block_rows=1000):
-    blocks = list(model.score_blocks(csr_array(contexts), block_rows))
-    return np.concatenate(blocks) if blocks else np.zeros((0, model.num_items), np.float32)
 
 
 def by_the_equation(dense, contexts, reg, weights=None, depth=1):

@@ -9,6 +9,7 @@ import pytest
 from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_rows import scores_of
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
 
@@ -66,11 +67,6 @@ def taught_rows(num_new=25, num_old=15, known=KNOWN, num_items=NUM_ITEMS, seed=0
         last_period=np.where(replayed, 1, 2).astype(np.int32),
         teacher=Oracle(known),
     )
-
-
-def scores_of(model, contexts, block_rows=1000):
-    blocks = list(model.score_blocks(csr_array(contexts), block_rows))
-    return np.concatenate(blocks) if blocks else np.zeros((0, model.num_items), np.float32)
 
 
 class Problem:

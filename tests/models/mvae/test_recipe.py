@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from model_rows import planted, rows_of, scores_of
+from model_rows import check_heavy_rows, planted, planted_hits, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
@@ -29,21 +29,7 @@ def fitted() -> FittedMVAE:
 
 
 def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMVAE):
-    fresh = planted(seed=9)
-    contexts = fresh.copy()
-    contexts.data[np.random.default_rng(2).random(contexts.nnz) < 0.3] = 0
-    contexts.eliminate_zeros()
-    hidden = (fresh - contexts).toarray() > 0
-    popularity = np.tile(np.asarray(planted().sum(axis=0)), (160, 1))
-
-    def share_hit(scores: np.ndarray) -> float:
-        masked = np.where(contexts.toarray() > 0, -np.inf, scores)
-        best = np.argsort(-masked, axis=1)[:, :5]
-        hits = np.take_along_axis(hidden, best, axis=1).sum(axis=1)
-        asked = np.minimum(5, hidden.sum(axis=1))
-        return float(hits[asked > 0].sum() / asked.sum())
-
-    learnt, popular = share_hit(scores_of(fitted, contexts)), share_hit(popularity)
+    learnt, popular = planted_hits(fitted)
     assert learnt > popular + 0.15
 
 
@@ -104,15 +90,7 @@ def test_replayed_rows_are_trained_on_but_never_judged():
 
 
 def test_heavy_rows_pull_the_scores_to_themselves():
-    matrix = csr_array(np.kron(np.eye(2), np.ones((80, 25))).astype(np.float32))
-    nobody = csr_array((1, 50), dtype=np.float32)
-    scores = []
-    for weight in (1.0, 9.0):
-        weights = np.repeat([1.0, weight], 80)
-        model = SMALL.fit(rows_of(matrix, weights=weights), FitOptions(seed=1))
-        scores.append(scores_of(model, nobody)[0])
-    gain = scores[1] - scores[0]
-    assert gain[25:].mean() > gain[:25].mean() + 0.2
+    check_heavy_rows(SMALL)
 
 
 def test_a_catalogue_too_large_is_refused_in_one_line_before_anything_is_allocated():

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_rows import planted, rows_of, scores_of
+from model_rows import check_heavy_rows, planted, planted_hits, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
@@ -81,13 +81,6 @@ def _plain_scores(parameters: NeuMFParameters, rows: np.ndarray) -> np.ndarray:
             product = (user * p["factor_items"][i]) @ p["factor_output"]
             scores[u, i] = p["item_bias"][i] + product + second @ p["tower_output"]
     return scores
-
-
-def _share_hit(contexts: csr_array, hidden: np.ndarray, scores: np.ndarray) -> float:
-    masked = np.where(contexts.toarray() > 0, -np.inf, scores)
-    best = np.argsort(-masked, axis=1)[:, :5]
-    hits = np.take_along_axis(hidden, best, axis=1).sum(axis=1)
-    return float(hits.sum() / np.minimum(5, hidden.sum(axis=1)).sum())
 
 
 @pytest.fixture(scope="module")
@@ -172,14 +165,8 @@ def test_candidates_are_distinct_and_all_items_where_they_are_few():
 
 
 def test_planted_blocks_are_learnt_for_users_that_are_new(fitted: FittedNeuMF):
-    fresh = planted(seed=9)
-    contexts = fresh.copy()
-    contexts.data[np.random.default_rng(2).random(contexts.nnz) < 0.3] = 0
-    contexts.eliminate_zeros()
-    hidden = (fresh - contexts).toarray() > 0
-    popularity = np.tile(np.asarray(planted().sum(axis=0)), (160, 1))
-    learnt = _share_hit(contexts, hidden, scores_of(fitted, contexts))
-    assert learnt > _share_hit(contexts, hidden, popularity) + 0.15
+    learnt, popular = planted_hits(fitted)
+    assert learnt > popular + 0.15
 
 
 def test_nobody_is_recommended_what_is_popular(fitted: FittedNeuMF):
@@ -199,15 +186,7 @@ def test_the_report_has_the_grid_and_the_choice(fitted: FittedNeuMF):
 
 
 def test_heavy_rows_pull_the_scores_to_themselves():
-    matrix = csr_array(np.kron(np.eye(2), np.ones((80, 25))).astype(np.float32))
-    nobody = csr_array((1, 50), dtype=np.float32)
-    scores = []
-    for weight in (1.0, 9.0):
-        weights = np.repeat([1.0, weight], 80)
-        model = SMALL.fit(rows_of(matrix, weights=weights), FitOptions(seed=1))
-        scores.append(scores_of(model, nobody)[0])
-    gain = scores[1] - scores[0]
-    assert gain[25:].mean() > gain[:25].mean() + 0.2
+    check_heavy_rows(SMALL)
 
 
 def test_other_periods_of_a_like_size_compile_nothing_new(fitted: FittedNeuMF):
