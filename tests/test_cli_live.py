@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import call
+from command_line import assert_fails, call, call_json, call_well
 
 from perennial import cli
 from perennial.storage.errors import StorageUnavailable
@@ -36,50 +36,43 @@ def files(tmp_path: Path) -> list[Path]:
 def store(tmp_path: Path) -> Path:
     """Where a live store is."""
     path = tmp_path / "live.duckdb"
-    assert call("init", "--store", path, *QUICK).exit_code == 0
+    call_well("init", "--store", path, *QUICK)
     return path
 
 
 def test_init_says_what_comes_next(tmp_path: Path, files: list[Path]) -> None:
     path = tmp_path / "live.duckdb"
-    done = call("init", "--store", path, *QUICK)
-    assert done.exit_code == 0, done.stderr
+    done = call_well("init", "--store", path, *QUICK)
     assert "live with individual, infinite-ae and seed 0" in done.stdout
     assert "next: perennial ingest FILE..." in done.stdout
-    assert call("init", "--store", path, *QUICK).exit_code == 0
-    other = call("init", "--store", path, "--strategy", "joint")
-    assert other.exit_code == 1
-    assert "--replace begins anew" in other.stderr
+    call_well("init", "--store", path, *QUICK)
+    assert_fails(call("init", "--store", path, "--strategy", "joint"), "--replace begins anew")
     held = tmp_path / "held.duckdb"
-    assert call("ingest", files[0], "--store", held).exit_code == 0
+    call_well("ingest", files[0], "--store", held)
     assert "next: perennial update" in call("init", "--store", held, *QUICK).stdout
 
 
 def test_each_file_is_judged_and_learnt(store: Path, files: list[Path]) -> None:
-    done = call("ingest", *files, "--store", store)
-    assert done.exit_code == 0, done.stderr
+    done = call_well("ingest", *files, "--store", store)
     lines = done.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == [
         name for number, path in enumerate(files, 1) for name in (path.name, f"period {number}")
     ]
     assert "the model of period 1 evaluated on it: HR@10" in lines[3]
     assert "refitted and published" in lines[5]
-    again = call("ingest", *files, "--store", store)
-    assert again.exit_code == 0
+    again = call_well("ingest", *files, "--store", store)
     assert again.stdout.count("nothing changed") == 3
-    report = call("report", "--store", store)
-    assert report.exit_code == 0
+    report = call_well("report", "--store", store)
     assert "not finished" not in report.stdout
 
 
 def test_a_program_reads_json(store: Path, files: list[Path]) -> None:
-    done = call("ingest", *files[:2], "--store", store, "--json")
-    steps = json.loads(done.stdout)["steps"]
+    steps = call_json("ingest", *files[:2], "--store", store)["steps"]
     assert [step["step"] for step in steps] == ["ingested", "caught up"] * 2
     assert steps[1]["judged"] is None
     assert {one["metric"] for one in steps[3]["judged"]} >= {"HR", "nDCG", "PSP", "AUC"}
     assert steps[3]["published"]["fit_key"]
-    erased = json.loads(call("forget", "--user", "u1", "--store", store, "--json").stdout)["steps"]
+    erased = call_json("forget", "--user", "u1", "--store", store)["steps"]
     assert erased[0]["step"] == "erased"
     assert "u1" not in json.dumps(erased)
 
@@ -96,47 +89,38 @@ def test_update_catches_up(store: Path, files: list[Path]) -> None:
 def test_without_a_live_model_files_are_only_taken(tmp_path: Path, files: list[Path]) -> None:
     path = tmp_path / "plain.duckdb"
     assert "published" not in call("ingest", *files, "--store", path).stdout
-    failed = call("update", "--store", path)
-    assert failed.exit_code == 1
-    assert "perennial init" in failed.stderr
-    refused = call("ingest", files[0], "--store", path, "--forget-log-after", "1")
-    assert refused.exit_code == 1
-    assert "perennial init" in refused.stderr
+    assert_fails(call("update", "--store", path), "perennial init")
+    assert_fails(
+        call("ingest", files[0], "--store", path, "--forget-log-after", "1"), "perennial init"
+    )
 
 
 def test_old_interactions_go(store: Path, files: list[Path]) -> None:
-    done = call("ingest", *files, "--store", store, "--forget-log-after", "1")
-    assert done.exit_code == 0, done.stderr
+    done = call_well("ingest", *files, "--store", store, "--forget-log-after", "1")
     assert "interactions up to period 2 dropped" in done.stdout
-    failed = call("replay", "--store", store, *QUICK)
-    assert failed.exit_code == 1
-    assert "only from period 3 on" in failed.stderr
+    assert_fails(call("replay", "--store", store, *QUICK), "only from period 3 on")
 
 
 def test_late_files_are_refused_or_merged(store: Path, files: list[Path], tmp_path: Path) -> None:
-    assert call("ingest", *files, "--store", store).exit_code == 0
+    call_well("ingest", *files, "--store", store)
     late = tmp_path / "late.csv"
     late.write_text("user_id,item_id,timestamp\nlate,i1,1005\nlate,i2,1006\n")
     refused = call("ingest", late, "--store", store)
     assert refused.exit_code == 1
     assert "older than period 3" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    merged = call("ingest", late, "--store", store, "--late", "merge")
-    assert merged.exit_code == 0, merged.stderr
+    merged = call_well("ingest", late, "--store", store, "--late", "merge")
     assert "late.csv: period 2, 2 interactions" in merged.stdout
     assert "period 3: refitted and published" in merged.stdout
     assert "part of earlier periods" in call("ingest", late, "--store", store).stdout
 
 
 def test_forget_reads_well(store: Path, files: list[Path]) -> None:
-    assert call("ingest", *files, "--store", store).exit_code == 0
-    done = call("forget", "--user", "u3", "--store", store)
-    assert done.exit_code == 0, done.stderr
+    call_well("ingest", *files, "--store", store)
+    done = call_well("forget", "--user", "u3", "--store", store)
     assert "user erased: 12 interactions from period 1 on" in done.stdout
     assert "period 3: refitted and published" in done.stdout
-    unknown = call("forget", "--user", "u3", "--store", store)
-    assert unknown.exit_code == 1
-    assert "user 'u3' is not in" in unknown.stderr
+    assert_fails(call("forget", "--user", "u3", "--store", store), "user 'u3' is not in")
 
 
 def test_watch_takes_what_is_there_once(store: Path, files: list[Path], tmp_path: Path) -> None:
@@ -194,8 +178,7 @@ def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_pat
                 assert path.name in process.stdout.readline()
                 assert "published" in process.stdout.readline()
                 # Others may read at any moment.
-                read = call("periods", "--store", store)
-                assert read.exit_code == 0, read.stderr
+                call_well("periods", "--store", store)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=60)
             assert process.returncode == 130
@@ -207,7 +190,7 @@ def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_pat
 def test_a_second_writer_is_told_at_once_and_readers_work(
     store: Path, files: list[Path], tmp_path: Path
 ) -> None:
-    assert call("ingest", files[0], "--store", store).exit_code == 0
+    call_well("ingest", files[0], "--store", store)
     code = (
         "import sys; from perennial.storage.opening import open_for_writing\n"
         "with open_for_writing(__import__('pathlib').Path(sys.argv[1])):\n"
@@ -220,13 +203,10 @@ def test_a_second_writer_is_told_at_once_and_readers_work(
         assert writer.stdout.readline() == b"open\n"
         began = time.monotonic()
         for command in (["ingest", files[1]], ["update"], ["forget", "--user", "u1"]):
-            refused = call(*command, "--store", store)
-            assert refused.exit_code == 1
-            assert "another process is writing" in refused.stderr
+            assert_fails(call(*command, "--store", store), "another process is writing")
         assert time.monotonic() - began < 20
         for command in (["status"], ["recommend", "--user", "u1", "--k", "2"]):
-            read = call(*command, "--store", store)
-            assert read.exit_code == 0, read.stderr
+            call_well(*command, "--store", store)
         command = [sys.executable, str(ROOT / "cli.py"), "ingest", str(files[1])]
         with subprocess.Popen(  # noqa: S603
             [*command, "--store", str(store), "--wait"], stdout=subprocess.PIPE, text=True

@@ -15,6 +15,7 @@ from perennial.storage.registry import Registry
 from perennial.stream.sources.registry import check_source
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+Number = TypeVar("Number", int, float)
 
 
 class Decorator(Protocol):
@@ -94,37 +95,28 @@ class NameChoice(click.Choice[str]):
         return value if Registry.is_target(value) else super().convert(value, param, ctx)
 
 
-def parse_seeds(
-    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
-) -> tuple[int, ...]:
-    """`0,1` and `2` -> (0, 1, 2)."""
-    parts = _split(texts)
-    for part in parts:
-        if not part.isdecimal():
-            raise click.BadParameter(f"'{part}' is no seed; give whole numbers such as 0,1,2")
-    return tuple(map(int, parts))
+def _parse_numbers(
+    pattern: str, convert: Callable[[str], Number], error: str
+) -> Callable[[click.Context, click.Parameter, Sequence[str]], tuple[Number, ...]]:
+    """Make a callback that converts `a,b` and `c` to numbers, and refuses other texts."""
+
+    def parse(
+        _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
+    ) -> tuple[Number, ...]:
+        parts = _split(texts)
+        for part in parts:
+            if not re.fullmatch(pattern, part):
+                raise click.BadParameter(f"'{part}' is no {error}")
+        return tuple(map(convert, parts))
+
+    return parse
 
 
-def parse_counts(
-    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
-) -> tuple[int, ...]:
-    """`25,50` and `100` -> (25, 50, 100)."""
-    parts = _split(texts)
-    for part in parts:
-        if not part.isdecimal() or int(part) < 1:
-            raise click.BadParameter(f"'{part}' is no number; give some from 1 on, such as 25,100")
-    return tuple(map(int, parts))
-
-
-def parse_percents(
-    _ctx: click.Context, _param: click.Parameter, texts: Sequence[str]
-) -> tuple[float, ...]:
-    """`0,2.5` and `10` -> (0.0, 2.5, 10.0)."""
-    parts = _split(texts)
-    for part in parts:
-        if not re.fullmatch(r"\d+(\.\d+)?", part) or float(part) > 100:
-            raise click.BadParameter(f"'{part}' is no per cent; give some between 0 and 100")
-    return tuple(map(float, parts))
+parse_seeds = _parse_numbers(r"\d+", int, "seed; give whole numbers such as 0,1,2")
+parse_counts = _parse_numbers(r"0*[1-9]\d*", int, "number; give some from 1 on, such as 25,100")
+parse_percents = _parse_numbers(
+    r"0*(100(\.0+)?|\d{1,2}(\.\d+)?)", float, "per cent; give some between 0 and 100"
+)
 
 
 def parse_settings(
