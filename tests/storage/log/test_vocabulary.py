@@ -31,9 +31,8 @@ def test_known_identifiers_keep_their_index(store):
     assert add(store, ["c", "a", "d"], period=2) == [2, 1, 3]
     assert user_ids(store, [3, 0, 0, 2]) == ["d", "b", "b", "c"]
     assert lookup_users(store, ["a", "nobody", "d", "a"]).tolist() == [1, -1, 3, 1]
-    assert store.rows("SELECT first_period FROM users ORDER BY user_index") == [
-        (1,), (1,), (2,), (2,),
-    ]  # fmt: skip
+    first_periods = store.rows("SELECT first_period FROM users ORDER BY user_index")
+    assert first_periods == [(1,), (1,), (2,), (2,)]
     assert lookup_items(store, ["a"]).tolist() == [-1]
 
 
