@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,10 +54,6 @@ class RunComparison:
     changed: tuple[ChangedSetting, ...]
     differences: tuple[Difference, ...]
 
-    def to_json(self) -> dict[str, Json]:
-        """Return the object that `--json` prints."""
-        return asdict(self)
-
 
 def compare_runs(data: RunData, other: RunData) -> RunComparison:
     """Pair the users and periods of two runs, strategy by strategy and model by model.
@@ -85,11 +81,17 @@ def compare_runs(data: RunData, other: RunData) -> RunComparison:
         evaluated_users={**other.evaluated_users, **data.evaluated_users},
         user_figures={**other.user_figures, **data.user_figures},
     )
+    mine, theirs = _settings(data), _settings(other)
+    changed = (
+        ChangedSetting(name, mine.get(name), theirs.get(name))
+        for name in dict.fromkeys((*mine, *theirs))
+        if mine.get(name) != theirs.get(name)
+    )
     differences = summarise(both, baselines=tuple(named.values())).differences
     return RunComparison(
         other.run.run_id,
         len({cell.eval_period for cell in data.cells}),
-        tuple(_changed(_settings(data), _settings(other))),
+        tuple(changed),
         tuple(one for one in differences if one.baseline == named.get(one.strategy)),
     )
 
@@ -161,9 +163,3 @@ def _flatten(settings: Mapping[str, Json], within: str = "") -> Iterator[tuple[s
             yield from _flatten(value, f"{within}{name}.")
         else:
             yield within + name, value
-
-
-def _changed(here: Mapping[str, Json], there: Mapping[str, Json]) -> Iterator[ChangedSetting]:
-    for name in dict.fromkeys((*here, *there)):
-        if here.get(name) != there.get(name):
-            yield ChangedSetting(name, here.get(name), there.get(name))

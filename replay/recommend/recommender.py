@@ -200,9 +200,10 @@ class Recommender:
                 self.catalogue,
                 on_newest=self.fitted_on_newest,
             )
+        names = [self.catalogue.item_ids[item] for item in ranking.tolist()]
         return tuple(
-            self._recommended(*entry)
-            for entry in zip(ranking.tolist(), scores[0, ranking].tolist(), reasons, strict=True)
+            RecommendedItem(name, score, self.catalogue.title(name), rows)
+            for name, score, rows in zip(names, scores[0, ranking].tolist(), reasons, strict=True)
         )
 
     def rank_users(
@@ -241,12 +242,6 @@ class Recommender:
     def _to_model_width(self, rows: csr_array) -> csr_array:
         """Drop the columns of items that the model does not know."""
         return rows if rows.shape[1] == self.num_items else csr_array(rows[:, : self.num_items])
-
-    def _recommended(
-        self, item: int, score: float, reasons: tuple[Reason, ...] = ()
-    ) -> RecommendedItem:
-        name = self.catalogue.item_ids[item]
-        return RecommendedItem(name, score, self.catalogue.title(name), reasons)
 
 
 def _check_k(k: int) -> None:

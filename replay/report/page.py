@@ -109,6 +109,7 @@ def render_page(
     not. Without `title` it is that of a replay, and without `findings` they are sentences on the
     differences. `sections` come between the pictures and the detailed tables.
     """
+    source = data.run.config.get("source")
     extra = (
         differences_table(summary),
         fits_table(data),
@@ -117,7 +118,7 @@ def render_page(
         timings_table(data),
     )
     return render_sections(
-        title or _title(data),
+        title or (f"Replay of {source}" if source else "Replay"),
         _subtitle(data),
         findings=headline(summary) if findings is None else findings,
         sections=(
@@ -212,11 +213,6 @@ def _with_markup(section: Section) -> Section:
         for heading, captioned in section.pictures.items()
     }
     return dataclasses.replace(section, pictures=pictures)
-
-
-def _title(data: RunData) -> str:
-    source = data.run.config.get("source")
-    return f"Replay of {source}" if source else "Replay"
 
 
 def _subtitle(data: RunData) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def write_report(
 def report_json(summary: RunSummary, comparison: RunComparison | None = None) -> dict[str, Any]:
     """Return the object that `report --json` prints, with a comparison if there is one."""
     numbers = summary.to_json()
-    return numbers if comparison is None else {**numbers, "against": comparison.to_json()}
+    return numbers if comparison is None else {**numbers, "against": asdict(comparison)}
 
 
 def comparison_tables(comparison: RunComparison, summary: RunSummary) -> tuple[Table, ...]:

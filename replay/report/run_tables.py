@@ -109,18 +109,10 @@ def periods_table(periods: Sequence[PeriodSummary]) -> Table:
         )
         for one in periods
     ]
+    columns = ("period", "from", "to", "interactions", "users", "items", "new users", "new items")
     return Table(
         title="Log",
-        columns=(
-            "period",
-            "from",
-            "to",
-            "interactions",
-            "users",
-            "items",
-            "new users",
-            "new items",
-        ),
+        columns=columns,
         rows=tuple(rows),
         note="Times in UTC." if all(one.has_clock for one in periods) else "",
     )

@@ -110,18 +110,10 @@ def costs_table(report: StudyReport) -> Table:
             format_bytes(one.kept_bytes),
         )
         rows.append(make_row(model, strategy, *texts))
+    columns = ("model", "strategy", "a fit", "fits", "memory", "kept rows", "interactions", "bytes")
     return Table(
         title="Cost",
-        columns=(
-            "model",
-            "strategy",
-            "a fit",
-            "fits",
-            "memory",
-            "kept rows",
-            "interactions",
-            "bytes",
-        ),
+        columns=columns,
         rows=tuple(rows),
         num_labels=2,
         note="Seconds of one seed over all periods. Models share the memory; its time is counted"

@@ -200,15 +200,9 @@ def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
     pairs = list(dict.fromkeys((one.model, one.strategy) for one in summary.cells))
     models = list(dict.fromkeys(model for model, _ in pairs))
     strategies = list(dict.fromkeys(strategy for _, strategy in pairs))
-    if strategies:
-        baseline = baseline_of(strategies)
-        strategies.sort(key=lambda strategy: strategy != baseline)
-    return [
-        (model, strategy)
-        for model in models
-        for strategy in strategies
-        if (model, strategy) in pairs
-    ]
+    baseline = baseline_of(strategies) if strategies else ""
+    strategies.sort(key=lambda strategy: strategy != baseline)
+    return sorted(pairs, key=lambda pair: (models.index(pair[0]), strategies.index(pair[1])))
 
 
 def _seconds(summary: RunSummary, model: str, strategy: str) -> float:

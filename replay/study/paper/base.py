@@ -1,7 +1,7 @@
 """The seam of the studies on the paper's split: their cells, and how results are shown."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from perennial.models.registry import make_recipe
 from perennial.replay.config import ModelChoice
@@ -37,10 +37,6 @@ class StudyOptions:
     distillation: Mapping[str, Json] = field(default_factory=dict)
     noises: tuple[Noise, ...] = (Noise(),)
 
-    def whole(self) -> tuple[TrainingSet, ...]:
-        """Return the set of all users."""
-        return (TrainingSet(),)
-
     def few(self) -> tuple[TrainingSet, ...]:
         """Return the rows of each sampler, from few to many."""
         return tuple(
@@ -48,10 +44,6 @@ class StudyOptions:
             for sampler in self.samplers
             for users in self.users
         )
-
-    def noisy(self, rows: Sequence[TrainingSet]) -> tuple[TrainingSet, ...]:
-        """Return each of some training sets at each noise."""
-        return tuple(replace(one, noise=noise) for one in rows for noise in self.noises)
 
     def cross(
         self, rows: Sequence[TrainingSet], models: Sequence[ModelChoice] | None = None

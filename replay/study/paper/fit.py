@@ -2,22 +2,16 @@
 
 from pathlib import Path
 
-from perennial.models.base import FitOptions, Holdout
+from perennial.models.base import FitOptions
 from perennial.models.registry import make_recipe
 from perennial.replay.evaluate import evaluate
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import make_metric
 from perennial.replay.study.paper.cells import DISTILL, StudyCell, StudyContext
 from perennial.replay.study.paper.records import CellRecord, MetricValue, write_record
-from perennial.replay.study.paper.rows import (
-    StoredRows,
-    read_rows,
-    rows_path,
-    split_holdout,
-    with_made_rows,
-)
+from perennial.replay.study.paper.rows import read_rows, rows_path, split_holdout, with_made_rows
 from perennial.storage.base import Progress, derive_seed
-from perennial.stream.random_split import RandomSplit, read_paper_split
+from perennial.stream.random_split import read_paper_split
 
 METRICS = ("HR", "nDCG", "PSP", "AUC")
 """Metrics of every cell, each at all its cut-offs."""
@@ -35,7 +29,11 @@ def make_cell(
     """
     watch = Stopwatch(Clock())
     split = read_paper_split(Path(context.split), seed=cell.seed, keep_repeats=context.keep_repeats)
-    holdout, stored = _training(context, cell, split)
+    holdout = split_holdout(split, cell.rows.noise, cell.seed)
+    stored = None
+    if cell.rows.is_made:
+        stored = read_rows(rows_path(context, cell.rows, cell.seed))
+        holdout = with_made_rows(holdout, stored.rows, synthetic=cell.rows.sampler == DISTILL)
     recipe = make_recipe(cell.model.name, cell.model.settings)
     seed = derive_seed(cell.seed, "paper fit", cell.model.name)
     options = FitOptions(seed=seed, memory_limit=memory_limit, progress=progress)
@@ -65,14 +63,3 @@ def make_cell(
     )
     write_record(Path(context.folder), record)
     return record
-
-
-def _training(
-    context: StudyContext, cell: StudyCell, split: RandomSplit
-) -> tuple[Holdout, StoredRows | None]:
-    """Return the training rows with the users of validation, and the file of rows, if any."""
-    holdout = split_holdout(split, cell.rows.noise, cell.seed)
-    if not cell.rows.is_made:
-        return holdout, None
-    stored = read_rows(rows_path(context, cell.rows, cell.seed))
-    return with_made_rows(holdout, stored.rows, synthetic=cell.rows.sampler == DISTILL), stored

@@ -88,21 +88,12 @@ def open_ray(options: ExecutorOptions, progress: Callable[[str], None]) -> Itera
 
 
 @dataclass
-class _Attempt:
-    """A worker that has started a task."""
-
-    name: str
-    pid: int
-    where: str
-
-
-@dataclass
 class _Running:
-    """A task that was submitted to Ray."""
+    """A task that was submitted to Ray, and the event of each attempt to run it."""
 
     task: Task
     files: TaskFiles
-    attempts: list[_Attempt] = field(default_factory=list)
+    attempts: list[RemoteEvent] = field(default_factory=list)
 
 
 class _SubmittedTasks:
@@ -207,11 +198,10 @@ class _SubmittedTasks:
         attempts = running.attempts
         if event.kind == "attempt":
             if attempts:
-                lost = attempts[-1]
-                self._on_event(TaskEvent(running.task, lost.pid, "lost", {"where": lost.where}))
-            where = event.details.get("where", "")
-            attempts.append(_Attempt(event.attempt, event.pid, where))
-        elif not attempts or attempts[-1].name != event.attempt:
+                where = {"where": attempts[-1].details.get("where", "")}
+                self._on_event(TaskEvent(running.task, attempts[-1].pid, "lost", where))
+            attempts.append(event)
+        elif not attempts or attempts[-1].attempt != event.attempt:
             return  # From a worker that is lost, or the queue was lost since the attempt began.
         self._on_event(TaskEvent(running.task, event.pid, event.kind, event.details))
 

@@ -1,15 +1,17 @@
 """The paper's Figures 3 and 4: models on rows that were kept or made of a noisy log."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from perennial.replay.study.paper.base import Axis, PaperStudy, StudyOptions
-from perennial.replay.study.paper.cells import StudyCell
+from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.groups import HEADLINE, Group
 
 
 def cells(options: StudyOptions) -> tuple[StudyCell, ...]:
     """Return every model on all users and on the rows of every sampler, at each noise."""
-    return options.cross(options.noisy((*options.whole(), *options.few())))
+    rows = (TrainingSet(), *options.few())
+    return options.cross([replace(one, noise=noise) for one in rows for noise in options.noises])
 
 
 def describe(groups: Sequence[Group]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from perennial.replay.study.paper.base import Axis, PaperStudy, StudyOptions
-from perennial.replay.study.paper.cells import StudyCell
+from perennial.replay.study.paper.cells import StudyCell, TrainingSet
 from perennial.replay.study.paper.groups import Group, share_of_whole
 
 ENOUGH = 95.0
@@ -20,7 +20,7 @@ BY_USERS = Axis(
 
 def cells(options: StudyOptions) -> tuple[StudyCell, ...]:
     """Return every model on all users, and on each number of them by every sampler."""
-    return options.cross((*options.whole(), *options.few()))
+    return options.cross((TrainingSet(), *options.few()))
 
 
 def describe(groups: Sequence[Group]) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from perennial.replay.study.paper.base import PaperStudy, StudyOptions
-from perennial.replay.study.paper.cells import ALL_USERS, DISTILL, StudyCell
+from perennial.replay.study.paper.cells import ALL_USERS, DISTILL, StudyCell, TrainingSet
 from perennial.replay.study.paper.groups import Group, share_of_whole, whole_group
 
 INFINITE_AE = "infinite-ae"
@@ -13,7 +13,7 @@ INFINITE_AE = "infinite-ae"
 def cells(options: StudyOptions) -> tuple[StudyCell, ...]:
     """Return all models on all users, and ∞-AE, if it is among them, on few rows too."""
     few = [model for model in options.models if model.name == INFINITE_AE]
-    return (*options.cross(options.whole()), *options.cross(options.few(), few))
+    return (*options.cross((TrainingSet(),)), *options.cross(options.few(), few))
 
 
 def row(group: Group) -> str | None:

@@ -13,13 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from command_line import call_well
-from made_studies import (
-    Recorder,
-    assert_counted_once,
-    figures_of,
-    make_log_store,
-    planted_modules,
-)
+from made_studies import Recorder, assert_counted_once, figures_of, make_log_store, planted_modules
 from paper_toys import write_split
 
 from benchmarks.machines import compare, make_log, make_study, to_markdown, two_nodes
