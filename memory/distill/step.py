@@ -101,6 +101,7 @@ def outer_step(
 
     loss, gradient = jax.value_and_grad(outer_loss)(state.parameters)
     optimiser = method.optimiser(settings, state.parameters.shape)
-    change, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
+    with jax.numpy_dtype_promotion("standard"):  # Optax divides by its int32 count.
+        change, optimiser_state = optimiser.update(gradient, state.optimiser, state.parameters)
     moved = method.project(optax.apply_updates(state.parameters, change))
     return StepState(moved, optimiser_state, next_key), loss

@@ -171,7 +171,9 @@ def _train(log: _Log, key: Array, batch: int, sizes: tuple[int, ...]) -> tuple[A
 
     def step(state: _State, drawn: tuple[Array, ...]) -> tuple[_State, None]:
         factors, moments = state
-        change, moments = optimiser.update(jax.grad(_loss)(factors, drawn), moments)
+        gradient = jax.grad(_loss)(factors, drawn)
+        with jax.numpy_dtype_promotion("standard"):  # Optax divides by its int32 count.
+            change, moments = optimiser.update(gradient, moments)
         return (optax.apply_updates(factors, change), moments), None
 
     def epoch(state: _State, key: Array) -> tuple[_State, tuple[Array, Array]]:
