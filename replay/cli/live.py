@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ForgetOptions:
-    """How long the log is kept."""
+    """Limit of the log that is kept."""
 
     forget_log_after: int | None = option(
         "--forget-log-after",

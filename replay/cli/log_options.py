@@ -28,7 +28,7 @@ _GUESSED = "Guessed from usual names if not given."
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How log files are read; `None` for the source's own setting."""
+    """Settings of the reader of log files; `None` for the source's own setting."""
 
     user_column: str | None = option("--user-column", metavar="NAME", help=_GUESSED)
     item_column: str | None = option("--item-column", metavar="NAME", help=_GUESSED)
@@ -57,7 +57,7 @@ class ReadingOptions:
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """Where data sets are kept and downloaded from."""
+    """Folder and address of downloaded data sets."""
 
     cache: Path | None = field(cache_option)  # noqa: RUF009
     mirror: str | None = option(

@@ -260,7 +260,7 @@ class WorkerOptions:
 
     @property
     def given(self) -> bool:
-        """Whether any of the options was given something else than its default."""
+        """True if any of the options differs from its default."""
         return self.engine != LOCAL or bool(self.workers or self.address or self.gpus_per_cell)
 
     def open(self) -> "AbstractContextManager[Executor]":

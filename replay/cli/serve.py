@@ -20,7 +20,7 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 
 @dataclass(frozen=True)
 class AddressOptions:
-    """Where the service listens, and what requests must carry."""
+    """Address of the service, and requirements on requests."""
 
     host: str = option(
         "--host", default="127.0.0.1", show_default=True, help="Address to listen on."

@@ -92,17 +92,8 @@ def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
     table = Table(title="Summaries", title_justify="left", box=None, header_style="bold")
     table.add_column("period", no_wrap=True, min_width=6)
     # On a narrow screen the names give way, not the figures.
-    widths = {
-        "seed": 4,
-        "users": 5,
-        "non-zeros": 9,
-        "density": 7,
-        "loss": 6,
-        "HR@100": 6,
-        "time": 6,
-    }
-    for name, width in widths.items():
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    for name in ("seed", "users", "non-zeros", "density", "loss  ", "HR@100", "time  "):
+        table.add_column(name.strip(), justify="right", no_wrap=True, min_width=len(name))
     table.add_column("most weighted items", overflow="ellipsis", no_wrap=True)
     for one in shown:
         record, report = one.record, one.record.report
