@@ -91,7 +91,7 @@ def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
     """Make a table with a line for each summary."""
     table = Table(title="Summaries", title_justify="left", box=None, header_style="bold")
     table.add_column("period", no_wrap=True, min_width=6)
-    # On a narrow screen the names give way, not the figures.
+    # On a narrow screen the items give way, not the figures: the padded names are as wide as them.
     for name in ("seed", "users", "non-zeros", "density", "loss  ", "HR@100", "time  "):
         table.add_column(name.strip(), justify="right", no_wrap=True, min_width=len(name))
     table.add_column("most weighted items", overflow="ellipsis", no_wrap=True)
