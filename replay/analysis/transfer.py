@@ -92,7 +92,7 @@ def transfer_matrices(
 ) -> tuple[TransferMatrix, ...]:
     """Make the matrices of a run with held-out users, in the order of its cells.
 
-    A matrix for each of `metrics`; `chance` is the result of `chance_figures`.
+    A matrix for each of `metrics`; `chance` is the result of `chance_figures`, `(P,)` by metric.
     """
     chains = dict.fromkeys((cell.model, cell.strategy) for cell in cells)
     num_fits = max(cell.fit_period for cell in cells)

@@ -31,7 +31,10 @@ def newest_model(
     """Return the model that a replay would fit at the newest period.
 
     It is kept in the store, which must be open for writing, until the log grows or the settings
-    change; a lost or damaged file is made again. `versions` are those of this process if `None`.
+    change; a lost or damaged file is made again.
+
+    The seeds of all fits are derived from `seed`. There are no limits without `limits`, and
+    `versions` are those of this process if `None`.
 
     Raises:
         UserError: the store holds no period.
