@@ -29,7 +29,7 @@ from perennial.replay.cli.parameters import (
     settings_option,
     source_argument,
 )
-from perennial.replay.study.paper.published import PAPER
+from perennial.replay.study.paper.paper_figures import PAPER
 from perennial.replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, StudyEntry
 
 if TYPE_CHECKING:

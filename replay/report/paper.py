@@ -38,7 +38,7 @@ from perennial.replay.report.run_tables import settings_rows
 from perennial.replay.report.tables import metric_label
 from perennial.replay.study.paper.base import Axis
 from perennial.replay.study.paper.groups import Group
-from perennial.replay.study.paper.published import SHOWN, Figure
+from perennial.replay.study.paper.paper_figures import SHOWN, Figure
 from perennial.replay.study.paper.registry import PAPER_STUDIES, find_study
 from perennial.replay.study.paper.report import StudyResults
 from perennial.replay.summaries import write_table

@@ -12,7 +12,7 @@ from perennial.replay.report.tables import (
     metric_label,
 )
 from perennial.replay.study.paper.groups import Estimate, Group, chosen_settings, share_of_whole
-from perennial.replay.study.paper.published import SHOWN, Figure, difference_percent
+from perennial.replay.study.paper.paper_figures import SHOWN, Figure, difference_percent
 from perennial.replay.study.paper.records import CellRecord
 from perennial.replay.study.paper.report import StudyResults
 

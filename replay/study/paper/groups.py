@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perennial.replay.study.paper.cells import ALL_USERS
-from perennial.replay.study.paper.published import Figure
+from perennial.replay.study.paper.paper_figures import Figure
 from perennial.replay.study.paper.records import CellRecord
 from perennial.storage.base import Json
 

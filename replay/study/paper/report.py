@@ -9,7 +9,7 @@ from perennial.models.registry import make_recipe
 from perennial.replay.study.paper.base import PaperStudy, StudyOptions
 from perennial.replay.study.paper.cells import StudyContext
 from perennial.replay.study.paper.groups import Group, group_records
-from perennial.replay.study.paper.published import Figure, difference_percent, published_figure
+from perennial.replay.study.paper.paper_figures import Figure, difference_percent, published_figure
 from perennial.replay.study.paper.records import CellRecord
 from perennial.replay.study.paper.split import OpenSplit
 from perennial.storage.base import Json

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from perennial.replay.study.paper.published import PAPER
+from perennial.replay.study.paper.paper_figures import PAPER
 from perennial.replay.summaries import write_table
 from perennial.replay.whole_log import hold_whole, read_whole
 from perennial.storage.base import Progress, ignore_progress

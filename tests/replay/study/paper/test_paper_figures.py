@@ -1,7 +1,7 @@
 import pytest
 from paper_toys import make_record, make_results
 
-from perennial.replay.study.paper.published import (
+from perennial.replay.study.paper.paper_figures import (
     PAPER,
     SHOWN,
     difference_percent,
