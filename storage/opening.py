@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 # `Store` is imported in the functions: a mistyped name is refused before DuckDB is imported.
 
 
-def require_store(path: Path) -> None:
+def require_store(path: Path, command: str = "`perennial replay` or `ingest`") -> None:
     """Check that a store exists.
+
+    Args:
+        path: the store's file.
+        command: commands that make one, for the message.
 
     Raises:
         UserError: it does not.
     """
     if not path.exists():
-        raise UserError(f"{path}: no such store; make one with `perennial replay` or `ingest`")
+        raise UserError(f"{path}: no such store; make one with {command}")
 
 
 def open_existing(path: Path, wait: float = 0.0) -> "Store":

@@ -19,6 +19,7 @@ from perennial.replay.cli.parameters import (
     store_option,
 )
 from perennial.replay.strategies.registry import STRATEGIES
+from perennial.storage.opening import require_store
 
 if TYPE_CHECKING:
     from perennial.replay.recommend.reasons import Reason
@@ -96,7 +97,7 @@ _FITTING = (
 
 
 @click.command()
-@store_option("The store that holds the log.")
+@store_option("The store that holds the log.", must_exist=False)
 @click.option("--user", metavar="ID", help="A user in the store.")
 @click.option(
     "--items", metavar="A,B,C", callback=parse_ids, help="Items that an unknown user likes."
@@ -167,6 +168,7 @@ def recommend(
     """
     if [user is None, not items, users_file is None].count(False) != 1:
         raise click.UsageError("give either --user or --items, or many with --users-file", context)
+    require_store(store)
     if (users_file is None) != (output is None):
         raise click.UsageError("--users-file and -o go together", context)
     if users_file is not None and why:

@@ -8,6 +8,7 @@ import click
 
 from perennial.replay.cli.options import field, option, options
 from perennial.replay.cli.parameters import file_option, parse_memory, store_option
+from perennial.storage.opening import require_store
 
 if TYPE_CHECKING:
     from perennial.replay.service.limits import ServiceLimits
@@ -138,7 +139,7 @@ class ServiceOptions:
 
 
 @click.command()
-@store_option("The store whose newest published model answers.")
+@store_option("The store whose newest published model answers.", must_exist=False)
 @options(address=AddressOptions, service=ServiceOptions)
 @click.option(
     "--check-every",
@@ -165,6 +166,7 @@ def serve(
 
     The page is at /, the routes at /docs.
     """
+    require_store(store, "`perennial init`")
     from perennial.replay.cli.errors import INTERRUPTED
     from perennial.replay.service.server import log_to_stderr, serve_store
 
