@@ -117,9 +117,9 @@ def find_log(
     Raises:
         UserError: no such source, or no such cut.
     """
-    beside = Path() if request.store is None else request.store.parent
+    folder = Path() if request.store is None else request.store.parent
     opening = open_local_source(
-        request.source or DEFAULT_SOURCE, beside, cache=cache, mirror=mirror, progress=progress
+        request.source or DEFAULT_SOURCE, folder, cache=cache, mirror=mirror, progress=progress
     )
     with opening as log:
         settings = dataclasses.replace(log.settings, **request.reading)

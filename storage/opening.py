@@ -1,4 +1,4 @@
-"""Ways to open a store: to look, to change it, or to work on it for long beside readers."""
+"""Ways to open a store: for reading, for a change, or for long work next to readers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

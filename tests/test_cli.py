@@ -461,7 +461,7 @@ class TestInterruption:
         monkeypatch.setattr("perennial.storage.log.periods.list_periods", stop)
         result = call("periods", "--store", replayed[0])
         assert result.exit_code == 130
-        assert result.stderr.strip() == "error: interrupted; the same command goes on from here"
+        assert result.stderr.strip() == "error: interrupted; the same command resumes from here"
 
     @pytest.mark.slow
     @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")

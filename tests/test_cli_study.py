@@ -185,7 +185,7 @@ class TestScreen:
         assert drawn.getvalue().splitlines() == [
             "joint [red] seed 0: begun",
             "joint [red] seed 0: period 3 mvae (1 min 01 s)",
-            "joint [red] seed 0: its worker 123 died; another goes on from what it made",
+            "joint [red] seed 0: its worker 123 died; another resumes from what it made",
             "joint [red] seed 0: begun",
             "joint [red] seed 0: period 3 mvae (2.0 s)",
             "joint [red] seed 0: done",

@@ -47,7 +47,7 @@ class Program(click.Group):
             _print_error(error.format_message() + hint)
             code = error.exit_code
         except click.Abort:
-            _print_error("interrupted; the same command goes on from here")
+            _print_error("interrupted; the same command resumes from here")
             code = INTERRUPTED
         if code == INTERRUPTED and args is None:
             # Native threads that still compute crash while the interpreter shuts down. Everything

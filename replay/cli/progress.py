@@ -191,7 +191,7 @@ def _lost(event: TaskEvent) -> str:
     if "where" in event.details:
         where = event.details["where"]
         return f"{event.task.name}: its worker {event.pid} on {where} died; another begins it anew"
-    return f"{event.task.name}: its worker {event.pid} died; another goes on from what it made"
+    return f"{event.task.name}: its worker {event.pid} died; another resumes from what it made"
 
 
 def _waiting(event: TaskEvent) -> str:

@@ -72,7 +72,7 @@ def replay(
 
     SOURCE is a file, a folder of period files, or the name of a data set (`perennial datasets
     list`). Without it the log in --store is replayed or, where there is none, an embedded
-    synthetic stream. The same command again goes on where the last one stopped. With --workers
+    synthetic stream. The same command again resumes where the last one stopped. With --workers
     or --engine ray its strategies and seeds are made at the same time, elsewhere.
     """
     choose_source(cut.source)

@@ -55,7 +55,7 @@ def list_datasets(cache: Path | None) -> None:
 def download_dataset(name: str, download: DownloadOptions) -> None:
     """Fetch a data set into the cache, verify its checksum, and print where its files are.
 
-    A download that broke off goes on where it stopped.
+    A download that broke off resumes where it stopped.
     """
     from rich.console import Console
 

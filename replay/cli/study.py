@@ -87,7 +87,7 @@ def study_continual(
     """Compare what strategies make of a log over its periods (Figure 5 of the paper).
 
     SOURCE is as for `replay`. Every strategy is followed with every model and seed. The same
-    command again goes on where the last one stopped, and takes cells of a replay as they are.
+    command again resumes where the last one stopped, and takes cells of a replay as they are.
     """
     cut = dataclasses.replace(cut, source=choose_source(cut.source, named))
 

@@ -67,7 +67,7 @@ def open_source(
         source: a key of `SOURCES`, or the path of a file or of a folder of period files. A name
             goes before a path; `./synthetic` is the file.
         cache: folder for downloads and generated logs; made where absent.
-        progress: told about anything that takes over two seconds.
+        progress: called by anything that takes over two seconds.
         mirror: address to download from in place of the publisher's.
 
     Raises:

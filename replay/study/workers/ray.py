@@ -44,7 +44,7 @@ _DRAIN_SECONDS = 2.0
 """Time to wait for the last events of a finished task."""
 
 _IDLE_SECONDS = 30.0
-"""Time without any worker after which a person is told that Ray finds no room."""
+"""Time without any worker after which a message says that Ray finds no room."""
 
 _CANCEL_SECONDS = 10.0
 """Time for cancelled workers to clean up before they are killed."""
