@@ -92,12 +92,6 @@ def end_run(store: Store, run_id: int, status: RunStatus, ended: datetime) -> No
         )
 
 
-def link_cell(store: Store, run_id: int, key: str) -> None:
-    """Add a recorded cell to a run."""
-    with store.transaction():
-        insert_run_cell(store, run_id, key)
-
-
 def insert_run_cell(store: Store, run_id: int, key: str) -> None:
     """Append a cell to a run; for use inside a transaction."""
     store.connection.execute(

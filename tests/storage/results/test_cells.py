@@ -18,7 +18,6 @@ from perennial.storage.results.fits import Fit, insert_fit
 from perennial.storage.results.runs import (
     end_run,
     insert_run_cell,
-    link_cell,
     list_runs,
     read_run,
     start_run,
@@ -87,7 +86,8 @@ def test_cells_stay_in_order_and_belong_to_several_runs(store):
     for key in "zamb":
         record(store, first, make_cell(key))
     second = new_run(store)
-    link_cell(store, second, "b")
+    with store.transaction():
+        insert_run_cell(store, second, "b")
     assert [cell.key for cell in read_cells(store, first)] == list("zamb")
     assert [cell.key for cell in read_cells(store, second)] == ["b"]
     assert list(read_user_figures(store, second)) == ["b"]

@@ -25,7 +25,7 @@ from perennial.storage.results.fits import (
     write_model,
 )
 from perennial.storage.results.merge import merge_results
-from perennial.storage.results.runs import link_cell, start_run
+from perennial.storage.results.runs import insert_run_cell, start_run
 from perennial.storage.results.summaries import find_summary, insert_summary
 from perennial.storage.store import Store
 
@@ -86,7 +86,8 @@ def linked(store, *keys):
     """The cells of these keys as a run has them: with figures, by user, and who was evaluated."""
     run_id = start_run(store, {}, {}, len(keys), START)
     for key in keys:
-        link_cell(store, run_id, key)
+        with store.transaction():
+            insert_run_cell(store, run_id, key)
     by_user = {
         key: [(one.metric, one.k, one.values.tolist(), repr(one.weights)) for one in figures]
         for key, figures in read_user_figures(store, run_id).items()
