@@ -11,7 +11,7 @@ from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.periods import list_periods
-from perennial.storage.opening import open_for_reading, open_for_writing
+from perennial.storage.opening import open_for_reading, open_for_writing, resolve_store
 from perennial.storage.store import Store
 from perennial.stream.cuts import Cut, make_cut
 from perennial.stream.loading import load_log
@@ -94,7 +94,7 @@ def open_log(
                 return
         finding = find_log(request, cache=cache, mirror=mirror, progress=progress)
         with finding as (log, cut):
-            path = request.store or Path(f"{log.name}.duckdb")
+            path = resolve_store(request.store or Path(f"{log.name}.duckdb"))
             store = store or stack.enter_context(open_for_writing(path, request.wait))
             reports = load_log(store, log, cut, progress)
         yield OpenLog(store, path, log.name, cut.name, reports)

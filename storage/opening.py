@@ -13,6 +13,24 @@ if TYPE_CHECKING:
 # `Store` is imported in the functions: a mistyped name is refused before DuckDB is imported.
 
 
+def resolve_store(path: Path) -> Path:
+    """Follow a symbolic link to the file of a store.
+
+    Lock, snapshot and models are next to the real file, and a rewrite replaces it, not the link.
+
+    Raises:
+        UserError: there is no file at the end of the link.
+    """
+    if not path.is_symlink():
+        return path
+    if not path.exists():
+        raise UserError(
+            f"{path}: a link to {path.readlink()}, which does not exist; mend the link, or name "
+            "another file"
+        )
+    return path.resolve()
+
+
 def require_store(path: Path, command: str = "`perennial replay` or `ingest`") -> None:
     """Check that a store exists.
 

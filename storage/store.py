@@ -30,6 +30,7 @@ from perennial.storage.connect import (
 )
 from perennial.storage.errors import StorageUnavailable, UserError, raise_fault
 from perennial.storage.migrations import check_current, migrate
+from perennial.storage.opening import resolve_store
 from perennial.storage.results.artifacts import models_folder
 
 
@@ -37,7 +38,7 @@ class Store:
     """An open store.
 
     Attributes:
-        path: the DuckDB file; `None` in memory.
+        path: the DuckDB file, not a link to it; `None` in memory.
         connection: for queries; `transaction` for changes.
         discard: make `close` remove the file, because nothing was stored.
         models_folder: folder of the files of fitted models, `<store>.models` next to the store.
@@ -67,14 +68,15 @@ class Store:
             wait: seconds to wait for another writer to end.
 
         Raises:
-            UserError: the file is locked, unreadable, no store, or from a newer program.
+            UserError: the file is locked, unreadable, no store, or from a newer program; or the
+                path is a link to nothing.
         """
         if str(path) == ":memory:":
             connection = duckdb.connect(":memory:", config=CONFIG)
             folder = Path(tempfile.mkdtemp(prefix="perennial-models-"))
             store = cls(None, connection, folder)
         else:
-            path = Path(path)
+            path = resolve_store(Path(path))
             check_place(path, read_only)
             lock = None if read_only else lock_for_writing(path, wait)
             try:

@@ -10,7 +10,7 @@ import click
 
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import Place, RemotePath, is_remote
-from perennial.storage.opening import require_store
+from perennial.storage.opening import require_store, resolve_store
 from perennial.storage.registry import Registry
 from perennial.stream.sources.registry import check_source
 
@@ -156,10 +156,13 @@ def parse_ids(
 
 
 def store_option(text: str, *, required: bool = True, must_exist: bool = True) -> Decorator:
-    """`--store FILE`; a mistyped name is refused before anything heavy is imported."""
+    """`--store FILE`, links followed; a mistyped name is refused before any heavy import."""
 
     def check(_ctx: click.Context, _param: click.Parameter, store: Path | None) -> Path | None:
-        if must_exist and store is not None:
+        if store is None:
+            return None
+        store = resolve_store(store)
+        if must_exist:
             require_store(store)
         return store
 

@@ -11,7 +11,7 @@ from perennial.replay.service.limits import RETRY_AFTER, Refusal
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.storage.access import snapshot_path
 from perennial.storage.errors import UserError
-from perennial.storage.opening import open_for_reading
+from perennial.storage.opening import open_for_reading, resolve_store
 from perennial.storage.results.publications import newest_publication
 from perennial.storage.store import Store
 
@@ -28,7 +28,7 @@ class StoreFile:
     """A store by its path, opened only for short moments, so that writers can open it."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = resolve_store(path)
         self._lock = threading.Lock()
 
     def stamp(self) -> Stamp:

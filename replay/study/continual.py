@@ -17,6 +17,7 @@ from perennial.replay.plan import ReplayTask, missing_tasks
 from perennial.replay.study.continual_worker import ContinualRequest, copy_store
 from perennial.replay.study.workers.base import Executor, Task, TaskBatch, TaskListener
 from perennial.replay.study.workers.local import LocalExecutor
+from perennial.storage.opening import resolve_store
 from perennial.storage.results.artifacts import models_folder
 from perennial.storage.results.merge import merge_results
 from perennial.storage.store import Store
@@ -104,6 +105,7 @@ def run_continual(
         UserError: the log is too short, the settings make no run, or a task failed.
     """
     executor = executor or LocalExecutor(study.num_workers)
+    path = resolve_store(path)
     folder = path.with_name(path.name + ".study")
     with Store.open(path) as store:
         for left in sorted(folder.glob(f"*{_SUFFIX}")):

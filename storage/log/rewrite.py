@@ -167,6 +167,11 @@ def _new_file(store: Store) -> Iterator[Store]:
     """Yield a new store in a transaction; afterwards it replaces the old one."""
     if store.path is None:
         raise ValueError("a store in memory cannot be rewritten")
+    if store.path.stat().st_nlink > 1:
+        raise UserError(
+            f"{store.path}: the file has another name (a hard link), which would keep the old log; "
+            "remove that name, or put a copy in place of this one"
+        )
     path = rewrite_path(store.path)
     remove_file(path)
     try:
