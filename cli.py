@@ -15,7 +15,9 @@ from perennial.replay.cli.study import study
 from perennial.storage.errors import UserError
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Program, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
+)
 @click.version_option(package_name="perennial", message="perennial %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback when a command fails.")
 def main(debug: bool) -> None:

@@ -20,6 +20,7 @@ from perennial.replay.cli.options import (
     options,
 )
 from perennial.replay.cli.parameters import (
+    POSITIVE,
     NameChoice,
     PlaceType,
     check_files,
@@ -47,7 +48,7 @@ class ForgetOptions:
 
     forget_log_after: int | None = option(
         "--forget-log-after",
-        type=click.IntRange(min=1),
+        type=POSITIVE,
         metavar="K",
         help="Keep the interactions of the newest K periods only; the memory remembers the rest.",
     )
@@ -61,7 +62,6 @@ class LateOptions:
         "--late",
         type=click.Choice(("refuse", "merge")),
         default="refuse",
-        show_default=True,
         help="Treatment of a file that is older than the newest period, or overlaps it.",
     )
 
@@ -72,14 +72,12 @@ class LateOptions:
     "--model",
     type=NameChoice(tuple(MODELS)),
     default="infinite-ae",
-    show_default=True,
     help="Model that is kept current.",
 )
 @click.option(
     "--strategy",
     type=NameChoice(tuple(STRATEGIES)),
     default="distill-cf",
-    show_default=True,
     help="Strategy: what it is refitted on.",
 )
 @seed_option
@@ -186,14 +184,12 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
     "--settle",
     type=click.FloatRange(min=0),
     default=5.0,
-    show_default=True,
     help="Seconds that a file must have stayed as it is.",
 )
 @click.option(
     "--every",
     type=click.FloatRange(min=0.05),
     default=2.0,
-    show_default=True,
     help="Seconds between two looks into the folder.",
 )
 @click.option("--once", is_flag=True, help="Take what is there, then end.")

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perennial.replay.cli.parameters import file_option, json_option, place_option, store_option
+from perennial.replay.cli.parameters import (
+    NATURAL,
+    POSITIVE,
+    file_option,
+    json_option,
+    place_option,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
@@ -44,10 +51,8 @@ def show_memory(store: Path, as_json: bool) -> None:
 
 @memory.command(name="export")
 @store_option("The store that holds the summaries.")
-@click.option("--period", type=click.IntRange(min=1), help="Only this period's.  [default: all]")
-@click.option(
-    "--seed", type=click.IntRange(min=0), help="Only summaries of this seed, as in `show`."
-)
+@click.option("--period", type=POSITIVE, help="Only this period's.  [default: all]")
+@click.option("--seed", type=NATURAL, help="Only summaries of this seed, as in `show`.")
 @place_option("-o", "--output", text="The Parquet file to write.")
 def export_memory(store: Path, period: int | None, seed: int | None, output: "Place") -> None:
     """Write summaries to a Parquet file, to train other models on.
@@ -65,17 +70,9 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: "Pl
 
 @memory.command(name="audit")
 @store_option("The store that holds the summaries and the log.")
-@click.option(
-    "--period", type=click.IntRange(min=1), help="Period of the summary.  [default: the newest]"
-)
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of the summary, as in `show`.")
-@click.option(
-    "--audit-seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Seed of the audit's own draws.",
-)
+@click.option("--period", type=POSITIVE, help="Period of the summary.  [default: the newest]")
+@click.option("--seed", type=NATURAL, help="Seed of the summary, as in `show`.")
+@click.option("--audit-seed", type=NATURAL, default=0, help="Seed of the audit's own draws.")
 @file_option("--plot", text="A picture to write, such as audit.png.", required=False)
 @json_option
 def audit_memory(

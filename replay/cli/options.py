@@ -14,6 +14,7 @@ import click
 
 from perennial.models.registry import DEFAULT_MODELS, MODELS
 from perennial.replay.cli.parameters import (
+    POSITIVE,
     PROTOCOLS,
     Decorator,
     Setting,
@@ -99,6 +100,7 @@ def numbers_option(
         multiple=True,
         metavar=metavar,
         default=(joined,),
+        show_default=False,
         callback=parse,
         help=f"{text}; repeatable or with commas.  [default: {joined}]",
     )
@@ -136,7 +138,7 @@ class SettingOptions:
     settings: tuple[Setting, ...] = field(settings_option)
     budget: int | None = option(
         "--budget",
-        type=click.IntRange(min=1),
+        type=POSITIVE,
         help="Rows that a memory may replay at any period.  [default: 500]",
     )
     memory_policy: str | None = option(
@@ -184,7 +186,6 @@ class ProtocolOptions:
         "--protocol",
         type=click.Choice(PROTOCOLS),
         default=PROTOCOLS[0],
-        show_default=True,
         help="Protocol of the evaluation (see docs/protocol.md).",
     )
     no_mask: bool = option("--no-mask", is_flag=True, help="Rank the items of the context too.")
@@ -197,7 +198,7 @@ class LimitOptions:
     memory_limit: int = field(memory_limit_option)
     max_rows: int | None = option(
         "--max-rows",
-        type=click.IntRange(min=1),
+        type=POSITIVE,
         help="Fit on at most so many users, the most recent, drawn by seed; up to half of them what"
         " a memory replays.",
     )
@@ -234,7 +235,7 @@ class WorkerOptions:
 
     workers: int | None = option(
         "--workers",
-        type=click.IntRange(min=1),
+        type=POSITIVE,
         help="Processes at a time, of one thread each.  [default: one per core, one on a GPU; "
         "as many as a cluster has room for]",
     )
@@ -242,7 +243,6 @@ class WorkerOptions:
         "--engine",
         type=click.Choice(tuple(EXECUTORS)),
         default=LOCAL,
-        show_default=True,
         help="Executor of the cells: processes here, or the machines of a Ray cluster.",
     )
     address: str | None = option(
@@ -255,6 +255,7 @@ class WorkerOptions:
         "--gpus-per-cell",
         type=click.FloatRange(min=0),
         default=0.0,
+        show_default=False,
         help="GPUs of each worker of --engine ray, 0.5 for two on one.  [default: 0, on CPUs]",
     )
 

@@ -14,6 +14,7 @@ from perennial.models.registry import MODELS
 from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions
 from perennial.replay.cli.options import WorkerOptions, field, numbers_option, option, options
 from perennial.replay.cli.parameters import (
+    NATURAL,
     NOISE_KINDS,
     Setting,
     choose_source,
@@ -57,11 +58,7 @@ class SplitOptions:
         )
     )
     split_seed: int = option(
-        "--split-seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Seed of the split of a log that has none.",
+        "--split-seed", type=NATURAL, default=0, help="Seed of the split of a log that has none."
     )
     keep_repeats: bool = option(
         "--keep-repeats",
@@ -157,7 +154,6 @@ def cell_options(entry: StudyEntry) -> type[PaperCellOptions]:
             "--noise-kind",
             type=click.Choice(NOISE_KINDS),
             default=NOISE_KINDS[0],
-            show_default=True,
             help="Swap a part of each user's items for others, or flip a part of all items.",
         )
     types = {one.name: one.type for one in dataclasses.fields(PaperCellOptions)}

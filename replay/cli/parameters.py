@@ -41,6 +41,9 @@ PROTOCOLS = ("fold-in", "returning")
 NOISE_KINDS = ("swap", "flip")
 """`perennial.stream.noise.NoiseKind`, here because importing that imports NumPy."""
 
+POSITIVE = click.IntRange(min=1)
+NATURAL = click.IntRange(min=0)
+
 _SETTING = re.compile(r"([^.=]+|[A-Za-z_][\w.]*:\w+)\.([^.=]+)=(.*)")
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([kmgt]?)(?:i?b)?)")
@@ -264,13 +267,7 @@ def place_option(*names: str, text: str, is_folder: bool = False) -> Decorator:
 
 def seed_option(command: Command) -> Command:
     """`--seed` of a command with one seed."""
-    return click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Seed of all draws.",
-    )(command)
+    return click.option("--seed", type=NATURAL, default=0, help="Seed of all draws.")(command)
 
 
 def wait_option(command: Command) -> Command:
@@ -308,7 +305,6 @@ def memory_limit_option(command: Command) -> Command:
         "--memory-limit",
         metavar="SIZE",
         default="70%",
-        show_default=True,
         callback=parse_memory,
         help="What a fit may take, or all workers of one machine together: 8GiB, 500MiB, or a "
         "share of the machine's memory.",

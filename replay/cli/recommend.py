@@ -12,6 +12,8 @@ from click.core import ParameterSource
 from perennial.models.registry import MODELS
 from perennial.replay.cli.options import LimitOptions, SettingOptions, options
 from perennial.replay.cli.parameters import (
+    NATURAL,
+    POSITIVE,
     NameChoice,
     file_option,
     json_option,
@@ -109,7 +111,7 @@ _FITTING = (
     help="Many users, one a line; their recommendations go to -o.",
 )
 @file_option("-o", "--output", text="The Parquet file to write for --users-file.", required=False)
-@click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
+@click.option("--k", type=POSITIVE, default=10, help="How many.")
 @click.option("--exclude", metavar="A,B", callback=parse_ids, help="Items to leave out.")
 @click.option(
     "--exclude-file",
@@ -124,18 +126,21 @@ _FITTING = (
     type=NameChoice(tuple(MODELS)),
     default="infinite-ae",
     help="Which model to fit.  [default: infinite-ae, unless the live one answers]",
+    show_default=False,
 )
 @click.option(
     "--strategy",
     type=NameChoice(tuple(STRATEGIES)),
     default="joint",
     help="What the model is fitted on.  [default: joint, unless the live one answers]",
+    show_default=False,
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=NATURAL,
     default=0,
     help="Seed of the fit.  [default: 0, unless the live one answers]",
+    show_default=False,
 )
 @options(settings=SettingOptions, limits=LimitOptions)
 @json_option

@@ -25,6 +25,7 @@ from perennial.replay.cli.options import (
     options,
 )
 from perennial.replay.cli.parameters import (
+    POSITIVE,
     choose_source,
     folder_option,
     json_option,
@@ -134,10 +135,10 @@ def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "R
 
 @click.command()
 @store_option("The store that holds the run.")
-@click.option("--run", "run_id", type=click.IntRange(min=1), help="Its number.  [default: newest]")
+@click.option("--run", "run_id", type=POSITIVE, help="Its number.  [default: newest]")
 @click.option(
     "--against",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     metavar="RUN",
     help="Also show the difference from this run: the same users, periods and strategies.",
 )

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 
 from perennial.replay.cli.options import field, option, options
-from perennial.replay.cli.parameters import file_option, parse_memory, store_option
+from perennial.replay.cli.parameters import (
+    NATURAL,
+    POSITIVE,
+    file_option,
+    parse_memory,
+    store_option,
+)
 from perennial.storage.opening import require_store
 
 if TYPE_CHECKING:
@@ -23,14 +29,11 @@ _SECONDS = click.FloatRange(min=0, min_open=True)
 class AddressOptions:
     """Address of the service, and requirements on requests."""
 
-    host: str = option(
-        "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
-    )
+    host: str = option("--host", default="127.0.0.1", help="Address to listen on.")
     port: int = option(
         "--port",
         type=click.IntRange(0, 65535),
         default=8080,
-        show_default=True,
         help="Port to listen on; 0 takes any free one.",
     )
     token_file: Path | None = field(  # noqa: RUF009
@@ -68,7 +71,6 @@ class ServiceOptions:
     max_body: int = option(
         "--max-body",
         default="1MiB",
-        show_default=True,
         metavar="SIZE",
         callback=parse_memory,
         help="Longest body of a request.",
@@ -76,55 +78,46 @@ class ServiceOptions:
     max_header: int = option(
         "--max-header",
         default="16KiB",
-        show_default=True,
         metavar="SIZE",
         callback=parse_memory,
         help="Longest request line and headers.",
     )
     scorings: int | None = option(
         "--scorings",
-        type=click.IntRange(min=1),
+        type=POSITIVE,
         help="Queries scored at a time.  [default: one per core, 8 at most]",
     )
     waiting: int = option(
-        "--waiting",
-        type=click.IntRange(min=0),
-        default=64,
-        show_default=True,
-        help="Queries that may wait; more are refused (429).",
+        "--waiting", type=NATURAL, default=64, help="Queries that may wait; more are refused (429)."
     )
     request_seconds: float = option(
         "--request-timeout",
         "request_seconds",
         type=_SECONDS,
         default=10.0,
-        show_default=True,
         metavar="SECONDS",
         help="Time limit of a request's body, and of its answer.",
     )
     keep_alive_seconds: int = option(
         "--keep-alive",
         "keep_alive_seconds",
-        type=click.IntRange(min=1),
+        type=POSITIVE,
         default=15,
-        show_default=True,
         metavar="SECONDS",
         help="Time after which an idle connection is closed.",
     )
     connections: int = option(
         "--max-connections",
         "connections",
-        type=click.IntRange(min=1),
+        type=POSITIVE,
         default=1000,
-        show_default=True,
         help="Maximum number of open connections.",
     )
     shutdown_seconds: int = option(
         "--shutdown-timeout",
         "shutdown_seconds",
-        type=click.IntRange(min=0),
+        type=NATURAL,
         default=10,
-        show_default=True,
         metavar="SECONDS",
         help="Time for requests in flight when the service shuts down.",
     )
@@ -145,14 +138,12 @@ class ServiceOptions:
     "--check-every",
     type=_SECONDS,
     default=1.0,
-    show_default=True,
     metavar="SECONDS",
     help="Time between two checks for a new publication.",
 )
 @click.option(
     "--access-log/--no-access-log",
     default=True,
-    show_default=True,
     help="Print a line for each request, without users or items.",
 )
 def serve(

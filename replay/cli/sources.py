@@ -11,6 +11,8 @@ from perennial.memory.samplers.registry import SAMPLERS
 from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions, default_cache
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
+    NATURAL,
+    POSITIVE,
     cache_option,
     choose_source,
     json_option,
@@ -70,36 +72,26 @@ def download_dataset(name: str, download: DownloadOptions) -> None:
 @click.command(name="distill")
 @source_argument(required=True)
 @place_option("-o", "--output", text="The Parquet file to write.")
-@click.option(
-    "--users",
-    type=click.IntRange(min=1),
-    default=500,
-    show_default=True,
-    help="Synthetic users to make.",
-)
+@click.option("--users", type=POSITIVE, default=500, help="Synthetic users to make.")
 @seed_option
 @click.option(
     "--method",
     type=click.Choice(("sparse", "paper")),
     default="sparse",
-    show_default=True,
     help="Learn sparse weights, or the authors' Gumbel-sampled prior.",
 )
 @click.option(
     "--max-items",
-    type=click.IntRange(min=0),
+    type=NATURAL,
     help="Most items of a synthetic user; 0 for any.  [default: 200, any with paper]",
 )
 @click.option(
     "--export",
     type=click.Choice(("soft", "hard")),
     default="soft",
-    show_default=True,
     help="Keep weights in (0, 1], or make them 1.",
 )
-@click.option(
-    "--steps", type=click.IntRange(min=1), help="Steps at most.  [default: 100, 500 with paper]"
-)
+@click.option("--steps", type=POSITIVE, help="Steps at most.  [default: 100, 500 with paper]")
 @json_option
 @options(reading=ReadingOptions, download=DownloadOptions)
 def distill_source(
@@ -148,17 +140,10 @@ def distill_source(
     "--sampler",
     type=click.Choice(tuple(SAMPLERS)),
     default="user-rns",
-    show_default=True,
     help="Sampler that chooses the users.",
 )
 @place_option("-o", "--output", text="The Parquet file to write.")
-@click.option(
-    "--users",
-    type=click.IntRange(min=1),
-    default=500,
-    show_default=True,
-    help="Users to keep at most.",
-)
+@click.option("--users", type=POSITIVE, default=500, help="Users to keep at most.")
 @seed_option
 @options(reading=ReadingOptions)
 @json_option

@@ -11,6 +11,7 @@ import click
 from perennial.replay.cli.log_options import CutOptions, DownloadOptions, ReadingOptions
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
+    POSITIVE,
     check_files,
     choose_source,
     json_option,
@@ -83,7 +84,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
 @click.option(
     "--period",
     "numbers",
-    type=click.IntRange(min=1),
+    type=POSITIVE,
     multiple=True,
     help="Only this one; repeatable.  [default: all]",
 )

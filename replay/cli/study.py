@@ -55,7 +55,6 @@ for _command in COMMANDS:
 @click.option(
     "--transfer/--no-transfer",
     default=True,
-    show_default=True,
     help="Also fit without a tenth of the users, and ask these fits about them in every period.",
 )
 @click.option(
