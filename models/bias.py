@@ -23,9 +23,9 @@ from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.scoring import check_width
 from perennial.models.selection import (
     Candidate,
+    HoldoutRecipe,
     choose_and_solve,
     cross,
-    fit_on_holdout,
     report_choice,
 )
 from perennial.storage.base import Json
@@ -84,7 +84,7 @@ class FittedBias:
 
 
 @dataclass(frozen=True)
-class Bias:
+class Bias(HoldoutRecipe[FittedBias]):
     """The recipe of the bias-only model.
 
     With ω = 1 the items are in the order of popularity whatever γ is; with a smaller one, items
@@ -98,7 +98,6 @@ class Bias:
     """
 
     name: ClassVar[str] = "bias"
-    starts_warm: ClassVar[bool] = False
 
     unobserved: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03)
     dampings: tuple[float, ...] = (5.0, 25.0, 100.0)
@@ -112,15 +111,6 @@ class Bias:
             raise ValueError("dampings must name at least one damping, each above 0")
         if self.validation_users is not None and self.validation_users < 1:
             raise ValueError("validation_users must be at least 1")
-
-    @property
-    def settings(self) -> Mapping[str, Json]:
-        """Fields as they are recorded with a run."""
-        return dataclasses.asdict(self)
-
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedBias:
-        """Choose ω and γ by HR@100 on a holdout of the real rows, then solve with all rows."""
-        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
 
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.mesh import threads_for
 from perennial.models.scoring import check_width
-from perennial.models.selection import Candidate, choose_and_solve, fit_on_holdout, report_choice
+from perennial.models.selection import Candidate, HoldoutRecipe, choose_and_solve, report_choice
 from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 
@@ -74,7 +74,7 @@ class FittedEase:
 
 
 @dataclass(frozen=True)
-class Ease:
+class Ease(HoldoutRecipe[FittedEase]):
     """The recipe of EASE.
 
     Attributes:
@@ -83,7 +83,6 @@ class Ease:
     """
 
     name: ClassVar[str] = "ease"
-    starts_warm: ClassVar[bool] = False
 
     regs: tuple[float, ...] = (
         *(1.0, 10.0, 30.0, 100.0, 200.0, 400.0),
@@ -98,26 +97,13 @@ class Ease:
         if self.validation_users is not None and self.validation_users < 1:
             raise ValueError("validation_users must be at least 1")
 
-    @property
-    def settings(self) -> Mapping[str, Json]:
-        """Fields as they are recorded with a run."""
-        return dataclasses.asdict(self)
-
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedEase:
-        """Choose λ by HR@100 on a holdout of the real rows, then solve with all rows.
-
-        Raises:
-            UserError: the matrices do not fit `options.memory_limit`, or one is singular.
-        """
-        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
-
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedEase:
         """Choose λ on a given holdout, then solve with `rows`.
 
         Raises:
-            UserError: as `fit`.
+            UserError: the matrices do not fit `options.memory_limit`, or one is singular.
         """
         needed = _check_memory(rows, options.memory_limit)
         trials, model = choose_and_solve(self._candidates(), holdout, rows, options, _gram_of)

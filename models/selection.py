@@ -2,9 +2,10 @@
 
 import dataclasses
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,28 +55,42 @@ def cap_and_hold_out(
     return kept, hold_out(kept, derive_seed(options.seed, "hold-out"), share, max_users)
 
 
-def fit_on_holdout(
-    fit_with_holdout: Callable[[Holdout, TrainingRows, FitOptions], Model],
-    rows: TrainingRows,
-    options: FitOptions,
-    max_users: int | None,
-    share: float = 0.1,
-) -> Model:
-    """Cap the rows, hold out, select, and fit on all rows that are kept: the usual `Recipe.fit`.
+class HoldoutRecipe(ABC, Generic[Model]):
+    """Base of recipes that choose on a holdout; their models are dataclasses with a `report`."""
 
-    Args:
-        fit_with_holdout: method of the recipe; its model is a dataclass with a field `report`.
-        rows: the rows of the fit.
-        options: the row cap, the seed and the progress.
-        max_users: see `cap_and_hold_out`.
-        share: likewise.
-    """
-    kept, holdout = cap_and_hold_out(rows, options, max_users, share)
-    if kept is not rows:
-        options.progress(f"{kept.num_rows:,} of {rows.num_rows:,} rows")
-    model: Any = fit_with_holdout(holdout, kept, options)
-    fitted: Model = dataclasses.replace(model, report={**model.report, "rows_given": rows.num_rows})
-    return fitted
+    validation_users: int | None
+    validation_share: float = 0.1
+
+    @property
+    def starts_warm(self) -> bool:
+        """False: no fit reads the model of the period before."""
+        return False
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """Fields as they are recorded with a run."""
+        fields: dict[str, Json] = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return fields
+
+    def fit(self, rows: TrainingRows, options: FitOptions) -> Model:
+        """Cap the rows, choose on a holdout of the real ones, and fit on all that are kept.
+
+        Raises:
+            UserError: as `fit_with_holdout`.
+        """
+        kept, holdout = cap_and_hold_out(
+            rows, options, self.validation_users, self.validation_share
+        )
+        if kept is not rows:
+            options.progress(f"{kept.num_rows:,} of {rows.num_rows:,} rows")
+        model: Any = self.fit_with_holdout(holdout, kept, options)
+        report = {**model.report, "rows_given": rows.num_rows}
+        fitted: Model = dataclasses.replace(model, report=report)
+        return fitted
+
+    @abstractmethod
+    def fit_with_holdout(self, holdout: Holdout, rows: TrainingRows, options: FitOptions) -> Model:
+        """See `perennial.models.base.Recipe.fit_with_holdout`."""
 
 
 def cross(axes: Mapping[str, Sequence[Json]]) -> tuple[Candidate, ...]:

@@ -144,7 +144,9 @@ def test_options_and_defaults_in_tables_are_those_of_the_commands():
             named = re.findall(r"`(-[\w-]+)`", cell)
             assert set(named) <= option_names(command), command.name
             (option,) = [one for one in command.params if named[0] in one.opts]
-            _, shown = option.get_help_record(click.Context(command)) or ("", "")
+            _, shown = option.get_help_record(
+                click.Context(command, **cli.main.context_settings)
+            ) or ("", "")
             default = "".join(re.findall(r"default: (.*?)[;\]]", shown))
             said = meaning.partition("Default: ")[2].replace("1,000", "1000")
             first = re.split(r"; |\. ", re.sub(r" ([KM]iB)", r"\1", said))[0]

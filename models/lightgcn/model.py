@@ -12,7 +12,6 @@ from perennial.models.lightgcn.graph import Graph, Propagated
 from perennial.models.lightgcn.loss import directions
 from perennial.models.scoring import check_width
 from perennial.storage.base import Json
-from perennial.storage.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -51,13 +50,6 @@ class FittedLightGCN:
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute the cosine, or inner product, of each context with each item; 0 for an empty one.
 
-        Args:
-            contexts: `(n, num_items)` float32.
-            block_rows: rows per block.
-
-        Yields:
-            `(≤ block_rows, num_items)` float32, in the order of the rows.
-
         Raises:
             ValueError: `contexts` has another width.
         """
@@ -82,24 +74,3 @@ def make_model(
         cosine=cosine,
         report=report,
     )
-
-
-def restore_model(
-    arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
-) -> FittedLightGCN:
-    """Restore a model from the result of `FittedLightGCN.to_arrays`.
-
-    Raises:
-        UserError: an array or an entry is missing, or has another shape or type.
-    """
-    try:
-        cosine, report = bool(manifest["cosine"]), dict(manifest["report"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError("the saved LightGCN has a damaged manifest; fit the model again") from None
-    sources, targets = arrays.get("sources"), arrays.get("targets")
-    for values in (sources, targets):
-        if values is None or values.dtype != np.float32 or values.ndim != 2:
-            raise UserError("the saved LightGCN lacks a float32 matrix; fit the model again")
-    if sources is None or targets is None or sources.shape != targets.shape:
-        raise UserError("the saved LightGCN has matrices of two shapes; fit the model again")
-    return FittedLightGCN(sources, targets, cosine, report)

@@ -13,24 +13,25 @@ from numpy.typing import NDArray
 from perennial.models.base import FitOptions, Holdout, TrainingRows, check_memory
 from perennial.models.lightgcn.graph import Graph, Propagated, make_graph
 from perennial.models.lightgcn.loss import Loss
-from perennial.models.lightgcn.model import FittedLightGCN, make_model, restore_model
+from perennial.models.lightgcn.model import FittedLightGCN, make_model
 from perennial.models.lightgcn.training import LightGCNTrainingSettings, estimate_memory, train
 from perennial.models.selection import (
     Candidate,
+    HoldoutRecipe,
     Trial,
     choose,
     cross,
     describe,
-    fit_on_holdout,
     report_choice,
     validate_model,
 )
 from perennial.models.training.early_stopping import Check, Search
 from perennial.storage.base import Json, derive_seed, require
+from perennial.storage.errors import UserError
 
 
 @dataclass(frozen=True)
-class LightGCN:
+class LightGCN(HoldoutRecipe[FittedLightGCN]):
     """Settings of LightGCN.
 
     Only items have embeddings of their own; a row's layer 0 is zero. The authors give rows some
@@ -61,7 +62,6 @@ class LightGCN:
     """
 
     name: ClassVar[str] = "lightgcn"
-    starts_warm: ClassVar[bool] = False
 
     loss: Loss = "softmax"
     layers: tuple[int, ...] = (1, 3)
@@ -93,26 +93,13 @@ class LightGCN:
         require(self.learning_rate > 0, "learning_rate must be above 0")
         require(self.l2 >= 0, "l2 must not be negative")
 
-    @property
-    def settings(self) -> Mapping[str, Json]:
-        """Fields as they are recorded with a run."""
-        return dataclasses.asdict(self)
-
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedLightGCN:
-        """Choose layers, temperature and updates on a holdout of the real rows, then train on all.
-
-        Raises:
-            UserError: training does not fit `options.memory_limit`.
-        """
-        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
-
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedLightGCN:
         """Choose on a given holdout, then train on `rows`.
 
         Raises:
-            UserError: as `fit`.
+            UserError: training does not fit `options.memory_limit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
         graph = make_graph(holdout.training.interactions)
@@ -147,9 +134,21 @@ class LightGCN:
         """Restore the model that `FittedLightGCN.to_arrays` was called on.
 
         Raises:
-            UserError: something is missing or has the wrong shape.
+            UserError: an array or an entry is missing, or has another shape or type.
         """
-        return restore_model(arrays, manifest)
+        try:
+            cosine, report = bool(manifest["cosine"]), dict(manifest["report"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                "the saved LightGCN has a damaged manifest; fit the model again"
+            ) from None
+        sources, targets = arrays.get("sources"), arrays.get("targets")
+        for values in (sources, targets):
+            if values is None or values.dtype != np.float32 or values.ndim != 2:
+                raise UserError("the saved LightGCN lacks a float32 matrix; fit the model again")
+        if sources is None or targets is None or sources.shape != targets.shape:
+            raise UserError("the saved LightGCN has matrices of two shapes; fit the model again")
+        return FittedLightGCN(sources, targets, cosine, report)
 
     def training_settings(self, candidate: Candidate) -> LightGCNTrainingSettings:
         """Return the settings of a training with a candidate."""

@@ -28,12 +28,12 @@ from perennial.models.scoring import check_width
 from perennial.models.selection import (
     BLOCK_SCORES,
     Candidate,
+    HoldoutRecipe,
     Trial,
     best_first,
     choose,
     cross,
     describe,
-    fit_on_holdout,
     report_choice,
     validate_model,
 )
@@ -88,26 +88,8 @@ class FittedMF:
         return {"items": self.items}, manifest
 
 
-def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMF:
-    """Restore a model from the result of `FittedMF.to_arrays`.
-
-    Raises:
-        UserError: what was stored is not such a model.
-    """
-    try:
-        items = arrays["items"]
-        objective = Objective(**{key: float(v) for key, v in manifest["objective"].items()})
-        if items.ndim != 2 or items.dtype != np.float32 or not np.isfinite(items).all():
-            raise ValueError("the vectors are no float32 matrix")
-        if not (0 < objective.unobserved < np.inf and 0 < objective.reg < np.inf):
-            raise ValueError("a setting is out of range")
-        return FittedMF(items, objective, dict(manifest["report"]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(f"mf: the stored model is damaged ({error}); fit it again") from None
-
-
 @dataclass(frozen=True)
-class MF:
+class MF(HoldoutRecipe[FittedMF]):
     """Settings of the matrix factorisation.
 
     α₀ and λ are chosen at the first dimension, and the dimension with these: with ν = 1 a good λ
@@ -123,7 +105,6 @@ class MF:
     """
 
     name: ClassVar[str] = "mf"
-    starts_warm: ClassVar[bool] = False
 
     dimensions: tuple[int, ...] = (32, 64, 128)
     unobserved: tuple[float, ...] = (0.1, 0.01, 0.03, 0.3)
@@ -147,26 +128,13 @@ class MF:
         if self.validation_users is not None and self.validation_users < 1:
             raise ValueError("validation_users must be at least 1")
 
-    @property
-    def settings(self) -> Mapping[str, Json]:
-        """Fields as they are recorded with a run."""
-        return dataclasses.asdict(self)
-
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMF:
-        """Choose by HR@100 on a holdout of the real rows, then factorise all rows.
-
-        Raises:
-            UserError: it does not fit `options.memory_limit`.
-        """
-        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
-
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedMF:
         """Choose on a given holdout, then factorise `rows`.
 
         Raises:
-            UserError: as `fit`.
+            UserError: it does not fit `options.memory_limit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
         choice = _Choice(self, holdout, options)
@@ -183,7 +151,16 @@ class MF:
         Raises:
             UserError: what was stored is not such a model.
         """
-        return restore_model(arrays, manifest)
+        try:
+            items = arrays["items"]
+            objective = Objective(**{key: float(v) for key, v in manifest["objective"].items()})
+            if items.ndim != 2 or items.dtype != np.float32 or not np.isfinite(items).all():
+                raise ValueError("the vectors are no float32 matrix")
+            if not (0 < objective.unobserved < np.inf and 0 < objective.reg < np.inf):
+                raise ValueError("a setting is out of range")
+            return FittedMF(items, objective, dict(manifest["report"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"mf: the stored model is damaged ({error}); fit it again") from None
 
     def _factorise(self, rows: TrainingRows, candidate: Candidate, options: FitOptions) -> FittedMF:
         """Make all sweeps with one candidate."""

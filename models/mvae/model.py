@@ -10,15 +10,8 @@ from scipy.sparse import csr_array
 
 from perennial.models.mvae.network import MVAEParameters, represent, score
 from perennial.models.scoring import check_width
-from perennial.models.training.batches import (
-    assemble,
-    check_stored,
-    pad_rows,
-    with_padding,
-    without_padding,
-)
+from perennial.models.training.batches import assemble, pad_rows, with_padding, without_padding
 from perennial.storage.base import Json
-from perennial.storage.errors import UserError
 
 ITEM_ARRAYS = frozenset({"encoder_items", "decoder_items", "item_bias"})
 """Names of the parameters whose first axis is the items'."""
@@ -52,13 +45,6 @@ class FittedMVAE:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute the log-probability of each item for each context, at its mean latent vector.
-
-        Args:
-            contexts: `(n, num_items)` float32.
-            block_rows: rows per block.
-
-        Yields:
-            `(≤ block_rows, num_items)` float32, in the order of the rows.
 
         Raises:
             ValueError: `contexts` has another width.
@@ -95,33 +81,6 @@ class FittedMVAE:
             "report": dict(self.report),
         }
         return {name: np.array(values) for name, values in self.item_arrays().items()}, manifest
-
-
-def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMVAE:
-    """Restore a model from the result of `FittedMVAE.to_arrays`.
-
-    Raises:
-        UserError: an array or an entry is missing, or has another shape or type.
-    """
-    try:
-        num_items, hidden, latent = (
-            int(manifest[key]) for key in ("num_items", "hidden", "latent")
-        )
-        gather, report = bool(manifest["gather"]), dict(manifest["report"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError("the saved MVAE has a damaged manifest; fit the model again") from None
-    shapes = {
-        "encoder_items": (num_items, hidden),
-        "encoder_bias": (hidden,),
-        "latent_weights": (hidden, 2 * latent),
-        "latent_bias": (2 * latent,),
-        "decoder_weights": (latent, hidden),
-        "decoder_bias": (hidden,),
-        "decoder_items": (num_items, hidden),
-        "item_bias": (num_items,),
-    }
-    parameters = pad_parameters(check_stored("MVAE", arrays, shapes), num_items)
-    return FittedMVAE(parameters, num_items, gather, report)
 
 
 def pad_parameters(arrays: Mapping[str, NDArray[Any]], num_items: int) -> MVAEParameters:

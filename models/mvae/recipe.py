@@ -1,6 +1,5 @@
 """MVAE: Mult-VAE, the variational autoencoder with multinomial likelihood (Liang et al., 2018)."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, FittedModel, Holdout, TrainingRows, check_memory
 from perennial.models.holdout import validation_score
-from perennial.models.mvae.model import FittedMVAE, restore_model
+from perennial.models.mvae.model import FittedMVAE, pad_parameters
 from perennial.models.mvae.network import MVAEParameters
 from perennial.models.mvae.teacher_batches import draw_teacher_batches
 from perennial.models.mvae.training import (
@@ -22,7 +21,8 @@ from perennial.models.mvae.training import (
     train,
     warm_weights,
 )
-from perennial.models.selection import Trial, fit_on_holdout
+from perennial.models.selection import HoldoutRecipe, Trial
+from perennial.models.training.batches import check_stored
 from perennial.models.training.early_stopping import Check, Search
 from perennial.storage.base import Json, derive_seed, require
 from perennial.storage.errors import UserError
@@ -32,7 +32,7 @@ _BLOCK_SCORES = 1 << 22
 
 
 @dataclass(frozen=True)
-class MVAE:
+class MVAE(HoldoutRecipe[FittedMVAE]):
     """Settings of MVAE.
 
     Two additions to the paper's recipe make it learn in few updates: the bias of each item starts
@@ -88,17 +88,14 @@ class MVAE:
         require(0 < self.validation_share < 1, "validation_share must be in (0, 1)")
 
     @property
-    def settings(self) -> Mapping[str, Json]:
-        """Fields as they are recorded with a run."""
-        return dataclasses.asdict(self)
-
-    @property
     def starts_warm(self) -> bool:
         """True if the fit reads the model of the period before."""
         return self.warm_start
 
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedMVAE:
-        """Choose the number of updates on a holdout of the real rows, then train on all rows.
+    def fit_with_holdout(
+        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
+    ) -> FittedMVAE:
+        """Choose the number of updates on a given holdout, then train on `rows`.
 
         Both trainings start alike: from fresh weights, or with `warm_start` from those of
         `options.previous`. (In a joint refit that starts warm, the previous model has seen the
@@ -107,23 +104,6 @@ class MVAE:
         Raises:
             UserError: training does not fit `options.memory_limit`, or `options.previous` is of
                 another model or has other widths.
-        """
-        return fit_on_holdout(
-            self.fit_with_holdout, rows, options, self.validation_users, self.validation_share
-        )
-
-    def fit_with_holdout(
-        self, holdout: Holdout, rows: TrainingRows, options: FitOptions
-    ) -> FittedMVAE:
-        """Choose the number of updates on a given holdout, then train on `rows`.
-
-        Args:
-            holdout: training rows and targets of the validation.
-            rows: training rows of the final fit; `holdout.training` for a split that is fixed.
-            options: as for `fit`; no row cap is applied.
-
-        Raises:
-            UserError: as `fit`.
         """
         gather = self._gathers(rows.interactions)
         needed = self._check_memory(rows, gather, options.memory_limit)
@@ -154,9 +134,27 @@ class MVAE:
         """Restore the model that `FittedMVAE.to_arrays` was called on.
 
         Raises:
-            UserError: something is missing or has the wrong shape.
+            UserError: an array or an entry is missing, or has another shape or type.
         """
-        return restore_model(arrays, manifest)
+        try:
+            num_items, hidden, latent = (
+                int(manifest[key]) for key in ("num_items", "hidden", "latent")
+            )
+            gather, report = bool(manifest["gather"]), dict(manifest["report"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError("the saved MVAE has a damaged manifest; fit the model again") from None
+        shapes = {
+            "encoder_items": (num_items, hidden),
+            "encoder_bias": (hidden,),
+            "latent_weights": (hidden, 2 * latent),
+            "latent_bias": (2 * latent,),
+            "decoder_weights": (latent, hidden),
+            "decoder_bias": (hidden,),
+            "decoder_items": (num_items, hidden),
+            "item_bias": (num_items,),
+        }
+        parameters = pad_parameters(check_stored("MVAE", arrays, shapes), num_items)
+        return FittedMVAE(parameters, num_items, gather, report)
 
     @property
     def anneal_updates(self) -> int:

@@ -10,15 +10,8 @@ from scipy.sparse import csr_array
 
 from perennial.models.neumf.network import NeuMFParameters, score
 from perennial.models.scoring import check_width
-from perennial.models.training.batches import (
-    assemble,
-    check_stored,
-    pad_rows,
-    with_padding,
-    without_padding,
-)
+from perennial.models.training.batches import assemble, pad_rows, without_padding
 from perennial.storage.base import Json
-from perennial.storage.errors import UserError
 
 ITEM_ARRAYS = frozenset({"factor_users", "factor_items", "tower_users", "tower_items", "item_bias"})
 """Names of the parameters whose first axis is the items'."""
@@ -42,13 +35,6 @@ class FittedNeuMF:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute the logits of each item for each context, which need be no training row.
-
-        Args:
-            contexts: `(n, num_items)` float32.
-            block_rows: rows per block.
-
-        Yields:
-            `(≤ block_rows, num_items)` float32, in the order of the rows.
 
         Raises:
             ValueError: `contexts` has another width.
@@ -84,34 +70,3 @@ def score_rows(num_items: int, hidden: int) -> int:
     """Return the rows scored at a time, a power of two whose first layer takes about 16 MiB."""
     rows = max(1, _BLOCK_PAIRS // max(1, num_items * hidden))
     return pad_rows(1 << (rows.bit_length() - 1))
-
-
-def restore_model(arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedNeuMF:
-    """Restore a model from the result of `FittedNeuMF.to_arrays`.
-
-    Raises:
-        UserError: an array or an entry is missing, or has another shape or type.
-    """
-    try:
-        num_items, factors, embedding, hidden = (
-            int(manifest[key]) for key in ("num_items", "factors", "embedding", "hidden")
-        )
-        report = dict(manifest["report"])
-    except (KeyError, TypeError, ValueError):
-        raise UserError("the saved NeuMF has a damaged manifest; fit the model again") from None
-    shapes = {
-        "factor_users": (num_items, factors),
-        "factor_items": (num_items, factors),
-        "tower_users": (num_items, embedding),
-        "tower_items": (num_items, embedding),
-        "item_bias": (num_items,),
-        "factor_output": (factors,),
-        "user_layer": (embedding, hidden),
-        "item_layer": (embedding, hidden),
-        "first_bias": (hidden,),
-        "second_layer": (hidden, hidden // 2),
-        "second_bias": (hidden // 2,),
-        "tower_output": (hidden // 2,),
-    }
-    padded = with_padding(check_stored("NeuMF", arrays, shapes), ITEM_ARRAYS, num_items)
-    return FittedNeuMF(NeuMFParameters(**padded), num_items, report)

@@ -12,7 +12,6 @@ after 1,200 updates that predicted all entries. Predicting the hidden ones alone
 on ML-1M (56.2 against 56.1) and is better on Magazine, test nDCG@10 22.1 against 21.4.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.models.base import FitOptions, Holdout, TrainingRows, check_memory
-from perennial.models.neumf.model import FittedNeuMF, restore_model, score_rows
+from perennial.models.neumf.model import ITEM_ARRAYS, FittedNeuMF, score_rows
 from perennial.models.neumf.network import NeuMFParameters
 from perennial.models.neumf.training import (
     NeuMFRates,
@@ -33,19 +32,21 @@ from perennial.models.neumf.training import (
 )
 from perennial.models.selection import (
     Candidate,
+    HoldoutRecipe,
     Trial,
     choose,
     cross,
-    fit_on_holdout,
     report_choice,
     validate,
 )
+from perennial.models.training.batches import check_stored, with_padding
 from perennial.models.training.early_stopping import Check, Search
 from perennial.storage.base import Json, derive_seed, require
+from perennial.storage.errors import UserError
 
 
 @dataclass(frozen=True)
-class NeuMF:
+class NeuMF(HoldoutRecipe[FittedNeuMF]):
     """Settings of NeuMF.
 
     Attributes:
@@ -66,7 +67,6 @@ class NeuMF:
     """
 
     name: ClassVar[str] = "neumf"
-    starts_warm: ClassVar[bool] = False
 
     factors: int = 128
     embedding: int = 16
@@ -95,26 +95,13 @@ class NeuMF:
         require(all(rate > 0 for rate in self.learning_rates), "learning_rates must be above 0")
         require(0 <= self.averaging < 1, "averaging must be in [0, 1)")
 
-    @property
-    def settings(self) -> Mapping[str, Json]:
-        """Fields as they are recorded with a run."""
-        return dataclasses.asdict(self)
-
-    def fit(self, rows: TrainingRows, options: FitOptions) -> FittedNeuMF:
-        """Choose by HR@100 on a holdout of the real rows, then train on all rows.
-
-        Raises:
-            UserError: training does not fit `options.memory_limit`.
-        """
-        return fit_on_holdout(self.fit_with_holdout, rows, options, self.validation_users)
-
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedNeuMF:
         """Choose learning rate and number of updates on a given holdout, then train on `rows`.
 
         Raises:
-            UserError: as `fit`.
+            UserError: training does not fit `options.memory_limit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
         sampled = _sample(holdout, self.validation_users, options.seed)
@@ -148,9 +135,31 @@ class NeuMF:
         """Restore the model that `FittedNeuMF.to_arrays` was called on.
 
         Raises:
-            UserError: something is missing or has the wrong shape.
+            UserError: an array or an entry is missing, or has another shape or type.
         """
-        return restore_model(arrays, manifest)
+        try:
+            num_items, factors, embedding, hidden = (
+                int(manifest[key]) for key in ("num_items", "factors", "embedding", "hidden")
+            )
+            report = dict(manifest["report"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError("the saved NeuMF has a damaged manifest; fit the model again") from None
+        shapes = {
+            "factor_users": (num_items, factors),
+            "factor_items": (num_items, factors),
+            "tower_users": (num_items, embedding),
+            "tower_items": (num_items, embedding),
+            "item_bias": (num_items,),
+            "factor_output": (factors,),
+            "user_layer": (embedding, hidden),
+            "item_layer": (embedding, hidden),
+            "first_bias": (hidden,),
+            "second_layer": (hidden, hidden // 2),
+            "second_bias": (hidden // 2,),
+            "tower_output": (hidden // 2,),
+        }
+        padded = with_padding(check_stored("NeuMF", arrays, shapes), ITEM_ARRAYS, num_items)
+        return FittedNeuMF(NeuMFParameters(**padded), num_items, report)
 
     def _train(
         self,

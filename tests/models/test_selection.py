@@ -9,12 +9,12 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.selection import (
+    HoldoutRecipe,
     Trial,
     cap_and_hold_out,
     choose,
     choose_and_solve,
     cross,
-    fit_on_holdout,
     report_choice,
     validate,
 )
@@ -80,7 +80,9 @@ class Fitted:
     report: Any
 
 
-class Chooser:
+class Chooser(HoldoutRecipe):
+    validation_users = 5
+
     def fit_with_holdout(self, held, rows, options):
         return Fitted({"judged": len(held.users), "rows_used": rows.num_rows})
 
@@ -88,7 +90,7 @@ class Chooser:
 def test_a_fit_tells_what_it_was_given_and_used(rows):
     said = []
     options = FitOptions(0, max_rows=12, progress=said.append)
-    model = fit_on_holdout(Chooser().fit_with_holdout, rows, options, 5)
+    model = Chooser().fit(rows, options)
     assert model.report == {"judged": 5, "rows_used": 12, "rows_given": 30}
     assert said == ["12 of 30 rows"]
 
