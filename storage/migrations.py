@@ -139,11 +139,17 @@ _LIVE_SCHEMA = sql(
     "CREATE TABLE titles (item_id VARCHAR PRIMARY KEY, title VARCHAR NOT NULL)",
 )
 
+# Events per item of all dropped periods together: propensities are counted over the whole log.
+_DROPPED_COUNTS_SCHEMA = sql(
+    "CREATE TABLE dropped_item_counts (item_index INTEGER NOT NULL, interactions BIGINT NOT NULL)"
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "log, vocabularies and ledger", _LOG_SCHEMA),
     Migration(2, "runs, cells and fits", _RUNS_SCHEMA),
     Migration(3, "summaries", _SUMMARIES_SCHEMA),
     Migration(4, "live operation", _LIVE_SCHEMA),
+    Migration(5, "item counts of dropped periods", _DROPPED_COUNTS_SCHEMA),
 )
 
 

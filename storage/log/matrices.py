@@ -162,10 +162,15 @@ def count_known_items(store: Store, period: int) -> int:
 
 
 def read_item_counts(store: Store, last: int, num_items: int) -> NDArray[np.int64]:
-    """Count events per item in periods ≤ `last`: `(num_items,)` int64, without later items."""
+    """Count events per item in periods ≤ `last`: `(num_items,)` int64, without later items.
+
+    Dropped periods count too, all of them: `last` is not before the newest of them.
+    """
     table = store.table(
-        """SELECT item_index, count(*) FROM interactions
-        WHERE rowid < ? AND item_index < ? GROUP BY item_index""",
+        """SELECT item_index, sum(events)::BIGINT FROM (
+            SELECT item_index, count(*) AS events FROM interactions WHERE rowid < $1 GROUP BY ALL
+            UNION ALL FROM dropped_item_counts)
+        WHERE item_index < $2 GROUP BY item_index""",
         [_find_periods(store, 1, last).ends[1], num_items],
     )
     items, events = (column.to_numpy() for column in table.columns)

@@ -29,7 +29,7 @@ from perennial.storage.log.carry_over import (
     copy_tables,
     with_column,
 )
-from perennial.storage.log.matrices import read_events
+from perennial.storage.log.matrices import count_known_items, read_events, read_item_counts
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, lookup_users, read_kind
 from perennial.storage.reading.identifiers import STRINGS, Encoded, IdentifierKind
@@ -99,11 +99,17 @@ def find_indices(ids: pa.StringArray, among: pa.StringArray) -> NDArray[np.int32
 def drop_events(store: Store, last: int) -> None:
     """Drop the events of periods ≤ `last`; the periods stay in the ledger, and so do all results.
 
+    The number of events of each item stays too, over all dropped periods together.
+
     Raises:
         UserError: the new file cannot be written; everything is as before.
     """
     with _new_file(store) as new:
         copy_tables(store, new, (*RECORDS, "identifier_kinds", "users", "items"))
+        counts = read_item_counts(store, last, count_known_items(store, last))
+        counted = np.flatnonzero(counts).astype(np.int32)
+        dropped = {"item_index": counted, "interactions": counts[counted]}
+        new.insert("dropped_item_counts", pa.table(dropped))
         periods = store.table("SELECT * FROM periods ORDER BY period")
         numbers = periods["period"].to_numpy()
         kept = np.where(numbers <= last, 0, periods["kept"].to_numpy())
@@ -149,7 +155,8 @@ def rewrite_log(
             before.
     """
     with _new_file(store) as new:
-        copy_tables(store, new, ("identifier_kinds",))
+        # Items of dropped periods keep their indices; their counts are sums over all users.
+        copy_tables(store, new, ("identifier_kinds", "dropped_item_counts"))
         removed = np.empty(0, np.int32) if removed is None else removed
         _copy_dropped(store, new, removed, users.first_periods[removed])
         emptied = _append_retained(store, new, users, items, edit, sources)

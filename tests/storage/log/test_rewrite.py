@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
-from perennial.storage.log.matrices import count_known_items, read_events, read_rows
+from perennial.storage.log.matrices import (
+    count_known_items,
+    read_events,
+    read_item_counts,
+    read_rows,
+)
 from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.log.rewrite import drop_events, erase_users
 from perennial.storage.log.vocabulary import item_ids, user_ids
@@ -179,12 +184,16 @@ def test_dropped_events_leave_the_ledger_and_the_others(tmp_path_factory, log, l
         whole = read_events(store, last + 1, number)
         users = store.rows("SELECT * FROM users ORDER BY user_index")
         print_before = fingerprint(store, number)
-        drop_events(store, last)
+        known = count_known_items(store, number)
+        counts = read_item_counts(store, number, known).tolist()
+        for dropped in range(last + 1):
+            drop_events(store, dropped)
         held = read_events(store, 1, number)
         assert fingerprint(store, number) == print_before
         assert first_retained_period(store) == last + 1
         assert all(map(np.array_equal, vars(held).values(), vars(whole).values()))
         assert store.rows("SELECT * FROM users ORDER BY user_index") == users
+        assert read_item_counts(store, number, known).tolist() == counts
         assert [one.kept == 0 for one in list_periods(store)] == [
             period <= last for period in range(1, number + 1)
         ]
@@ -218,6 +227,9 @@ def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path):
         counts = [(one.users, one.new_users, one.kept) for one in list_periods(store)]
         assert counts == [(2, 2, 0), (1, 0, 0), (1, 1, 1)]
         assert read_events(store, 1, 3).users.tolist() == [2]
+        # The item of the erased event in period 2 stays in its sum; the event of period 3 goes.
+        assert read_item_counts(store, 2, 4).tolist() == [2, 1, 1, 0]
+        assert read_item_counts(store, 3, 4).tolist() == [2, 1, 1, 1]
 
 
 def test_nothing_of_a_user_is_left_in_the_folder(tmp_path):
