@@ -19,6 +19,7 @@ from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, lookup_items, lookup_users, user_ids
+from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.reading.staging import stage_log
 from perennial.storage.reading.timestamps import EARLIEST, LATEST
 from perennial.storage.store import Store
@@ -176,7 +177,8 @@ def _check_taken(store: Store, base: _Base, report: IngestReport, case: FuzzCase
             map(str, item_ids(store, of_period.items)),
             strict=True,
         )
-        missing = case.pairs ^ frozenset(found)
+        given = frozenset((canonical(user), canonical(item)) for user, item in case.pairs)
+        missing = given ^ frozenset(found)
         _expect(not missing, f"what went in does not come back: {sorted(missing)[:3]!r}")
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import PeriodSummary, list_periods
-from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, read_kind
+from perennial.storage.log.vocabulary import ITEMS, USERS, identifier_type
 from perennial.storage.objects.bucket import Place
 from perennial.storage.objects.copies import OutputFolder, open_folder
 from perennial.storage.store import Store
@@ -69,7 +69,7 @@ def export_periods(
     chosen = _choose(store, numbers)
     width = len(str(list_periods(store)[-1].period))
     names = [f"period-{one.period:0{max(4, width)}d}.parquet" for one in chosen]
-    types = [_identifier_type(store, vocabulary) for vocabulary in (USERS, ITEMS)]
+    types = [identifier_type(store, vocabulary) for vocabulary in (USERS, ITEMS)]
     total, done = sum(one.kept for one in chosen), 0
     try:
         with open_folder(folder, store.path.parent if store.path else Path()) as target:
@@ -157,17 +157,6 @@ def _is_export(folder: OutputFolder, name: str) -> bool:
         return _MARK in (pq.read_schema(folder.open(name)).metadata or {})
     except (OSError, pa.ArrowException):
         return False
-
-
-def _identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
-    """Choose one type for all periods: files with integers and with strings do not go together."""
-    kind = read_kind(store, vocabulary)
-    if kind is None or kind.kind != "integer":
-        return pa.string()
-    (longer,) = store.rows(
-        f"SELECT count(*) FROM {vocabulary.table} WHERE try_cast(id AS BIGINT) IS NULL"
-    )
-    return pa.string() if longer[0] else pa.int64()
 
 
 def _read_chunks(store: Store, period: PeriodSummary, schema: pa.Schema) -> Iterator[pa.Table]:

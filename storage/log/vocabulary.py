@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from perennial.storage.reading.identifiers import IdentifierKind, join_kinds
+from perennial.storage.reading.identifier_forms import INTEGER, canonical, to_column, to_values
+from perennial.storage.reading.identifiers import IdentifierKind, describe_mixture, join_kinds
 from perennial.storage.store import Store
 
 
@@ -30,17 +31,17 @@ ITEMS = Vocabulary("items", "item_index")
 
 
 def lookup_users(store: Store, ids: Sequence[str | int]) -> NDArray[np.int32]:
-    """Return the dense indices of users: `(n,)` int32, −1 if unknown; 5 and "5" are the same."""
-    return _lookup(store, USERS, pa.array([str(identifier) for identifier in ids], pa.string()))
+    """Return the dense indices of users: `(n,)` int32, −1 if unknown; 5 and "5.0" are the same."""
+    return _lookup(store, USERS, pa.array(map(canonical, ids), pa.string()))
 
 
 def lookup_items(store: Store, ids: Sequence[str | int]) -> NDArray[np.int32]:
-    """Return the dense indices of items: `(n,)` int32, −1 if unknown; 5 and "5" are the same."""
-    return _lookup(store, ITEMS, pa.array([str(identifier) for identifier in ids], pa.string()))
+    """Return the dense indices of items: `(n,)` int32, −1 if unknown; 5 and "5.0" are the same."""
+    return _lookup(store, ITEMS, pa.array(map(canonical, ids), pa.string()))
 
 
-def user_ids(store: Store, indices: ArrayLike) -> list[str] | list[int]:
-    """Return the identifiers of dense user indices `(n,)`, integers or strings as in the log.
+def user_ids(store: Store, indices: ArrayLike) -> list[str | int]:
+    """Return the identifiers of dense user indices `(n,)`, `int` or `str` as in the log.
 
     Raises:
         IndexError: no user has one of the indices.
@@ -48,8 +49,8 @@ def user_ids(store: Store, indices: ArrayLike) -> list[str] | list[int]:
     return _identifiers(store, USERS, indices)
 
 
-def item_ids(store: Store, indices: ArrayLike) -> list[str] | list[int]:
-    """Return the identifiers of dense item indices `(n,)`, integers or strings as in the log.
+def item_ids(store: Store, indices: ArrayLike) -> list[str | int]:
+    """Return the identifiers of dense item indices `(n,)`, `int` or `str` as in the log.
 
     Raises:
         IndexError: no item has one of the indices.
@@ -57,10 +58,52 @@ def item_ids(store: Store, indices: ArrayLike) -> list[str] | list[int]:
     return _identifiers(store, ITEMS, indices)
 
 
-def all_ids(store: Store, vocabulary: Vocabulary) -> list[str] | list[int]:
-    """Return all identifiers of a vocabulary by dense index, integers or strings as in the log."""
+def all_ids(store: Store, vocabulary: Vocabulary) -> list[str | int]:
+    """Return all identifiers of a vocabulary by dense index, `int` or `str` as in the log."""
     table = store.table(f"SELECT id FROM {vocabulary.table} ORDER BY {vocabulary.index}")
     return _as_in_log(store, vocabulary, table["id"].to_pylist())
+
+
+def identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
+    """Return the type of a vocabulary's columns: int64 if it consists of such integers, or text."""
+    kind = read_kind(store, vocabulary)
+    if kind is None or kind.kind != "integer":
+        return pa.string()
+    others = store.rows(
+        f"""SELECT 1 FROM {vocabulary.table}
+        WHERE coalesce(CAST(try_cast(id AS BIGINT) AS VARCHAR) <> id, true) LIMIT 1"""
+    )
+    return pa.string() if others else pa.int64()
+
+
+def id_column(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> pa.Array:
+    """Return the identifiers of dense indices `(n,)` as a column of `identifier_type`.
+
+    Raises:
+        IndexError: none of the users or items has one of the indices.
+    """
+    ids = _identifiers(store, vocabulary, indices)
+    return to_column(ids, identifier_type(store, vocabulary))
+
+
+def describe_other_kind(
+    store: Store, vocabulary: Vocabulary, incoming: IdentifierKind
+) -> str | None:
+    """Describe identifiers of a file that are of another kind than those of the store.
+
+    Returns:
+        A remark; `None` if the kinds are the same, or integers and text are mixed already.
+    """
+    known = read_kind(store, vocabulary)
+    if known is None:
+        return None
+    remark = describe_mixture(known, incoming, f"the file's {vocabulary.table}")
+    if remark is None or known.kind == "string":
+        return remark
+    mixed = store.rows(
+        f"SELECT 1 FROM {vocabulary.table} WHERE NOT regexp_full_match(id, ?) LIMIT 1", [INTEGER]
+    )
+    return None if mixed else remark
 
 
 def read_kind(store: Store, vocabulary: Vocabulary) -> IdentifierKind | None:
@@ -129,7 +172,7 @@ _FEW = 1000
 """Up to so many indices are passed as parameters: Arrow conversions import pandas if installed."""
 
 
-def _identifiers(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> list[str] | list[int]:
+def _identifiers(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> list[str | int]:
     wanted = np.asarray(indices, np.int64).ravel()
     if len(wanted) <= _FEW:
         rows = store.rows(
@@ -152,11 +195,11 @@ def _identifiers(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> li
     return _as_in_log(store, vocabulary, texts)
 
 
-def _as_in_log(store: Store, vocabulary: Vocabulary, texts: list[str]) -> list[str] | list[int]:
+def _as_in_log(store: Store, vocabulary: Vocabulary, texts: list[str]) -> list[str | int]:
     kind = read_kind(store, vocabulary)
     if kind is not None and kind.kind == "integer":
-        return [int(text) for text in texts]
-    return texts
+        return to_values(texts)
+    return list(texts)
 
 
 def read_titles(store: Store, items: Sequence[str | int] | None = None) -> dict[str, str]:
@@ -164,7 +207,7 @@ def read_titles(store: Store, items: Sequence[str | int] | None = None) -> dict[
     if items is None:
         table = store.table("SELECT item_id, title FROM titles")
     else:
-        requested = pa.table({"item_id": pa.array([str(item) for item in items], pa.string())})
+        requested = pa.table({"item_id": pa.array(map(canonical, items), pa.string())})
         table = store.table(
             "SELECT DISTINCT item_id, title FROM titles JOIN requested USING (item_id)",
             inputs={"requested": requested},

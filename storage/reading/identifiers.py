@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
 import numpy as np
@@ -12,16 +13,14 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import find_range, over_blocks
 from perennial.storage.reading.columns import Column, printable
+from perennial.storage.reading.identifier_forms import are_integers, canonical_texts
 from perennial.storage.reading.rejects import LONGEST_ID, Fault
 
 # Words for missing values in text files; files with types have nulls, which are used instead.
 _NULL_WORDS = ["", "\\N", "NULL", "null"]
 _NAN_WORDS = ["NaN", "nan", "NAN"]
-# Only what an integer would be written as: "007" and "+7" are strings. So are more digits than the
-# integers of any typed file have; Python itself refuses integers of thousands of digits.
-_INTEGER = r"^(?:0|-?[1-9][0-9]{0,37})$"
-# Above it neighbouring integers are the same float.
-_LAST_EXACT_FLOAT = 2.0**53
+# By width in bits. Above it neighbouring integers are the same float.
+_LAST_EXACT_FLOAT = {16: 2**11, 32: 2**24, 64: 2**53}
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class IdentifierKind:
 
     Attributes:
         kind: integers are returned as `int`, strings as `str`.
-        inferred: untyped text of which every value is written as an integer would be. Later values
-            may show that it is strings; the identifiers stay the same.
+        inferred: True for untyped text, which is integers if every value is written as an integer
+            would be. Strings may follow such integers, and are returned as `str`.
     """
 
     kind: Literal["integer", "string"]
@@ -41,6 +40,7 @@ class IdentifierKind:
 INTEGERS = IdentifierKind("integer", inferred=False)
 DIGITS = IdentifierKind("integer", inferred=True)
 STRINGS = IdentifierKind("string", inferred=False)
+TEXT = IdentifierKind("string", inferred=True)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Encoded:
 
     Attributes:
         codes: `(n,)` int32, positions in `ids`; undefined where `faults` is set.
-        ids: distinct identifiers as text; some may occur in no row.
+        ids: distinct identifiers as `canonical` text; some may occur in no row.
         kind: integers or strings.
         faults: `(n,)` uint8 of `Fault`, or `None` if every value is good.
     """
@@ -58,6 +58,15 @@ class Encoded:
     ids: pa.StringArray
     kind: IdentifierKind
     faults: NDArray[np.uint8] | None = None
+
+    def keep(self, good: NDArray[np.bool_]) -> "Encoded":
+        """Keep the rows `(n,)` that are good; the others no longer decide the kind."""
+        codes, kind = self.codes[good], self.kind
+        if kind == TEXT:
+            occurs = np.zeros(len(self.ids), np.bool_)
+            occurs[codes] = True
+            kind = DIGITS if are_integers(self.ids.filter(pa.array(occurs))) else TEXT
+        return Encoded(codes, self.ids, kind)
 
 
 @dataclass(frozen=True)
@@ -78,13 +87,14 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
     """Give each distinct identifier of a column a code.
 
     Args:
-        column: `(n,)` integers, whole floats, strings, bytes that are UTF-8, or dictionaries of
-            any of these. An array is overwritten: its memory is reused for the codes.
+        column: `(n,)` integers, whole floats or decimals, strings, bytes that are UTF-8, UUIDs, or
+            dictionaries of any of these. An array is overwritten: its memory is reused for the
+            codes.
         faults: faults of its bad values.
         typed: True if the column has a type of the file.
 
     Raises:
-        UserError: the type cannot hold identifiers.
+        UserError: the type cannot hold identifiers, or floats are too large to be exact.
     """
     if isinstance(column, np.ndarray):
         return _encode_integers(column, None)
@@ -95,6 +105,8 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
         return _encode_integers(values, bad if column.null_count else None)
     if pa.types.is_floating(kind):
         return _encode_floats(column, faults)
+    if pa.types.is_decimal(kind):
+        return _encode_decimals(column, faults)
     values = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_string(values) or pa.types.is_binary(values):
         return _encode_text(column, faults, typed)
@@ -113,8 +125,9 @@ def merge(columns: Sequence[Encoded], kind: IdentifierKind) -> Encoded:
 def join_kinds(known: IdentifierKind | None, incoming: IdentifierKind, name: str) -> IdentifierKind:
     """Return the common kind of known and new identifiers.
 
-    Untyped integers adopt the other kind. Typed integers and strings do not go together: 7 and "7"
-    would be two identifiers that look the same.
+    The first identifiers decide it, so that an identifier is the same value for ever: after
+    integers of untyped text, strings are returned as `str` and integers stay `int`. Typed integers
+    and strings do not go together: 7 and "7" would be two identifiers that look the same.
 
     Args:
         known: kind of the known identifiers; `None` if there are none.
@@ -124,16 +137,27 @@ def join_kinds(known: IdentifierKind | None, incoming: IdentifierKind, name: str
     Raises:
         UserError: the kinds do not go together.
     """
-    if known is None or known == incoming:
+    if known is None:
         return incoming
     if known.kind == incoming.kind:
-        return INTEGERS
-    string, integer = (known, incoming) if known.kind == "string" else (incoming, known)
-    if integer.inferred:
-        return string
+        return incoming if known.inferred else known
+    if known == DIGITS or incoming == DIGITS:
+        return known
     raise UserError(
         f"{name} are {incoming.kind}s, and those before them are {known.kind}s: convert the "
         "column, or use another store"
+    )
+
+
+def describe_mixture(known: IdentifierKind, incoming: IdentifierKind, name: str) -> str | None:
+    """Describe new identifiers of another kind than the known ones; `None` if they are of one."""
+    if known.kind == incoming.kind:
+        return None
+    if known.kind == "string":
+        return f"{name} are whole numbers, and those before them are text: they are kept as text"
+    return (
+        f"{name} are not all whole numbers, and those before them are: whole numbers stay numbers, "
+        "the others are kept as text"
     )
 
 
@@ -144,14 +168,33 @@ def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 def _encode_floats(column: pa.ChunkedArray, faults: ColumnFaults) -> Encoded:
     """Encode floats: integers with missing values are often stored so, with NaN for the gaps."""
-    values = pc.fill_null(column, 0.0).cast(pa.float64()).to_numpy()
+    width = column.type.bit_width
+    last = _LAST_EXACT_FLOAT[width]
+    values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy()
+    beyond = np.isfinite(values) & (np.abs(values) > last)
+    if beyond.any():
+        raise UserError(
+            f"identifiers of type float{width} are exact up to {last:,} only, and there is "
+            f"{float(values[beyond][0])!r}: write them as integers or text"
+        )
     bad = np.zeros(len(values), np.uint8)
-    whole = (np.abs(values) <= _LAST_EXACT_FLOAT) & (np.floor(values) == values)
-    bad[~whole] = faults.fraction
+    bad[np.isinf(values) | (np.floor(values) != values)] = faults.fraction
     bad[np.isnan(values)] = faults.nan
     bad[_nulls(column)] = faults.missing
     clean = np.where(bad == 0, values, 0.0).astype(np.int64)
     return _encode_integers(clean, bad if bad.any() else None)
+
+
+def _encode_decimals(column: pa.ChunkedArray, faults: ColumnFaults) -> Encoded:
+    """Encode decimals that are whole, of any width and scale."""
+    make, digits = (pa.decimal256, 76) if column.type.bit_width > 128 else (pa.decimal128, 38)
+    wide = make(digits, column.type.scale)
+    values = pc.fill_null(column.cast(wide), pa.scalar(Decimal(0), wide))
+    integers = pc.trunc(values)
+    bad = np.where(pc.equal(integers, values), Fault.NONE, faults.fraction).astype(np.uint8)
+    bad[_nulls(column)] = faults.missing
+    codes, distinct = _encode_by_hashing(integers.cast(make(digits, 0)))
+    return Encoded(codes, distinct.cast(pa.string()), INTEGERS, bad if bad.any() else None)
 
 
 def _encode_integers(values: NDArray[np.integer], bad: NDArray[np.uint8] | None) -> Encoded:
@@ -213,13 +256,18 @@ def _encode_text(column: pa.ChunkedArray, faults: ColumnFaults, typed: bool) -> 
         fault_of[_as_mask(pc.is_in(trimmed, pa.array(_NAN_WORDS)))] = faults.nan
     fault_of[_as_mask(missing) & is_utf8] = faults.missing
     fault_of[_as_mask(long)] = faults.long
-    good = ids.filter(pa.array(fault_of == 0))
-    digits = not typed and pc.all(pc.match_substring_regex(good, _INTEGER)).as_py() is not False
     row_faults = fault_of[codes] if fault_of.any() else None
     if column.null_count:
         row_faults = np.zeros(len(codes), np.uint8) if row_faults is None else row_faults
         row_faults[_nulls(column)] = faults.missing
-    return Encoded(codes, ids, DIGITS if digits else STRINGS, row_faults)
+    kind = STRINGS
+    forms = canonical_texts(ids)
+    if not typed:
+        kind = DIGITS if are_integers(forms.filter(pa.array(fault_of == 0))) else TEXT
+    if forms is not ids:
+        code_of, forms = _encode_by_hashing(pa.chunked_array([forms]))
+        codes = code_of[codes]
+    return Encoded(codes, forms, kind, row_faults)
 
 
 def _as_mask(values: pa.BooleanArray) -> NDArray[np.bool_]:

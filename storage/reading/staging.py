@@ -101,17 +101,17 @@ def _stage_file(
     else:
         times = parse_times(raw.times, connection)
     faults = _first_faults([users.faults, items.faults, times.faults])
-    good = slice(None) if faults is None else faults == 0
-    rejects = raw.rejects
+    rejects, values = raw.rejects, times.values
     if faults is not None:
-        bad = faults != 0
+        good, bad = faults == 0, faults != 0
+        users, items, values = users.keep(good), items.keep(good), values[good]
         rejects = Rejects.join([rejects, Rejects(raw.line_numbers()[bad], faults[bad])])
     _check_share(rejects, raw.num_lines, max_reject_share)
     return StagedLog(
-        Encoded(users.codes[good], users.ids, users.kind),
-        Encoded(items.codes[good], items.ids, items.kind),
+        users,
+        items,
         # Arrays of Arrow are read-only.
-        np.require(times.values[good], requirements="W"),
+        np.require(values, requirements="W"),
         times.scale,
         raw.times is not None,
         raw.num_lines,

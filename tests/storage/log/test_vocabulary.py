@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 from perennial.storage.log.vocabulary import (
     ITEMS,
     USERS,
+    describe_other_kind,
     extend,
+    id_column,
+    identifier_type,
     item_ids,
     lookup_items,
     lookup_users,
     read_kind,
     user_ids,
 )
-from perennial.storage.reading.identifiers import DIGITS, INTEGERS, STRINGS
+from perennial.storage.reading.identifiers import DIGITS, INTEGERS, STRINGS, TEXT
 from perennial.storage.store import Store
 
 
@@ -66,10 +69,39 @@ def test_any_text_comes_back_in_order_of_first_appearance(batches):
         assert lookup_users(store, expected).tolist() == list(range(len(expected)))
 
 
-def test_digits_become_strings_when_strings_come(store):
+def test_integers_stay_integers_when_strings_come(store):
     add(store, ["1", "2"], DIGITS)
-    assert user_ids(store, [0, 1]) == [1, 2]
-    add(store, ["B07", "1"])
-    assert user_ids(store, [0, 1, 2]) == ["1", "2", "B07"]
-    assert read_kind(store, USERS) == STRINGS
+    assert identifier_type(store, USERS) == pa.int64()
+    assert describe_other_kind(store, USERS, DIGITS) is None
+    assert "are not all whole numbers" in describe_other_kind(store, USERS, TEXT)
+    add(store, ["B07", "1", "007", str(2**70)], TEXT)
+    assert user_ids(store, range(5)) == [1, 2, "B07", "007", 2**70]
+    assert lookup_users(store, [1, "1.0", "007", "7", 2**70]).tolist() == [0, 0, 3, -1, 4]
+    assert read_kind(store, USERS) == DIGITS
+    assert describe_other_kind(store, USERS, STRINGS) is None, "a remark is made once"
+    column = id_column(store, USERS, [0, 3])
+    assert (column.type, column.to_pylist()) == (pa.string(), ["1", "007"])
     assert read_kind(store, ITEMS) is None
+
+
+def test_strings_stay_strings_when_digits_come(store):
+    add(store, ["a"], TEXT)
+    assert "they are kept as text" in describe_other_kind(store, USERS, DIGITS)
+    add(store, ["1"], DIGITS)
+    assert user_ids(store, [0, 1]) == ["a", "1"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind"),
+    [
+        (["0", "-5", str(2**63 - 1), str(-(2**63))], pa.int64()),
+        (["0", str(2**63)], pa.string()),
+        (["0", "7.5"], pa.string()),
+        (["0", "007"], pa.string()),
+    ],
+)
+def test_columns_are_integers_if_all_identifiers_are(store, ids, kind):
+    add(store, ids, DIGITS)
+    column = id_column(store, USERS, range(len(ids)))
+    assert column.type == kind
+    assert column.cast(pa.string()).to_pylist() == ids

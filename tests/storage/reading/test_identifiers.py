@@ -1,5 +1,8 @@
 """Identifiers are returned unchanged, and integers are distinguished from strings."""
 
+import uuid
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
+from perennial.storage.reading.identifier_forms import canonical, uuid_texts
 from perennial.storage.reading.identifiers import (
     DIGITS,
     INTEGERS,
     ITEM_FAULTS,
     STRINGS,
+    TEXT,
     USER_FAULTS,
+    describe_mixture,
     encode,
     join_kinds,
     merge,
@@ -83,7 +89,7 @@ def test_any_text(values):
     assert good == [value.strip() != "" for value in values]
     decoded = decode(encoded)
     assert [text for text, is_good in zip(decoded, good, strict=True) if is_good] == [
-        value for value, is_good in zip(values, good, strict=True) if is_good
+        canonical(value) for value, is_good in zip(values, good, strict=True) if is_good
     ]
     assert encoded.kind == STRINGS
 
@@ -92,14 +98,17 @@ def test_any_text(values):
     ("values", "integers"),
     [
         (["1", "20", "0", "-5"], True),
-        (["123456789012345678901234567890", "5"], True),
         (["1", ""], True),
         (["1", "NaN"], True),
         (["007", "1"], False),
         (["1", "+2"], False),
         (["1", "-0"], False),
         (["1", " 2"], False),
-        (["1", "2.0"], False),
+        (["1", "2.0"], True),
+        (["-0.0", "-3.00"], True),
+        (["9" * 76, "5"], True),
+        (["9" * 77, "5"], False),
+        *((["1", text], False) for text in ("2.", "2.5", "007.0", ".0", "+2.0", "2.0e1", "2.0\n")),
         (["1", "a"], False),
         (["1", "١"], False),
         (["1", "2\n"], False),
@@ -107,7 +116,7 @@ def test_any_text(values):
 )
 def test_text_is_integers_if_all_of_it_is_written_so(values, integers):
     untyped = encode(column(values, pa.string()), USER_FAULTS, typed=False)
-    assert untyped.kind == (DIGITS if integers else STRINGS)
+    assert untyped.kind == (DIGITS if integers else TEXT)
     assert encode(column(values, pa.string()), USER_FAULTS, typed=True).kind == STRINGS
 
 
@@ -128,15 +137,84 @@ def test_nulls_are_missing(kind):
     assert decode(encoded)[0] == decode(encoded)[2] == "5"
 
 
-def test_whole_floats_are_integers():
-    values = [1.0, float("nan"), 2.5, -3.0, float("inf"), 2.0**60, None, 0.0]
-    encoded = encode(column(values, pa.float64()), USER_FAULTS, typed=True)
+@pytest.mark.parametrize(
+    ("kind", "last"),
+    [(pa.float16(), 2**11), (pa.float32(), 2**24), (pa.float64(), 2**53)],
+    ids=["float16", "float32", "float64"],
+)
+def test_floats_are_integers_up_to_the_last_exact_one(kind, last):
+    values = [1.0, float("nan"), 2.5, -float(last), float("inf"), float(last), None, -0.0]
+    encoded = encode(column(values, pa.float64()).cast(kind), USER_FAULTS, typed=True)
     none, fraction = Fault.NONE, Fault.FRACTION_USER
-    expected = [none, Fault.NAN_USER, fraction, none, fraction, fraction, Fault.NO_USER, none]
+    expected = [none, Fault.NAN_USER, fraction, none, fraction, none, Fault.NO_USER, none]
     assert faults_of(encoded) == expected
     decoded = decode(encoded)
-    assert [decoded[place] for place in (0, 3, 7)] == ["1", "-3", "0"]
+    assert [decoded[place] for place in (0, 3, 5, 7)] == ["1", str(-last), str(last), "0"]
     assert encoded.kind == INTEGERS
+    beyond = column([1.0, float(last + 2)], pa.float64()).cast(kind)
+    with pytest.raises(UserError, match=rf"up to {last:,} only, and there is {last + 2}\.0: write"):
+        encode(beyond, USER_FAULTS, typed=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "largest"),
+    [
+        (pa.decimal32(9, 2), 10**7 - 1),
+        (pa.decimal64(18, 0), 10**18 - 1),
+        (pa.decimal128(38, 0), 10**38 - 1),
+        (pa.decimal128(38, 10), 10**28 - 1),
+        (pa.decimal256(76, 0), 10**76 - 1),
+        (pa.decimal256(76, 70), 10**6 - 1),
+    ],
+    ids=str,
+)
+def test_whole_decimals_are_integers(kind, largest):
+    values = [Decimal(value) for value in (largest, 0, -largest)]
+    fractions = [Decimal("0.5")] if kind.scale else []
+    encoded = encode(column([*values, None, *fractions], kind), ITEM_FAULTS, typed=True)
+    faults = [Fault.NONE] * 3 + [Fault.NO_ITEM] + [Fault.FRACTION_ITEM] * len(fractions)
+    assert faults_of(encoded) == faults
+    assert decode(encoded)[:3] == [str(largest), "0", str(-largest)]
+    assert encoded.kind == INTEGERS
+
+
+UUID = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
+
+
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        *(("1.0", "1"), ("-20.00", "-20"), ("-0.0", "0"), ("0.0", "0"), ("007.0", "007.0")),
+        *(("1.50", "1.50"), ("1.", "1."), ("+1.0", "+1.0"), ("1.0 ", "1.0 "), ("1e0", "1e0")),
+        *((UUID, UUID), (UUID.upper(), UUID), (f"{{{UUID.upper()}}}", UUID)),
+        *((text, text) for text in (f"{{{UUID}", f"{UUID}}}", UUID.upper()[:-1], f"X{UUID}")),
+        (UUID.upper().replace("-", ""), UUID.upper().replace("-", "")),
+    ],
+)
+def test_one_identifier_has_one_form(text, form, typed):
+    assert canonical(text) == form
+    encoded = encode(column([text, form, "x"], pa.string()), USER_FAULTS, typed=typed)
+    assert decode(encoded) == [form, form, "x"]
+    assert len(encoded.ids) == 2
+
+
+@given(st.lists(st.binary(min_size=16, max_size=16) | st.none(), min_size=1, max_size=9))
+@settings(max_examples=50, deadline=None)
+def test_uuids_are_written_as_text(values):
+    texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in values]
+    array = pa.array([b"\xff" * 16, *values], pa.binary(16))
+    assert uuid_texts(array)[1:].to_pylist() == uuid_texts(array[1:]).to_pylist() == texts
+
+
+def test_rows_that_are_left_out_do_not_decide_the_kind():
+    encoded = encode(column(["1", "x", "2.0", "x"], pa.string()), USER_FAULTS, typed=False)
+    assert encoded.kind == TEXT
+    kept = encoded.keep(np.array([True, False, True, False]))
+    assert (decode(kept), kept.kind) == (["1", "2"], DIGITS)
+    assert encoded.keep(np.array([True, True, False, False])).kind == TEXT
+    typed = encode(column(["1", "x"], pa.string()), USER_FAULTS, typed=True)
+    assert typed.keep(np.array([True, False])).kind == STRINGS
 
 
 def test_bytes_must_be_utf8():
@@ -156,17 +234,25 @@ def test_other_types_are_refused(kind):
 @pytest.mark.parametrize(
     ("known", "incoming", "joint"),
     [
-        *((None, DIGITS, DIGITS), (None, STRINGS, STRINGS), (INTEGERS, INTEGERS, INTEGERS)),
-        *((INTEGERS, DIGITS, INTEGERS), (DIGITS, INTEGERS, INTEGERS), (DIGITS, DIGITS, DIGITS)),
-        *((DIGITS, STRINGS, STRINGS), (STRINGS, DIGITS, STRINGS), (STRINGS, STRINGS, STRINGS)),
+        *((None, kind, kind) for kind in (DIGITS, INTEGERS, TEXT, STRINGS)),
+        *((kind, kind, kind) for kind in (DIGITS, INTEGERS, TEXT, STRINGS)),
+        *((INTEGERS, DIGITS, INTEGERS), (DIGITS, INTEGERS, INTEGERS)),
+        *((STRINGS, TEXT, STRINGS), (TEXT, STRINGS, STRINGS)),
+        *((DIGITS, STRINGS, DIGITS), (DIGITS, TEXT, DIGITS)),
+        *((STRINGS, DIGITS, STRINGS), (TEXT, DIGITS, TEXT)),
     ],
 )
-def test_kinds_that_go_together(known, incoming, joint):
+def test_the_first_identifiers_decide_the_kind(known, incoming, joint):
     assert join_kinds(known, incoming, "its users") == joint
+    if known is not None:
+        described = describe_mixture(known, incoming, "its users")
+        assert (described is None) == (known.kind == incoming.kind)
 
 
-@pytest.mark.parametrize(("known", "incoming"), [(INTEGERS, STRINGS), (STRINGS, INTEGERS)])
-def test_kinds_that_do_not(known, incoming):
+@pytest.mark.parametrize("text", [STRINGS, TEXT])
+@pytest.mark.parametrize("integers_first", [True, False])
+def test_kinds_that_do_not_go_together(text, integers_first):
+    known, incoming = (INTEGERS, text) if integers_first else (text, INTEGERS)
     words = f"its items are {incoming.kind}s, and those before them are {known.kind}s"
     with pytest.raises(UserError, match=words):
         join_kinds(known, incoming, "its items")

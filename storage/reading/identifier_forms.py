@@ -1,0 +1,91 @@
+"""The forms of an identifier: its text in the store, its value in JSON, a column of a file."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+LARGEST_JSON_INTEGER = 2**53 - 1
+"""Largest integer that every JSON reader represents exactly (RFC 8259, section 6)."""
+
+# Only what an integer would be written as: "007" and "+7" are strings. So are more digits than the
+# widest decimals of a file have; Python itself refuses integers of thousands of digits.
+INTEGER = "0|-?[1-9][0-9]{0,75}"
+"""Regular expression of the identifiers that are integers."""
+
+_IS_INTEGER = re.compile(INTEGER)
+_WHOLE = r"-?(?:0|[1-9][0-9]*)\.0+"
+_UUID = r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?"
+_IS_WHOLE, _IS_UUID = re.compile(_WHOLE), re.compile(_UUID)
+_DASHES = (8, 13, 18, 23)
+UUID_BYTES, _UUID_LETTERS = 16, 36
+
+
+def canonical(identifier: str | int) -> str:
+    """Return the text by which the store finds an identifier, however it is written.
+
+    "5.0" becomes "5", as floats in text files are written; "007" and "007.0" stay. A UUID gets
+    lower-case letters and loses its braces (RFC 9562, section 4). Any other text stays.
+    """
+    text = str(identifier)
+    if _IS_WHOLE.fullmatch(text):
+        whole = text.partition(".")[0]
+        return "0" if whole == "-0" else whole
+    if _IS_UUID.fullmatch(text) and text.startswith("{") == text.endswith("}"):
+        return text.strip("{}").lower()
+    return text
+
+
+def canonical_texts(texts: pa.StringArray) -> pa.StringArray:
+    """Return `canonical` of each text; the same array if that changes none."""
+    chosen = pc.match_substring_regex(texts, f"^(?:{_WHOLE}|{_UUID})$")
+    chosen = pc.fill_null(chosen, False)
+    if not pc.any(chosen).as_py():
+        return texts
+    candidates = texts.filter(chosen)
+    # Most UUIDs are canonical, and there may be millions of them.
+    changes = pc.match_substring_regex(candidates, "[A-F{.]")
+    if not pc.any(changes).as_py():
+        return texts
+    changed = [canonical(text) for text in candidates.filter(changes).to_pylist()]
+    candidates = pc.replace_with_mask(candidates, changes, pa.array(changed, pa.string()))
+    return pc.replace_with_mask(texts, chosen, candidates)
+
+
+def are_integers(texts: pa.StringArray) -> bool:
+    """Return True if all texts are written as integers would be."""
+    return pc.all(pc.match_substring_regex(texts, f"^(?:{INTEGER})$")).as_py() is not False
+
+
+def uuid_texts(values: pa.FixedSizeBinaryArray) -> pa.StringArray:
+    """Write UUIDs of 16 bytes as text of 36 letters; nulls stay."""
+    values = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    data = np.frombuffer(values.buffers()[1] or b"", np.uint8)
+    start = values.offset * UUID_BYTES
+    data = data[start : start + len(values) * UUID_BYTES].reshape(-1, UUID_BYTES)
+    digits = np.frombuffer(b"0123456789abcdef", np.uint8)
+    letters = np.full((len(values), _UUID_LETTERS), ord("-"), np.uint8)
+    places = np.delete(np.arange(_UUID_LETTERS), _DASHES)
+    letters[:, places[0::2]], letters[:, places[1::2]] = digits[data >> 4], digits[data & 15]
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * np.int32(_UUID_LETTERS)
+    texts = pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(letters))
+    return pc.if_else(pc.is_valid(values), texts, pa.scalar(None, pa.string()))
+
+
+def to_values(texts: Iterable[str]) -> list[str | int]:
+    """Return the identifiers of a vocabulary of integers: `int` where the text is an integer."""
+    return [int(text) if _IS_INTEGER.fullmatch(text) else text for text in texts]
+
+
+def to_json_identifier(identifier: str | int) -> str | int:
+    """Return an identifier for JSON: integers in which JavaScript would lose digits become text."""
+    if isinstance(identifier, int) and abs(identifier) > LARGEST_JSON_INTEGER:
+        return str(identifier)
+    return identifier
+
+
+def to_column(identifiers: Sequence[str | int], kind: pa.DataType) -> pa.Array:
+    """Return `(n,)` identifiers as a column of one of the types of `identifier_type`."""
+    return pa.array(map(str, identifiers) if kind == pa.string() else identifiers, kind)
