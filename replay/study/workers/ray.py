@@ -40,8 +40,8 @@ from perennial.storage.results.versions import read_versions
 _POLL_SECONDS = 0.2
 """Time between checks for events."""
 
-_DRAIN_SECONDS = 2.0
-"""Time to wait for the last events of a finished task."""
+_DRAIN_SECONDS = 60.0
+"""Time to wait for the last events of a finished task; a restarted queue answers sooner."""
 
 _IDLE_SECONDS = 30.0
 """Time without any worker after which a message says that Ray finds no room."""
@@ -110,7 +110,9 @@ class _SubmittedTasks:
         self.running: dict[Any, _Running] = {}
         self._executor, self._batch, self._on_event = executor, batch, batch.on_event
         self._references: dict[Path, Any] = {}
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        # Not a soft affinity: with it Ray puts an actor that needs no core on any machine, and the
+        # events are lost with that machine.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor: Any = ray.remote(EventQueue)
         self._queue = actor.options(num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
         self._drained = self._queue.drain.remote()
@@ -143,8 +145,8 @@ class _SubmittedTasks:
 
         done, _ = ray.wait(list(self.running), num_returns=1, timeout=_POLL_SECONDS)
         for reference in done:
-            # All its events precede its end, but the queue may have answered the first call before
-            # that. In other cases nothing may delay this loop.
+            # All its events are in the queue, but the call that is under way may have been answered
+            # before they were.
             for _ in range(2):
                 self._report_events(patience=_DRAIN_SECONDS)
             self._finish(self.running[reference], reference)
@@ -184,7 +186,7 @@ class _SubmittedTasks:
         if not ready:
             return
         events: list[RemoteEvent] = []
-        # The queue may be lost with its machine; Ray starts it again elsewhere.
+        # The queue's process may be lost; Ray starts it again.
         with suppress(ray.exceptions.RayError):
             events = ray.get(self._drained)
         self._drained = self._queue.drain.remote()

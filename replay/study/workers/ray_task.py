@@ -118,6 +118,7 @@ def run_remote_task(task: RemoteTask, event_queue: Any) -> RemoteResult:
 
 
 def _run_in(folder: Path, task: RemoteTask, event_queue: Any) -> RemoteResult:
+    import ray
     from ray.exceptions import RayError
 
     attempt = os.urandom(8).hex()
@@ -131,10 +132,13 @@ def _run_in(folder: Path, task: RemoteTask, event_queue: Any) -> RemoteResult:
         **({"JAX_PLATFORMS": "cpu"} if task.on_cpu else {}),
     )
 
+    last: list[Any] = []
+
     def report(kind: str, details: Mapping[str, Json]) -> None:
+        event = RemoteEvent(task.name, attempt, process.pid, kind, details)
         # The queue may be lost for a while; the task matters more than its events.
         with suppress(RayError):
-            event_queue.put.remote(RemoteEvent(task.name, attempt, process.pid, kind, details))
+            last[:] = [event_queue.put.remote(event)]
 
     try:
         report("attempt", {"where": platform.node()})
@@ -144,6 +148,9 @@ def _run_in(folder: Path, task: RemoteTask, event_queue: Any) -> RemoteResult:
                 if event is None:
                     break
                 report(event.pop("event"), event)
+        # The calls are answered in order: the queue has all events before the task ends.
+        with suppress(RayError):
+            ray.get(last)
         code = process.wait()
     finally:
         process.kill()
