@@ -10,8 +10,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
-PATIENCE = 120
-"""Seconds without a word after which the browser counts as stuck."""
+from patience import PATIENCE
 
 _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

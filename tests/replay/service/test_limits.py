@@ -2,10 +2,10 @@
 
 import asyncio
 import threading
-import time
 
 import pytest
 from calls import FakeRecommender, call, calls, make_app, make_service
+from patience import PATIENCE, wait_until
 
 from perennial.replay.recommend.recommender import RecommendedItem
 from perennial.replay.service.limits import Refusal, ServiceLimits, WorkQueue
@@ -31,7 +31,7 @@ class Gate:
         with self._lock:
             self.running += 1
             self.most = max(self.most, self.running)
-        assert self.opened.wait(30)
+        assert self.opened.wait(PATIENCE)
         with self._lock:
             self.running -= 1
         return (RecommendedItem("i1", 0.5, None),)
@@ -122,9 +122,7 @@ class TestWork:
         assert found[0].headers["Retry-After"] == "1"
         assert gate.running == 2, "threads cannot be stopped; they keep their places"
         gate.opened.set()
-        deadline = time.monotonic() + 10
-        while gate.running and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: not gate.running)
         found = calls(app, [POST] * 3)
         assert [one.status_code for one in found] == [200] * 3
 

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from calls import STATUS, TOKEN, FixedStatus, make_app, make_service
 from matplotlib.image import imread
+from patience import PATIENCE
 
 from perennial.replay.service.limits import Refusal
 from perennial.replay.service.server import bind, url_of
@@ -76,7 +77,7 @@ def serving(app):
             yield url_of(bound)
         finally:
             server.should_exit = True
-            thread.join(30)
+            thread.join(PATIENCE)
 
 
 def when_ready(*expressions, then="", patience=4.0):

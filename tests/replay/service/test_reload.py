@@ -2,11 +2,11 @@
 
 import logging
 import threading
-import time
 from datetime import datetime
 
 import pytest
 from calls import FakeRecommender, call, make_app, make_service
+from patience import PATIENCE, wait_until
 from published_store import make_live, publish_period
 
 from perennial.replay.recommend.recommender import RecommendedItem, Recommender
@@ -59,13 +59,6 @@ def publish(path, period, key, when=1):
 def counted(watcher, name):
     lines = watcher._metrics.render().decode().splitlines()
     return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class TestChecking:
@@ -139,7 +132,7 @@ class TestFailing:
         caplog.set_level(logging.INFO)
         publish(path, 1, "a")
         watcher.start()
-        wait_for(lambda: watcher._current.recommender is not None)
+        wait_until(lambda: watcher._current.recommender is not None)
         original = watcher._load
 
         def fail(_store):
@@ -147,11 +140,11 @@ class TestFailing:
 
         watcher._load = fail
         publish(path, 2, "b")
-        wait_for(lambda: counted(watcher, "perennial_failed_swaps_total") >= 3)
+        wait_until(lambda: counted(watcher, "perennial_failed_swaps_total") >= 3)
         assert watcher._current.recommender.period == 1
         assert caplog.text.count(str(error)) == 1, "logged once"
         watcher._load = original
-        wait_for(lambda: watcher._current.recommender.period == 2)
+        wait_until(lambda: watcher._current.recommender.period == 2)
         watcher.stop()
         assert not watcher._thread.is_alive()
 
@@ -166,7 +159,7 @@ def test_a_request_keeps_the_model_it_started_with():
 
     def recommend(_query):
         started.set()
-        assert go.wait(20)
+        assert go.wait(PATIENCE)
         return (RecommendedItem("old", 1.0, None),)
 
     service = make_service(FakeRecommender(recommend))
@@ -175,12 +168,12 @@ def test_a_request_keeps_the_model_it_started_with():
         target=lambda: found.append(call(app, "POST", "/recommend", json={"user": "a"}))
     )
     client.start()
-    assert started.wait(20)
+    assert started.wait(PATIENCE)
     newer = FakeRecommender(lambda _query: (RecommendedItem("new", 1.0, None),))
     newer.period = 8
     service.current.recommender = newer
     go.set()
-    client.join(20)
+    client.join(PATIENCE)
     old = found[0].json()
     assert (old["period"], old["recommendations"][0]["item"]) == (7, "old")
     new = call(app, "POST", "/recommend", json={"user": "a"}).json()

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from calls import TOKEN
 from click.testing import CliRunner
+from patience import PATIENCE, wait_until
 from published_store import make_live, publish_period
 
 from perennial import cli
@@ -28,7 +29,6 @@ from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
 PROGRAM = str(Path(cli.__file__).resolve())
-PATIENCE = 300
 
 
 @pytest.fixture
@@ -92,13 +92,6 @@ def serving(path, *options, **given):
         served._reader.join(PATIENCE)
         served.process.stdout.close()
         served.process.stderr.close()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.slow

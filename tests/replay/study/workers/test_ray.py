@@ -16,6 +16,7 @@ import pytest
 from command_line import call_well
 from made_studies import Recorder, assert_counted_once, figures_of, make_log_store, planted_modules
 from paper_toys import write_split
+from patience import wait_until
 
 from benchmarks.machines import compare, make_log, make_study, to_markdown, two_nodes
 from perennial.replay.config import ModelChoice, ReplayConfig
@@ -142,7 +143,7 @@ def test_an_interrupted_study_leaves_no_worker_and_resumes(executor, path, expec
 
     with pytest.raises(KeyboardInterrupt):
         run_continual(path, STUDY, on_event=interrupt, executor=executor)
-    assert not any(psutil.pid_exists(event.pid) for event in events)
+    wait_until(lambda: not any(psutil.pid_exists(event.pid) for event in events))
     with Store.open(path) as store:
         assert store.rows("SELECT count(*) FROM cells") == [(NUM_PERIODS - 1,)]
     again = Recorder()
