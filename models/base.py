@@ -210,14 +210,9 @@ class Recipe(Protocol):
 
 
 def check_memory(model: str, needed: int, limit: int | None, purpose: str, remedy: str) -> None:
-    """Refuse a fit that does not fit the memory limit, before anything is allocated.
+    """Refuse a fit that takes more bytes than the limit, before anything is allocated.
 
-    Args:
-        model: name of the model.
-        needed: bytes that the fit takes.
-        limit: bytes that it may take; `None` for no limit.
-        purpose: what the bytes are for, for the message.
-        remedy: what to do about it apart from raising the limit, likewise.
+    The message says for which purpose they are, and the remedy apart from raising the limit.
 
     Raises:
         UserError: the fit needs more than the limit.
@@ -235,13 +230,8 @@ def cap_rows(rows: TrainingRows, max_rows: int | None, seed: int) -> TrainingRow
     Replayed rows are older than all others and would be dropped first: half of the places are
     theirs, and more where there are few real rows.
 
-    Args:
-        rows: the rows of a fit.
-        max_rows: largest number of rows to keep, ≥ 1; `None` keeps all.
-        seed: seed of the draw.
-
     Returns:
-        `rows` itself if nothing is dropped, else the kept rows in their order.
+        `rows` itself if there are at most `max_rows` ≥ 1, else the kept rows in their order.
     """
     if max_rows is None or rows.num_rows <= max_rows:
         return rows

@@ -12,6 +12,7 @@ is least for ŷ_ui = μ + b_i + c_u. μ is the mean of all cells so weighted.
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -117,7 +118,9 @@ class Bias(HoldoutRecipe[FittedBias]):
     ) -> FittedBias:
         """Choose ω and γ on a given holdout, then solve with `rows`."""
         grid = cross({"unobserved": self.unobserved, "damping": self.dampings})
-        trials, model = choose_and_solve(grid, holdout, rows, options, _Biases)
+        trials, model = choose_and_solve(
+            grid, holdout, rows, options, lambda prepared: partial(_solve, prepared)
+        )
         return dataclasses.replace(model, report=report_choice(trials, holdout, rows))
 
     def restore(
@@ -169,41 +172,35 @@ class _Cells:
         return blended
 
 
-class _Biases:
-    """Rows prepared for any ω and γ."""
+def _solve(rows: TrainingRows, candidate: Candidate) -> FittedBias:
+    """Solve the normal equations, the biases of the users eliminated.
 
-    def __init__(self, rows: TrainingRows) -> None:
-        self._rows = rows
+    The system that is left is a diagonal less a part that is the same for almost all items, so
+    conjugate gradients take a few steps, each as cheap as two products with X.
+    """
+    unobserved, damping = candidate["unobserved"], candidate["damping"]
+    cells, weights = _Cells(rows.interactions, unobserved), rows.weights
+    item_sums: Vector = rows.interactions.T.astype(np.float64) @ weights
+    item_filled = cells.weigh_rows(weights)
+    filled = float(item_filled.sum())
+    mean = float(item_sums.sum()) / filled if filled else 0.0
+    shares = weights / (cells.filled + damping)
+    users = shares * (cells.row_sums - mean * cells.filled)
+    right = item_sums - mean * item_filled - cells.weigh_rows(users)
+    diagonal = item_filled + damping
+    shape = (len(diagonal), len(diagonal))
 
-    def __call__(self, candidate: Candidate) -> FittedBias:
-        """Solve the normal equations, the biases of the users eliminated.
+    def apply(bias: Vector) -> Vector:
+        through_users = cells.weigh_rows(shares * cells.weigh_columns(bias))
+        product: Vector = diagonal * bias - through_users
+        return product
 
-        The system that is left is a diagonal less a part that is the same for almost all items, so
-        conjugate gradients take a few steps, each as cheap as two products with X.
-        """
-        unobserved, damping = candidate["unobserved"], candidate["damping"]
-        cells, weights = _Cells(self._rows.interactions, unobserved), self._rows.weights
-        item_sums: Vector = self._rows.interactions.T.astype(np.float64) @ weights
-        item_filled = cells.weigh_rows(weights)
-        filled = float(item_filled.sum())
-        mean = float(item_sums.sum()) / filled if filled else 0.0
-        shares = weights / (cells.filled + damping)
-        users = shares * (cells.row_sums - mean * cells.filled)
-        right = item_sums - mean * item_filled - cells.weigh_rows(users)
-        diagonal = item_filled + damping
-        shape = (len(diagonal), len(diagonal))
-
-        def apply(bias: Vector) -> Vector:
-            through_users = cells.weigh_rows(shares * cells.weigh_columns(bias))
-            product: Vector = diagonal * bias - through_users
-            return product
-
-        # ML-1M takes nine steps at most, so the bound on them is only there to end.
-        item_bias, _ = cg(
-            LinearOperator(shape, matvec=apply, dtype=np.float64),
-            right,
-            rtol=_ACCURACY,
-            maxiter=_MOST_STEPS,
-            M=LinearOperator(shape, matvec=lambda left: left / diagonal, dtype=np.float64),
-        )
-        return FittedBias(mean, item_bias, unobserved, damping, {})
+    # ML-1M takes nine steps at most, so the bound on them is only there to end.
+    item_bias, _ = cg(
+        LinearOperator(shape, matvec=apply, dtype=np.float64),
+        right,
+        rtol=_ACCURACY,
+        maxiter=_MOST_STEPS,
+        M=LinearOperator(shape, matvec=lambda left: left / diagonal, dtype=np.float64),
+    )
+    return FittedBias(mean, item_bias, unobserved, damping, {})

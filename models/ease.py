@@ -106,7 +106,12 @@ class Ease(HoldoutRecipe[FittedEase]):
             UserError: the matrices do not fit `options.memory_limit`, or one is singular.
         """
         needed = _check_memory(rows, options.memory_limit)
-        trials, model = choose_and_solve(self._candidates(), holdout, rows, options, _gram_of)
+        # First the middle of the grid, which is taken without validation rows; then from the
+        # largest on, which is the better of equally good ones.
+        falling = sorted(self.regs, reverse=True)
+        middle = falling.pop((len(falling) - 1) // 2)
+        candidates = [{"reg": reg} for reg in (middle, *falling)]
+        trials, model = choose_and_solve(candidates, holdout, rows, options, _gram_of)
         report = {
             **report_choice(trials, holdout, rows),
             "reg": trials[0].candidate["reg"],
@@ -141,15 +146,6 @@ class Ease(HoldoutRecipe[FittedEase]):
             start = stop
         _mirror(inverse)
         return FittedEase(inverse, diagonal, report)
-
-    def _candidates(self) -> tuple[Candidate, ...]:
-        """Return the grid, its middle first, which is taken without validation rows.
-
-        The others follow from the largest on, which is the better one of equally good ones.
-        """
-        falling = sorted(self.regs, reverse=True)
-        middle = falling.pop((len(falling) - 1) // 2)
-        return tuple({"reg": reg} for reg in (middle, *falling))
 
 
 class _ItemGram:

@@ -157,21 +157,7 @@ def choose_and_solve(
     """
     if len(candidates) == 1:
         return (Trial(candidates[0], None),), prepare(rows)(candidates[0])
-    keep = rows is holdout.training
-    trials, model = _try_solved(candidates, holdout, keep, options, prepare)
-    return trials, prepare(rows)(trials[0].candidate) if model is None else model
-
-
-def _try_solved(
-    candidates: Sequence[Candidate],
-    holdout: Holdout,
-    keep: bool,
-    options: FitOptions,
-    prepare: Callable[[TrainingRows], Solver[Model]],
-) -> tuple[tuple[Trial, ...], Model | None]:
-    """Return the trials, and the model of the best one if it is to be kept."""
     best: tuple[float, Model] | None = None
-    # The prepared rows may be large, so they are freed before those of the final fit are prepared.
     solve = prepare(holdout.training) if len(holdout.users) else None
 
     def attempt(candidate: Candidate) -> Trial:
@@ -180,12 +166,15 @@ def _try_solved(
         model = solve(candidate)
         score = validate_model(model, holdout, options)
         options.progress(f"{describe(candidate)}: validation HR@100 {score:.2f}")
-        if keep and (best is None or score > best[0]):
+        if rows is holdout.training and (best is None or score > best[0]):
             best = score, model
         return Trial(candidate, score)
 
     trials = choose(candidates, holdout, attempt)
-    return trials, None if best is None else best[1]
+    if best is not None:
+        return trials, best[1]
+    solve = None  # Prepared rows may be large, so they are freed before others are prepared.
+    return trials, prepare(rows)(trials[0].candidate)
 
 
 def report_choice(trials: Sequence[Trial], holdout: Holdout, rows: TrainingRows) -> dict[str, Json]:

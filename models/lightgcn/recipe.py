@@ -108,6 +108,9 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
             return validate_model(self._model(graph, propagated), holdout, options)
 
         search = Search(self.patience, score, options)
+        axes: dict[str, tuple[float, ...]] = {"layers": self.layers}
+        if self.loss != "bpr":
+            axes["temperature"] = self.temperatures
 
         def attempt(candidate: Candidate) -> Trial:
             tried = f"lightgcn, {describe(candidate)}:"
@@ -116,11 +119,16 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
             )
             return search.attempt(candidate, tried, train)
 
-        trials = choose(self._candidates, holdout, attempt)
+        trials = choose(cross(axes), holdout, attempt)
         if search.best is not None and rows is holdout.training:
             model = self._model(graph, search.best)
         else:
-            model = self._refit(trials[0], rows, options)
+            graph = make_graph(rows.interactions)
+            # Without validation rows a quarter of `max_updates` is a guess.
+            updates = trials[0].steps or max(1, self.max_updates // 4)
+            options.progress(f"lightgcn: refit, {updates} updates")
+            trained = self._train(graph, rows, trials[0].candidate, updates, options.seed)
+            model = self._model(graph, trained)
         report = {
             "rows_given": rows.num_rows,
             **report_choice(trials, holdout, rows),
@@ -163,20 +171,6 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
             batch_items=self.batch_items,
         )
 
-    @property
-    def _candidates(self) -> tuple[Candidate, ...]:
-        if self.loss == "bpr":
-            return cross({"layers": self.layers})
-        return cross({"layers": self.layers, "temperature": self.temperatures})
-
-    def _refit(self, best: Trial, rows: TrainingRows, options: FitOptions) -> FittedLightGCN:
-        """Train on all rows for the chosen number of updates."""
-        graph = make_graph(rows.interactions)
-        # Without validation rows a quarter of `max_updates` is a guess.
-        updates = best.steps or max(1, self.max_updates // 4)
-        options.progress(f"lightgcn: refit, {updates} updates")
-        return self._model(graph, self._train(graph, rows, best.candidate, updates, options.seed))
-
     def _train(
         self,
         graph: Graph,
@@ -186,7 +180,6 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
         seed: int,
         check: Check[Propagated] | None = None,
     ) -> Propagated:
-        """Train from fresh embeddings."""
         return train(
             graph,
             rows.interactions,
@@ -199,7 +192,6 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
         )
 
     def _model(self, graph: Graph, propagated: Propagated) -> FittedLightGCN:
-        """Return the model of some representations, without its report."""
         return make_model(graph, propagated, self.loss == "softmax", {})
 
     def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:

@@ -6,7 +6,7 @@ and of values below 1, are in `perennial.models.mf.solver`.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
@@ -137,13 +137,24 @@ class MF(HoldoutRecipe[FittedMF]):
             UserError: it does not fit `options.memory_limit`.
         """
         needed = self._check_memory(rows, options.memory_limit)
-        choice = _Choice(self, holdout, options)
-        trials = choice.make()
-        best = choice.best
+        best: tuple[float, FittedMF] | None = None
+
+        def attempt(candidate: Candidate) -> Trial:
+            nonlocal best
+            model = self._factorise(holdout.training, candidate, options)
+            score = validate_model(model, holdout, options)
+            options.progress(f"mf: {describe(candidate)}: validation HR@100 {score:.2f}")
+            if best is None or score > best[0]:
+                best = score, model
+            return Trial(candidate, score, self.sweeps)
+
+        trials = self._try_grid(holdout, attempt)
         if best is None or rows is not holdout.training:
-            best = self._factorise(rows, trials[0].candidate, options)
+            model = self._factorise(rows, trials[0].candidate, options)
+        else:
+            model = best[1]
         report = {**report_choice(trials, holdout, rows), "bytes_estimated": needed}
-        return dataclasses.replace(best, report=report)
+        return dataclasses.replace(model, report=report)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMF:
         """Restore the model that `FittedMF.to_arrays` was called on.
@@ -162,6 +173,20 @@ class MF(HoldoutRecipe[FittedMF]):
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"mf: the stored model is damaged ({error}); fit it again") from None
 
+    def _try_grid(
+        self, holdout: Holdout, attempt: Callable[[Candidate], Trial]
+    ) -> tuple[Trial, ...]:
+        """Try the grid at the first dimension, then the other dimensions; best first."""
+        first, *others = self.dimensions
+        grid = cross({"dimension": (first,), "unobserved": self.unobserved, "reg": self.regs})
+        if len(grid) == 1 and not others:
+            return (Trial(grid[0], None),)
+        trials = choose(grid, holdout, attempt)
+        wider = [{**trials[0].candidate, "dimension": dimension} for dimension in others]
+        if not wider or not len(holdout.users):
+            return trials
+        return best_first((*trials, *choose(wider, holdout, attempt)))
+
     def _factorise(self, rows: TrainingRows, candidate: Candidate, options: FitOptions) -> FittedMF:
         """Make all sweeps with one candidate."""
         objective = Objective(candidate["unobserved"], candidate["reg"], self.exponent)
@@ -179,42 +204,6 @@ class MF(HoldoutRecipe[FittedMF]):
         purpose = f"the vectors of {rows.num_rows:,} rows and {rows.num_items:,} items"
         check_memory("mf", needed, limit, purpose, "set --max-rows")
         return needed
-
-
-class _Choice:
-    """The trials of one fit.
-
-    Attributes:
-        best: the model of the best trial.
-    """
-
-    def __init__(self, recipe: MF, holdout: Holdout, options: FitOptions) -> None:
-        self.best: FittedMF | None = None
-        self._recipe, self._holdout, self._options = recipe, holdout, options
-        self._score = -np.inf
-
-    def make(self) -> tuple[Trial, ...]:
-        """Try the grid at the first dimension, then the other dimensions; best first."""
-        recipe = self._recipe
-        first, *others = recipe.dimensions
-        grid = cross({"dimension": (first,), "unobserved": recipe.unobserved, "reg": recipe.regs})
-        if len(grid) == 1 and not others:
-            return (Trial(grid[0], None),)
-        trials = choose(grid, self._holdout, self._attempt)
-        wider = [{**trials[0].candidate, "dimension": dimension} for dimension in others]
-        if not wider or not len(self._holdout.users):
-            return trials
-        trials = (*trials, *choose(wider, self._holdout, self._attempt))
-        return best_first(trials)
-
-    def _attempt(self, candidate: Candidate) -> Trial:
-        holdout, options = self._holdout, self._options
-        model = self._recipe._factorise(holdout.training, candidate, options)
-        score = validate_model(model, holdout, options)
-        options.progress(f"mf: {describe(candidate)}: validation HR@100 {score:.2f}")
-        if score > self._score:
-            self._score, self.best = score, model
-        return Trial(candidate, score, self._recipe.sweeps)
 
 
 def estimate_bytes(rows: TrainingRows, width: int) -> int:
