@@ -61,11 +61,7 @@ class ExemplarMemory(Memory):
         *,
         chain_seed: int | None = None,
     ) -> "ExemplarMemory":
-        """Herd among the users of the period and the exemplars so far; each model has its own.
-
-        Raises:
-            UserError: the model has no similarity of rows.
-        """
+        """Herd among the users of the period and the exemplars so far; each model has its own."""
         if not isinstance(model, Teacher):
             raise UserError(
                 "strategy 'ader' needs a model with a similarity of users; "
@@ -93,11 +89,7 @@ class ExemplarMemory(Memory):
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> "ExemplarMemory":
-        """Return the memory with stored exemplars; `update` gives it a teacher.
-
-        Raises:
-            UserError: the arrays are damaged.
-        """
+        """Return the memory with stored exemplars; `update` gives it a teacher."""
         try:
             num_rows, num_items = (int(side) for side in arrays["shape"])
             rows = csr_from_arrays(arrays, num_items, binary=True)

@@ -48,11 +48,7 @@ class TeacherMemory(Memory):
         *,
         chain_seed: int | None = None,
     ) -> "TeacherMemory":
-        """Update the wrapped memory by the run's seed, so that all models share its summaries.
-
-        Raises:
-            UserError: the model's recipe cannot be trained on a teacher's scores.
-        """
+        """Update the wrapped memory by the run's seed, so that all models share its summaries."""
         if not isinstance(model, Teacher):
             raise UserError(
                 "replaying with a teacher needs a model that learns from its scores; "

@@ -143,6 +143,9 @@ class FittedModel(Protocol):
 
         Yields:
             `(≤ block_rows, num_items)` float32, in the order of the rows.
+
+        Raises:
+            ValueError: the contexts have another number of items.
         """
         ...
 
@@ -199,13 +202,20 @@ class Recipe(Protocol):
             rows: training rows of the final fit; `holdout.training` itself where the split is
                 fixed, so that the best model of the validation is the result.
             options: no row cap is applied.
+
+        Raises:
+            UserError: the fit needs more memory than the limit.
         """
         ...
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedModel:
-        """Restore the model that `FittedModel.to_arrays` was called on."""
+        """Restore the model that `FittedModel.to_arrays` was called on.
+
+        Raises:
+            UserError: what was stored is not such a model.
+        """
         ...
 
 

@@ -62,11 +62,7 @@ class FittedBias:
         return len(self.item_bias)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Compute μ + b_i + c_u with c_u of the context, which need be no training row.
-
-        Raises:
-            ValueError: the contexts have another number of items.
-        """
+        """Compute μ + b_i + c_u with c_u of the context, which need be no training row."""
         check_width(contexts, self.num_items)
         items = self.mean + self.item_bias
         for start in range(0, contexts.shape[0], block_rows):
@@ -126,11 +122,7 @@ class Bias(HoldoutRecipe[FittedBias]):
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedBias:
-        """Restore the model that `FittedBias.to_arrays` was called on.
-
-        Raises:
-            UserError: what was stored is not such a model.
-        """
+        """Restore the model that `FittedBias.to_arrays` was called on."""
         try:
             item_bias = np.asarray(arrays["item_bias"], dtype=np.float64)
             mean, unobserved, damping = (

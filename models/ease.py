@@ -48,11 +48,7 @@ class FittedEase:
         return len(self.diagonal)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Score contexts x as xB; 0 for an item that no row has.
-
-        Raises:
-            ValueError: the contexts have another number of items.
-        """
+        """Score contexts x as xB; 0 for an item that no row has."""
         check_width(contexts, self.num_items)
         scale = -1 / self.diagonal
         for start in range(0, contexts.shape[0], block_rows):
@@ -122,11 +118,7 @@ class Ease(HoldoutRecipe[FittedEase]):
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedEase:
-        """Restore the model that `FittedEase.to_arrays` was called on.
-
-        Raises:
-            UserError: what was stored is not such a model.
-        """
+        """Restore the model that `FittedEase.to_arrays` was called on."""
         try:
             diagonal = np.asarray(arrays["diagonal"], dtype=np.float32)
             upper = np.asarray(arrays["upper"], dtype=np.float32)

@@ -33,11 +33,7 @@ class FittedPop:
         return len(self.counts)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Return the counts for each context, as a read-only view.
-
-        Raises:
-            ValueError: the contexts have another number of items.
-        """
+        """Return the counts for each context, as a read-only view."""
         check_width(contexts, self.num_items)
         for start in range(0, contexts.shape[0], block_rows):
             rows = min(block_rows, contexts.shape[0] - start)
@@ -75,11 +71,7 @@ class Pop:
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedPop:
-        """Restore the model that `FittedPop.to_arrays` was called on.
-
-        Raises:
-            UserError: what was stored is not such a model.
-        """
+        """Restore the model that `FittedPop.to_arrays` was called on."""
         try:
             counts = np.asarray(arrays["counts"], dtype=np.float32)
             if counts.ndim != 1 or not np.isfinite(counts).all():

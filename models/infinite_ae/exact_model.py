@@ -65,9 +65,6 @@ class FittedInfiniteAE:
 
         (K(x, X)(K + λ'W⁻¹)⁻¹) X costs 2n² operations a context and needs no dense α; α itself costs
         2n²d once and 2nd a context, and is taken only where it pays and is no larger than K.
-
-        Raises:
-            ValueError: the contexts have another number of items.
         """
         if self.placed is not None:
             score = partial(self._score_on_devices, self.placed)

@@ -52,11 +52,7 @@ class FittedNystromAE:
         return self.system.equations.centres
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Compute f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, without a dense γ.
-
-        Raises:
-            ValueError: the contexts have another number of items.
-        """
+        """Compute f(x) = ((A + λ'I)⁻¹ φ(x))ᵀ B for each context row x, without a dense γ."""
         return score_in_parts(contexts, self.num_items, block_rows, self._score)
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:

@@ -123,16 +123,7 @@ class InfiniteAE:
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> SolvedAE:
-        """Choose λ on a given holdout, then solve with `rows`.
-
-        Args:
-            holdout: training rows and targets of the validation.
-            rows: training rows of the final fit; `holdout.training` for a split that is fixed.
-            options: the seed, the progress and the memory limit; the rows are not capped.
-
-        Raises:
-            UserError: the rows do not fit the memory limit.
-        """
+        """Choose λ on a given holdout, then solve with `rows`."""
         needed, purpose = (
             estimate_bytes(self._sizes(rows), rows.num_rows),
             f"{rows.num_rows:,} rows",
@@ -247,11 +238,7 @@ class InfiniteAE:
         return TaughtSystem.of(rows, answers, self.settings, kernel)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> SolvedAE:
-        """Solve again for the stored rows, λ and settings.
-
-        Raises:
-            UserError: the stored model is damaged.
-        """
+        """Solve again for the stored rows, λ and settings."""
         try:
             stored = StoredFit.read(arrays, manifest)
             regs = tuple(stored.settings["regs"])

@@ -66,11 +66,7 @@ class TaughtInfiniteAE:
         return int(self.rows.rows.shape[1])
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Compute f(x) for each context row x.
-
-        Raises:
-            ValueError: the contexts have another number of items.
-        """
+        """Compute f(x) for each context row x."""
         return score_in_parts(contexts, self.num_items, block_rows, self._score)
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:

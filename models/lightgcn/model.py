@@ -48,11 +48,7 @@ class FittedLightGCN:
         return directions(rows) if self.cosine else rows
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Compute the cosine, or inner product, of each context with each item; 0 for an empty one.
-
-        Raises:
-            ValueError: `contexts` has another width.
-        """
+        """Compute the cosine, or inner product, of contexts with all items; 0 for an empty one."""
         check_width(contexts, self.num_items)
         for first in range(0, contexts.shape[0], block_rows):
             block = contexts[first : first + block_rows].astype(np.float32, copy=False)

@@ -96,11 +96,7 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedLightGCN:
-        """Choose on a given holdout, then train on `rows`.
-
-        Raises:
-            UserError: training does not fit `options.memory_limit`.
-        """
+        """Choose on a given holdout, then train on `rows`."""
         needed = self._check_memory(rows, options.memory_limit)
         graph = make_graph(holdout.training.interactions)
 
@@ -139,11 +135,7 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedLightGCN:
-        """Restore the model that `FittedLightGCN.to_arrays` was called on.
-
-        Raises:
-            UserError: an array or an entry is missing, or has another shape or type.
-        """
+        """Restore the model that `FittedLightGCN.to_arrays` was called on."""
         try:
             cosine, report = bool(manifest["cosine"]), dict(manifest["report"])
         except (KeyError, TypeError, ValueError):

@@ -73,11 +73,7 @@ class FittedMF:
         return solve_rows(contexts, self.items, np.ones(self.num_items), self.objective)
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Compute ⟨w_u, h_i⟩ with w_u of the context, any row of items; 0 if it is empty.
-
-        Raises:
-            ValueError: the contexts have another number of items.
-        """
+        """Compute ⟨w_u, h_i⟩ with w_u of the context, any row of items; 0 if it is empty."""
         check_width(contexts, self.num_items)
         for start in range(0, contexts.shape[0], block_rows):
             yield self.fold_in(contexts[start : start + block_rows]) @ self.items.T
@@ -131,11 +127,7 @@ class MF(HoldoutRecipe[FittedMF]):
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedMF:
-        """Choose on a given holdout, then factorise `rows`.
-
-        Raises:
-            UserError: it does not fit `options.memory_limit`.
-        """
+        """Choose on a given holdout, then factorise `rows`."""
         needed = self._check_memory(rows, options.memory_limit)
         best: tuple[float, FittedMF] | None = None
 
@@ -157,11 +149,7 @@ class MF(HoldoutRecipe[FittedMF]):
         return dataclasses.replace(model, report=report)
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> FittedMF:
-        """Restore the model that `FittedMF.to_arrays` was called on.
-
-        Raises:
-            UserError: what was stored is not such a model.
-        """
+        """Restore the model that `FittedMF.to_arrays` was called on."""
         try:
             items = arrays["items"]
             objective = Objective(**{key: float(v) for key, v in manifest["objective"].items()})

@@ -44,11 +44,7 @@ class FittedMVAE:
         return int(self.parameters.decoder_weights.shape[0])
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Compute the log-probability of each item for each context, at its mean latent vector.
-
-        Raises:
-            ValueError: `contexts` has another width.
-        """
+        """Compute the log-probability of each item for each context, at its mean latent vector."""
         check_width(contexts, self.num_items)
         num_items = np.int32(self.num_items)
         for first in range(0, contexts.shape[0], block_rows):

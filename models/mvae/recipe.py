@@ -131,11 +131,7 @@ class MVAE(HoldoutRecipe[FittedMVAE]):
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedMVAE:
-        """Restore the model that `FittedMVAE.to_arrays` was called on.
-
-        Raises:
-            UserError: an array or an entry is missing, or has another shape or type.
-        """
+        """Restore the model that `FittedMVAE.to_arrays` was called on."""
         try:
             num_items, hidden, latent = (
                 int(manifest[key]) for key in ("num_items", "hidden", "latent")

@@ -34,11 +34,7 @@ class FittedNeuMF:
     report: Mapping[str, Json]
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
-        """Compute the logits of each item for each context, which need be no training row.
-
-        Raises:
-            ValueError: `contexts` has another width.
-        """
+        """Compute the logits of each item for each context, which need be no training row."""
         num_rows, width = contexts.shape
         check_width(contexts, self.num_items)
         piece = score_rows(width, int(self.parameters.first_bias.shape[0]))

@@ -98,11 +98,7 @@ class NeuMF(HoldoutRecipe[FittedNeuMF]):
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedNeuMF:
-        """Choose learning rate and number of updates on a given holdout, then train on `rows`.
-
-        Raises:
-            UserError: training does not fit `options.memory_limit`.
-        """
+        """Choose learning rate and number of updates on a given holdout, then train on `rows`."""
         needed = self._check_memory(rows, options.memory_limit)
         sampled = _sample(holdout, self.validation_users, options.seed)
 
@@ -132,11 +128,7 @@ class NeuMF(HoldoutRecipe[FittedNeuMF]):
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedNeuMF:
-        """Restore the model that `FittedNeuMF.to_arrays` was called on.
-
-        Raises:
-            UserError: an array or an entry is missing, or has another shape or type.
-        """
+        """Restore the model that `FittedNeuMF.to_arrays` was called on."""
         try:
             num_items, factors, embedding, hidden = (
                 int(manifest[key]) for key in ("num_items", "factors", "embedding", "hidden")
