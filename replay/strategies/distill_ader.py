@@ -31,6 +31,6 @@ class DistillAder(SummaryReplay):
 
     def empty_memory(self) -> "Memory":
         """Return the memory without summaries."""
-        from perennial.memory.teacher_memory import TeacherMemory
+        from perennial.memory.exemplar_memory import TeacherMemory
 
         return TeacherMemory(super().empty_memory())

@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from perennial.memory.base import Memory, replayed_rows
-from perennial.memory.teacher_memory import TeacherMemory
+from perennial.memory.exemplar_memory import TeacherMemory
 from perennial.storage.errors import UserError
 
 
