@@ -64,6 +64,11 @@ def rewrite_path(path: Path) -> Path:
     return path.with_name(path.name + ".rewrite")
 
 
+def unfinished_path(path: Path) -> Path:
+    """Return the path of a mark: the store is written anew, files of the old log may remain."""
+    return path.with_name(path.name + ".rewriting")
+
+
 def copy_file(source: Path, target: Path) -> None:
     """Copy a store's file, which nobody may be changing, and replace `target` atomically.
 

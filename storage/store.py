@@ -18,6 +18,7 @@ from perennial.storage.access import (
     remove_file,
     remove_snapshot,
     snapshot_path,
+    unfinished_path,
 )
 from perennial.storage.atomic import sync_folder
 from perennial.storage.connect import (
@@ -94,6 +95,10 @@ class Store:
                 check_current(connection)
             else:
                 migrate(connection)
+                if store.path is not None and unfinished_path(store.path).exists():
+                    from perennial.storage.log.rewrite import finish_rewriting
+
+                    finish_rewriting(store)
         except UserError as error:
             store.close()
             raise type(error)(f"{path}: {error}") from None

@@ -11,7 +11,7 @@ from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import DEFAULT_SETTINGS, IngestSettings, Late, ingest_period
 from perennial.storage.log.periods import first_retained_period, list_periods
-from perennial.storage.log.rewrite import ErasedUser, drop_events, erase_users, finish_rewriting
+from perennial.storage.log.rewrite import ErasedUser, drop_events, erase_users
 from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
 from perennial.stream.loading import order_files
@@ -128,8 +128,6 @@ def forget_users(
     Raises:
         UserError: an identifier is unknown, and nothing has changed.
     """
-    # A killed call may have left files of a user who is erased from the log already.
-    finish_rewriting(store)
     yield from erase_users(store, users)
     if read_live(store) is not None:
         from perennial.replay.live.updater import LiveUpdater

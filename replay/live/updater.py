@@ -19,7 +19,6 @@ from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import PlannedEvaluation, make_chains
 from perennial.storage.base import Progress
 from perennial.storage.log.periods import first_retained_period, list_periods
-from perennial.storage.log.rewrite import finish_rewriting
 from perennial.storage.results.cells import Cell
 from perennial.storage.results.fits import (
     Fit,
@@ -73,7 +72,6 @@ class LiveUpdater:
 
     def catch_up(self) -> Iterator[PeriodPublished]:
         """Evaluate, refit and publish for every period since the last publication."""
-        finish_rewriting(self.store)
         sweep_model_files(self.store)
         periods = [one.period for one in list_periods(self.store)]
         last = newest_publication(self.store)

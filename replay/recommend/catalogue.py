@@ -130,9 +130,11 @@ class Catalogue:
 
     def without_erased_users(self, store: Store) -> "Catalogue":
         """Return a catalogue without the users that `store` no longer has."""
-        remaining = {str(user) for user in all_ids(store, USERS)}
-        rows = {user: row for user, row in self.user_rows.items() if user in remaining}
-        return replace(self, user_rows=rows)
+        remaining = lookup_users(store, tuple(self.user_rows)) >= 0
+        if remaining.all():
+            return self
+        rows = zip(self.user_rows.items(), remaining.tolist(), strict=True)
+        return replace(self, user_rows=dict(row for row, remains in rows if remains))
 
     def title(self, item: str | int) -> str | None:
         """Return the title of an item, or `None` if it has none."""

@@ -167,12 +167,14 @@ class Recommender:
             catalogue=catalogue,
         )
 
-    def without_erased_users(self, store: Store) -> "Recommender | None":
-        """Drop the users that `store` no longer has; return `None` if it has them all."""
-        catalogue = self.catalogue.without_erased_users(store)
-        if len(catalogue.user_rows) == len(self.catalogue.user_rows):
-            return None
-        return replace(self, catalogue=catalogue)
+    @property
+    def has_erased_users(self) -> bool:
+        """Return whether histories of dropped users are still in memory."""
+        return len(self.catalogue.user_rows) < len(self.catalogue.user_ids)
+
+    def without_erased_users(self, store: Store) -> "Recommender":
+        """Drop the users that `store` no longer has: they become unknown."""
+        return replace(self, catalogue=self.catalogue.without_erased_users(store))
 
     def recommend(self, query: RecommendationQuery) -> tuple[RecommendedItem, ...]:
         """Recommend at most `query.k` items to one user, best first.

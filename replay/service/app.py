@@ -1,7 +1,7 @@
 """ASGI application of the service: its routes, their errors, and the layers around them."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 
 from perennial.replay.live.status import LiveStatus
 from perennial.replay.recommend.catalogue import UnknownName
-from perennial.replay.recommend.recommender import Recommender
+from perennial.replay.recommend.recommender import RecommendedItem, Recommender
 from perennial.replay.service.limits import RETRY_AFTER, Refusal, ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import CONTENT_TYPE, MonitoredApp, ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader
@@ -66,6 +66,7 @@ class Service:
 
     Attributes:
         scoring: threads that recommend.
+        drop_erased_users: drops the users that the store no longer has from the current model.
         reading: thread that reads the live state.
         started: time of the start, on the monotonic clock.
     """
@@ -74,6 +75,7 @@ class Service:
     metrics: ServiceMetrics
     status: StatusReader
     scoring: WorkQueue
+    drop_erased_users: Callable[[], None] = lambda: None
     reading: WorkQueue = field(default_factory=lambda: WorkQueue("reading", 1, 16))
     started: float = field(default_factory=time.monotonic)
 
@@ -99,9 +101,16 @@ class Service:
         Raises:
             Refusal: 404, 422, 429 or 503.
         """
-        recommender, query = self.recommender(), body.to_query()
+        query = body.to_query()
+
+        def answer() -> tuple[Recommender, Sequence[RecommendedItem]]:
+            if query.user is not None:
+                self.drop_erased_users()
+            recommender = self.recommender()
+            return recommender, recommender.recommend(query)
+
         try:
-            items = await self.scoring.run(lambda: recommender.recommend(query))
+            recommender, items = await self.scoring.run(answer)
         except UnknownName as error:
             raise Refusal(404, str(error)) from None
         except UserError as error:

@@ -60,7 +60,10 @@ class CurrentModel:
 
 
 class Watcher:
-    """Thread that loads a new publication whenever the store's file has changed."""
+    """Thread that loads a new publication whenever the store's file has changed.
+
+    The current model changes only while `StoreFile.reading` is held, so no change is lost.
+    """
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Watcher:
         self._file, self._current, self._metrics = file, current, metrics
         self._every, self._load = every, load
         self._stamp: Stamp | None = None
+        self._checked_inode: int | None = None
         self._failures = 0
         self._last_error = ""
         self._stop = threading.Event()
@@ -99,29 +103,56 @@ class Watcher:
         stamp = self._file.stamp()
         if stamp == self._stamp:
             return False
-        recommender = self._read()
+        with self._file.reading() as store:
+            self._drop_erased_users(store, stamp)
+            recommender = self._newer(store)
+            if recommender is not None:
+                self._current.recommender = recommender
         self._stamp = stamp
         if recommender is None:
             return False
-        self._current.recommender = recommender
         self._metrics.record_model(recommender.period, recommender.published)
         LOG.info(
             "period %d answers now, published %s UTC", recommender.period, recommender.published
         )
         return True
 
-    def _read(self) -> Recommender | None:
+    def drop_erased_users(self) -> None:
+        """Drop the users that a store written anew no longer has, whatever is published in it.
+
+        Called before each answer to a user. Only a rewrite removes users, and it gives the store
+        another file.
+
+        Raises:
+            Refusal: 503, the new file cannot be read yet.
+        """
+        stamp = self._file.stamp()
+        if _inode(stamp) in (None, self._checked_inode):
+            return
+        try:
+            with self._file.reading() as store:
+                self._drop_erased_users(store, stamp)
+        except UserError:
+            message = "the store was written anew and cannot be read yet; try again later"
+            raise Refusal(503, message, RETRY_AFTER) from None
+
+    def _drop_erased_users(self, store: Store, stamp: Stamp) -> None:
+        """Drop them; the stamp was taken before the store was opened."""
+        now = self._current.recommender
+        if now is not None:
+            self._current.recommender = now.without_erased_users(store)
+        self._checked_inode = _inode(stamp)
+
+    def _newer(self, store: Store) -> Recommender | None:
         """Return the recommender that should replace the current one, or `None`."""
-        with self._file.reading() as store:
-            newest, now = newest_publication(store), self._current.recommender
-            if newest is None:
-                # A user was erased, and the model without them is still being fitted.
-                return None if now is None else now.without_erased_users(store)
-            # The key alone does not suffice, as the same fit may be published anew; nor does the
-            # time: `perennial forget` publishes a period again, under another key.
-            if now and (now.fit_key, now.published) == (newest.fit_key, newest.published):
-                return None
-            return self._load(store)
+        newest, now = newest_publication(store), self._current.recommender
+        if newest is None:
+            return None
+        # The key alone does not suffice, as the same fit may be published anew; nor does the
+        # time: `perennial forget` publishes a period again, under another key.
+        is_same = now and (now.fit_key, now.published) == (newest.fit_key, newest.published)
+        # Histories of erased users leave the memory even if their periods were never published.
+        return None if is_same and now and not now.has_erased_users else self._load(store)
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval()):
@@ -172,6 +203,10 @@ class StatusReader:
             raise Refusal(503, message, RETRY_AFTER) from None
         self._last = (stamp, status)
         return status
+
+
+def _inode(stamp: Stamp) -> int | None:
+    return None if stamp[0] is None else stamp[0][2]
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -87,6 +87,7 @@ def serve_store(
             metrics,
             StatusReader(file, lambda store: read_status(store).to_json()),
             WorkQueue("scoring", limits.scorings, limits.waiting),
+            watcher.drop_erased_users,
         )
         app = create_app(service, limits, token=address.token, hosts=address.hosts())
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perennial.storage.results.cells import make_list_column, read_list_column
 from perennial.storage.store import Store
 
-_UNCHANGED = ("ingests", "ingested_files", "rejects", "runs", "fits", "live", "titles")
+_UNCHANGED = ("ingests", "ingested_files", "rejects", "runs", "live")
 _BEFORE = {
     "publications": "SELECT * FROM publications WHERE period < $1 ORDER BY rowid",
     "summaries": "SELECT * FROM summaries WHERE period < $1 ORDER BY rowid",
@@ -27,7 +27,7 @@ _BEFORE = {
 }
 """Table -> query of the rows that depend only on periods before a given one."""
 
-RECORDS = (*_UNCHANGED, *_BEFORE, "evaluations", "cells", "figures", "run_cells")
+RECORDS = (*_UNCHANGED, *_BEFORE, "evaluations", "cells", "figures", "run_cells", "fits", "titles")
 """All tables but those of the log."""
 
 
@@ -64,6 +64,22 @@ def copy_records(old: Store, new: Store, change: Renumbering) -> None:
     for table, query in _BEFORE.items():
         new.insert(table, old.table(query, [change.first_changed]))
     _copy_figures(old, new, change)
+    _copy_fits(old, new)
+    _copy_titles(old, new)
+
+
+def _copy_fits(old: Store, new: Store) -> None:
+    """Copy the fits of figures and publications that stay; a deleted model leaves no report."""
+    kept = new.table("SELECT fit_key FROM cells UNION SELECT fit_key FROM publications")
+    query = "SELECT * FROM fits WHERE fit_key IN (SELECT fit_key FROM kept) ORDER BY rowid"
+    new.insert("fits", old.table(query, inputs={"kept": kept}))
+
+
+def _copy_titles(old: Store, new: Store) -> None:
+    """Copy the titles of items that stay, and of those that have not occurred yet."""
+    query = """SELECT * FROM titles WHERE item_id IN (SELECT id FROM remaining)
+        OR item_id NOT IN (SELECT id FROM items) ORDER BY rowid"""
+    new.insert("titles", old.table(query, inputs={"remaining": new.table("SELECT id FROM items")}))
 
 
 def _copy_figures(old: Store, new: Store, change: Renumbering) -> None:

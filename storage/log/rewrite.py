@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from perennial.storage.access import remove_file, rewrite_path
+from perennial.storage.access import remove_file, rewrite_path, unfinished_path
 from perennial.storage.errors import UserError
 from perennial.storage.log.append import OrderedLog, append_log
 from perennial.storage.log.carry_over import (
@@ -184,7 +183,7 @@ def _new_file(store: Store) -> Iterator[Store]:
     try:
         with Store.open(path) as new, new.transaction():
             yield new
-        _marker(store.path).touch()
+        unfinished_path(store.path).touch()
         store.replace_file(path)
     finally:
         remove_file(path)
@@ -192,19 +191,9 @@ def _new_file(store: Store) -> Iterator[Store]:
 
 
 def finish_rewriting(store: Store) -> None:
-    """Remove files made from the old store, if an earlier rewrite was killed before it did so."""
-    if store.path is not None and _marker(store.path).exists():
-        sweep_derived_files(store)
-        _marker(store.path).unlink()
+    """Remove files made from the old log: unrecorded models, checkpoints, unmerged cells.
 
-
-def _marker(path: Path) -> Path:
-    """Return the path of a mark that exists from before the rename until all old files are gone."""
-    return path.with_name(path.name + ".rewriting")
-
-
-def sweep_derived_files(store: Store) -> None:
-    """Remove files made from an older log: unrecorded models, checkpoints, unmerged cells.
+    `Store.open` calls it too, for a rewrite that was killed before this.
 
     Raises:
         UserError: a file cannot be removed.
@@ -220,6 +209,7 @@ def sweep_derived_files(store: Store) -> None:
             shutil.rmtree(study)
     except OSError as error:
         raise UserError(f"{error.filename}: cannot be removed ({error.strerror})") from error
+    unfinished_path(store.path).unlink(missing_ok=True)
 
 
 def _copy_dropped(

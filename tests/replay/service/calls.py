@@ -51,12 +51,16 @@ class FakeRecommender:
 
     period, published, fit_key = 7, datetime(2026, 1, 2, 3, 4, 5), "0123456789abcdef" * 2
     strategy, model_name = "individual", "infinite-ae"
+    has_erased_users = False
 
     def __init__(self, recommend=None):
         self._recommend = recommend or (lambda _query: (RecommendedItem("i1", 0.5, None),))
 
     def recommend(self, query):
         return self._recommend(query)
+
+    def without_erased_users(self, _store):
+        return self
 
 
 def make_service(recommender=None, *, scorings=2, waiting=8, status=None):

@@ -1,19 +1,27 @@
 """A newly published model replaces the last; a request keeps the model it started with."""
 
+import dataclasses
 import logging
 import threading
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
 from calls import FakeRecommender, call, make_app, make_service
 from patience import PATIENCE, wait_until
-from published_store import make_live, publish_period
+from published_store import make_live, publish_period, write_period
 
-from perennial.replay.recommend.recommender import RecommendedItem, Recommender
+from perennial.replay.recommend.catalogue import UnknownName
+from perennial.replay.recommend.recommender import (
+    RecommendationQuery,
+    RecommendedItem,
+    Recommender,
+)
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader, StoreFile, Watcher
 from perennial.storage.access import snapshot_path
 from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.rewrite import erase_users
 from perennial.storage.results.publications import (
     Publication,
@@ -62,7 +70,7 @@ def counted(watcher, name):
 
 
 class TestChecking:
-    def test_real_publications_are_loaded_and_an_erased_user_is_unknown_at_once(self, path):
+    def test_real_publications_are_loaded(self, path):
         watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
         assert not watcher.check()
         for period in (1, 2):
@@ -71,12 +79,6 @@ class TestChecking:
             recommender = watcher._current.recommender
             assert isinstance(recommender, Recommender)
             assert (recommender.period, recommender.fit_key) == (period, key)
-        users = list(recommender.catalogue.user_rows)
-        with Store.open(path) as store:
-            list(erase_users(store, users[:1]))
-            assert newest_publication(store) is None
-        assert watcher.check()
-        assert list(watcher._current.recommender.catalogue.user_rows) == users[1:]
         with Store.open(path) as store:
             store.write_snapshot()
         assert not watcher.check()
@@ -124,6 +126,84 @@ class TestChecking:
         assert file.stamp() == before
         path.unlink()
         assert file.stamp() == (None, None)
+
+
+def take_untrained(path):
+    with Store.open(path) as store:
+        ingest_period(store, write_period(path.with_name("untrained.csv"), 3, num_users=31))
+
+
+@pytest.mark.parametrize(
+    ("user", "second_users", "then", "published"),
+    [
+        ("u0", 30, None, None),
+        ("u30", 31, None, 1),
+        ("u30", 30, take_untrained, 2),
+    ],
+    ids=["no publication is left", "the model of the one left is gone", "in no publication"],
+)
+@pytest.mark.parametrize("is_killed", [False, True])
+class TestErasing:
+    """A user who is erased is unknown to the next request, before any check of the watcher."""
+
+    @pytest.fixture
+    def watcher(self, path, user, second_users, then, published, is_killed, monkeypatch):
+        publish_period(path, 1)
+        publish_period(path, 2, num_users=second_users)
+        if then is not None:
+            then(path)
+        watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
+        assert watcher.check()
+        self.ask(watcher, user)
+        with Store.open(path) as store:
+            if is_killed:
+                monkeypatch.setattr("perennial.storage.log.rewrite.finish_rewriting", killed)
+            with suppress(KeyboardInterrupt):
+                erase_users(store, [user])
+            left = newest_publication(store)
+        assert (None if left is None else left.period) == published
+        return watcher
+
+    @staticmethod
+    def ask(watcher, user):
+        watcher.drop_erased_users()
+        return watcher._current.recommender.recommend(RecommendationQuery(user=user))
+
+    def test_the_next_request(self, watcher, user):
+        with pytest.raises(UnknownName, match=user):
+            self.ask(watcher, user)
+        assert self.ask(watcher, "u1")
+
+    def test_the_next_check(self, watcher, user, published):
+        if published == 1:
+            with pytest.raises(UserError, match="lost or damaged"):
+                watcher.check()
+        else:
+            watcher.check()
+        assert user not in watcher._current.recommender.catalogue.user_rows
+        # Their history leaves the memory too, with a model that did not change.
+        kept = watcher._current.recommender.catalogue.user_ids
+        assert (user in kept) == (published != 2)
+
+
+def killed(_store):
+    raise KeyboardInterrupt
+
+
+def test_a_store_written_anew_that_cannot_be_read_answers_nobody(path):
+    publish_period(path, 1)
+    watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
+    watcher.check()
+    service = dataclasses.replace(
+        make_service(watcher._current.recommender), drop_erased_users=watcher.drop_erased_users
+    )
+    app, kept = make_app(service=service), path.with_name("kept.duckdb")
+    path.rename(kept)
+    path.write_bytes(b"another file, half written")
+    for body, status in ({"user": "u1"}, 503), ({"items": ["i1"]}, 200):
+        assert call(app, "POST", "/recommend", json=body).status_code == status
+    kept.replace(path)
+    assert call(app, "POST", "/recommend", json={"user": "u1"}).status_code == 200
 
 
 class TestFailing:

@@ -1,5 +1,7 @@
 """A store written anew is the store that the changed log would have made."""
 
+from datetime import datetime
+
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
@@ -15,7 +17,9 @@ from perennial.storage.log.matrices import (
 )
 from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.log.rewrite import drop_events, erase_users
-from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.log.vocabulary import item_ids, read_titles, user_ids, write_titles
+from perennial.storage.results.fits import Fit, insert_fit
+from perennial.storage.results.publications import Publication, insert_publication
 from perennial.storage.store import Store
 
 Event = tuple[str, str, int]
@@ -230,6 +234,52 @@ def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path):
         # The item of the erased event in period 2 stays in its sum; the event of period 3 goes.
         assert read_item_counts(store, 2, 4).tolist() == [2, 1, 1, 0]
         assert read_item_counts(store, 3, 4).tolist() == [2, 1, 1, 1]
+
+
+def test_a_title_goes_with_the_last_user_of_its_item(tmp_path):
+    log: Log = [[("u", "a", 1), ("v", "b", 2)], [("u", "c", 11), ("v", "a", 12), ("u", "d", 13)]]
+    path = ingest(tmp_path, "log", log)
+    with Store.open(path) as store:
+        write_titles(store, {name: f"title of {name}" for name in ("a", "b", "c", "unmet")})
+        erase_users(store, ["u"])
+        assert sorted(read_titles(store)) == ["a", "b", "unmet"]
+
+
+def test_a_deleted_model_leaves_no_report(tmp_path):
+    log: Log = [[("v", "b", 2)], [("u", "c", 11), ("v", "a", 12)]]
+    path = ingest(tmp_path, "log", log)
+    with Store.open(path) as store:
+        with store.transaction():
+            for period, key in ((1, "stays"), (2, "goes")):
+                insert_fit(store, Fit(key, None, {"rows_given": 2}))
+                insert_publication(store, Publication(period, key, {}, datetime(2026, 1, 1)))
+        erase_users(store, ["u"])
+        assert store.rows("SELECT fit_key FROM fits") == [("stays",)]
+
+
+@pytest.mark.parametrize(("change", "what"), [(erase_users, ["v"]), (drop_events, 1)])
+def test_what_a_killed_rewrite_left_goes_when_the_store_is_opened(
+    tmp_path, monkeypatch, change, what
+):
+    log: Log = [[("u", "a", 1), ("v", "b", 2)], [("u", "c", 11), ("v", "a", 12)]]
+    path = ingest(tmp_path, "log", log)
+    with Store.open(path) as store, monkeypatch.context() as patched:
+        patched.setattr("perennial.storage.log.rewrite.finish_rewriting", killed)
+        left = (store.models_folder / "fit-old.safetensors", tmp_path / "log.duckdb.study" / "task")
+        for file in left:
+            file.parent.mkdir()
+            file.touch()
+        with pytest.raises(KeyboardInterrupt):
+            change(store, what)
+    Store.open(path, read_only=True).close()
+    assert all(file.exists() for file in left)
+    Store.open(path).close()
+    names = {one.name for one in tmp_path.rglob("*") if one.suffix != ".csv"}
+    assert names == {"log.duckdb", "log.duckdb.lock", "log.duckdb.models"}
+
+
+def killed(_store):
+    raise KeyboardInterrupt
 
 
 def test_nothing_of_a_user_is_left_in_the_folder(tmp_path):
