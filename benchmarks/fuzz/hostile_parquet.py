@@ -42,13 +42,22 @@ for _name, _column in {
     "durations": pa.array([1, 2], pa.duration("s")),
     "fractions": pa.array([Decimal("1.50"), Decimal("2.25")]),
     "times of the day": pa.array([1, 2], pa.time64("us")),
-    "wide decimals": pa.array([Decimal(10**50), Decimal(1)], pa.decimal256(60, 0)),
+    "inexact floats": pa.array([1.0, 2.0**53 + 2]),
+    "inexact narrow floats": pa.array([1.0, 2.0**24 + 2], pa.float32()),
+    "bytes of a great width": pa.array([b"x" * 70_000] * 2, pa.binary(70_000)),
     "no UTF-8": pa.Array.from_buffers(
         pa.string(), 2,
         [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0\4\0\0\0"), pa.py_buffer(b"\xff\xfe\xed\xa0")],
     ),
 }.items():  # fmt: skip
     named(f"Parquet users: {_name}", "parquet", "be refused")(partial(_written, user_id=_column))
+for _name, _column in {
+    "wide decimals": pa.array([Decimal(10**50), Decimal(1)], pa.decimal256(60, 0)),
+    "UUIDs": pa.array([b"\xff" * 16, b"\0" * 16], pa.uuid()),
+    "whole floats": pa.array([-0.0, 2.0**53]),
+    "floats and UUIDs as text": pa.array(["1.0", "{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}"]),
+}.items():  # fmt: skip
+    named(f"Parquet users: {_name}", "parquet", "be taken")(partial(_written, user_id=_column))
 for _name, _column in {
     "durations": pa.array([1, 2], pa.duration("s")),
     "times of the day": pa.array([1, 2], pa.time32("s")),
@@ -87,6 +96,13 @@ named("Parquet names: absurd ones beside good ones", "parquet", "be taken")(
 named("Parquet of a few bytes that says the same long text over and over", "parquet", "be taken")(
     lambda: write_parquet(_typed(user_id=_shared(50_000, 100_000)))
 )
+for _encoding in ("DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"):
+    named(f"Parquet of the same long text over and over, {_encoding}", "parquet", "be taken")(
+        partial(
+            write_parquet, _typed(user_id=pa.array(["x" * 50_000] * 2_000)), use_dictionary=False,
+            column_encoding={"user_id": _encoding}, compression="zstd",
+        )
+    )  # fmt: skip
 named("Parquet times: the same long text over and over", "parquet", "be refused")(
     lambda: write_parquet(_typed(timestamp=_shared(100_000, 100_000)))
 )

@@ -21,6 +21,7 @@ from benchmarks.fuzz.footers import (
 )
 from benchmarks.fuzz.text import draw_ids
 from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.reading.parquet_batches import is_text, plain_type
 
 _SOUND_INTEGERS = (
     pa.int8(),
@@ -40,7 +41,9 @@ _OTHERS = (
     pa.decimal128(10, 2), pa.bool_(), pa.date32(), pa.time64("us"), pa.duration("us"), pa.null(),
     pa.binary(4), pa.list_(pa.int64()), pa.struct([("user_id", pa.int64())]),
     pa.map_(pa.string(), pa.int64()), pa.list_(pa.int32(), 3), pa.large_binary(), pa.binary_view(),
+    pa.uuid(), pa.binary(16), pa.decimal32(9, 4), pa.decimal64(18, 0), pa.decimal256(76, 70),
 )  # fmt: skip
+_TEXT_ENCODINGS = ("PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY")
 _TIMES = (
     pa.int64(), pa.int32(), pa.timestamp("s"), pa.timestamp("ms"),
     pa.timestamp("us", "Europe/Berlin"),
@@ -71,7 +74,7 @@ def draw_parquet(rng: np.random.Generator) -> FuzzCase:
         columns["timestamp"] = _draw_times(rng, count)
     if rng.random() < 0.3:
         columns["other"] = _draw_column(rng, count)[0]
-    content = write_parquet(columns, **_draw_options(rng))
+    content = write_parquet(columns, **_draw_options(rng, columns))
     case = FuzzCase("drawn.parquet", content, "drawn", IngestSettings(max_reject_share=1.0))
     if count and known_users is not None and known_items is not None:
         pairs = frozenset(zip(known_users, known_items, strict=True))
@@ -79,10 +82,15 @@ def draw_parquet(rng: np.random.Generator) -> FuzzCase:
     return case
 
 
-def _draw_options(rng: np.random.Generator) -> dict[str, object]:
+def _draw_options(rng: np.random.Generator, columns: dict[str, pa.Array]) -> dict[str, object]:
+    texts = [name for name, column in columns.items() if is_text(plain_type(column.type))]
+    encodings = {}
+    if rng.random() < 0.3:
+        encodings = {name: str(rng.choice(_TEXT_ENCODINGS)) for name in texts}
     return {
         "compression": str(rng.choice(["none", "snappy", "gzip", "zstd", "brotli", "lz4"])),
-        "use_dictionary": bool(rng.random() < 0.5),
+        "use_dictionary": not encodings and bool(rng.random() < 0.5),
+        "column_encoding": encodings or None,
         "write_statistics": bool(rng.random() < 0.7),
         "row_group_size": int(rng.choice([1, 7, 20, 1000])),
         "data_page_version": str(rng.choice(["1.0", "2.0"])),
@@ -129,13 +137,15 @@ def _value(rng: np.random.Generator, kind: pa.DataType) -> object:
             odd[rng.integers(4)] if rng.random() < 0.2 else small
         )
     if pa.types.is_decimal(kind):
-        return Decimal(number % 10**7)
+        return Decimal(number % 10 ** min(7, kind.precision - kind.scale))
     if pa.types.is_boolean(kind):
         return small % 2 == 0
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
         return rng.bytes(small % 5)
     if pa.types.is_fixed_size_binary(kind):
-        return rng.bytes(4)
+        return rng.bytes(kind.byte_width)
+    if isinstance(kind, pa.UuidType):
+        return rng.bytes(16)
     if pa.types.is_struct(kind):
         return {"user_id": small}
     if pa.types.is_map(kind):

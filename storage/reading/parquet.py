@@ -1,6 +1,6 @@
 """Columns of a Parquet file, read without trust in its metadata."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores, run_all, split_evenly
 from perennial.storage.reading.columns import Column, ColumnChoice, find_columns, printable
+from perennial.storage.reading.identifier_forms import UUID_BYTES, uuid_texts
 from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.parquet_batches import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    is_text,
+    plain_type,
+    read_batches,
+    read_texts,
+)
+from perennial.storage.reading.rejects import LONGEST_ID
 
-BATCH_ROWS = 1 << 16
-# A batch of texts has a dictionary of all values of its row group so far: few batches are better.
-_TEXT_BATCH_ROWS = 1 << 20
 _CODE_BYTES = 4
 # Types of a user, an item and a time.
 _KINDS: tuple[np.dtype[Any], ...] = (np.dtype("i4"), np.dtype("i4"), np.dtype("i8"))
@@ -45,29 +52,59 @@ def read_columns(
         UserError: the columns cannot be found or take too much memory, or the metadata are wrong.
     """
     with pq.ParquetFile(path) as file:
-        schema, metadata = file.schema_arrow, file.metadata
+        schema = file.schema_arrow
     places = find_columns(schema.names, choice).places[first:]
-    types = {schema.names[place]: schema.field(place).type for place in places}
-    _check_flat(types, first)
+    kinds = {schema.names[place]: kind for place, kind in zip(places, _KINDS[first:], strict=False)}
+    _check_flat([schema.field(place).type for place in places], first)
+    columns, num_rows = read_named(path, kinds, budget)
+    # Times in texts are parsed row by row.
+    before = 2 - first
+    return (
+        *columns[:before],
+        *(_plain_times(times, budget) for times in columns[before:]),
+    ), num_rows
+
+
+def read_named(
+    path: Path, kinds: Mapping[str, np.dtype[Any]], budget: Budget
+) -> tuple[list[Column], int]:
+    """Read columns, `(n,)` each, and n.
+
+    Args:
+        path: the file.
+        kinds: type of the integers of each column, by its name.
+        budget: memory for the columns.
+
+    Raises:
+        UserError: the columns take too much memory, or the metadata are wrong.
+    """
+    with pq.ParquetFile(path) as file:
+        schema, metadata = file.schema_arrow, file.metadata
+        uuids = _find_uuids(file.schema)
     _check_counts(metadata)
-    kinds = {
-        name: kind
-        for (name, declared), kind in zip(types.items(), _KINDS[first:], strict=False)
-        if pa.types.is_integer(plain_type(declared))
-    }
-    texts = [name for name, declared in types.items() if _is_text(plain_type(declared))]
-    widths = [*(kind.itemsize for kind in kinds.values()), *[_CODE_BYTES] * len(texts)]
+    types = {name: plain_type(schema.field(name).type) for name in kinds}
+    texts = [name for name, kind in types.items() if is_text(kind)]
+    integers = [name for name, kind in types.items() if pa.types.is_integer(kind)]
+    widths = [*(kinds[name].itemsize for name in integers), *[_CODE_BYTES] * len(texts)]
     budget.take(metadata.num_rows * sum(widths))
-    arrays = {name: np.empty(metadata.num_rows, kind) for name, kind in kinds.items()}
+    arrays = {name: np.empty(metadata.num_rows, kinds[name]) for name in integers}
     spans = [range(*span) for span in split_evenly(metadata.num_row_groups, count_cores())]
     misfits = run_all([partial(_read_integers, path, groups, arrays) for groups in spans])
     for name in set[str]().union(*misfits):
         del arrays[name]
     others = [name for name in types if name not in texts and name not in arrays]
+    batch_rows = min((_rows_at_once(types[name]) for name in others), default=BATCH_ROWS)
     parts = run_all(
         [
-            *(partial(_read_others, path, others, groups, budget) for groups in spans),
-            *(partial(_read_texts, path, texts, groups, budget) for groups in spans),
+            *(
+                partial(_read_others, path, others, groups, batch_rows, uuids, budget)
+                for groups in spans
+            ),
+            *(
+                partial(read_texts, path, name, groups, budget)
+                for name in texts
+                for groups in spans
+            ),
         ]
     )
     columns = [
@@ -76,16 +113,33 @@ def read_columns(
         else pa.chunked_array([chunk for part in parts for chunk in part.get(name, ())] or [[]])
         for name in types
     ]
-    # Times in texts are parsed row by row.
-    before = 2 - first
-    plain = (_without_dictionary(times, budget) for times in columns[before:])
-    return (*columns[:before], *plain), metadata.num_rows
+    return columns, metadata.num_rows
 
 
-def _check_flat(types: dict[str, pa.DataType], first: int) -> None:
+def _find_uuids(schema: pq.ParquetSchema) -> frozenset[str]:
+    """Return the columns that are UUIDs; not every version of Arrow has a type for them."""
+    columns = (schema.column(place) for place in range(len(schema)))
+    return frozenset(one.path for one in columns if one.logical_type.type == "UUID")
+
+
+def _rows_at_once(kind: pa.DataType) -> int:
+    """Return how many rows may be read at once; one repeated value takes no room in the file.
+
+    Raises:
+        UserError: a single value is too long.
+    """
+    if not pa.types.is_fixed_size_binary(kind):
+        return BATCH_ROWS
+    width = int(kind.byte_width)
+    if width > LONGEST_ID:
+        raise UserError(f"values of type {kind} are too long; name another column")
+    return min(BATCH_ROWS, 1 + BATCH_BYTES // max(1, width))
+
+
+def _check_flat(types: Sequence[pa.DataType], first: int) -> None:
     """Refuse lists and structures before they are read, since their rows are not single values."""
     named = ("identifiers", "identifiers", "times")[first:]
-    for kind, what in zip(types.values(), named, strict=False):
+    for kind, what in zip(types, named, strict=False):
         if pa.types.is_nested(kind):
             raise UserError(
                 f"a column of type {printable(str(kind), 80)} cannot hold {what}; name another "
@@ -103,51 +157,11 @@ def _check_counts(metadata: pq.FileMetaData) -> None:
         raise UserError("its metadata contradict themselves on the rows in it; write it again")
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of a column's values, without a dictionary."""
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def is_string(kind: pa.DataType) -> bool:
-    """Return True for each of Arrow's types of strings."""
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    return any(is_kind(kind) for is_kind in tests)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    return is_string(kind) or any(is_kind(kind) for is_kind in tests)
-
-
-def _read_batches(
-    path: Path, columns: list[str], groups: range, batch_rows: int, *, as_dictionaries: bool
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Read columns of some row groups, in batches with the position of their first row.
-
-    Raises:
-        UserError: the row groups hold more or fewer rows than the metadata say.
-    """
-    if not columns:
-        return
-    with pq.ParquetFile(path, read_dictionary=columns if as_dictionaries else None) as file:
-        sizes = [file.metadata.row_group(group).num_rows for group in range(groups.stop)]
-        start, stop = sum(sizes[: groups.start]), sum(sizes)
-        for batch in file.iter_batches(
-            batch_rows, row_groups=list(groups), columns=columns, use_threads=False
-        ):
-            if start + batch.num_rows > stop:
-                raise UserError("it holds more rows than its metadata say; write it again")
-            yield start, batch
-            start += batch.num_rows
-        if start < stop:
-            raise UserError("it holds fewer rows than its metadata say; write it again")
-
-
 def _read_integers(path: Path, groups: range, arrays: dict[str, NDArray[Any]]) -> set[str]:
     """Fill `(n,)` integer arrays; return the columns with nulls or values that do not fit."""
     misfits: set[str] = set()
     columns = list(arrays)
-    for start, batch in _read_batches(path, columns, groups, BATCH_ROWS, as_dictionaries=False):
+    for start, batch in read_batches(path, columns, groups, BATCH_ROWS, as_dictionaries=False):
         for name in arrays.keys() - misfits:
             array, column = arrays[name], batch.column(name)
             try:
@@ -162,53 +176,47 @@ def _read_integers(path: Path, groups: range, arrays: dict[str, NDArray[Any]]) -
 
 
 def _read_others(
-    path: Path, columns: list[str], groups: range, budget: Budget
+    path: Path,
+    columns: list[str],
+    groups: range,
+    batch_rows: int,
+    uuids: frozenset[str],
+    budget: Budget,
 ) -> dict[str, list[pa.Array]]:
     """Read columns that are neither texts nor integers of the usual types, in chunks."""
     chunks: dict[str, list[pa.Array]] = {name: [] for name in columns}
-    for _, batch in _read_batches(path, columns, groups, BATCH_ROWS, as_dictionaries=False):
+    for _, batch in read_batches(path, columns, groups, batch_rows, as_dictionaries=False):
         for name in columns:
-            chunks[name].append(_plain_number(batch.column(name)))
+            chunks[name].append(_plain(batch.column(name), is_uuid=name in uuids))
             budget.take(chunks[name][-1].nbytes)
     return chunks
 
 
-def _plain_number(chunk: pa.Array) -> pa.Array:
-    """Convert dictionaries to plain values, and decimals without a fraction to integers."""
+def _plain(chunk: pa.Array, *, is_uuid: bool) -> pa.Array:
+    """Convert dictionaries to plain values, and values of a fixed width to dictionaries of texts.
+
+    UUIDs become their text, all others bytes.
+    """
+    if isinstance(chunk, pa.ExtensionArray):
+        chunk = chunk.storage
     if pa.types.is_dictionary(chunk.type):
         chunk = chunk.cast(chunk.type.value_type)
-    if pa.types.is_decimal(chunk.type) and chunk.type.scale == 0:
-        return chunk.cast(pa.int64())
-    return chunk
+    if not pa.types.is_fixed_size_binary(chunk.type):
+        return chunk
+    chunk = chunk.dictionary_encode()
+    values = chunk.dictionary
+    is_uuid &= values.type.byte_width == UUID_BYTES
+    texts = uuid_texts(values) if is_uuid else values.cast(pa.binary())
+    return pa.DictionaryArray.from_arrays(chunk.indices, texts)
 
 
-def _read_texts(
-    path: Path, columns: list[str], groups: range, budget: Budget
-) -> dict[str, list[pa.Array]]:
-    """Read columns of texts, in chunks of dictionaries."""
-    chunks: dict[str, list[pa.Array]] = {name: [] for name in columns}
-    for _, batch in _read_batches(path, columns, groups, _TEXT_BATCH_ROWS, as_dictionaries=True):
-        for name in columns:
-            chunk = batch.column(name)
-            _check_codes(chunk)
-            budget.take(chunk.dictionary.nbytes)
-            value_type = chunk.type.value_type
-            plain = pa.binary() if "binary" in str(value_type) else pa.string()
-            chunks[name].append(chunk.cast(pa.dictionary(pa.int32(), plain)))
-    return chunks
-
-
-def _check_codes(chunk: pa.DictionaryArray) -> None:
-    """Check the codes of a dictionary, since Arrow would read outside it."""
-    ends = pc.min_max(chunk.indices)
-    low, high = ends["min"].as_py(), ends["max"].as_py()
-    if low is not None and not 0 <= low <= high < len(chunk.dictionary):
-        raise UserError("it holds codes that stand for no value; write it again")
-
-
-def _without_dictionary(column: Column, budget: Budget) -> Column:
-    """Convert a column of dictionaries to plain values."""
-    if isinstance(column, np.ndarray) or not pa.types.is_dictionary(column.type):
+def _plain_times(column: Column, budget: Budget) -> Column:
+    """Convert dictionaries to plain values, and decimals without a fraction to integers."""
+    if isinstance(column, np.ndarray):
+        return column
+    if pa.types.is_decimal(column.type) and column.type.scale == 0:
+        return column.cast(pa.int64())
+    if not pa.types.is_dictionary(column.type):
         return column
     for chunk in column.chunks:
         lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)

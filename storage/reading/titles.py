@@ -9,13 +9,19 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import ITEM_NAMES, find_column, list_names, printable
 from perennial.storage.reading.formats import readable_errors, unpacked
-from perennial.storage.reading.parquet import is_string, plain_type
+from perennial.storage.reading.identifier_forms import canonical
+from perennial.storage.reading.identifiers import ITEM_FAULTS, encode
+from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.parquet import read_named
+from perennial.storage.reading.parquet_batches import is_string, plain_type
+from perennial.storage.reading.rejects import LONGEST_ID, Fault
 
 TITLE_NAMES = (
     "title", "itemtitle", "movietitle", "producttitle", "booktitle", "tracktitle", "songtitle",
@@ -29,7 +35,7 @@ MAX_TITLE = 300
 MAX_IDENTIFIER = 1000
 _MAX_LINE = 1 << 20
 _MAX_TEXT = 1 << 30
-_BATCH_ROWS = 1 << 20
+_NAME_ITEMS = "is this the column of the identifiers? name it with --item-column"
 _JOINERS = "\u200c\u200d"
 """Invisible signs that join the letters of some scripts."""
 
@@ -39,7 +45,7 @@ class TitlesFile:
     """Titles of a file, and numbers of rows left out.
 
     Attributes:
-        titles: identifier, as text -> title; the last one of an item that occurs twice.
+        titles: identifier, as `canonical` text -> title; the last one of an item that occurs twice.
         repeated: number of rows whose item had a title already.
         empty: number of rows without an item or a title.
         cut: number of titles that were too long.
@@ -86,14 +92,13 @@ def _collect(rows: Iterator[tuple[str, str]]) -> TitlesFile:
     titles: dict[str, str] = {}
     repeated = empty = cut = 0
     for item, text in rows:
-        title = clean_title(text)
+        title, item = clean_title(text), canonical(item)
         if not item or not title:
             empty += 1
             continue
         if len(item) > MAX_IDENTIFIER:
             raise UserError(
-                f"an item of {len(item):,} characters ({printable(item, 40)}...); is this the "
-                "column of the identifiers? name it with --item-column"
+                f"an item of {len(item):,} characters ({printable(item, 40)}...); {_NAME_ITEMS}"
             )
         repeated += item in titles
         cut += len(title) == MAX_TITLE and title.endswith("…")
@@ -129,30 +134,28 @@ def _parquet_rows(path: Path, item: str | None, title: str | None) -> Iterator[t
     names = [schema.names[place] for place in _find(schema.names, item, title)]
     for name, what in zip(names, ("items", "titles"), strict=True):
         kind = plain_type(schema.field(name).type)
-        if not (is_string(kind) or (what == "items" and pa.types.is_integer(kind))):
+        if pa.types.is_nested(kind) or (what == "titles" and not is_string(kind)):
             raise UserError(f"column '{printable(name, 40)}' of type {kind} cannot hold {what}")
-    # As dictionaries: a long text that all rows share would be copied for each of them.
-    with pq.ParquetFile(path, read_dictionary=names) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, columns=names, use_threads=False):
-            yield from zip(
-                *(
-                    _texts(batch.column(name), limit)
-                    for name, limit in zip(names, (MAX_IDENTIFIER + 1, 20 * MAX_TITLE), strict=True)
-                ),
-                strict=True,
-            )
+    (ids, texts), _ = read_named(path, dict.fromkeys(names, np.dtype(np.int32)), Budget())
+    items = encode(ids, ITEM_FAULTS, typed=True)
+    faults = np.zeros(num_rows, np.uint8) if items.faults is None else items.faults
+    if (faults == Fault.LONG_ITEM).any():
+        raise UserError(f"an item of more than {LONGEST_ID:,} bytes; {_NAME_ITEMS}")
+    by_code = items.ids.to_pylist()
+    chosen = zip(items.codes.tolist(), faults.tolist(), strict=True)
+    yield from zip(
+        ("" if fault else by_code[code] for code, fault in chosen), _texts(texts), strict=True
+    )
 
 
-def _texts(column: pa.Array, limit: int) -> list[str]:
-    """Convert values to text of at most `limit` characters; nulls are empty."""
-    if not pa.types.is_dictionary(column.type):
-        return ["" if value is None else str(value)[:limit].strip() for value in column.to_pylist()]
-    if column.dictionary.nbytes > _MAX_TEXT:
-        raise UserError("its texts take more than 1 GiB; give a file with one row per item")
-    distinct = [
-        "" if one is None else str(one)[:limit].strip() for one in column.dictionary.to_pylist()
-    ]
-    return ["" if place is None else distinct[place] for place in column.indices.to_pylist()]
+def _texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """Yield the texts of dictionaries, cut to what a title is made of; nulls are empty."""
+    for chunk in column.chunks:
+        distinct = [
+            "" if text is None else text[: 20 * MAX_TITLE] for text in chunk.dictionary.to_pylist()
+        ]
+        for place in chunk.indices.to_pylist():
+            yield "" if place is None else distinct[place]
 
 
 def _text_rows(path: Path, item: str | None, title: str | None) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,9 +43,14 @@ def test_text(tmp_path, name, text):
     assert read_titles_file(packed).titles == TITLES
 
 
-@pytest.mark.parametrize("item", [pa.int64(), pa.string(), pa.large_string()])
+@pytest.mark.parametrize(
+    "item",
+    [pa.int64(), pa.string(), pa.large_string(), pa.float32(), pa.float64(), pa.decimal128(25, 2)],
+    ids=str,
+)
 @pytest.mark.parametrize("encoded", [False, True])
-def test_parquet(tmp_path, item, encoded):
+@pytest.mark.parametrize("delta", [False, True])
+def test_parquet(tmp_path, item, encoded, delta):
     title = pa.array([*TITLES.values(), None])
     table = pa.table(
         {
@@ -53,9 +59,25 @@ def test_parquet(tmp_path, item, encoded):
             "product_title": title.dictionary_encode() if encoded else title,
         }
     )
-    pq.write_table(table, tmp_path / "titles.pq")
+    encoding = {"product_title": "DELTA_BYTE_ARRAY"}
+    options = {"use_dictionary": False, "column_encoding": encoding} if delta else {}
+    pq.write_table(table, tmp_path / "titles.pq", **options)
     found = read_titles_file(tmp_path / "titles.pq")
     assert (found.titles, found.empty) == (TITLES, 1)
+
+
+def test_items_have_the_form_that_they_have_in_the_log(tmp_path):
+    upper = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"
+    expected = {"1": "b", "007": "c", upper.lower(): "d"}
+    text = write(tmp_path / "a.csv", f"item,title\n1,a\n1.0,b\n007,c\n{upper},d\n")
+    read = read_titles_file(text)
+    assert (read.titles, read.repeated) == (expected, 1)
+    items = pa.table({"item": ["1.0", "007", f"{{{upper}}}"], "title": ["b", "c", "d"]})
+    pq.write_table(items, tmp_path / "a.parquet")
+    assert read_titles_file(tmp_path / "a.parquet").titles == expected
+    uuids = pa.table({"item": pa.array([uuid.UUID(upper)], pa.uuid()), "title": ["d"]})
+    pq.write_table(uuids, tmp_path / "a.parquet")
+    assert read_titles_file(tmp_path / "a.parquet").titles == {upper.lower(): "d"}
 
 
 def test_columns_can_be_named(tmp_path):
@@ -121,12 +143,22 @@ def test_columns_that_are_not_there(tmp_path, name, columns, words):
 
 
 @pytest.mark.parametrize(
-    ("column", "values"), [("title", [1.5]), ("title", [[1]]), ("item", [1.5]), ("item", [b"x"])]
+    ("column", "values", "words"),
+    [
+        ("title", [1.5], "column 'title' of type double cannot hold titles"),
+        ("title", [[1]], "column 'title' of type list.* cannot hold titles"),
+        ("item", [[1]], "column 'item' of type list.* cannot hold items"),
+        ("item", [True], "a column of type bool cannot hold identifiers"),
+        ("item", [1.5], "no titles in it"),
+        ("item", [2.0**60], "exact up to 9,007,199,254,740,992 only"),
+        ("item", ["x" * 1001], "an item of 1,001 characters"),
+        ("item", ["x" * 70_000], "an item of more than 65,536 bytes"),
+    ],
 )
-def test_parquet_columns_of_other_kinds(tmp_path, column, values):
+def test_parquet_columns_of_other_kinds(tmp_path, column, values, words):
     table = pa.table({"item": [1], "title": ["A"]} | {column: values})
     pq.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=f"column '{column}' of type .* cannot hold {column}s"):
+    with pytest.raises(UserError, match=words):
         read_titles_file(tmp_path / "a.parquet")
 
 
