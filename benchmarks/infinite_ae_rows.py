@@ -28,6 +28,7 @@ from benchmarks.scaling import power_law, run_child
 from perennial.models.base import FitOptions, TrainingRows
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.replay.logs import LogRequest, open_log
+from perennial.storage.base import ignore_progress
 from perennial.storage.log.periods import list_periods
 from perennial.stream.history import History
 
@@ -78,7 +79,7 @@ def make_rows(num_rows: int, num_items: int = NUM_ITEMS, seed: int = 0) -> csr_a
 
 def read_rows(source: str, store: Path, num_rows: int) -> csr_array:
     """The rows of a log's users, over and over."""
-    with open_log(LogRequest(source, store, None, 2, {}), cache=Path()) as log:
+    with open_log(LogRequest(Path(), None, source, store, None, 2), ignore_progress) as log:
         last = list_periods(log.store)[-1].period
         rows = History(log.store, last).rows(first=1).interactions
     whole = vstack([rows] * -(-num_rows // rows.shape[0]), format="csr")

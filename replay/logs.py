@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from perennial.storage.base import Progress, ignore_progress
+from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.periods import list_periods
@@ -28,6 +28,8 @@ class LogRequest:
     """Name of a log, and how to read and cut it.
 
     Attributes:
+        cache: folder for downloads and generated logs.
+        mirror: address to download from in place of the publisher's.
         source: name of a data set, a file or a folder, here or on object storage; `None` for the
             log in the store, or the embedded stream if the store has none.
         store: the store's file; `None` for one named after the source, in the current folder.
@@ -37,6 +39,8 @@ class LogRequest:
         wait: seconds to wait for another writer of the store to end.
     """
 
+    cache: Path
+    mirror: str | None = None
     source: str | None = None
     store: Path | None = None
     cut: str | None = None
@@ -65,20 +69,8 @@ class OpenLog:
 
 
 @contextmanager
-def open_log(
-    request: LogRequest,
-    *,
-    cache: Path,
-    mirror: str | None = None,
-    progress: Progress = ignore_progress,
-) -> Iterator[OpenLog]:
+def open_log(request: LogRequest, progress: Progress) -> Iterator[OpenLog]:
     """Open a store with the log, which is loaded unless the store has it.
-
-    Args:
-        request: the log.
-        cache: folder for downloads and generated logs.
-        mirror: address to download from.
-        progress: called during the download and the ingestion.
 
     Raises:
         UserError: no such source, a store with another log, or a file that cannot be read; the
@@ -92,8 +84,7 @@ def open_log(
                 _refuse_cut(request, "give its SOURCE to have that checked, or ")
                 yield OpenLog(store, request.store, str(request.store), None, ())
                 return
-        finding = find_log(request, cache=cache, mirror=mirror, progress=progress)
-        with finding as (log, cut):
+        with find_log(request, progress) as (log, cut):
             path = resolve_store(request.store or Path(f"{log.name}.duckdb"))
             store = store or stack.enter_context(open_for_writing(path, request.wait))
             reports = load_log(store, log, cut, progress)
@@ -101,25 +92,21 @@ def open_log(
 
 
 @contextmanager
-def find_log(
-    request: LogRequest, *, cache: Path, mirror: str | None, progress: Progress
-) -> Iterator[tuple[LogFiles, Cut]]:
+def find_log(request: LogRequest, progress: Progress) -> Iterator[tuple[LogFiles, Cut]]:
     """Find the files of a source, with the requested settings, and make its cut.
 
     Copies of files on object storage are next to the store, and removed at the end.
-
-    Args:
-        request: the log.
-        cache: folder for downloads and generated logs.
-        mirror: address to download from.
-        progress: called during the download and the ingestion.
 
     Raises:
         UserError: no such source, or no such cut.
     """
     folder = Path() if request.store is None else request.store.parent
     opening = open_local_source(
-        request.source or DEFAULT_SOURCE, folder, cache=cache, mirror=mirror, progress=progress
+        request.source or DEFAULT_SOURCE,
+        folder,
+        cache=request.cache,
+        mirror=request.mirror,
+        progress=progress,
     )
     with opening as log:
         settings = dataclasses.replace(log.settings, **request.reading)
@@ -128,20 +115,8 @@ def find_log(
 
 
 @contextmanager
-def open_to_export(
-    request: LogRequest,
-    *,
-    cache: Path,
-    mirror: str | None = None,
-    progress: Progress = ignore_progress,
-) -> Iterator[Store]:
+def open_to_export(request: LogRequest, progress: Progress) -> Iterator[Store]:
     """Open the store that is named, or cut the source into a store in memory.
-
-    Args:
-        request: a store, or a source and how to cut it.
-        cache: folder for downloads and generated logs.
-        mirror: address to download from.
-        progress: called during the download and the ingestion.
 
     Raises:
         UserError: no such store or source, or a store together with how to cut it.
@@ -152,8 +127,7 @@ def open_to_export(
             yield store
         return
     with Store.open(":memory:") as store:
-        finding = find_log(request, cache=cache, mirror=mirror, progress=progress)
-        with finding as (log, cut):
+        with find_log(request, progress) as (log, cut):
             load_log(store, log, cut, progress)
         yield store
 

@@ -121,13 +121,18 @@ def open_requested_log(
     from perennial.replay.logs import LogRequest, open_log
 
     request = LogRequest(
-        cut.source, stored.store, cut.cut, cut.periods, reading.changes, stored.wait
+        download.folder,
+        download.mirror,
+        source=cut.source,
+        store=stored.store,
+        cut=cut.cut,
+        num_periods=cut.periods,
+        reading=reading.changes,
+        wait=stored.wait,
     )
     with ExitStack() as stack:
         with show_bar(Console(stderr=True)) as progress:
-            log = stack.enter_context(
-                open_log(request, cache=download.folder, mirror=download.mirror, progress=progress)
-            )
+            log = stack.enter_context(open_log(request, progress))
         for report in log.reports:
             click.echo(describe_ingest(report), err=True)
         click.echo(f"log and results: {log.path}", err=True)

@@ -34,8 +34,6 @@ from perennial.replay.study.paper.paper_figures import PAPER
 from perennial.replay.study.paper.registry import PAPER_STUDIES, ROW_MAKERS, StudyEntry
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from perennial.replay.study.paper.base import StudyOptions
     from perennial.replay.study.paper.report import StudyResults
     from perennial.replay.study.paper.split import OpenSplit
@@ -194,6 +192,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         from rich.console import Console
 
         from perennial.replay.cli.progress import show_bar
+        from perennial.replay.study.paper.split import SplitRequest, open_split
         from perennial.stream.sources.object_storage import local_source
 
         folder = output or Path("studies")
@@ -203,7 +202,17 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
                 with show_bar(errors) as progress:
                     source = stack.enter_context(local_source(source, folder, progress))
             executor = stack.enter_context(workers.open())
-            opened = _open_split(source, split, cells.paper, folder, reading, download, errors)
+            request = SplitRequest(
+                download.folder,
+                download.mirror,
+                source=source,
+                split=split.split,
+                paper=cells.paper,
+                seed=split.split_seed,
+                reading=reading.changes,
+            )
+            with show_bar(errors) as progress:
+                opened = open_split(request, folder, progress)
             study_options = cells.to_study(
                 opened.num_users, lambda line: click.echo(line, err=True)
             )
@@ -213,26 +222,6 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         _print(results, folder, as_json)
 
     return command
-
-
-def _open_split(
-    source: str | None,
-    split: SplitOptions,
-    paper: str | None,
-    folder: Path,
-    reading: ReadingOptions,
-    download: DownloadOptions,
-    console: "Console",
-) -> "OpenSplit":
-    """Open the split of a log that is on this machine."""
-    from perennial.replay.cli.progress import show_bar
-    from perennial.replay.study.paper.split import SplitRequest, open_split
-
-    request = SplitRequest(source, split.split, paper, split.split_seed, reading.changes)
-    with show_bar(console) as progress:
-        return open_split(
-            request, folder, cache=download.folder, mirror=download.mirror, progress=progress
-        )
 
 
 def _run(

@@ -33,8 +33,7 @@ from perennial.replay.events import (
     RunStarted,
     StageMessage,
 )
-from perennial.replay.report.tables import format_figures, format_seconds
-from perennial.replay.report.terminal import render_means
+from perennial.replay.report.tables import format_figures, format_seconds, means_table, render_table
 from perennial.replay.study.workers.base import TaskEvent, TaskListener
 from perennial.storage.base import Progress as Report
 from perennial.storage.store import Store
@@ -246,7 +245,7 @@ class _Screen:
 
     def _show_means(self) -> None:
         summary = summarise(load_run(self._store, self._run_id, users=False), num_resamples=0)
-        self._means = render_means(summary, self.live.console.width)
+        self._means = render_table(means_table(summary), self.live.console.width)
         self._draw()
 
     def _draw(self) -> None:

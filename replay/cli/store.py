@@ -65,7 +65,8 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
 
     from rich.console import Console
 
-    from perennial.replay.report.terminal import render_periods
+    from perennial.replay.report.run_tables import periods_table
+    from perennial.replay.report.tables import render_table
     from perennial.storage.log.periods import list_periods
     from perennial.storage.opening import open_for_reading
 
@@ -75,7 +76,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in listed]}))
     else:
         console = Console()
-        console.print(render_periods(listed, console.width))
+        console.print(render_table(periods_table(listed), console.width))
 
 
 @periods.command(name="export")
@@ -119,13 +120,17 @@ def export_periods(
     from perennial.replay.logs import LogRequest, open_to_export
     from perennial.storage.log.export import export_periods as write_periods
 
-    request = LogRequest(cut.source, store, cut.cut, cut.periods, reading.changes)
-    with show_bar(Console(stderr=True)) as progress:
-        opening = open_to_export(
-            request, cache=download.folder, mirror=download.mirror, progress=progress
-        )
-        with opening as opened:
-            written = write_periods(opened, output, numbers, force=force, progress=progress)
+    request = LogRequest(
+        download.folder,
+        download.mirror,
+        source=cut.source,
+        store=store,
+        cut=cut.cut,
+        num_periods=cut.periods,
+        reading=reading.changes,
+    )
+    with show_bar(Console(stderr=True)) as progress, open_to_export(request, progress) as opened:
+        written = write_periods(opened, output, numbers, force=force, progress=progress)
     for one in written:
         click.echo(f"{one.path}: {one.interactions:,} interactions")
 

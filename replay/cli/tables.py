@@ -7,8 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from perennial.replay.report.tables import format_bytes, format_value, headline
-from perennial.replay.report.terminal import render_differences, render_means, render_table
+from perennial.replay.report.tables import (
+    differences_table,
+    format_bytes,
+    format_value,
+    headline,
+    means_table,
+    render_table,
+)
 
 if TYPE_CHECKING:
     from perennial.replay.analysis.run_comparison import RunComparison
@@ -22,11 +28,11 @@ if TYPE_CHECKING:
 
 def print_summary(summary: "RunSummary", console: Console) -> None:
     """Print the tables of a run and its headline sentences."""
-    console.print(render_means(summary, console.width))
-    differences = render_differences(summary, console.width)
+    console.print(render_table(means_table(summary), console.width))
+    differences = differences_table(summary)
     if differences is not None:
         console.print()
-        console.print(differences)
+        console.print(render_table(differences, console.width))
     if summary.config["status"] not in ("finished", "live"):
         console.print("The run is not finished: means are over the periods that are there.")
     for sentence in headline(summary):
@@ -55,7 +61,7 @@ def print_study(report: "StudyReport", console: Console) -> None:
         transfer_table,
     )
 
-    console.print(render_means(report.summary, console.width))
+    console.print(render_table(means_table(report.summary), console.width))
     lead = lead_table(report.summary)
     tables = [*([lead] if lead.rows else []), *confirmed_tables(report), ranks_table(report)]
     if report.transfer:

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.table import Table as RichTable
+from rich.text import Text
+
 from perennial.replay.analysis.summary import Difference, MeanFigure, RunSummary, baseline_of
 from perennial.storage.results.cells import Figure
 
@@ -14,6 +17,11 @@ HEADLINE: tuple[tuple[str, int | None], ...] = (
     ("AUC", None),
 )
 """Metrics of the short tables and the pictures, as far as a run has them."""
+
+
+_WIDE = 110
+"""Columns of a terminal from which short details come next to their figure, not below it."""
+_MAX_SHORT_DETAIL = len("± 0.0000")
 
 
 @dataclass(frozen=True)
@@ -224,3 +232,40 @@ def _mean_cell(mean: MeanFigure | None, best: float | None) -> TableCell:
         return TableCell("–")
     detail = "" if mean.stderr is None else f"± {format_value(mean.metric, mean.stderr)}"
     return TableCell(format_value(mean.metric, mean.mean), detail, best=mean.mean == best)
+
+
+def render_table(table: Table, width: int = 80) -> RichTable:
+    """Draw a table; in a narrow terminal (of `width` columns) details go on a line of their own."""
+    drawn = RichTable(
+        title=table.title,
+        title_justify="left",
+        title_style="bold",
+        caption=table.note or None,
+        caption_justify="left",
+        caption_style="dim",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        header_style="dim",
+    )
+    for number, column in enumerate(table.columns):
+        drawn.add_column(
+            Text(column),
+            justify="right" if table.is_number(number) else "left",
+            no_wrap=(number < table.num_labels) is not table.long_labels,
+            overflow="ellipsis",
+        )
+    longest = max((len(cell.detail) for row in table.rows for cell in row), default=0)
+    separator = " " if width >= _WIDE and longest <= _MAX_SHORT_DETAIL else "\n"
+    for row in table.rows:
+        drawn.add_row(*(_draw_cell(cell, separator) for cell in row))
+    return drawn
+
+
+def _draw_cell(cell: TableCell, separator: str) -> Text:
+    """Draw a cell; its text is never interpreted as markup."""
+    text = Text(cell.text, style="bold" if cell.best else "")
+    if cell.detail:
+        text.append(separator, style="not bold")
+        text.append(cell.detail, style="not bold dim")
+    return text

@@ -12,7 +12,7 @@ import pyarrow as pa
 from perennial.replay.study.paper.paper_figures import PAPER
 from perennial.replay.summaries import write_table
 from perennial.replay.whole_log import hold_whole, read_whole
-from perennial.storage.base import Progress, ignore_progress
+from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.vocabulary import item_ids, user_ids
 from perennial.stream.random_split import (
@@ -34,6 +34,8 @@ class SplitRequest:
     """Log or split to study.
 
     Attributes:
+        cache: folder for downloads and generated logs.
+        mirror: address to download from in place of the publisher's.
         source: name of a data set, or a file; `None` for the embedded stream, or with `split` for
             a log without a name.
         split: a Parquet file with the columns `user_id`, `item_id` and `split`; `None` for a split
@@ -44,6 +46,8 @@ class SplitRequest:
         reading: fields of `IngestSettings` that differ from the source's own.
     """
 
+    cache: Path
+    mirror: str | None = None
     source: str | None = None
     split: Path | None = None
     paper: str | None = None
@@ -74,22 +78,8 @@ class OpenSplit:
     num_interactions: tuple[int, int, int]
 
 
-def open_split(
-    request: SplitRequest,
-    folder: Path,
-    *,
-    cache: Path,
-    mirror: str | None = None,
-    progress: Progress = ignore_progress,
-) -> OpenSplit:
-    """Open a split, or make it and write it into the folder.
-
-    Args:
-        request: log or split.
-        folder: of the study.
-        cache: folder for downloads and generated logs.
-        mirror: address to download from instead of the publisher's.
-        progress: called during anything that takes over two seconds.
+def open_split(request: SplitRequest, folder: Path, progress: Progress) -> OpenSplit:
+    """Open a split, or make it and write it into the folder of the study.
 
     Raises:
         UserError: the file or the log cannot be read, or there is too little to split.
@@ -101,9 +91,8 @@ def open_split(
         path, origin = given, f"as it stands in {given.name}"
         name = source if source is not None and source != str(given) else given.stem
     else:
-        log = open_source(
-            source or next(iter(SOURCES)), cache=cache, mirror=mirror, progress=progress
-        )
+        name = source or next(iter(SOURCES))
+        log = open_source(name, cache=request.cache, mirror=request.mirror, progress=progress)
         path, name = _make(log, request, folder), log.name
         origin = f"80/10/10 at random per user, seed {request.seed}"
     paper = request.paper or (name if name in PAPER else None)

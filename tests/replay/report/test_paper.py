@@ -19,7 +19,7 @@ from perennial.replay.report.paper_tables import (
     published_table,
     shares_table,
 )
-from perennial.replay.report.terminal import render_table
+from perennial.replay.report.tables import render_table
 from perennial.replay.study.paper.registry import find_study
 from perennial.storage.errors import UserError
 

@@ -8,7 +8,7 @@ from made_runs import HR, make_run, texts
 from rich.console import Console
 
 from perennial.replay.analysis.summary import summarise
-from perennial.replay.report import run_tables, tables, terminal
+from perennial.replay.report import run_tables, tables
 from perennial.storage.log.periods import PeriodSummary
 
 PERIOD = PeriodSummary(
@@ -60,7 +60,7 @@ def test_differences_with_their_intervals(data):
 
 def test_no_differences_with_one_strategy(data):
     alone = summarise(dataclasses.replace(data, cells=data.cells[1:]))
-    assert tables.differences_table(alone) is terminal.render_differences(alone) is None
+    assert tables.differences_table(alone) is None
 
 
 def test_rows_and_settings_of_refits(data):
@@ -164,7 +164,7 @@ def test_settings_are_flat_and_in_words():
 def test_a_narrow_terminal_shows_every_figure(data):
     summary = summarise(data)
     for width in (60, 80, 200):
-        text = shown(terminal.render_means(summary, width), width)
+        text = shown(tables.render_table(tables.means_table(summary), width), width)
         for word in ("mvae", "infinite-ae", "individual", "15.00", "0.8000", "±"):
             assert word in text
         assert "…" not in text
@@ -174,16 +174,16 @@ def test_a_narrow_terminal_shows_every_figure(data):
 def test_identifiers_are_not_markup(data):
     cells = tuple(dataclasses.replace(cell, model="[red]x[/red]") for cell in data.cells)
     marked = summarise(dataclasses.replace(data, cells=cells))
-    assert "[red]x[/red]" in shown(terminal.render_means(marked))
+    assert "[red]x[/red]" in shown(tables.render_table(tables.means_table(marked)))
 
 
 def test_every_table_renders(data):
     summary = summarise(data)
     for table in (
-        terminal.render_differences(summary),
-        terminal.render_table(run_tables.fits_table(data)),
-        terminal.render_table(run_tables.evaluation_table(data)),
-        terminal.render_table(run_tables.timings_table(data)),
-        terminal.render_periods((PERIOD,)),
+        tables.render_table(tables.differences_table(summary)),
+        tables.render_table(run_tables.fits_table(data)),
+        tables.render_table(run_tables.evaluation_table(data)),
+        tables.render_table(run_tables.timings_table(data)),
+        tables.render_table(run_tables.periods_table((PERIOD,))),
     ):
         assert shown(table).strip()
