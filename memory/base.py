@@ -32,6 +32,11 @@ class Memory(Protocol):
         return False
 
     @property
+    def needs_teacher(self) -> bool:
+        """Return whether that model must be a `Teacher`: its scores are targets of the next fit."""
+        return False
+
+    @property
     def is_stored(self) -> bool:
         """Return whether each fit stores `state`: the log alone does not give the memory back."""
         return self.needs_model

@@ -44,6 +44,7 @@ class ExemplarMemory(Memory):
 
     reach = 1
     needs_model = True
+    needs_teacher = True
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """Return the exemplars with their teacher, each of weight 1."""
@@ -161,6 +162,7 @@ class TeacherMemory(Memory):
 
     reach = 1
     needs_model = True
+    needs_teacher = True
 
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """Return the wrapped memory's rows with their teacher."""

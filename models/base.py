@@ -188,6 +188,22 @@ class Recipe(Protocol):
         """True if `fit` reads `FitOptions.previous`; the loop then keeps the last model."""
         ...
 
+    @property
+    def can_teach(self) -> bool:
+        """True if fitted models are `Teacher`s and `fit` obeys `TrainingRows.teacher`.
+
+        A class without it has none of both.
+        """
+        ...
+
+    @property
+    def draws_at_random(self) -> bool:
+        """True if another `FitOptions.seed` may give another model on the same rows.
+
+        The holdout that chooses a setting counts; a class without it is taken to draw.
+        """
+        ...
+
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedModel:
         """Choose by validation on a holdout of the real rows, then fit on all rows."""
         ...

@@ -109,6 +109,11 @@ class Bias(HoldoutRecipe[FittedBias]):
         if self.validation_users is not None and self.validation_users < 1:
             raise ValueError("validation_users must be at least 1")
 
+    @property
+    def draws_at_random(self) -> bool:
+        """True if ω or γ is chosen on a drawn holdout."""
+        return len(self.unobserved) * len(self.dampings) > 1
+
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedBias:

@@ -93,6 +93,11 @@ class Ease(HoldoutRecipe[FittedEase]):
         if self.validation_users is not None and self.validation_users < 1:
             raise ValueError("validation_users must be at least 1")
 
+    @property
+    def draws_at_random(self) -> bool:
+        """True if λ is chosen on a drawn holdout."""
+        return len(self.regs) > 1
+
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedEase:

@@ -50,6 +50,8 @@ class Pop:
 
     name: ClassVar[str] = "pop"
     starts_warm: ClassVar[bool] = False
+    can_teach: ClassVar[bool] = False
+    draws_at_random: ClassVar[bool] = False
 
     @property
     def settings(self) -> Mapping[str, Json]:

@@ -67,6 +67,16 @@ class HoldoutRecipe(ABC, Generic[Model]):
         return False
 
     @property
+    def can_teach(self) -> bool:
+        """False: no fit reads the scores of a teacher."""
+        return False
+
+    @property
+    def draws_at_random(self) -> bool:
+        """True: at least the holdout is drawn."""
+        return True
+
+    @property
     def settings(self) -> Mapping[str, Json]:
         """Fields as they are recorded with a run."""
         fields: dict[str, Json] = dataclasses.asdict(self)  # type: ignore[call-overload]

@@ -129,6 +129,7 @@ class Chain:
         key = keys.capped if _lost_rows_to_memory(model, self._limits) else keys.whole
         self._fit_keys[history.period] = key
         report = dict(model.report) | self._count_kept(history, rows, previous)
+        report["draws_at_random"] = draws_at_random(self.recipe, self.strategy, model)
         return model, Fit(key, _bytes_enough(model, self._limits), report)
 
     def stored_model(self, period: int) -> FittedModel | None:
@@ -264,8 +265,14 @@ def warm_recipe(recipe: Recipe, strategy: Strategy) -> Recipe:
     """Return the recipe with a warm start if the strategy requires one.
 
     Raises:
-        UserError: the strategy needs weights, and the model has none.
+        UserError: the strategy's memory needs what the model lacks: weights, or a teacher.
     """
+    if strategy.empty_memory().needs_teacher and not getattr(recipe, "can_teach", False):
+        raise UserError(
+            f"strategy '{strategy.name}' fits a model to the scores of the one before, and "
+            f"{recipe.name}, as it is set, cannot learn from them; choose infinite-ae or mvae "
+            "(for infinite-ae, leave --set infinite-ae.centres out), or another strategy"
+        )
     if strategy.starts_warm is WarmStart.BY_MODEL or recipe.starts_warm:
         return recipe
     if "warm_start" in recipe.settings:
@@ -278,6 +285,16 @@ def warm_recipe(recipe: Recipe, strategy: Strategy) -> Recipe:
             f"{recipe.name} has none; choose another model, such as --model mvae"
         )
     return recipe
+
+
+def draws_at_random(recipe: Recipe, strategy: Strategy, model: FittedModel) -> bool:
+    """Return whether a fit by another seed may differ: from its model, its rows, or a row cap."""
+    report = model.report
+    return (
+        getattr(recipe, "draws_at_random", True)
+        or getattr(strategy, "draws_at_random", True)
+        or report.get("rows_used") != report.get("rows_given")
+    )
 
 
 def _allows(wanted: int | None, recorded: int | None) -> bool:

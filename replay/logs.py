@@ -98,8 +98,10 @@ def find_log(request: LogRequest, progress: Progress) -> Iterator[tuple[LogFiles
     Copies of files on object storage are next to the store, and removed at the end.
 
     Raises:
-        UserError: no such source, or no such cut.
+        UserError: no such source or cut, or a number of periods for a cut that does not take it.
     """
+    if request.cut is not None:
+        _make_cut(request, request.cut)  # Refused before anything is downloaded.
     folder = Path() if request.store is None else request.store.parent
     opening = open_local_source(
         request.source or DEFAULT_SOURCE,
@@ -110,8 +112,22 @@ def find_log(request: LogRequest, progress: Progress) -> Iterator[tuple[LogFiles
     )
     with opening as log:
         settings = dataclasses.replace(log.settings, **request.reading)
-        cut = make_cut(request.cut or log.cut, request.num_periods or DEFAULT_PERIODS)
-        yield dataclasses.replace(log, settings=settings), cut
+        yield dataclasses.replace(log, settings=settings), _make_cut(request, log.cut)
+
+
+def _make_cut(request: LogRequest, default: str) -> Cut:
+    """Make the requested cut, or the source's own.
+
+    Raises:
+        UserError: no such cut, or a number of periods for one that does not take it.
+    """
+    cut = make_cut(request.cut or default, request.num_periods or DEFAULT_PERIODS)
+    if request.num_periods is not None and not cut.takes_number:
+        raise UserError(
+            f"--periods is for the cuts equal-count and equal-span; '{cut.name}' gives the periods "
+            "by itself: leave --periods out, or name one of the two with --cut"
+        )
+    return cut
 
 
 @contextmanager

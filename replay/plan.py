@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perennial.replay.chain import Chain, Limits
+from perennial.replay.chain import Chain, Limits, warm_recipe
 from perennial.replay.config import ReplayConfig
 from perennial.replay.keys import cell_key, evaluation_key
 from perennial.replay.metrics.registry import default_metrics
@@ -69,8 +69,8 @@ def plan_evaluations(
     return tuple(planned)
 
 
-def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str]) -> list[Chain]:
-    """Build all strategies × models × seeds.
+def check_chains(config: ReplayConfig) -> None:
+    """Check strategies, models and seeds before anything is read or fitted.
 
     Raises:
         UserError: one of the three is missing or given twice, or they do not go together.
@@ -84,6 +84,18 @@ def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str])
             raise UserError(f"no {kind} given; name at least one")
         if len(set(names)) < len(names):
             raise UserError(f"a {kind} is given twice; name each once")
+    for strategy in config.built_strategies:
+        for model in config.models:
+            warm_recipe(model.recipe, strategy)
+
+
+def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str]) -> list[Chain]:
+    """Build all strategies × models × seeds.
+
+    Raises:
+        UserError: as `check_chains`.
+    """
+    check_chains(config)
     limits = Limits(config.memory_limit, config.max_rows)
     return [
         Chain(store, strategy, model.recipe, seed, limits, versions, config.held_out)

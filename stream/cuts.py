@@ -86,6 +86,11 @@ class Cut:
     boundaries: Boundaries
 
     @property
+    def takes_number(self) -> bool:
+        """True if the number of periods is given, and does not follow from the log."""
+        return self.boundaries in (cut_equal_count, cut_equal_span)
+
+    @property
     def by_file(self) -> bool:
         """True if each file of the log is a period, so that there is nothing to compute."""
         return self.boundaries is _refuse

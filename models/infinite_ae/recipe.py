@@ -99,6 +99,16 @@ class InfiniteAE:
             del fields["centres"]
         return fields
 
+    @property
+    def can_teach(self) -> bool:
+        """True for the exact solver, which fits rows to a teacher's scores."""
+        return self.centres is None
+
+    @property
+    def draws_at_random(self) -> bool:
+        """True if λ is chosen on a drawn holdout, or the centres are drawn."""
+        return (self.reg is None and len(self.regs) > 1) or self.centres is not None
+
     def fit(self, rows: TrainingRows, options: FitOptions) -> SolvedAE:
         """Choose λ by HR@100 on a holdout of the real rows, then solve with all rows.
 
@@ -110,10 +120,8 @@ class InfiniteAE:
         if self.reg is None:
             seed = derive_seed(options.seed, "validation")
             holdout = hold_out(kept, seed, max_users=self.validation_users)
-            # The rows were capped to fit.
-            model = self.fit_with_holdout(
-                holdout, kept, dataclasses.replace(options, memory_limit=None)
-            )
+            unlimited = dataclasses.replace(options, memory_limit=None)  # The rows are capped.
+            model = self.fit_with_holdout(holdout, kept, unlimited)
         else:
             model = self._solve(kept, self.reg, {}, options)
         report = {**model.report, "rows_given": rows.num_rows, "row_cap": cap}
@@ -201,12 +209,9 @@ class InfiniteAE:
             UserError: the rows have a teacher, or the centres' kernel matrix is singular.
         """
         if rows.teacher is not None:
-            raise UserError(
-                "∞-AE on centres does not learn from an earlier model's answers, as 'ader' and "
-                "'distill-ader' ask; leave --set infinite-ae.centres out"
-            )
+            raise UserError("centres learn from no teacher; leave --set infinite-ae.centres out")
         if chosen is None:
-            assert self.centres is not None  # noqa: S101
+            assert self.centres  # noqa: S101
             chosen = draw_centres(rows.weights, self.centres, derive_seed(options.seed, "centres"))
         options.progress(f"∞-AE: {rows.num_rows:,} rows on {len(chosen):,} centres")
         kernel = self._kernel(rows.num_items, np.dtype(np.float64))

@@ -92,6 +92,11 @@ class MVAE(HoldoutRecipe[FittedMVAE]):
         """True if the fit reads the model of the period before."""
         return self.warm_start
 
+    @property
+    def can_teach(self) -> bool:
+        """True: replayed rows are trained on a teacher's scores."""
+        return True
+
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedMVAE:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.log_options import ReadingOptions
@@ -218,6 +219,14 @@ def watch(
 
     from perennial.replay.live.watch import WatchedFolder
 
+    context = click.get_current_context()
+    timed = [
+        name
+        for name in ("settle", "every")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if once and timed:
+        raise click.UsageError(f"--{timed[0]} is for watching, and --once does not; leave one out")
     if isinstance(folder, Path) and not folder.is_dir():
         raise UserError(f"{folder}: no such folder; create it first")
     request = _make_request(reading, late, forget, train=True)

@@ -213,12 +213,13 @@ def make_config(
         UserError: names or settings that make no replay.
     """
     from perennial.replay.config import ReplayConfig
+    from perennial.replay.plan import check_chains
     from perennial.stream.next_period import ProtocolSettings
 
     models, strategy_settings = settings.choose(
         chains.models, chains.strategies, warm_start=protocol.warm_start
     )
-    return ReplayConfig(
+    config = ReplayConfig(
         strategies=chains.strategies,
         strategy_settings=strategy_settings,
         models=models,
@@ -227,6 +228,8 @@ def make_config(
         max_rows=limits.max_rows,
         memory_limit=limits.memory_limit,
     )
+    check_chains(config)
+    return config
 
 
 @dataclass(frozen=True)

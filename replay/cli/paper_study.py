@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions
@@ -55,8 +56,10 @@ class SplitOptions:
             required=False,
         )
     )
-    split_seed: int = option(
-        "--split-seed", type=NATURAL, default=0, help="Seed of the split of a log that has none."
+    split_seed: int | None = option(
+        "--split-seed",
+        type=NATURAL,
+        help="Seed of the split of a log that has none.  [default: 0]",
     )
     keep_repeats: bool = option(
         "--keep-repeats",
@@ -188,6 +191,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         download: DownloadOptions,
     ) -> None:
         source = choose_source(split.source, split.named)
+        _refuse_ignored(entry, cells)
 
         from rich.console import Console
 
@@ -222,6 +226,28 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         _print(results, folder, as_json)
 
     return command
+
+
+def _refuse_ignored(entry: StudyEntry, cells: PaperCellOptions) -> None:
+    """Refuse options that the cells of the study would not use.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    given = click.get_current_context().get_parameter_source
+    few = [flag for flag in ("samplers", "users") if given(flag) is ParameterSource.COMMANDLINE]
+    if entry.has_paper_table and few and "infinite-ae" not in cells.models:
+        raise click.UsageError(
+            "--sampler and --users are for the rows that infinite-ae is fitted on; name it with "
+            "--model, or leave them out"
+        )
+    if "distill-cf" not in cells.samplers and any(one[0] == "distill-cf" for one in cells.settings):
+        raise click.UsageError(
+            "settings of distill-cf are given, and it is not among the samplers; name it with "
+            "--sampler, or leave them out"
+        )
+    if given("noise_kind") is ParameterSource.COMMANDLINE and not any(cells.noises):
+        raise click.UsageError("--noise-kind is given and no --noise above 0; leave one out")
 
 
 def _run(

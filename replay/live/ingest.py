@@ -60,6 +60,8 @@ def take_files(
             other, and nothing has changed.
     """
     trains = request.train and read_live(store) is not None
+    if trains:
+        _check_live(store)
     check_forgetting(store, request)
     files = LogFiles("files", tuple(paths), request.reading)
     for path in order_files(store, files, progress):
@@ -85,6 +87,18 @@ def bring_up_to_date(
         if last >= first_retained_period(store):
             drop_events(store, last)
             yield DroppedPeriods(last)
+
+
+def _check_live(store: Store) -> None:
+    """Check the live strategy and model, which an earlier version may have set.
+
+    Raises:
+        UserError: the model lacks what the strategy needs.
+    """
+    from perennial.replay.config import ReplayConfig
+    from perennial.replay.plan import check_chains
+
+    check_chains(ReplayConfig.from_json(require_live(store).config))
 
 
 def check_forgetting(store: Store, request: LiveRequest) -> None:

@@ -32,6 +32,7 @@ class Ader:
 
     name = "ader"
     needs_log = False
+    draws_at_random = True
 
     def __post_init__(self) -> None:
         """Refuse settings that are out of range."""

@@ -38,6 +38,11 @@ class Strategy(Protocol):
         """Return whether a fit, or the rebuilding of its memory, reads periods before t."""
         ...
 
+    @property
+    def draws_at_random(self) -> bool:
+        """True if another seed may give other training rows; so it is taken without this."""
+        ...
+
     def empty_memory(self) -> "Memory":
         """Return the memory before the first period."""
         ...
@@ -75,6 +80,7 @@ class BudgetedReplay:
     policy: str
     memory_weight: float
     starts_warm = WarmStart.BY_MODEL
+    draws_at_random = True
 
     def __post_init__(self) -> None:
         """Refuse settings that are out of range."""

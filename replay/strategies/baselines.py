@@ -9,6 +9,8 @@ from perennial.stream.history import History
 class _WithoutMemory:
     """A strategy that reads all it needs from the log."""
 
+    draws_at_random = False
+
     def empty_memory(self) -> Memory:
         """Return a memory that stays empty."""
         return NoMemory()

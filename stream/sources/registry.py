@@ -71,7 +71,8 @@ def open_source(
         mirror: address to download from in place of the publisher's.
 
     Raises:
-        UserError: neither a name, a file nor a folder; or the log cannot be had.
+        UserError: neither a name, a file nor a folder; a mirror for a path; or the log cannot be
+            had.
     """
     from perennial.storage.base import ignore_progress
     from perennial.stream.sources.files import open_path
@@ -81,6 +82,11 @@ def open_source(
     if source in SOURCES or not path.exists():
         report = progress or ignore_progress
         return SOURCES.load(source).open(cache=cache, mirror=mirror, progress=report)
+    if mirror is not None:
+        raise UserError(
+            f"--mirror is for data sets that are downloaded by name, and {source} is a path; leave "
+            "it out"
+        )
     return open_path(path)
 
 

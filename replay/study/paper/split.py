@@ -42,7 +42,7 @@ class SplitRequest:
             of `source`.
         paper: data set of the paper whose figures belong to it; `None` for the one of the source's
             name, if any.
-        seed: of a split that is made.
+        seed: of a split that is made; `None` for 0.
         reading: fields of `IngestSettings` that differ from the source's own.
     """
 
@@ -51,7 +51,7 @@ class SplitRequest:
     source: str | None = None
     split: Path | None = None
     paper: str | None = None
-    seed: int = 0
+    seed: int | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,19 +82,24 @@ def open_split(request: SplitRequest, folder: Path, progress: Progress) -> OpenS
     """Open a split, or make it and write it into the folder of the study.
 
     Raises:
-        UserError: the file or the log cannot be read, or there is too little to split.
+        UserError: the file or the log cannot be read, there is too little to split, or options for
+            a log come with a split.
     """
     source, given = request.source, request.split
     if given is None and source is not None and source not in SOURCES and has_split(Path(source)):
         given = Path(source)
     if given is not None:
+        if request.seed is not None or request.reading or mirror is not None:
+            raise UserError(
+                f"{given} is split already; leave out --split-seed, --mirror and how to read a log"
+            )
         path, origin = given, f"as it stands in {given.name}"
         name = source if source is not None and source != str(given) else given.stem
     else:
         name = source or next(iter(SOURCES))
         log = open_source(name, cache=request.cache, mirror=request.mirror, progress=progress)
         path, name = _make(log, request, folder), log.name
-        origin = f"80/10/10 at random per user, seed {request.seed}"
+        origin = f"80/10/10 at random per user, seed {request.seed or 0}"
     paper = request.paper or (name if name in PAPER else None)
     split = read_paper_split(path)
     parts = (split.train.interactions, split.validation.targets, split.test.targets)
@@ -114,7 +119,7 @@ def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
     """Split a log, write the file and return its path."""
     with hold_whole(log, request.reading) as store:
         given = read_whole(store)
-        parts = draw_parts(given.interactions, request.seed)
+        parts = draw_parts(given.interactions, request.seed or 0)
         rows, items = given.interactions.tocoo().coords
         used = parts != SplitPart.REMOVED
         users = pa.array(user_ids(store, given.users))
@@ -126,7 +131,7 @@ def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
                 "split": pa.array(np.array(PART_NAMES)[parts[used]]).dictionary_encode(),
             }
         )
-    path = folder / FOLDER / f"{log.name}-{request.seed}.parquet"
+    path = folder / FOLDER / f"{log.name}-{request.seed or 0}.parquet"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
