@@ -1,8 +1,8 @@
 """Bootstrap of a mean over periods: users are resampled with all their periods.
 
 A user is evaluated in several periods, so the figures of the periods are no independent samples.
-All strategies, models and metrics share the draws, so that their differences are paired (design
-note 5).
+All strategies, models, seeds and metrics share the draws, so that their differences are paired
+(design note 5).
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,12 @@ class Series:
     """One figure of one period, user by user, for one seed.
 
     Attributes:
-        group: index of the mean that it contributes to; the seeds of a cell share a group.
+        column: index of the mean that it contributes to, different from the period's others.
         values: `(n,)` float, one per evaluated user.
         weights: `(n,)` float ≥ 0; `None` for equal weights.
     """
 
-    group: int
+    column: int
     values: NDArray[np.floating]
     weights: NDArray[np.floating] | None = None
 
@@ -44,24 +44,23 @@ class PeriodSeries:
 
 
 def resample_means(
-    periods: Sequence[PeriodSeries], num_groups: int, *, num_resamples: int = 1000, seed: int = 0
+    periods: Sequence[PeriodSeries], num_columns: int, *, num_resamples: int = 1000, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Compute means over periods of figures averaged over seeds, for resampled users.
+    """Compute means over periods, for resampled users.
 
     Args:
         periods: the evaluated periods.
-        num_groups: G, one more than the largest group index.
+        num_columns: C, one more than the largest column.
         num_resamples: B, number of draws.
         seed: of the draws.
 
     Returns:
-        `(B, G)` float64, one mean per draw and group; a period in which a draw leaves a figure
-        without any weight is left out of that draw's mean. NaN for a group without figures.
+        `(B, C)` float64, one mean per draw and column; a period in which a draw leaves a figure
+        without any weight is left out of that draw's mean. NaN for a column without figures.
     """
-    evaluated = np.concatenate([np.empty(0, np.int32), *(period.users for period in periods)])
-    users = np.flatnonzero(np.bincount(evaluated))
+    users = all_users(periods)
     positions = [np.searchsorted(users, period.users) for period in periods]
-    samples = np.full((num_resamples, num_groups), np.nan)
+    samples = np.full((num_resamples, num_columns), np.nan)
     if len(users) == 0:
         return samples
     rng = np.random.default_rng(seed)
@@ -70,18 +69,17 @@ def resample_means(
         num_draws = min(step, num_resamples - start)
         multiplicity = _draw_users(rng, len(users), num_draws)
         figures = [
-            _figures(period.series, multiplicity[:, where], num_groups)
+            _figures(period.series, multiplicity[:, where], num_columns)
             for period, where in zip(periods, positions, strict=True)
         ]
-        samples[start : start + num_draws] = _mean_of_known(np.stack(figures), axis=0)
+        samples[start : start + num_draws] = mean_of_known(np.stack(figures), axis=0)
     return samples
 
 
-def interval(samples: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:
-    """Return the central interval of a bootstrap sample by percentiles; `(B,)` -> (low, high)."""
-    tail = (1.0 - level) / 2.0
-    low, high = np.nanquantile(samples, [tail, 1.0 - tail])
-    return float(low), float(high)
+def all_users(periods: Sequence[PeriodSeries]) -> NDArray[np.int64]:
+    """Return the users of all periods, `(n,)`, ascending and each once."""
+    evaluated = np.concatenate([np.empty(0, np.int32), *(period.users for period in periods)])
+    return np.flatnonzero(np.bincount(evaluated))
 
 
 def _draw_users(rng: np.random.Generator, num_users: int, num_draws: int) -> NDArray[np.float64]:
@@ -93,26 +91,25 @@ def _draw_users(rng: np.random.Generator, num_users: int, num_draws: int) -> NDA
 
 
 def _figures(
-    series: Sequence[Series], multiplicity: NDArray[np.float64], num_groups: int
+    series: Sequence[Series], multiplicity: NDArray[np.float64], num_columns: int
 ) -> NDArray[np.float64]:
-    """Compute a period's figure per draw and group, seeds averaged; `(R, G)`, NaN if missing."""
-    figures = np.full((len(multiplicity), num_groups), np.nan)
+    """Compute a period's figure per draw and column; `(R, C)`, NaN if missing."""
+    figures = np.full((len(multiplicity), num_columns), np.nan)
     if not series:
         return figures
     weighted = [s.values if s.weights is None else s.values * s.weights for s in series]
     sums = multiplicity @ np.column_stack(weighted).astype(np.float64)
     counts = np.repeat(multiplicity.sum(axis=1, keepdims=True), len(series), axis=1)
-    for column, one in enumerate(series):
+    for place, one in enumerate(series):
         if one.weights is not None:
-            counts[:, column] = multiplicity @ one.weights.astype(np.float64)
-    ratios = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-    groups = np.array([one.group for one in series])
-    for group in np.unique(groups):
-        figures[:, group] = _mean_of_known(ratios[:, groups == group], axis=1)
+            counts[:, place] = multiplicity @ one.weights.astype(np.float64)
+    figures[:, [one.column for one in series]] = np.divide(
+        sums, counts, out=np.full_like(sums, np.nan), where=counts > 0
+    )
     return figures
 
 
-def _mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+def mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """Compute `np.nanmean` without its warning about empty slices."""
     known = ~np.isnan(values)
     counts = known.sum(axis=axis)

@@ -1,14 +1,22 @@
 """Summary of a run: figures, means with standard errors, and paired differences."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.replay.analysis.bootstrap import PeriodSeries, Series, interval, resample_means
+from perennial.replay.analysis.bootstrap import (
+    PeriodSeries,
+    Series,
+    all_users,
+    mean_of_known,
+    resample_means,
+)
+from perennial.replay.analysis.evaluated_periods import EvaluatedPeriod, evaluated_periods
 from perennial.replay.analysis.run import RunData
+from perennial.replay.analysis.uncertainty import Arm, Uncertainty, measure
 from perennial.storage.base import Json
 from perennial.storage.results.cells import Cell
 
@@ -38,8 +46,11 @@ class MeanFigure:
     """One metric of a strategy and model: unweighted mean over periods of seed-averaged figures.
 
     Attributes:
-        stderr: standard deviation of the mean when the users are resampled, each with all their
-            periods; `None` if it cannot be computed.
+        stderr: standard error over users and seeds; `None` if it cannot be computed, as from one
+            seed of fits that draw at random.
+        user_stderr: standard error over users alone; `None` if it cannot be computed.
+        seeds: number of seeds.
+        periods: number of periods with a figure.
     """
 
     strategy: str
@@ -48,6 +59,9 @@ class MeanFigure:
     k: int | None
     mean: float
     stderr: float | None
+    user_stderr: float | None
+    seeds: int
+    periods: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,9 @@ class Difference:
     """Mean difference of two strategies with the same model, over common periods.
 
     Attributes:
-        low: lower end of the 95% interval of the paired difference.
+        low: lower end of the 95% interval over users and seeds; `None` if there is none, as from
+            one seed of fits that draw at random.
+        periods: number of these periods.
     """
 
     strategy: str
@@ -64,8 +80,9 @@ class Difference:
     metric: str
     k: int | None
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+    periods: int
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,7 @@ class RunSummary:
 
     Attributes:
         config: settings of the run, its number, status and versions.
+        evaluations: the periods, with the numbers of their evaluated and skipped users.
     """
 
     config: Mapping[str, Json]
@@ -81,6 +99,7 @@ class RunSummary:
     results: tuple[Result, ...]
     means: tuple[MeanFigure, ...]
     differences: tuple[Difference, ...]
+    evaluations: tuple[EvaluatedPeriod, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """Return the object that `--json` prints."""
@@ -88,6 +107,7 @@ class RunSummary:
             "config": dict(self.config),
             "results": [asdict(result) for result in self.results],
             "means": [asdict(mean) for mean in self.means],
+            "evaluations": [asdict(one) for one in self.evaluations],
             "timings": [
                 _name(cell) | {"seconds": dict(cell.stages), "peak_rss_bytes": cell.peak_rss_bytes}
                 for cell in self.cells
@@ -109,19 +129,14 @@ def summarise(
     results = tuple(
         Result(**_name(cell), **asdict(figure)) for cell in data.cells for figure in cell.figures
     )
-    figures = _PeriodFigures.of(results)
-
-    @cache
-    def resample(periods: tuple[int, ...]) -> NDArray[np.float64]:
-        series = _user_series(data, figures.groups, periods)
-        return resample_means(series, len(figures.groups), num_resamples=num_resamples, seed=seed)
-
+    analysis = _Analysis(data, results, num_resamples, seed)
     return RunSummary(
         config=_reported_config(data),
         cells=data.cells,
         results=results,
-        means=tuple(_means(figures, resample(figures.periods))),
-        differences=tuple(_differences(figures, resample, baselines)) if num_resamples > 1 else (),
+        means=analysis.means(),
+        differences=analysis.differences(baselines) if num_resamples > 1 else (),
+        evaluations=evaluated_periods(data),
     )
 
 
@@ -149,111 +164,159 @@ Group = tuple[str, str, str, int | None]
 
 
 @dataclass(frozen=True)
-class _PeriodFigures:
-    """Figures of each period, averaged over seeds.
+class _Analysis:
+    """Figures of a run by column: a group and a seed."""
 
-    Attributes:
-        groups: in order of first appearance.
-        periods: the evaluated periods, ascending.
-        values: `(num_periods, num_groups)` float64, NaN for a missing figure.
-    """
+    data: RunData
+    results: Sequence[Result]
+    num_resamples: int
+    seed: int
 
-    groups: tuple[Group, ...]
-    periods: tuple[int, ...]
-    values: NDArray[np.float64]
+    @cached_property
+    def columns(self) -> tuple[tuple[Group, int], ...]:
+        """The columns in order of first appearance."""
+        return tuple(dict.fromkeys((_group(one), one.seed) for one in self._known))
 
-    @classmethod
-    def of(cls, results: Sequence[Result]) -> "_PeriodFigures":
-        """Average the seeds of each period and group."""
-        known = [result for result in results if result.value is not None]
-        groups = tuple(dict.fromkeys(_group(result) for result in known))
-        periods = tuple(sorted({result.eval_period for result in known}))
-        values = average_table(
-            (len(periods), len(groups)),
+    @cached_property
+    def groups(self) -> Mapping[Group, list[int]]:
+        """Group -> its columns, one for each seed."""
+        groups: dict[Group, list[int]] = {}
+        for column, (group, _) in enumerate(self.columns):
+            groups.setdefault(group, []).append(column)
+        return groups
+
+    @cached_property
+    def periods(self) -> NDArray[np.int64]:
+        """The periods with a figure, ascending."""
+        return np.unique([one.eval_period for one in self._known]).astype(np.int64)
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """`(num_periods, num_columns)`, NaN for a missing figure."""
+        rows = {period: row for row, period in enumerate(self.periods.tolist())}
+        places = {column: place for place, column in enumerate(self.columns)}
+        return average_table(
+            (len(rows), len(places)),
             (
-                (periods.index(one.eval_period), groups.index(_group(one)), one.value or 0.0)
-                for one in known
+                (rows[one.eval_period], places[_group(one), one.seed], one.value or 0.0)
+                for one in self._known
             ),
         )
-        return cls(groups, periods, values)
 
-    def common_periods(self, columns: Sequence[int]) -> tuple[int, ...]:
-        """Return the periods in which all these groups have a figure."""
-        whole = ~np.isnan(self.values[:, columns]).any(axis=1)
-        return tuple(self.periods[place] for place in np.flatnonzero(whole))
+    def means(self) -> tuple[MeanFigure, ...]:
+        """Compute the mean of each group over its periods."""
+        means = []
+        for group, columns in self.groups.items():
+            by_period = mean_of_known(self.values[:, columns], axis=1)
+            has_figure = ~np.isnan(by_period)
+            # Seeds of an unfinished run may lack a period; they are not comparable then.
+            is_whole = not np.isnan(self.values[has_figure][:, columns]).any()
+            found = self._measure([group], has_figure) if is_whole else None
+            means.append(
+                MeanFigure(
+                    *group,
+                    mean=float(by_period[has_figure].mean()),
+                    stderr=None if found is None else found.stderr,
+                    user_stderr=None if found is None else found.user_stderr,
+                    seeds=len(columns),
+                    periods=int(has_figure.sum()),
+                )
+            )
+        return tuple(means)
+
+    def differences(self, baselines: Sequence[str]) -> tuple[Difference, ...]:
+        """Compare strategies with the baselines, model by model and metric by metric."""
+        strategies = tuple(dict.fromkeys(group[0] for group in self.groups))
+        if len(strategies) < 2:
+            return ()
+        pairs = (
+            (group, (baseline, *group[1:]))
+            for baseline in baselines or (baseline_of(strategies),)
+            for group in self.groups
+            if group[0] != baseline
+        )
+        found = (self._difference(*pair) for pair in pairs if pair[1] in self.groups)
+        return tuple(one for one in found if one is not None)
+
+    def _difference(self, group: Group, against: Group) -> Difference | None:
+        """Compare two groups over the periods in which all seeds of both have a figure."""
+        sides = [self.values[:, self.groups[one]] for one in (group, against)]
+        is_whole = np.all(~np.isnan(np.hstack(sides)), axis=1)
+        if not is_whole.any():
+            return None
+        mean = float(sides[0][is_whole].mean() - sides[1][is_whole].mean())
+        found = self._measure([group, against], is_whole)
+        half = None if found is None else found.half_width()
+        strategy, model, metric, k = group
+        return Difference(
+            *(strategy, against[0], model, metric, k),
+            mean=mean,
+            low=None if half is None else mean - half,
+            high=None if half is None else mean + half,
+            periods=int(is_whole.sum()),
+        )
+
+    def _measure(self, groups: Sequence[Group], chosen: NDArray[np.bool_]) -> Uncertainty | None:
+        """Measure the variance of a group's mean, or of a difference, over `chosen` periods."""
+        samples, num_users = self._resample(tuple(self.periods[chosen].tolist()))
+        return measure(
+            [
+                Arm(
+                    self.values[chosen][:, self.groups[group]].mean(axis=0),
+                    samples[:, self.groups[group]],
+                    group[:2] in self._drawing,
+                )
+                for group in groups
+            ],
+            num_users,
+        )
+
+    @cached_property
+    def _known(self) -> list[Result]:
+        return [one for one in self.results if one.value is not None]
+
+    @cached_property
+    def _drawing(self) -> frozenset[tuple[str, str]]:
+        """Strategies and models whose fits draw at random, or may do so for all that is known."""
+        return frozenset(
+            (cell.strategy, cell.model)
+            for cell in self.data.cells
+            if cell.fit_report.get("draws_at_random", True)
+        )
+
+    @cached_property
+    def _resampled(self) -> dict[tuple[int, ...], tuple[NDArray[np.float64], int]]:
+        return {}
+
+    def _resample(self, periods: tuple[int, ...]) -> tuple[NDArray[np.float64], int]:
+        """Return the means over periods for resampled users, and the number of users."""
+        if periods not in self._resampled:
+            series = self._user_series(periods)
+            samples = resample_means(
+                series, len(self.columns), num_resamples=self.num_resamples, seed=self.seed
+            )
+            self._resampled[periods] = samples, len(all_users(series))
+        return self._resampled[periods]
+
+    def _user_series(self, periods: Sequence[int]) -> list[PeriodSeries]:
+        """Return the users' values in some periods, for the bootstrap."""
+        series: dict[str, list[Series]] = {}
+        places = {column: place for place, column in enumerate(self.columns)}
+        for cell in self.data.cells:
+            if cell.eval_period not in periods:
+                continue
+            for one in self.data.user_figures.get(cell.key, ()):
+                column = (cell.strategy, cell.model, one.metric, one.k), cell.seed
+                if column in places:
+                    series.setdefault(cell.evaluation_key, []).append(
+                        Series(places[column], one.values, one.weights)
+                    )
+        users = self.data.evaluated_users
+        return [PeriodSeries(users[key].users, values) for key, values in series.items()]
 
 
 def _group(result: Result) -> Group:
     return result.strategy, result.model, result.metric, result.k
-
-
-def _means(figures: _PeriodFigures, samples: NDArray[np.float64]) -> list[MeanFigure]:
-    """Compute the mean of each group."""
-    means = []
-    for column, group in enumerate(figures.groups):
-        spread = samples[:, column][~np.isnan(samples[:, column])]
-        stderr = float(np.std(spread, ddof=1)) if len(spread) > 1 else None
-        means.append(
-            MeanFigure(*group, mean=float(np.nanmean(figures.values[:, column])), stderr=stderr)
-        )
-    return means
-
-
-def _differences(
-    figures: _PeriodFigures,
-    resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
-    baselines: Sequence[str],
-) -> list[Difference]:
-    """Compare strategies with the baselines, model by model and metric by metric."""
-    strategies = tuple(dict.fromkeys(group[0] for group in figures.groups))
-    if len(strategies) < 2:
-        return []
-    differences: list[Difference] = []
-    for baseline in baselines or (baseline_of(strategies),):
-        for column, (strategy, *rest) in enumerate(figures.groups):
-            against = (baseline, *rest)
-            if strategy != baseline and against in figures.groups:
-                pair = column, figures.groups.index(against)
-                differences.extend(_difference(figures, resample, pair))
-    return differences
-
-
-def _difference(
-    figures: _PeriodFigures,
-    resample: Callable[[tuple[int, ...]], NDArray[np.float64]],
-    pair: tuple[int, int],
-) -> Iterator[Difference]:
-    """Compare the first group with the second, if they have a period in common."""
-    columns = list(pair)
-    periods = figures.common_periods(columns)
-    if not periods:
-        return
-    samples = resample(periods)[:, columns]
-    if np.isnan(samples).any(axis=1).all():
-        return
-    low, high = interval(samples[:, 0] - samples[:, 1])
-    values = figures.values[np.isin(figures.periods, periods)][:, columns]
-    mean = float(np.mean(values[:, 0] - values[:, 1]))
-    strategy, model, metric, k = figures.groups[pair[0]]
-    yield Difference(strategy, figures.groups[pair[1]][0], model, metric, k, mean, low, high)
-
-
-def _user_series(
-    data: RunData, groups: Sequence[Group], periods: Sequence[int]
-) -> list[PeriodSeries]:
-    """Return the users' values of some groups and periods, for the bootstrap."""
-    series: dict[str, list[Series]] = {}
-    places = {group: place for place, group in enumerate(groups)}
-    for cell in data.cells:
-        if cell.eval_period not in periods:
-            continue
-        for one in data.user_figures.get(cell.key, ()):
-            place = places.get((cell.strategy, cell.model, one.metric, one.k))
-            if place is not None:
-                series.setdefault(cell.evaluation_key, []).append(
-                    Series(place, one.values, one.weights)
-                )
-    return [PeriodSeries(data.evaluated_users[key].users, values) for key, values in series.items()]
 
 
 def _name(cell: Cell) -> dict[str, Json]:

@@ -15,11 +15,11 @@ from perennial.replay.report.tables import (
     format_seconds,
     format_value,
     headline_metrics,
+    limits,
     make_row,
     means_table,
     metric_label,
     paired_table,
-    period_limit,
 )
 from perennial.replay.study.continual_report import StudyReport
 
@@ -38,7 +38,7 @@ def findings(report: StudyReport) -> list[str]:
     sentences = describe_differences(summary, differences)
     if report.confirmed is not None and sentences:
         sentences.insert(0, f"On the periods from {report.confirm_from} on:")
-    return [*period_limit(report.summary), *sentences]
+    return [*limits(report.summary), *sentences]
 
 
 def subject_of(summary: RunSummary) -> str:
@@ -50,17 +50,12 @@ def subject_of(summary: RunSummary) -> str:
 def lead_table(summary: RunSummary) -> Table:
     """Tabulate the subject minus every other strategy with the same model."""
     subject = subject_of(summary)
-    table = paired_table(
+    return paired_table(
         f"{subject} minus each other strategy",
         [(one.baseline, one) for one in summary.differences if one.strategy == subject],
         headline_metrics(summary),
         heading="minus",
     )
-    note = (
-        "With the 95% interval of the paired difference: the same users and periods on both"
-        " sides, seeds averaged, users resampled with all their periods."
-    )
-    return replace(table, note=note)
 
 
 def ranks_table(report: StudyReport) -> Table:

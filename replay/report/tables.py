@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from perennial.replay.analysis.evaluated_periods import describe_empty
 from perennial.replay.analysis.summary import Difference, MeanFigure, RunSummary, baseline_of
 from perennial.storage.results.cells import Figure
+
+INTERVAL_NOTE = (
+    "With the 95% interval of the paired difference, over users and seeds: the same users and"
+    " periods on both sides. None from one seed of fits that draw at random."
+)
+"""Note of tables with intervals."""
 
 HEADLINE: tuple[tuple[str, int | None], ...] = (
     ("HR", 10),
@@ -118,8 +125,11 @@ def means_table(summary: RunSummary) -> Table:
     """Tabulate the mean over periods of each model and strategy, with the time of its refits."""
     metrics = headline_metrics(summary)
     means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
+    shown = [one for one in summary.means if (one.metric, one.k) in metrics]
+    remark = remark_on_periods((f"{one.strategy} of {one.model}", one.periods) for one in shown)
     best = {
-        one: max((m.mean for m in summary.means if (m.metric, m.k) == one), default=None)
+        # Means over other periods are not comparable.
+        one: max((m.mean for m in shown if (m.metric, m.k) == one and not remark), default=None)
         for one in metrics
     }
     rows = []
@@ -132,9 +142,25 @@ def means_table(summary: RunSummary) -> Table:
         columns=("model", "strategy", *(metric_label(*one) for one in metrics), "time"),
         rows=tuple(rows),
         num_labels=2,
-        note="Best in bold. ± standard error: users resampled with all their periods. Time: all"
-        " refits of a seed and their evaluation.",
+        note=("Best in bold. " if not remark else f"{remark} ")
+        + "± standard error over users and seeds; none from one seed of fits that draw at random."
+        " Time: all refits of a seed and their evaluation.",
     )
+
+
+def remark_on_periods(counts: Iterable[tuple[str, int]]) -> str:
+    """Return a sentence if means are over different numbers of periods, else an empty text.
+
+    Args:
+        counts: (name, number of periods) of the means that are shown side by side.
+    """
+    names: dict[int, dict[str, None]] = {}
+    for name, count in counts:
+        names.setdefault(count, {})[name] = None
+    if len(names) < 2:
+        return ""
+    parts = (f"{', '.join(names[count])} over {count}" for count in sorted(names, reverse=True))
+    return f"Not comparable, as they are over different numbers of periods: {'; '.join(parts)}."
 
 
 def differences_table(summary: RunSummary) -> Table | None:
@@ -160,6 +186,11 @@ def paired_table(
     `heading` is that of the names, and `metrics` those that get a column.
     """
     by_key = {(one.model, name, one.metric, one.k): one for name, one in named}
+    remark = remark_on_periods(
+        (f"{name} of {model}", one.periods)
+        for (model, name, *metric), one in by_key.items()
+        if tuple(metric) in metrics
+    )
     rows = []
     for model, name in dict.fromkeys((model, name) for model, name, _, _ in by_key):
         entries = [_difference_cell(by_key.get((model, name, *one))) for one in metrics]
@@ -169,29 +200,47 @@ def paired_table(
         columns=("model", heading, *(metric_label(*one) for one in metrics)),
         rows=tuple(rows),
         num_labels=2,
-        note="With the 95% interval of the paired difference: the same users and periods on both"
-        " sides, users resampled with all their periods.",
+        note=INTERVAL_NOTE + (f" {remark}" if remark else ""),
     )
 
 
 def headline(summary: RunSummary) -> list[str]:
     """Return the findings: a sentence per model and strategy compared with a baseline."""
-    return [*period_limit(summary), *describe_differences(summary, summary.differences)]
+    return [*limits(summary), *describe_differences(summary, summary.differences)]
 
 
-def period_limit(summary: RunSummary) -> list[str]:
-    """Return a sentence if the figures do not cover all periods."""
+def limits(summary: RunSummary) -> list[str]:
+    """Return sentences on periods that the figures do not cover."""
     last = summary.config.get("until_period")
-    return [] if last is None else [f"Only periods up to {last}; later ones are left out."]
+    until = [] if last is None else [f"Only periods up to {last}; later ones are left out."]
+    return [*until, *describe_empty(summary.evaluations)]
 
 
 def describe_differences(summary: RunSummary, differences: Iterable[Difference]) -> list[str]:
-    """Return a sentence per difference in the summary's first headline metric."""
+    """Return a sentence per difference in the summary's first headline metric.
+
+    Differences without an interval are named together in the last one.
+    """
     first = headline_metrics(summary)[:1]
-    return [_describe_difference(one) for one in differences if first == ((one.metric, one.k),)]
+    shown = [one for one in differences if first == ((one.metric, one.k),)]
+    sentences = [_describe_difference(one) for one in shown]
+    unknown = [
+        f"{one.strategy} and {one.baseline} with {one.model}"
+        for one, sentence in zip(shown, sentences, strict=True)
+        if sentence is None
+    ]
+    if unknown:
+        sentences.append(
+            "One seed of fits that draw at random, or a single user, shows no difference; give"
+            f" more, such as --seed 0,1,2. Not compared: {'; '.join(unknown)}."
+        )
+    return [sentence for sentence in sentences if sentence is not None]
 
 
-def _describe_difference(one: Difference) -> str:
+def _describe_difference(one: Difference) -> str | None:
+    """Return a sentence on a difference; `None` if it has no interval."""
+    if one.low is None or one.high is None:
+        return None
     label = metric_label(one.metric, one.k)
     change = format_value(one.metric, abs(one.mean))
     low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
@@ -223,8 +272,11 @@ def _difference_cell(one: Difference | None) -> TableCell:
     """Return the cell of a difference and its interval."""
     if one is None:
         return TableCell("–")
+    text = format_value(one.metric, one.mean, signed=True)
+    if one.low is None or one.high is None:
+        return TableCell(text, "no interval")
     low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
-    return TableCell(format_value(one.metric, one.mean, signed=True), f"{low} to {high}")
+    return TableCell(text, f"{low} to {high}")
 
 
 def _mean_cell(mean: MeanFigure | None, best: float | None) -> TableCell:

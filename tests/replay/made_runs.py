@@ -13,7 +13,7 @@ NOW = datetime(2025, 1, 1)
 RUN = Run(3, "finished", {"seeds": [0], "periods": 3}, {"jax": "0"}, 4, NOW, NOW)
 
 
-def make_run(values, run=RUN):
+def make_run(values, run=RUN, *, draws_at_random=False):
     """A run from {(strategy, model, seed, eval_period): {(metric, k): values}}.
 
     Instead of values there may be (values, weights). The users of a period are 0, 1, ... as many
@@ -50,7 +50,7 @@ def make_run(values, run=RUN):
                 fit_period=period - 1,
                 eval_period=period,
                 figures=tuple(figures),
-                fit_report={},
+                fit_report={"draws_at_random": draws_at_random},
                 stages={"fit": 2.0},
                 peak_rss_bytes=1000,
                 versions={},

@@ -89,7 +89,7 @@ def open_split(request: SplitRequest, folder: Path, progress: Progress) -> OpenS
     if given is None and source is not None and source not in SOURCES and has_split(Path(source)):
         given = Path(source)
     if given is not None:
-        if request.seed is not None or request.reading or mirror is not None:
+        if request.seed is not None or request.reading or request.mirror:
             raise UserError(
                 f"{given} is split already; leave out --split-seed, --mirror and how to read a log"
             )

@@ -21,14 +21,17 @@ def hr_run(values):
 def test_json_has_exactly_the_agreed_shape():
     data = make_run({("joint", "mvae", 0, 2): {HR: [10.0, 30.0], ("AUC", None): [0.5, 0.7]}})
     shape = json.loads(json.dumps(summarise(data).to_json(), allow_nan=False))
-    assert list(shape) == ["config", "results", "means", "timings"]
+    assert list(shape) == ["config", "results", "means", "evaluations", "timings"]
     name = {"strategy": "joint", "model": "mvae", "seed": 0, "fit_period": 1, "eval_period": 2}
     result = {**name, "metric": "HR", "k": 10, "value": 20.0, "num_users": 2}
     assert list(shape["results"][0].items()) == list(result.items())
     assert [one["k"] for one in shape["results"]] == [10, None]
     (mean, _) = shape["means"]
-    assert list(mean) == ["strategy", "model", "metric", "k", "mean", "stderr"]
-    assert mean["mean"] == 20.0
+    fields = ["strategy", "model", "metric", "k", "mean", "stderr", "user_stderr"]
+    assert list(mean) == [*fields, "seeds", "periods"]
+    assert (mean["mean"], mean["seeds"], mean["periods"]) == (20.0, 1, 1)
+    evaluated = {"eval_period": 2, "users": 2, "skipped_users": 0, "without_context": None}
+    assert shape["evaluations"] == [evaluated]
     (timing,) = shape["timings"]
     expected = {**name, "seconds": {"fit": 2.0}, "peak_rss_bytes": 1000}
     assert list(timing.items()) == list(expected.items())

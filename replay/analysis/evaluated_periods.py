@@ -1,0 +1,68 @@
+"""Which users of each period were evaluated, which were not, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perennial.replay.analysis.run import RunData
+
+
+@dataclass(frozen=True)
+class EvaluatedPeriod:
+    """Numbers of evaluated and skipped users of a period.
+
+    Attributes:
+        eval_period: its number.
+        users: evaluated users.
+        skipped_users: users of the period that could not be evaluated.
+        without_context: of these, users with nothing before their first target; the others have no
+            target outside their context. `None` in figures of an earlier version.
+    """
+
+    eval_period: int
+    users: int
+    skipped_users: int
+    without_context: int | None
+
+
+def evaluated_periods(data: RunData) -> tuple[EvaluatedPeriod, ...]:
+    """Count the users of the periods that cells of a run were evaluated on, in order."""
+    found = {}
+    for cell in data.cells:
+        one = data.evaluated_users[cell.evaluation_key]
+        counts = one.counts
+        found[one.eval_period] = EvaluatedPeriod(
+            one.eval_period,
+            len(one.users),
+            counts.get("skipped_users", 0),
+            counts.get("without_context"),
+        )
+    return tuple(found[period] for period in sorted(found))
+
+
+def describe_empty(evaluations: Sequence[EvaluatedPeriod]) -> list[str]:
+    """Return a sentence if nobody could be evaluated in some periods, else none."""
+    empty = [one for one in evaluations if not one.users]
+    if not empty:
+        return []
+    if len(empty) == len(evaluations):
+        where = f"any of the {len(empty)} evaluated periods" if len(empty) > 1 else "the period"
+    else:
+        numbers = ", ".join(str(one.eval_period) for one in empty)
+        where = f"{len(empty)} of {len(evaluations)} periods ({numbers}), left out of the means"
+    return [f"Nobody could be evaluated in {where}: {describe_skipped(empty)}."]
+
+
+def describe_skipped(evaluations: Sequence[EvaluatedPeriod]) -> str:
+    """Describe why the skipped users of some periods were skipped, in a few words."""
+    skipped = sum(one.skipped_users for one in evaluations)
+    if not skipped:
+        return "no user of the evaluation was active"
+    known = [one.without_context for one in evaluations if one.without_context is not None]
+    without = sum(known)
+    reasons = []
+    if without:
+        reasons.append(f"{without:,} had no interaction before the first to predict")
+    if len(known) == len(evaluations) and without < skipped:
+        reasons.append(f"{skipped - without:,} had only items again that they had before")
+    users = "the only user" if skipped == 1 else f"all {skipped:,} users"
+    return f"{users} skipped; {', '.join(reasons)}" if reasons else f"{users} skipped"
