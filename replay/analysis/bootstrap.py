@@ -110,7 +110,7 @@ def _figures(
 
 
 def mean_of_known(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Compute `np.nanmean` without its warning about empty slices."""
+    """Compute `np.nanmean` along an axis of `(m, n)` without its warning about empty slices."""
     known = ~np.isnan(values)
     counts = known.sum(axis=axis)
     sums = np.where(known, values, 0.0).sum(axis=axis)
