@@ -61,13 +61,7 @@ def write_log(
 
 
 def assert_fails(result: Result, words: str, exit_code: int = 1) -> None:
-    """See one error line, the last on stderr after remarks before it, and nothing on stdout.
-
-    Args:
-        result: of a call.
-        words: what the line must say somewhere.
-        exit_code: of the call.
-    """
+    """See one error line, the last on stderr after remarks before it, and nothing on stdout."""
     assert result.exit_code == exit_code, result.output
     assert result.stdout == ""
     lines = result.stderr.splitlines()

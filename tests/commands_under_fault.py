@@ -17,10 +17,6 @@ def call_commands(calls: list[list[str]], limit: int | None) -> None:
 
     For each a JSON line with its arguments is printed, then one with the exit code and what the
     command printed; so the last line names the one that ended the process.
-
-    Args:
-        calls: the arguments of each command.
-        limit: most bytes of a file, `None` for no limit.
     """
     if limit is not None:
         import jax

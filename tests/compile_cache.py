@@ -24,14 +24,7 @@ MAX_BYTES = 512 * 2**20
 
 
 def use_kept_code(folder: Path) -> Callable[[], None]:
-    """Let this process and its children compile into a folder that holds what earlier runs did.
-
-    Args:
-        folder: of this run, empty.
-
-    Returns:
-        A function that keeps the new entries, to be called at the end of the run.
-    """
+    """Compile into an empty folder with what earlier runs did; the result keeps what is new."""
     kept = user_cache_path("perennial") / "tests" / _describe_machine()
     variables = share_compiled(folder)
     if sys.dont_write_bytecode:

@@ -46,12 +46,7 @@ class ForkServer:
         )
 
     def call(self, function: str, *arguments: object) -> Finished:
-        """Call a function in a process of its own.
-
-        Args:
-            function: `module:name`; it may raise `SystemExit`.
-            arguments: JSON values.
-        """
+        """Call a function, named `module:name`, with JSON values in a process of its own."""
         self._process.stdin.write(json.dumps([function, *arguments]) + "\n")
         self._process.stdin.flush()
         return Finished(*json.loads(self._process.stdout.readline()))

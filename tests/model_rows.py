@@ -1,7 +1,8 @@
 """Rows that models are tested on, and what a model says of contexts."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,56 @@ def dense_rows(
     dense = (generator.random((num_rows, num_items)) < popularity).astype(np.float32)
     dense[:, -1] = 0
     return dense * generator.random(dense.shape).astype(np.float32) if soft else dense
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A teacher that answers a fixed function of the row, which is no row itself."""
+
+    num_items: int
+    mean: float = 0.2
+    deviation: float = 0.5
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
+        assert contexts.shape[1] == self.num_items
+        square = (self.num_items, self.num_items)
+        mix = np.random.default_rng(8).normal(self.mean, self.deviation, square)
+        for start in range(0, contexts.shape[0], block_rows):
+            yield (contexts[start : start + block_rows].toarray() @ mix).astype(np.float32)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        raise NotImplementedError
+
+
+def taught_rows(
+    num_new: int = 25,
+    num_old: int = 15,
+    known: int = 24,
+    num_items: int = 30,
+    *,
+    weight: float | None = None,
+    soft: bool = False,
+) -> TrainingRows:
+    """New rows and, in no order, replayed ones with a teacher of `known` items.
+
+    Weights are drawn unless replayed rows have one, beside new rows of weight 1; `soft` replayed
+    rows are real-valued.
+    """
+    generator = np.random.default_rng(100)
+    dense = dense_rows(num_new + num_old, num_items, most=0.5)
+    replayed = generator.permutation(num_new + num_old) >= num_new
+    dense[np.ix_(replayed, np.arange(num_items) >= known)] = 0
+    if soft:
+        dense[replayed] *= generator.random((num_old, num_items)).astype(np.float32)
+    weights = generator.uniform(0.3, 3.0, len(dense))
+    return rows_of_dense(
+        dense,
+        weights if weight is None else np.where(replayed, weight, 1.0),
+        replayed=replayed,
+        last_period=np.where(replayed, 1, 2).astype(np.int32),
+        teacher=Oracle(known),
+    )
 
 
 def planted(num_rows: int = 160, num_items: int = 50, seed: int = 0) -> csr_array:

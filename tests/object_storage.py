@@ -16,12 +16,7 @@ SECRET = "a-secret-that-nobody-may-see"  # noqa: S105 - of a server in this proc
 
 @dataclass(frozen=True)
 class Server:
-    """A running server with a bucket.
-
-    Attributes:
-        endpoint: its address.
-        client: of another library than the program's.
-    """
+    """A running server with a bucket."""
 
     endpoint: str
     client: Any

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from benchmarks.catalogue_scale import main, make_period, measure, parse
-from benchmarks.scaling import power_law
 
 
 def test_a_period_is_seeded_and_nearly_all_items_occur():
@@ -26,11 +25,6 @@ def test_one_size_is_measured_and_recommended_from():
     assert found["step"] > 0
     assert found["products"] > 0
     assert 0 <= found["hit_rate"] <= 100
-
-
-def test_the_exponent_of_a_power_is_found():
-    sizes = [10, 100, 1000]
-    assert power_law(sizes, [3 * size**0.8 for size in sizes])[0] == pytest.approx(0.8)
 
 
 def test_the_command_shows_its_tables_and_what_mvae_says(monkeypatch, tmp_path, capsys):

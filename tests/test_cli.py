@@ -195,13 +195,10 @@ class TestReplay:
         assert result.stderr.count("there already") == 12
         assert len(call_json("memory", "show", "--store", store)["summaries"]) == 2
 
-    def test_without_a_source_it_replays_the_log_of_the_store(self, replayed):
+    def test_without_a_source_or_afresh_it_makes_the_same_again(self, replayed, log):
         store, printed = replayed
         again = call_json("replay", "--store", store, *QUICK[2:])
         assert again["results"] == quick_results(printed)
-
-    def test_fresh_makes_the_same_again(self, log, replayed):
-        store, printed = replayed
         result = call_well("replay", log, *QUICK, "--store", store, "--json", "--fresh")
         assert "there already" not in result.stderr
         assert json.loads(result.stdout)["results"] == quick_results(printed)
@@ -222,10 +219,8 @@ class TestReplay:
         extras = ("--seed", "3", "--seed", "4,", "--protocol", "returning", "--no-mask")
         limits = ("--memory-limit", "2GiB", "--max-rows", "30", "--warm-start")
         config = call_json("replay", log, *arguments, *extras, *limits, *settings)["config"]
-        assert config["seeds"] == [3, 4]
-        assert config["strategies"] == ["joint", "individual"]
-        assert config["memory_limit"] == 2 * 2**30
-        assert config["max_rows"] == 30
+        assert (config["seeds"], config["strategies"]) == ([3, 4], ["joint", "individual"])
+        assert (config["memory_limit"], config["max_rows"]) == (2 * 2**30, 30)
         assert config["protocol"]["protocol"] == "returning"
         assert config["protocol"]["mask_context"] is False
         (model,) = config["models"]
@@ -332,16 +327,12 @@ class TestRefusals:
             assert_fails(call(*command, "--store", "absent.duckdb"), "no such store")
         self.assert_leaves_nothing(here)
 
-    def test_a_store_with_another_log(self, replayed, tmp_path):
+    def test_a_store_with_another_log_or_cut_otherwise(self, replayed, tmp_path, log):
         store, _ = replayed
         before = call_well("periods", "--store", store, "--json").stdout
         other = write_log(tmp_path / "other.csv", seed=8)
         assert_fails(call("replay", other, *QUICK, "--store", store), "another log")
         assert call_well("periods", "--store", store, "--json").stdout == before
-
-    def test_a_store_with_the_log_cut_otherwise(self, log, replayed):
-        store, _ = replayed
-        before = call_well("periods", "--store", store, "--json").stdout
         for how in (
             *(("--periods", 3), ("--cut", "files")),
             ("--periods", 4, "--item-column", "timestamp"),
@@ -375,13 +366,6 @@ class TestIngest:
         assert "1 bad lines rejected (1 " in first
         again = call_well("ingest", "may.csv", "--store", "s.duckdb").stdout
         assert again == "may.csv: already in the store as period 1; nothing changed\n"
-
-    def test_files_become_periods_in_their_order(self, here):
-        for number in (1, 2):
-            write_log(here / f"{number}.csv", seed=number, num_lines=100, begin=100 * number)
-        call_well("ingest", "1.csv", "2.csv", "--store", "s.duckdb")
-        periods = call_json("periods", "--store", "s.duckdb")["periods"]
-        assert [(one["period"], one["source"]) for one in periods] == [(1, "1.csv"), (2, "2.csv")]
 
     def test_columns_and_format_can_be_told(self, here):
         lines = "".join(f"{u}|{i}\n" for u, i in [("x", "7"), ("y", "8")]).replace("|", "\t")

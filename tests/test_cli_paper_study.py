@@ -140,10 +140,3 @@ def test_more_users_than_there_are_is_said(split, here, monkeypatch):
     assert "--users 500, 900: the split has 40 users, so that many are taken instead" in (
         result.stderr
     )
-
-
-def test_help_lists_the_studies():
-    text = call_well("study", "--help").stdout
-    for name in ("continual", "table1", "sample-efficiency", "transfer", "noise"):
-        assert name in text
-    assert "--split-seed" in call_well("study", "table1", "--help").stdout

@@ -51,17 +51,6 @@ class TestExport:
         (one,) = (here / "one").iterdir()
         assert one.read_bytes() == (here / "out" / one.name).read_bytes()
 
-    def test_other_files_are_kept_unless_forced(self, here):
-        (here / "out").mkdir()
-        mine = here / "out" / "period-0001.parquet"
-        mine.write_text("mine")
-        export = ("periods", "export", "log.csv", "--periods", 2, "-o", "out")
-        assert_fails(call(*export), "out/period-0001.parquet: is there and no export")
-        assert mine.read_text() == "mine"
-        call_well(*export, "--force")
-        call_well(*export)
-        assert len(list(mine.parent.iterdir())) == 2
-
     def test_refusals(self, here):
         out = ("-o", "out")
         export = ("periods", "export")

@@ -181,14 +181,3 @@ class TestStatus:
         assert "infinite-ae, individual, seed 0" in text
         assert "up to date" in text
         assert "HR@10" in text
-
-    def test_behind(self, own, tmp_path):
-        call_well("ingest", write_day(tmp_path / "3.csv", 3), "--store", own, "--no-train")
-        assert "1 period behind" in call_well("status", "--store", own).stdout
-
-    def test_a_store_that_is_not_live(self, tmp_path):
-        store = tmp_path / "s.duckdb"
-        call_well("ingest", write_day(tmp_path / "1.csv", 1), "--store", store)
-        shown = call_well("status", "--store", store).stdout
-        assert "choose a model with `perennial init`" in shown
-        assert_fails(call("status", "--store", tmp_path / "no.duckdb"), "no such store")

@@ -15,6 +15,7 @@ import duckdb
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from command_line import write_log
 from fork_server import fork_server
 
 from perennial import cli
@@ -64,15 +65,6 @@ def call_all(calls: dict[str, list[object]], limit: int | None = None) -> dict[s
     return {name: Done(**json.loads(line)) for name, line in zip(calls, lines[1::2], strict=True)}
 
 
-def write_log(path: Path, seed: int) -> Path:
-    """A file of 40 users and 25 items, a line a minute."""
-    rng = np.random.default_rng(seed)
-    pairs = zip(rng.integers(40, size=300), rng.integers(25, size=300), strict=True)
-    lines = [f"u{u},{i},{60 * t + 100_000 * seed}\n" for t, (u, i) in enumerate(pairs)]
-    path.write_text("user_id,item_id,timestamp\n" + "".join(lines))
-    return path
-
-
 def reading(store: Path) -> dict[str, list[object]]:
     """Commands that only look."""
     return {
@@ -107,13 +99,7 @@ def repeating(store: Path, log: Path) -> dict[str, list[object]]:
 
 @dataclass(frozen=True)
 class Whole:
-    """A sound store with a replay, summaries and a model, and what commands say of it.
-
-    Attributes:
-        folder: that holds it as s.duckdb.
-        log: a file that is not in it yet.
-        done: what `repeating` commands and then `periods` came to.
-    """
+    """A sound store with a replay, summaries and a model, and what commands say of it."""
 
     folder: Path
     log: Path
@@ -128,7 +114,10 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     outside = tmp_path_factory.mktemp("logs")
-    files = [write_log(outside / f"{number}.csv", number) for number in (1, 2, 3, 9)]
+    files = [
+        write_log(outside / f"{day}.csv", seed=day, num_lines=300, begin=1440 * day)
+        for day in (1, 2, 3, 9)
+    ]
     folder = tmp_path_factory.mktemp("whole")
     store = folder / "s.duckdb"
     made = call_all(
@@ -235,11 +224,7 @@ class TestADiskThatTakesNoMore:
 
 class TestADamagedStore:
     def assert_seen_or_harmless(self, whole: Whole, copies: dict[str, Path]) -> list[str]:
-        """Each command says in one line what is wrong, or all that it says is as of the original.
-
-        Returns:
-            The lines.
-        """
+        """Return lines that say what is wrong; what else is said is as of the original."""
         calls = {
             f"{label} {name}": arguments
             for label, store in copies.items()

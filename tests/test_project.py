@@ -1,19 +1,15 @@
 """Rules of the whole project: pins, the direction of imports, no TensorFlow."""
 
-import ast
 import importlib.util
 import re
-import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ("storage", "stream", "models", "memory", "replay", "cli")
 
 
 @pytest.fixture(scope="module")
@@ -24,44 +20,6 @@ def pyproject() -> dict:
 @pytest.fixture(scope="module")
 def requirements() -> str:
     return (ROOT / "requirements.txt").read_text()
-
-
-def _modules() -> Iterator[tuple[str, Path]]:
-    for layer in LAYERS[:-1]:
-        for path in sorted((ROOT / layer).rglob("*.py")):
-            yield layer, path
-    yield "cli", ROOT / "cli.py"
-
-
-def _imported_layers(path: Path) -> Iterator[tuple[str, int]]:
-    """The layers that a module imports from, anywhere in it, with line numbers."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno} imports relatively"
-            names = [node.module or ""]
-        for name in names:
-            package, _, rest = name.partition(".")
-            assert package not in LAYERS, f"{path}:{node.lineno} imports {name} past `perennial`"
-            layer = rest.split(".")[0]
-            if package == "perennial" and layer in LAYERS:
-                yield layer, node.lineno
-
-
-def test_imports_run_one_way():
-    upward = [
-        f"{path.relative_to(ROOT)}:{line} imports {imported}"
-        for layer, path in _modules()
-        for imported, line in _imported_layers(path)
-        if LAYERS.index(imported) > LAYERS.index(layer)
-    ]
-    assert upward == []
-
-
-def test_each_layer_is_walked():
-    assert {layer for layer, _ in _modules()} == set(LAYERS)
 
 
 def test_requirements_pin_what_uv_resolves_to(pyproject, requirements):
@@ -97,18 +55,6 @@ def test_uv_environment_has_no_tensorflow():
     assert importlib.util.find_spec("neural_tangents") is not None
     assert importlib.util.find_spec("tensorflow") is None
     assert importlib.util.find_spec("tf2jax") is None
-
-
-def test_kernels_import_no_tensorflow():
-    program = (
-        "import sys; from perennial.models.infinite_ae.stax_kernel import load_stax; load_stax();"
-        "bad = {'tensorflow', 'tf2jax'} & {name.split('.')[0] for name in sys.modules};"
-        "sys.exit(', '.join(bad) or 0)"
-    )
-    done = subprocess.run(  # noqa: S603  # our own interpreter and text
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_uv_lock_is_not_kept():

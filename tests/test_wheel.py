@@ -10,8 +10,8 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
+from command_line import write_log
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = (
@@ -87,13 +87,6 @@ def _run(
     return done
 
 
-def write_log(folder: Path) -> None:
-    rng = np.random.default_rng(7)
-    rows = sorted((t, rng.integers(40), rng.integers(25)) for t in range(1200))
-    log = "user_id,item_id,timestamp\n" + "".join(f"u{u},{i},{60 * t}\n" for t, u, i in rows)
-    (folder / "log.csv").write_text(log)
-
-
 def test_wheel_holds_the_packages_and_cli_alone(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
@@ -114,7 +107,7 @@ def test_installed_command_tells_its_version(command, tmp_path):
 
 
 def test_installed_command_replays_a_log(command, tmp_path):
-    write_log(tmp_path)
+    write_log(tmp_path / "log.csv")
     replayed = _run(command, tmp_path, "replay", "log.csv", *SETTINGS, "--json")
     results = json.loads(replayed.stdout)["results"]
     assert {(row["fit_period"], row["eval_period"]) for row in results} == {(1, 2), (2, 3)}
@@ -133,17 +126,11 @@ def test_modules_of_the_user_are_not_executed(command, tmp_path, workers):
     """Modules named as our packages, in the current folder and on PYTHONPATH, stay theirs."""
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
     for folder in (here, elsewhere):
-        for name in (
-            "cli.py",
-            "models.py",
-            "replay.py",
-            "memory/__init__.py",
-            "storage/__init__.py",
-        ):
+        for name in MODULES_OF_THE_USER:
             module = folder / name
             module.parent.mkdir(parents=True, exist_ok=True)
             module.write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write({name!r})\n")
-    write_log(here)
+    write_log(here / "log.csv")
     settings = (*SETTINGS, "--seed", "0,1", *workers)
     replayed = _run(command, here, "replay", "log.csv", *settings, "--json", path=elsewhere)
     assert {row["seed"] for row in json.loads(replayed.stdout)["results"]} == {0, 1}

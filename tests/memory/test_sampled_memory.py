@@ -104,15 +104,6 @@ def test_parts_of_rows_stay_parts_of_rows():
         assert (row <= real[period]).all(axis=1).any()
 
 
-def test_nothing_is_remembered_at_first():
-    assert after("all", 0).replay_rows(10) is None
-
-
-def test_the_same_seed_remembers_the_same():
-    one, other = (after("rolling", 3, seed=4).replay_rows(30) for _ in range(2))
-    np.testing.assert_array_equal(one.interactions.toarray(), other.interactions.toarray())
-
-
 def test_a_catalogue_never_shrinks():
     with pytest.raises(ValueError, match="narrowed"):
         widen(csr_array((2, 5)), 4)

@@ -1,6 +1,6 @@
 """The contract of every model in the registry: a new one is tested by its line there.
 
-A class of tests runs once per model, on one small fit.
+A class of tests runs once per model, or way to fit it, on one small fit.
 """
 
 import dataclasses
@@ -11,17 +11,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_rows import planted, rows_of, scores_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_rows import dense_rows, planted, rows_of, rows_of_dense, scores_of, taught_rows
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, FittedModel, Recipe
+from perennial.models.base import FitOptions, FittedModel, Recipe, Teacher, TrainingRows
 from perennial.models.holdout import hold_out
+from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.registry import MODELS, make_recipe
 from perennial.storage.errors import UserError
 from perennial.storage.results.artifacts import load_arrays, save_arrays
 
 NUM_ROWS, NUM_ITEMS = 60, 40
 Stored = dict[str, Any]
+CENTRES, TAUGHT = "infinite-ae on centres", "infinite-ae taught some items"
+TAUGHT_ALL = "infinite-ae taught all items"
+VARIANTS = [*MODELS, CENTRES, TAUGHT, TAUGHT_ALL]
+"""Models, and ways to fit one that give another kind of fitted model."""
 
 SHORT = {"max_updates": 8, "check_every": 4}
 SMALL: Mapping[str, Mapping[str, Any]] = {
@@ -29,6 +36,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "neumf": {"factors": 4, "embedding": 4, "hidden": 4, "num_candidates": 32, **SHORT},
     "lightgcn": {"layers": (1,), "dim": 4, **SHORT},
     "mf": {"dimensions": (3, 4), "unobserved": (0.1, 0.3), "regs": (0.1,), "sweeps": 2},
+    CENTRES: {"centres": 20},
 }
 """Settings that make a fit quick; the defaults where none are given."""
 
@@ -60,6 +68,25 @@ DAMAGE: Mapping[str, list[Callable[[Stored, Stored], object]]] = {
         lambda arrays, manifest: manifest.update(report={"reg": "five"}),
         lambda arrays, manifest: manifest.update(settings={"depth": 0, "regs": [1.0]}),
         lambda arrays, manifest: manifest.update(num_items=-1),
+        *(
+            lambda arrays, manifest, wrong=wrong: manifest.update(replayed=wrong)
+            for wrong in ([NUM_ROWS], [-1], [[1]], "many", {"a": 1})
+        ),
+    ],
+    CENTRES: [
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"][::-1]),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"] + NUM_ROWS),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"] - NUM_ROWS),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"][:0]),
+        lambda arrays, manifest: arrays.update(centres=arrays["centres"].astype(np.float64)),
+        lambda arrays, manifest: manifest["settings"].pop("centres"),
+        lambda arrays, manifest: manifest["settings"].update(centres=0),
+    ],
+    TAUGHT: [
+        lambda arrays, manifest: arrays.update(answers=arrays["answers"] * np.nan),
+        lambda arrays, manifest: arrays.update(answers=np.tile(arrays["answers"], (9, 1))),
+        lambda arrays, manifest: arrays.update(answers=np.tile(arrays["answers"], (1, 9))),
+        lambda arrays, manifest: arrays.update(answers=arrays["answers"][0]),
     ],
     "mvae": [
         lambda arrays, manifest: arrays.update(item_bias=arrays["item_bias"][1:]),
@@ -106,19 +133,31 @@ def same_bits(one: FittedModel, other: FittedModel) -> bool:
     )
 
 
-@pytest.fixture(scope="module", params=MODELS)
-def name(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def recipe(name: str) -> Recipe:
-    return make_recipe(name, SMALL.get(name, {}))
+def name(variant: str) -> str:
+    return variant.split()[0]
 
 
 @pytest.fixture(scope="module")
-def fitted(recipe: Recipe) -> FittedModel:
-    return recipe.fit(rows_of(planted(NUM_ROWS, NUM_ITEMS)), FitOptions(seed=1))
+def recipe(variant: str, name: str) -> Recipe:
+    return make_recipe(name, SMALL.get(variant, {}))
+
+
+@pytest.fixture(scope="module")
+def rows(variant: str) -> TrainingRows:
+    if variant in (TAUGHT, TAUGHT_ALL):
+        return taught_rows(40, 20, NUM_ITEMS - 10 * (variant == TAUGHT), NUM_ITEMS)
+    return rows_of(planted(NUM_ROWS, NUM_ITEMS))
+
+
+@pytest.fixture(scope="module")
+def fitted(recipe: Recipe, rows: TrainingRows) -> FittedModel:
+    return recipe.fit(rows, FitOptions(seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +176,7 @@ class TestFit:
             == dict(recipe.settings).keys()
         )
 
-    def test_a_fit_is_the_same_to_the_bit_for_a_seed(self, recipe, fitted, name):
-        rows = rows_of(planted(NUM_ROWS, NUM_ITEMS))
+    def test_a_fit_is_the_same_to_the_bit_for_a_seed(self, recipe, fitted, rows, name):
         again = recipe.fit(rows, FitOptions(seed=1))
         assert same_bits(fitted, again)
         assert fitted.report == again.report
@@ -150,10 +188,10 @@ class TestFit:
         assert json.loads(json.dumps(report, allow_nan=False)) == report
         assert report["rows_given"] == report["rows_used"] == NUM_ROWS
 
-    def test_the_row_cap_is_applied_and_reported(self, recipe: Recipe):
+    def test_the_row_cap_is_applied_and_reported(self, recipe: Recipe, rows: TrainingRows):
         said: list[str] = []
-        options = FitOptions(seed=1, max_rows=30, progress=lambda text, *_: said.append(text))
-        report = recipe.fit(rows_of(planted(NUM_ROWS, NUM_ITEMS)), options).report
+        options = FitOptions(seed=1, max_rows=30, progress=said.append)
+        report = recipe.fit(rows, options).report
         assert (report["rows_given"], report["rows_used"]) == (NUM_ROWS, 30)
         assert recipe.name == "pop" or "30 of 60 rows" in said[0]
 
@@ -174,8 +212,7 @@ class TestFit:
             recipe.fit(rows_of(planted(NUM_ROWS, NUM_ITEMS)), FitOptions(1, memory_limit=5_000))
         assert "\n" not in str(refused.value)
 
-    def test_a_memory_limit_that_is_high_enough_changes_nothing(self, recipe, fitted):
-        rows = rows_of(planted(NUM_ROWS, NUM_ITEMS))
+    def test_a_memory_limit_that_is_high_enough_changes_nothing(self, recipe, fitted, rows):
         assert same_bits(fitted, recipe.fit(rows, FitOptions(seed=1, memory_limit=1 << 30)))
 
     def test_a_fixed_split_gives_the_best_model_of_the_validation(self, recipe: Recipe):
@@ -201,15 +238,19 @@ class TestFit:
             np.array([[1, 0, 1, 1, 0]]),
             np.array([[0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]),
             np.ones((4, 1)),
+            np.array([[0.5, 0, 0.25], [0, 1, 0.75], [0.25, 0.5, 0]]),
         ],
-        ids=["no rows", "empty rows", "one row", "one interaction", "one item"],
+        ids=["no rows", "empty rows", "one row", "one interaction", "one item", "soft rows"],
     )
-    def test_little_data_gives_finite_scores(self, recipe: Recipe, matrix: np.ndarray):
+    def test_little_data_gives_finite_scores_and_is_restored(self, recipe, matrix):
         model = recipe.fit(rows_of(csr_array(matrix.astype(np.float32))), FitOptions(seed=1))
         contexts = np.vstack([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32)
         scores = scores_of(model, contexts)
         assert scores.shape == contexts.shape
         assert np.isfinite(scores).all()
+        restored = recipe.restore(*stored(model))
+        assert same_bits(restored, model)
+        assert scores_of(restored, contexts).tobytes() == scores.tobytes()
 
 
 class TestScores:
@@ -230,6 +271,10 @@ class TestScores:
         assert fitted.num_items == NUM_ITEMS
         with pytest.raises(ValueError, match="contexts of 41 items, model of 40"):
             next(iter(fitted.score_blocks(csr_array((2, 41), dtype=np.float32), 2)))
+        if isinstance(fitted, ExplainableModel):
+            for wrong in ((1, 41), (2, NUM_ITEMS)):
+                with pytest.raises(ValueError, match="context of shape"):
+                    fitted.explain(csr_array(wrong, dtype=np.float32), np.array([1]))
 
 
 class TestStorage:
@@ -237,10 +282,12 @@ class TestStorage:
         restored = recipe.restore(*load_arrays(save_arrays(tmp_path, "model", *fitted.to_arrays())))
         assert scores_of(restored, contexts).tobytes() == scores_of(fitted, contexts).tobytes()
         assert same_bits(restored, fitted)
-        assert restored.report == fitted.report
-        assert restored.num_items == fitted.num_items
+        assert (restored.report, restored.num_items) == (fitted.report, fitted.num_items)
+        if isinstance(fitted, Teacher):
+            ours, theirs = (model.similarity(contexts) for model in (fitted, restored))
+            np.testing.assert_array_equal(ours, theirs)
 
-    def test_damage_is_reported_in_one_line(self, recipe, fitted, name):
+    def test_damage_is_reported_in_one_line(self, recipe, fitted, name, variant):
         def lose(key: str) -> Callable[[Stored, Stored], object]:
             return lambda arrays, manifest: arrays.pop(key)
 
@@ -248,11 +295,12 @@ class TestStorage:
             return lambda arrays, manifest: arrays.update({key: arrays[key][None]})
 
         damages = [
-            *(lose(key) for key in fitted.to_arrays()[0]),
+            # Without answers it is a model that had no teacher.
+            *(lose(key) for key in fitted.to_arrays()[0] if key != "answers"),
             *(deepen(key) for key in fitted.to_arrays()[0]),
             lambda arrays, manifest: manifest.clear(),
             lambda arrays, manifest: manifest.update(report=3),
-            *DAMAGE.get(name, []),
+            *(damage for key in {name, variant} for damage in DAMAGE.get(key, [])),
         ]
         for damage in damages:
             arrays, manifest = stored(fitted)
@@ -263,6 +311,10 @@ class TestStorage:
 
 
 class TestSettings:
+    @pytest.fixture(params=MODELS)
+    def name(self, request: pytest.FixtureRequest) -> str:
+        return request.param
+
     def test_they_come_from_text(self, name: str):
         default = make_recipe(name)
         for key, value in default.settings.items():
@@ -280,7 +332,61 @@ class TestSettings:
                 refused.append({field.name: -1})
             if type(field.default) is int:
                 refused.append({field.name: 0})
-        for settings in refused:
+        for wrong in refused:
             with pytest.raises(UserError, match=f"model '{name}'") as raised:
-                make_recipe(name, settings)
-            assert "\n" not in str(raised.value), settings
+                make_recipe(name, wrong)
+            assert "\n" not in str(raised.value), wrong
+
+
+GRIDS: Mapping[str, tuple[Mapping[str, Any], int]] = {
+    "ease": ({"regs": [1, 30, 1000]}, 3),
+    "bias": ({"unobserved": [1.0, 0.05], "dampings": [2.0, 9.0]}, 4),
+    "lightgcn": ({"layers": [1, 2], "temperatures": [0.2]}, 2),
+    "neumf": ({"learning_rates": [0.05, 0.02]}, 2),
+    # Two times two at the first dimension, and the best of them at the second.
+    "mf": ({"regs": [0.01, 0.1]}, 5),
+}
+"""A grid of settings, and the number of trials it takes."""
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_best_of_a_grid_is_the_model(name: str):
+    grid, num_trials = GRIDS[name]
+    said: list[str] = []
+    rows = rows_of(planted(NUM_ROWS, 130))
+    options = FitOptions(seed=1, progress=said.append)
+    model = make_recipe(name, {**SMALL.get(name, {}), **grid}).fit(rows, options)
+    trials, chosen = model.report["trials"], model.report["chosen"]
+    assert len(trials) == num_trials <= len(said)
+    assert chosen.items() <= trials[0].items()
+    assert model.report["validation_HR@100"] == max(trial["HR@100"] for trial in trials)
+    assert 0 <= model.report.get("steps", 0) <= SHORT["max_updates"]
+    assert name in CLOSED_FORMS or model.report.get("steps", 1) > 0
+    if name in ("ease", "bias"):
+        settings = {{"unobserved": key}.get(key, f"{key}s"): [chosen[key]] for key in chosen}
+        assert same_bits(model, make_recipe(name, settings).fit(rows, FitOptions(seed=5)))
+
+
+CLOSED_FORMS: Mapping[str, Mapping[str, Any]] = {
+    "pop": {},
+    "bias": {"unobserved": (0.2,), "dampings": (3.0,)},
+    "ease": {"regs": (2.0,)},
+    "infinite-ae": {"reg": 5.0, "precision": "float64"},
+}
+
+
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+@settings(max_examples=15)
+@given(
+    seed=st.integers(0, 99),
+    order=st.permutations(range(9)),
+    copies=st.lists(st.integers(1, 3), min_size=9, max_size=9),
+)
+def test_weights_repeat_rows_in_any_order(name, seed, order, copies):
+    recipe, dense = make_recipe(name, CLOSED_FORMS[name]), dense_rows(9, seed=seed, soft=True)
+    weighted = recipe.fit(rows_of_dense(dense[order], np.array(copies)[order]), FitOptions(seed=0))
+    repeated = recipe.fit(rows_of_dense(np.repeat(dense, copies, axis=0)), FitOptions(seed=0))
+    contexts = np.vstack([dense, np.eye(8)])
+    np.testing.assert_allclose(
+        scores_of(weighted, contexts), scores_of(repeated, contexts), atol=1e-6
+    )

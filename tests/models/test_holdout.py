@@ -5,21 +5,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from model_rows import rows_of_dense
 from scipy.sparse import csr_array
 
-from perennial.models.base import Holdout, TrainingRows
+from perennial.models.base import Holdout
 from perennial.models.holdout import hold_out, validation_score
 from perennial.models.ranking import find_hits, top_items
 
 
-def training_rows(dense, replayed=None):
-    dense = np.asarray(dense, np.float32)
-    return TrainingRows(
-        interactions=csr_array(dense),
-        weights=np.arange(1.0, len(dense) + 1),
-        replayed=np.zeros(len(dense), np.bool_) if replayed is None else np.asarray(replayed),
-        last_period=np.arange(len(dense), dtype=np.int32),
-    )
+def training_rows(dense, **changes):
+    periods = np.arange(len(dense), dtype=np.int32)
+    return rows_of_dense(dense, np.arange(1.0, len(dense) + 1), last_period=periods, **changes)
 
 
 @st.composite
@@ -28,7 +24,7 @@ def rows_to_split(draw):
     generator = np.random.default_rng(seed)
     shape = (draw(st.integers(0, 30)), draw(st.integers(1, 20)))
     dense = generator.random(shape) * (generator.random(shape) < draw(st.floats(0, 1)))
-    return training_rows(dense, generator.random(shape[0]) < 0.3)
+    return training_rows(dense, replayed=generator.random(shape[0]) < 0.3)
 
 
 @given(rows=rows_to_split(), seed=st.integers(0, 100), share=st.sampled_from([0.02, 0.1, 0.6]))
@@ -107,8 +103,7 @@ def test_a_cap_judges_a_sample_and_changes_nothing_else():
 def test_rows_too_short_to_split_are_not_judged():
     split = hold_out(training_rows([[1, 0, 0], [0, 0, 0], [0, 1, 0]]), seed=0)
     assert len(split.users) == 0
-    assert split.targets.shape == (0, 3)
-    assert split.contexts.shape == (0, 3)
+    assert (split.targets.shape, split.contexts.shape) == ((0, 3), (0, 3))
     assert math.isnan(validation_score([], split, "HR"))
 
 
@@ -144,10 +139,3 @@ def test_blocks_make_no_difference():
 def test_refuses_too_few_scores():
     with pytest.raises(ValueError, match="2 validation rows"):
         validation_score([np.zeros((1, 5), np.float32)], hand_worked(), "HR")
-
-
-def test_the_share_is_of_the_rows_that_can_spare_something():
-    dense = np.zeros((60, 20))
-    dense[:59, 0] = 1.0
-    dense[59] = 1.0
-    assert hold_out(training_rows(dense), seed=0).targets.nnz == 2

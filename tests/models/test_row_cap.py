@@ -5,7 +5,7 @@ from collections.abc import Collection
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.sparse import csr_array
+from model_rows import rows_of_dense
 
 from perennial.models.base import TrainingRows, cap_rows
 
@@ -13,9 +13,9 @@ from perennial.models.base import TrainingRows, cap_rows
 def _rows(periods: list[int], replayed: Collection[int] = ()) -> TrainingRows:
     """A row for each period given, its weight its number from 1; some of them replayed."""
     num_rows = len(periods)
-    return TrainingRows(
-        interactions=csr_array(np.eye(num_rows, dtype=np.float32)),
-        weights=np.arange(1.0, num_rows + 1),
+    return rows_of_dense(
+        np.eye(num_rows),
+        np.arange(1.0, num_rows + 1),
         replayed=np.isin(np.arange(num_rows), list(replayed)),
         last_period=np.array(periods, dtype=np.int32),
     )

@@ -35,14 +35,7 @@ def find_browser() -> str | None:
 
 @dataclass
 class Seen:
-    """What a page did.
-
-    Attributes:
-        values: of the expressions that were asked for.
-        picture: PNG of the window.
-        errors: on the console.
-        requests: addresses other than of the page itself and what is inside it.
-    """
+    """What a page did."""
 
     values: list = field(default_factory=list)
     picture: bytes = b""
@@ -86,17 +79,7 @@ class Browser:
         self._home.cleanup()
 
     def look(self, address, width, height, *, scale=1, dark=False, whole=False, ask=()) -> Seen:
-        """Open a page in a new tab of a size, and say what happened.
-
-        Args:
-            address: `file://...`.
-            width: of the window, in CSS pixels.
-            height: of it.
-            scale: device pixels per CSS pixel; a phone has more than one.
-            dark: whether the person prefers that.
-            whole: picture all of the page instead of the window.
-            ask: expressions to evaluate in the page.
-        """
+        """Open a page in a new tab of a size, and say what happened."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
 

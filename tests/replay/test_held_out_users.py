@@ -6,6 +6,7 @@ import itertools
 import killed_replay
 import numpy as np
 import pytest
+from made_studies import figures_of
 from replays import replay, split_last_day
 from toys import Popularity, fill, record_fits
 
@@ -17,7 +18,7 @@ from perennial.replay.loop import run_replay
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.base import derive_seed
 from perennial.storage.log.ingest import ingest_period
-from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
+from perennial.storage.results.cells import read_cells, read_evaluated_users
 from perennial.storage.results.runs import read_run
 from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers, History
@@ -29,21 +30,6 @@ pytestmark = pytest.mark.usefixtures("with_toys")
 HELD_OUT = HeldOutUsers(0.4, seed=1)
 # One chain of separate fits, and one whose fits follow on one another with a memory.
 CONFIG = dataclasses.replace(killed_replay.CONFIG, seeds=(0,), held_out=HELD_OUT)
-
-
-def results(store, run_id):
-    """Results that must not depend on how the run came about."""
-    judged, by_user = read_evaluated_users(store, run_id), read_user_figures(store, run_id)
-    return {
-        (cell.strategy, cell.fit_period, cell.eval_period): (
-            cell.key,
-            cell.figures,
-            cell.fit_report,
-            judged[cell.evaluation_key].users.tolist(),
-            [one.values.tolist() for one in by_user[cell.key]],
-        )
-        for cell in read_cells(store, run_id)
-    }
 
 
 @pytest.fixture
@@ -123,27 +109,27 @@ def test_an_interrupted_run_resumes_to_the_same_figures(store, fits, kind, count
     with pytest.raises(KeyboardInterrupt):
         run_replay(store, CONFIG, listener=stop)
     assert read_run(store).status == "interrupted"
-    done = results(store, 1)
+    done = figures_of(store, 1)
     assert len(done) % 5 == 0, "the cells of a fit are there together"
     begun = len(fits)
     run_id, made = replay(store, CONFIG)
     assert len(made) + len(done) == 40
     assert len(fits) - begun == 8 - len(done) // 5, "stored fits are not made again"
-    found = results(store, run_id)
+    found = figures_of(store, run_id)
     assert done.items() <= found.items()
     again, _ = replay(store, CONFIG, fresh=True)
-    assert found == results(store, again)
+    assert found == figures_of(store, again)
 
 
 def test_recorded_cells_are_not_computed_again(store):
     whole, _ = replay(store, CONFIG)
-    wanted = results(store, whole)
+    wanted = figures_of(store, whole)
     store.connection.execute("DELETE FROM cells WHERE eval_period = 3 AND fit_period > 1")
     run_id, made = replay(store, CONFIG)
     assert [(t, evaluated) for *_, t, evaluated in made] == [(2, 3), (2, 3), (3, 3), (3, 3)] + [
         (4, 3)
     ] * 2
-    assert results(store, run_id) == wanted
+    assert figures_of(store, run_id) == wanted
 
 
 def test_one_more_period_makes_only_its_cells(tmp_path, toy_log):
@@ -157,7 +143,7 @@ def test_one_more_period_makes_only_its_cells(tmp_path, toy_log):
             *((t, 5) for t in (1, 2, 3)),
             *((4, evaluated) for evaluated in (1, 2, 3, 4, 5)),
         ]
-        found = results(grown, after)
+        found = figures_of(grown, after)
     with Store.open(tmp_path / "whole.duckdb") as whole:
         run_id, _ = replay(fill(whole, toy_log), CONFIG)
-        assert results(whole, run_id) == found
+        assert figures_of(whole, run_id) == found

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 import pytest
-from killed_replay import CONFIG, STORED
+from killed_replay import STORED
 from replays import numbers, replay, split_last_day
 from toys import (
     BYTES_PER_ROW,
@@ -16,12 +16,11 @@ from toys import (
     Popularity,
     fill,
     interrupt_after,
-    record_fits,
     write_log,
 )
 
 from perennial.models.base import FitOptions, TrainingRows
-from perennial.replay import cells, chain, loop
+from perennial.replay import cells, loop
 from perennial.replay.analysis.run import load_run
 from perennial.replay.analysis.summary import summarise
 from perennial.replay.config import ModelChoice, ReplayConfig
@@ -138,14 +137,6 @@ def test_a_rerun_makes_nothing_again_unless_it_is_fresh(store, config):
     assert numbers(store, first) == numbers(store, second) == numbers(store, third)
 
 
-def test_one_more_strategy_makes_only_its_cells(store, config):
-    replay(store, config)
-    more = dataclasses.replace(config, strategies=("individual", "joint", "toy"))
-    _, made = replay(store, more)
-    assert {name[0] for name in made} == {"toy"}
-    assert len(made) == 8
-
-
 def test_one_more_period_makes_only_its_cells(tmp_path, toy_log, config):
     early, last = split_last_day(toy_log, tmp_path)
     with Store.open(tmp_path / "grown.duckdb") as grown:
@@ -222,15 +213,6 @@ def test_a_memory_limit_counts_only_where_it_bites(store):
     assert read_cells(store, run_id)[-1].fit_report["rows_used"] == largest
 
 
-def test_a_toy_strategy_with_a_toy_memory_plugs_in(store):
-    config = ReplayConfig(strategies=("toy", "individual"), models=(POPULARITY,), seeds=(3,))
-    given = {"toy": [], "individual": []}
-    for cell in read_cells(store, replay(store, config)[0]):
-        given[cell.strategy].append(cell.fit_report["rows_given"])
-    first, *later = given["individual"]
-    assert given["toy"] == [first, *(rows + 1 for rows in later)]
-
-
 @pytest.mark.parametrize("num_done", [1, 3, 5])
 def test_a_stored_memory_is_restored_without_a_model(store, num_done):
     with pytest.raises(KeyboardInterrupt):
@@ -270,36 +252,6 @@ def test_a_warm_start_begins_from_the_previous_model(store):
     assert all(one != other for one, other in zip(figures[0][1:], figures[1][1:], strict=True))
     kept = [path.name for path in store.models_folder.iterdir()]
     assert len(kept) == 1, "one model per chain is kept"
-
-
-@pytest.mark.parametrize("lost", ["file", "row and file", "damaged"])
-def test_a_warm_start_without_its_file_fits_again(store, lost, monkeypatch):
-    config = dataclasses.replace(CONFIG, seeds=(0,))
-    whole, _ = replay(store, config)
-    wanted = numbers(store, whole)
-    store.connection.execute("DELETE FROM cells WHERE fit_period = 4")
-    store.connection.execute("DELETE FROM fits WHERE fit_key NOT IN (SELECT fit_key FROM cells)")
-    if lost == "row and file":
-        store.connection.execute("DELETE FROM model_files")
-    for path in store.models_folder.iterdir():
-        path.unlink() if lost == "file" else path.write_bytes(b"{}")
-    fits = record_fits(monkeypatch, Popularity)
-    run_id, made = replay(store, config)
-    assert [name[3] for name in made] == [4, 4]
-    assert len(fits) == 8, "both chains from the start"
-    assert numbers(store, run_id) == wanted
-
-
-def test_a_warm_chain_resumes_after_recorded_cells(store):
-    config = dataclasses.replace(CONFIG, seeds=(0,))
-    whole, _ = replay(store, config)
-    wanted = numbers(store, whole)
-    store.connection.execute("DELETE FROM cells WHERE fit_period IN (2, 4)")
-    run_id, made = replay(store, config)
-    assert sorted({name[3] for name in made}) == [2, 4]
-    results, means, users = numbers(store, run_id)
-    assert sorted(map(str, results)) == sorted(map(str, wanted[0]))
-    assert (means, users) == wanted[1:]
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
@@ -362,13 +314,6 @@ def test_a_period_in_which_nobody_can_be_evaluated(tmp_path):
     assert json.loads(text)["means"]
 
 
-def test_a_log_of_one_period_cannot_be_replayed(tmp_path, toy_log, config):
-    with Store.open(tmp_path / "store.duckdb") as store:
-        ingest_period(store, toy_log)
-        with pytest.raises(UserError, match=r"has 1 period\(s\)"):
-            run_replay(store, config)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -397,12 +342,3 @@ def test_no_rows_to_fit_on(store, monkeypatch):
     monkeypatch.setattr(Joint, "training_rows", nobody)
     with pytest.raises(UserError, match="no rows to fit on at period 1"):
         run_replay(store, ReplayConfig(strategies=("joint",), models=(POPULARITY,)))
-
-
-def test_limits_allow_what_lost_nothing():
-    assert chain._allows(None, None)
-    assert chain._allows(None, 10)
-    assert chain._allows(10, 10)
-    assert chain._allows(11, 10)
-    assert not chain._allows(9, 10)
-    assert not chain._allows(10, None)

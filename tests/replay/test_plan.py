@@ -2,24 +2,19 @@
 
 import dataclasses
 
-import numpy as np
 import pytest
 
-from perennial.replay.cells import CellMaker
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished
 from perennial.replay.keys import evaluation_key
 from perennial.replay.loop import run_replay
-from perennial.replay.machine import Clock
 from perennial.replay.plan import (
-    PlannedEvaluation,
-    eval_periods,
     missing_tasks,
     plan_evaluations,
 )
 from perennial.storage.log.periods import fingerprint
 from perennial.stream.history import HeldOutUsers
-from perennial.stream.next_period import ProtocolSettings, build_evaluation
+from perennial.stream.next_period import ProtocolSettings
 
 VERSIONS = {"code": "toys"}
 CONFIG = ReplayConfig(
@@ -56,8 +51,7 @@ def test_parts_put_together_are_the_whole(store):
     for part in missing_tasks(store, CONFIG, VERSIONS):
         (strategy,) = part.config.strategies
         own = {name: CONFIG.strategy_settings[name] for name in ("toy",) if name == strategy}
-        assert part.config.strategy_settings == own
-        assert part.config.models == CONFIG.models
+        assert (part.config.strategy_settings, part.config.models) == (own, CONFIG.models)
         made = []
         run_replay(store, part.config, listener=made.append)
         finished = [one for one in made if isinstance(one, CellFinished)]
@@ -97,13 +91,6 @@ def keys(store, config, fit_period=2):
     return [one.key for one in plan_evaluations(store, config, fit_period, 5, VERSIONS)]
 
 
-@pytest.mark.parametrize(("config", "periods"), [(NEXT, (4,)), (ALL, (1, 2, 3, 4, 5))])
-def test_a_fit_is_evaluated_on_the_next_period_or_on_all(store, config, periods):
-    assert eval_periods(config, 3, 5) == periods
-    planned = plan_evaluations(store, config, 3, 5, VERSIONS)
-    assert [(one.fit_period, one.eval_period) for one in planned] == [(3, t) for t in periods]
-
-
 def test_the_key_of_an_evaluation_on_the_next_period_has_no_extra_parts(store):
     # Cells that were made before there were other evaluations must be found.
     assert keys(store, NEXT) == [
@@ -135,16 +122,3 @@ def test_keys_follow_from_the_settings_of_the_evaluation_alone(store, change, is
     assert (
         set(found) == set(keys(store, ALL)) if is_same else set(found).isdisjoint(keys(store, ALL))
     )
-
-
-@pytest.mark.parametrize("eval_period", [1, 3, 5])
-def test_an_evaluation_is_built_for_the_held_out_users(store, eval_period):
-    maker = CellMaker(store, ALL, 1, (), VERSIONS, Clock())
-    found = maker.build_evaluation(PlannedEvaluation(3, eval_period, ""))
-    by_hand = build_evaluation(
-        store, 3, ALL.protocol, 0, eval_period=eval_period, only=ALL.held_out
-    )
-    assert (found.fit_period, found.eval_period) == (3, eval_period)
-    np.testing.assert_array_equal(found.users, by_hand.users)
-    np.testing.assert_array_equal(found.targets.toarray(), by_hand.targets.toarray())
-    assert ALL.held_out.mask(found.users).all()

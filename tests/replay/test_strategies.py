@@ -189,14 +189,16 @@ def test_an_interrupt_within_a_fit_changes_nothing(store):
 
 
 @pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
-@pytest.mark.parametrize("lost", ["file", "damaged"])
+@pytest.mark.parametrize("lost", ["file", "row and file", "damaged"])
 def test_without_its_file_it_fits_again(store, model, lost):
     config = config_of(model)
     wanted = user_figures(store, run_replay(store, config))
     store.connection.execute("DELETE FROM cells WHERE fit_period = 4")
     store.connection.execute("DELETE FROM fits WHERE fit_key NOT IN (SELECT fit_key FROM cells)")
+    if lost == "row and file":
+        store.connection.execute("DELETE FROM model_files")
     for path in store.models_folder.iterdir():
-        path.unlink() if lost == "file" else path.write_bytes(b"{}")
+        path.write_bytes(b"{}") if lost == "damaged" else path.unlink()
     events = []
     run_id = run_replay(store, config, listener=events.append)
     said = [event.text for event in events if isinstance(event, StageMessage)]
@@ -280,26 +282,6 @@ def test_a_model_that_cannot_teach_is_refused(store):
     config = ReplayConfig(strategies=("ader",), models=(ModelChoice("popularity"),))
     with pytest.raises(UserError, match="choose infinite-ae or mvae"):
         run_replay(store, config)
-
-
-def test_other_settings_make_other_cells(store):
-    config = config_of("infinite-ae")
-    first = {cell.key for cell in read_cells(store, run_replay(store, config))}
-    for settings in ({"distillation_weight": 0.5}, {"budget": 5}, {"warm_start": False}):
-        run_id = run_replay(store, config_of("infinite-ae", settings=settings))
-        assert first.isdisjoint(cell.key for cell in read_cells(store, run_id))
-
-
-def test_the_models_previous_period_is_handed_on_only_where_it_starts_warm(store, monkeypatch):
-    fits = record_fits(monkeypatch, MVAE)
-    run_replay(store, config_of("mvae"))
-    handed = [(options.previous, rows.teacher) for _, rows, options in fits]
-    assert handed[0] == (None, None)
-    assert all(previous is teacher is not None for previous, teacher in handed[1:])
-    fits.clear()
-    run_replay(store, config_of("mvae", settings={"warm_start": False}))
-    assert all(options.previous is None for _, _, options in fits)
-    assert all(rows.teacher is not None for _, rows, _ in fits[1:])
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from perennial.models.base import FitOptions
 from perennial.models.holdout import hold_out
 from perennial.models.registry import make_recipe
 from perennial.replay.metrics.psp import propensity_weights
-from perennial.replay.strategies.registry import STRATEGIES, make_strategy
+from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.log.matrices import count_known_items, read_item_counts, read_rows
 from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
@@ -92,10 +92,6 @@ def answers_of(rows):
     """Scores of a model that is fitted on some rows, for the first ten of them."""
     model = make_recipe("infinite-ae").fit(rows, FitOptions(seed=4))
     return np.concatenate(list(model.score_blocks(rows.interactions[:10], 4)))
-
-
-def test_the_strategies_without_a_memory_are_checked():
-    assert set(NEITHER) <= set(STRATEGIES)
 
 
 @settings(max_examples=20)

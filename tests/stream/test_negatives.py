@@ -21,8 +21,7 @@ def test_draws_distinct_items_outside_the_rows(seed, num_rows, num_items, num_ne
     forbidden = generator.random((num_rows, num_items)) < density
     matrix = csr_array(forbidden.astype(np.float32))
     drawn = draw_negatives(matrix, num_negatives, seed)
-    assert drawn.shape == (num_rows, num_negatives)
-    assert drawn.dtype == np.int32
+    assert (drawn.shape, drawn.dtype) == ((num_rows, num_negatives), np.int32)
     for row in range(num_rows):
         items = drawn[row][drawn[row] >= 0]
         allowed = set(np.flatnonzero(~forbidden[row]).tolist())

@@ -67,11 +67,6 @@ def test_rounding_is_exact_on_average_and_every_item_is_as_likely():
     np.testing.assert_allclose(share[4:], 2 / 6, atol=0.015)
 
 
-def test_a_user_with_everything_keeps_it():
-    dense = np.ones((3, 5), dtype=np.float32)
-    np.testing.assert_array_equal(noisy(dense, 50), dense)
-
-
 @pytest.mark.parametrize("percent", [-1.0, 101.0, float("nan")])
 def test_a_part_is_between_nothing_and_all(percent):
     with pytest.raises(UserError, match="is not between 0 and 100%"):

@@ -45,11 +45,6 @@ def test_the_custom_gradient_is_that_of_the_definition(temperature):
     np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_rows_sum_to_the_number_of_samples():
-    counts = sampled_counts(random_logits(4, 30), KEY, 12, 0.7)
-    np.testing.assert_allclose(counts.sum(axis=1), 12, rtol=1e-5)
-
-
 def test_memory_does_not_grow_with_the_number_of_samples():
     logits = random_logits(20, 500)
 

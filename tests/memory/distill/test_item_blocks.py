@@ -47,13 +47,13 @@ def wide_parameters(resident, width):
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"guide": 0.0, "sparsity_weight": 0.5}],
-    ids=["default", "own rows and a penalty"],
+    ("changes", "replayed"),
+    [({}, 0), ({"guide": 0.0, "sparsity_weight": 0.5}, 0), ({}, 60)],
+    ids=["default", "own rows and a penalty", "replayed rows"],
 )
-def test_the_steps_are_those_of_whole_rows(changes):
+def test_the_steps_are_those_of_whole_rows(changes, replayed):
     # No padding: a penalty's slope counts in the norm of the gradient there too.
-    task = started(dataclasses.replace(PLAIN, **changes), log(num_items=512))
+    task = started(dataclasses.replace(PLAIN, **changes), log(num_items=512, replayed=replayed))
     width = len(task.items)
     assert width == task.width == 512
     blocked, resident = BlockedOptimisation(task), DenseOptimisation(task)
@@ -69,19 +69,6 @@ def test_the_steps_are_those_of_whole_rows(changes):
     np.testing.assert_allclose(
         blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=2e-3
     )
-
-
-def test_replayed_rows_are_predicted_with_themselves_and_go_on_from_where_they_are():
-    task = started(PLAIN, log(replayed=60))
-    width = len(task.items)
-    blocked, resident = BlockedOptimisation(task), DenseOptimisation(task)
-    resident.load_users(0)
-    np.testing.assert_allclose(
-        blocked._parameters.T[:, :width], wide_parameters(resident, width), atol=1e-5
-    )
-    blocked.step()
-    resident.step()
-    assert blocked._loss == pytest.approx(float(resident._loss), rel=2e-5)
 
 
 def test_the_first_support_is_judged_alike():

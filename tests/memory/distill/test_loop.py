@@ -144,11 +144,6 @@ def test_a_replayed_row_goes_on_from_where_it_is():
     np.testing.assert_allclose(*ordered, atol=1e-3)
 
 
-def test_no_rows_give_no_summary():
-    empty = csr_array((3, 5), dtype=np.float32)
-    assert distill(rows_of(empty), SETTINGS, 0).rows.shape == (0, 5)
-
-
 def test_a_step_makes_no_transfer_and_stays_on_the_default_device():
     rows = jnp.asarray(tastes().interactions.toarray()[:64])
     users = resident(rows)

@@ -1,6 +1,6 @@
 """Scores taken apart row by row add up to the scores."""
 
-import dataclasses
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -8,48 +8,23 @@ import pytest
 from dense_kernel import kernel_gram, kernel_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model_rows import taught_rows
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, TrainingRows
+from perennial.models.base import FitOptions
 from perennial.models.infinite_ae.explanations import ExplainableModel
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.teacher_model import TaughtInfiniteAE
-from perennial.models.mvae.recipe import MVAE
-from perennial.storage.errors import UserError
 
 NUM_ITEMS = 30
 KNOWN = 22
 
 
-@dataclasses.dataclass(frozen=True)
-class Oracle:
-    """Answers something that is no row."""
-
-    num_items: int
-    report: dict = dataclasses.field(default_factory=dict)
-
-    def score_blocks(self, contexts, block_rows):
-        mix = np.random.default_rng(8).normal(0.2, 0.5, (self.num_items, self.num_items))
-        yield (contexts.toarray() @ mix).astype(np.float32)
-
-
-def make_rows(known=None, seed=0, num_new=25, num_old=15):
-    """Binary rows and real-valued replayed ones among them, with a teacher of `known` items."""
-    rng = np.random.default_rng(seed)
-    num_rows = num_new + num_old
-    dense = (rng.random((num_rows, NUM_ITEMS)) < 0.25).astype(np.float32)
-    replayed = rng.permutation(num_rows) >= num_new
-    dense[replayed] *= rng.random((num_old, NUM_ITEMS)).astype(np.float32)
-    if known is not None:
-        dense[np.ix_(replayed, np.arange(NUM_ITEMS) >= known)] = 0
-    return TrainingRows(
-        interactions=csr_array(dense),
-        weights=rng.uniform(0.3, 3.0, num_rows),
-        replayed=replayed,
-        last_period=np.where(replayed, 1, 2).astype(np.int32),
-        teacher=None if known is None else Oracle(known),
-    )
+def make_rows(known=None):
+    """Binary rows and real-valued replayed ones, with a teacher of `known` items if of any."""
+    rows = taught_rows(known=known or NUM_ITEMS, soft=True)
+    return rows if known else replace(rows, teacher=None)
 
 
 MODELS = {
@@ -144,22 +119,3 @@ def test_a_file_of_before_does_not_know_which_rows_are_replayed():
     assert "replayed" not in old.to_arrays()[1]
     (ours,), (theirs,) = model.score_blocks(context, 1), old.score_blocks(context, 1)
     np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize("damage", [[40], [-1], [[1]], "many", {"a": 1}])
-def test_a_damaged_list_of_replayed_rows(damage):
-    arrays, manifest = InfiniteAE(reg=2.0).fit(make_rows(), FitOptions(seed=0)).to_arrays()
-    with pytest.raises(UserError, match="damaged"):
-        InfiniteAE().restore(arrays, {**manifest, "replayed": damage})
-
-
-def test_one_context_of_the_right_width():
-    with pytest.raises(ValueError, match="context of shape"):
-        MODELS[None].explain(csr_array((2, NUM_ITEMS), dtype=np.float32), np.array([1]))
-    with pytest.raises(ValueError, match="context of shape"):
-        MODELS[None].explain(csr_array((1, 7), dtype=np.float32), np.array([1]))
-
-
-def test_mvae_does_not_explain():
-    recipe = MVAE(hidden=4, latent=2, max_updates=2, check_every=2)
-    assert not isinstance(recipe.fit(make_rows(), FitOptions(seed=0)), ExplainableModel)

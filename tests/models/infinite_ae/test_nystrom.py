@@ -1,6 +1,5 @@
 """∞-AE on centres: against the exact solution, a numerical optimum, and its promises."""
 
-import tracemalloc
 from dataclasses import replace
 
 import jax
@@ -22,7 +21,6 @@ from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_o
 from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, draw_centres
 from perennial.models.infinite_ae.nystrom_model import FittedNystromAE
 from perennial.models.infinite_ae.recipe import InfiniteAE
-from perennial.models.pop import Pop
 from perennial.models.registry import make_recipe
 from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
@@ -245,47 +243,6 @@ def test_contributions_of_all_rows_sum_to_the_score():
     )
     everything = replace(EXACT, centres=60).fit(rows, OPTIONS).explain(context, items)
     np.testing.assert_allclose(everything.contributions, exact.contributions, atol=1e-5)
-    for wrong in (csr_array((2, NUM_ITEMS), dtype=np.float32), csr_array((1, 7), dtype=np.float32)):
-        with pytest.raises(ValueError, match="context of shape"):
-            model.explain(wrong, items)
-        if wrong.shape[1] == 7:
-            with pytest.raises(ValueError, match="contexts of 7 items"):
-                scores_of(model, wrong)
-
-
-@pytest.mark.parametrize("soft", [False, True])
-def test_a_stored_model_comes_back_to_the_bit(soft):
-    rows = make_rows(soft=soft, replayed=np.arange(60) < 20)
-    model = InfiniteAE(regs=(1.0, 5.0), centres=20).fit(rows, FitOptions(seed=1))
-    arrays, manifest = model.to_arrays()
-    assert manifest["settings"]["centres"] == 20
-    back = InfiniteAE().restore(arrays, manifest)
-    contexts = dense_rows(6, NUM_ITEMS, seed=2)
-    np.testing.assert_array_equal(scores_of(back, contexts), scores_of(model, contexts))
-    assert back.report == model.report
-    told = back.explain(csr_array(contexts[:1]), np.array([1]))
-    np.testing.assert_array_equal(told.replayed, rows.replayed)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda arrays, manifest: arrays.pop("centres"),
-        lambda arrays, manifest: arrays.update(centres=arrays["centres"][::-1]),
-        lambda arrays, manifest: arrays.update(centres=arrays["centres"] + 60),
-        lambda arrays, manifest: arrays.update(centres=arrays["centres"] - 60),
-        lambda arrays, manifest: arrays.update(centres=arrays["centres"][:0]),
-        lambda arrays, manifest: arrays.update(centres=arrays["centres"].astype(np.float64)),
-        lambda arrays, manifest: arrays.update(centres=arrays["centres"][None]),
-        lambda arrays, manifest: manifest["settings"].pop("centres"),
-        lambda arrays, manifest: manifest["settings"].update(centres=0),
-    ],
-)
-def test_a_damaged_model_is_refused_in_one_line(damage):
-    arrays, manifest = ON_CENTRES.fit(make_rows(), OPTIONS).to_arrays()
-    damage(arrays, manifest)
-    with pytest.raises(UserError, match="the stored model is damaged"):
-        InfiniteAE().restore(arrays, manifest)
 
 
 @pytest.mark.parametrize("num_rows", [0, 1, 2])
@@ -294,22 +251,20 @@ def test_hardly_any_data(num_rows, num_items):
     dense = np.ones((num_rows, num_items), dtype=np.float32)
     model = InfiniteAE(centres=5).fit(rows_of_dense(dense), OPTIONS)
     contexts = np.ones((3, num_items), dtype=np.float32)
-    scores = scores_of(model, contexts)
+    exact, scores = InfiniteAE().fit(rows_of_dense(dense), OPTIONS), scores_of(model, contexts)
     assert scores.shape == (3, num_items)
-    exact = scores_of(InfiniteAE().fit(rows_of_dense(dense), OPTIONS), contexts)
-    np.testing.assert_allclose(scores, exact, atol=1e-5)
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(scores, scores_of(exact, contexts), atol=1e-5)
+    for one in (exact, model):
+        assert scores_of(one, contexts[:0]).shape == (0, num_items)
     back = InfiniteAE().restore(*model.to_arrays())
     np.testing.assert_array_equal(scores_of(back, contexts), scores)
-    if num_rows and num_items:
+    if num_rows == 0:
+        assert not scores.any()
+        assert exact.report["reg"] == model.report["reg"] == 20.0
+    elif num_items:
         told = model.explain(csr_array(contexts[:1]), np.array([0]))
         assert told.contributions.sum() == pytest.approx(float(scores[0, 0]), abs=1e-5)
-
-
-def test_rows_with_a_teacher_are_refused_in_one_line():
-    rows = make_rows()
-    teacher = Pop().fit(rows, OPTIONS)
-    with pytest.raises(UserError, match=r"leave --set infinite-ae\.centres out"):
-        ON_CENTRES.fit(replace(rows, teacher=teacher), OPTIONS)
 
 
 def test_settings_of_runs_without_centres_are_those_of_before():
@@ -328,38 +283,10 @@ def test_the_memory_limit_caps_rows_as_ever_and_never_centres():
     sizes = sizes_of(rows.interactions, rows.weights, 0, "auto", 5.0, num_centres=50)
     limit = estimate_bytes(sizes, 1700)
     model = recipe.fit(rows, FitOptions(seed=0, memory_limit=limit))
-    assert model.report["rows_used"] == 1700
-    assert model.report["centres"] == 50
+    assert (model.report["rows_used"], model.report["centres"]) == (1700, 50)
     assert model.report["bytes_estimated"] <= limit
     with pytest.raises(UserError, match=r"50 centres and 30 items take .*centres=M"):
         recipe.fit(rows, FitOptions(seed=0, memory_limit=estimate_bytes(sizes, 50) - 1))
     held = hold_out(rows, seed=0)
     with pytest.raises(UserError, match=r"∞-AE needs .* for 3,000 rows, over the memory limit"):
         recipe.fit_with_holdout(held, rows, FitOptions(seed=0, memory_limit=1000))
-
-
-@pytest.mark.parametrize(
-    ("num_rows", "num_items", "centres"), [(6000, 60, 800), (1500, 20_000, 300)]
-)
-def test_a_fit_stays_within_its_estimate(num_rows, num_items, centres):
-    generator = np.random.default_rng(0)
-    drawn = generator.integers(0, num_items, num_rows * 8)
-    matrix = csr_array(
-        (np.ones(len(drawn), np.float32), (np.repeat(np.arange(num_rows), 8), drawn)),
-        shape=(num_rows, num_items),
-    )
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    rows = rows_of_dense(np.zeros((num_rows, 1)))
-    rows = replace(rows, interactions=matrix)
-    recipe = InfiniteAE(regs=(5.0, 50.0), validation_users=500, centres=centres)
-    sizes = sizes_of(matrix, rows.weights, 500, "auto", 5.0, num_centres=centres)
-    tracemalloc.start()
-    try:
-        model = recipe.fit(rows, OPTIONS)
-        next(model.score_blocks(matrix[:1024], 1024))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak <= estimate_bytes(sizes, num_rows) <= 3 * peak
-    assert model.report["bytes_estimated"] == estimate_bytes(sizes, num_rows)

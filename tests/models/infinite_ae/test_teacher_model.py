@@ -1,72 +1,27 @@
 """∞-AE with a teacher against its objective, minimised without the closed form."""
 
-import tracemalloc
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 
 import jax
+import model_rows
 import numpy as np
 import pytest
 from dense_kernel import kernel_gram, kernel_matrix
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from model_rows import scores_of
-from scipy.optimize import minimize
+from model_rows import Oracle, scores_of, taught_rows
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Teacher, TrainingRows
+from perennial.models.base import FitOptions, Teacher
 from perennial.models.holdout import hold_out, validation_score
-from perennial.models.infinite_ae.exact_model import FittedInfiniteAE
 from perennial.models.infinite_ae.kernel import KernelSettings
-from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
 from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.models.infinite_ae.teacher_model import TaughtInfiniteAE
 from perennial.models.scoring import score_replayed
-from perennial.storage.errors import UserError
 
 NUM_ITEMS = 30
 KNOWN = 24
 DOUBLE = InfiniteAE(reg=5.0, precision="float64")
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """Answers a function of the row that is no row itself."""
-
-    num_items: int = KNOWN
-    report: dict = field(default_factory=dict)
-
-    def score_blocks(self, contexts, block_rows):
-        assert contexts.shape[1] == self.num_items
-        mix = np.random.default_rng(8).normal(0.2, 0.5, (self.num_items, self.num_items))
-        for start in range(0, contexts.shape[0], block_rows):
-            yield (contexts[start : start + block_rows].toarray() @ mix).astype(np.float32)
-
-    def to_arrays(self):
-        raise NotImplementedError
-
-
-def dense_rows(num_rows, seed=0, num_items=NUM_ITEMS):
-    generator = np.random.default_rng(seed)
-    popularity = np.linspace(0.5, 0.05, num_items)
-    return (generator.random((num_rows, num_items)) < popularity).astype(np.float32)
-
-
-def taught_rows(num_new=25, num_old=15, known=KNOWN, num_items=NUM_ITEMS, seed=0, weight=None):
-    """D and E in no order, weights at random unless E has one, and a teacher."""
-    generator = np.random.default_rng(seed + 100)
-    dense = dense_rows(num_new + num_old, seed, num_items)
-    replayed = generator.permutation(num_new + num_old) >= num_new
-    dense[np.ix_(replayed, np.arange(num_items) >= known)] = 0
-    weights = generator.uniform(0.3, 3.0, len(dense))
-    if weight is not None:
-        weights = np.where(replayed, weight, 1.0)
-    return TrainingRows(
-        interactions=csr_array(dense),
-        weights=weights,
-        replayed=replayed,
-        last_period=np.where(replayed, 1, 2).astype(np.int32),
-        teacher=Oracle(known),
-    )
+dense_rows = partial(model_rows.dense_rows, num_items=NUM_ITEMS, most=0.5)
 
 
 class Problem:
@@ -87,12 +42,6 @@ class Problem:
             answers = score_replayed(rows.teacher, rows.interactions[rows.replayed])
             self.targets[np.ix_(rows.replayed, np.arange(known))] = answers
             self.counts[np.ix_(rows.replayed, np.arange(self.dense.shape[1]) >= known)] = 0
-
-    def loss(self, alpha, columns=slice(None)):
-        fitted = self.gram @ alpha
-        wrong = fitted - self.targets[:, columns]
-        norm = (alpha * fitted).sum()
-        return (self.counts[:, columns] * wrong**2).sum() + self.ridge * norm
 
     def gradient(self, alpha, columns=slice(None)):
         wrong = self.gram @ alpha - self.targets[:, columns]
@@ -133,38 +82,12 @@ def test_it_minimises_its_objective(depth, known):
     )
 
 
-def test_a_descent_finds_the_same():
-    rows = taught_rows(num_new=12, num_old=8)
-    problem, contexts = Problem(rows, 5.0), dense_rows(6, seed=2)
-    scores = scores_of(DOUBLE.fit(rows, FitOptions(seed=0)), contexts)
-    for column in (0, KNOWN - 1, KNOWN, NUM_ITEMS - 1):
-        columns = slice(column, column + 1)
-
-        def loss(alpha, columns=columns):
-            shaped = alpha[:, None]
-            return problem.loss(shaped, columns), problem.gradient(shaped, columns)[:, 0]
-
-        options = {"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-12}
-        found = minimize(loss, np.zeros(20), jac=True, method="L-BFGS-B", options=options)
-        expected = problem.scores(found.x[:, None], contexts)[:, 0]
-        np.testing.assert_allclose(scores[:, column], expected, atol=1e-4)
-
-
 def test_single_precision_changes_the_fifth_digit():
     rows, contexts = taught_rows(150, 60), dense_rows(20, seed=2)
     model = InfiniteAE(reg=5.0).fit(rows, FitOptions(seed=0))
     assert model.report["dtype"] == "float32"
     exact = scores_of(DOUBLE.fit(rows, FitOptions(seed=0)), contexts)
     np.testing.assert_allclose(scores_of(model, contexts), exact, atol=5e-5)
-
-
-def test_both_backends_agree():
-    rows, contexts = taught_rows(), dense_rows(5, seed=2)
-    one, other = (
-        scores_of(replace(DOUBLE, backend=backend).fit(rows, FitOptions(seed=0)), contexts)
-        for backend in ("closed-form", "neural-tangents")
-    )
-    np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_new_items_are_not_pulled_to_zero():
@@ -179,25 +102,6 @@ def test_new_items_are_not_pulled_to_zero():
     assert (fresh > pulled[:, KNOWN:] + 0.1).all()
 
 
-def test_exemplars_that_weigh_nothing_leave_the_fit_on_new_rows():
-    rows = taught_rows(weight=1e-9)
-    new = replace(rows.take(np.flatnonzero(~rows.replayed)), teacher=None)
-    contexts = dense_rows(8, seed=2)
-    plain = DOUBLE.fit(new, FitOptions(seed=0))
-    assert isinstance(plain, FittedInfiniteAE)
-    model = DOUBLE.fit(rows, FitOptions(seed=0))
-    np.testing.assert_allclose(scores_of(model, contexts), scores_of(plain, contexts), atol=1e-6)
-
-
-def test_exemplars_that_weigh_much_answer_as_the_teacher_does():
-    rows = taught_rows(num_new=5, num_old=10, weight=1e6)
-    old = rows.interactions[rows.replayed]
-    model = replace(DOUBLE, reg=1e-3).fit(rows, FitOptions(seed=0))
-    answers = score_replayed(rows.teacher, old)
-    given = scores_of(model, old.toarray())[:, :KNOWN]
-    assert np.abs(given - answers).max() < 0.02 * np.abs(answers).max()
-
-
 def test_a_teacher_that_answers_the_rows_themselves_teaches_what_the_rows_do():
     class Echo(Oracle):
         def score_blocks(self, contexts, block_rows):
@@ -209,24 +113,6 @@ def test_a_teacher_that_answers_the_rows_themselves_teaches_what_the_rows_do():
     assert taught.new_factor is None, "the teacher knows all items"
     plain = DOUBLE.fit(replace(rows, teacher=None), FitOptions(seed=0))
     np.testing.assert_allclose(scores_of(taught, contexts), scores_of(plain, contexts), atol=1e-6)
-
-
-@settings(max_examples=10)
-@given(block_rows=st.integers(1, 40))
-def test_blocks_are_the_scores_in_order(block_rows):
-    contexts = dense_rows(33, seed=2)
-    model = DOUBLE.fit(taught_rows(), FitOptions(seed=0))
-    blocks = list(model.score_blocks(csr_array(contexts), block_rows))
-    assert [len(block) for block in blocks[:-1]] == [block_rows] * (len(blocks) - 1)
-    assert all(block.dtype == np.float32 for block in blocks)
-    np.testing.assert_allclose(np.concatenate(blocks), scores_of(model, contexts), atol=1e-6)
-    assert scores_of(model, contexts[:0]).shape == (0, NUM_ITEMS)
-
-
-def test_contexts_of_another_width_are_refused():
-    model = DOUBLE.fit(taught_rows(), FitOptions(seed=0))
-    with pytest.raises(ValueError, match="contexts of 29 items, model of 30"):
-        scores_of(model, np.zeros((1, 29), np.float32))
 
 
 @pytest.mark.parametrize(("num_new", "num_old"), [(1, 3), (3, 1), (2, 0), (0, 3)])
@@ -254,95 +140,6 @@ def test_the_regulariser_is_chosen_by_the_new_rows():
     tried = {float(reg): score for reg, score in fitted.report["validation"].items()}
     assert tried[fitted.report["reg"]] == max(tried.values())
     assert fitted.report["rows_used"] == 110
-
-
-def test_the_same_seed_gives_the_same_model_to_the_bit():
-    rows, contexts = taught_rows(60, 20), dense_rows(7, seed=2)
-    first, second = (InfiniteAE().fit(rows, FitOptions(seed=5)) for _ in range(2))
-    assert first.report == second.report
-    np.testing.assert_array_equal(scores_of(first, contexts), scores_of(second, contexts))
-
-
-def stored(model):
-    arrays, manifest = model.to_arrays()
-    return {name: array.copy() for name, array in arrays.items()}, manifest
-
-
-@pytest.mark.parametrize("known", [KNOWN, NUM_ITEMS])
-@pytest.mark.parametrize("num_old", [0, 15])
-def test_a_stored_model_comes_back_to_the_bit(known, num_old):
-    rows = taught_rows(num_old=num_old, known=known)
-    model = InfiniteAE(depth=2, regs=(1.0, 5.0)).fit(rows, FitOptions(seed=1))
-    back = InfiniteAE().restore(*stored(model))
-    contexts = dense_rows(6, seed=2)
-    np.testing.assert_array_equal(scores_of(back, contexts), scores_of(model, contexts))
-    np.testing.assert_array_equal(
-        back.similarity(csr_array(contexts)), model.similarity(csr_array(contexts))
-    )
-    assert back.report == model.report
-    assert back.num_items == model.num_items
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda answers: answers[0],
-        lambda answers: np.full_like(answers, np.nan),
-        lambda answers: np.tile(answers, (9, 1)),
-        lambda answers: np.tile(answers, (1, 9)),
-    ],
-)
-def test_damaged_answers_are_refused_in_one_line(damage):
-    arrays, manifest = stored(DOUBLE.fit(taught_rows(), FitOptions(seed=0)))
-    arrays["answers"] = damage(arrays["answers"])
-    with pytest.raises(UserError, match="the stored model is damaged"):
-        DOUBLE.restore(arrays, manifest)
-
-
-def test_a_row_cap_leaves_the_exemplars_up_to_half_of_the_places():
-    rows = taught_rows(25, 15, weight=2.0)
-    some = DOUBLE.fit(rows, FitOptions(seed=0, max_rows=30))
-    assert (some.report["rows_used"], len(some.new_rows)) == (30, 15)
-    fewer = DOUBLE.fit(rows, FitOptions(seed=0, max_rows=20))
-    assert (fewer.report["rows_used"], len(fewer.new_rows)) == (20, 10)
-    none = DOUBLE.fit(rows, FitOptions(seed=0, max_rows=1))
-    assert (none.report["rows_used"], len(none.new_rows)) == (1, 1)
-    for model in (fewer, none):
-        assert np.isfinite(scores_of(model, dense_rows(3))).all()
-
-
-@pytest.mark.parametrize(("num_rows", "num_items"), [(1200, 60), (200, 20_000)])
-def test_a_fit_stays_within_its_estimate(num_rows, num_items):
-    generator = np.random.default_rng(0)
-    dense = (generator.random((num_rows, num_items)) < 8 / num_items).astype(np.float32)
-    replayed = np.arange(num_rows) >= 0.8 * num_rows
-    dense[np.ix_(replayed, np.arange(num_items) >= 0.9 * num_items)] = 0
-
-    class Constant(Oracle):
-        def score_blocks(self, contexts, block_rows):
-            for start in range(0, contexts.shape[0], block_rows):
-                stop = min(start + block_rows, contexts.shape[0])
-                yield np.full((stop - start, self.num_items), 0.1, np.float32)
-
-    rows = TrainingRows(
-        interactions=csr_array(dense),
-        weights=np.ones(num_rows),
-        replayed=replayed,
-        last_period=np.ones(num_rows, np.int32),
-        teacher=Constant(int(0.9 * num_items)),
-    )
-    del dense
-    recipe = InfiniteAE(regs=(5.0, 50.0), validation_users=500)
-    sizes = sizes_of(rows.interactions, rows.weights, 500, "auto", 5.0, int(replayed.sum()))
-    tracemalloc.start()
-    try:
-        model = recipe.fit(rows, FitOptions(seed=0))
-        next(model.score_blocks(rows.interactions[:1024], 1024))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak <= estimate_bytes(sizes, num_rows) <= 4 * peak
-    assert model.report["bytes_estimated"] == estimate_bytes(sizes, num_rows)
 
 
 def test_both_kinds_of_model_can_teach():

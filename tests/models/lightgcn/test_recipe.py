@@ -1,6 +1,5 @@
 """LightGCN: the propagation by hand, its adjoint, the losses' gradients, and the model in use."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -193,25 +192,6 @@ def test_updates_on_some_rows_and_items_estimate_the_whole_gradient():
     # Four updates are one pass over the rows, so their mean is exact.
     for found, expected in zip(zip(*parts, strict=True), everything, strict=True):
         np.testing.assert_allclose(np.mean(found, axis=0), expected, rtol=1e-4, atol=1e-7)
-
-
-def test_few_rows_and_items_per_update_learn_as_well():
-    recipe = replace(SMALL, layers=(1,), batch_rows=40, batch_items=100, max_updates=60)
-    rows = rows_of(_planted())
-    some, all_of_it = (
-        one.fit(rows, FitOptions(seed=1)) for one in (recipe, replace(SMALL, layers=(1,)))
-    )
-    name = "validation_HR@100"
-    assert some.report[name] == pytest.approx(all_of_it.report[name], abs=3.0)
-
-
-def test_the_report_says_what_was_chosen(fitted: FittedLightGCN):
-    report = fitted.report
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert report["rows_given"] == report["rows_used"] == 160
-    assert set(report["chosen"]) == {"layers", "temperature"}
-    assert len(report["trials"]) == 2
-    assert 0 < report["steps"] <= 40
 
 
 def test_the_best_trial_is_the_model_where_the_split_is_fixed():

@@ -14,10 +14,8 @@ from perennial.models.mvae.network import (
     drop,
     encode,
     initialise,
-    log_likelihood,
     negative_bound,
     normalise,
-    project,
     score,
 )
 from perennial.models.training.batches import SparseBatch, assemble
@@ -108,29 +106,10 @@ def test_divergence_agrees_with_samples():
     assert abs(float(found[0]) - estimate) < 5 * error
 
 
-def test_divergence_of_the_prior_from_itself_is_zero():
-    assert divergence(jnp.zeros((2, 3)), jnp.zeros((2, 3))).tolist() == [0.0, 0.0]
-
-
-def test_likelihood_leaves_padded_items_out():
-    rows, logits = jnp.array([[1.0, 2.0, 0.0]]), jnp.array([[0.0, 0.0, 50.0]])
-    assert np.isclose(log_likelihood(rows, logits, jnp.int32(2))[0], -3 * np.log(2))
-
-
 def test_normalised_rows_have_length_one_and_empty_rows_stay_empty():
     matrix = csr_array(np.array([[3, 4, 0], [0, 0, 0], [0, 0, 0.5]], dtype=np.float32))
     batch = assemble(matrix, np.arange(3), 3)
     np.testing.assert_allclose(np.asarray(normalise(batch))[:3], [0.6, 0.8, 1.0], rtol=1e-6)
-
-
-def test_gathered_first_layer_is_the_dense_product(matrix: csr_array):
-    item_weights = np.random.default_rng(2).normal(size=(NUM_ITEMS, HIDDEN)).astype(np.float32)
-    batch = assemble(matrix, np.arange(NUM_ROWS), NUM_ROWS)
-    for gather in (False, True):
-        found = project(jnp.asarray(item_weights), batch, batch.values, gather)
-        np.testing.assert_allclose(
-            np.asarray(found)[:NUM_ROWS], matrix.toarray() @ item_weights, rtol=1e-5, atol=1e-6
-        )
 
 
 @pytest.mark.parametrize("gather", [False, True])

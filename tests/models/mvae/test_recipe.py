@@ -1,6 +1,5 @@
 """The recipe and the fitted model as the replay uses them."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -35,8 +34,6 @@ def test_planted_blocks_are_learnt_where_popularity_fails(fitted: FittedMVAE):
 
 def test_the_report_says_what_was_chosen(fitted: FittedMVAE):
     report = fitted.report
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert report["rows_given"] == report["rows_used"] == 160
     assert report["updates"] <= report["updates_tried"] <= report["max_updates"] == 60
     assert 0 < report["validation_nDCG@100"] <= 100
     assert report["validation_users"] > 50
@@ -51,24 +48,11 @@ def test_early_stopping_refits_for_as_long_as_validation_gained():
     assert report["updates_tried"] == report["updates"] + 4 < 60
 
 
-def test_scores_are_log_probabilities_of_the_known_items(fitted: FittedMVAE):
-    scores = scores_of(fitted, planted(seed=3))
-    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, rtol=1e-4)
-
-
 def test_only_the_direction_of_a_real_valued_row_matters(fitted: FittedMVAE):
     contexts = planted(seed=3)
     np.testing.assert_allclose(
         scores_of(fitted, contexts * np.float32(0.25)), scores_of(fitted, contexts), atol=1e-5
     )
-
-
-def test_gathering_learns_what_the_dense_product_learns(fitted: FittedMVAE):
-    rows = rows_of(planted())
-    gathered = replace(SMALL, first_layer="gather").fit(rows, FitOptions(seed=1))
-    assert gathered.report["first_layer"] == "gather"
-    difference = scores_of(gathered, rows.interactions) - scores_of(fitted, rows.interactions)
-    assert np.abs(difference).max() < 0.05
 
 
 def test_sparse_data_is_gathered_unless_told():
@@ -77,16 +61,9 @@ def test_sparse_data_is_gathered_unless_told():
     assert one_update.fit(rows_of(matrix), FitOptions(seed=1)).report["first_layer"] == "gather"
 
 
-def test_replayed_rows_are_trained_on_but_never_judged():
-    matrix = planted()
-    rows = rows_of(matrix, replayed=np.arange(160) >= 20)
-    report = SMALL.fit(rows, FitOptions(seed=1)).report
-    assert report["validation_users"] <= 20
-    assert report["rows_used"] == 160
-    only_replayed = SMALL.fit(rows_of(matrix, replayed=np.ones(160, dtype=np.bool_)), FitOptions(1))
-    assert only_replayed.report["validation_nDCG@100"] is None
-    # Nobody to ask: as long as β takes to be annealed.
-    assert only_replayed.report["updates"] == 12
+def test_with_nobody_held_out_training_lasts_as_long_as_beta_is_annealed():
+    rows = rows_of(planted(), replayed=np.ones(160, dtype=np.bool_))
+    assert SMALL.fit(rows, FitOptions(seed=1)).report["updates"] == 12
 
 
 def test_heavy_rows_pull_the_scores_to_themselves():
@@ -108,7 +85,8 @@ def test_progress_is_told_at_every_look():
 
 
 def test_a_warm_start_goes_on_from_the_previous_model(fitted: FittedMVAE):
-    grown = csr_array((planted(seed=4).data, *_grown(planted(seed=4))), shape=(160, 55))
+    grown = planted(seed=4)
+    grown.resize((160, 55))
     recipe = replace(SMALL, warm_start=True, learning_rate=1e-6, averaging=0.0, max_updates=2)
     assert recipe.starts_warm
     assert not SMALL.starts_warm
@@ -124,18 +102,10 @@ def test_a_warm_start_goes_on_from_the_previous_model(fitted: FittedMVAE):
     assert np.abs(fresh.item_arrays()["encoder_items"][:50] - known["encoder_items"]).max() > 0.1
 
 
-def _grown(matrix: csr_array) -> tuple[np.ndarray, np.ndarray]:
-    return matrix.indices, matrix.indptr
-
-
-def test_a_warm_start_without_a_previous_model_is_a_fresh_one(fitted: FittedMVAE):
+def test_a_warm_start_takes_a_previous_mvae_of_its_shape_or_none(fitted: FittedMVAE):
     rows = rows_of(planted())
     warm = replace(SMALL, warm_start=True).fit(rows, FitOptions(seed=1))
     assert np.array_equal(scores_of(warm, rows.interactions), scores_of(fitted, rows.interactions))
-
-
-def test_a_warm_start_from_something_else_is_refused(fitted: FittedMVAE):
-    rows = rows_of(planted())
     other = replace(SMALL, warm_start=True, hidden=25)
     with pytest.raises(UserError, match="hidden=24"):
         other.fit(rows, FitOptions(seed=1, previous=fitted))

@@ -1,6 +1,5 @@
 """NeuMF: the network against plain loops, its training, and answers for users it has not seen."""
 
-import json
 from dataclasses import replace
 
 import jax
@@ -23,7 +22,6 @@ from perennial.models.neumf.training import (
     update,
 )
 from perennial.models.training.batches import assemble, make_key, scale_weights
-from perennial.models.training.loop import start
 
 SMALL = NeuMF(
     factors=8,
@@ -124,17 +122,6 @@ def test_the_loss_is_that_of_the_plain_formula():
     assert float(found) == pytest.approx(float((weights / weights.mean()) @ of_rows / 6), rel=1e-4)
 
 
-def test_updates_lower_the_loss():
-    matrix = planted(64)
-    batch = assemble(matrix, np.arange(64), 64, scale_weights(np.ones(64)))
-    candidates = draw_candidates(batch, 50, 64, np.random.default_rng(0))
-    state, losses = start(_weights(matrix)), []
-    for number in range(40):
-        state, loss = update(state, batch, candidates, make_key(1), np.int32(number), RATES)
-        losses.append(float(loss))
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
-
-
 def test_padding_of_items_stays_as_it_was():
     matrix = planted()
     trained = train(
@@ -174,15 +161,6 @@ def test_nobody_is_recommended_what_is_popular(fitted: FittedNeuMF):
     assert np.isfinite(scores).all()
     counts = np.asarray(planted().sum(axis=0))
     assert np.corrcoef(scores, np.log(counts))[0, 1] > 0.5
-
-
-def test_the_report_has_the_grid_and_the_choice(fitted: FittedNeuMF):
-    report = fitted.report
-    assert json.loads(json.dumps(report, allow_nan=False)) == report
-    assert len(report["trials"]) == 2
-    assert report["chosen"].items() <= report["trials"][0].items()
-    assert 0 < report["steps"] <= 120
-    assert report["rows_given"] == report["rows_used"] == 160
 
 
 def test_heavy_rows_pull_the_scores_to_themselves():

@@ -58,8 +58,7 @@ def test_models_and_metrics_are_ranked_separately():
             ("a", "infinite-ae", 0, 2): {HR: [90.0], AUC: [0.1]},
         }
     )
-    assert ranks["a", "mvae", *HR] == (2.0, 2.0)
-    assert ranks["a", "mvae", *AUC] == (1.0, 1.0)
+    assert (ranks["a", "mvae", *HR], ranks["a", "mvae", *AUC]) == ((2.0, 2.0), (1.0, 1.0))
     assert ranks["a", "infinite-ae", *HR] == (1.0, 1.0)
 
 

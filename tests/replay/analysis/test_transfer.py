@@ -112,19 +112,6 @@ class TestRun:
         np.testing.assert_array_equal(joint.values[0], individual.values[0])
         assert not np.array_equal(joint.values[1:], individual.values[1:])
 
-    def test_held_out_users_are_in_no_fit(self, store):
-        users = np.arange(40, dtype=np.int32)
-        inside = set(users[self.CONFIG.held_out.mask(users)].tolist())
-        runs = [run_replay(store, self.CONFIG)]
-        for judged, *_ in store.rows("SELECT users FROM evaluations"):
-            assert set(judged) <= inside
-        runs.append(run_replay(store, ReplayConfig(models=self.CONFIG.models)))
-        seen, everyone = (
-            {(c.strategy, c.fit_period): c.fit_report["rows_given"] for c in read_cells(store, one)}
-            for one in runs
-        )
-        assert all(seen[name] < everyone[name] for name in seen)
-
     def test_chance_is_the_figure_of_a_random_order(self, store):
         chance = chance_figures(store, self.CONFIG)
         assert all(len(row) == 5 and math.isnan(row[0]) for row in chance.values())

@@ -46,23 +46,12 @@ def test_every_phase_is_hit(campaign):
     assert sum(one.killed for one in campaign.outcomes) == KILLS
     # Places that nothing but the names of functions ties to the code.
     labels = {point.label for point in campaign.points.values()}
-    for label in (
-        "before COMMIT",
-        "after COMMIT",
-        "after write_synced",
-        "before the rename to live.duckdb",
-        "after the rename to live.duckdb.snapshot",
-        "after copyfile",
-        "after step",
-        "before fit",
-        "after save_progress",
-        "before close",
-        "before connect",
-        "after removing fit file",
-        "after removing distill file",
-        "after telling",
-    ):
-        assert label in labels
+    assert labels >= {
+        *("before COMMIT", "after COMMIT", "after write_synced", "after copyfile", "after step"),
+        *("before the rename to live.duckdb", "after the rename to live.duckdb.snapshot"),
+        *("before fit", "after save_progress", "before close", "before connect"),
+        *("after removing fit file", "after removing distill file", "after telling"),
+    }
 
 
 @pytest.mark.campaign

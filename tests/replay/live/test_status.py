@@ -83,17 +83,13 @@ def test_it_tells_how_current_the_model_is(published):
     assert status.log.kept == status.log.interactions > status.log.users > 0
 
 
-def test_it_tells_how_good_it_has_been(published):
+def test_it_tells_how_good_it_has_been_and_what_is_remembered(published):
     _, status, _, _ = published
     assert [one.label for one in status.metrics] == ["HR@10", "nDCG@10", "HR@100", "PSP@10", "AUC"]
     for metric in status.metrics:
         assert [one.period for one in metric.values] == [2, 3, 4, 5]
         values = [one.value for one in metric.values]
         assert metric.mean == pytest.approx(sum(values) / 4)
-
-
-def test_it_tells_what_is_remembered(published):
-    _, status, _, _ = published
     assert [one.period for one in status.memory] == [1, 2, 3]
     assert all(one.rows <= 4 and one.bytes == 12 * one.entries > 0 for one in status.memory)
 

@@ -20,7 +20,6 @@ from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.periods import list_periods
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import list_publications, newest_publication, read_live
@@ -64,24 +63,6 @@ def test_real_models_and_memories_are_the_replay_too(
 ):
     monkeypatch.setattr("perennial.memory.distill_memory.distill", real_distill)
     assert_one_by_one_is_a_replay(REAL_CHAINS[name], live, plain_folder, tmp_path)
-
-
-def test_what_was_left_out_is_caught_up_with(live, period_files):
-    store = live(CHAINS["individual"])
-    request = LiveRequest(train=False)
-    steps = list(take_files(store, period_files[:3], request))
-    assert [type(step) for step in steps] == [IngestReport] * 3
-    assert newest_publication(store) is None
-    done = list(bring_up_to_date(store, None))
-    assert [(one.period, one.evaluated is None, one.publication is None) for one in done] == [
-        (1, True, False),
-        (2, False, False),
-        (3, False, False),
-    ]
-    assert list(bring_up_to_date(store, None)) == []
-    steps = list(take_files(store, [period_files[3]], LiveRequest()))
-    assert [type(step).__name__ for step in steps] == ["IngestReport", "PeriodPublished"]
-    assert evaluated_periods(store, read_live(store).run_id) == {2, 3, 4}
 
 
 def test_what_a_replay_made_is_taken_over(live, period_files):

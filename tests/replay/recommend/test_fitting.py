@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from toys import LastRow, Popularity, Toy, fill, record_fits, write_log
+from toys import Popularity, record_fits
 
 from perennial.replay.chain import Limits
 from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.strategies.baselines import Individual, Joint
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
-from perennial.storage.log.matrices import read_rows
 from perennial.storage.store import Store
 
 VERSIONS = {"code": "toys"}
@@ -81,32 +80,6 @@ def test_a_lost_file_is_made_again(store, fitted, damage):
     assert len(fitted) == 2
     publish(store)
     assert len(fitted) == 2
-
-
-def test_it_goes_through_the_strategys_memory(store):
-    model = publish(store, Toy())
-    rows = read_rows(store, 5, 5, num_items=model.num_items)
-    assert model.report["rows_given"] == len(rows.users) + 1
-    assert isinstance(Toy().empty_memory(), LastRow)
-
-
-def test_period_by_period_gives_what_all_at_once_gives(tmp_path, fitted):
-    recipe = Popularity(warm=True)
-    log = write_log(tmp_path / "log.csv", num_periods=3)
-    lines = log.read_text().splitlines()
-    with Store.open(tmp_path / "grown.duckdb") as grown:
-        for day in range(3):
-            path = tmp_path / f"day{day}.csv"
-            start = 1_000_000_000 + 86_400 * day
-            today = [li for li in lines[1:] if start <= int(li.split(",")[2]) < start + 86_400]
-            path.write_text("\n".join([lines[0], *today]) + "\n")
-            ingest_period(grown, path)
-            model = publish(grown, Toy(), recipe)
-        assert len(fitted) == 3, "each starts from the kept one before"
-    with Store.open(tmp_path / "whole.duckdb") as whole:
-        at_once = publish(fill(whole, log, num_periods=3), Toy(), recipe)
-        assert len(fitted) == 6, "all that a warm start needs"
-    np.testing.assert_array_equal(model.counts, at_once.counts)
 
 
 def test_an_empty_store(tmp_path):

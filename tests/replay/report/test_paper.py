@@ -141,8 +141,7 @@ class TestTable1:
         table = published_table(make_table1())
         assert table.columns[2:] == ("HR@10", "nDCG@10", "nDCG@100", "PSP@10")
         # 10.5 / 21.70 is 0.48387.
-        assert table.rows[1][2].text == "−51.6%"
-        assert table.rows[1][2].detail == "of 21.70"
+        assert (table.rows[1][2].text, table.rows[1][2].detail) == ("−51.6%", "of 21.70")
         assert published_table(make_table1(paper=None)) is None
 
     def test_chosen_settings_and_costs(self):

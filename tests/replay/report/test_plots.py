@@ -9,15 +9,12 @@ from made_runs import HR, make_run
 from perennial.replay.analysis.summary import summarise
 from perennial.replay.report.lines import (
     COLOURS,
-    MARKER_SIGNS,
-    MARKERS,
     inline_svg,
     make_panels,
     save_plots,
     style_order,
     value_range,
 )
-from perennial.replay.report.tables import HEADLINE
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +38,8 @@ def test_lines_are_means_of_seeds_within_their_range(summary):
     first, second = make_panels(summary, *HR)
     assert (first.model, second.model) == ("infinite-ae", "mvae")
     individual, joint = first.lines
-    assert individual.periods == [2, 3, 4]
-    assert individual.mean == [11.5, 12.0, 12.5]
-    assert individual.low == [11.0, 11.5, 12.0]
-    assert individual.high == [12.0, 12.5, 13.0]
+    assert (individual.periods, individual.mean) == ([2, 3, 4], [11.5, 12.0, 12.5])
+    assert (individual.low, individual.high) == ([11.0, 11.5, 12.0], [12.0, 12.5, 13.0])
     assert joint.has_band
     assert first.y_label == "HR@10 (%)"
     # A strategy looks the same in every panel.
@@ -57,11 +52,6 @@ def test_one_seed_has_no_band():
     one = summarise(make_run({("joint", "mvae", 0, 2): {HR: [1.0]}}), num_resamples=2)
     ((line,),) = [panel.lines for panel in make_panels(one, *HR)]
     assert not line.has_band
-
-
-def test_styles_differ():
-    assert len(COLOURS) == len(MARKERS) - 1 == len(MARKER_SIGNS) - 1
-    assert len({light for light, _ in COLOURS}) == len({dark for _, dark in COLOURS}) == 7
 
 
 def test_the_range_holds_everything(summary):
@@ -92,7 +82,7 @@ def test_a_run_without_figures_has_no_pictures(tmp_path):
     assert save_plots(summarise(make_run({})), tmp_path) == ()
 
 
-def test_inline_pictures_follow_the_page(summary):
+def test_inline_pictures_follow_the_page_and_their_references_hold(summary):
     panels = make_panels(summary, *HR)
     text = inline_svg(panels[0], "plot7", value_range(panels))
     root = ElementTree.fromstring(text)  # noqa: S314
@@ -112,10 +102,6 @@ def test_inline_pictures_follow_the_page(summary):
     assert "evaluated period" in words
     assert "DejaVu" not in text
     assert "<metadata" not in text
-
-
-def test_references_within_an_inline_picture_hold(summary):
-    panels = make_panels(summary, *HR)
     root = ElementTree.fromstring(inline_svg(panels[0], "p", value_range(panels)))  # noqa: S314
     ids = {element.get("id") for element in root.iter()}
     links = [
@@ -129,7 +115,3 @@ def test_references_within_an_inline_picture_hold(summary):
     assert clips
     assert all(link[1:] in ids for link in links)
     assert all(clip.removeprefix("url(#").removesuffix(")") in ids for clip in clips)
-
-
-def test_the_readme_metrics_lead():
-    assert HEADLINE[0] == HR

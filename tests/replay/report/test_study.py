@@ -26,9 +26,6 @@ from perennial.replay.report.study_tables import (
     subject_of,
     transfer_table,
 )
-from perennial.replay.study.continual_report import check_periods
-from perennial.storage.errors import UserError
-from perennial.storage.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +202,6 @@ def test_the_terminal_shows_the_same_tables(report, capsys):
     assert "Forgetting and transfer" not in shown
 
 
-def test_periods_to_confirm_on_must_be_in_the_log(store):
-    for first in (None, 2, 5):
-        check_periods(store, first, None)
-    check_periods(store, 4, 4)
-    with pytest.raises(UserError, match="no period from 6 on was evaluated"):
-        check_periods(store, 6, None)
-    with pytest.raises(UserError, match="no period from 5 on is left by --until-period 4"):
-        check_periods(store, 5, 4)
-    with Store.open(":memory:") as empty, pytest.raises(UserError, match="no period"):
-        check_periods(empty, 2, None)
-
-
 QUESTIONS = (
     "window.innerWidth",
     "document.documentElement.scrollWidth",
@@ -244,8 +229,7 @@ def address(tmp_path_factory):
 def test_the_page_of_a_study(address, browser, width, height, scale, dark):
     seen = browser.look(address, width, height, scale=scale, dark=dark, ask=QUESTIONS)
     inner, scroll, svgs, misplaced, empty, paper = seen.values
-    assert seen.errors == []
-    assert seen.requests == []
+    assert (seen.errors, seen.requests) == ([], [])
     assert inner == width
     assert scroll <= inner, "the page is wider than the window"
     assert svgs == 20

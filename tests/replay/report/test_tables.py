@@ -175,15 +175,3 @@ def test_identifiers_are_not_markup(data):
     cells = tuple(dataclasses.replace(cell, model="[red]x[/red]") for cell in data.cells)
     marked = summarise(dataclasses.replace(data, cells=cells))
     assert "[red]x[/red]" in shown(tables.render_table(tables.means_table(marked)))
-
-
-def test_every_table_renders(data):
-    summary = summarise(data)
-    for table in (
-        tables.render_table(tables.differences_table(summary)),
-        tables.render_table(run_tables.fits_table(data)),
-        tables.render_table(run_tables.evaluation_table(data)),
-        tables.render_table(run_tables.timings_table(data)),
-        tables.render_table(run_tables.periods_table((PERIOD,))),
-    ):
-        assert shown(table).strip()

@@ -124,14 +124,6 @@ class TestWorkers:
         ]
         assert {cell.fit_key for cell in main}.isdisjoint(cell.fit_key for cell in transfer)
 
-    def test_a_second_call_makes_nothing(self, whole):
-        path, runs, _ = whole
-        expected, events = figures(path, runs), StudyRecorder()
-        again = run(path, 2, events)
-        assert events == []
-        assert again.main == runs.main + 2
-        assert figures(path, again) == expected
-
     @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
     def test_two_workers_of_which_one_is_killed_make_the_same(self, path, whole):
         events = StudyRecorder()

@@ -472,17 +472,6 @@ def test_the_order_of_lines_does_not_matter(tmp_path, suffix, rows, random):
     assert found[0] == found[1]
 
 
-def test_csv_and_parquet_hold_the_same_log(tmp_path):
-    rng = np.random.default_rng(0)
-    rows = [tuple(row) for row in rng.integers(0, 12, (300, 3)).tolist()]
-    found = set()
-    for name in ("log.csv", "log.parquet"):
-        with Store.open(":memory:") as store:
-            ingest_period(store, write_rows(tmp_path / name, rows))
-            found.add(fingerprint(store, 1))
-    assert len(found) == 1
-
-
 @given(
     rows=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9)), min_size=1),
     with_times=st.booleans(),

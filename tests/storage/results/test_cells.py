@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from stored_results import COUNTS, START, make_cell, make_evaluated, make_user_figures
+from stored_results import START, make_cell, make_evaluated, make_user_figures
 
-from perennial.storage.errors import UserError
 from perennial.storage.results.cells import (
     Figure,
     UserFigure,
-    has_cell,
     insert_cell,
     read_cells,
     read_evaluated_users,
@@ -43,16 +41,6 @@ def check_user_figures(store, run_id, expected):
         np.testing.assert_array_equal(figure.weights, given.weights)
 
 
-def test_cell_round_trip(store):
-    run_id = new_run(store)
-    cell = make_cell()
-    record(store, run_id, cell)
-    assert read_cells(store, run_id) == (cell,)
-    assert has_cell(store, "cell")
-    assert not has_cell(store, "other")
-    check_user_figures(store, run_id, make_user_figures())
-
-
 @pytest.mark.parametrize("size", [0, 1, 1000])
 def test_round_trip_of_any_number_of_users(store, size):
     rng = np.random.default_rng(size)
@@ -68,17 +56,6 @@ def test_round_trip_of_any_number_of_users(store, size):
     (evaluated,) = read_evaluated_users(store, run_id).values()
     np.testing.assert_array_equal(evaluated.users, np.arange(size))
     check_user_figures(store, run_id, values)
-
-
-def test_evaluated_users_are_stored_once_for_all_cells(store):
-    run_id = new_run(store)
-    record(store, run_id, make_cell("a"))
-    record(store, run_id, make_cell("b"))
-    evaluated = read_evaluated_users(store, run_id)
-    assert list(evaluated) == ["evaluation"]
-    assert evaluated["evaluation"].users.tolist() == [4, 9, 2]
-    assert evaluated["evaluation"].counts == COUNTS
-    assert store.connection.execute("SELECT count(*) FROM evaluations").fetchall() == [(1,)]
 
 
 def test_cells_stay_in_order_and_belong_to_several_runs(store):
@@ -113,22 +90,6 @@ def test_a_cell_without_figures(store):
     assert read_user_figures(store, run_id) == {}
 
 
-def test_a_failed_transaction_leaves_nothing(store):
-    run_id = new_run(store)
-
-    def die_within():
-        with store.transaction():
-            insert_fit(store, Fit("fit", None, {}))
-            insert_cell(store, make_cell(), make_evaluated(make_cell()), make_user_figures())
-            insert_run_cell(store, run_id, "cell")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        die_within()
-    for table in ("fits", "cells", "figures", "evaluations", "run_cells"):
-        assert store.connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
-
-
 def test_runs_are_numbered_and_end(store):
     first = new_run(store)
     end_run(store, first, "finished", START)
@@ -144,11 +105,3 @@ def test_a_run_left_by_a_killed_process_is_closed(store):
     new_run(store)
     new_run(store)
     assert [run.status for run in list_runs(store)] == ["interrupted", "running"]
-
-
-def test_no_such_run(store):
-    with pytest.raises(UserError, match="no run in the store"):
-        read_run(store)
-    new_run(store)
-    with pytest.raises(UserError, match="no run 7"):
-        read_run(store, 7)

@@ -45,7 +45,7 @@ def test_model_round_trip(store):
     assert read_model(store, "b") is None, "no row names it"
 
 
-def test_only_the_newest_of_a_chain_is_kept(store):
+def test_the_newest_of_a_chain_is_kept_and_what_another_purpose_needs(store):
     keep(store, "a")
     keep(store, "b")
     keep(store, "c", chain="other")
@@ -54,10 +54,6 @@ def test_only_the_newest_of_a_chain_is_kept(store):
     assert read_model(store, "a") is None
     assert all(read_model(store, key) is not None for key in "bcd")
     assert len(files(store)) == 3
-
-
-def test_a_file_kept_for_two_purposes_stays_while_one_needs_it(store):
-    keep(store, "a")
     keep(store, "a", purpose="warm-start")
     keep(store, "b")
     sweep_model_files(store)

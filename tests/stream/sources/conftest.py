@@ -13,21 +13,7 @@ from perennial.stream.sources.download import RemoteFile
 
 @dataclass
 class FileServer:
-    """Served files, configured errors, and received requests.
-
-    Attributes:
-        files: by path, with the leading slash.
-        ranges: whether parts are served.
-        tags: whether a tag tells one version from the next.
-        weak_tags: whether the tag promises equal bytes.
-        dates: whether a date does.
-        lengths: whether the length is told beforehand.
-        cuts: how many bytes of a body to send before the connection breaks, for each of the next
-            requests; `None` is all of them.
-        statuses: answers to give in place of the file, for each of the next requests.
-        moved: paths that are elsewhere now.
-        requests: path, `Range` and `If-Range` of each request.
-    """
+    """Served files, configured errors, and received requests."""
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)

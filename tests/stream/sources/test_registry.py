@@ -39,21 +39,11 @@ def test_the_names_are_known_without_importing_the_sources():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)  # noqa: S603
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(UserError) as error:
-        open_source("ml-2m", cache=tmp_path)
-    assert "'ml-2m' is neither a file, a folder nor a known data set" in str(error.value)
-    assert ", ".join(SOURCES) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_a_file_is_a_log(tmp_path):
     path = tmp_path / "clicks.2024.csv.gz"
     path.write_bytes(gzip.compress(b"user_id,item_id\n1,2\n"))
     log = open_source(str(path), cache=tmp_path)
-    assert log.paths == (path,)
-    assert log.name == "clicks.2024"
-    assert log.cut == "equal-count"
+    assert (log.paths, log.name, log.cut) == ((path,), "clicks.2024", "equal-count")
 
 
 def test_a_name_has_precedence_over_a_path(tmp_path, monkeypatch):
@@ -79,8 +69,7 @@ def test_a_folder_is_its_logs_in_natural_order(tmp_path, logs, others):
     (tmp_path / "old.csv").mkdir()
     log = open_source(str(tmp_path), cache=tmp_path / "cache")
     assert [path.name for path in log.paths] == logs
-    assert log.cut == "files"
-    assert log.name == tmp_path.name
+    assert (log.cut, log.name) == ("files", tmp_path.name)
     with pytest.raises(UserError, match="has no log in it"):
         open_source(str(tmp_path / "old.csv"), cache=tmp_path / "cache")
 

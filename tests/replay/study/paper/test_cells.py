@@ -8,8 +8,6 @@ from paper_toys import make_context
 from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.base import StudyOptions, suited
 from perennial.replay.study.paper.cells import StudyCell, TrainingSet
-from perennial.replay.study.paper.worker import PaperRequest
-from perennial.storage.errors import UserError
 
 SAMPLED = TrainingSet("user-rns", 50)
 CELL = StudyCell(
@@ -55,17 +53,6 @@ def test_default_settings_and_evaluations_do_not_change_keys(context):
     plain = StudyCell(SAMPLED, ModelChoice("mvae"), 0)
     named = replace(plain, model=ModelChoice("mvae", {"latent": 200}))
     assert context.cell_key(plain) == context.cell_key(named)
-
-
-def test_a_request_survives_its_line(context):
-    request = PaperRequest(context, CELL.rows, CELL.seed, CELL.model)
-    assert PaperRequest.from_line(request.to_line()) == request
-    assert "\n" not in request.to_line()
-
-
-def test_an_unknown_setting_of_distillation_is_refused():
-    with pytest.raises(UserError, match="sampler 'distill-cf' has no setting 'nonsense'"):
-        TrainingSet("distill-cf", 50, {"nonsense": 1}).distillation()
 
 
 def test_few_rows_have_their_own_grid():

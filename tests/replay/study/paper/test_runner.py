@@ -64,12 +64,6 @@ class TestWorkers:
         assert all(one.peak_bytes > 2**20 and one.seconds["fit"] > 0 for one in records)
         assert {one.test_users for one in records} == {40}
 
-    def test_again_nothing_is_made(self, whole):
-        context, records, _ = whole
-        events = Recorder()
-        assert run_cells(context, CELLS, 2, events) == records
-        assert events == []
-
     def test_nothing_is_left_but_cells_and_rows(self, whole):
         folder = Path(whole[0].folder)
         names = {path.name for path in folder.iterdir()} - {".lock"}
