@@ -32,10 +32,8 @@ DEFAULT_MODELS = ("infinite-ae", "mvae")
 def make_recipe(name: str, settings: Mapping[str, Any] | None = None) -> "Recipe":
     """Build the recipe of a model.
 
-    Args:
-        name: a key of `MODELS`, or `package.module:Class`.
-        settings: fields of the recipe's dataclass that differ from its defaults; text is converted
-            to the field's type.
+    `settings` are fields of the recipe's dataclass that differ from its defaults; text is converted
+    to the type of the field.
 
     Raises:
         UserError: unknown model, unknown setting, or a value that does not fit.

@@ -157,13 +157,9 @@ def choose_and_solve(
 ) -> tuple[tuple[Trial, ...], Model]:
     """`choose` for a model with a closed form, and solve the best candidate on `rows`.
 
-    Args:
-        candidates: a single one is taken without a trial.
-        holdout: training rows and targets of the validation.
-        rows: training rows of the final fit; if they are `holdout.training`, the model of the best
-            trial is the result.
-        options: the seed and the progress.
-        prepare: computes for some rows what all candidates share, and returns the solver.
+    A single candidate is taken without a trial. If `rows` are `holdout.training`, the model of the
+    best trial is the result. `prepare` computes for some rows what all candidates share, and
+    returns the solver.
     """
     if len(candidates) == 1:
         return (Trial(candidates[0], None),), prepare(rows)(candidates[0])

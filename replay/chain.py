@@ -98,10 +98,7 @@ class Chain:
     ) -> tuple[FittedModel, Fit]:
         """Fit at period `history.period`.
 
-        Args:
-            history: the log up to the period.
-            watch: times the stages `memory`, `rows` and `fit`.
-            progress: called with the progress of the fit.
+        `watch` times the stages `memory`, `rows` and `fit`.
 
         Raises:
             UserError: the strategy gives no rows to fit on.

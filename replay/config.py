@@ -102,10 +102,8 @@ def choose_models(
 ) -> tuple[ModelChoice, ...]:
     """Check models and their settings before anything is made.
 
-    Args:
-        names: of models.
-        settings: (model, setting, value); the last one of a setting counts.
-        warm_start: set `warm_start` of the models that have this setting.
+    The last one of the settings (model, setting, value) counts. `warm_start` is set for the models
+    that have this setting.
 
     Raises:
         UserError: unknown model or setting, a value that does not fit, a setting of a model that is
@@ -135,12 +133,8 @@ def choose_strategies(
 ) -> dict[str, dict[str, Json]]:
     """Check strategies and their settings before anything is made.
 
-    Args:
-        names: of strategies.
-        settings: (strategy, setting, value); the last one of a setting counts.
-        budget: `budget` of every strategy that has one.
-        policy: `policy`, likewise.
-        weight: `memory_weight`, likewise.
+    The last one of the settings (strategy, setting, value) counts. `budget`, `policy` and `weight`
+    are set for every strategy that has them.
 
     Returns:
         Strategy -> its settings, for those that have any.

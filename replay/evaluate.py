@@ -43,12 +43,8 @@ def evaluate(
 
     A pure function: the same model and evaluation give the same figures to the bit.
 
-    Args:
-        model: fitted on periods ≤ `evaluation.fit_period`.
-        evaluation: contexts and targets of the users.
-        metrics: all registered ones by default.
-        progress: called with a few words after each block.
-        block_bytes: of scores that may exist at a time; at least one user is scored.
+    All registered metrics are computed by default. At most `block_bytes` of scores exist at a time,
+    but at least those of one user.
 
     Returns:
         Metric by metric, each at its cut-offs; empty values without users.

@@ -87,12 +87,8 @@ def fit_keys(
 ) -> FitKeys:
     """Return the keys of a fit.
 
-    Args:
-        chain: from `chain_key`.
-        log: fingerprint of the periods ≤ t.
-        previous: key of the fit that a warm start begins from, if there is one.
-        memory_limit: bytes that the fit is allowed.
-        versions: of the code and its libraries.
+    `log` is the fingerprint of the periods ≤ t, and `previous` the key of the fit that a warm start
+    begins from, if there is one.
     """
     parts = {"chain": chain, "log": log, "previous": previous, "versions": dict(versions)}
     return FitKeys(
@@ -111,12 +107,8 @@ def evaluation_key(
 ) -> str:
     """Return the key of an evaluation.
 
-    Args:
-        log: fingerprint of the periods up to the later of t and the evaluated one.
-        protocol: settings of the evaluation.
-        seed: of the evaluation.
-        versions: of the code and its libraries.
-        extra: further parts for an evaluation other than on all users of period t + 1.
+    `log` is the fingerprint of the periods up to the later of t and the evaluated one; `extra` has
+    further parts for an evaluation other than on all users of period t + 1.
     """
     parts = {
         "log": log,

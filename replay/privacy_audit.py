@@ -85,12 +85,6 @@ def audit_summary(
     The stored summary was made of all users; for the membership test one is made of a random
     half of the users, with the same settings and half as many synthetic users.
 
-    Args:
-        store: holds the summary and the log.
-        record: which summary.
-        seed: of the halves, the second summary and the bootstrap.
-        listener: called with the steps of the second distillation.
-
     Raises:
         UserError: the summary was deleted, or its periods have too few users.
     """

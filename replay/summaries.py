@@ -86,10 +86,7 @@ def choose_summaries(
 ) -> tuple[SummaryRecord, ...]:
     """List the summaries that end with a period and have a seed, oldest first.
 
-    Args:
-        store: the store.
-        period: `None` for any.
-        seed: seed of their draws; `None` for any.
+    `None` stands for any period or any seed.
 
     Raises:
         UserError: there is none.
@@ -112,11 +109,8 @@ def export_summaries(
 ) -> int:
     """Write summaries as rows (summary, period, seed, synthetic_user, item_id, weight).
 
-    Args:
-        store: the store.
-        path: a Parquet file, here or on object storage, replaced as a whole.
-        period: only summaries that end with this period.
-        seed: only summaries with this seed of their draws.
+    The Parquet file, here or on object storage, is replaced as a whole. It has the summaries that
+    `choose_summaries` lists.
 
     Returns:
         Number of summaries written.

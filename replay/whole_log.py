@@ -27,10 +27,9 @@ from perennial.stream.sources.base import LogFiles
 
 @dataclass(frozen=True)
 class DistillRequest:
-    """Log to distil, and settings.
+    """Settings of a distillation.
 
     Attributes:
-        source: name of the log.
         users: number of synthetic users.
         seed: seed of all draws.
         method: as in `DistillSettings`.
@@ -40,7 +39,6 @@ class DistillRequest:
         reading: fields of `IngestSettings` that differ from the source's own.
     """
 
-    source: str
     users: int
     seed: int
     method: Literal["sparse", "paper"]
@@ -68,11 +66,7 @@ def distill_to_file(
 ) -> dict[str, Any]:
     """Read the log, distil it, write the file.
 
-    Args:
-        log: from `stream.sources`.
-        request: settings.
-        output: a Parquet file, here or on object storage, replaced as a whole.
-        listener: called with every step.
+    `output` is a Parquet file, here or on object storage, replaced as a whole.
 
     Returns:
         The report of the distillation, `synthetic_users`, `non_zeros` and `density`.
@@ -112,10 +106,7 @@ class SampleRequest:
 def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict[str, Any]:
     """Read the log, choose, write `user_id` and `item_id`, highest priority first.
 
-    Args:
-        log: from `stream.sources`.
-        request: settings.
-        output: a Parquet file, here or on object storage, replaced as a whole.
+    `output` is as for `distill_to_file`.
 
     Returns:
         `users`, `interactions`, and `users_given`, `interactions_given` before the choice.
@@ -149,9 +140,7 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
 def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
     """Open a store in memory with the log.
 
-    Args:
-        log: from `stream.sources`.
-        reading: fields of `IngestSettings` that differ from the source's own.
+    `reading` has the fields of `IngestSettings` that differ from the source's own.
 
     Raises:
         UserError: the log cannot be read.

@@ -24,16 +24,7 @@ from perennial.storage.results.artifacts import (
 def save_progress(
     path: Path, fingerprint: str, state: StepState, best: BestSupport, step: int, worse: int
 ) -> None:
-    """Write everything that the next steps follow from; the file is replaced as a whole.
-
-    Args:
-        path: with the suffix of `perennial.storage.results.artifacts`.
-        fingerprint: of the problem, so that no other one resumes from it.
-        state: after `step` steps.
-        best: the best support so far.
-        step: number of steps made.
-        worse: number of validations since the best one.
-    """
+    """Write everything that the next steps follow from; the file is replaced as a whole."""
     leaves = jax.tree.leaves(_plain(state))
     arrays = {f"state{place}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
     save_arrays_and_best(path, fingerprint, arrays, best, step, worse)

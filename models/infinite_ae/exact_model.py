@@ -143,12 +143,8 @@ class ExactSystem:
     ) -> "ExactSystem":
         """Compute the kernel matrix.
 
-        Args:
-            rows: X and W, without a teacher.
-            settings: of the recipe.
-            kernel: Θ for the d of the rows.
-            on_devices: the same for the devices that `device_mesh` names, if any;
-                `None` computes on the host all the same.
+        The rows have no teacher. `on_devices` is the same kernel for the devices that `device_mesh`
+        names, if any; `None` computes on the host all the same.
         """
         mesh = device_mesh()
         if mesh is not None and on_devices is not None:
@@ -183,11 +179,7 @@ class ExactSystem:
     def training_scores(self, reg: float, first: int) -> Iterator[NDArray[np.float32]]:
         """Score training rows as contexts, without a product with K.
 
-        K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
-
-        Args:
-            reg: λ.
-            first: score this row and those after it.
+        K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X. The rows from `first` on are scored.
 
         Yields:
             `(≤ score_rows(num_items), num_items)`.

@@ -83,13 +83,8 @@ def choose_dtype(
 
     K's largest eigenvalue is at most its trace, so the condition number of K + λ tr(K)/n W⁻¹ is at
     most about n w/λ. Up to 600,000 (ML-1M) and 690,000 (a DIGINETICA period) single precision was
-    measured to give the HR@100 of double to 0.001 points.
-
-    Args:
-        precision: setting of the recipe; `auto` decides.
-        num_rows: n.
-        largest_weight: of a row.
-        smallest_reg: the smallest λ that is factorised.
+    measured to give the HR@100 of double to 0.001 points. `smallest_reg` is the smallest λ that is
+    factorised.
     """
     if precision != "auto":
         return np.dtype(precision)
@@ -139,10 +134,6 @@ def _estimate_on_centres(sizes: FitSizes, num_rows: int, num_centres: int) -> in
 
 def largest_fit(sizes: FitSizes, limit: int) -> int:
     """Return the largest number of rows that can be fitted within a limit, by bisection.
-
-    Args:
-        sizes: of all the rows.
-        limit: bytes.
 
     Raises:
         UserError: it is below `FEWEST_ROWS`.

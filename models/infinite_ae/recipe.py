@@ -156,10 +156,7 @@ class InfiniteAE:
         (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X. On centres, with a
         teacher and with external contexts that does not hold, and f(x) is computed.
 
-        Args:
-            holdout: training rows and targets of the validation.
-            options: the seed and the progress.
-            shared: system of `holdout.training` on centres; made unless given.
+        `shared` is the system of `holdout.training` on centres; it is made unless given.
 
         Returns:
             λ -> per cent; empty without validation rows.

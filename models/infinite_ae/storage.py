@@ -21,11 +21,7 @@ def describe_rows(
 ) -> dict[str, Json]:
     """Return the manifest of the arrays.
 
-    Args:
-        num_items: d.
-        settings: of the recipe.
-        report: of the fit, with λ.
-        replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
+    `replayed`, `(n,)` bool, marks rows that came from a memory; `None` where that was not kept.
     """
     manifest: dict[str, Json] = {
         "num_items": num_items,

@@ -144,11 +144,8 @@ class TaughtSystem:
     ) -> "TaughtSystem":
         """Compute the kernel matrices.
 
-        Args:
-            rows: D and E, in any order.
-            answers: `(rows of E, d_old)` of the teacher, in the order of the replayed rows.
-            settings: of the recipe.
-            kernel: Θ for the d of the rows.
+        `rows` are D and E in any order, and `answers` the `(rows of E, d_old)` scores of the
+        teacher, in the order of the replayed rows.
         """
         order = np.argsort(rows.replayed, kind="stable")
         num_new = int(np.count_nonzero(~rows.replayed))

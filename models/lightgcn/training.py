@@ -102,15 +102,8 @@ def train(
 ) -> Propagated:
     """Train for `num_updates`, or until a check ends the training.
 
-    Args:
-        graph: graph of `interactions`.
-        interactions: `(num_rows, num_items)` float32.
-        weights: `(num_rows,)` > 0, weight of each row in the loss.
-        settings: loss, propagation and Adam's settings.
-        num_updates: largest number of updates.
-        seed: seed of the first embeddings, and of the rows and items of each update.
-        check_every: updates between checks.
-        check: see `run_updates`; takes the propagated embeddings.
+    `graph` is that of the interactions `(num_rows, num_items)` float32; the weights `(num_rows,)` >
+    0 are those of the rows in the loss. A check takes the propagated embeddings.
 
     Returns:
         The representations after the last update.
@@ -237,13 +230,8 @@ def estimate_memory(
 ) -> int:
     """Estimate the bytes of a training, its first scores included.
 
-    Args:
-        num_rows: of the rows.
-        num_items: of the catalogue.
-        num_entries: of the rows.
-        dim: width of the embeddings.
-        batch_items: items that an update takes the loss over.
-        on_device: whether propagation gathers a vector per edge, as it does on an accelerator.
+    An update takes the loss over `batch_items`. On an accelerator propagation gathers a vector for
+    each edge.
     """
     width = pad_items(min(num_items, batch_items))
     # The rows given and held out of, the edges twice, what entries count, and them in blocks.

@@ -109,18 +109,9 @@ def train(
 ) -> MVAEParameters:
     """Train for `num_updates`, or until a check ends the training.
 
-    Args:
-        parameters: the first weights.
-        matrix: `(num_rows, num_items)` float32, the rows.
-        weights: `(num_rows,)` > 0; only their ratios matter.
-        batch_size: rows per update.
-        rates: rates by the number of updates before.
-        gather: see `perennial.models.mvae.network.project`.
-        num_updates: largest number of updates.
-        seed: seed of the order of the rows, the dropout and the noise.
-        teacher_batches: one for each update, if there is a teacher.
-        check_every: updates between checks.
-        check: see `run_updates`; the averaged weights that it gets are overwritten later.
+    The rows are `(num_rows, num_items)` float32, and only the ratios of their weights `(num_rows,)`
+    > 0 matter. `rates` takes the number of updates before; with a teacher there is one of
+    `teacher_batches` for each update. A check gets averaged weights that are overwritten later.
 
     Returns:
         The averaged weights after the last update.

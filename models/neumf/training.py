@@ -96,16 +96,7 @@ def train(
 ) -> NeuMFParameters:
     """Train for `num_updates`, or until a check ends the training.
 
-    Args:
-        parameters: the first weights.
-        rows: training rows; only the ratios of their weights matter.
-        batch_size: number of rows per update.
-        num_candidates: number of items per update.
-        rates: numbers of each update.
-        num_updates: largest number of updates.
-        seed: seed of the order of the rows, the candidates and the hidden entries.
-        check_every: number of updates between checks.
-        check: see `run_updates`; it may keep the averaged weights that it gets.
+    Only the ratios of the rows' weights matter. A check may keep the averaged weights that it gets.
 
     Returns:
         The averaged weights after the last update.

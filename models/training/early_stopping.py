@@ -73,10 +73,8 @@ class Search(Generic[Weights]):
     ) -> Trial:
         """Train until the score no longer grows.
 
-        Args:
-            candidate: the settings.
-            tried: the model and these settings, for progress messages.
-            train: trains with regular checks; it must not change weights that it has passed to one.
+        Messages of the progress begin with `tried`. `train` must not change weights that it has
+        passed to a check.
         """
         patience = Patience(self.patience)
 

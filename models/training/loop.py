@@ -29,13 +29,9 @@ def run_updates(
 ) -> State:
     """Make `num_updates`, or fewer if a check ends the training.
 
-    Args:
-        state: the first state.
-        update: takes a state and the number of updates before it; may overwrite the state.
-        weights: takes a state and returns the weights that are checked.
-        num_updates: largest number of updates.
-        check_every: updates between checks; the last update is checked too.
-        check: returns False to end the training; `None` for no checks.
+    `update` takes a state, which it may overwrite, and the number of updates before it. The weights
+    of a state are checked every `check_every` updates and after the last; a check returns False to
+    end the training.
 
     Returns:
         The state after the last update.
@@ -76,12 +72,8 @@ def step(
 ) -> AveragedState[Parameters]:
     """Make one step of Adam and of the average; to be compiled together with the gradient.
 
-    Args:
-        state: the state before it.
-        gradient: gradient of the loss, shaped as the weights.
-        number: scalar int32, updates made before this one.
-        learning_rate: Adam's learning rate.
-        averaging: share of the average that stays.
+    `number` is a scalar int32, the updates made before; `averaging` is the share of the average
+    that stays.
     """
     with jax.numpy_dtype_promotion("standard"):  # Optax divides by its int32 count.
         steps, moments = optax.adam(learning_rate).update(gradient, state.moments, state.parameters)

@@ -85,13 +85,7 @@ def numbers_option(
 ) -> Any:
     """Declare a field of numbers: an option that may be repeated, or given with commas.
 
-    Args:
-        flag: flag on the command line.
-        name: name of the field.
-        default: the numbers if none is given.
-        text: help, without a full stop.
-        parse: callback that makes numbers of the texts.
-        metavar: name of a number in the help.
+    `text` is the help without a full stop, and `parse` a callback that makes numbers of the texts.
     """
     joined = ",".join(map(str, default))
     return option(

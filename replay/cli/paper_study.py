@@ -277,9 +277,7 @@ def _run(
         records = run_cells(
             context, cells, executor.workers_per_machine, watch, memory_limit, executor
         )
-    return StudyResults.of(
-        name, study, split, describe_study(split, study_options, context), records
-    )
+    return StudyResults(name, study, split, describe_study(split, study_options, context), records)
 
 
 def _print(results: "StudyResults", folder: Path, as_json: bool) -> None:

@@ -54,11 +54,7 @@ def names_option(
 ) -> Decorator:
     """A repeatable option: `a,b` and `c` -> (a, b, c), each one of `known`.
 
-    Args:
-        flag: flag on the command line.
-        name: name of the parameter.
-        known: names that are accepted; of a registry also targets, `package.module:Class`.
-        default: names that are used if none is given; empty stands for all.
+    Of a registry targets are accepted too, `package.module:Class`. An empty default stands for all.
     """
 
     def parse(
@@ -194,9 +190,7 @@ def named_source_option(command: Command) -> Command:
 def choose_source(source: str | None, named: str | None = None) -> str | None:
     """Return the source, and refuse a mistyped one before anything heavy is imported.
 
-    Args:
-        source: the argument.
-        named: the option in its place.
+    `named` is the option in place of the argument.
 
     Raises:
         click.UsageError: both are given.

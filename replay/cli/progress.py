@@ -114,9 +114,8 @@ _SHORTEST = 0.05
 def watch_tasks(console: Console, num_tasks: int = 0) -> Iterator[TaskListener]:
     """Draw a bar for each running task on a terminal; elsewhere print a line per task and refit.
 
-    Args:
-        console: writes to stderr, as stdout is for the results.
-        num_tasks: number of tasks, which are counted; 0 for few long ones.
+    The console writes to stderr, as stdout is for the results. Tasks are counted if their number is
+    given.
     """
     if not console.is_terminal:
         yield _TaskLines(console, num_tasks)
@@ -201,9 +200,7 @@ def _waiting(event: TaskEvent) -> str:
 def watch_replay(store: Store, console: Console) -> Iterator[Listener]:
     """Draw bars and a growing table of a replay on a terminal; elsewhere print a line per cell.
 
-    Args:
-        store: where the run is recorded; the table is read from it.
-        console: writes to stderr, as stdout is for the results.
+    The table is read from the store. The console writes to stderr, as stdout is for the results.
     """
     if not console.is_terminal:
         yield lambda event: _print_line(console, event)

@@ -37,11 +37,8 @@ def items_to_json(
 ) -> dict[str, Any]:
     """Return the output of `recommend --json`.
 
-    Args:
-        items: the recommended items, best first.
-        model: the recommender.
-        published: whether it is the published model, which is then described.
-        why: whether to add the reasons.
+    The items are listed best first. The model is described if it is the published one; with `why`
+    the reasons are added.
     """
     listed = [
         {"item": one.item, "score": one.score, "title": one.title}
@@ -62,9 +59,7 @@ def items_to_json(
 def describe_items(items: "Sequence[RecommendedItem]", period: int) -> Iterator[str]:
     """Yield a line for each item, followed by its reasons.
 
-    Args:
-        items: the recommended items, best first.
-        period: the newest period that the model has seen.
+    The items are listed best first; `period` is the newest that the model has seen.
     """
     width = max((len(str(one.item)) for one in items if one.title is not None), default=0)
     for place, one in enumerate(items, start=1):
@@ -288,6 +283,6 @@ def _recommend_to_file(
         of_them = "user is" if report.unknown == 1 else "users are"
         click.echo(f"{report.unknown:,} {of_them} not in the store, and left out", err=True)
     if as_json:
-        click.echo(json.dumps({"output": str(output), **report.to_json()}))
+        click.echo(json.dumps({"output": str(output), **asdict(report)}))
         return
     click.echo(f"{output}: {report.rows:,} recommendations for {report.users:,} users")

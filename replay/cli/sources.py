@@ -119,7 +119,7 @@ def distill_source(
     from perennial.replay.cli.progress import show_distillation
     from perennial.replay.whole_log import DistillRequest, distill_to_file
 
-    request = DistillRequest(source, users, seed, method, max_items, export, steps, reading.changes)
+    request = DistillRequest(users, seed, method, max_items, export, steps, reading.changes)
     console = Console(stderr=True)
     with ExitStack() as stack:
         log = _open(stack, source, output, download, console)

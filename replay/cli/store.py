@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -155,10 +155,6 @@ class EnteredTitles:
     cut: int
     in_store: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return dataclasses.asdict(self)
-
     def describe(self) -> str:
         """Describe the changes in one line."""
         remarks = [
@@ -179,11 +175,7 @@ def enter_titles(
 ) -> EnteredTitles:
     """Read a file and enter its titles in one transaction, replacing those of the same items.
 
-    Args:
-        store: open for writing.
-        path: as for `perennial.storage.reading.titles.read_titles_file`.
-        item_column: name of the item column; guessed if `None`.
-        title_column: likewise.
+    Columns whose name is `None` are guessed; see `perennial.storage.reading.titles`.
 
     Raises:
         UserError: the file cannot be read; nothing has changed.
@@ -230,6 +222,6 @@ def titles(
     with open_existing(store) as opened:
         entered = enter_titles(opened, file, item_column, title_column)
     if as_json:
-        click.echo(json.dumps(entered.to_json()))
+        click.echo(json.dumps(dataclasses.asdict(entered)))
     else:
         click.echo(f"{file.name}: {entered.describe()}")

@@ -213,10 +213,7 @@ def print_status(status: "LiveStatus", console: Console) -> None:
 def sparkline(values: Sequence[float | None], width: int, bars: str = _BARS) -> str:
     """Draw values as bars between the least and the greatest; gaps are blank.
 
-    Args:
-        values: oldest first.
-        width: signs at most, ≥ 1.
-        bars: signs, lowest first.
+    The oldest value comes first, the lowest bar too; at most `width` ≥ 1 values are drawn.
     """
     shown = list(values[-width:])
     there = [value for value in shown if value is not None]
@@ -236,27 +233,19 @@ def _facts(status: "LiveStatus") -> Table:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
-    for name, text in (
-        ("live", _live(status)),
-        ("published", _published(status)),
-        ("periods", _periods(status)),
-        ("log", _log(status)),
-        ("on disk", _disk(status)),
-    ):
-        if text:
-            facts.add_row(name, Text.from_markup(text) if "[/" in text else Text(text))
+    log, size = status.log, format_bytes(status.store_bytes)
+    held = "" if log.kept == log.interactions else f" ({log.kept:,} held)"
+    counts = f"{log.interactions:,} interactions{held}, {log.users:,} users, {log.items:,} items"
+    if status.strategy is not None:
+        facts.add_row("live", Text(f"{status.model}, {status.strategy}, seed {status.seed}"))
+        facts.add_row("published", Text.from_markup(_published(status)))
+    facts.add_row("periods", Text(_periods(status)))
+    facts.add_row("log", Text(counts))
+    facts.add_row("on disk", Text(f"store {size}, models {format_bytes(status.model_bytes)}"))
     return facts
 
 
-def _live(status: "LiveStatus") -> str:
-    if status.strategy is None:
-        return ""
-    return f"{status.model}, {status.strategy}, seed {status.seed}"
-
-
 def _published(status: "LiveStatus") -> str:
-    if status.strategy is None:
-        return ""
     if status.published_period is None or status.published is None:
         # In an empty store there is nothing to catch up with.
         what = "perennial update" if status.periods else "perennial ingest"
@@ -282,16 +271,6 @@ def _periods(status: "LiveStatus") -> str:
     if status.held_from == status.newest_period:
         return f"{count}; only its interactions are held"
     return f"{count}; interactions are held from {status.held_from} on"
-
-
-def _log(status: "LiveStatus") -> str:
-    log = status.log
-    held = "" if log.kept == log.interactions else f" ({log.kept:,} held)"
-    return f"{log.interactions:,} interactions{held}, {log.users:,} users, {log.items:,} items"
-
-
-def _disk(status: "LiveStatus") -> str:
-    return f"store {format_bytes(status.store_bytes)}, models {format_bytes(status.model_bytes)}"
 
 
 def _metrics(metrics: "Sequence[MetricStatus]", console: Console) -> Table:

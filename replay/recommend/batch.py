@@ -1,7 +1,7 @@
 """Recommendations for many users, written to a file."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +27,6 @@ class BatchReport:
     users: int
     unknown: int
     rows: int
-
-    def to_json(self) -> dict[str, int]:
-        """Return the counts by name."""
-        return asdict(self)
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -78,7 +74,15 @@ def recommend_to_file(
             f"none of the {len(users):,} users is in the store; check the identifiers", users
         )
     item_ids, user_ids = pa.array(catalogue.item_ids), pa.array(catalogue.user_ids)
-    parts = [_empty_table(user_ids.type, item_ids.type)]
+    schema = pa.schema(
+        [
+            ("user_id", user_ids.type),
+            ("rank", pa.int32()),
+            ("item_id", item_ids.type),
+            ("score", pa.float32()),
+        ]
+    )
+    parts = [schema.empty_table()]
     for block in recommender.rank_users(
         known,
         k,
@@ -103,8 +107,3 @@ def recommend_to_file(
         table = table.append_column("title", pa.array(titles, pa.string()))
     write_table(table, path)
     return BatchReport(len(known), len(users) - len(known), table.num_rows)
-
-
-def _empty_table(user: pa.DataType, item: pa.DataType) -> pa.Table:
-    fields = [("user_id", user), ("rank", pa.int32()), ("item_id", item), ("score", pa.float32())]
-    return pa.schema(fields).empty_table()

@@ -56,11 +56,8 @@ def find_reasons(
 ) -> tuple[tuple[Reason, ...], ...]:
     """Select the rows that contribute most to each item.
 
-    Args:
-        explanation: contributions of the training rows to some items.
-        context: `(1, num_items)` binary.
-        catalogue: identifiers and titles.
-        on_newest: whether the rows of real users are those of the newest period.
+    The context is `(1, num_items)` binary. `on_newest`: the rows of real users are those of the
+    newest period.
 
     Returns:
         For each item at most `NUM_REASONS`, largest contribution first, positive ones only.

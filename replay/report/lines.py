@@ -274,13 +274,9 @@ def _draw_constant(axes: Axes, line: Line) -> None:
 def figure_element(figure: Figure, name: str, label: str, dpi: float | str = "figure") -> str:
     """Return a figure as an SVG element with ids of its own, in the page's font and colours.
 
-    The page sets `--ink`, `--faint` and `--series-0`, `--series-1`, ...; text stays text.
-
-    Args:
-        figure: figure to convert.
-        name: prefix of the ids in the element; different for each element on a page.
-        label: description for screen readers.
-        dpi: resolution of raster images in the element.
+    The page sets `--ink`, `--faint` and `--series-0`, `--series-1`, ...; text stays text. `name` is
+    the prefix of the ids, different for each element on a page, and `label` a description for
+    screen readers.
     """
     buffer = io.StringIO()
     metadata = {"Date": None, "Creator": None}

@@ -133,12 +133,9 @@ def create_app(
 ) -> ASGIApp:
     """Build the application.
 
-    Args:
-        service: state that the routes share.
-        limits: limits of a request.
-        token: token that every route needs, except `/health` and the static files: these contain
-            no data, and a browser must load the page before a user can enter the token there.
-        hosts: host names that requests may be addressed to; `None` for any.
+    Every route needs the token, except `/health` and the static files: these contain no data, and a
+    browser must load the page before a user can enter the token there. Requests may be addressed to
+    `hosts`, to any if `None`.
     """
     app = FastAPI(
         title="Perennial",

@@ -157,29 +157,26 @@ def run_until_signal(
     try:
         start()
         if not received:
-            uvicorn.Server(_config(app, limits)).run(sockets=[bound])
+            config = uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # No client address is used, so no proxy needs to be trusted.
+                proxy_headers=False,
+                h11_max_incomplete_event_size=limits.max_header,
+                limit_concurrency=limits.connections,
+                timeout_keep_alive=limits.keep_alive_seconds,
+                timeout_graceful_shutdown=limits.shutdown_seconds,
+            )
+            uvicorn.Server(config).run(sockets=[bound])
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
     return signal.SIGINT in received
-
-
-def _config(app: ASGIApp, limits: ServiceLimits) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # No client address is used, so no proxy needs to be trusted.
-        proxy_headers=False,
-        h11_max_incomplete_event_size=limits.max_header,
-        limit_concurrency=limits.connections,
-        timeout_keep_alive=limits.keep_alive_seconds,
-        timeout_graceful_shutdown=limits.shutdown_seconds,
-    )
 
 
 def _check_first(watcher: Watcher) -> None:

@@ -72,13 +72,5 @@ class Ader:
 def adaptive_weight(
     base: float, *, old_items: int, items: int, num_exemplars: int, num_rows: int
 ) -> float:
-    """λ_t = λ_base √( |I_{t−1}|/|I_t| · |E_{t−1}|/|D_t| ), section 3.3 of the paper.
-
-    Args:
-        base: λ_base.
-        old_items: |I_{t−1}|, the items known before the period.
-        items: |I_t|, the items known after it.
-        num_exemplars: |E_{t−1}|.
-        num_rows: |D_t|, the users of the period.
-    """
+    """λ_t = λ_base √( |I_{t−1}|/|I_t| · |E_{t−1}|/|D_t| ), section 3.3 of the paper."""
     return float(base * np.sqrt(old_items / items * num_exemplars / num_rows))

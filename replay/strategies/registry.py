@@ -38,9 +38,7 @@ STUDY_STRATEGIES = ("individual", "joint", "ader", "distill-cf", "user-rns")
 def make_strategy(name: str, settings: Mapping[str, Any] | None = None) -> "Strategy":
     """Build a strategy.
 
-    Args:
-        name: a key of `STRATEGIES`, or `package.module:Class`.
-        settings: fields of its dataclass that differ from its defaults.
+    `settings` are fields of its dataclass that differ from its defaults.
 
     Raises:
         UserError: unknown strategy, unknown setting, or a value that does not fit.

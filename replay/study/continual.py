@@ -94,12 +94,9 @@ def run_continual(
 
     Cells that a killed study had finished are collected first; the same call again resumes.
 
-    Args:
-        path: of a store that holds the log and that no one has open.
-        study: its settings.
-        on_event: called with the events of the workers.
-        listener: called with the events of linking; it computes only what the workers did not.
-        executor: runs the tasks; processes of this machine if `None`.
+    The store at `path` holds the log, and no one has it open. `listener` gets the events of
+    linking, which computes only what the workers did not. Processes of this machine run the tasks
+    without an `executor`.
 
     Raises:
         UserError: the log is too short, the settings make no run, or a task failed.

@@ -90,12 +90,8 @@ def load_study(
 ) -> StudyReport:
     """Read a study from its store and summarise it.
 
-    Args:
-        path: of the store.
-        runs: of the study.
-        config: of the transfer run, if there is one.
-        confirm_from: first evaluated period of a second, separate summary.
-        until: last evaluated period of the report; `None` for all.
+    `config` is that of the transfer run, if there is one; evaluated periods from `confirm_from` on
+    have a second, separate summary, and those after `until` are left out.
 
     Raises:
         UserError: no evaluated period is left for a summary.

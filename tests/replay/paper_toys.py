@@ -74,4 +74,4 @@ def make_results(name, study, records, *, paper="ml-1m", source="ml-1m") -> Stud
         Path("s.parquet"), "0" * 64, source, paper, "as it is", 1000, 50, (9000, 1000, 1000)
     )
     config = {"source": source, "seeds": [0, 1]}
-    return StudyResults.of(name, study, split, config, records)
+    return StudyResults(name, study, split, config, tuple(records))

@@ -1,7 +1,8 @@
 """Results of a study, as tables for people and programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -83,19 +84,11 @@ class StudyResults:
     split: OpenSplit
     config: Mapping[str, Json]
     records: tuple[CellRecord, ...]
-    groups: tuple[Group, ...]
 
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        study: PaperStudy,
-        split: OpenSplit,
-        config: Mapping[str, Json],
-        records: Sequence[CellRecord],
-    ) -> "StudyResults":
-        """Group cells."""
-        return cls(name, study, split, config, tuple(records), group_records(records))
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Cells that differ only in their seeds."""
+        return group_records(self.records)
 
     def published(self, group: Group, figure: Figure) -> float | None:
         """Return the paper's figure for a group; `None` if it has none."""

@@ -48,11 +48,8 @@ class StoredRows:
 def split_holdout(split: RandomSplit, noise: Noise | None = None, seed: int = 0) -> Holdout:
     """Return all training rows, with the split's validation interactions as the targets.
 
-    Args:
-        split: the log.
-        noise: in the training rows, which are also the contexts of validation; targets that it
-            adds to a row are left out, and users without any other.
-        seed: of the noise.
+    Noise is added to the training rows, which are also the contexts of validation; targets that it
+    adds to a row are left out, and users without any other.
     """
     rows, validation = TrainingRows.of_users(split.train), split.validation
     users, targets = validation.users.astype(np.int64), validation.targets[:, : rows.num_items]

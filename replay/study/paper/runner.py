@@ -45,7 +45,10 @@ def run_cells(
     executor = executor or LocalExecutor(num_workers)
     folder = Path(context.folder)
     with _locked(folder):
-        _sweep(folder)
+        # Temporary files of writers that were killed.
+        for inner in (ROWS_FOLDER, CELLS_FOLDER):
+            for left in (folder / inner).glob(".*"):
+                left.unlink(missing_ok=True)
         shared = None if memory_limit is None else memory_limit // num_workers
         for tasks in plan_tasks(context, cells, shared):
             if tasks:
@@ -103,13 +106,6 @@ def _finished(context: StudyContext, cell: StudyCell) -> CellRecord:
             "command again makes it"
         )
     return record
-
-
-def _sweep(folder: Path) -> None:
-    """Remove temporary files of writers that were killed."""
-    for inner in (ROWS_FOLDER, CELLS_FOLDER):
-        for left in (folder / inner).glob(".*"):
-            left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Titles go into the store whole or not at all."""
 
+from dataclasses import asdict
+
 import pytest
 
 from perennial.replay.cli.store import enter_titles
@@ -13,7 +15,7 @@ def test_titles_replace_those_of_the_same_items(store, tmp_path):
     path.write_text("item,title\ni1,One\ni3,Three\nsomething else,Nine\ni3,Drei\n,x\n")
     entered = enter_titles(store, path)
     assert read_titles(store) == {"i1": "One", "i2": "Two", "i3": "Drei", "something else": "Nine"}
-    assert entered.to_json() == {
+    assert asdict(entered) == {
         **{"titles": 3, "unknown": 1, "repeated": 1, "empty": 1, "cut": 0},
         "in_store": 4,
     }

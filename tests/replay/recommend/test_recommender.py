@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -288,7 +289,7 @@ class TestBatch:
         report = recommend_to_file(
             recommender, ["u2", "nobody", "u1"], path, k=4, progress=lambda *at: reported.append(at)
         )
-        assert report.to_json() == {"users": 2, "unknown": 1, "rows": 8}
+        assert asdict(report) == {"users": 2, "unknown": 1, "rows": 8}
         table = pq.read_table(path)
         assert table.schema.names == ["user_id", "rank", "item_id", "score", "title"]
         assert table["user_id"].to_pylist() == ["u2"] * 4 + ["u1"] * 4
