@@ -1,7 +1,6 @@
 """Summaries in a store: listed with their heaviest items, and exported as rows."""
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,9 @@ import numpy as np
 
 from perennial.storage.atomic import replacing
 from perennial.storage.errors import UserError
-from perennial.storage.log.vocabulary import item_ids
+from perennial.storage.log.vocabulary import ITEMS, id_column, item_ids
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
+from perennial.storage.reading.identifier_forms import to_json_identifier
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
@@ -49,6 +49,9 @@ class SummaryView:
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         record = self.record
+        weighted = [
+            {"item": to_json_identifier(one.item), "weight": one.weight} for one in self.items
+        ]
         return {
             "key": record.key,
             "first_period": record.first_period,
@@ -63,7 +66,7 @@ class SummaryView:
             "versions": dict(record.versions),
             "created": record.created.isoformat(),
             "stored_bytes": record.stored_bytes,
-            "most_weighted": [{"item": one.item, "weight": one.weight} for one in self.items],
+            "most_weighted": weighted,
         }
 
 
@@ -74,8 +77,7 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
         weights = read_item_weights(store, record)
         order = np.argsort(-weights, kind="stable")[:num_items]
         order = order[weights[order] > 0]
-        names: Sequence[str | int] = item_ids(store, order)
-        named = zip(names, weights[order].tolist(), strict=True)
+        named = zip(item_ids(store, order), weights[order].tolist(), strict=True)
         items = tuple(WeightedItem(item, weight) for item, weight in named)
         shown.append(SummaryView(record, items))
     return tuple(shown)
@@ -142,7 +144,7 @@ def summary_table(store: Store, rows: "csr_array") -> "pa.Table":
     return pa.table(
         {
             "synthetic_user": users.astype(np.int32),
-            "item_id": pa.array(item_ids(store, items)),
+            "item_id": id_column(store, ITEMS, items),
             "weight": coordinates.data.astype(np.float32),
         }
     )

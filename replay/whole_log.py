@@ -17,7 +17,7 @@ from perennial.replay.summaries import summary_table, write_table
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
 from perennial.storage.log.periods import list_periods
-from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.log.vocabulary import ITEMS, USERS, id_column
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
 from perennial.storage.store import Store
 from perennial.stream.cuts import make_cut
@@ -122,8 +122,8 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
         rows, items = sample.rows.tocoo().coords
         table = pa.table(
             {
-                "user_id": pa.array(user_ids(store, given.users[sample.users[rows]])),
-                "item_id": pa.array(item_ids(store, items)),
+                "user_id": id_column(store, USERS, given.users[sample.users[rows]]),
+                "item_id": id_column(store, ITEMS, items),
             }
         )
         write_table(table, output)

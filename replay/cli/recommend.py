@@ -40,9 +40,11 @@ def items_to_json(
     The items are listed best first. The model is described if it is the published one; with `why`
     the reasons are added.
     """
+    from perennial.storage.reading.identifier_forms import to_json_identifier
+
     listed = [
-        {"item": one.item, "score": one.score, "title": one.title}
-        | ({"reasons": [asdict(reason) for reason in one.reasons]} if why else {})
+        {"item": to_json_identifier(one.item), "score": one.score, "title": one.title}
+        | ({"reasons": [_reason_to_json(reason) for reason in one.reasons]} if why else {})
         for one in items
     ]
     if not published:
@@ -54,6 +56,13 @@ def items_to_json(
         "strategy": model.strategy,
     }
     return about | {"recommendations": listed}
+
+
+def _reason_to_json(reason: "Reason") -> dict[str, Any]:
+    from perennial.storage.reading.identifier_forms import to_json_identifier
+
+    shared = [asdict(one) | {"item": to_json_identifier(one.item)} for one in reason.shared]
+    return asdict(reason) | {"shared": shared}
 
 
 def describe_items(items: "Sequence[RecommendedItem]", period: int) -> Iterator[str]:

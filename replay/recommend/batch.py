@@ -12,6 +12,7 @@ from perennial.replay.recommend.recommender import Recommender
 from perennial.replay.summaries import write_table
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
+from perennial.storage.reading.identifier_forms import canonical, to_column
 
 _MAX_BYTES = 256 << 20
 
@@ -68,17 +69,19 @@ def recommend_to_file(
     if not users:
         raise UserError("no users given; name at least one")
     catalogue = recommender.catalogue
+    users = tuple(dict.fromkeys(map(canonical, users)))
     known = [user for user in users if user in catalogue.user_rows]
     if not known:
         raise UnknownName(
             f"none of the {len(users):,} users is in the store; check the identifiers", users
         )
-    item_ids, user_ids = pa.array(catalogue.item_ids), pa.array(catalogue.user_ids)
+    user_ids = to_column(catalogue.user_ids, catalogue.user_type)
+    item_ids = to_column(catalogue.item_ids, catalogue.item_type)
     schema = pa.schema(
         [
-            ("user_id", user_ids.type),
+            ("user_id", catalogue.user_type),
             ("rank", pa.int32()),
-            ("item_id", item_ids.type),
+            ("item_id", catalogue.item_type),
             ("score", pa.float32()),
         ]
     )

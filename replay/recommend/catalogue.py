@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -14,10 +15,12 @@ from perennial.storage.log.vocabulary import (
     ITEMS,
     USERS,
     all_ids,
+    identifier_type,
     lookup_users,
     read_titles,
     user_ids,
 )
+from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.store import Store
 
 
@@ -34,12 +37,15 @@ class Catalogue:
     """Identifiers, titles and histories of a store.
 
     Attributes:
-        user_ids: users whose histories were loaded, as stored.
-        user_rows: identifier, as text -> row of `histories`.
+        user_ids: users whose histories were loaded, as in the log.
+        user_rows: identifier, as `canonical` text -> row of `histories`.
         histories: `(len(user_ids), items)` float32 binary: retained interactions of each user.
-        item_ids: identifiers by dense index, as stored.
-        item_indices: identifier, as text -> dense index.
-        titles: identifier, as text -> title, of the items that have one.
+        item_ids: identifiers by dense index, as in the log.
+        item_indices: identifier, as `canonical` text -> dense index.
+        titles: identifier, as `canonical` text -> title, of the items that have one.
+        user_type: Arrow type of a column of users: int64 if all users of the store are such
+            integers, else text.
+        item_type: as for users.
     """
 
     user_ids: Sequence[str | int]
@@ -48,6 +54,8 @@ class Catalogue:
     item_ids: Sequence[str | int]
     item_indices: Mapping[str, int]
     titles: Mapping[str, str]
+    user_type: pa.DataType
+    item_type: pa.DataType
 
     @classmethod
     def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Catalogue":
@@ -81,6 +89,8 @@ class Catalogue:
             item_ids=item_ids,
             item_indices={str(item): index for index, item in enumerate(item_ids)},
             titles=read_titles(store),
+            user_type=identifier_type(store, USERS),
+            item_type=identifier_type(store, ITEMS),
         )
 
     def context(self, user: str | int | None, items: Sequence[str | int] = ()) -> csr_array:
@@ -94,7 +104,7 @@ class Catalogue:
         """
         if user is not None:
             return self.histories[self.find_rows([user])]
-        unknown = [str(item) for item in items if str(item) not in self.item_indices]
+        unknown = [str(item) for item in items if canonical(item) not in self.item_indices]
         if unknown:
             raise UnknownName(
                 f"unknown item{'s' if len(unknown) > 1 else ''} {_shorten(unknown)}: not in "
@@ -109,7 +119,7 @@ class Catalogue:
         Raises:
             UnknownName: one of the users is unknown.
         """
-        unknown = [str(user) for user in users if str(user) not in self.user_rows]
+        unknown = [str(user) for user in users if canonical(user) not in self.user_rows]
         if unknown:
             names = _shorten([repr(name[:80]) for name in unknown])
             raise UnknownName(
@@ -119,11 +129,12 @@ class Catalogue:
                 "that they like",
                 unknown,
             )
-        return np.array([self.user_rows[str(user)] for user in users], np.int64)
+        return np.array([self.user_rows[canonical(user)] for user in users], np.int64)
 
     def indicator(self, items: Sequence[str | int]) -> csr_array:
         """Return `(1, items)` float32 with 1 at those of the items that are known."""
-        known = {self.item_indices[name] for name in map(str, items) if name in self.item_indices}
+        names = map(canonical, items)
+        known = {self.item_indices[name] for name in names if name in self.item_indices}
         columns = np.array(sorted(known), np.int32)
         ones, ends = np.ones(len(columns), np.float32), np.array([0, len(columns)], np.int32)
         return csr_array((ones, columns, ends), shape=(1, len(self.item_ids)))
@@ -138,7 +149,7 @@ class Catalogue:
 
     def title(self, item: str | int) -> str | None:
         """Return the title of an item, or `None` if it has none."""
-        return self.titles.get(str(item))
+        return self.titles.get(canonical(item))
 
 
 def _all_histories(store: Store, last: int, shape: tuple[int, int]) -> csr_array:

@@ -63,7 +63,7 @@ class RecommendedItem:
     """One recommended item.
 
     Attributes:
-        item: its identifier, as stored.
+        item: its identifier, as in the log.
         score: score of the model; only the order of one user's scores has a meaning.
         reasons: training rows that contribute most to the score, if requested.
     """

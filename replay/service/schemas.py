@@ -16,13 +16,11 @@ from pydantic import (
 )
 
 from perennial.replay.recommend.recommender import RecommendationQuery
+from perennial.storage.reading.identifier_forms import LARGEST_JSON_INTEGER, to_json_identifier
 
 MAX_ITEMS = 1000
 MAX_K = 1000
 MAX_LENGTH = 1000
-_MAX_INTEGER = 2**53 - 1
-"""Largest integer that every JSON reader represents exactly; larger ones are sent as text."""
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -34,24 +32,45 @@ def _to_integer(value: object) -> object:
 def _to_identifier(value: object) -> str:
     """Convert an identifier to text, by which the store finds integers too."""
     value = _to_integer(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER:
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and abs(value) <= LARGEST_JSON_INTEGER
+    ):
         return str(value)
     # JSON may contain half of a surrogate pair, which is no character and cannot be sent back.
     if isinstance(value, str) and 1 <= len(value) <= MAX_LENGTH and not _SURROGATE.search(value):
         return value
-    raise ValueError(f"give a text of 1 to {MAX_LENGTH:,} characters or a whole number")
+    raise ValueError(
+        f"give a text of 1 to {MAX_LENGTH:,} characters or a whole number; one beyond "
+        f"{LARGEST_JSON_INTEGER:,} as text"
+    )
 
+
+_INTEGER = {
+    "type": "integer",
+    "minimum": -LARGEST_JSON_INTEGER,
+    "maximum": LARGEST_JSON_INTEGER,
+}
 
 Identifier = Annotated[
     str,
     BeforeValidator(_to_identifier),
     WithJsonSchema(
         {
-            "anyOf": [
-                {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
-                {"type": "integer", "minimum": -_MAX_INTEGER, "maximum": _MAX_INTEGER},
-            ],
-            "description": "An identifier, as stored.",
+            "anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_LENGTH}, _INTEGER],
+            "description": "An identifier; of a whole number its text will do, and 5.0 is 5.",
+        }
+    ),
+]
+
+AnsweredIdentifier = Annotated[
+    str | int,
+    BeforeValidator(to_json_identifier),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, _INTEGER],
+            "description": "An identifier; one beyond the integers of JavaScript is text.",
         }
     ),
 ]
@@ -160,7 +179,7 @@ class _FromAttributes(BaseModel):
 class CommonItemResponse(_FromAttributes):
     """An item that the query's context and a training row have in common."""
 
-    item: str | int
+    item: AnsweredIdentifier
     title: str | None = None
 
 
@@ -183,7 +202,7 @@ class ReasonResponse(_FromAttributes):
 class ItemResponse(_FromAttributes):
     """One recommended item."""
 
-    item: str | int
+    item: AnsweredIdentifier
     score: float = Field(
         description="Score of the model; only the order within one response has a meaning."
     )

@@ -31,6 +31,7 @@ from perennial.storage.log.carry_over import (
 from perennial.storage.log.matrices import count_known_items, read_events, read_item_counts
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, lookup_users, read_kind
+from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.reading.identifiers import STRINGS, Encoded, IdentifierKind
 from perennial.storage.results.fits import sweep_model_files
 from perennial.storage.results.summaries import list_summaries
@@ -300,7 +301,7 @@ def erase_users(store: Store, users: Sequence[str]) -> tuple[ErasedUser, ...]:
         UserError: an identifier is unknown, no other user is left, or the new file cannot be
             written; everything is as before.
     """
-    users = list(dict.fromkeys(users))
+    users = list(dict.fromkeys(map(canonical, users)))
     indices = lookup_users(store, users)
     for user, index in zip(users, indices, strict=True):
         if index < 0:

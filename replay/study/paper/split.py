@@ -14,7 +14,7 @@ from perennial.replay.summaries import write_table
 from perennial.replay.whole_log import hold_whole, read_whole
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
-from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.log.vocabulary import ITEMS, USERS, id_column
 from perennial.stream.random_split import (
     PART_NAMES,
     SplitPart,
@@ -122,8 +122,8 @@ def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
         parts = draw_parts(given.interactions, request.seed or 0)
         rows, items = given.interactions.tocoo().coords
         used = parts != SplitPart.REMOVED
-        users = pa.array(user_ids(store, given.users))
-        names = pa.array(item_ids(store, np.arange(given.interactions.shape[1])))
+        users = id_column(store, USERS, given.users)
+        names = id_column(store, ITEMS, np.arange(given.interactions.shape[1]))
         table = pa.table(
             {
                 "user_id": users.take(pa.array(rows[used])),

@@ -193,7 +193,7 @@ class TestLoading:
             recommender = load_live(store, log)
         of_integer, of_text, of_items = (
             recommender.recommend(RecommendationQuery(k=3, **context))
-            for context in ({"user": 1}, {"user": "1"}, {"items": (10, "20")})
+            for context in ({"user": 1}, {"user": "1.0"}, {"items": (10, "20.0")})
         )
         assert [one.item for one in of_integer] == [30]
         assert of_integer == of_text == of_items

@@ -50,9 +50,22 @@ class TestRecommending:
         call(app, "POST", "/recommend", json={"items": ["a", 7], **options})
         query = "items=a,7&k=3&exclude=x,5&exclude_seen=false&why=true"
         call(app, "GET", f"/recommend?{query}")
-        call(app, "POST", "/recommend", json={"user": 12})
+        call(app, "POST", "/recommend", json={"user": 12.0})
         expected = RecommendationQuery(None, ("a", "7"), 3, ("x", "5"), False, True)
         assert queries == [expected, expected, RecommendationQuery(user="12")]
+
+    @pytest.mark.parametrize(
+        ("item", "sent"),
+        [(2**53 - 1, 2**53 - 1), (2**53, str(2**53)), (-(2**53), str(-(2**53))), ("7", "7")],
+    )
+    def test_no_number_is_sent_that_javascript_would_round(self, item, sent):
+        app = make_app(FakeRecommender(lambda _query: (RecommendedItem(item, 1.0, None),)))
+        (one,) = call(app, "POST", "/recommend", json={"user": 5.0}).json()["recommendations"]
+        assert one["item"] == sent
+        properties = call(app, "GET", "/openapi.json").json()["components"]["schemas"]
+        text, number = properties["ItemResponse"]["properties"]["item"]["anyOf"]
+        assert (text["type"], number["type"]) == ("string", "integer")
+        assert (number["minimum"], number["maximum"]) == (1 - 2**53, 2**53 - 1)
 
     def test_the_real_model_recommends_with_reasons(self, recommender):
         app = make_app(recommender)
