@@ -60,10 +60,7 @@ def share_budget(budget: int, sizes: Sequence[int], policy: Policy) -> tuple[int
     Each of the n periods kept by the policy has ⌊B/n⌋ rows, and the newest the remainder. Rows that
     a summary lacks are taken from the newest ones that have more.
 
-    Args:
-        budget: B, number of rows in all.
-        sizes: number of rows of each summary, oldest first.
-        policy: by which the budget is shared.
+    Sizes are numbers of rows, of the oldest summary first.
 
     Returns:
         A number for each summary, at most its size; their sum is min(B, sum of kept sizes).

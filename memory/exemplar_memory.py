@@ -221,10 +221,7 @@ def draw_quotas(
 ) -> NDArray[np.int64]:
     """Share a budget among groups: one multinomial draw by size, at most what each group has.
 
-    Args:
-        counts: `(g,)` > 0, number of candidates of each group.
-        budget: M, ≥ 1.
-        generator: of the draw.
+    The groups have counts `(g,)` > 0 of candidates; the budget M is at least 1.
 
     Returns:
         `(g,)`; the sum is at most M, and less where a group is drawn more often than it has rows.
@@ -239,11 +236,7 @@ def herd_groups(
 ) -> NDArray[np.int64]:
     """Choose exemplars among candidates, group by group.
 
-    Args:
-        groups: `(n,)`, group of each candidate.
-        budget: M.
-        similarity: of candidates by number.
-        generator: of the quotas.
+    Groups are `(n,)`, one for each candidate; `similarity` takes numbers of candidates.
 
     Returns:
         `(≤ budget,)` numbers of candidates, ascending.

@@ -93,12 +93,9 @@ def split_users(num_users: int, seed: int) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def nearest(rows: csr_array, others: csr_array, similarity: Similarity) -> Floats:
-    """Compute each row's similarity to the nearest of other rows; weights count as ones.
+    """Compute the similarity of each of rows `(a, i)` to the nearest of others `(b, i)`.
 
-    Args:
-        rows: `(a, i)`.
-        others: `(b, i)`.
-        similarity: of two sets of items.
+    Weights count as ones.
 
     Returns:
         `(a,)` in [0, 1]; 0 where there are no others.
@@ -118,13 +115,7 @@ def nearest(rows: csr_array, others: csr_array, similarity: Similarity) -> Float
 
 
 def measure_nearness(summary: csr_array, real: csr_array, seed: int) -> Nearness:
-    """Measure the similarity of synthetic users, and of one half of the real ones, to real users.
-
-    Args:
-        summary: `(μ, i)`.
-        real: `(n, i)`, the users that it stands for.
-        seed: of the halves.
-    """
+    """Measure how near to real users `(n, i)` synthetic ones `(μ, i)`, and half of them, come."""
     one, other = split_users(real.shape[0], seed)
     return Nearness(nearest(summary, real, jaccard), nearest(real[one], real[other], jaccard))
 
@@ -134,12 +125,8 @@ def membership_test(
 ) -> Membership:
     """Test how well similarity to the summary separates users of the log from others.
 
-    Args:
-        summary: `(μ, i)`, made of the members.
-        members: `(a, i)`.
-        strangers: `(b, i)`, similar users that the summary was not made of.
-        similarity: a key of `SIMILARITIES`.
-        seed: of the bootstrap.
+    The summary `(μ, i)` was made of the members `(a, i)` and not of the strangers `(b, i)`, who are
+    similar users. `similarity` is a key of `SIMILARITIES`.
 
     Raises:
         ValueError: nobody on one side.

@@ -111,7 +111,6 @@ class FitOptions:
         max_rows: the row cap to take when the rows do not fit `memory_limit`, or `None` for the
             largest number that fits. A cap below the number of rows is always applied.
         previous: the model of the period before, for a warm start.
-        progress: called at every step worth a message.
     """
 
     seed: int

@@ -30,7 +30,6 @@ class Trial:
     """Result of one candidate.
 
     Attributes:
-        candidate: the settings.
         score: the best validation HR@100 in per cent; `None` without validation rows.
         steps: updates or sweeps until then; 0 for a closed form.
     """

@@ -45,11 +45,7 @@ class CellMaker:
 
     Attributes:
         store: that holds the log; open for writing.
-        config: settings of the run.
         run_id: run that the cells become part of.
-        metrics: taken of each evaluation.
-        versions: of the code and its libraries.
-        clock: source of times and memory figures.
         is_live: whether the run's number of cells grows with each of them.
     """
 

@@ -42,8 +42,6 @@ class Chain:
     """Fits period after period; periods whose fit is recorded already may be skipped.
 
     Attributes:
-        strategy: of the training rows and the memory.
-        recipe: of the model.
         seed: every random draw of the chain derives from it.
         key: of the chain across runs and logs.
     """

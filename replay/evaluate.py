@@ -22,7 +22,6 @@ class MetricResult:
     """One metric at one cut-off.
 
     Attributes:
-        metric: its name.
         k: its cut-off; `None` for a metric of the whole ranking.
         values: a value and a weight for each of `Evaluation.users`, in their order.
     """

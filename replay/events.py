@@ -54,7 +54,6 @@ class CellFinished:
     """A cell is in the store.
 
     Attributes:
-        name: of the cell.
         num_done: number of finished cells, this one included.
         num_cells: number of cells that the run will have.
         cell: as recorded; `None` if an earlier run recorded it.

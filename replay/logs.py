@@ -55,8 +55,6 @@ class OpenLog:
 
     Attributes:
         store: open for writing.
-        path: its file.
-        source: name of the log.
         cut: name of its cut; `None` if the log was in the store and no source was given.
         reports: reports of the files that were ingested.
     """

@@ -39,7 +39,6 @@ class Audit:
     """Results of the audit of a summary.
 
     Attributes:
-        record: the summary.
         users: number of real users of its periods that were compared.
         users_given: number of all users of its periods.
         nearness: nearness of the stored summary to the users.

@@ -39,7 +39,6 @@ class SummaryView:
     """A summary as `memory show` prints it.
 
     Attributes:
-        record: its row in the store.
         items: the most weighted items, heaviest first.
     """
 

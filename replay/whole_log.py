@@ -30,8 +30,6 @@ class DistillRequest:
     """Settings of a distillation.
 
     Attributes:
-        users: number of synthetic users.
-        seed: seed of all draws.
         method: as in `DistillSettings`.
         max_items: most items of a synthetic user; 0 for any, `None` for the method's own.
         export: as in `DistillSettings`.
@@ -92,8 +90,6 @@ class SampleRequest:
 
     Attributes:
         sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
-        users: maximum number of users.
-        seed: seed of all draws.
         reading: fields of `IngestSettings` that differ from the source's own.
     """
 

@@ -21,10 +21,7 @@ class WriterLock:
         self._lock = FileLock(lock_path(path))
 
     def acquire(self, wait: float) -> None:
-        """Take the lock.
-
-        Args:
-            wait: seconds to wait for another writer; 0 not at all, infinity without limit.
+        """Take the lock; wait so many seconds for another writer, infinity without limit.
 
         Raises:
             StorageUnavailable: another process has the lock, or the folder cannot be written.

@@ -15,12 +15,9 @@ def replacing(path: Path, temporary: Path | None = None, *, sync: bool = True) -
 
     If anything raises, the temporary file is removed and `path` stays as it was.
 
-    Args:
-        path: the file to write; its folder must exist.
-        temporary: another path in the same folder, for a file that only one process at a time
-            writes; by default every process has its own, and `sweep_temporary` removes those that
-            killed processes left.
-        sync: whether the file must survive a power failure.
+    `temporary` is another path in the same folder, for a file that only one process at a time
+    writes; by default every process has its own, and `sweep_temporary` removes those that killed
+    processes left. With `sync` the file survives a power failure.
 
     Raises:
         OSError: the disk refuses the file.

@@ -17,11 +17,8 @@ class Progress(Protocol):
     def __call__(self, message: str, done: int = 0, total: int | None = None, /) -> None:
         """Report progress.
 
-        Args:
-            message: what is being done, in a few words; it replaces the message before.
-            done: amount of work done so far, in any unit.
-            total: amount of work in all, in the same unit; `None` if it is not known or not
-                counted.
+        The message replaces the one before. `done` and `total` are amounts of work in any unit;
+        `total` is `None` if it is not known or not counted.
         """
         ...
 
@@ -50,12 +47,8 @@ def build(
 ) -> Any:
     """Make an instance of a class with some of its settings given.
 
-    Args:
-        kind: what it is, for messages: `model`, `strategy`.
-        name: its name, likewise.
-        target: a frozen dataclass, or a class without settings.
-        settings: field -> value; text is converted to the field's type.
-        method: name of a method that every class of the kind has.
+    `target` is a frozen dataclass, or a class without settings, and every class of the kind has the
+    method. Text is converted to the type of the field.
 
     Raises:
         UserError: not a class of the kind, unknown field, or a value that does not fit.

@@ -42,10 +42,6 @@ def raise_fault(path: Path | None, error: BaseException | None) -> None:
     transaction. After one inside a transaction, every later error only says that it is aborted, so
     the first error of the chain counts.
 
-    Args:
-        path: the store's file.
-        error: the exception, perhaps raised while another was handled.
-
     Raises:
         StorageUnavailable: the file is damaged, or the disk takes no more.
     """

@@ -34,9 +34,7 @@ def resolve_store(path: Path) -> Path:
 def require_store(path: Path, command: str = "`perennial replay` or `ingest`") -> None:
     """Check that a store exists.
 
-    Args:
-        path: the store's file.
-        command: commands that make one, for the message.
+    The message names the commands that make one.
 
     Raises:
         UserError: it does not.

@@ -126,10 +126,8 @@ CUTS: tuple[str, ...] = tuple(_RULES)
 def make_cut(name: str, num_periods: int = 17) -> Cut:
     """Build a cut.
 
-    Args:
-        name: one of `CUTS`; `files` makes each file a period.
-        num_periods: P, for `equal-count` and `equal-span`; 17 of equal count reproduce the paper's
-            Figure 5 on ML-1M.
+    `num_periods` is for `equal-count` and `equal-span`; 17 of equal count reproduce the paper's
+    Figure 5 on ML-1M.
 
     Raises:
         UserError: unknown name, or a number below 1.

@@ -84,19 +84,12 @@ def assemble(
 ) -> Evaluation:
     """Build an evaluation from contexts and targets by the rules that all protocols share.
 
-    Args:
-        fit_period: t.
-        eval_period: the period with the targets.
-        num_items: d_t; columns from here on are unknown to the model.
-        users: `(n,)` int32.
-        contexts: `(n, width)` float32 binary, width ≥ `num_items`, unknown items included.
-        targets: `(n, width)` float32 binary.
-        item_counts: `(width,)` int64.
-        mask_context: remove targets that are in the context, and users left without a target.
-        num_negatives: number drawn per user from the known items outside context and targets.
-        seed: the negatives and the order of ties derive from it and `fit_period`.
-        skipped_users: number of users left out already.
-        keep_repeats: keep masked targets that are in the context, as misses.
+    Users are `(n,)` int32, contexts and targets `(n, width)` float32 binary, unknown items
+    included, width ≥ `num_items` = d_t, and item counts `(width,)` int64. `mask_context` removes
+    targets that are in the context, and users left without a target; `keep_repeats` keeps such
+    targets, as misses. Negatives are drawn from the known items outside context and targets; they
+    and the order of ties derive from `seed` and `fit_period`. `skipped_users` were left out
+    already.
     """
     masked_targets = 0
     if mask_context and not keep_repeats:

@@ -19,7 +19,6 @@ class HeldOutUsers:
 
     Attributes:
         share: share of the users, in (0, 1).
-        seed: seed of the draw.
     """
 
     share: float = 0.1
@@ -41,7 +40,6 @@ class History:
     """The log up to the end of a period; nothing later can be read through it.
 
     Attributes:
-        store: holds the log.
         period: t, the newest readable period.
         held_out: users whose rows are hidden; items that only they have count as known.
     """

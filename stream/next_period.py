@@ -67,13 +67,8 @@ def build_evaluation(
     all in the context. Items unknown at t are misses as targets and dropped from contexts. All of
     this is counted.
 
-    Args:
-        store: holds the log.
-        fit_period: t, the last period that the model has seen.
-        settings: the protocol.
-        seed: negatives and the order of ties derive from it and t.
-        eval_period: the period with the targets, t + 1 by default.
-        only: evaluate only these users.
+    Negatives and the order of ties derive from `seed` and t. The targets are in `eval_period`, t +
+    1 by default, and `only` limits the users.
 
     Raises:
         UserError: the evaluation period is not in the store.

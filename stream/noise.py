@@ -39,15 +39,10 @@ class Noise:
 
 
 def add_noise(rows: csr_array, noise: Noise, seed: int) -> csr_array:
-    """Add noise to rows.
+    """Add noise to rows `(users, items)` float32 binary without duplicates.
 
     x% of n items is rarely a whole number: it is rounded up or down at random for each user, so
     that it is x% on average. With the same seed, what changes at some x changes at any larger x.
-
-    Args:
-        rows: `(users, items)` float32 binary without duplicates.
-        noise: amount and kind.
-        seed: seed of the draw.
 
     Returns:
         `(users, items)` float32 binary in canonical form. `swap` changes fewer items of a user
@@ -88,12 +83,8 @@ def _draw(
 ) -> csr_array:
     """Draw items for each row uniformly among those that are not forbidden.
 
-    Args:
-        forbidden: `(n, items)`.
-        counts: `(n,)` int64, number of items to draw.
-        most: `(n,)` int64, number of items at 100%. So many are put in random order whatever
-            `counts` is, so that a smaller draw is the beginning of a larger one.
-        seed: seed of the draw.
+    So many items as at 100%, `most` `(n,)`, are put in random order whatever the `counts` `(n,)` of
+    items to draw are, so that a smaller draw is the beginning of a larger one.
 
     Returns:
         `(n, items)` float32 binary.

@@ -57,11 +57,7 @@ class RandomSplit:
 
 
 def draw_parts(rows: csr_array, seed: int) -> NDArray[np.int8]:
-    """Assign each entry to a part at random.
-
-    Args:
-        rows: `(users, items)` binary without duplicates.
-        seed: seed of the draw.
+    """Assign each entry of rows `(users, items)`, binary without duplicates, to a part at random.
 
     Returns:
         `(nnz,)` int8, a `SplitPart` for each entry in the order of `rows.indices`. A row of n ≥ 3
@@ -101,12 +97,8 @@ def read_paper_split(
     the order of their identifiers, and the model knows all items that are used. Propensities are
     counted on `train` alone.
 
-    Args:
-        path: the file.
-        seed: seed of the negatives and the order of ties.
-        num_negatives: negatives per user, for the pooled AUC.
-        keep_repeats: count targets that are in the context as misses, as the authors do, instead of
-            removing them. ML-1M has none, Magazine 287 among 6,145 test items.
+    With `keep_repeats` targets that are in the context count as misses, as the authors do, instead
+    of being removed. ML-1M has none, Magazine 287 among 6,145 test items.
 
     Raises:
         UserError: the file cannot be read, a column is missing or a part is empty.

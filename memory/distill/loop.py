@@ -185,14 +185,11 @@ def sparse_rows(
 
 
 def order_by_usefulness(rows: csr_array) -> NDArray[np.int64]:
-    """Order rows so that each is the one that the rows before it predict worst.
+    """Order rows `(n, d)` in [0, 1] so that each is the one that those before it predict worst.
 
     That is the pivot order of a Cholesky factorisation of the kernel matrix, the greedy choice of
     rows for a Nyström approximation (Fine & Scheinberg, JMLR 2001): a prefix spans as much as so
     few rows can.
-
-    Args:
-        rows: `(n, d)`, values in [0, 1].
 
     Returns:
         `(n,)` a permutation.

@@ -46,14 +46,10 @@ class DistillationProblem:
     """A distillation reduced to the items that occur, and what it draws.
 
     Attributes:
-        settings: of the distillation.
-        seed: of all draws.
         holdout: the users to distil, and the held-out interactions.
         items: `(n,)` int64 ascending, the items that occur.
         narrow: `(users, n)` float32, the rows over these items.
         width: number of columns with padding.
-        validator: of supports.
-        targets: of the users.
         in_blocks: whether the optimisation works in item blocks.
     """
 

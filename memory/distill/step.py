@@ -44,8 +44,6 @@ class StepState(NamedTuple):
     """State of the optimisation on the device.
 
     Attributes:
-        parameters: of the support.
-        optimiser: state of the optax optimiser.
         key: that the next draws derive from.
     """
 
@@ -68,12 +66,8 @@ def outer_step(
 ) -> tuple[StepState, Float32[Array, ""]]:
     """Draw a batch of real users, and make a gradient step on the outer loss.
 
-    Args:
-        state: its buffers are donated.
-        users: to draw the batch from.
-        settings: hashable, so that each setting compiles once.
-        mesh: devices that the batch is split over; each has the whole support, and their
-            gradients are added up.
+    The buffers of `state` are donated. Each of the settings compiles once. The batch is split over
+    the devices of the mesh; each has the whole support, and their gradients are added up.
 
     Returns:
         The state after the step, and the loss before it.

@@ -43,12 +43,9 @@ class Sampler(Protocol):
 
 
 def take_first(rows: csr_array, priorities: NDArray[np.float64], budget: int) -> Sample:
-    """Take the rows with the highest priorities whole, without empty ones.
+    """Take rows of `(m, num_items)` with the highest priorities `(m,)` whole, without empty ones.
 
-    Args:
-        rows: `(m, num_items)`.
-        priorities: `(m,)`; equal ones are taken in the order of the rows.
-        budget: ≥ 1.
+    Equal priorities are in the order of the rows; `budget` ≥ 1.
     """
     filled = np.flatnonzero(np.diff(rows.indptr))
     order = filled[np.argsort(-priorities[filled], kind="stable")][:budget]
@@ -79,10 +76,8 @@ def thin(keys: csr_array, count: int) -> csr_array:
 def thin_to_mean(rows: csr_array, extent: tuple[int, int], seed: int) -> csr_array:
     """Keep random interactions, at most as many as rows of random users have on average.
 
-    Args:
-        rows: `(n, num_items)` binary, no empty row.
-        extent: numbers of users and interactions of the log that the rows stand for.
-        seed: of the draw.
+    The rows `(n, num_items)` are binary, none of them empty; `extent` are the numbers of users and
+    interactions of the log that they stand for.
     """
     users, interactions = extent
     count = round(rows.shape[0] * interactions / max(users, 1))

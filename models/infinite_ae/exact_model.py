@@ -34,8 +34,6 @@ class FittedInfiniteAE:
     """A solved ∞-AE.
 
     Attributes:
-        settings: of the recipe.
-        kernel: Θ for the d of the rows.
         rows: X.
         pieces: X in tiles.
         weights: `(n,)` W.
@@ -120,8 +118,6 @@ class ExactSystem:
     """Rows with their kernel matrix, to be solved for any λ; one solution is valid at a time.
 
     Attributes:
-        settings: of the recipe.
-        kernel: Θ for the d of the rows.
         rows: X, with its weights.
         lying: X where it is computed with: split into head and tail, or on devices.
         system: K.

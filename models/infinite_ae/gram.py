@@ -43,13 +43,7 @@ class TileKernel(Protocol):
 
 @dataclass(frozen=True)
 class ClosedFormKernel:
-    """Closed form on sparse inner products.
-
-    Attributes:
-        settings: the network.
-        num_items: d.
-        dtype: float32 or float64.
-    """
+    """Closed form on sparse inner products, in float32 or float64."""
 
     settings: KernelSettings
     num_items: int
@@ -89,12 +83,7 @@ class ClosedFormKernel:
 
 @dataclass(frozen=True)
 class StaxTileKernel:
-    """neural-tangents on rows made dense tile by tile.
-
-    Attributes:
-        settings: the network.
-        dtype: float32 or float64.
-    """
+    """neural-tangents on rows made dense tile by tile."""
 
     settings: KernelSettings
     dtype: np.dtype[Any]

@@ -174,8 +174,6 @@ class MeshRows:
 
     Attributes:
         rows: `(n, d)` on the host.
-        mesh: the devices.
-        settings: settings of the kernel.
         dtype: dtype of all computations, float32 or float64.
         entries: entries of the rows, on each device.
         squares: `(p,)` |x|², on each device; p is n with padding.

@@ -25,7 +25,6 @@ class FittedNystromAE:
     """A solved ∞-AE on centres; see `perennial.models.infinite_ae.nystrom` for the names.
 
     Attributes:
-        system: the system that was solved.
         factor: `(m, m)` factor of A + λ'I, from `NormalEquations.factorise`.
         report: λ, the scores of the validation, and the numbers of rows.
         replayed: `(n,)` bool, rows that came from a memory; `None` if that was not stored.
@@ -113,7 +112,6 @@ class NystromSystem:
     """Rows after the one pass that their centres need, ready to be solved for any λ.
 
     Attributes:
-        settings: settings of the recipe.
         rows: X, with its weights.
         chosen: `(m,)` numbers of the rows that are the centres.
         equations: A and B.

@@ -37,8 +37,6 @@ class TaughtInfiniteAE:
     """A solved ∞-AE with a teacher.
 
     Attributes:
-        settings: of the recipe.
-        kernel: Θ for the d of the rows.
         rows: D, then E.
         pieces: the same in tiles.
         new_rows: D alone.
@@ -115,8 +113,6 @@ class TaughtSystem:
     """Rows with a teacher, to be solved for any λ; one solution is valid at a time on a CPU.
 
     Attributes:
-        settings: of the recipe.
-        kernel: Θ for the d of the rows.
         rows: D, then E.
         new_rows: D alone.
         weights: `(n,)` in that order.

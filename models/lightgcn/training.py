@@ -44,8 +44,6 @@ class LightGCNTrainingSettings:
         loss: see `perennial.models.lightgcn.loss`.
         layers: K of the propagation.
         temperature: temperature of the softmax; `bpr` has none.
-        dim: width of the embeddings.
-        learning_rate: Adam's learning rate.
         l2: weight of half the squared length of the embeddings in the loss.
         batch_rows: number of rows in the loss of an update.
         batch_items: number of items in the loss of an update.

@@ -48,7 +48,6 @@ class FittedMF:
 
     Attributes:
         items: `(num_items, dimension)` float32.
-        objective: the objective that they minimise.
         report: the choice of the settings, and the numbers of rows.
     """
 

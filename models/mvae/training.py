@@ -39,7 +39,6 @@ class MVAERates(NamedTuple):
     """Numbers that may differ from update to update; they are not compiled in.
 
     Attributes:
-        learning_rate: Adam's learning rate.
         dropout: share of the input entries that are dropped.
         averaging: share of the averaged weights that stays; 0 takes the last weights.
         beta: annealed β.

@@ -32,11 +32,9 @@ class NeuMFRates(NamedTuple):
     """Numbers of an update that are arguments of the compiled code, so that others reuse it.
 
     Attributes:
-        learning_rate: Adam's learning rate.
         dropout: share of the entries that are hidden from the users' embeddings and predicted.
         averaging: share of the averaged weights that stays.
         negative_weight: ω, see `log_loss`.
-        num_items: number of items that are not padding.
     """
 
     learning_rate: np.float32

@@ -57,9 +57,7 @@ class SplitOptions:
         )
     )
     split_seed: int | None = option(
-        "--split-seed",
-        type=NATURAL,
-        help="Seed of the split of a log that has none.  [default: 0]",
+        "--split-seed", type=NATURAL, help="Seed of the split of a log that has none.  [default: 0]"
     )
     keep_repeats: bool = option(
         "--keep-repeats",

@@ -145,7 +145,6 @@ class EnteredTitles:
         repeated: rows that replaced the title of an earlier row.
         empty: rows without an item or a title, left out.
         cut: titles that were too long.
-        in_store: titles in the store now.
     """
 
     titles: int

@@ -21,13 +21,7 @@ DOT_STYLE: Any = {**STYLE, "axes.grid.axis": "x", "ytick.major.pad": 6}
 
 @dataclass(frozen=True)
 class Dot:
-    """One row.
-
-    Attributes:
-        mean: mean over the seeds.
-        low: value of the lowest seed.
-        high: value of the highest seed.
-    """
+    """One row: the mean over the seeds, and the values of the lowest and the highest."""
 
     label: str
     mean: float

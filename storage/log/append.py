@@ -22,8 +22,6 @@ class OrderedLog:
     """Events in log order, cut into periods.
 
     Attributes:
-        users: user of each event.
-        items: item of each event.
         times: `(n,)` int64, sorted.
         has_clock: True if `times` are times and not lines.
         edges: `(p + 1,)` int64; new period k holds the events edges[k]..edges[k+1]−1.

@@ -27,13 +27,7 @@ _MARK = b"perennial.period"
 
 @dataclass(frozen=True)
 class ExportedPeriod:
-    """An exported period.
-
-    Attributes:
-        period: its number.
-        path: the file.
-        interactions: number of events in it.
-    """
+    """An exported period."""
 
     period: int
     path: Place

@@ -15,12 +15,7 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """One of the two vocabularies of a store.
-
-    Attributes:
-        table: name of its table.
-        index: name of the column of dense indices.
-    """
+    """One of the two vocabularies of a store."""
 
     table: Literal["users", "items"]
     index: Literal["user_index", "item_index"]

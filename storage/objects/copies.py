@@ -28,10 +28,8 @@ def local_copies(
     Those of a killed process are removed by the next process that copies, or that writes to a store
     in the same folder.
 
-    Args:
-        places: files and objects.
-        near: folder for the copies; if it does not exist, the nearest parent that does.
-        progress: called with the bytes copied so far.
+    Copies are in the folder `near` or, if that does not exist, in the nearest parent that does.
+    Progress is in bytes.
 
     Raises:
         UserError: an object cannot be copied.

@@ -31,11 +31,8 @@ def save_arrays(
 ) -> Path:
     """Write arrays and a manifest to `<folder>/<name>.safetensors`, replacing an older file.
 
-    Args:
-        folder: created if absent.
-        name: name of the file, without folder or suffix.
-        arrays: booleans or numbers, of any shape.
-        manifest: any JSON values.
+    The arrays are booleans or numbers of any shape, the manifest any JSON values. The folder is
+    created if absent.
 
     Raises:
         ValueError: the name has a folder in it, or an array does not hold numbers.

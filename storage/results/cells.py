@@ -64,7 +64,6 @@ class Figure:
     """Value of one metric of one cell.
 
     Attributes:
-        metric: name of the metric.
         k: cutoff; `None` for a metric of the whole ranking.
         value: mean over the users; `None` if no user has any weight.
         num_users: number of evaluated users.
@@ -81,7 +80,6 @@ class UserFigure:
     """Values of one metric of one cell, one per user in the order of `EvaluatedUsers.users`.
 
     Attributes:
-        metric: name of the metric.
         k: cutoff; `None` for a metric of the whole ranking.
         values: `(n,)` float32.
         weights: `(n,)` float32, or `None` if every user counts the same.

@@ -26,8 +26,6 @@ class SummaryRecord:
         key: hash of everything that the summary depends on.
         first_period: first period that it summarises.
         period: last period that it summarises.
-        seed: seed of its random draws.
-        settings: settings of the distillation.
         report: losses, validation, steps, seconds, device, ...
         versions: versions of the code and its libraries.
         num_rows: number of synthetic users.

@@ -48,10 +48,6 @@ def _version(distribution: str) -> str:
 def hash_sources(package: Path, roots: Sequence[str] = _ROOTS) -> str:
     """Hash the import closure of some modules.
 
-    Args:
-        package: the folder of the package `perennial`.
-        roots: dotted names of the modules to start from.
-
     Returns:
         16 hexadecimal digits. Paths count as well as contents, in sorted order, so that a checkout
         and an installed wheel of the same sources have the same hash.

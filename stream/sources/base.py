@@ -15,9 +15,7 @@ class LogFiles:
     """A log as files on this machine, ready to be ingested.
 
     Attributes:
-        name: name of the log in reports.
         paths: its files, in the order of time as far as their names show it.
-        settings: settings for reading them.
         cut: default cut of the log; `files` if each file is a period.
     """
 

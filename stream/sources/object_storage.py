@@ -16,10 +16,7 @@ from perennial.stream.sources.registry import open_source
 def local_source(source: str, near: Path, progress: Progress = ignore_progress) -> Iterator[str]:
     """Replace an address on object storage by the path of a temporary copy.
 
-    Args:
-        source: as for `open_source`, or the address of an object, or of a folder of period files.
-        near: folder for the copy; if it does not exist, the nearest parent that does.
-        progress: called with the bytes copied so far.
+    The copy is in the folder `near` or, if that does not exist, in the nearest parent that does.
 
     Yields:
         The path of the copy, or `source` itself if it is no such address.

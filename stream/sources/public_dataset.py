@@ -41,9 +41,7 @@ class PublicDataSet:
 
     Attributes:
         name: name on the command line, and of its folder in the cache.
-        info: description of the log.
         files: its files in the order of time.
-        cut: default cut of the log.
     """
 
     name: str

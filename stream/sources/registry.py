@@ -63,12 +63,9 @@ def open_source(
 ) -> "LogFiles":
     """Find the files of a log, downloading or generating them where needed.
 
-    Args:
-        source: a key of `SOURCES`, or the path of a file or of a folder of period files. A name
-            goes before a path; `./synthetic` is the file.
-        cache: folder for downloads and generated logs; made where absent.
-        progress: called by anything that takes over two seconds.
-        mirror: address to download from in place of the publisher's.
+    A source is a key of `SOURCES`, or the path of a file or of a folder of period files. A name
+    goes before a path; `./synthetic` is the file. `mirror` is the address to download from in place
+    of the publisher's.
 
     Raises:
         UserError: neither a name, a file nor a folder; a mirror for a path; or the log cannot be

@@ -15,10 +15,7 @@ class SyntheticSettings:
     Shares are of the whole span of the log; times in it run from 0 to 1.
 
     Attributes:
-        num_users: number of users in all.
-        num_items: number of items in all.
         first_day: the log begins at midnight UTC of this day (ISO 8601).
-        num_days: length of the log.
         num_factors: f, dimensions of the taste space.
         num_themes: themes, directions in the taste space that items belong to and users follow.
         themes_per_user: number of themes that a user follows.
@@ -130,10 +127,6 @@ def generate(settings: SyntheticSettings, seed: int) -> SyntheticLog:
     Forgetting costs something here because the company an item keeps in one period says what its
     followers want when their season returns. No model of this project has any part in the
     generator.
-
-    Args:
-        settings: parameters of the model.
-        seed: seed of all draws; the same seed gives the same log.
     """
     rng = np.random.default_rng(seed)
     themes = _draw_themes(settings, rng)

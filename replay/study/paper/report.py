@@ -72,12 +72,7 @@ def describe_study(
 
 @dataclass(frozen=True)
 class StudyResults:
-    """Results of a study.
-
-    Attributes:
-        name: of the study on the command line.
-        config: the settings, for people.
-    """
+    """Results of a study."""
 
     name: str
     study: PaperStudy

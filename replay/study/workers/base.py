@@ -81,7 +81,6 @@ class TaskEvent:
     """Progress of a task.
 
     Attributes:
-        pid: process of the worker.
         kind: `attempt` when a worker starts the task; `started`, `stage` and `finished` of its
             cells; `lost` when the worker died and the task will be retried; `waiting` when no
             machine has room for it; `done`.

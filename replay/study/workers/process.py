@@ -39,7 +39,6 @@ class WorkerProcess:
     """A worker that this process has started.
 
     Attributes:
-        pid: of the process.
         refusal: why the task cannot be run, if the worker reported so.
     """
 

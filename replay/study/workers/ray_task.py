@@ -36,11 +36,8 @@ class RemoteTask:
     """A task as it is sent to a machine.
 
     Attributes:
-        worker: module that runs it.
-        line: input of the worker.
         versions: required of the worker's code and libraries.
         inputs: path in the worker's folder -> reference of the content in Ray's object store.
-        outputs: paths of the worker's results.
         on_cpu: hide GPUs from JAX.
     """
 
@@ -72,8 +69,6 @@ class RemoteEvent:
 
     Attributes:
         attempt: random name of the attempt.
-        kind: as in `TaskEvent`.
-        details: as in `TaskEvent`.
     """
 
     task: str
