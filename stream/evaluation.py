@@ -16,6 +16,7 @@ class EvaluationCounts:
 
     Attributes:
         skipped_users: users of the period with an empty context, or whose targets are all in it.
+        without_context: the former of these.
         empty_contexts: evaluated users whose context row is empty.
         dropped_context_items: (user, item) pairs of the evaluated users' contexts whose item the
             model has not seen.
@@ -26,6 +27,7 @@ class EvaluationCounts:
     """
 
     skipped_users: int
+    without_context: int
     empty_contexts: int
     dropped_context_items: int
     masked_targets: int
@@ -80,6 +82,7 @@ def assemble(
     num_negatives: int,
     seed: int,
     skipped_users: int,
+    without_context: int = 0,
     keep_repeats: bool = False,
 ) -> Evaluation:
     """Build an evaluation from contexts and targets by the rules that all protocols share.
@@ -89,7 +92,7 @@ def assemble(
     targets that are in the context, and users left without a target; `keep_repeats` keeps such
     targets, as misses. Negatives are drawn from the known items outside context and targets; they
     and the order of ties derive from `seed` and `fit_period`. `skipped_users` were left out
-    already.
+    already, `without_context` of them without a context.
     """
     masked_targets = 0
     if mask_context and not keep_repeats:
@@ -102,6 +105,7 @@ def assemble(
     known = binary(contexts[:, :num_items])
     counts = EvaluationCounts(
         skipped_users=skipped_users,
+        without_context=without_context,
         empty_contexts=int(np.count_nonzero(np.diff(known.indptr) == 0)),
         dropped_context_items=int(contexts.nnz - known.nnz),
         masked_targets=masked_targets,

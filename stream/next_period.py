@@ -104,6 +104,7 @@ def build_evaluation(
         num_negatives=settings.num_negatives,
         seed=seed,
         skipped_users=len(users) - len(with_context),
+        without_context=len(users) - len(with_context),
     )
 
 

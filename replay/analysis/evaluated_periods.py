@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perennial.replay.analysis.run import RunData
+from perennial.storage.results.cells import EvaluatedUsers
 
 
 @dataclass(frozen=True)
@@ -24,18 +25,22 @@ class EvaluatedPeriod:
     without_context: int | None
 
 
+def count_users(evaluated: EvaluatedUsers) -> EvaluatedPeriod:
+    """Count the users of an evaluation."""
+    return EvaluatedPeriod(
+        evaluated.eval_period,
+        len(evaluated.users),
+        evaluated.counts.get("skipped_users", 0),
+        evaluated.counts.get("without_context"),
+    )
+
+
 def evaluated_periods(data: RunData) -> tuple[EvaluatedPeriod, ...]:
     """Count the users of the periods that cells of a run were evaluated on, in order."""
-    found = {}
-    for cell in data.cells:
-        one = data.evaluated_users[cell.evaluation_key]
-        counts = one.counts
-        found[one.eval_period] = EvaluatedPeriod(
-            one.eval_period,
-            len(one.users),
-            counts.get("skipped_users", 0),
-            counts.get("without_context"),
-        )
+    found = {
+        cell.eval_period: count_users(data.evaluated_users[cell.evaluation_key])
+        for cell in data.cells
+    }
     return tuple(found[period] for period in sorted(found))
 
 
@@ -56,13 +61,11 @@ def describe_skipped(evaluations: Sequence[EvaluatedPeriod]) -> str:
     """Describe why the skipped users of some periods were skipped, in a few words."""
     skipped = sum(one.skipped_users for one in evaluations)
     if not skipped:
-        return "no user of the evaluation was active"
+        return "none of the users to evaluate was active"
     known = [one.without_context for one in evaluations if one.without_context is not None]
     without = sum(known)
-    reasons = []
-    if without:
-        reasons.append(f"{without:,} had no interaction before the first to predict")
+    reasons = [f"{without:,} had no interaction before their first target"] if without else []
     if len(known) == len(evaluations) and without < skipped:
-        reasons.append(f"{skipped - without:,} had only items again that they had before")
-    users = "the only user" if skipped == 1 else f"all {skipped:,} users"
-    return f"{users} skipped; {', '.join(reasons)}" if reasons else f"{users} skipped"
+        reasons.append(f"{skipped - without:,} had met all their targets before")
+    users = "1 user" if skipped == 1 else f"{skipped:,} users"
+    return f"of {users}, {' and '.join(reasons)}" if reasons else f"{users} skipped"

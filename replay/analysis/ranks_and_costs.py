@@ -17,8 +17,9 @@ class Rank:
     """Rank of a strategy among those with the same model; 1 is best.
 
     Attributes:
-        rank: mean over the evaluated periods; equal strategies share their ranks.
-        of_mean: rank by the mean over the periods.
+        rank: mean over the evaluated periods that all of them have; equal ones share ranks.
+        of_mean: rank by the mean over these periods.
+        periods: number of these periods.
     """
 
     strategy: str
@@ -27,6 +28,7 @@ class Rank:
     k: int | None
     rank: float
     of_mean: float
+    periods: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
         by_period = rankdata(-table, axis=1).mean(axis=0)
         by_mean = rankdata(-table.mean(axis=0))
         ranks.extend(
-            Rank(name, model, metric, k, float(mean), float(place))
+            Rank(name, model, metric, k, float(mean), float(place), len(whole))
             for name, mean, place in zip(strategies, by_period, by_mean, strict=True)
         )
     return tuple(ranks)

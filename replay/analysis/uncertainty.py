@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Uncertainty:
         users: part of other users of the same kind.
         user_freedom: degrees of freedom of this part.
         seeds: part of other seeds; `None` if one seed of fits that draw at random cannot give it.
-        seed_freedom: degrees of freedom of this part; infinite where it is 0.
+        seed_freedom: degrees of freedom of this part; 1 where it is 0.
     """
 
     users: float
@@ -66,8 +66,8 @@ class Uncertainty:
         if self.seeds is None:
             return None
         tail = (1.0 + level) / 2.0
-        users = student.ppf(tail, self.user_freedom) ** 2 * self.users
-        seeds = student.ppf(tail, self.seed_freedom) ** 2 * self.seeds
+        users = stdtrit(self.user_freedom, tail) ** 2 * self.users
+        seeds = stdtrit(self.seed_freedom, tail) ** 2 * self.seeds
         return float(np.sqrt(users + seeds))
 
 
@@ -99,7 +99,7 @@ def measure(arms: Sequence[Arm], num_users: int) -> Uncertainty | None:
         users=max(0.0, float(users)),
         user_freedom=num_users - 1,
         seeds=sum(parts) if is_known else None,
-        seed_freedom=sum(parts) ** 2 / squares if squares else np.inf,
+        seed_freedom=sum(parts) ** 2 / squares if squares else 1.0,
     )
 
 

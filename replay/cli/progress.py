@@ -260,6 +260,6 @@ def _print_line(console: Console, event: Event) -> None:
     if event.cell is None:
         text += "there already"
     else:
-        text += format_figures(event.cell.figures)
+        text += format_figures(event.cell.figures) or "nobody could be evaluated"
         text += f" ({format_seconds(sum(event.cell.stages.values()))})"
     console.print(text, markup=False, highlight=False, soft_wrap=True)

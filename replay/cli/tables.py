@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from perennial.replay.analysis.summary import RunSummary
     from perennial.replay.live.status import LiveStatus, MetricStatus
     from perennial.replay.privacy_audit import Audit
+    from perennial.replay.report.tables import Table as ReportTable
     from perennial.replay.study.continual_report import StudyReport
     from perennial.replay.study.paper.report import StudyResults
     from perennial.replay.summaries import SummaryView
@@ -28,11 +29,8 @@ if TYPE_CHECKING:
 
 def print_summary(summary: "RunSummary", console: Console) -> None:
     """Print the tables of a run and its headline sentences."""
-    console.print(render_table(means_table(summary), console.width))
-    differences = differences_table(summary)
-    if differences is not None:
-        console.print()
-        console.print(render_table(differences, console.width))
+    means = means_table(summary) if summary.means else None
+    _print_tables([means, differences_table(summary)], console)
     if summary.config["status"] not in ("finished", "live"):
         console.print("The run is not finished: means are over the periods that are there.")
     for sentence in headline(summary):
@@ -52,26 +50,23 @@ def print_against(against: "RunComparison", summary: "RunSummary", console: Cons
 
 def print_study(report: "StudyReport", console: Console) -> None:
     """Print the tables and sentences of a study."""
-    from perennial.replay.report.study_tables import (
-        confirmed_tables,
-        costs_table,
-        findings,
-        lead_table,
-        ranks_table,
-        transfer_table,
-    )
+    from perennial.replay.report import study_tables as made
 
-    console.print(render_table(means_table(report.summary), console.width))
-    lead = lead_table(report.summary)
-    tables = [*([lead] if lead.rows else []), *confirmed_tables(report), ranks_table(report)]
-    if report.transfer:
-        tables.append(transfer_table(report))
-    tables.append(costs_table(report))
-    for table in tables:
-        console.print()
-        console.print(render_table(table, console.width))
-    for sentence in findings(report):
+    means = means_table(report.summary) if report.summary.means else None
+    ranks = made.ranks_table(report) if report.ranks else None
+    transfer = made.transfer_table(report) if report.transfer else None
+    shown = [means, made.lead_table(report.summary), *made.confirmed_tables(report)]
+    _print_tables([*shown, ranks, transfer, made.costs_table(report)], console)
+    for sentence in made.findings(report):
         console.print(sentence, markup=False, highlight=False)
+
+
+def _print_tables(tables: "Sequence[ReportTable | None]", console: Console) -> None:
+    """Print the tables that have rows, with a blank line between them."""
+    for place, table in enumerate(one for one in tables if one is not None and one.rows):
+        if place:
+            console.print()
+        console.print(render_table(table, console.width))
 
 
 def print_paper_study(results: "StudyResults", console: Console) -> None:
@@ -154,8 +149,9 @@ def print_audit(audit: "Audit", console: Console) -> None:
     console.print(_membership(audit))
     console.print(
         f"A summary of {audit.half:,} synthetic users was made of one half of the users, and the "
-        "halves were told apart by the distance to it. 0.5 is a coin. This is one simple attack: a "
-        "better one may tell more, and no figure here is a promise of privacy."
+        "halves were told apart by the distance to it. 0.5 is a coin. The interval is over other "
+        "users, not over other halves or summaries. This is one simple attack: a better one may "
+        "tell more, and no figure here is a promise of privacy."
     )
 
 
@@ -202,6 +198,8 @@ def print_status(status: "LiveStatus", console: Console) -> None:
     if status.metrics:
         console.print()
         console.print(_metrics(status.metrics, console))
+    for remark in status.remarks:
+        console.print(remark, markup=False, highlight=False)
     if status.memory:
         console.print()
         console.print(_memory(status, console))

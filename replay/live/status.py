@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from perennial.replay.report.tables import HEADLINE, metric_label
+from perennial.replay.analysis.evaluated_periods import count_users, describe_empty
+from perennial.replay.report.tables import HEADLINE, metric_label, remark_on_periods
 from perennial.replay.strategies.base import DistillingStrategy
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.base import Json
 from perennial.storage.log.periods import first_retained_period, list_periods
-from perennial.storage.results.cells import read_cells
+from perennial.storage.results.cells import read_cells, read_evaluated_users
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
 from perennial.storage.results.summaries import list_summaries
 from perennial.storage.store import Store
@@ -95,6 +96,7 @@ class LiveStatus:
         log: its size.
         model_bytes: of all files of fitted models.
         store_bytes: of the store's file.
+        remarks: sentences on periods without figures.
     """
 
     store: str
@@ -113,6 +115,7 @@ class LiveStatus:
     log: LogStatus
     model_bytes: int
     store_bytes: int
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """Return plain values; the time as ISO 8601 with its zone."""
@@ -128,6 +131,7 @@ def read_status(store: Store) -> LiveStatus:
     config = None if record is None else record.config
     publication = None if record is None else newest_publication(store)
     periods = list_periods(store)
+    metrics = () if record is None else _metrics(store, record)
     seen = 0 if publication is None else publication.period
     return LiveStatus(
         store=str(store.path or "the store"),
@@ -141,7 +145,8 @@ def read_status(store: Store) -> LiveStatus:
         published=None if publication is None else publication.published,
         periods_behind=0 if record is None else sum(one.period > seen for one in periods),
         held_from=first_retained_period(store) if periods else None,
-        metrics=() if record is None else _metrics(store, record),
+        metrics=metrics,
+        remarks=() if record is None else _remarks(store, record, metrics),
         memory=() if config is None else _memory(store, config),
         log=LogStatus(
             interactions=sum(one.interactions for one in periods),
@@ -186,6 +191,16 @@ def _metrics(store: Store, record: LiveRecord) -> tuple[MetricStatus, ...]:
             )
         )
     return tuple(statuses)
+
+
+def _remarks(store: Store, record: LiveRecord, metrics: Sequence[MetricStatus]) -> tuple[str, ...]:
+    """Return sentences on periods in which a metric has no value."""
+    known = {one.label: sum(value.value is not None for value in one.values) for one in metrics}
+    if all(known[one.label] == len(one.values) for one in metrics):
+        return ()
+    evaluated = read_evaluated_users(store, record.run_id).values()
+    remark = remark_on_periods((label, "", count) for label, count in known.items())
+    return (*describe_empty([count_users(one) for one in evaluated]), *([remark] if remark else []))
 
 
 def _memory(store: Store, config: Mapping[str, Json]) -> tuple[MemoryStatus, ...]:

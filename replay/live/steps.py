@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from perennial.replay.analysis.evaluated_periods import EvaluatedPeriod, describe_skipped
 from perennial.replay.report.tables import format_figures, format_seconds
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.rewrite import ErasedUser
@@ -19,11 +20,13 @@ class PeriodPublished:
     Attributes:
         period: its number.
         evaluated: figures of the model before it, if they were computed now.
+        users: numbers of evaluated and skipped users, with `evaluated`.
         publication: of the model that has seen it; `None` where later periods make it unnecessary.
     """
 
     period: int
     evaluated: Cell | None
+    users: EvaluatedPeriod | None
     publication: Publication | None
 
 
@@ -102,7 +105,9 @@ def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
 def _describe_period(done: PeriodPublished) -> str:
     parts = []
     if done.evaluated is not None:
-        figures = format_figures(done.evaluated.figures) or "no user to evaluate on"
+        figures = format_figures(done.evaluated.figures)
+        if not figures and done.users is not None:
+            figures = f"nobody could be evaluated ({describe_skipped([done.users])})"
         parts.append(f"the model of period {done.evaluated.fit_period} evaluated on it: {figures}")
     if done.publication is not None:
         seconds = sum(done.publication.stages.values())
@@ -124,7 +129,13 @@ def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
             "stages": dict(done.publication.stages),
             "published": done.publication.published.isoformat(),
         }
-    return {"step": "caught up", "period": done.period, "judged": judged, "published": published}
+    return {
+        "step": "caught up",
+        "period": done.period,
+        "judged": judged,
+        "users": None if done.users is None else dataclasses.asdict(done.users),
+        "published": published,
+    }
 
 
 def _describe_erased(erased: ErasedUser) -> str:

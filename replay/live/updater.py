@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from perennial.models.base import FittedModel
-from perennial.replay.cells import CellMaker
+from perennial.replay.analysis.evaluated_periods import count_users
+from perennial.replay.cells import CellMaker, EvaluatedCell
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellName, Listener, ignore_events, report_stages
 from perennial.replay.live.setup import require_live
@@ -19,7 +20,6 @@ from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import PlannedEvaluation, make_chains
 from perennial.storage.base import Progress
 from perennial.storage.log.periods import first_retained_period, list_periods
-from perennial.storage.results.cells import Cell
 from perennial.storage.results.fits import (
     Fit,
     find_fit,
@@ -85,14 +85,15 @@ class LiveUpdater:
             if period <= done or period < first_retained:
                 continue
             can_evaluate = self._has_model(period - 1, first_retained)
-            cell = None
+            cell = users = None
             if can_evaluate and not self._is_evaluated(period):
-                cell = self._evaluate(period)
+                evaluated = self._evaluate(period)
+                cell, users = evaluated.cell, count_users(evaluated.users)
             publication = None
             if period == periods[-1] or not self._is_evaluated(period + 1):
                 publication = self._publish(period)
             if cell is not None or publication is not None:
-                yield PeriodPublished(period, cell, publication)
+                yield PeriodPublished(period, cell, users, publication)
 
     def _has_model(self, period: int, first_retained: int) -> bool:
         """Return whether the model of a period is published or can be fitted again."""
@@ -110,7 +111,7 @@ class LiveUpdater:
             return True
         return self._maker.link(self.chain, self._plan(period))
 
-    def _evaluate(self, period: int) -> Cell:
+    def _evaluate(self, period: int) -> EvaluatedCell:
         """Evaluate the model of the period before, and record the cell."""
         model, fit, stages = self._model_of(period - 1)
         watch = Stopwatch(self.clock, dict(stages))
@@ -122,7 +123,7 @@ class LiveUpdater:
         )
         with self.store.transaction():
             self._maker.insert(fit, [evaluated])
-        return evaluated.cell
+        return evaluated
 
     def _model_of(self, period: int) -> tuple[FittedModel, Fit, dict[str, float]]:
         """Return the model published at a period, its fit and the seconds of its stages."""

@@ -42,7 +42,8 @@ def render_study(report: StudyReport) -> str:
         note = "No choice was made on these periods, so they can confirm the results on the others."
         heading = f"Periods from {report.confirm_from} on"
         sections.append(Section(heading, note, confirmed_tables(report)))
-    sections.append(table_section(ranks))
+    if report.ranks:
+        sections.append(table_section(ranks))
     if report.transfer:
         sections.append(_transfer_section(report))
     sections.append(table_section(costs))

@@ -20,6 +20,7 @@ from perennial.replay.report.tables import (
     means_table,
     metric_label,
     paired_table,
+    remark_on_periods,
 )
 from perennial.replay.study.continual_report import StudyReport
 
@@ -62,6 +63,11 @@ def ranks_table(report: StudyReport) -> Table:
     """Tabulate the mean rank over the periods, and the rank of the mean."""
     metrics = headline_metrics(report.summary)
     by_key = {(one.model, one.strategy, one.metric, one.k): one for one in report.ranks}
+    remark = remark_on_periods(
+        (one.model, metric_label(one.metric, one.k), one.periods)
+        for one in report.ranks
+        if (one.metric, one.k) in metrics
+    )
     best: dict[tuple[str, str, int | None], float] = {}
     for one in report.ranks:
         name = (one.model, one.metric, one.k)
@@ -86,7 +92,8 @@ def ranks_table(report: StudyReport) -> Table:
         rows=tuple(rows),
         num_labels=2,
         note="Rank among the strategies with the same model, 1 is the best: mean rank over the"
-        " evaluated periods, and next to it the rank of the mean over the periods.",
+        " periods that they have in common, and next to it the rank of the mean over these."
+        + (f" {remark}" if remark else ""),
     )
 
 
@@ -131,6 +138,10 @@ def transfer_table(report: StudyReport) -> Table:
                 known = not np.isnan(value)
                 entries.append(format_value(metric, value, signed=signed) if known else "–")
         rows.append(make_row(model, strategy, *entries))
+    values = np.array([one.values for one in report.transfer])
+    lost = (1 + np.flatnonzero(np.isnan(values).all(axis=(0, 1)))).tolist()
+    numbers = ", ".join(map(str, lost))
+    remark = f" No held-out user could be evaluated in period {numbers}; it is left out."
     labels = [
         f"{name} {metric_label(*metric)}"
         for name in ("last fit", "backward", "forgetting", "forward")
@@ -144,7 +155,8 @@ def transfer_table(report: StudyReport) -> Table:
         note="R[i, j]: the fit at period i on period j. Last fit: mean of R[T, j] over the periods"
         " it has seen. Backward transfer: mean of R[T, j] − R[j, j], below 0 if it has forgotten."
         " Forgetting: mean of the best R[i, j] of any fit since j, minus R[T, j]. Forward"
-        " transfer: mean of R[j − 1, j] minus the value of a random order.",
+        " transfer: mean of R[j − 1, j] minus the value of a random order."
+        + (remark if lost else ""),
     )
 
 

@@ -126,7 +126,10 @@ def means_table(summary: RunSummary) -> Table:
     metrics = headline_metrics(summary)
     means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
     shown = [one for one in summary.means if (one.metric, one.k) in metrics]
-    remark = remark_on_periods((f"{one.strategy} of {one.model}", one.periods) for one in shown)
+    remark = remark_on_periods(
+        (f"{one.strategy} of {one.model}", metric_label(one.metric, one.k), one.periods)
+        for one in shown
+    )
     best = {
         # Means over other periods are not comparable.
         one: max((m.mean for m in shown if (m.metric, m.k) == one and not remark), default=None)
@@ -148,15 +151,20 @@ def means_table(summary: RunSummary) -> Table:
     )
 
 
-def remark_on_periods(counts: Iterable[tuple[str, int]]) -> str:
+def remark_on_periods(counts: Iterable[tuple[str, str, int]]) -> str:
     """Return a sentence if means are over different numbers of periods, else an empty text.
 
     Args:
-        counts: (name, number of periods) of the means that are shown side by side.
+        counts: (row, metric, number of periods) of the means that are shown side by side.
     """
-    names: dict[int, dict[str, None]] = {}
-    for name, count in counts:
-        names.setdefault(count, {})[name] = None
+    by_row: dict[str, dict[int, list[str]]] = {}
+    for row, metric, count in counts:
+        by_row.setdefault(row, {}).setdefault(count, []).append(metric)
+    names: dict[int, list[str]] = {}
+    for row, metrics in by_row.items():
+        for count, labels in metrics.items():
+            name = row if len(metrics) == 1 else f"{', '.join(labels)} of {row}"
+            names.setdefault(count, []).append(name)
     if len(names) < 2:
         return ""
     parts = (f"{', '.join(names[count])} over {count}" for count in sorted(names, reverse=True))
@@ -187,9 +195,9 @@ def paired_table(
     """
     by_key = {(one.model, name, one.metric, one.k): one for name, one in named}
     remark = remark_on_periods(
-        (f"{name} of {model}", one.periods)
-        for (model, name, *metric), one in by_key.items()
-        if tuple(metric) in metrics
+        (f"{name} of {model}", metric_label(metric, k), one.periods)
+        for (model, name, metric, k), one in by_key.items()
+        if (metric, k) in metrics
     )
     rows = []
     for model, name in dict.fromkeys((model, name) for model, name, _, _ in by_key):

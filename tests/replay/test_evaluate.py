@@ -50,7 +50,7 @@ def make_evaluation(contexts, targets, negatives, item_counts, mask_context=True
         negatives=negatives,
         item_counts=item_counts,
         tie_seed=tie_seed,
-        counts=EvaluationCounts(0, 0, 0, 0, 0, 0),
+        counts=EvaluationCounts(0, 0, 0, 0, 0, 0, 0),
     )
 
 

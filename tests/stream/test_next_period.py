@@ -38,6 +38,13 @@ def evaluate(store_of, log, settings=ProtocolSettings()):  # noqa: B008
         return evaluation, sets_of(store, evaluation), evaluation.counts
 
 
+def test_users_without_a_context_are_counted_among_the_skipped(store_of):
+    # User 1 has a history and nothing but a repeat, user 2 has one event only.
+    _, found, counts = evaluate(store_of, [*visits(1, [10, 11], 1), (1, 10, 2, 0), (2, 10, 2, 1)])
+    assert found == {}
+    assert (counts.skipped_users, counts.without_context) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("share", "length", "num_context"),
     [

@@ -179,7 +179,7 @@ class TestFiles:
         assert write_study(report, folder) == written
         read_back = json.loads(written[1].read_text(), parse_constant=refuse)
         assert list(read_back) == [
-            *("config", "results", "means", "timings", "differences"),
+            *("config", "results", "means", "evaluations", "timings", "differences"),
             *("ranks", "costs", "confirmation", "transfer"),
         ]
         assert read_back["confirmation"]["from_period"] == 3

@@ -55,7 +55,8 @@ def test_differences_with_their_intervals(data):
     table = tables.differences_table(summarise(data))
     assert table.title == "Difference from individual"
     assert texts(table) == [["mvae", "joint", "+25.00", "−0.3000"]]
-    assert table.rows[0][2].detail == "+0.00 to +50.00"
+    # Two users, one degree of freedom.
+    assert table.rows[0][2].detail == "−284.82 to +334.82"
 
 
 def test_no_differences_with_one_strategy(data):
@@ -130,18 +131,92 @@ def test_findings_agree_with_the_interval(data):
     (sentence,) = tables.headline(summarise(data))
     assert sentence == (
         "With mvae, joint and individual do not differ significantly in HR@10"
-        " (95% interval +0.00 to +50.00)."
+        " (95% interval −284.82 to +334.82)."
     )
     clear = make_run(
         {
-            ("individual", "mvae", 0, 2): {HR: [10.0, 20.0]},
-            ("joint", "mvae", 0, 2): {HR: [12.0, 21.0]},
-            ("toy", "mvae", 0, 2): {HR: [9.0, 18.0]},
+            ("individual", "mvae", 0, 2): {HR: [10.0, 20.0] * 9},
+            ("joint", "mvae", 0, 2): {HR: [12.0, 21.0] * 9},
+            ("toy", "mvae", 0, 2): {HR: [9.0, 18.0] * 9},
         }
     )
     beats, trails = tables.headline(summarise(clear))
     assert beats.startswith("With mvae, joint beats individual by 1.50 points of HR@10")
     assert trails.startswith("With mvae, toy trails individual by 1.50 points of HR@10")
+
+
+def test_one_seed_of_fits_that_draw_shows_no_difference():
+    hr = {HR: [10.0, 20.0] * 9}
+    cells = {(name, "mvae", 0, 2): hr for name in ("individual", "joint", "toy")}
+    summary = summarise(make_run(cells, draws_at_random=True))
+    (sentence,) = tables.headline(summary)
+    assert sentence.startswith("One seed of fits that draw at random")
+    assert sentence.endswith("joint and individual with mvae; toy and individual with mvae.")
+    assert "--seed 0,1,2" in sentence
+    assert {entry.detail for entry in tables.differences_table(summary).rows[0][2:]} == {
+        "no interval"
+    }
+    assert {row[2].detail for row in tables.means_table(summary).rows} == {""}
+    assert all(mean.user_stderr > 0 for mean in summary.means)
+
+
+def test_means_over_other_numbers_of_periods_are_told_apart():
+    hr = {HR: [10.0, 20.0]}
+    cells = {(name, "mvae", 0, period): hr for name in ("joint", "toy") for period in (2, 3)}
+    even = tables.means_table(summarise(make_run(cells)))
+    assert "Not comparable" not in even.note
+    cells["joint", "mvae", 0, 4] = {HR: [90.0, 80.0]}
+    uneven = tables.means_table(summarise(make_run(cells)))
+    assert "numbers of periods: joint of mvae over 3; toy of mvae over 2." in uneven.note
+    assert not any(entry.best for row in uneven.rows for entry in row)
+
+
+def test_differences_over_other_numbers_of_periods_are_told_apart():
+    hr = {HR: [10.0, 20.0]}
+    cells = {(name, "mvae", 0, 2): hr for name in ("individual", "joint", "toy")}
+    cells |= {(name, "mvae", 0, 3): hr for name in ("individual", "joint")}
+    table = tables.differences_table(summarise(make_run(cells)))
+    assert "joint of mvae over 2; toy of mvae over 1." in table.note
+
+
+def test_a_metric_without_some_periods_is_told_apart():
+    cells = {
+        ("joint", "mvae", 0, 2): {HR: [10.0, 20.0], AUC: [0.5, 0.7]},
+        ("joint", "mvae", 0, 3): {HR: [10.0, 20.0]},
+    }
+    note = tables.means_table(summarise(make_run(cells))).note
+    assert "HR@10 of joint of mvae over 2; AUC of joint of mvae over 1." in note
+
+
+@pytest.mark.parametrize(
+    ("users", "sentence"),
+    [
+        ({2: 0, 3: 0}, "Nobody could be evaluated in any of the 2 evaluated periods: of 10 users,"),
+        ({2: 0}, "Nobody could be evaluated in the period: of 5 users,"),
+        (
+            {2: 2, 3: 0},
+            "Nobody could be evaluated in 1 of 2 periods (3), left out of the means: of 5 users,",
+        ),
+        ({2: 2, 3: 1}, None),
+    ],
+)
+def test_periods_without_evaluated_users(users, sentence):
+    data = make_run(
+        {("joint", "mvae", 0, period): {HR: [10.0] * count} for period, count in users.items()}
+    )
+    counts = {"skipped_users": 5, "without_context": 3}
+    evaluated = {
+        key: dataclasses.replace(one, counts=counts) for key, one in data.evaluated_users.items()
+    }
+    found = tables.headline(summarise(dataclasses.replace(data, evaluated_users=evaluated)))
+    assert [one for one in found if one.startswith("Nobody")] == (
+        []
+        if sentence is None
+        else [
+            f"{sentence} {3 * list(users.values()).count(0)} had no interaction before their first"
+            f" target and {2 * list(users.values()).count(0)} had met all their targets before."
+        ]
+    )
 
 
 def test_settings_are_flat_and_in_words():
