@@ -63,8 +63,9 @@ MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     (
         "±",
-        "Standard error: how much the mean would vary with other users of the same kind. Users are"
-        " resampled, each with all their periods, so it does not cover variation between periods.",
+        "Standard error: how much the mean would vary with other users of the same kind and with"
+        " other seeds. One seed of fits that draw at random gives none. It does not cover variation"
+        " between periods.",
     ),
 )
 

@@ -31,6 +31,8 @@ def figures_table(results: StudyResults) -> Table:
     note = "Test users; best in bold."
     if seeds > 1:
         note += f" Mean of {seeds} seeds ± its standard error over seeds."
+    else:
+        note += " One seed: nothing shows how much other seeds would differ."
     return Table(
         title="Figures",
         columns=(*_columns(results), *(metric_label(*figure) for figure in SHOWN)),
