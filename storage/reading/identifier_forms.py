@@ -17,7 +17,8 @@ INTEGER = "0|-?[1-9][0-9]{0,75}"
 
 _IS_INTEGER = re.compile(INTEGER)
 _WHOLE = r"-?(?:0|[1-9][0-9]*)\.0+"
-_UUID = r"\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?"
+_BARE_UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_UUID = rf"{_BARE_UUID}|\{{{_BARE_UUID}\}}"
 _IS_WHOLE, _IS_UUID = re.compile(_WHOLE), re.compile(_UUID)
 _DASHES = (8, 13, 18, 23)
 UUID_BYTES, _UUID_LETTERS = 16, 36
@@ -33,7 +34,7 @@ def canonical(identifier: str | int) -> str:
     if _IS_WHOLE.fullmatch(text):
         whole = text.partition(".")[0]
         return "0" if whole == "-0" else whole
-    if _IS_UUID.fullmatch(text) and text.startswith("{") == text.endswith("}"):
+    if _IS_UUID.fullmatch(text):
         return text.strip("{}").lower()
     return text
 
@@ -45,13 +46,10 @@ def canonical_texts(texts: pa.StringArray) -> pa.StringArray:
     if not pc.any(chosen).as_py():
         return texts
     candidates = texts.filter(chosen)
-    # Most UUIDs are canonical, and there may be millions of them.
-    changes = pc.match_substring_regex(candidates, "[A-F{.]")
-    if not pc.any(changes).as_py():
-        return texts
-    changed = [canonical(text) for text in candidates.filter(changes).to_pylist()]
-    candidates = pc.replace_with_mask(candidates, changes, pa.array(changed, pa.string()))
-    return pc.replace_with_mask(texts, chosen, candidates)
+    whole = pc.replace_substring_regex(candidates, r"\.0+$", "")
+    whole = pc.if_else(pc.equal(whole, "-0"), "0", whole)
+    forms = pc.utf8_lower(pc.utf8_trim(whole, "{}"))
+    return texts if forms.equals(candidates) else pc.replace_with_mask(texts, chosen, forms)
 
 
 def are_integers(texts: pa.StringArray) -> bool:

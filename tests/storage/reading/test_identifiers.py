@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.identifier_forms import canonical, uuid_texts
+from perennial.storage.reading.identifier_forms import canonical, canonical_texts, uuid_texts
 from perennial.storage.reading.identifiers import (
     DIGITS,
     INTEGERS,
@@ -197,6 +197,19 @@ def test_one_identifier_has_one_form(text, form, typed):
     encoded = encode(column([text, form, "x"], pa.string()), USER_FAULTS, typed=typed)
     assert decode(encoded) == [form, form, "x"]
     assert len(encoded.ids) == 2
+
+
+@given(
+    st.lists(
+        st.from_regex(r"\A-?[0-9]{1,3}(\.[0-9]{0,3})?\Z")
+        | st.uuids().map(lambda one: f"{{{one}}}".upper())
+        | st.text("{}0-a.", max_size=5)
+    )
+)
+def test_texts_get_their_form_one_by_one_or_together(texts):
+    together = canonical_texts(pa.array(texts, pa.string())).to_pylist()
+    assert together == [canonical(text) for text in texts]
+    assert [canonical(text) for text in together] == together
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16) | st.none(), min_size=1, max_size=9))
