@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from fork_server import fork_server
-from killed_replay import CONFIG, STORED
+from killed_replay import CONFIG
 from replays import numbers, replay
 from toys import register_toys
 
@@ -77,17 +77,3 @@ def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file,
     assert attempts == 4, "five new cells each time"
     with Store.open(path) as store:
         assert numbers(store, read_run(store).run_id) == undisturbed
-
-
-@pytest.mark.parametrize(("point", "count"), [("finished", 5), ("after:write_model", 4)])
-def test_a_stored_memory_is_restored_after_a_kill(tmp_path, toy_store_file, point, count):
-    path = tmp_path / "store.duckdb"
-    shutil.copy(toy_store_file, path)
-    assert killed(path, point, count, "STORED")
-    with Store.open(path) as store:
-        done = len(read_cells(store, 1))
-        assert done == {"finished": 5, "after:write_model": 3}[point]
-        run_id, made = replay(store, STORED)
-        assert len(made) == 8 - done
-        fresh, _ = replay(store, STORED, fresh=True)
-        assert numbers(store, run_id) == numbers(store, fresh)

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import signal
 from datetime import datetime
 
 import numpy as np
@@ -252,26 +251,6 @@ def test_a_warm_start_begins_from_the_previous_model(store):
     assert all(one != other for one, other in zip(figures[0][1:], figures[1][1:], strict=True))
     kept = [path.name for path in store.models_folder.iterdir()]
     assert len(kept) == 1, "one model per chain is kept"
-
-
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_an_interrupt_ends_cleanly(store, config, count):
-    left = itertools.count(count, -1)
-
-    def interrupt(event):
-        if isinstance(event, StageMessage) and next(left) == 1:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        run_replay(store, config, listener=interrupt)
-    assert read_run(store).status == "interrupted"
-    assert read_run(store).ended is not None
-    done = read_cells(store, 1)
-    assert all(cell.figures for cell in done)
-    run_id, made = replay(store, config)
-    assert len(made) + len(done) == 16
-    again, _ = replay(store, config, fresh=True)
-    assert numbers(store, run_id) == numbers(store, again)
 
 
 def test_a_failing_fit_leaves_what_was_finished(store, config, monkeypatch):

@@ -18,9 +18,7 @@ from perennial.replay.analysis.run import load_run
 from perennial.replay.config import ModelChoice, ReplayConfig, choose_strategies
 from perennial.replay.events import CellFinished, StageMessage
 from perennial.replay.loop import run_replay
-from perennial.replay.recommend.catalogue import Catalogue
 from perennial.replay.recommend.fitting import newest_model
-from perennial.replay.recommend.recommender import RecommendationQuery, Recommender
 from perennial.replay.strategies.ader import Ader, adaptive_weight
 from perennial.replay.strategies.base import WarmStart
 from perennial.replay.strategies.registry import make_strategy
@@ -260,14 +258,6 @@ def test_the_newest_model_period_by_period_is_that_of_all_at_once(tmp_path, mode
         kept = publish(grown, said := [])
         assert said == []
         assert kept is not step_by_step
-        first, second = (
-            Recommender.from_model(
-                grown, one, strategy.name, model, Catalogue.load(grown)
-            ).recommend(RecommendationQuery(items=("i1", "i2"), k=5))
-            for one in (kept, step_by_step)
-        )
-        assert first == second
-        assert len(first) == 5
     with Store.open(tmp_path / "whole.duckdb") as whole:
         at_once = publish(fill(whole, log, num_periods=3))
         contexts = History(whole, 3).rows(first=3).interactions

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_rows import Oracle
+from model_rows import Oracle, rows_of_dense
 from scipy.sparse import csr_array
 
-from perennial.models.base import FitOptions, Teacher, TrainingRows
+from perennial.models.base import FitOptions, Teacher
 from perennial.models.mvae import training as mvae_training
 from perennial.models.mvae.network import TeacherBatch, densify, distillation_loss, negative_bound
 from perennial.models.mvae.recipe import MVAE
@@ -41,9 +41,9 @@ def make_rows(num_new, num_old, weight=1.0, teacher=None):
         dense[row, KNOWN - row % 5 : KNOWN] = 1
     dense[num_old:] = np.random.default_rng(0).random((num_new, NUM_ITEMS)) < 0.2
     replayed = np.arange(num_new + num_old) < num_old
-    return TrainingRows(
-        interactions=csr_array(dense[order]),
-        weights=np.where(replayed, weight, 1.0)[order],
+    return rows_of_dense(
+        dense[order],
+        np.where(replayed, weight, 1.0)[order],
         replayed=replayed[order],
         last_period=np.where(replayed, 1, 2).astype(np.int32)[order],
         teacher=ORACLE if teacher is None else teacher,
@@ -244,9 +244,9 @@ def planted(blocks, num_rows, seed, num_items=NUM_ITEMS):
 def rows_from(new, old, weight=1.0, teacher=None):
     num_new, num_old = len(new), len(old)
     replayed = np.arange(num_new + num_old) >= num_new
-    return TrainingRows(
-        interactions=csr_array(np.vstack([new, np.pad(old, ((0, 0), (0, NUM_ITEMS - KNOWN)))])),
-        weights=np.where(replayed, weight, 1.0),
+    return rows_of_dense(
+        np.vstack([new, np.pad(old, ((0, 0), (0, NUM_ITEMS - KNOWN)))]),
+        np.where(replayed, weight, 1.0),
         replayed=replayed,
         last_period=np.where(replayed, 1, 2).astype(np.int32),
         teacher=teacher,
@@ -261,13 +261,7 @@ def old():
 
 @pytest.fixture(scope="module")
 def teacher(old):
-    rows = TrainingRows(
-        interactions=csr_array(old),
-        weights=np.ones(len(old)),
-        replayed=np.zeros(len(old), bool),
-        last_period=np.ones(len(old), np.int32),
-    )
-    return SMALL.fit(rows, FitOptions(seed=1))
+    return SMALL.fit(rows_of_dense(old), FitOptions(seed=1))
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ from perennial.storage.results.summaries import list_summaries
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
+SENTINEL = "sentinel-7c1e"
 pytestmark = pytest.mark.usefixtures("toy_chains")
 
 
@@ -139,23 +140,22 @@ class TestForgettingAUser:
 
     @pytest.mark.slow
     def test_no_byte_is_left(self, live, tmp_path):
-        sentinel = "sentinel-7c1e"
-        files = sentinel_files(tmp_path, sentinel)
+        files = sentinel_files(tmp_path)
         store = live(CHAINS["rolling"])
         list(take_files(store, files[:3], LiveRequest()))
         run_replay(store, CHAINS["individual"])
-        (store.models_folder / "distill-left.safetensors").write_text(sentinel)
+        (store.models_folder / "distill-left.safetensors").write_text(SENTINEL)
         study = store.path.with_name(store.path.name + ".study")
         study.mkdir()
-        (study / "task.duckdb").write_text(sentinel)
+        (study / "task.duckdb").write_text(SENTINEL)
         for path in files:
             path.unlink()
-        list(forget_users(store, [sentinel]))
+        list(forget_users(store, [SENTINEL]))
         store.close()
         left = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert left
         for path in left:
-            assert sentinel.encode() not in path.read_bytes(), path
+            assert SENTINEL.encode() not in path.read_bytes(), path
 
     def test_figures_stay_without_their_part(self, live, period_files):
         store = live(CHAINS["individual"], 5)
@@ -181,12 +181,11 @@ class TestForgettingAUser:
 
     @pytest.mark.slow
     def test_what_cannot_be_made_again_is_deleted_and_told(self, live, tmp_path):
-        sentinel = "sentinel-7c1e"
-        files = sentinel_files(tmp_path, sentinel)
+        files = sentinel_files(tmp_path)
         store = live(CHAINS["rolling"])
         list(take_files(store, files, FORGETFUL))
         assert [one.period for one in list_summaries(store)] == [1, 2, 3]
-        erased, *_ = forget_users(store, [sentinel])
+        erased, *_ = forget_users(store, [SENTINEL])
         assert (erased.first_period, erased.lost_periods) == (1, (1, 2, 3))
         assert list_summaries(store) == ()
         assert newest_publication(store).period == 4
@@ -196,11 +195,10 @@ class TestForgettingAUser:
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["finetune", "ader", "warm ader"])
     def test_what_followed_the_dropped_log_begins_anew(self, name, live, tmp_path):
-        sentinel = "sentinel-7c1e"
-        files = sentinel_files(tmp_path, sentinel)
+        files = sentinel_files(tmp_path)
         store = live(CHAINS[name])
         list(take_files(store, files, LiveRequest(forget_log_after=2)))
-        list(forget_users(store, [sentinel]))
+        list(forget_users(store, [SENTINEL]))
         assert newest_publication(store).period == 4
         assert list(bring_up_to_date(store, 2)) == []
         extra = extra_file(tmp_path)
@@ -230,12 +228,12 @@ def without(user, files, folder):
     return made
 
 
-def sentinel_files(folder: Path, sentinel: str) -> list[Path]:
+def sentinel_files(folder: Path) -> list[Path]:
     """Four period files with someone in all of them."""
     rng = np.random.default_rng(0)
     files = []
     for period in range(4):
-        users = [sentinel, *(f"u{number}" for number in range(6))]
+        users = [SENTINEL, *(f"u{number}" for number in range(6))]
         lines = [
             f"{user},i{rng.integers(12)},{1000 * period + rng.integers(900)}\n"
             for user in users

@@ -92,17 +92,6 @@ def test_one_worker_runs_tasks_in_order(runner):
     assert (runner.collected, runner.most_running) == (["a", "b", "c"], 1)
 
 
-def test_the_task_of_a_dead_worker_resumes_from_its_cells(runner):
-    dying = runner.task("dying", ["cell", "die"], ["cell", "cell"])
-    runner.run(dying, runner.task("other", ["cell"]))
-    assert runner.collected.count("dying") == 1
-    assert runner.made("dying") == ["0", "1", "2"]
-    kinds = runner.events.kinds("dying")
-    assert kinds == ["attempt", "finished", "lost", "attempt", *["finished"] * 3, "done"]
-    lost = next(event for event in runner.events if event.kind == "lost")
-    assert lost.pid in [event.pid for event in runner.events if event.kind == "attempt"]
-
-
 def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(runner):
     hopeless = runner.task("joint seed 1", ["cell", "die"])
     with pytest.raises(UserError) as caught:

@@ -1,4 +1,4 @@
-"""`--model` and `--strategy` with a class from a user's own module on PYTHONPATH."""
+"""A class from the module of a user, and ∞-AE on centres, from the command line."""
 
 import json
 import sys
@@ -100,3 +100,35 @@ def test_two_classes_of_one_name_do_not_share_a_run(own):
     models = ("--model", "pop,perennial.models.pop:Pop", "--strategy", "individual")
     result = call("replay", "--store", "own.duckdb", *models)
     assert_fails(result, "a model is given twice; name each once")
+
+
+CENTRES = ("--model", "infinite-ae", "--set", "infinite-ae.centres=10", "--periods", 3)
+ONE = (*CENTRES, "--set", "infinite-ae.reg=5", "--strategy", "individual")
+
+
+def test_a_replay_records_its_centres_and_keeps_its_figures(log, here):
+    printed = call_json("replay", log, *ONE)
+    (model,) = printed["config"]["models"]
+    assert model["settings"]["centres"] == 10
+    assert call_json("replay", log, *ONE, "--fresh")["results"] == printed["results"]
+    exact = call_json("replay", log, *ONE[:2], *ONE[4:])
+    assert "centres" not in exact["config"]["models"][0]["settings"]
+    assert exact["results"] != printed["results"]
+
+
+def test_recommendations_name_the_rows_they_come_from(log, here):
+    call_well("ingest", log, "--store", "s.duckdb")
+    items = ("--items", "101,102", "--k", 3, *CENTRES[:4], *ONE[6:], "--why")
+    printed = call_json("recommend", "--store", "s.duckdb", *items)
+    assert [len(one["reasons"]) for one in printed["recommendations"]] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ((*CENTRES, "--strategy", "ader"), "leave --set infinite-ae.centres out"),
+        ((*ONE, "--memory-limit", "1MiB"), "raise --memory-limit"),
+    ],
+)
+def test_refusals_are_one_line(log, here, options, line):
+    assert_fails(call("replay", log, *options, "--json"), line)

@@ -1,0 +1,264 @@
+"""Cells, fits, models and summaries come back as they went in, whole or not at all."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stored_results import START, make_cell, make_evaluated, make_summary, make_user_figures
+
+from perennial.storage.errors import UserError
+from perennial.storage.results.cells import (
+    Figure,
+    UserFigure,
+    insert_cell,
+    read_cells,
+    read_evaluated_users,
+    read_user_figures,
+)
+from perennial.storage.results.fits import (
+    Fit,
+    find_fit,
+    insert_fit,
+    insert_model_file,
+    read_model,
+    sweep_model_files,
+    write_model,
+)
+from perennial.storage.results.runs import (
+    end_run,
+    insert_run_cell,
+    list_runs,
+    read_run,
+    start_run,
+)
+from perennial.storage.results.summaries import (
+    StoredSummary,
+    find_summary,
+    insert_summary,
+    list_summaries,
+)
+from perennial.storage.store import Store
+
+
+def record(store, run_id, cell, users=(4, 9, 2), values=None):
+    with store.transaction():
+        insert_fit(store, Fit(cell.fit_key, None, cell.fit_report))
+        insert_cell(store, cell, make_evaluated(cell, users), values or make_user_figures())
+        insert_run_cell(store, run_id, cell.key)
+
+
+def new_run(store):
+    return start_run(store, {"seeds": [1]}, {"jax": "0"}, 4, START)
+
+
+def check_user_figures(store, run_id, expected):
+    (figures,) = read_user_figures(store, run_id).values()
+    for figure, wanted in zip(figures, expected, strict=True):
+        assert (figure.metric, figure.k) == (wanted.metric, wanted.k)
+        np.testing.assert_array_equal(figure.values, wanted.values)
+        np.testing.assert_array_equal(figure.weights, wanted.weights)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_round_trip_of_any_number_of_users(store, size):
+    rng = np.random.default_rng(size)
+    drawn = [(rng.normal(scale=1e6, size=size), rng.random(size)) for _ in range(4)]
+    values = [
+        UserFigure("HR", k, one.astype(np.float32), other.astype(np.float32) if k % 2 else None)
+        for k, (one, other) in enumerate(drawn)
+    ]
+    figures = tuple(Figure("HR", one.k, 1.0, size) for one in values)
+    run_id = new_run(store)
+    record(store, run_id, make_cell(figures=figures), range(size), values)
+    assert read_cells(store, run_id)[0].figures == figures
+    (evaluated,) = read_evaluated_users(store, run_id).values()
+    np.testing.assert_array_equal(evaluated.users, np.arange(size))
+    check_user_figures(store, run_id, values)
+
+
+def test_cells_stay_in_order_and_belong_to_several_runs(store):
+    first = new_run(store)
+    for key in "zamb":
+        record(store, first, make_cell(key))
+    second = new_run(store)
+    with store.transaction():
+        insert_run_cell(store, second, "b")
+    assert [cell.key for cell in read_cells(store, first)] == list("zamb")
+    assert [cell.key for cell in read_cells(store, second)] == ["b"]
+    assert list(read_user_figures(store, second)) == ["b"]
+
+
+def test_the_same_key_again_replaces(store):
+    run_id = new_run(store)
+    record(store, run_id, make_cell())
+    changed = make_cell(peak_rss_bytes=1)
+    record(store, new_run(store), changed)
+    assert read_cells(store, run_id) == (changed,)
+    assert len(read_user_figures(store, run_id)["cell"]) == 2
+
+
+def test_a_cell_without_figures(store):
+    run_id = new_run(store)
+    with store.transaction():
+        insert_fit(store, Fit("fit", None, {}))
+        insert_cell(store, make_cell(figures=()), make_evaluated(make_cell(), ()), [])
+        insert_run_cell(store, run_id, "cell")
+    assert read_cells(store, run_id)[0].figures == ()
+    assert read_evaluated_users(store, run_id)["evaluation"].users.shape == (0,)
+    assert read_user_figures(store, run_id) == {}
+
+
+def test_runs_are_numbered_and_end(store):
+    first = new_run(store)
+    end_run(store, first, "finished", START)
+    second = new_run(store)
+    assert (first, second) == (1, 2)
+    assert [run.status for run in list_runs(store)] == ["finished", "running"]
+    run = read_run(store, 1)
+    assert (run.started, run.ended, run.config, run.num_cells) == (START, START, {"seeds": [1]}, 4)
+    assert read_run(store).run_id == 2
+
+
+def test_a_run_left_by_a_killed_process_is_closed(store):
+    new_run(store)
+    new_run(store)
+    assert [run.status for run in list_runs(store)] == ["interrupted", "running"]
+
+
+ARRAYS = {"weights": np.arange(6, dtype=np.float32)}
+
+
+def keep(store, key, purpose="published", chain="chain"):
+    path = write_model(store, key, ARRAYS, {"key": key})
+    with store.transaction():
+        insert_model_file(store, key, purpose, chain, path)
+    return path
+
+
+def files(store):
+    return sorted(path.name for path in store.models_folder.iterdir())
+
+
+def test_fits_round_trip_and_are_replaced(store):
+    for fit in (Fit("key", 2**40, {"reg": 5.0}), Fit("key", None, {})):
+        with store.transaction():
+            insert_fit(store, fit)
+        assert find_fit(store, "key") == fit
+    assert find_fit(store, "other") is None
+
+
+def test_model_round_trip(store):
+    keep(store, "a")
+    arrays, manifest = read_model(store, "a")
+    np.testing.assert_array_equal(arrays["weights"], ARRAYS["weights"])
+    assert manifest == {"key": "a"}
+    write_model(store, "b", ARRAYS, {})
+    assert read_model(store, "b") is None, "no row names it"
+
+
+def test_the_newest_of_a_chain_is_kept_and_what_another_purpose_needs(store):
+    keep(store, "a")
+    keep(store, "b")
+    keep(store, "c", chain="other")
+    keep(store, "d", purpose="warm-start")
+    sweep_model_files(store)
+    assert read_model(store, "a") is None
+    assert all(read_model(store, key) is not None for key in "bcd")
+    assert len(files(store)) == 3
+    keep(store, "a", purpose="warm-start")
+    keep(store, "b")
+    sweep_model_files(store)
+    assert read_model(store, "a") is not None
+
+
+def test_only_files_of_a_killed_process_are_removed(store):
+    keep(store, "a")
+    (store.models_folder / ".fit-b.safetensors.x1").write_bytes(b"half")
+    (store.models_folder / "fit-b.safetensors").write_bytes(b"no row")
+    (store.models_folder / "summary-1.safetensors").write_bytes(b"another's")
+    sweep_model_files(store)
+    assert files(store) == ["fit-a.safetensors", "summary-1.safetensors"]
+
+
+def test_sweeping_without_a_folder(tmp_path):
+    with Store.open(tmp_path / "store.duckdb") as store:
+        sweep_model_files(store)
+        assert not store.models_folder.exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
+def test_a_damaged_file_counts_as_lost(store, damage):
+    path = keep(store, "a")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data if damage == "flip" else data[:-5])
+    if damage == "remove":
+        path.unlink()
+    assert read_model(store, "a") is None
+
+
+@st.composite
+def dense_summaries(draw):
+    num_rows, num_items = draw(st.integers(0, 6)), draw(st.integers(1, 9))
+    generator = np.random.default_rng(draw(st.integers(0, 1000)))
+    dense = generator.random((num_rows, num_items)) * (
+        generator.random((num_rows, num_items)) > 0.5
+    )
+    dense[np.arange(num_rows), generator.integers(0, num_items, num_rows)] = 1.0
+    return dense.astype(np.float32)
+
+
+@given(dense_summaries())
+def test_summary_round_trip(dense):
+    with Store.open(":memory:") as store:
+        summary = make_summary(dense)
+        insert_summary(store, summary)
+        found = find_summary(store, "a")
+    assert found is not None
+    assert found.record == summary.record
+    np.testing.assert_array_equal(found.rows.toarray(), dense)
+    assert found.rows.dtype == np.float32
+    assert found.rows.has_canonical_format
+
+
+def test_the_same_key_stays_as_it_is(store):
+    insert_summary(store, make_summary([[1.0, 0.0]]))
+    insert_summary(store, make_summary([[0.0, 0.5]]))
+    np.testing.assert_array_equal(find_summary(store, "a").rows.toarray(), [[1.0, 0.0]])
+    assert find_summary(store, "b") is None
+
+
+def test_they_are_listed_by_period_and_seed(store):
+    for key, period, seed in (("a", 2, 1), ("b", 1, 0), ("c", 2, 0)):
+        insert_summary(store, make_summary([[1.0]], key, period, seed))
+    assert [record.key for record in list_summaries(store)] == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE summary_entries SET weight = 2",
+        "UPDATE summary_entries SET weight = 'nan'::FLOAT",
+        "UPDATE summary_entries SET weight = 0",
+        "UPDATE summary_entries SET item_index = 7",
+        "UPDATE summary_entries SET item_index = -1",
+        "DELETE FROM summary_entries WHERE row = 0",
+        "UPDATE summary_entries SET row = 1, item_index = 0",
+    ],
+)
+def test_a_damaged_summary_is_refused(store, damage):
+    insert_summary(store, make_summary([[1.0, 0.0], [0.0, 0.5]]))
+    store.connection.execute(damage)
+    with pytest.raises(UserError, match="period 3 is damaged"):
+        find_summary(store, "a")
+
+
+def test_a_summary_that_cannot_be_written_leaves_nothing(store):
+    broken = make_summary([[1.0]])
+    record = dataclasses.replace(broken.record, report={"loss": float("nan")})
+    with pytest.raises(ValueError, match="JSON"):
+        insert_summary(store, StoredSummary(record, broken.rows))
+    assert list_summaries(store) == ()
+    assert store.rows("SELECT count(*) FROM summary_entries") == [(0,)]
