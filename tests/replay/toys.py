@@ -135,6 +135,7 @@ class PopularityTeacher(Popularity):
     """Counts the teacher's scores in place of the items of the rows that it teaches."""
 
     name = "teacher"
+    can_teach = True
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> TeacherModel:
         model = super().fit(rows, options)
