@@ -24,7 +24,8 @@ from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.workers.base import ExecutorOptions
 from perennial.replay.study.workers.ray_cluster import RAY_VARIABLES
 from perennial.replay.study.workers.registry import open_executor
-from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 
 Figures = list[tuple[str, int, float | None]]

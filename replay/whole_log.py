@@ -15,6 +15,7 @@ from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import TrainingRows
 from perennial.replay.summaries import summary_table, write_table
 from perennial.storage.errors import UserError
+from perennial.storage.log.ledger import IngestListener, ignore_report
 from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
 from perennial.storage.log.periods import list_periods
 from perennial.storage.log.vocabulary import ITEMS, USERS, id_column
@@ -60,7 +61,11 @@ class DistillRequest:
 
 
 def distill_to_file(
-    log: LogFiles, request: DistillRequest, output: Place, listener: DistillListener
+    log: LogFiles,
+    request: DistillRequest,
+    output: Place,
+    listener: DistillListener,
+    on_read: IngestListener = ignore_report,
 ) -> dict[str, Any]:
     """Read the log, distil it, write the file.
 
@@ -73,7 +78,7 @@ def distill_to_file(
         UserError: the log cannot be read, or the file cannot be written.
     """
     check_folder(output)
-    with hold_whole(log, request.reading) as store:
+    with hold_whole(log, request.reading, on_read) as store:
         summary = distil_log(store, request.to_settings(), request.seed, listener)
         write_table(summary_table(store, summary.rows), output)
     return {
@@ -99,7 +104,9 @@ class SampleRequest:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
 
-def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict[str, Any]:
+def sample_to_file(
+    log: LogFiles, request: SampleRequest, output: Place, on_read: IngestListener = ignore_report
+) -> dict[str, Any]:
     """Read the log, choose, write `user_id` and `item_id`, highest priority first.
 
     `output` is as for `distill_to_file`.
@@ -112,7 +119,7 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
     """
     check_folder(output)
     sampler = SAMPLERS.load(request.sampler)
-    with hold_whole(log, request.reading) as store:
+    with hold_whole(log, request.reading, on_read) as store:
         given = read_whole(store)
         sample = sampler(given.interactions, request.users, request.seed)
         rows, items = sample.rows.tocoo().coords
@@ -133,7 +140,9 @@ def sample_to_file(log: LogFiles, request: SampleRequest, output: Place) -> dict
 
 
 @contextmanager
-def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
+def hold_whole(
+    log: LogFiles, reading: Mapping[str, Any], on_read: IngestListener = ignore_report
+) -> Iterator[Store]:
     """Open a store in memory with the log.
 
     `reading` has the fields of `IngestSettings` that differ from the source's own.
@@ -144,7 +153,9 @@ def hold_whole(log: LogFiles, reading: Mapping[str, Any]) -> Iterator[Store]:
     log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **reading))
     with Store.open(":memory:") as store:
         # Any cut will do: the periods are read together.
-        load_log(store, log, make_cut("files" if len(log.paths) > 1 else "equal-count", 1))
+        cut = make_cut("files" if len(log.paths) > 1 else "equal-count", 1)
+        for report in load_log(store, log, cut):
+            on_read(report)
         yield store
 
 

@@ -2,20 +2,20 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings, hash_files, ingest_log, ingest_period
+from perennial.storage.log.ingest import hash_files, ingest_log, ingest_period
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.reading.columns import Column
 from perennial.storage.reading.formats import read_times
-from perennial.storage.reading.timestamps import parse_times
+from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.reading.times.timestamps import parse_times
 from perennial.storage.store import Store
 from perennial.stream.cuts import Cut
 from perennial.stream.sources.base import LogFiles
@@ -84,20 +84,20 @@ def order_files(store: Store, log: LogFiles, progress: Progress) -> tuple[Path, 
         if column is None:
             untimed.append(path)
         else:
-            timed[path] = _first_time(store, path, column)
+            timed[path] = _first_time(store, path, column, log.settings.time_format)
     if timed and untimed:
         raise UserError(f"{untimed[0]}: no times in it, but in other files; ingest them separately")
     return tuple(sorted(timed, key=timed.__getitem__)) if timed else log.paths
 
 
 def _read_times(path: Path, settings: IngestSettings) -> Column | None:
-    return read_times(path, settings.choice, settings.format)
+    return read_times(path, settings)
 
 
-def _first_time(store: Store, path: Path, column: Column) -> int:
+def _first_time(store: Store, path: Path, column: Column, time_format: str | None) -> int:
     """Find the earliest time of a column, µs since 1970; 0 if none of its times can be read."""
     try:
-        times = parse_times(column, store.connection)
+        times = parse_times(column, store.connection, time_format)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     good = times.micros if times.faults is None else times.micros[times.faults == 0]
@@ -137,7 +137,7 @@ def _is_loaded(store: Store, log: LogFiles, cut: Cut, progress: Progress) -> boo
     else:
         same_cut = is_whole and _has_periods_of(store, cut)
     settings = store.rows("SELECT DISTINCT settings FROM ingests")
-    if not same_cut or settings != [(json.dumps(asdict(log.settings)),)]:
+    if not same_cut or settings != [(json.dumps(log.settings.to_json()),)]:
         raise UserError(
             f"{store.path} holds '{log.name}' cut or read in another way, or changed since; name "
             "another --store, or give no SOURCE to replay what it holds"

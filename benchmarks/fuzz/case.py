@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from perennial.storage.log.ingest import DEFAULT_SETTINGS, IngestSettings
+from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
 
 Pairs = frozenset[tuple[str, str]]
 

@@ -21,7 +21,7 @@ from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, lookup_items, lookup_users, user_ids
 from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.reading.staging import stage_log
-from perennial.storage.reading.timestamps import EARLIEST, LATEST
+from perennial.storage.reading.times.timestamps import EARLIEST, LATEST
 from perennial.storage.store import Store
 
 _TABLES = (

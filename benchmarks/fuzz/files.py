@@ -13,8 +13,8 @@ from benchmarks.fuzz.hostile import HOSTILE, hostile
 from benchmarks.fuzz.mutations import mutate, splice
 from benchmarks.fuzz.parquet import draw_parquet, lie
 from benchmarks.fuzz.text import draw_text
-from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.reading.formats import FORMATS
+from perennial.storage.reading.settings import IngestSettings
 
 _PARQUET_SHARE = 0.35
 _SOUND_SHARE = 0.35

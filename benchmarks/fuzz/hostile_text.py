@@ -7,7 +7,7 @@ import zipfile
 from benchmarks.fuzz.case import FuzzCase
 from benchmarks.fuzz.hostile import HOSTILE, constant, named
 from benchmarks.fuzz.text import STRANGE_IDS
-from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.reading.settings import IngestSettings
 
 BOMB_BYTES = 1_200_000_000
 """Size that a bomb expands to."""

@@ -20,8 +20,8 @@ from benchmarks.fuzz.footers import (
     with_page_header,
 )
 from benchmarks.fuzz.text import draw_ids
-from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.reading.parquet_batches import is_text, plain_type
+from perennial.storage.reading.settings import IngestSettings
 
 _SOUND_INTEGERS = (
     pa.int8(),

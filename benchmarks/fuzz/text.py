@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.fuzz.case import FuzzCase, Pairs
-from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.reading.settings import IngestSettings
 
 # Sound, every one of them: an identifier is text, and what it looks like means nothing.
 STRANGE_IDS = (

@@ -318,14 +318,19 @@ def _ingest(
 
 def _print_steps(steps: "Iterable[Step | ErasedUser]", as_json: bool) -> int:
     """Print each step when it is done, or all as one JSON object; return their number."""
-    from perennial.replay.live.steps import describe_step, step_to_json
+    from perennial.replay.live.steps import describe_layouts, describe_step, step_to_json
+    from perennial.storage.log.ledger import IngestReport
 
     printed: list[dict[str, Any]] = []
     try:
         for step in steps:
             printed.append(step_to_json(step))
-            if not as_json:
-                click.echo(describe_step(step))
+            if as_json:
+                continue
+            if isinstance(step, IngestReport):
+                for line in describe_layouts(step):
+                    click.echo(line, err=True)
+            click.echo(describe_step(step))
     finally:
         # What was done before a mistake was met is done.
         if as_json:

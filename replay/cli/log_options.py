@@ -21,20 +21,37 @@ from perennial.replay.cli.parameters import (
 
 if TYPE_CHECKING:
     from perennial.replay.logs import OpenLog
-    from perennial.storage.log.ingest import IngestSettings
+    from perennial.storage.log.ledger import IngestReport
+    from perennial.storage.reading.settings import IngestSettings
 
-_GUESSED = "Guessed from usual names if not given."
+_COLUMN = "Its name, or its position, 1 for the first.  [default: a usual name]"
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
     """Settings of the reader of log files; `None` for the source's own setting."""
 
-    user_column: str | None = option("--user-column", metavar="NAME", help=_GUESSED)
-    item_column: str | None = option("--item-column", metavar="NAME", help=_GUESSED)
-    time_column: str | None = option("--time-column", metavar="NAME", help=_GUESSED)
+    user_column: str | None = option("--user-column", metavar="NAME", help=_COLUMN)
+    item_column: str | None = option("--item-column", metavar="NAME", help=_COLUMN)
+    time_column: str | None = option("--time-column", metavar="NAME", help=_COLUMN)
     format: str | None = option(
         "--format", type=click.Choice(FORMATS), help="Guessed from the file's name if not given."
+    )
+    header: bool | None = option(
+        "--header/--no-header",
+        default=None,
+        help="The first line of a text file names the columns, or does not.  [default: guessed]",
+    )
+    encoding: str | None = option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of a text file, such as latin-1.  [default: utf-8]",
+    )
+    time_format: str | None = option(
+        "--time-format",
+        metavar="FORMAT",
+        help="Format of the times: a pattern such as '%d/%m/%Y %H:%M', or s, ms, us or ns since "
+        "1970, or excel.  [default: Unix times or ISO 8601]",
     )
     max_reject_share: float | None = option(
         "--max-reject-share",
@@ -50,7 +67,7 @@ class ReadingOptions:
 
     def to_settings(self) -> "IngestSettings":
         """Return the settings for files of a user's own."""
-        from perennial.storage.log.ingest import IngestSettings
+        from perennial.storage.reading.settings import IngestSettings
 
         return IngestSettings(**self.changes)
 
@@ -109,6 +126,27 @@ class StoredLogOptions:
     wait: float = field(wait_option)
 
 
+class ReadingPrinter:
+    """Printer of how files were read, on stderr; a listener of ingestions."""
+
+    def __init__(self) -> None:
+        self._reports: list[IngestReport] = []
+
+    def __call__(self, report: "IngestReport") -> None:
+        """Print one line for files that were read alike, and one for each remark."""
+        from perennial.replay.live.steps import describe_layouts
+
+        self._reports.append(report)
+        for line in describe_layouts(report):
+            click.echo(line, err=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values of all that was read."""
+        from perennial.replay.live.steps import readings_to_json
+
+        return readings_to_json(self._reports)
+
+
 @contextmanager
 def open_requested_log(
     stored: StoredLogOptions, cut: CutOptions, reading: ReadingOptions, download: DownloadOptions
@@ -133,7 +171,9 @@ def open_requested_log(
     with ExitStack() as stack:
         with show_bar(Console(stderr=True)) as progress:
             log = stack.enter_context(open_log(request, progress))
+        printer = ReadingPrinter()
         for report in log.reports:
+            printer(report)
             click.echo(describe_ingest(report), err=True)
         click.echo(f"log and results: {log.path}", err=True)
         yield log

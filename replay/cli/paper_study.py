@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
-from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions
+from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions, ReadingPrinter
 from perennial.replay.cli.options import WorkerOptions, field, numbers_option, option, options
 from perennial.replay.cli.parameters import (
     NATURAL,
@@ -204,6 +204,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
                 with show_bar(errors) as progress:
                     source = stack.enter_context(local_source(source, folder, progress))
             executor = stack.enter_context(workers.open())
+            printer = ReadingPrinter()
             request = SplitRequest(
                 download.folder,
                 download.mirror,
@@ -214,14 +215,14 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
                 reading=reading.changes,
             )
             with show_bar(errors) as progress:
-                opened = open_split(request, folder, progress)
+                opened = open_split(request, folder, progress, printer)
             study_options = cells.to_study(
                 opened.num_users, lambda line: click.echo(line, err=True)
             )
             results = _run(
                 name, opened, study_options, folder, split.keep_repeats, executor, memory_limit
             )
-        _print(results, folder, as_json)
+        _print(results, folder, as_json, printer)
 
     return command
 
@@ -278,7 +279,7 @@ def _run(
     return StudyResults(name, study, split, describe_study(split, study_options, context), records)
 
 
-def _print(results: "StudyResults", folder: Path, as_json: bool) -> None:
+def _print(results: "StudyResults", folder: Path, as_json: bool, printer: ReadingPrinter) -> None:
     """Write the report into the folder, and print the results."""
     from rich.console import Console
 
@@ -287,7 +288,7 @@ def _print(results: "StudyResults", folder: Path, as_json: bool) -> None:
 
     written = write_paper_study(results, folder)
     if as_json:
-        click.echo(json.dumps(results.to_json(), allow_nan=False))
+        click.echo(json.dumps({**results.to_json(), **printer.to_json()}, allow_nan=False))
         return
     print_paper_study(results, Console())
     for path in written:

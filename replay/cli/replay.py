@@ -82,6 +82,7 @@ def replay(
 
     from perennial.replay.analysis.summary import summarise
     from perennial.replay.cli.tables import print_summary
+    from perennial.replay.live.steps import readings_to_json
     from perennial.replay.report.run import write_report
 
     if fresh and workers.given:
@@ -97,7 +98,8 @@ def replay(
     summary = summarise(data)
     written = write_report(data, summary, report_folder) if report_folder else ()
     if as_json:
-        click.echo(json.dumps(summary.to_json(), allow_nan=False))
+        reading_of = readings_to_json(log.reports)
+        click.echo(json.dumps({**summary.to_json(), **reading_of}, allow_nan=False))
         return
     print_summary(summary, Console())
     hint = f"perennial report --store {log.path} -o DIR"

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from perennial.memory.samplers.registry import SAMPLERS
-from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions, default_cache
+from perennial.replay.cli.log_options import (
+    DownloadOptions,
+    ReadingOptions,
+    ReadingPrinter,
+    default_cache,
+)
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
     NATURAL,
@@ -120,13 +125,13 @@ def distill_source(
     from perennial.replay.whole_log import DistillRequest, distill_to_file
 
     request = DistillRequest(users, seed, method, max_items, export, steps, reading.changes)
-    console = Console(stderr=True)
+    console, printer = Console(stderr=True), ReadingPrinter()
     with ExitStack() as stack:
         log = _open(stack, source, output, download, console)
         listener = stack.enter_context(show_distillation(console))
-        report = distill_to_file(log, request, output, listener)
+        report = distill_to_file(log, request, output, listener, printer)
     if as_json:
-        click.echo(json.dumps(report, allow_nan=False))
+        click.echo(json.dumps({**report, **printer.to_json()}, allow_nan=False))
         return
     click.echo(
         f"{output}: {report['synthetic_users']} synthetic users, {report['non_zeros']:,} weights"
@@ -168,11 +173,13 @@ def sample_log(
 
     from perennial.replay.whole_log import SampleRequest, sample_to_file
 
+    printer = ReadingPrinter()
     with ExitStack() as stack:
         log = _open(stack, source, output, download, Console(stderr=True))
-        report = sample_to_file(log, SampleRequest(sampler, users, seed, reading.changes), output)
+        request = SampleRequest(sampler, users, seed, reading.changes)
+        report = sample_to_file(log, request, output, printer)
     if as_json:
-        click.echo(json.dumps(report, allow_nan=False))
+        click.echo(json.dumps({**report, **printer.to_json()}, allow_nan=False))
         return
     click.echo(
         f"{output}: {report['users']:,} of {report['users_given']:,} users, "

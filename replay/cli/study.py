@@ -94,6 +94,7 @@ def study_continual(
 
     from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.cli.tables import print_study
+    from perennial.replay.live.steps import readings_to_json
     from perennial.replay.report.study import write_study
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.replay.study.continual_report import check_periods, load_study
@@ -111,7 +112,8 @@ def study_continual(
     report = load_study(log.path, runs, plan.transfer, confirm_from, until)
     written = write_study(report, output) if output else ()
     if as_json:
-        click.echo(json.dumps(report.to_json(), allow_nan=False))
+        reading_of = readings_to_json(log.reports)
+        click.echo(json.dumps({**report.to_json(), **reading_of}, allow_nan=False))
         return
     print_study(report, Console())
     for path in written:

@@ -9,9 +9,10 @@ from perennial.replay.live.setup import require_live
 from perennial.replay.live.steps import DroppedPeriods, PeriodPublished, Step
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import DEFAULT_SETTINGS, IngestSettings, Late, ingest_period
+from perennial.storage.log.ingest import Late, ingest_period
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser, drop_events, erase_users
+from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
 from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
 from perennial.stream.loading import order_files

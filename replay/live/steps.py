@@ -9,6 +9,7 @@ from perennial.replay.analysis.evaluated_periods import EvaluatedPeriod, describ
 from perennial.replay.report.tables import format_figures, format_seconds
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.rewrite import ErasedUser
+from perennial.storage.reading.layout import FileLayout
 from perennial.storage.results.cells import Cell
 from perennial.storage.results.publications import Publication
 
@@ -43,6 +44,32 @@ class DroppedPeriods:
 
 Step = IngestReport | PeriodPublished | DroppedPeriods
 """A committed step of `ingest` or `update`."""
+
+
+def describe_layouts(report: IngestReport) -> list[str]:
+    """Describe how files were read, in one line for those read alike, with all remarks."""
+    alike: dict[FileLayout, list[int]] = {}
+    for number, layout in enumerate(report.layouts):
+        alike.setdefault(dataclasses.replace(layout, rows=0), []).append(number)
+    lines = []
+    for layout, numbers in alike.items():
+        first = report.paths[numbers[0]].name
+        name = first if len(numbers) == 1 else f"{first} and {len(numbers) - 1:,} more"
+        rows = sum(report.layouts[number].rows for number in numbers)
+        lines.append(f"{name}: {dataclasses.replace(layout, rows=rows).describe()}")
+    return [*lines, *(f"note: {remark}" for remark in report.remarks)]
+
+
+def readings_to_json(reports: Sequence[IngestReport]) -> dict[str, Any]:
+    """Plain values of how files were read, for `--json`."""
+    return {
+        "read_as": [
+            {"file": path.name, **layout.to_json()}
+            for report in reports
+            for path, layout in zip(report.paths, report.layouts, strict=False)
+        ],
+        "remarks": list(dict.fromkeys(one for report in reports for one in report.remarks)),
+    }
 
 
 def describe_ingest(report: IngestReport) -> str:
@@ -93,6 +120,7 @@ def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
                 for name in ("already_ingested", "lines", "interactions", "merged", "rejected")
             },
             "reject_reasons": dict(step.reject_reasons),
+            **readings_to_json([step]),
         }
     if isinstance(step, PeriodPublished):
         return _period_to_json(step)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +17,10 @@ from perennial.storage.log.late_events import describe_overlap, merge_late
 from perennial.storage.log.ledger import IngestReport, read_report, record_files, record_ingest
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
-from perennial.storage.reading.columns import ColumnChoice
 from perennial.storage.reading.formats import FORMATS
+from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects, total_counts
+from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
 from perennial.storage.reading.staging import stage_log
 from perennial.storage.store import Store
 
@@ -29,36 +30,6 @@ Late = Literal["refuse", "merge"]
 Cut = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 """Sorted times `(n,)` int64 in µs -> increasing boundaries `(m,)`; the period of a row is
 1 + the number of boundaries ≤ its time."""
-
-
-@dataclass(frozen=True)
-class IngestSettings:
-    """Settings for reading log files.
-
-    Attributes:
-        user_column: name of the user column (in a file without a header its position, "1" for the
-            first); `None` guesses.
-        item_column: name of the item column, as for users.
-        time_column: name of the time column, as for users.
-        format: one of `FORMATS`; `None` guesses from the file's name.
-        max_reject_share: largest share of bad lines in a file, in [0, 1].
-        tie_seed: seed of the order of events at equal times.
-    """
-
-    user_column: str | None = None
-    item_column: str | None = None
-    time_column: str | None = None
-    format: str | None = None
-    max_reject_share: float = 0.05
-    tie_seed: int = 0
-
-    @property
-    def choice(self) -> ColumnChoice:
-        """Given names of columns."""
-        return ColumnChoice(self.user_column, self.item_column, self.time_column)
-
-
-DEFAULT_SETTINGS = IngestSettings()
 
 
 def ingest_period(
@@ -125,7 +96,7 @@ def _ingest(
         key = _content_hash(hashes, settings, prepared.boundaries)
         counts = (prepared.num_lines, merged, sum(map(len, prepared.rejects)))
         record_ingest(
-            target, ingest, key, json.dumps(asdict(settings)), prepared.boundaries, counts
+            target, ingest, key, json.dumps(settings.to_json()), prepared.boundaries, counts
         )
         record_files(target, ingest, files, hashes, prepared.rejects)
 
@@ -152,6 +123,8 @@ def _ingest(
         rejected=sum(map(len, prepared.rejects)),
         reject_reasons=total_counts(prepared.rejects),
         periods=periods,
+        layouts=prepared.layouts,
+        remarks=prepared.remarks,
     )
 
 
@@ -165,6 +138,8 @@ class _PreparedLog:
         merged: number of rows left out as equal to another.
         num_lines: number of lines read, bad ones included.
         rejects: bad lines, per file.
+        layouts: interpretation of each file.
+        remarks: what the owner of the files should know, one line each.
     """
 
     log: OrderedLog
@@ -172,6 +147,8 @@ class _PreparedLog:
     merged: int
     num_lines: int
     rejects: tuple[Rejects, ...]
+    layouts: tuple[FileLayout, ...]
+    remarks: tuple[str, ...]
 
 
 def _prepare(
@@ -184,9 +161,7 @@ def _prepare(
     """Read files, sort their events and cut them."""
     log = stage_log(
         files,
-        settings.choice,
-        settings.format,
-        settings.max_reject_share,
+        settings,
         store.connection,
         progress,
     )
@@ -203,7 +178,18 @@ def _prepare(
         times, merged = order.into_times(), order.merged
     boundaries, edges = _cut(times, cut)
     ordered = OrderedLog(users, items, times, has_clock, edges)
-    return _PreparedLog(ordered, boundaries, merged, num_lines, rejects)
+    remarks = (*log.remarks, *_compare_clocks(store, has_clock))
+    return _PreparedLog(ordered, boundaries, merged, num_lines, rejects, log.layouts, remarks)
+
+
+def _compare_clocks(store: Store, has_clock: bool) -> tuple[str, ...]:
+    """Return a remark if the newest period has times and these files have none, or the reverse."""
+    newest = store.rows("SELECT period, has_clock FROM periods ORDER BY period DESC LIMIT 1")
+    if not newest or newest[0][1] == has_clock:
+        return ()
+    period, had_clock = newest[0]
+    words = ("has no times", "has times")
+    return (f"period {period} {words[had_clock]}, and this file {words[has_clock]}",)
 
 
 def _cut(
@@ -293,7 +279,7 @@ def _content_hash(
     hashes: Sequence[str], settings: IngestSettings, boundaries: NDArray[np.int64] | None
 ) -> str:
     """Hash everything that the events and periods of an ingestion depend on."""
-    reading = asdict(settings)
+    reading = settings.to_json()
     # It decides whether a file is accepted, not what is read from it.
     del reading["max_reject_share"]
     cut = None if boundaries is None else boundaries.tolist()

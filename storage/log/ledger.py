@@ -1,7 +1,7 @@
 """The ledger of ingestions: files, numbers of lines, bad lines, and the report of each."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects
 from perennial.storage.store import Store
 
@@ -27,6 +28,8 @@ class IngestReport:
         rejected: number of bad lines.
         reject_reasons: number of bad lines per reason.
         periods: numbers of the periods made of the files.
+        layouts: interpretation of each file; empty for an earlier ingestion.
+        remarks: what the owner of the files should know, one line each.
     """
 
     paths: tuple[Path, ...]
@@ -37,6 +40,16 @@ class IngestReport:
     rejected: int
     reject_reasons: Mapping[str, int]
     periods: tuple[int, ...]
+    layouts: tuple[FileLayout, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+IngestListener = Callable[[IngestReport], None]
+"""Called with the report of each ingestion."""
+
+
+def ignore_report(_report: IngestReport) -> None:
+    """Do nothing with a report."""
 
 
 def record_ingest(

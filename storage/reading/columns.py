@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
+from perennial.storage.reading.settings import IngestSettings
 
 Column = pa.ChunkedArray | NDArray[np.int32] | NDArray[np.int64]
 """Values of a column, `(n,)`. Integers without nulls that fit are an array, int32 for identifiers
@@ -16,16 +17,21 @@ and int64 for times; the next step may overwrite it."""
 # In order of preference; compared in lower case without "_", "-" and spaces.
 USER_NAMES = (
     "userid", "user", "uid", "userindex", "reviewerid", "customerid", "customer", "householdid",
-    "householdkey", "household", "visitorid", "memberid", "sessionid", "session", "playlistid",
+    "householdkey", "household", "visitorid", "memberid", "buyerid", "clientid", "accountid",
+    "profileid", "username", "sessionid", "session", "playlistid",
 )  # fmt: skip
 ITEM_NAMES = (
     "itemid", "item", "iid", "itemindex", "movieid", "movie", "productid", "product", "parentasin",
     "asin", "isbn", "bookid", "trackid", "songid", "artistid", "articleid", "newsid", "videoid",
-    "gameid", "businessid", "recipeid", "gmapid", "sku",
+    "gameid", "businessid", "venueid", "recipeid", "gmapid", "sku", "appid", "goodsid",
 )  # fmt: skip
 TIME_NAMES = (
     "timestamp", "ts", "time", "transactiontimestamp", "datetime", "unixtime", "unixreviewtime",
     "timestampms", "eventtime", "eventtimestamp", "createdat", "eventdate", "date", "reviewtime",
+    "reviewdate", "tdat", "orderdate", "ordertime", "orderedat", "purchasedate", "purchasetime",
+    "purchasedat", "invoicedate", "transactiondate", "transactiontime", "utctimestamp", "utctime",
+    "visittime", "checkintime", "clicktime", "viewedat", "updatedat", "createdtime", "creationtime",
+    "createdate", "createddate", "eventat", "ratedat", "datetimeutc",
 )  # fmt: skip
 
 
@@ -43,34 +49,24 @@ class Columns:
         return (self.user, self.item) if self.time is None else (self.user, self.item, self.time)
 
 
-@dataclass(frozen=True)
-class ColumnChoice:
-    """Names of columns that the user gave; `None` guesses."""
-
-    user: str | None = None
-    item: str | None = None
-    time: str | None = None
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The given names."""
-        return tuple(name for name in (self.user, self.item, self.time) if name is not None)
-
-
-def find_columns(names: Sequence[str], choice: ColumnChoice) -> Columns:
+def find_columns(names: Sequence[str], settings: IngestSettings) -> Columns:
     """Find the columns of interactions among the names of a file.
+
+    Args:
+        names: names of all columns; positions from 1 in a file without names.
+        settings: names or positions that the user gave.
 
     Raises:
         UserError: a given name is missing, a needed one cannot be guessed, or two are the same.
     """
-    user = find_column(names, choice.user, USER_NAMES, "user")
-    item = find_column(names, choice.item, ITEM_NAMES, "item")
-    time = find_column(names, choice.time, TIME_NAMES, "time")
+    user = find_column(names, settings.user_column, USER_NAMES, "user")
+    item = find_column(names, settings.item_column, ITEM_NAMES, "item")
+    time = find_column(names, settings.time_column, TIME_NAMES, "time")
     for place, what in ((user, "user"), (item, "item")):
         if place is None:
             raise UserError(
-                f"no {what} column among {list_names(names)}: name it (in a file without a header "
-                "by its place, 1 for the first)"
+                f"no {what} column among {list_names(names)}: name it with --{what}-column, or "
+                "give its position, 1 for the first"
             )
     for name in {names[place] for place in (user, item, time) if place is not None}:
         if list(names).count(name) > 1:
@@ -89,7 +85,7 @@ def find_column(
 
     Args:
         names: names of all columns.
-        wanted: the name that the user gave, if any.
+        wanted: the name that the user gave, if any, or a position, 1 for the first.
         known: usual names, the preferred one first.
         what: content of the column, for the error message.
 
@@ -100,9 +96,13 @@ def find_column(
         UserError: the given name is missing.
     """
     if wanted is not None:
-        if wanted not in names:
-            raise UserError(f"no column {wanted!r} for the {what} among {list_names(names)}")
-        return list(names).index(wanted)
+        if wanted in names:
+            return list(names).index(wanted)
+        if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
+            return int(wanted) - 1
+        raise UserError(
+            f"no column '{printable(wanted, 40)}' for the {what} among {list_names(names)}"
+        )
     plain = [_plain(name) for name in names]
     return next((plain.index(name) for name in known if name in plain), None)
 

@@ -1,6 +1,7 @@
 """Columns of a Parquet file, read without trust in its metadata."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores, run_all, split_evenly
-from perennial.storage.reading.columns import Column, ColumnChoice, find_columns, printable
+from perennial.storage.reading.columns import Column, find_columns, printable
 from perennial.storage.reading.identifier_forms import UUID_BYTES, uuid_texts
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet_batches import (
@@ -25,15 +26,33 @@ from perennial.storage.reading.parquet_batches import (
     read_texts,
 )
 from perennial.storage.reading.rejects import LONGEST_ID
+from perennial.storage.reading.settings import IngestSettings
 
 _CODE_BYTES = 4
 # Types of a user, an item and a time.
 _KINDS: tuple[np.dtype[Any], ...] = (np.dtype("i4"), np.dtype("i4"), np.dtype("i8"))
 
 
+@dataclass(frozen=True)
+class ParquetRows:
+    """Columns of a Parquet file.
+
+    Attributes:
+        columns: the user, the item and, if there is one, the time column, `(n,)` each.
+        num_rows: n.
+        names: their names.
+        hint: name of a column of times, if no time column was found.
+    """
+
+    columns: tuple[Column, ...]
+    num_rows: int
+    names: tuple[str, ...]
+    hint: str | None
+
+
 def read_columns(
-    path: Path, choice: ColumnChoice, budget: Budget, first: int = 0
-) -> tuple[tuple[Column, ...], int]:
+    path: Path, settings: IngestSettings, budget: Budget, first: int = 0
+) -> ParquetRows:
     """Read the user, the item and, if there is one, the time column.
 
     Identifiers that are texts become dictionaries: as plain rows, a long text that all rows share
@@ -41,28 +60,24 @@ def read_columns(
 
     Args:
         path: the file.
-        choice: column names that the user gave.
+        settings: names or positions of the columns that the user gave.
         budget: memory for the columns.
         first: first of the three to read, 0 for the user; those before are ignored.
-
-    Returns:
-        The columns, `(n,)` each, and n.
 
     Raises:
         UserError: the columns cannot be found or take too much memory, or the metadata are wrong.
     """
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-    places = find_columns(schema.names, choice).places[first:]
+    places = find_columns(schema.names, settings).places[first:]
     kinds = {schema.names[place]: kind for place, kind in zip(places, _KINDS[first:], strict=False)}
     _check_flat([schema.field(place).type for place in places], first)
     columns, num_rows = read_named(path, kinds, budget)
     # Times in texts are parsed row by row.
     before = 2 - first
-    return (
-        *columns[:before],
-        *(_plain_times(times, budget) for times in columns[before:]),
-    ), num_rows
+    plain = (_plain_times(times, budget) for times in columns[before:])
+    hint = next((field.name for field in schema if pa.types.is_temporal(field.type)), None)
+    return ParquetRows((*columns[:before], *plain), num_rows, tuple(kinds), hint)
 
 
 def read_named(

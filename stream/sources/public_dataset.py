@@ -56,7 +56,7 @@ class PublicDataSet:
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
         """Download what is missing; see `Source.open`."""
-        from perennial.storage.log.ingest import IngestSettings
+        from perennial.storage.reading.settings import IngestSettings
 
         folder = cache / self.name
         paths = [obtain(file, folder, mirror=mirror, progress=progress) for file in self.files]

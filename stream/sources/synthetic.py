@@ -49,7 +49,7 @@ class Synthetic:
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
         """Generate the default log unless it is in the cache; see `Source.open`."""
-        from perennial.storage.log.ingest import IngestSettings
+        from perennial.storage.reading.settings import IngestSettings
         from perennial.stream.sources.synthetic_generator import SyntheticSettings, generate
 
         path = cache / self.name / f"synthetic-{GENERATOR}.parquet"

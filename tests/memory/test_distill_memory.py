@@ -14,7 +14,8 @@ from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import Summary
 from perennial.memory.distill_memory import DistillMemory, ResidentRows
-from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.results.summaries import list_summaries
 from perennial.storage.store import Store
 from perennial.stream.history import History

@@ -17,7 +17,8 @@ from perennial.replay.analysis.run import load_run
 from perennial.replay.events import CellFinished, Event
 from perennial.replay.strategies.base import WarmStart
 from perennial.replay.strategies.registry import STRATEGIES
-from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 from perennial.stream.history import History
 

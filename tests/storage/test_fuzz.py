@@ -21,9 +21,10 @@ from benchmarks.fuzz.footers import column_chunks, read_footer, read_struct, wit
 from benchmarks.fuzz.hostile import HOSTILE, hostile
 from benchmarks.fuzz.parquet import write_parquet
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings, ingest_period
+from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.vocabulary import user_ids
 from perennial.storage.reading.memory_budget import Budget, free_bytes
+from perennial.storage.reading.settings import IngestSettings
 
 Write = Callable[[str, str | bytes], Path]
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from perennial.storage.log.ingest import IngestSettings, ingest_log
+from perennial.storage.log.ingest import ingest_log
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 
 Row = tuple[int, int, int, int]

@@ -5,10 +5,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings, ingest_period
+from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import list_periods
 from perennial.storage.log.vocabulary import item_ids
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 from perennial.stream.cuts import make_cut
 from perennial.stream.loading import ingest_files, load_log

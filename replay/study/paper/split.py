@@ -14,6 +14,7 @@ from perennial.replay.summaries import write_table
 from perennial.replay.whole_log import hold_whole, read_whole
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
+from perennial.storage.log.ledger import IngestListener, ignore_report
 from perennial.storage.log.vocabulary import ITEMS, USERS, id_column
 from perennial.stream.random_split import (
     PART_NAMES,
@@ -78,7 +79,12 @@ class OpenSplit:
     num_interactions: tuple[int, int, int]
 
 
-def open_split(request: SplitRequest, folder: Path, progress: Progress) -> OpenSplit:
+def open_split(
+    request: SplitRequest,
+    folder: Path,
+    progress: Progress,
+    on_read: IngestListener = ignore_report,
+) -> OpenSplit:
     """Open a split, or make it and write it into the folder of the study.
 
     Raises:
@@ -98,7 +104,7 @@ def open_split(request: SplitRequest, folder: Path, progress: Progress) -> OpenS
     else:
         name = source or next(iter(SOURCES))
         log = open_source(name, cache=request.cache, mirror=request.mirror, progress=progress)
-        path, name = _make(log, request, folder), log.name
+        path, name = _make(log, request, folder, on_read), log.name
         origin = f"80/10/10 at random per user, seed {request.seed or 0}"
     paper = request.paper or (name if name in PAPER else None)
     split = read_paper_split(path)
@@ -115,9 +121,9 @@ def open_split(request: SplitRequest, folder: Path, progress: Progress) -> OpenS
     )
 
 
-def _make(log: LogFiles, request: SplitRequest, folder: Path) -> Path:
+def _make(log: LogFiles, request: SplitRequest, folder: Path, on_read: IngestListener) -> Path:
     """Split a log, write the file and return its path."""
-    with hold_whole(log, request.reading) as store:
+    with hold_whole(log, request.reading, on_read) as store:
         given = read_whole(store)
         parts = draw_parts(given.interactions, request.seed or 0)
         rows, items = given.interactions.tocoo().coords

@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings, ingest_log, ingest_period
+from perennial.storage.log.ingest import ingest_log, ingest_period
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.reading.layout import FileLayout
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 
 HEADER = "user_id,item_id,timestamp\n"
@@ -48,7 +50,9 @@ def write_parquet(path, users, items, times):
 def test_a_file_becomes_the_next_period(store, write):
     one = write("one.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\n")
     report = ingest_period(store, one)
-    assert report == IngestReport((one,), False, 3, 3, 0, 0, {}, (1,))
+    layout = FileLayout("text", "user_id", "item_id", "time", True, True, ",", "UTF-8", 3)
+    assert report.remarks[0].startswith("the times (30, ...) are taken as seconds since 1970")
+    assert report == IngestReport((one,), False, 3, 3, 0, 0, {}, (1,), (layout,), report.remarks)
     two = write("two.csv", HEADER + "w,a,35\nu,c,40\n")
     assert ingest_period(store, str(two)).periods == (2,)
     seconds = [(period, user, item, time // 10**6) for period, user, item, time in events_of(store)]
@@ -486,7 +490,8 @@ def test_twice_is_once(tmp_path, rows, with_times):
         assert dump(store) == before
     assert again.already_ingested
     assert not first.already_ingested
-    assert vars(again) == {**vars(first), "already_ingested": True}
+    read = {"already_ingested": True, "layouts": (), "remarks": ()}
+    assert vars(again) == {**vars(first), **read}
     assert first.interactions == (len(set(rows)) if with_times else len(rows))
     assert first.interactions + first.merged == first.lines
 

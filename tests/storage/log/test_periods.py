@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from perennial.storage.log.ingest import IngestSettings, ingest_log, ingest_period
+from perennial.storage.log.ingest import ingest_log, ingest_period
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import PeriodSummary, fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 
 HEADER = "user_id,item_id,timestamp\n"

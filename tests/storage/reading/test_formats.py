@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import ColumnChoice, Columns, find_columns, looks_like_header
+from perennial.storage.reading.columns import Columns, find_columns, looks_like_header
 from perennial.storage.reading.formats import read_file, read_times
+from perennial.storage.reading.settings import IngestSettings as Settings
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -44,7 +45,7 @@ def render(name):
 
 
 def read(path, **choice):
-    return read_file(path, ColumnChoice(**choice), None)
+    return read_file(path, Settings(**choice))
 
 
 PACKED = gzip.compress(b"user_id,item_id\n1,2\n" * 100, mtime=0)
@@ -88,10 +89,10 @@ def test_files_without_times(write, name, content):
 
 def test_columns_can_be_named_or_counted(write):
     path = write("named.csv", "a,b,c,user_id,item_id\n1,2,3,4,5\n")
-    raw = read(path, user="b", item="a", time="c")
+    raw = read(path, user_column="b", item_column="a", time_column="c")
     assert (raw.users[0].as_py(), raw.items[0].as_py(), raw.times[0].as_py()) == ("2", "1", "3")
     path = write("counted.csv", "B1,A1,5.0,1400000000\n")
-    raw = read(path, user="2", item="1", time="4")
+    raw = read(path, user_column="2", item_column="1", time_column="4")
     assert (raw.users[0].as_py(), raw.items[0].as_py()) == ("A1", "B1")
     assert raw.num_lines == 1
 
@@ -100,9 +101,9 @@ def test_a_format_can_be_named(write):
     path = write("log.unknown", "1::2::3::881250949\n")
     with pytest.raises(UserError, match="cannot tell what kind of file this is"):
         read(path)
-    assert read_file(path, ColumnChoice(), "dat").users.to_pylist() == ["1"]
+    assert read_file(path, Settings(format="dat")).users.to_pylist() == ["1"]
     with pytest.raises(UserError, match="unknown format 'xml'"):
-        read_file(path, ColumnChoice(), "xml")
+        read_file(path, Settings(format="xml"))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,6 @@ def test_a_format_can_be_named(write):
         ("one.csv", "123\n456\n", "a line needs a user and an item"),
         ("empty.csv", "", "no interactions"),
         ("blank.csv", "\n\r\n \n", "no interactions"),
-        ("wide.csv", "user_id,item_id".encode("utf-16"), "UTF-16"),
         ("log.inter", "a:token\tb:token\n1\t2\n", "no user column among a, b"),
         ("log.parquet", "PAR1 but not really", "cannot be read"),
         ("log.csv.gz", PACKED[:-20], "cannot be read"),
@@ -221,22 +221,22 @@ class TestTimesAlone:
     )
     def test_are_those_of_the_whole_file(self, write, name, content):
         path = write(name, content)
-        whole = read_file(path, ColumnChoice(), None).times
-        assert read_times(path, ColumnChoice(), None).to_pylist() == whole.to_pylist()
+        whole = read_file(path, Settings()).times
+        assert read_times(path, Settings()).to_pylist() == whole.to_pylist()
 
     def test_of_parquet_no_other_column_is_read(self, tmp_path):
         lists = pa.array([[1], [2]])
         table = {"user_id": lists, "item_id": lists, "timestamp": pa.array([5, 3])}
         pq.write_table(pa.table(table), tmp_path / "a.parquet")
-        assert read_times(tmp_path / "a.parquet", ColumnChoice(), None).tolist() == [5, 3]
+        assert read_times(tmp_path / "a.parquet", Settings()).tolist() == [5, 3]
         with pytest.raises(UserError, match="cannot hold identifiers"):
-            read_file(tmp_path / "a.parquet", ColumnChoice(), None)
+            read_file(tmp_path / "a.parquet", Settings())
 
     def test_may_be_none(self, write, tmp_path):
-        assert read_times(write("period_0.txt", "a b\n"), ColumnChoice(), None) is None
+        assert read_times(write("period_0.txt", "a b\n"), Settings()) is None
         table = {"user_id": [1], "item_id": [2]}
         pq.write_table(pa.table(table), tmp_path / "a.parquet")
-        assert read_times(tmp_path / "a.parquet", ColumnChoice(), None) is None
+        assert read_times(tmp_path / "a.parquet", Settings()) is None
 
 
 GUESSES = [
@@ -256,25 +256,43 @@ GUESSES = [
 @pytest.mark.parametrize(("names", "places"), GUESSES)
 def test_common_names_are_found(names, places):
     split = names.split("," if "," in names else " ")
-    assert find_columns(split, ColumnChoice()) == Columns(*places)
+    assert find_columns(split, Settings()) == Columns(*places)
     assert looks_like_header(split)
 
 
 def test_given_names_go_over_guesses():
     names = ["user_id", "item_id", "seller", "timestamp", "seen"]
-    assert find_columns(names, ColumnChoice(user="seller")) == Columns(2, 1, 3)
-    assert find_columns(names, ColumnChoice(item="seller", time="seen")) == Columns(0, 2, 4)
+    assert find_columns(names, Settings(user_column="seller")) == Columns(2, 1, 3)
+    assert find_columns(names, Settings(item_column="seller", time_column="seen")) == Columns(
+        0, 2, 4
+    )
 
 
 @pytest.mark.parametrize(
     ("names", "choice", "words"),
     [
-        (["a", "item_id"], ColumnChoice(), "no user column among a, item_id: name it"),
-        (["user_id", "b"], ColumnChoice(), "no item column among user_id, b: name it"),
-        (["user_id", "item_id", "user_id"], ColumnChoice(), "several columns are called 'user_id'"),
-        (["user_id", "item_id"], ColumnChoice(time="when"), "no column 'when' for the time"),
-        (["user_id", "item_id"], ColumnChoice(user="item_id"), "must be different columns"),
-        (["user_id", "item_id"], ColumnChoice(time="item_id"), "must be different columns"),
+        (["a", "item_id"], Settings(), "no user column among a, item_id: name it"),
+        (["user_id", "b"], Settings(), "no item column among user_id, b: name it"),
+        (
+            ["user_id", "item_id", "user_id"],
+            Settings(),
+            "several columns are called 'user_id'",
+        ),
+        (
+            ["user_id", "item_id"],
+            Settings(time_column="when"),
+            "no column 'when' for the time",
+        ),
+        (
+            ["user_id", "item_id"],
+            Settings(user_column="item_id"),
+            "must be different columns",
+        ),
+        (
+            ["user_id", "item_id"],
+            Settings(time_column="item_id"),
+            "must be different columns",
+        ),
     ],
 )
 def test_what_cannot_be_found_is_named(names, choice, words):

@@ -7,7 +7,7 @@ from perennial.models.infinite_ae.recipe import InfiniteAE
 from perennial.replay.evaluate import evaluate
 from perennial.replay.metrics.registry import make_metric
 from perennial.storage.errors import UserError
-from perennial.storage.log.ingest import IngestSettings
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 from perennial.stream.cuts import make_cut
 from perennial.stream.history import History

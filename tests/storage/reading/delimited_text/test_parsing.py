@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
+from perennial.storage.reading.delimited_text.parsing import Dialect, find_bad_utf8, read_text
 from perennial.storage.reading.rejects import Fault
-from perennial.storage.reading.text import Dialect, find_bad_utf8, read_text
 
 CSV = Dialect(b",", 3, True, 0)
 
@@ -164,7 +164,7 @@ def test_bad_utf8_is_found_like_pythons_decoder_finds_it(lines):
 def test_blocks_of_many_short_lines_are_cut(monkeypatch):
     content = b"a,b,c\n1,2\n\n\n\n" * 5 + b"x" * 50 + b",y,z\n\n\n" + b"a,b,c\n" * 3
     whole = read(content)
-    monkeypatch.setattr("perennial.storage.reading.text._MANY_LINES", 12)
+    monkeypatch.setattr("perennial.storage.reading.delimited_text.records._MANY_LINES", 12)
     parts = read(content)
     assert rows_of(parts) == rows_of(whole)
     assert parts.lines.tolist() == whole.lines.tolist()

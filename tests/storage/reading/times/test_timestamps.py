@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.rejects import Fault
-from perennial.storage.reading.timestamps import LATEST, parse_times, ticks_per_second
+from perennial.storage.reading.times.timestamps import LATEST, parse_times, ticks_per_second
 
 MOMENT = datetime(2001, 2, 3, 4, 5, 6, 789_000, UTC)
 MICROS = 981_173_106_789_000

@@ -1,28 +1,37 @@
-"""Delimited text, read block by block, with the exact line of every row, good or bad.
+"""Delimited text (RFC 4180), read block by block, with the line of every row, good or bad.
 
 DuckDB and Arrow parse well, but neither gives the line of a row that is parsed and rejected later.
-So a scan finds the lines and removes the bad ones, and Arrow parses the others.
+So a scan finds the records and removes the bad ones, and Arrow parses the others. A record is a
+line, or several if quotes enclose the newlines between them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from perennial.storage.errors import UserError
+from perennial.storage.reading.delimited_text.encodings import ByteStream
+from perennial.storage.reading.delimited_text.records import (
+    BOM,
+    NEWLINE,
+    QUOTE,
+    RETURN,
+    SPACE,
+    TAB,
+    Quoting,
+    Records,
+    find_enclosed,
+    read_blocks,
+)
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Fault, Rejects
 
 BLOCK_BYTES = 1 << 24
-_MANY_LINES = 1 << 20
-_NEWLINE, _RETURN, _QUOTE, _TAB, _SPACE = b'\n\r"\t '
 # The byte that replaces a delimiter of two bytes while a block is parsed (unit separator).
 _STAND_IN = b"\x1f"
-BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -34,12 +43,19 @@ class Dialect:
         num_columns: number of fields of every good line.
         quoting: True if '"' encloses values, and is doubled inside a value.
         skip_lines: number of lines before the first row.
+        spaced: True if blanks after a delimiter do not belong to the value.
     """
 
     delimiter: bytes
     num_columns: int
     quoting: bool
     skip_lines: int
+    spaced: bool = False
+
+    @property
+    def quotes(self) -> Quoting | None:
+        """Rules of quotes; `None` if a quote is a sign like any other."""
+        return Quoting(self.delimiter[0], self.spaced) if self.quoting else None
 
 
 @dataclass(frozen=True)
@@ -48,9 +64,9 @@ class TextRows:
 
     Attributes:
         columns: one `(n,)` string column per requested position.
-        lines: `(n,)` int64, line of each row, from 1.
-        rejects: lines that are no rows.
-        num_lines: number of lines read, bad ones included; blank lines and headers do not count.
+        lines: `(n,)` int64, first line of each row, from 1.
+        rejects: records that are no rows.
+        num_lines: number of records, bad ones included; blank lines and headers do not count.
     """
 
     columns: tuple[pa.ChunkedArray, ...]
@@ -60,7 +76,7 @@ class TextRows:
 
 
 def read_text(
-    stream: BinaryIO,
+    stream: ByteStream,
     dialect: Dialect,
     wanted: tuple[int, ...],
     after_block: Callable[[], None] = lambda: None,
@@ -83,7 +99,7 @@ def read_text(
     chunks: list[list[pa.Array]] = [[] for _ in wanted]
     lines, rejects = [], []
     first_line = 1
-    for block in _few_lines(_blocks(stream, block_bytes)):
+    for block in read_blocks(stream, block_bytes, dialect.quotes):
         columns, numbers, bad = _read_block(block, dialect, wanted, first_line)
         first_line += block.count(b"\n")
         lines.append(numbers)
@@ -104,77 +120,28 @@ def read_text(
     )
 
 
-def _blocks(stream: BinaryIO, block_bytes: int) -> Iterator[bytes]:
-    """Split a stream after newlines, so that lines stay whole; the last line gets its newline."""
-    rest = b""
-    start = True
-    while data := stream.read(block_bytes):
-        data = data.removeprefix(BOM) if start else data
-        start = False
-        whole, newline, tail = data.rpartition(b"\n")
-        if newline:
-            yield rest + whole + newline
-            rest = tail
-        else:
-            rest += data
-        if len(rest) > block_bytes:
-            raise UserError(f"a line is longer than {block_bytes} bytes; is it a text file?")
-    if rest:
-        yield rest + b"\n"
-
-
-def _few_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Split blocks of very short lines again: a line takes dozens of bytes while it is read."""
-    for block in blocks:
-        if block.count(b"\n") <= _MANY_LINES:
-            yield block
-            continue
-        start = 0
-        while start < len(block):
-            # A long line among short ones becomes a part of its own.
-            stop = block.rfind(b"\n", start, start + _MANY_LINES) + 1
-            stop = stop or block.find(b"\n", start) + 1
-            yield block[start:stop]
-            start = stop
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """The lines of a block: line k is `data[starts[k]:ends[k]]`, without its newline."""
-
-    data: NDArray[np.uint8]
-    starts: NDArray[np.int64]
-    ends: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, data: NDArray[np.uint8]) -> "_Lines":
-        ends = np.flatnonzero(data == _NEWLINE)
-        return cls(data, np.concatenate([[0], ends[:-1] + 1]), ends)
-
-    def select(self, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Return the bytes of the chosen lines."""
-        if chosen.all():
-            return self.data
-        return self.data[np.repeat(chosen, self.ends - self.starts + 1)]
-
-
 def _read_block(
     block: bytes, dialect: Dialect, wanted: tuple[int, ...], first_line: int
 ) -> tuple[list[pa.ChunkedArray], NDArray[np.int64], Rejects]:
-    faults = np.zeros(block.count(b"\n"), np.uint8)
-    _mark_bad_utf8(block, faults)
     delimiter = dialect.delimiter if len(dialect.delimiter) == 1 else _STAND_IN
+    data = np.frombuffer(block, np.uint8)
+    newlines = np.flatnonzero(data == NEWLINE)
+    lines = Records.find(data, dialect.quotes)
+    faults = np.zeros(len(lines.ends), np.uint8)
+    numbers = first_line + np.searchsorted(newlines, lines.starts)
+    _mark_bad_utf8(block, lines.ends, faults)
     if len(dialect.delimiter) > 1:
         _mark_lines_with(delimiter[0], block, faults)
-        block = block.replace(dialect.delimiter, delimiter)
-    data = np.frombuffer(block, np.uint8)
+        data = np.frombuffer(block.replace(dialect.delimiter, delimiter), np.uint8)
     if delimiter == b" ":
         data = _squeeze_blanks(data)
-    lines = _Lines.of(data)
+    elif dialect.spaced:
+        data = _drop_blanks(lines, delimiter[0])
+    if data is not lines.data:
+        lines = Records.find(data, dialect.quotes)
     _mark_bad_shape(lines, delimiter[0], dialect, faults)
     lengths = lines.ends - lines.starts
-    blank = (lengths == 0) | ((lengths == 1) & (data[lines.starts] == _RETURN))
-    numbers = first_line + np.arange(len(lengths))
+    blank = (lengths == 0) | ((lengths == 1) & (data[lines.starts] == RETURN))
     row = ~blank & (numbers > dialect.skip_lines)
     good = row & (faults == Fault.NONE)
     bad = row & ~good
@@ -199,7 +166,9 @@ def _parse(
         pa.py_buffer(data),
         read_options=pa.csv.ReadOptions(column_names=names, block_size=len(data) + 1),
         parse_options=pa.csv.ParseOptions(
-            delimiter=delimiter.decode(), quote_char='"' if dialect.quoting else False
+            delimiter=delimiter.decode(),
+            quote_char='"' if dialect.quoting else False,
+            newlines_in_values=dialect.quoting,
         ),
         convert_options=pa.csv.ConvertOptions(
             include_columns=[names[place] for place in wanted],
@@ -216,18 +185,17 @@ def _mark_lines_with(stand_in: int, block: bytes, faults: NDArray[np.uint8]) -> 
     """Mark the lines that hold the byte that is to replace their delimiter."""
     if stand_in in block:
         data = np.frombuffer(block, np.uint8)
-        line = np.searchsorted(np.flatnonzero(data == _NEWLINE), np.flatnonzero(data == stand_in))
+        line = np.searchsorted(np.flatnonzero(data == NEWLINE), np.flatnonzero(data == stand_in))
         faults[line[faults[line] == Fault.NONE]] = Fault.WRONG_COLUMNS
 
 
-def _mark_bad_utf8(block: bytes, faults: NDArray[np.uint8]) -> None:
-    """Mark the lines that are not UTF-8."""
+def _mark_bad_utf8(block: bytes, ends: NDArray[np.int64], faults: NDArray[np.uint8]) -> None:
+    """Mark the records that are not UTF-8."""
     try:
         block.decode()
     except UnicodeDecodeError:
-        data = np.frombuffer(block, np.uint8)
-        bad = np.flatnonzero(find_bad_utf8(data))
-        faults[np.searchsorted(np.flatnonzero(data == _NEWLINE), bad)] = Fault.BAD_UTF8
+        bad = np.flatnonzero(find_bad_utf8(np.frombuffer(block, np.uint8)))
+        faults[np.searchsorted(ends, bad)] = Fault.BAD_UTF8
 
 
 def find_bad_utf8(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -255,58 +223,65 @@ def find_bad_utf8(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def _squeeze_blanks(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Replace every run of spaces and tabs by one space; drop those at both ends of lines."""
-    blank = (data == _SPACE) | (data == _TAB)
-    needless = np.concatenate([[True], blank[:-1] | (data[:-1] == _NEWLINE)])
-    squeezed = np.where(blank, np.uint8(_SPACE), data)[~(blank & needless)]
-    ends_line = np.isin(np.append(squeezed[1:], np.uint8(_NEWLINE)), (_NEWLINE, _RETURN))
-    kept: NDArray[np.uint8] = squeezed[(squeezed != _SPACE) | ~ends_line]
+    blank = (data == SPACE) | (data == TAB)
+    needless = np.concatenate([[True], blank[:-1] | (data[:-1] == NEWLINE)])
+    squeezed = np.where(blank, np.uint8(SPACE), data)[~(blank & needless)]
+    ends_line = np.isin(np.append(squeezed[1:], np.uint8(NEWLINE)), (NEWLINE, RETURN))
+    kept: NDArray[np.uint8] = squeezed[(squeezed != SPACE) | ~ends_line]
+    return kept
+
+
+def _drop_blanks(lines: Records, delimiter: int) -> NDArray[np.uint8]:
+    """Drop blanks between a delimiter and the value after it, except inside quotes."""
+    data = lines.data
+    quotes = np.flatnonzero(data == QUOTE)
+    enclosed = find_enclosed(lines, quotes)
+    blank = (data == SPACE) & ~enclosed
+    starts = (data == delimiter) & ~enclosed
+    starts[lines.ends] = True
+    # The last sign before each position that is no blank decides.
+    last = np.maximum.accumulate(np.where(blank, -1, np.arange(len(data))))
+    needless = blank & ((last < 0) | starts[last])
+    kept: NDArray[np.uint8] = data[~needless]
     return kept
 
 
 def _mark_bad_shape(
-    lines: _Lines, delimiter: int, dialect: Dialect, faults: NDArray[np.uint8]
+    lines: Records, delimiter: int, dialect: Dialect, faults: NDArray[np.uint8]
 ) -> None:
     """Mark lines with misplaced quotes or returns, and those with too few or too many fields."""
     separates = lines.data == delimiter
-    returns = np.flatnonzero(lines.data == _RETURN)
-    returns = returns[lines.data[returns + 1] != _NEWLINE]
-    if dialect.quoting and (quotes := np.flatnonzero(lines.data == _QUOTE)).size:
+    returns = np.flatnonzero(lines.data == RETURN)
+    returns = returns[lines.data[returns + 1] != NEWLINE]
+    if dialect.quoting and (quotes := np.flatnonzero(lines.data == QUOTE)).size:
         bad = _find_bad_quotes(lines, quotes, delimiter)
         faults[bad & (faults == Fault.NONE)] = Fault.BAD_QUOTES
-        enclosed = _enclosed(lines, quotes)
+        enclosed = find_enclosed(lines, quotes)
         separates &= ~enclosed
         returns = returns[~enclosed[returns]]
     # For the parser a carriage return ends a line, unless quotes enclose it.
     broken = np.searchsorted(lines.ends, returns)
     faults[broken[faults[broken] == Fault.NONE]] = Fault.BAD_RETURN
     separates[lines.ends] = True
-    ends_of_lines = np.flatnonzero(lines.data[np.flatnonzero(separates)] == _NEWLINE)
+    ends_of_lines = np.flatnonzero(lines.data[np.flatnonzero(separates)] == NEWLINE)
     fields = np.diff(ends_of_lines, prepend=-1)
     faults[(fields != dialect.num_columns) & (faults == Fault.NONE)] = Fault.WRONG_COLUMNS
 
 
-def _find_bad_quotes(lines: _Lines, quotes: NDArray[np.int64], delimiter: int) -> NDArray[np.bool_]:
+def _find_bad_quotes(
+    lines: Records, quotes: NDArray[np.int64], delimiter: int
+) -> NDArray[np.bool_]:
     """Find lines with an odd number of quotes, or with a quote inside an unquoted value."""
     line = np.searchsorted(lines.ends, quotes)
     first_of_line = np.searchsorted(quotes, lines.starts)
     opening = (np.arange(len(quotes)) - first_of_line[line]) % 2 == 0
-    before = np.where(quotes == lines.starts[line], _NEWLINE, lines.data[quotes - 1])
+    before = np.where(quotes == lines.starts[line], NEWLINE, lines.data[quotes - 1])
     after = lines.data[quotes + 1]
     well_placed = np.where(
         opening,
-        np.isin(before, (_NEWLINE, delimiter, _QUOTE)),
-        np.isin(after, (_NEWLINE, _RETURN, delimiter, _QUOTE)),
+        np.isin(before, (NEWLINE, delimiter, QUOTE)),
+        np.isin(after, (NEWLINE, RETURN, delimiter, QUOTE)),
     )
     bad: NDArray[np.bool_] = np.bincount(line, minlength=len(lines.ends)) % 2 == 1
     bad[line[~well_placed]] = True
     return bad
-
-
-def _enclosed(lines: _Lines, quotes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which bytes have an odd number of quotes before them in their line."""
-    toggles = np.zeros(len(lines.data), np.int8)
-    toggles[quotes] = 1
-    parity = np.bitwise_xor.accumulate(toggles)
-    at_start = np.concatenate([[0], parity[lines.ends[:-1]]]).astype(np.int8)
-    lengths = lines.ends - lines.starts + 1
-    return (parity ^ np.repeat(at_start, lengths)).astype(np.bool_)

@@ -1,0 +1,257 @@
+"""Detection of a text file's dialect and columns from its format and first lines."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from perennial.storage.errors import UserError
+from perennial.storage.reading.columns import (
+    Columns,
+    find_columns,
+    looks_like_header,
+    printable,
+)
+from perennial.storage.reading.delimited_text.parsing import Dialect
+from perennial.storage.reading.delimited_text.records import BOM, Quoting, split_records
+from perennial.storage.reading.settings import IngestSettings
+
+# Bytes of the beginning of a file, and records of it, that detection uses.
+HEAD_BYTES = 1 << 16
+_SAMPLE_ROWS = 100
+
+# ASCII only: `float` does not accept all spaces of Unicode.
+_ISO_DATE = re.compile(r"\s*\d{4}-\d{1,2}-\d{1,2}", re.ASCII)
+_NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
+# A smaller number in a column without a name is a rating, not a time after 1973.
+_LEAST_TIME = 1e8
+# Times of the years 2001 to 2036 in seconds and ms have 10 and 13 digits, as many identifiers do.
+_UNIX_TIME = re.compile(r"\s*(1\d{9}|20\d{8}|1\d{12}|20\d{11})(\.\d*)?\s*", re.ASCII)
+_AMAZON_PRODUCT = re.compile(r"B[0-9A-Z]{9}|\d{9}[\dX]", re.ASCII)
+_AMAZON_REVIEWER = re.compile(r"A[0-9A-Z]{9,20}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """Interpretation of a text file.
+
+    Attributes:
+        dialect: delimiter, quoting and width.
+        columns: positions of the columns.
+        names: names of all columns; "column 1" and so on without a header.
+        header: True if the first record names the columns.
+        header_guessed: True if `header` was guessed.
+        hint: name of a column that seems to hold the times, if no time column was found.
+    """
+
+    dialect: Dialect
+    columns: Columns
+    names: tuple[str, ...]
+    header: bool
+    header_guessed: bool
+    hint: str | None
+
+
+def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> TextLayout:
+    """Detect the dialect of a text file and find its columns.
+
+    Without a header and without given columns the first column is the user and the second the
+    item; the time is the last column that holds times.
+
+    Args:
+        head: the first `HEAD_BYTES` of the file, in UTF-8.
+        settings: what the user gave of columns and header.
+        text_format: one of `perennial.storage.reading.formats.FORMATS` that is text.
+
+    Raises:
+        UserError: the columns cannot be found, or the user or the item would be a column of times.
+    """
+    text = head.removeprefix(BOM).decode("utf-8", "replace")
+    lines = text.split("\n")
+    blank = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    if blank == len(lines):
+        raise UserError("no interactions in it")
+    if blank == len(lines) - 1 and len(head) >= HEAD_BYTES:
+        raise UserError(f"the first line is longer than {HEAD_BYTES} bytes; is it a text file?")
+    # The last line may be cut.
+    lines = lines[blank:-1] if len(head) >= HEAD_BYTES else lines[blank:]
+    lines = [line.removesuffix("\r") for line in lines]
+    if "\r" in lines[0]:
+        raise UserError("a carriage return inside the first line; end lines with newlines")
+    delimiter = _find_delimiter(lines[:_SAMPLE_ROWS], text_format)
+    quoting = _has_quoting(lines, delimiter, text_format)
+    quotes = Quoting(ord(delimiter), spaced=True) if quoting else None
+    records = split_records(lines, quotes)[:_SAMPLE_ROWS]
+    spaced = quoting and any(f'{delimiter} "' in record for record in records)
+    rows = [_split(record, delimiter, quoting, spaced) for record in records]
+    rows = [row for row in rows if row]
+    names = [name.strip() for name in rows[0]]
+    if text_format == "inter":
+        names = [name.split(":")[0] for name in names]
+    header = settings.header
+    if header is None:
+        header = _has_header(names, rows[1:], settings, text_format)
+    skipped = blank + (records[0].count("\n") + 1 if header else 0)
+    dialect = Dialect(delimiter.encode(), len(names), quoting, skipped, spaced)
+    places = [str(place + 1) for place in range(len(names))]
+    body = [row for row in rows[1 if header else 0 :] if len(row) == len(names)]
+    if header or settings.columns:
+        columns = find_columns(names if header else places, settings)
+    else:
+        columns = _guess_columns(body or rows[:1])
+    shown = tuple(names if header else (f"column {place}" for place in places))
+    hint = None if columns.time is not None else _find_times(body, columns)
+    return TextLayout(
+        dialect,
+        columns,
+        shown,
+        header,
+        settings.header is None,
+        None if hint is None else shown[hint],
+    )
+
+
+def _find_delimiter(lines: Sequence[str], text_format: str) -> str:
+    line = lines[0]
+    if "::" in line and text_format in ("dat", "ader", "csv"):
+        return "::"
+    if text_format == "inter":
+        return "\t"
+    if text_format == "ader":
+        return _find_txt_delimiter(lines)
+    preferred = {"csv": ",;\t|", "tsv": "\t,;|", "dat": "\t,;|"}[text_format]
+    unquoted = re.sub(r'"[^"]*"', "", line)
+    return max(preferred, key=unquoted.count)
+
+
+def _find_txt_delimiter(lines: Sequence[str]) -> str:
+    """Return the delimiter that all lines have equally often; blanks if there is none."""
+    filled = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
+    for delimiter in "\t,;|":
+        counts = Counter(line.count(delimiter) for line in filled)
+        if counts[0] == 0 and len(counts) == 1:
+            return delimiter
+    return " " if len(filled[0].split()) > 1 else max(" ,;|", key=filled[0].count)
+
+
+def _has_quoting(lines: Sequence[str], delimiter: str, text_format: str) -> bool:
+    """Return True if '"' encloses values.
+
+    Between tabs most writers do not quote, and a quote is a sign like any other. Those that do
+    quote either all texts of a column, or double the quotes inside a value, or have separators
+    inside quotes.
+    """
+    if delimiter in ("::", " ") or text_format in ("inter", "dat"):
+        return False
+    if delimiter != "\t" or text_format == "csv":
+        return True
+    filled = [line for line in lines if line.strip()]
+    quoted = [line for line in filled if '"' in line]
+    if not quoted:
+        return False
+    literal = Counter(line.count("\t") for line in filled)
+    records = split_records(filled, Quoting(ord(delimiter), spaced=False))
+    rows = [_split(record, delimiter, quoting=True, spaced=False) for record in records]
+    if len(literal) > 1 and len({len(row) for row in rows}) == 1:
+        return True
+    if any(re.search(r'(^|\t)"([^"\t]|"")*""([^"\t]|"")*"(\t|$)', line) for line in quoted):
+        return True
+    columns = zip(*(line.split("\t") for line in filled[1:] or filled), strict=False)
+    return any(all(re.fullmatch(r'"[^"]*"', value) for value in column) for column in columns)
+
+
+def _split(record: str, delimiter: str, quoting: bool, spaced: bool) -> list[str]:
+    if delimiter == " ":
+        return record.split()
+    if quoting and '"' in record:
+        rows = csv.reader([record], delimiter=delimiter, skipinitialspace=spaced)
+        return next(rows, [])
+    return record.split(delimiter) if record.strip() else []
+
+
+def _has_header(
+    names: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    settings: IngestSettings,
+    text_format: str,
+) -> bool:
+    """Guess whether the first record names the columns.
+
+    It does if it holds usual or given names. If columns are given by position, it does if some
+    column holds numbers or dates, but not in the first record. Otherwise it does if nothing in it
+    is a number or a date: a header of unknown names must not become an event.
+    """
+    if text_format == "inter" or looks_like_header(names):
+        return True
+    if any(not name.isdecimal() for name in settings.columns):
+        return True
+    if settings.columns:
+        same = [row for row in rows if len(row) == len(names)]
+        return any(
+            not _is_value(name) and same and all(_is_value(row[place]) for row in same)
+            for place, name in enumerate(names)
+        )
+    if text_format == "ader":
+        return False
+    return not any(_is_value(name) for name in names)
+
+
+def _is_value(text: str) -> bool:
+    """Return True for a number or a date."""
+    return bool(_NUMBER.fullmatch(text) or _ISO_DATE.match(text))
+
+
+def _guess_columns(rows: Sequence[Sequence[str]]) -> Columns:
+    """Guess the columns of a file without a header.
+
+    Raises:
+        UserError: one of the first two columns holds times, or may hold them.
+    """
+    width = len(rows[0])
+    if width < 2:
+        raise UserError("a line needs a user and an item; name the format if it is another one")
+    dated = _places(rows, _ISO_DATE.match)
+    unix = [] if dated else _places(rows, _UNIX_TIME.fullmatch)
+    first = next((place for place in (*dated, *unix) if place < 2), None)
+    # Identifiers may look like Unix times, but only one column after the first does both.
+    if first is not None and (first in dated or first == 1 or len(unix) == 1):
+        raise UserError(_describe_misplaced(rows, first))
+    time = next((place for place in reversed(_places(rows, _is_time)) if place > 1), None)
+    if _AMAZON_PRODUCT.fullmatch(rows[0][0]) and _AMAZON_REVIEWER.fullmatch(rows[0][1]):
+        return Columns(1, 0, time)
+    return Columns(0, 1, time)
+
+
+def _describe_misplaced(rows: Sequence[Sequence[str]], time: int) -> str:
+    """Describe a column of times in place of users or items, with options that may be right."""
+    others = [place for place in range(len(rows[0])) if place != time]
+    whole = [place for place in others if not any("." in row[place] for row in rows)] or others
+    user, item = (whole[0], whole[1]) if len(whole) > 1 else (others[0], others[-1])
+    example = f"--user-column {user + 1} --item-column {item + 1} --time-column {time + 1}"
+    return (
+        f"column {time + 1}, in the place of the {('users', 'items')[time]}, seems to hold times "
+        f"({printable(rows[0][time], 40)}): give the columns by their positions, 1 for the first, "
+        f"such as {example}"
+    )
+
+
+def _find_times(rows: Sequence[Sequence[str]], columns: Columns) -> int | None:
+    """Return the position of a column that nobody named and that seems to hold times."""
+    found = (place for place in _places(rows, _is_time) if place not in columns.places)
+    return next(found, None)
+
+
+def _places(rows: Sequence[Sequence[str]], test: Callable[[str], object]) -> list[int]:
+    """Return the columns in which more than half of the values pass a test."""
+    return [
+        place
+        for place in range(len(rows[0]) if rows else 0)
+        if sum(bool(test(row[place])) for row in rows) * 2 > len(rows)
+    ]
+
+
+def _is_time(value: str) -> bool:
+    if _NUMBER.fullmatch(value):
+        return float(value) >= _LEAST_TIME
+    return bool(_ISO_DATE.match(value))
