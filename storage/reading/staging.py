@@ -7,11 +7,13 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
+from perennial.storage.reading.columns import printable
 from perennial.storage.reading.formats import RawFile, read_file
 from perennial.storage.reading.identifiers import (
     ITEM_FAULTS,
@@ -23,9 +25,17 @@ from perennial.storage.reading.identifiers import (
     merge,
 )
 from perennial.storage.reading.layout import FileLayout
-from perennial.storage.reading.rejects import Rejects
+from perennial.storage.reading.rejects import Fault, Rejects
 from perennial.storage.reading.settings import IngestSettings
-from perennial.storage.reading.times.timestamps import Times, parse_times
+from perennial.storage.reading.times.timestamps import (
+    Times,
+    describe_unparsable,
+    looks_like_times,
+    parse_times,
+)
+
+# Values that are looked at to describe a column.
+_EXAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -103,13 +113,16 @@ def _stage_file(
         times = Times(raw.line_numbers(), 1, None)
     else:
         times = parse_times(raw.times, connection, settings.time_format)
+    advice = _advise(raw, times, connection)
     faults = _first_faults([users.faults, items.faults, times.faults])
     rejects, values = raw.rejects, times.values
     if faults is not None:
         good, bad = faults == 0, faults != 0
         users, items, values = users.keep(good), items.keep(good), values[good]
         rejects = Rejects.join([rejects, Rejects(raw.line_numbers()[bad], faults[bad])])
-    _check_share(rejects, raw.num_lines, settings.max_reject_share)
+    _check_identifiers(users, "user", raw.layout.user)
+    _check_identifiers(items, "item", raw.layout.item)
+    _check_share(rejects, raw.num_lines, settings.max_reject_share, advice)
     return StagedLog(
         users,
         items,
@@ -133,13 +146,41 @@ def _first_faults(columns: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uin
     return faults
 
 
-def _check_share(rejects: Rejects, num_lines: int, max_share: float) -> None:
+def _advise(raw: RawFile, times: Times, connection: duckdb.DuckDBPyConnection) -> str:
+    """Return what the owner of a file with bad lines should know of them."""
+    advice = ""
+    if (raw.rejects.faults == Fault.BAD_UTF8).any():
+        advice = "; if it is in another encoding than UTF-8, name it, such as --encoding latin-1"
+    if raw.times is None or times.faults is None:
+        return advice
+    bad = np.flatnonzero(times.faults == Fault.BAD_TIME)[:_EXAMPLES]
+    if not len(bad):
+        return advice
+    texts = [str(value) for value in pa.chunked_array(raw.times).take(pa.array(bad)).to_pylist()]
+    return f"{advice}; {describe_unparsable(texts, connection)}"
+
+
+def _check_identifiers(column: Encoded, what: str, name: str) -> None:
+    """Refuse identifiers that are times.
+
+    Raises:
+        UserError: they are; the message names the column.
+    """
+    texts = [text for text in column.ids[:_EXAMPLES].to_pylist() if text.strip()]
+    if looks_like_times(texts):
+        raise UserError(
+            f"the {what}s, {name}, are times ({printable(texts[0], 40)}, ...): name the right "
+            "columns with --user-column, --item-column and --time-column"
+        )
+
+
+def _check_share(rejects: Rejects, num_lines: int, max_share: float, advice: str) -> None:
     if len(rejects) > max_share * num_lines:
         counts = ", ".join(f"{count} × {reason}" for reason, count in rejects.counts().items())
         raise UserError(
             f"{len(rejects)} of {num_lines} lines are bad ({counts}; the first is line "
             f"{rejects.lines[0]}), more than the share of {max_share:g} that may be: mend the file "
-            "or allow more; nothing was changed"
+            f"or allow more; nothing was changed{advice}"
         )
 
 

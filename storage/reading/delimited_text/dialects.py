@@ -83,7 +83,7 @@ def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> Te
     quoting = _has_quoting(lines, delimiter, text_format)
     quotes = Quoting(ord(delimiter), spaced=True) if quoting else None
     records = split_records(lines, quotes)[:_SAMPLE_ROWS]
-    spaced = quoting and any(f'{delimiter} "' in record for record in records)
+    spaced = _has_blanks(records, delimiter, quoting)
     rows = [_split(record, delimiter, quoting, spaced) for record in records]
     rows = [row for row in rows if row]
     names = [name.strip() for name in rows[0]]
@@ -159,6 +159,15 @@ def _has_quoting(lines: Sequence[str], delimiter: str, text_format: str) -> bool
         return True
     columns = zip(*(line.split("\t") for line in filled[1:] or filled), strict=False)
     return any(all(re.fullmatch(r'"[^"]*"', value) for value in column) for column in columns)
+
+
+def _has_blanks(records: Sequence[str], delimiter: str, quoting: bool) -> bool:
+    """Return True if blanks follow the delimiters, as in `1, 2, 3`."""
+    if delimiter in ("::", " "):
+        return False
+    if quoting and any(f'{delimiter} "' in record for record in records):
+        return True
+    return all(f"{delimiter} " in record for record in records[1:] or records)
 
 
 def _split(record: str, delimiter: str, quoting: bool, spaced: bool) -> list[str]:

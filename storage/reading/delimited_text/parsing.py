@@ -136,7 +136,7 @@ def _read_block(
     if delimiter == b" ":
         data = _squeeze_blanks(data)
     elif dialect.spaced:
-        data = _drop_blanks(lines, delimiter[0])
+        data = _drop_blanks(lines, delimiter[0], quoting=dialect.quoting)
     if data is not lines.data:
         lines = Records.find(data, dialect.quotes)
     _mark_bad_shape(lines, delimiter[0], dialect, faults)
@@ -231,10 +231,10 @@ def _squeeze_blanks(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return kept
 
 
-def _drop_blanks(lines: Records, delimiter: int) -> NDArray[np.uint8]:
+def _drop_blanks(lines: Records, delimiter: int, *, quoting: bool) -> NDArray[np.uint8]:
     """Drop blanks between a delimiter and the value after it, except inside quotes."""
     data = lines.data
-    quotes = np.flatnonzero(data == QUOTE)
+    quotes = np.flatnonzero(data == QUOTE) if quoting else np.zeros(0, np.int64)
     enclosed = find_enclosed(lines, quotes)
     blank = (data == SPACE) & ~enclosed
     starts = (data == delimiter) & ~enclosed

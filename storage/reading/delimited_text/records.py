@@ -54,7 +54,7 @@ class Records:
         return cls(data, np.concatenate([[0], ends[:-1] + 1]), ends, unclosed)
 
     def select(self, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Return the bytes of the chosen records."""
+        """Return the bytes of the chosen records: `(n,)` bool -> `(c,)` uint8."""
         if chosen.all():
             return self.data
         return self.data[np.repeat(chosen, self.ends - self.starts + 1)]

@@ -1,5 +1,7 @@
 """Columns of times in all notations, as µs since 1970 (UTC)."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -13,13 +15,23 @@ from perennial.storage.parallel import find_range
 from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.rejects import Fault
 from perennial.storage.reading.times.date_numbers import PLAUSIBLE, find_form, read_dates
-from perennial.storage.reading.times.formats import EXCEL, UNITS, from_excel, parse_pattern
+from perennial.storage.reading.times.formats import (
+    EXCEL,
+    UNITS,
+    from_excel,
+    parse_pattern,
+    suggest_formats,
+)
 
 # Times outside are sentinels, or of a broken clock.
 EARLIEST = 0
 LATEST = 4_102_444_800_000_000  # 2100-01-01
 
 _NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+_MOMENT = re.compile(
+    r"\s*(\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
+    r"|[A-Z][a-z]{2},? .*\d{1,2}:\d{2}:\d{2} .*\d{4}.*)\s*"
+)
 _MISSING = ("", "\\n", "null")
 _NOT_FINITE = ("nan", "inf", "infinity", "-inf", "-infinity", "+inf", "+infinity")
 
@@ -87,6 +99,23 @@ def parse_times(
     if time_format is not None and time_format not in (*UNITS, EXCEL):
         return _from_pattern(column, connection, time_format)
     return _from_numbers(column, time_format)
+
+
+def looks_like_times(texts: Sequence[str]) -> bool:
+    """Return True if all of some texts, at least one, are dates or moments."""
+    return bool(texts) and all(_MOMENT.fullmatch(text) for text in texts)
+
+
+def describe_unparsable(texts: Sequence[str], connection: duckdb.DuckDBPyConnection) -> str:
+    """Describe texts that are no times, and the formats that would read them."""
+    words = (
+        f"the first unparsable time is '{printable(texts[0], 40)}': Unix times (s, ms, µs, ns) and "
+        "ISO 8601 are taken"
+    )
+    formats = suggest_formats(texts, connection)
+    if not formats:
+        return f"{words}, and --time-format gives any other format"
+    return f"{words}; give --time-format {' or '.join(repr(one) for one in formats)}"
 
 
 def ticks_per_second(values: NDArray[np.int64] | NDArray[np.float64]) -> int:

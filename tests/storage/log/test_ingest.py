@@ -50,7 +50,7 @@ def write_parquet(path, users, items, times):
 def test_a_file_becomes_the_next_period(store, write):
     one = write("one.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\n")
     report = ingest_period(store, one)
-    layout = FileLayout("text", "user_id", "item_id", "time", True, True, ",", "UTF-8", 3)
+    layout = FileLayout("text", "user_id", "item_id", "timestamp", True, True, ",", "UTF-8", 3)
     assert report.remarks[0].startswith("the times (30, ...) are taken as seconds since 1970")
     assert report == IngestReport((one,), False, 3, 3, 0, 0, {}, (1,), (layout,), report.remarks)
     two = write("two.csv", HEADER + "w,a,35\nu,c,40\n")
@@ -437,7 +437,9 @@ def write_rows(path, rows, with_times=True):
 @SOME
 def test_identifiers_round_trip(tmp_path, suffix, kind, data):
     rows = data.draw(
-        st.lists(st.tuples(IDS[kind], IDS[kind], st.integers(0, 10**9)), min_size=1, max_size=15)
+        st.lists(
+            st.tuples(IDS[kind], IDS[kind], st.integers(10**9, 2 * 10**9)), min_size=1, max_size=15
+        )
     )
     with Store.open(":memory:") as store:
         ingest_period(store, write_rows(tmp_path / f"log{suffix}", rows))

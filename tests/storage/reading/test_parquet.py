@@ -10,9 +10,9 @@ import pytest
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading import parquet
-from perennial.storage.reading.columns import ColumnChoice
 from perennial.storage.reading.identifiers import USER_FAULTS, encode
 from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.settings import IngestSettings
 
 TEXT_TYPES = (
     pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(),
@@ -33,7 +33,8 @@ def write(path, users, **options):
 
 def read_users(path, budget=None):
     """Read the users of a log, None where there is none."""
-    (users, items), num_rows = parquet.read_columns(path, ColumnChoice(), budget or Budget())
+    read = parquet.read_columns(path, IngestSettings(), budget or Budget())
+    (users, items), num_rows = read.columns, read.num_rows
     assert num_rows == len(users) == len(items)
     encoded = encode(users, USER_FAULTS, typed=True)
     faults = np.zeros(num_rows) if encoded.faults is None else encoded.faults
