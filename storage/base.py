@@ -1,7 +1,8 @@
-"""Foundations that every layer uses: JSON values, progress, derived seeds, settings from text."""
+"""Foundations that every layer uses: JSON values, progress, seeds, settings, visible text."""
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -70,6 +71,31 @@ def build(
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{kind} '{name}', setting '{where}': {first['msg']}") from None
+
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters of ASCII and Latin-1, line separators, changes of the direction of writing,
+and halves of surrogate pairs, as in names of files that are no UTF-8."""
+
+
+def escape_controls(text: str, keep: str = "") -> str:
+    r"""Make control characters visible, for text that a terminal or a page shows.
+
+    Identifiers, titles and names of files and columns may contain any character: printed as they
+    are, some change the terminal's title or colours, or overwrite what was printed before.
+
+    Args:
+        text: any text.
+        keep: characters that stay.
+
+    Returns:
+        The text with such characters as in Python's literals: ESC as `\x1b`.
+    """
+
+    def escape(match: re.Match[str]) -> str:
+        return match[0] if match[0] in keep else match[0].encode("unicode_escape").decode()
+
+    return _CONTROLS.sub(escape, text)
 
 
 def require(holds: bool, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Errors of commands: one line on stderr, and a traceback only with `--debug`."""
+"""Lines and errors of commands: no control characters, a traceback only with `--debug`."""
 
 import errno
 import os
@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from perennial.storage.base import escape_controls
 from perennial.storage.errors import UserError
 
 _MACHINE_ERRORS = (
@@ -68,8 +69,13 @@ class Program(click.Group):
                 # DuckDB's error for Ctrl-C during a query.
                 raise click.Abort from error
             if ctx.params["debug"]:
-                traceback.print_exc()
+                click.echo(escape_controls(traceback.format_exc(), keep="\n"), err=True)
             raise click.ClickException(_explain(error)) from error
+
+
+def echo(line: object = "", *, err: bool = False) -> None:
+    """Print one line of text, whose control characters are made visible; `err`: on stderr."""
+    click.echo(escape_controls(str(line)), err=err)
 
 
 def _explain(error: Exception) -> str:
@@ -85,4 +91,4 @@ def _explain(error: Exception) -> str:
 
 
 def _print_error(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"error: {' '.join(message.split())}", err=True)

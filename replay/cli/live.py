@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.log_options import ReadingOptions
 from perennial.replay.cli.options import (
     ChainOptions,
@@ -110,9 +111,9 @@ def init(
     with open_for_writing(store, wait) as opened:
         record = configure_live(opened, config, replace=replace)
         held = len(list_periods(opened))
-    click.echo(f"{store}: live with {describe(record)}")
+    echo(f"{store}: live with {describe(record)}")
     what = "perennial update" if held else "perennial ingest FILE..."
-    click.echo(f"next: {what} --store {store}")
+    echo(f"next: {what} --store {store}")
 
 
 @click.command()
@@ -160,22 +161,21 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
 
     For use after `perennial ingest --no-train`, or after an interruption.
     """
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_forgetting
     from perennial.replay.live.setup import require_live
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.opening import open_to_serve_readers
 
     with open_to_serve_readers(store, wait) as opened:
         require_live(opened)
         check_forgetting(opened, LiveRequest(forget_log_after=forget.forget_log_after))
-        with show_stages(Console(stderr=True)) as (_, listener):
+        with show_stages(TerminalConsole(stderr=True)) as (_, listener):
             count = _print_steps(
                 bring_up_to_date(opened, forget.forget_log_after, listener), as_json
             )
     if not count and not as_json:
-        click.echo("up to date")
+        echo("up to date")
 
 
 @click.command()
@@ -245,7 +245,7 @@ def watch(
                     raise
                 except UserError as error:
                     failed = True
-                    click.echo(f"error: {error}", err=True)
+                    echo(f"error: {error}", err=True)
                 taken += 1
         except StorageUnavailable as error:
             failed = True
@@ -253,7 +253,7 @@ def watch(
             looked.forget(whole[taken:])
             if str(error) != fault:
                 fault = str(error)
-                click.echo(f"error: {fault}", err=True)
+                echo(f"error: {fault}", err=True)
         if once:
             break
         time.sleep(every)
@@ -275,15 +275,14 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
     and that is reported. An interrupted call is finished by `update`, or by the same again where
     nothing had changed yet.
     """
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import forget_users
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.opening import open_to_serve_readers
 
     with (
         open_to_serve_readers(store, wait) as opened,
-        show_stages(Console(stderr=True)) as (_, listener),
+        show_stages(TerminalConsole(stderr=True)) as (_, listener),
     ):
         _print_steps(forget_users(opened, users, listener), as_json)
 
@@ -299,16 +298,15 @@ def _make_request(
 def _ingest(
     store: Path, files: tuple["Place", ...], request: "LiveRequest", wait: float, as_json: bool
 ) -> None:
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import take_files
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.objects.copies import local_copies
     from perennial.storage.opening import open_for_writing
 
     with (
         open_for_writing(store, wait) as opened,
-        show_stages(Console(stderr=True)) as (progress, listener),
+        show_stages(TerminalConsole(stderr=True)) as (progress, listener),
         local_copies(files, store.parent, progress) as paths,
     ):
         _print_steps(
@@ -329,8 +327,8 @@ def _print_steps(steps: "Iterable[Step | ErasedUser]", as_json: bool) -> int:
                 continue
             if isinstance(step, IngestReport):
                 for line in describe_layouts(step):
-                    click.echo(line, err=True)
-            click.echo(describe_step(step))
+                    echo(line, err=True)
+            echo(describe_step(step))
     finally:
         # What was done before a mistake was met is done.
         if as_json:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.options import field, option
 from perennial.replay.cli.parameters import (
     CUTS,
@@ -138,7 +139,7 @@ class ReadingPrinter:
 
         self._reports.append(report)
         for line in describe_layouts(report):
-            click.echo(line, err=True)
+            echo(line, err=True)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values of all that was read."""
@@ -152,11 +153,10 @@ def open_requested_log(
     stored: StoredLogOptions, cut: CutOptions, reading: ReadingOptions, download: DownloadOptions
 ) -> Iterator["OpenLog"]:
     """Open the log in its store; print on stderr what was read and where it is."""
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.live.steps import describe_ingest
     from perennial.replay.logs import LogRequest, open_log
+    from perennial.replay.report.tables import TerminalConsole
 
     request = LogRequest(
         download.folder,
@@ -169,11 +169,11 @@ def open_requested_log(
         wait=stored.wait,
     )
     with ExitStack() as stack:
-        with show_bar(Console(stderr=True)) as progress:
+        with show_bar(TerminalConsole(stderr=True)) as progress:
             log = stack.enter_context(open_log(request, progress))
         printer = ReadingPrinter()
         for report in log.reports:
             printer(report)
-            click.echo(describe_ingest(report), err=True)
-        click.echo(f"log and results: {log.path}", err=True)
+            echo(describe_ingest(report), err=True)
+        echo(f"log and results: {log.path}", err=True)
         yield log

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.parameters import (
     NATURAL,
     POSITIVE,
@@ -32,9 +33,8 @@ def memory() -> None:
 @json_option
 def show_memory(store: Path, as_json: bool) -> None:
     """Show the summaries of a store, period by period."""
-    from rich.console import Console
-
     from perennial.replay.cli.tables import describe_devices, render_summaries
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.summaries import show_summaries
     from perennial.storage.opening import open_for_reading
 
@@ -43,10 +43,10 @@ def show_memory(store: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"summaries": [one.to_json() for one in shown]}, allow_nan=False))
     elif not shown:
-        click.echo("no summary yet; `perennial replay --strategy distill-cf` makes them")
+        echo("no summary yet; `perennial replay --strategy distill-cf` makes them")
     else:
-        Console().print(render_summaries(shown))
-        click.echo(describe_devices(shown))
+        TerminalConsole().print(render_summaries(shown))
+        echo(describe_devices(shown))
 
 
 @memory.command(name="export")
@@ -65,7 +65,7 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: "Pl
 
     with open_for_reading(store) as opened:
         count = export_summaries(opened, output, period=period, seed=seed)
-    click.echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
+    echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
 
 
 @memory.command(name="audit")
@@ -88,16 +88,18 @@ def audit_memory(
     Compares each synthetic user with the nearest real one, and tries to tell users the summary was
     made of from users it was not made of.
     """
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_distillation
     from perennial.replay.cli.tables import print_audit
     from perennial.replay.privacy_audit import audit_summary
     from perennial.replay.report.audit import save_audit_plot
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.summaries import choose_summaries
     from perennial.storage.opening import open_existing
 
-    with open_existing(store) as opened, show_distillation(Console(stderr=True)) as listener:
+    with (
+        open_existing(store) as opened,
+        show_distillation(TerminalConsole(stderr=True)) as listener,
+    ):
         record = choose_summaries(opened, period, seed)[-1]
         audit = audit_summary(opened, record, audit_seed, listener)
     if plot is not None:
@@ -105,4 +107,4 @@ def audit_memory(
     if as_json:
         click.echo(json.dumps(audit.to_json(), allow_nan=False))
     else:
-        print_audit(audit, Console())
+        print_audit(audit, TerminalConsole())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from perennial.models.registry import DEFAULT_MODELS, MODELS
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.parameters import (
     POSITIVE,
     PROTOCOLS,
@@ -277,4 +278,4 @@ class WorkerOptions:
                 if value:
                     raise click.UsageError(f"{flag} is for clusters; give --engine ray with it")
         request = ExecutorOptions(self.workers, self.address, self.gpus_per_cell)
-        return open_executor(self.engine, request, lambda text: click.echo(text, err=True))
+        return open_executor(self.engine, request, lambda text: echo(text, err=True))

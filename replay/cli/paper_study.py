@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.log_options import DownloadOptions, ReadingOptions, ReadingPrinter
 from perennial.replay.cli.options import WorkerOptions, field, numbers_option, option, options
 from perennial.replay.cli.parameters import (
@@ -191,14 +192,13 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         source = choose_source(split.source, split.named)
         _refuse_ignored(entry, cells)
 
-        from rich.console import Console
-
         from perennial.replay.cli.progress import show_bar
+        from perennial.replay.report.tables import TerminalConsole
         from perennial.replay.study.paper.split import SplitRequest, open_split
         from perennial.stream.sources.object_storage import local_source
 
         folder = output or Path("studies")
-        errors = Console(stderr=True)
+        errors = TerminalConsole(stderr=True)
         with ExitStack() as stack:
             if source is not None:
                 with show_bar(errors) as progress:
@@ -216,9 +216,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
             )
             with show_bar(errors) as progress:
                 opened = open_split(request, folder, progress, printer)
-            study_options = cells.to_study(
-                opened.num_users, lambda line: click.echo(line, err=True)
-            )
+            study_options = cells.to_study(opened.num_users, lambda line: echo(line, err=True))
             results = _run(
                 name, opened, study_options, folder, split.keep_repeats, executor, memory_limit
             )
@@ -259,9 +257,8 @@ def _run(
     memory_limit: int,
 ) -> "StudyResults":
     """Compute the cells of a study."""
-    from rich.console import Console
-
     from perennial.replay.cli.progress import watch_tasks
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.study.paper.cells import StudyContext
     from perennial.replay.study.paper.registry import find_study
     from perennial.replay.study.paper.report import StudyResults, describe_study
@@ -272,7 +269,7 @@ def _run(
     context = StudyContext(
         str(split.path), split.content, str(folder), keep_repeats, executor.versions
     )
-    with watch_tasks(Console(stderr=True), count_tasks(context, cells)) as watch:
+    with watch_tasks(TerminalConsole(stderr=True), count_tasks(context, cells)) as watch:
         records = run_cells(
             context, cells, executor.workers_per_machine, watch, memory_limit, executor
         )
@@ -281,18 +278,17 @@ def _run(
 
 def _print(results: "StudyResults", folder: Path, as_json: bool, printer: ReadingPrinter) -> None:
     """Write the report into the folder, and print the results."""
-    from rich.console import Console
-
     from perennial.replay.cli.tables import print_paper_study
     from perennial.replay.report.paper import write_paper_study
+    from perennial.replay.report.tables import TerminalConsole
 
     written = write_paper_study(results, folder)
     if as_json:
         click.echo(json.dumps({**results.to_json(), **printer.to_json()}, allow_nan=False))
         return
-    print_paper_study(results, Console())
+    print_paper_study(results, TerminalConsole())
     for path in written:
-        click.echo(path)
+        echo(path)
 
 
 COMMANDS = tuple(make_command(name, entry) for name, entry in PAPER_STUDIES.items())

@@ -36,6 +36,7 @@ from perennial.replay.events import (
 from perennial.replay.report.tables import format_figures, format_seconds, means_table, render_table
 from perennial.replay.study.workers.base import TaskEvent, TaskListener
 from perennial.storage.base import Progress as Report
+from perennial.storage.base import escape_controls
 from perennial.storage.store import Store
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def _show_one_bar(console: Console, *columns: ProgressColumn) -> Iterator[Report
         task = bars.add_task("", total=None)
 
         def show(message: str, done: int = 0, total: int | None = None, /) -> None:
-            bars.update(task, description=message, completed=done, total=total)
+            shown = escape_controls(message)
+            bars.update(task, description=shown, completed=done, total=total)
 
         yield show
 
@@ -89,7 +91,7 @@ def show_status(console: Console) -> Iterator[Report]:
 
         def show(message: str, done: int = 0, total: int | None = None, /) -> None:
             share = f" ({100 * done // total}%)" if total else ""
-            status.update(escape(message + share))
+            status.update(escape(escape_controls(message + share)))
 
         yield show
 

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.options import LimitOptions, SettingOptions, options
 from perennial.replay.cli.parameters import (
     NATURAL,
@@ -21,6 +22,7 @@ from perennial.replay.cli.parameters import (
     store_option,
 )
 from perennial.replay.strategies.registry import STRATEGIES
+from perennial.storage.base import escape_controls
 from perennial.storage.opening import require_store
 
 if TYPE_CHECKING:
@@ -70,10 +72,12 @@ def describe_items(items: "Sequence[RecommendedItem]", period: int) -> Iterator[
 
     The items are listed best first; `period` is the newest that the model has seen.
     """
-    width = max((len(str(one.item)) for one in items if one.title is not None), default=0)
-    for place, one in enumerate(items, start=1):
+    names = [escape_controls(str(one.item)) for one in items]
+    titled = (name for name, one in zip(names, items, strict=True) if one.title is not None)
+    width = max(map(len, titled), default=0)
+    for place, (name, one) in enumerate(zip(names, items, strict=True), start=1):
         title = "" if one.title is None else f"  {one.title}"
-        yield f"{place:>3}  {one.item!s:{width}}{title}"
+        yield f"{place:>3}  {name:{width}}{title}"
         for reason in one.reasons:
             yield f"       {_describe(reason, period)}"
 
@@ -207,7 +211,7 @@ def recommend(
         click.echo(json.dumps(printed, allow_nan=False))
         return
     for line in describe_items(recommended, recommender.period):
-        click.echo(line)
+        echo(line)
 
 
 def _load_published(
@@ -242,13 +246,12 @@ def _fit(
     limits: LimitOptions,
 ) -> "Recommender":
     """Fit a model on the newest period, or read the fit that the store has."""
-    from rich.console import Console
-
     from perennial.replay.chain import Limits
     from perennial.replay.cli.progress import show_status
     from perennial.replay.recommend.catalogue import Catalogue
     from perennial.replay.recommend.fitting import newest_model
     from perennial.replay.recommend.recommender import Recommender
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.strategies.registry import make_strategy
     from perennial.storage.opening import open_existing
 
@@ -260,7 +263,7 @@ def _fit(
             # Before the fit: a mistyped identifier costs no time.
             catalogue.context(query.user, query.items)
         fit_limits = Limits(limits.memory_limit, limits.max_rows)
-        with show_status(Console(stderr=True)) as progress:
+        with show_status(TerminalConsole(stderr=True)) as progress:
             fitted = newest_model(opened, made, chosen.recipe, seed, fit_limits, progress)
         return Recommender.from_model(opened, fitted, made.name, chosen.recipe.name, catalogue)
 
@@ -273,12 +276,11 @@ def _recommend_to_file(
     as_json: bool,
 ) -> None:
     """Write recommendations for many users to a file."""
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.recommend.batch import recommend_to_file
+    from perennial.replay.report.tables import TerminalConsole
 
-    with show_bar(Console(stderr=True)) as progress:
+    with show_bar(TerminalConsole(stderr=True)) as progress:
         report = recommend_to_file(
             recommender,
             users,
@@ -290,8 +292,8 @@ def _recommend_to_file(
         )
     if report.unknown:
         of_them = "user is" if report.unknown == 1 else "users are"
-        click.echo(f"{report.unknown:,} {of_them} not in the store, and left out", err=True)
+        echo(f"{report.unknown:,} {of_them} not in the store, and left out", err=True)
     if as_json:
         click.echo(json.dumps({"output": str(output), **asdict(report)}))
         return
-    click.echo(f"{output}: {report.rows:,} recommendations for {report.users:,} users")
+    echo(f"{output}: {report.rows:,} recommendations for {report.users:,} users")

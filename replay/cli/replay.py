@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.log_options import (
     CutOptions,
     DownloadOptions,
@@ -78,12 +79,11 @@ def replay(
     """
     choose_source(cut.source)
 
-    from rich.console import Console
-
     from perennial.replay.analysis.summary import summarise
     from perennial.replay.cli.tables import print_summary
     from perennial.replay.live.steps import readings_to_json
     from perennial.replay.report.run import write_report
+    from perennial.replay.report.tables import TerminalConsole
 
     if fresh and workers.given:
         raise click.UsageError("--fresh is for this process alone; leave out --engine, --workers")
@@ -101,35 +101,34 @@ def replay(
         reading_of = readings_to_json(log.reports)
         click.echo(json.dumps({**summary.to_json(), **reading_of}, allow_nan=False))
         return
-    print_summary(summary, Console())
+    print_summary(summary, TerminalConsole())
     hint = f"perennial report --store {log.path} -o DIR"
-    click.echo(f"\nreport: {written[0]}" if written else f"\nplots and a page: {hint}")
+    echo()
+    echo(f"report: {written[0]}" if written else f"plots and a page: {hint}")
 
 
 def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunData":
     """Evaluate all cells in this process."""
-    from rich.console import Console
-
     from perennial.replay.analysis.run import load_run
     from perennial.replay.cli.progress import watch_replay
     from perennial.replay.loop import run_replay
+    from perennial.replay.report.tables import TerminalConsole
 
-    with watch_replay(log.store, Console(stderr=True)) as listener:
+    with watch_replay(log.store, TerminalConsole(stderr=True)) as listener:
         run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
     return load_run(log.store, run_id)
 
 
 def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "RunData":
     """Evaluate all cells in workers; each strategy with each seed is a task."""
-    from rich.console import Console
-
     from perennial.replay.analysis.run import load_run
     from perennial.replay.cli.progress import watch_tasks
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.storage.opening import open_for_reading
 
     plan = ContinualStudy.of(config, transfer=False, num_workers=executor.workers_per_machine)
-    with watch_tasks(Console(stderr=True)) as watch:
+    with watch_tasks(TerminalConsole(stderr=True)) as watch:
         runs = run_continual(path, plan, on_event=watch, executor=executor)
     with open_for_reading(path) as store:
         return load_run(store, runs.main)
@@ -156,13 +155,12 @@ def report(
     as_json: bool,
 ) -> None:
     """Show the figures of a replay again, or write its pictures and page."""
-    from rich.console import Console
-
     from perennial.replay.analysis.run import load_run
     from perennial.replay.analysis.run_comparison import compare_runs
     from perennial.replay.analysis.summary import summarise
     from perennial.replay.cli.tables import print_against, print_summary
     from perennial.replay.report.run import report_json, write_report
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
@@ -174,9 +172,9 @@ def report(
     if as_json:
         click.echo(json.dumps(report_json(summary, compared), allow_nan=False))
         return
-    console = Console()
+    console = TerminalConsole()
     print_summary(summary, console)
     if compared is not None:
         print_against(compared, summary, console)
     for path in written:
-        click.echo(path)
+        echo(path)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.options import field, option, options
 from perennial.replay.cli.parameters import (
     NATURAL,
@@ -164,6 +165,6 @@ def serve(
     listening = address.to_address()
     log_to_stderr(access=access_log)
     if serve_store(
-        store, listening, service.to_limits(), check_every, lambda line: click.echo(line, err=True)
+        store, listening, service.to_limits(), check_every, lambda line: echo(line, err=True)
     ):
         click.get_current_context().exit(INTERRUPTED)

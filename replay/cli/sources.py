@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from perennial.memory.samplers.registry import SAMPLERS
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.log_options import (
     DownloadOptions,
     ReadingOptions,
@@ -28,8 +29,7 @@ from perennial.replay.cli.parameters import (
 from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.objects.bucket import Place
     from perennial.stream.sources.base import LogFiles
 
@@ -45,11 +45,12 @@ def datasets() -> None:
 @cache_option
 def list_datasets(cache: Path | None) -> None:
     """List the data sets that `replay` knows by name."""
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console()
+    from perennial.replay.report.tables import TerminalConsole
+
+    console = TerminalConsole()
     for one in describe_sources(cache or default_cache()):
         console.print(Text.assemble((one.name, "bold"), f": {one.state}"))
         about = f"{one.summary}. {one.size}. Licence: {one.licence}."
@@ -64,14 +65,13 @@ def download_dataset(name: str, download: DownloadOptions) -> None:
 
     A download that broke off resumes where it stopped.
     """
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_bar
+    from perennial.replay.report.tables import TerminalConsole
 
-    with show_bar(Console(stderr=True)) as progress:
+    with show_bar(TerminalConsole(stderr=True)) as progress:
         log = open_source(name, cache=download.folder, mirror=download.mirror, progress=progress)
     for path in log.paths:
-        click.echo(path)
+        echo(path)
 
 
 @click.command(name="distill")
@@ -119,13 +119,12 @@ def distill_source(
     """
     choose_source(source)
 
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_distillation
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.whole_log import DistillRequest, distill_to_file
 
     request = DistillRequest(users, seed, method, max_items, export, steps, reading.changes)
-    console, printer = Console(stderr=True), ReadingPrinter()
+    console, printer = TerminalConsole(stderr=True), ReadingPrinter()
     with ExitStack() as stack:
         log = _open(stack, source, output, download, console)
         listener = stack.enter_context(show_distillation(console))
@@ -133,7 +132,7 @@ def distill_source(
     if as_json:
         click.echo(json.dumps({**report, **printer.to_json()}, allow_nan=False))
         return
-    click.echo(
+    echo(
         f"{output}: {report['synthetic_users']} synthetic users, {report['non_zeros']:,} weights"
         + (", cut short" if report["interrupted"] else "")
     )
@@ -169,26 +168,29 @@ def sample_log(
     """
     choose_source(source)
 
-    from rich.console import Console
-
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.whole_log import SampleRequest, sample_to_file
 
     printer = ReadingPrinter()
     with ExitStack() as stack:
-        log = _open(stack, source, output, download, Console(stderr=True))
+        log = _open(stack, source, output, download, TerminalConsole(stderr=True))
         request = SampleRequest(sampler, users, seed, reading.changes)
         report = sample_to_file(log, request, output, printer)
     if as_json:
         click.echo(json.dumps({**report, **printer.to_json()}, allow_nan=False))
         return
-    click.echo(
+    echo(
         f"{output}: {report['users']:,} of {report['users_given']:,} users, "
         f"{report['interactions']:,} of {report['interactions_given']:,} interactions"
     )
 
 
 def _open(
-    stack: ExitStack, source: str, output: "Place", download: DownloadOptions, console: "Console"
+    stack: ExitStack,
+    source: str,
+    output: "Place",
+    download: DownloadOptions,
+    console: "TerminalConsole",
 ) -> "LogFiles":
     """Open the files of a log; copies of remote ones are next to the output until the end."""
     from perennial.replay.cli.progress import show_bar

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.log_options import CutOptions, DownloadOptions, ReadingOptions
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
@@ -35,10 +36,9 @@ def status(store: Path, as_json: bool) -> None:
 
     Changes nothing, and works while another process writes.
     """
-    from rich.console import Console
-
     from perennial.replay.cli.tables import print_status
     from perennial.replay.live.status import read_status
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
@@ -46,7 +46,7 @@ def status(store: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(read.to_json(), allow_nan=False))
     else:
-        print_status(read, Console())
+        print_status(read, TerminalConsole())
 
 
 @click.group(invoke_without_command=True)
@@ -63,10 +63,8 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
         raise click.UsageError("Missing option '--store'.", context)
     require_store(store)
 
-    from rich.console import Console
-
     from perennial.replay.report.run_tables import periods_table
-    from perennial.replay.report.tables import render_table
+    from perennial.replay.report.tables import TerminalConsole, render_table
     from perennial.storage.log.periods import list_periods
     from perennial.storage.opening import open_for_reading
 
@@ -75,7 +73,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in listed]}))
     else:
-        console = Console()
+        console = TerminalConsole()
         console.print(render_table(periods_table(listed), console.width))
 
 
@@ -114,10 +112,9 @@ def export_periods(
         raise click.UsageError("give either SOURCE or --store", click.get_current_context())
     choose_source(cut.source)
 
-    from rich.console import Console
-
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.logs import LogRequest, open_to_export
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.log.export import export_periods as write_periods
 
     request = LogRequest(
@@ -129,10 +126,13 @@ def export_periods(
         num_periods=cut.periods,
         reading=reading.changes,
     )
-    with show_bar(Console(stderr=True)) as progress, open_to_export(request, progress) as opened:
+    with (
+        show_bar(TerminalConsole(stderr=True)) as progress,
+        open_to_export(request, progress) as opened,
+    ):
         written = write_periods(opened, output, numbers, force=force, progress=progress)
     for one in written:
-        click.echo(f"{one.path}: {one.interactions:,} interactions")
+        echo(f"{one.path}: {one.interactions:,} interactions")
 
 
 @dataclass(frozen=True)
@@ -223,4 +223,4 @@ def titles(
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(entered)))
     else:
-        click.echo(f"{file.name}: {entered.describe()}")
+        echo(f"{file.name}: {entered.describe()}")

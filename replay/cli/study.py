@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from perennial.replay.cli.errors import echo
 from perennial.replay.cli.log_options import (
     CutOptions,
     DownloadOptions,
@@ -90,12 +91,11 @@ def study_continual(
     """
     cut = dataclasses.replace(cut, source=choose_source(cut.source, named))
 
-    from rich.console import Console
-
     from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.cli.tables import print_study
     from perennial.replay.live.steps import readings_to_json
     from perennial.replay.report.study import write_study
+    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.replay.study.continual_report import check_periods, load_study
 
@@ -107,7 +107,7 @@ def study_continual(
         plan = ContinualStudy.of(
             config, transfer=transfer, num_workers=executor.workers_per_machine
         )
-        with watch_tasks(Console(stderr=True)) as watch:
+        with watch_tasks(TerminalConsole(stderr=True)) as watch:
             runs = run_continual(log.path, plan, on_event=watch, executor=executor)
     report = load_study(log.path, runs, plan.transfer, confirm_from, until)
     written = write_study(report, output) if output else ()
@@ -115,6 +115,6 @@ def study_continual(
         reading_of = readings_to_json(log.reports)
         click.echo(json.dumps({**report.to_json(), **reading_of}, allow_nan=False))
         return
-    print_study(report, Console())
+    print_study(report, TerminalConsole())
     for path in written:
-        click.echo(path)
+        echo(path)

@@ -15,6 +15,7 @@ from perennial.replay.report.tables import (
     means_table,
     render_table,
 )
+from perennial.storage.base import escape_controls
 
 if TYPE_CHECKING:
     from perennial.replay.analysis.run_comparison import RunComparison
@@ -108,7 +109,7 @@ def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
             _figure(report.get("loss"), ".3g"),
             _figure(report.get("validation"), ".2f"),
             f"{_figure(report.get('seconds'), '.1f')} s",
-            ", ".join(str(item.item) for item in one.items),
+            Text(escape_controls(", ".join(str(item.item) for item in one.items))),
         )
     return table
 

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.tables import headline_metrics, label_with_unit, metric_label
+from perennial.storage.base import escape_controls
 
 # Palette of Okabe and Ito, readable with any common colour blindness; without its yellow, which is
 # too faint on white. The second colour of each pair is for dark pages.
@@ -286,7 +287,9 @@ def figure_element(figure: Figure, name: str, label: str, dpi: float | str = "fi
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", element, count=1)
     element = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", element, count=1)
-    element = element.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    element = element.replace(
+        "<svg", f'<svg role="img" aria-label="{escape(escape_controls(label))}"', 1
+    )
     element = re.sub(r'\bid="', f'id="{name}-', element)
     element = re.sub(r"url\(#", f"url(#{name}-", element)
     element = re.sub(r'href="#', f'href="#{name}-', element)

@@ -36,6 +36,7 @@ from perennial.replay.report.tables import (
     means_table,
     metric_label,
 )
+from perennial.storage.base import escape_controls
 
 MEANINGS: tuple[tuple[str, str], ...] = (
     (
@@ -157,6 +158,7 @@ def render_sections(
     environment = Environment(
         loader=PackageLoader("perennial.replay.report", "."),
         autoescape=True,
+        finalize=_make_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
@@ -171,6 +173,13 @@ def render_sections(
         colours=COLOURS,
         **parts,
     )
+
+
+def _make_visible(value: object) -> object:
+    """Escape control characters in text from logs and command lines; markup is our own."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return escape_controls(value, keep="\n")
+    return value
 
 
 def table_section(table: Table) -> Section:

@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from perennial.replay.analysis.evaluated_periods import describe_empty
 from perennial.replay.analysis.summary import Difference, MeanFigure, RunSummary, baseline_of
+from perennial.storage.base import escape_controls
 from perennial.storage.results.cells import Figure
 
 INTERVAL_NOTE = (
@@ -29,6 +32,20 @@ HEADLINE: tuple[tuple[str, int | None], ...] = (
 _WIDE = 110
 """Columns of a terminal from which short details come next to their figure, not below it."""
 _MAX_SHORT_DETAIL = len("± 0.0000")
+
+
+class TerminalConsole(Console):
+    """Console that makes control characters in all text visible, on a terminal and in a pipe."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render text, tables and bars; line ends stay."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(escape_controls(segment.text, keep="\n"), segment.style)
 
 
 @dataclass(frozen=True)
@@ -324,7 +341,7 @@ def render_table(table: Table, width: int = 80) -> RichTable:
 
 def _draw_cell(cell: TableCell, separator: str) -> Text:
     """Draw a cell; its text is never interpreted as markup."""
-    text = Text(cell.text, style="bold" if cell.best else "")
+    text = Text(escape_controls(cell.text), style="bold" if cell.best else "")
     if cell.detail:
         text.append(separator, style="not bold")
         text.append(cell.detail, style="not bold dim")

@@ -20,6 +20,7 @@ from perennial.replay.service.limits import ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader, StoreFile, Watcher
 from perennial.replay.service.security import LOOPBACK_NAMES, is_loopback
+from perennial.storage.base import escape_controls
 from perennial.storage.errors import UserError
 
 LOG = logging.getLogger("perennial")
@@ -129,10 +130,20 @@ def url_of(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
+class _PlainFormatter(logging.Formatter):
+    """Formatter whose events are one line each; control characters are made visible."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return escape_controls(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        return escape_controls(super().format(record), keep="\n")
+
+
 def log_to_stderr(*, access: bool) -> None:
     """Log one line per event, without queries and users."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger("perennial.access").setLevel(logging.INFO if access else logging.ERROR)
     for logger, level in ((LOG, logging.INFO), (logging.getLogger("uvicorn"), logging.WARNING)):
         logger.addHandler(handler)
