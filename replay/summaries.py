@@ -1,16 +1,14 @@
 """Summaries in a store: listed with their heaviest items, and exported as rows."""
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from perennial.storage.atomic import replacing
 from perennial.storage.errors import UserError
 from perennial.storage.log.vocabulary import ITEMS, id_column, item_ids
-from perennial.storage.objects.bucket import Bucket, Place, RemotePath
+from perennial.storage.objects.bucket import Place
+from perennial.storage.objects.table_files import write_table
 from perennial.storage.reading.identifier_forms import to_json_identifier
 from perennial.storage.results.summaries import (
     StoredSummary,
@@ -110,7 +108,7 @@ def export_summaries(
 ) -> int:
     """Write summaries as rows (summary, period, seed, synthetic_user, item_id, weight).
 
-    The Parquet file, here or on object storage, is replaced as a whole. It has the summaries that
+    The file, here or on object storage, is replaced as a whole. It has the summaries that
     `choose_summaries` lists.
 
     Returns:
@@ -147,28 +145,6 @@ def summary_table(store: Store, rows: "csr_array") -> "pa.Table":
             "weight": coordinates.data.astype(np.float32),
         }
     )
-
-
-def write_table(table: "pa.Table", path: Place) -> None:
-    """Write a Parquet file as a whole, local or on object storage.
-
-    Raises:
-        UserError: it cannot be written; an older file stays.
-    """
-    import pyarrow.parquet as pq
-
-    if isinstance(path, RemotePath):
-        with tempfile.TemporaryDirectory() as folder:
-            written = Path(folder) / "table.parquet"
-            write_table(table, written)
-            Bucket(path).put(written, path)
-        return
-    try:
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary)
-    except OSError as error:
-        reason = error.strerror or "the disk refused it"
-        raise UserError(f"{path}: cannot be written ({reason}); name another file") from error
 
 
 def read_summary(store: Store, record: SummaryRecord) -> StoredSummary:

@@ -1,4 +1,4 @@
-"""A whole log, whatever its periods, distilled or sampled into a Parquet file."""
+"""A whole log, whatever its periods, distilled or sampled into a file."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -13,13 +13,14 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import DistillListener, Summary
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import TrainingRows
-from perennial.replay.summaries import summary_table, write_table
+from perennial.replay.summaries import summary_table
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import IngestListener, ignore_report
 from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
 from perennial.storage.log.periods import list_periods
 from perennial.storage.log.vocabulary import ITEMS, USERS, id_column
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
+from perennial.storage.objects.table_files import write_table
 from perennial.storage.store import Store
 from perennial.stream.cuts import make_cut
 from perennial.stream.loading import load_log
@@ -69,7 +70,7 @@ def distill_to_file(
 ) -> dict[str, Any]:
     """Read the log, distil it, write the file.
 
-    `output` is a Parquet file, here or on object storage, replaced as a whole.
+    `output` is a file, here or on object storage, replaced as a whole.
 
     Returns:
         The report of the distillation, `synthetic_users`, `non_zeros` and `density`.

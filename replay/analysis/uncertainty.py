@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,9 @@ class Uncertainty:
         """Return half the width of the interval; `None` if the seeds' part is unknown."""
         if self.seeds is None:
             return None
+        # Tables of reports are imported without SciPy, to show the status of a store.
+        from scipy.special import stdtrit
+
         tail = (1.0 + level) / 2.0
         users = stdtrit(self.user_freedom, tail) ** 2 * self.users
         seeds = stdtrit(self.seed_freedom, tail) ** 2 * self.seeds

@@ -12,8 +12,8 @@ from perennial.replay.cli.parameters import (
     POSITIVE,
     file_option,
     json_option,
-    place_option,
     store_option,
+    table_option,
 )
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def show_memory(store: Path, as_json: bool) -> None:
 @store_option("The store that holds the summaries.")
 @click.option("--period", type=POSITIVE, help="Only this period's.  [default: all]")
 @click.option("--seed", type=NATURAL, help="Only summaries of this seed, as in `show`.")
-@place_option("-o", "--output", text="The Parquet file to write.")
+@table_option()
 def export_memory(store: Path, period: int | None, seed: int | None, output: "Place") -> None:
-    """Write summaries to a Parquet file, to train other models on.
+    """Write summaries to a file, to train other models on.
 
     Its columns are summary, period, seed, synthetic_user, item_id and weight; the synthetic users
     of a summary are numbered in order of usefulness.
@@ -73,7 +73,12 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: "Pl
 @click.option("--period", type=POSITIVE, help="Period of the summary.  [default: the newest]")
 @click.option("--seed", type=NATURAL, help="Seed of the summary, as in `show`.")
 @click.option("--audit-seed", type=NATURAL, default=0, help="Seed of the audit's own draws.")
-@file_option("--plot", text="A picture to write, such as audit.png.", required=False)
+@file_option(
+    "--plot",
+    text="A picture to write: .png, .svg or .pdf.",
+    required=False,
+    suffixes=(".png", ".svg", ".pdf"),
+)
 @json_option
 def audit_memory(
     store: Path,

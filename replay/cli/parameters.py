@@ -10,6 +10,7 @@ import click
 
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import Place, RemotePath, is_remote
+from perennial.storage.objects.table_files import TABLE_SUFFIXES, check_suffix
 from perennial.storage.opening import require_store, resolve_store
 from perennial.storage.registry import Registry
 from perennial.stream.sources.registry import check_source
@@ -220,10 +221,29 @@ def folder_option(*names: str, text: str, required: bool = False) -> Decorator:
     return click.option(*names, type=folder, required=required, metavar="DIR", help=text)
 
 
-def file_option(*names: str, text: str, required: bool = True) -> Decorator:
-    """Option for a file, which need not exist."""
+def file_option(
+    *names: str, text: str, required: bool = True, suffixes: Sequence[str] = ()
+) -> Decorator:
+    """Option for a file, which need not exist; with `suffixes`, its name ends in one of them."""
     file = click.Path(path_type=Path, dir_okay=False)
-    return click.option(*names, type=file, required=required, metavar="FILE", help=text)
+    check = _suffix_check(suffixes) if suffixes else None
+    return click.option(
+        *names, type=file, required=required, metavar="FILE", help=text, callback=check
+    )
+
+
+def table_option(*, required: bool = True) -> Decorator:
+    """`-o FILE` for a table, local or on object storage; its suffix names the format."""
+    text = f"The file to write; its suffix names the format: {', '.join(TABLE_SUFFIXES)}."
+    kind, check = PlaceType(dir_okay=False), _suffix_check(TABLE_SUFFIXES)
+    return click.option(
+        "-o", "--output", type=kind, required=required, metavar="FILE", help=text, callback=check
+    )
+
+
+def _suffix_check(suffixes: Sequence[str]) -> Any:
+    """Make a callback that refuses a file before any work if its suffix is not a known one."""
+    return lambda _ctx, _param, place: place and check_suffix(place, suffixes)
 
 
 class PlaceType(click.Path):
@@ -252,11 +272,10 @@ def check_files(files: tuple[Place, ...]) -> tuple[Place, ...]:
     return files
 
 
-def place_option(*names: str, text: str, is_folder: bool = False) -> Decorator:
-    """Option for a file or a folder to write, local or on object storage."""
-    kind = PlaceType(file_okay=not is_folder, dir_okay=is_folder)
-    metavar = "DIR" if is_folder else "FILE"
-    return click.option(*names, type=kind, required=True, metavar=metavar, help=text)
+def place_option(*names: str, text: str) -> Decorator:
+    """Option for a folder to write, local or on object storage."""
+    kind = PlaceType(file_okay=False)
+    return click.option(*names, type=kind, required=True, metavar="DIR", help=text)
 
 
 def seed_option(command: Command) -> Command:

@@ -16,10 +16,10 @@ from perennial.replay.cli.parameters import (
     NATURAL,
     POSITIVE,
     NameChoice,
-    file_option,
     json_option,
     parse_ids,
     store_option,
+    table_option,
 )
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.base import escape_controls
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         RecommendedItem,
         Recommender,
     )
+    from perennial.storage.objects.bucket import Place
 
 
 def items_to_json(
@@ -118,7 +119,7 @@ _FITTING = (
     type=click.Path(path_type=Path, dir_okay=False),
     help="Many users, one a line; their recommendations go to -o.",
 )
-@file_option("-o", "--output", text="The Parquet file to write for --users-file.", required=False)
+@table_option(required=False)
 @click.option("--k", type=POSITIVE, default=10, help="How many.")
 @click.option("--exclude", metavar="A,B", callback=parse_ids, help="Items to leave out.")
 @click.option(
@@ -160,7 +161,7 @@ def recommend(
     user: str | None,
     items: tuple[str, ...] | None,
     users_file: Path | None,
-    output: Path | None,
+    output: "Place | None",
     k: int,
     exclude: tuple[str, ...] | None,
     exclude_file: Path | None,
@@ -272,7 +273,7 @@ def _recommend_to_file(
     recommender: "Recommender",
     users: "Sequence[str]",
     query: "RecommendationQuery",
-    output: Path,
+    output: "Place",
     as_json: bool,
 ) -> None:
     """Write recommendations for many users to a file."""

@@ -22,9 +22,9 @@ from perennial.replay.cli.parameters import (
     cache_option,
     choose_source,
     json_option,
-    place_option,
     seed_option,
     source_argument,
+    table_option,
 )
 from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
 
@@ -76,7 +76,7 @@ def download_dataset(name: str, download: DownloadOptions) -> None:
 
 @click.command(name="distill")
 @source_argument(required=True)
-@place_option("-o", "--output", text="The Parquet file to write.")
+@table_option()
 @click.option("--users", type=POSITIVE, default=500, help="Synthetic users to make.")
 @seed_option
 @click.option(
@@ -146,7 +146,7 @@ def distill_source(
     default="user-rns",
     help="Sampler that chooses the users.",
 )
-@place_option("-o", "--output", text="The Parquet file to write.")
+@table_option()
 @click.option("--users", type=POSITIVE, default=500, help="Users to keep at most.")
 @seed_option
 @options(reading=ReadingOptions)

@@ -87,7 +87,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     multiple=True,
     help="Only this one; repeatable.  [default: all]",
 )
-@place_option("-o", "--output", text="Folder for the files; created if absent.", is_folder=True)
+@place_option("-o", "--output", text="Folder for the files; created if absent.")
 @click.option(
     "--force",
     is_flag=True,

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from perennial.replay.recommend.catalogue import UnknownName
 from perennial.replay.recommend.recommender import Recommender
-from perennial.replay.summaries import write_table
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
+from perennial.storage.objects.bucket import Place
+from perennial.storage.objects.table_files import write_table
 from perennial.storage.reading.identifier_forms import canonical, to_column
 
 _MAX_BYTES = 256 << 20
@@ -50,7 +51,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 def recommend_to_file(
     recommender: Recommender,
     users: Sequence[str],
-    path: Path,
+    path: Place,
     *,
     k: int = 10,
     exclude: Sequence[str | int] = (),
@@ -59,7 +60,7 @@ def recommend_to_file(
 ) -> BatchReport:
     """Write rows (user_id, rank, item_id, score and, if any item has one, title).
 
-    The Parquet file is replaced as a whole. Unknown users are left out; each other one gets `k` ≥ 1
+    The file is replaced as a whole. Unknown users are left out; each other one gets `k` ≥ 1
     items, none of which is in `exclude`.
 
     Raises:

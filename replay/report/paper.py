@@ -41,8 +41,8 @@ from perennial.replay.study.paper.groups import Group
 from perennial.replay.study.paper.paper_figures import SHOWN, Figure
 from perennial.replay.study.paper.registry import PAPER_STUDIES, find_study
 from perennial.replay.study.paper.report import StudyResults
-from perennial.replay.summaries import write_table
 from perennial.storage.errors import UserError
+from perennial.storage.objects.table_files import write_table
 
 TABLE = "table.parquet"
 INDEX = "index.html"

@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from perennial.replay.study.paper.paper_figures import PAPER
-from perennial.replay.summaries import write_table
 from perennial.replay.whole_log import hold_whole, read_whole
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import IngestListener, ignore_report
 from perennial.storage.log.vocabulary import ITEMS, USERS, id_column
+from perennial.storage.objects.table_files import write_table
 from perennial.stream.random_split import (
     PART_NAMES,
     SplitPart,

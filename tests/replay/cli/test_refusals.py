@@ -34,6 +34,7 @@ def assert_refused(here, arguments, *words):
 
 
 ONCE = ("watch", "files", "--store", "s.duckdb", "--once")
+MANY = ("recommend", "--store", "log.csv", "--users-file", "log.csv")
 UNUSED = ("--set", "distill-cf.max_items=5")
 SPLIT = ("study", "table1", "--split", "log.csv")
 
@@ -45,6 +46,20 @@ SPLIT = ("study", "table1", "--split", "log.csv")
             ((*command, "--periods", 3, "--cut", cut), ("--periods", "equal-count", cut))
             for cut in ("day", "week", "month", "files")
             for command in (("replay", "log.csv"), ("study", "continual", "log.csv"))
+        ),
+        *(
+            ((*command, name), (name, "suffix", ".parquet, .csv, .tsv, .jsonl"))
+            for name in ("x.xlsx", "x", "x.json")
+            for command in (
+                ("sample", "log.csv", "-o"),
+                ("distill", "log.csv", "-o"),
+                ("memory", "export", "--store", "log.csv", "-o"),
+                (*MANY, "-o"),
+            )
+        ),
+        (
+            ("memory", "audit", "--store", "log.csv", "--plot", "x.gif"),
+            ("x.gif", "suffix", ".png, .svg, .pdf"),
         ),
         (("replay", "files", "--periods", 3), ("--periods", "'files'", "--cut")),
         (
