@@ -127,7 +127,10 @@ class TestAudit:
 
     @pytest.mark.parametrize(
         ("option", "line"),
-        [(("--period", 9), "no such summary"), (("--plot", "audit.xyz"), "cannot be written")],
+        [
+            (("--period", 9), "no such summary"),
+            (("--plot", "nowhere/audit.png"), "cannot be written"),
+        ],
     )
     def test_refusals(self, replayed, here, option, line):
         assert_fails(call("memory", "audit", "--store", replayed[0], *option), line)
