@@ -17,6 +17,7 @@ from perennial.storage.log.late_events import describe_overlap, merge_late
 from perennial.storage.log.ledger import IngestReport, read_report, record_files, record_ingest
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
+from perennial.storage.log.vocabulary import ITEMS, USERS, describe_other_kind
 from perennial.storage.reading.formats import FORMATS
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects, total_counts
@@ -178,7 +179,9 @@ def _prepare(
         times, merged = order.into_times(), order.merged
     boundaries, edges = _cut(times, cut)
     ordered = OrderedLog(users, items, times, has_clock, edges)
-    remarks = (*log.remarks, *_compare_clocks(store, has_clock))
+    columns = ((USERS, users), (ITEMS, items))
+    kinds = (describe_other_kind(store, name, column.kind) for name, column in columns)
+    remarks = (*log.remarks, *_compare_clocks(store, has_clock), *filter(None, kinds))
     return _PreparedLog(ordered, boundaries, merged, num_lines, rejects, log.layouts, remarks)
 
 

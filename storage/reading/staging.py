@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -20,6 +20,7 @@ from perennial.storage.reading.identifiers import (
     USER_FAULTS,
     Encoded,
     IdentifierKind,
+    describe_mixture,
     encode,
     join_kinds,
     merge,
@@ -196,27 +197,33 @@ def _merge_files(files: Sequence[Path], logs: Sequence[StagedLog]) -> StagedLog:
         starts = np.cumsum([0, *(log.last_line for log in logs[:-1])])
         parts = [log.times + start for log, start in zip(logs, starts, strict=True)]
     users, items = [log.users for log in logs], [log.items for log in logs]
+    kind_of_users, of_users = _join_all_kinds(files, users, "users")
+    kind_of_items, of_items = _join_all_kinds(files, items, "items")
+    remarks = (*(remark for log in logs for remark in log.remarks), *of_users, *of_items)
     return StagedLog(
-        merge(users, _join_all_kinds(files, users, "users")),
-        merge(items, _join_all_kinds(files, items, "items")),
+        merge(users, kind_of_users),
+        merge(items, kind_of_items),
         np.concatenate(parts),
         1,
         with_clock[0],
         sum(log.num_lines for log in logs),
         tuple(rejects for log in logs for rejects in log.rejects),
         tuple(layout for log in logs for layout in log.layouts),
-        tuple(dict.fromkeys(remark for log in logs for remark in log.remarks)),
+        tuple(dict.fromkeys(remarks)),
     )
 
 
-def _join_all_kinds(files: Sequence[Path], columns: Sequence[Encoded], what: str) -> IdentifierKind:
+def _join_all_kinds(
+    files: Sequence[Path], columns: Sequence[Encoded], what: str
+) -> tuple[IdentifierKind, tuple[str, ...]]:
+    """Return the common kind of the identifiers of several files, and at most one remark on it."""
     named = zip(files, columns, strict=True)
     # A file without rows has no kind of identifiers.
     kinds = [(path, column.kind) for path, column in named if len(column.codes)]
-    if not kinds:
-        return columns[0].kind
-    return reduce(
-        lambda known, file: join_kinds(known, file[1], f"{file[0]}: its {what}"),
-        kinds[1:],
-        kinds[0][1],
-    )
+    known, remarks = kinds[0][1] if kinds else columns[0].kind, []
+    for path, kind in kinds[1:]:
+        name = f"{path}: its {what}"
+        joint = join_kinds(known, kind, name)
+        remarks.append(describe_mixture(known, kind, name))
+        known = joint
+    return known, tuple(remark for remark in remarks if remark is not None)[:1]

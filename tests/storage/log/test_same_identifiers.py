@@ -61,11 +61,11 @@ UUIDS = {
 def write(path, users, items):
     """Write identifiers as CSV if they are a list of texts, and as Parquet if they are arrays."""
     if isinstance(users, list):
-        lines = (f"{user},{item},7\n" for user, item in zip(users, items, strict=True))
+        lines = (f"{user},{item},1600000000\n" for user, item in zip(users, items, strict=True))
         path = path.with_suffix(".csv")
         path.write_text(HEADER + "".join(lines))
         return path
-    times = pa.array([7] * len(users))
+    times = pa.array([1_600_000_000] * len(users))
     path = path.with_suffix(".parquet")
     pq.write_table(pa.table([users, items, times], ["user_id", "item_id", "timestamp"]), path)
     return path
@@ -135,7 +135,7 @@ def test_what_is_written_is_read_as_the_same_identifiers(tmp_path, kind, data):
 
 def test_a_rejected_line_decides_no_type(tmp_path):
     path = tmp_path / "log.csv"
-    path.write_text(f"{HEADER}1,2,7\nx,3,never\n2,y,\n3,4,8\n")
+    path.write_text(f"{HEADER}1,2,1600000000\nx,3,never\n2,y,\n3,4,1600000001\n")
     with Store.open(":memory:") as store:
         report = ingest_period(store, path, IngestSettings(max_reject_share=0.5))
         assert (report.interactions, report.rejected) == (2, 2)
@@ -148,10 +148,13 @@ def test_the_first_file_decides_the_kind_for_ever(tmp_path, at_once):
     others = write(tmp_path / "b", ["2", "x"], ["3", "4"])
     with Store.open(":memory:") as store:
         if at_once:
-            ingest_log(store, [numbers, others], lambda times: times[:0])
+            reports = [ingest_log(store, [numbers, others], lambda times: times[:0])]
         else:
-            ingest_period(store, numbers)
-            ingest_period(store, others)
+            reports = [ingest_period(store, path) for path in (numbers, others)]
+        users, items = reports[-1].remarks
+        assert "users are not all whole numbers, and those before them are" in users
+        assert "items are whole numbers, and those before them are text" in items
+        assert len([remark for report in reports for remark in report.remarks]) == 2
         assert set(all_ids(store, USERS)) == {1, 2, "x"}
         assert set(all_ids(store, ITEMS)) == {"i", "j", "3", "4"}
 
