@@ -23,7 +23,7 @@ from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.workers.base import ExecutorOptions
 from perennial.replay.study.workers.ray_cluster import RAY_VARIABLES
-from perennial.replay.study.workers.registry import open_executor
+from perennial.replay.study.workers.registry import EXECUTORS
 from perennial.storage.log.ingest import ingest_log
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
@@ -78,7 +78,7 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copy(log, Path(folder) / "store.duckdb"))
         asked = time.perf_counter()
-        with open_executor(engine, request, lambda text: None) as opened:
+        with EXECUTORS.load(engine)(request, lambda text: None) as opened:
             began = time.perf_counter()
             run_continual(path, study, on_event=lambda event: None, executor=opened)
             ended = time.perf_counter()

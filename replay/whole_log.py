@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.summary import DistillListener, Summary
+from perennial.memory.distill.summary import DistillListener
 from perennial.memory.samplers.registry import SAMPLERS
 from perennial.models.base import TrainingRows
 from perennial.replay.summaries import summary_table
@@ -80,7 +80,8 @@ def distill_to_file(
     """
     check_folder(output)
     with hold_whole(log, request.reading, on_read) as store:
-        summary = distil_log(store, request.to_settings(), request.seed, listener)
+        rows = TrainingRows.of_users(read_whole(store))
+        summary = distill(rows, request.to_settings(), request.seed, listener=listener)
         write_table(summary_table(store, summary.rows), output)
     return {
         **summary.report,
@@ -171,17 +172,6 @@ def read_whole(store: Store) -> UserRows:
         raise UserError("the log has no interactions, so there is nothing to choose from")
     last = periods[-1].period
     return read_rows(store, 1, last, num_items=count_known_items(store, last))
-
-
-def distil_log(
-    store: Store, settings: DistillSettings, seed: int, listener: DistillListener
-) -> Summary:
-    """Distil the whole log of a store, whatever its periods.
-
-    Raises:
-        UserError: the log is empty.
-    """
-    return distill(TrainingRows.of_users(read_whole(store)), settings, seed, listener=listener)
 
 
 def check_folder(output: Place) -> None:

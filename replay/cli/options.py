@@ -25,7 +25,7 @@ from perennial.replay.cli.parameters import (
     settings_option,
 )
 from perennial.replay.strategies.registry import DEFAULT_STRATEGIES, STRATEGIES, STUDY_STRATEGIES
-from perennial.replay.study.workers.registry import EXECUTORS, LOCAL, open_executor
+from perennial.replay.study.workers.registry import EXECUTORS, LOCAL
 
 if TYPE_CHECKING:
     from perennial.replay.config import ModelChoice, ReplayConfig
@@ -278,4 +278,4 @@ class WorkerOptions:
                 if value:
                     raise click.UsageError(f"{flag} is for clusters; give --engine ray with it")
         request = ExecutorOptions(self.workers, self.address, self.gpus_per_cell)
-        return open_executor(self.engine, request, lambda text: echo(text, err=True))
+        return EXECUTORS.load(self.engine)(request, lambda text: echo(text, err=True))

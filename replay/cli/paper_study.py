@@ -262,14 +262,15 @@ def _run(
     from perennial.replay.study.paper.cells import StudyContext
     from perennial.replay.study.paper.registry import find_study
     from perennial.replay.study.paper.report import StudyResults, describe_study
-    from perennial.replay.study.paper.runner import count_tasks, run_cells
+    from perennial.replay.study.paper.runner import plan_tasks, run_cells
 
     study = find_study(name)
     cells = study.cells(study_options)
     context = StudyContext(
         str(split.path), split.content, str(folder), keep_repeats, executor.versions
     )
-    with watch_tasks(TerminalConsole(stderr=True), count_tasks(context, cells)) as watch:
+    num_tasks = sum(map(len, plan_tasks(context, cells)))
+    with watch_tasks(TerminalConsole(stderr=True), num_tasks) as watch:
         records = run_cells(
             context, cells, executor.workers_per_machine, watch, memory_limit, executor
         )

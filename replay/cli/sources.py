@@ -26,7 +26,7 @@ from perennial.replay.cli.parameters import (
     source_argument,
     table_option,
 )
-from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
+from perennial.stream.sources.registry import SOURCES, open_source
 
 if TYPE_CHECKING:
     from perennial.replay.report.tables import TerminalConsole
@@ -51,9 +51,10 @@ def list_datasets(cache: Path | None) -> None:
     from perennial.replay.report.tables import TerminalConsole
 
     console = TerminalConsole()
-    for one in describe_sources(cache or default_cache()):
-        console.print(Text.assemble((one.name, "bold"), f": {one.state}"))
-        about = f"{one.summary}. {one.size}. Licence: {one.licence}."
+    for name in SOURCES:
+        source = SOURCES.load(name)
+        console.print(Text.assemble((name, "bold"), f": {source.state(cache or default_cache())}"))
+        about = f"{source.info.summary}. {source.info.size}. Licence: {source.info.licence}."
         console.print(Padding(Text(about), (0, 0, 0, 4)))
 
 

@@ -147,7 +147,12 @@ def print_audit(audit: "Audit", console: Console) -> None:
         f"{100 * audit.nearness.nearer_than_real:.1f}% of the synthetic users come nearer to a "
         "real user than 95% of the real ones do.\n"
     )
-    console.print(_membership(audit))
+    tests = Table(title="Who was in the log?", title_justify="left", box=None, header_style="bold")
+    for name in ("told by", "AUC", "95% interval"):
+        tests.add_column(name, no_wrap=True)
+    for test in audit.membership:
+        tests.add_row(test.similarity, f"{test.auc:.3f}", f"{test.low:.3f} to {test.high:.3f}")
+    console.print(tests)
     console.print(
         f"A summary of {audit.half:,} synthetic users was made of one half of the users, and the "
         "halves were told apart by the distance to it. 0.5 is a coin. The interval is over other "
@@ -174,15 +179,6 @@ def _nearness(audit: "Audit") -> Table:
     }
     for name, values in rows.items():
         table.add_row(name, *(f"{value:.3f}" for value in percentiles(values)))
-    return table
-
-
-def _membership(audit: "Audit") -> Table:
-    table = Table(title="Who was in the log?", title_justify="left", box=None, header_style="bold")
-    for name in ("told by", "AUC", "95% interval"):
-        table.add_column(name, no_wrap=True)
-    for test in audit.membership:
-        table.add_row(test.similarity, f"{test.auc:.3f}", f"{test.low:.3f} to {test.high:.3f}")
     return table
 
 

@@ -47,11 +47,7 @@ def _to_identifier(value: object) -> str:
     )
 
 
-_INTEGER = {
-    "type": "integer",
-    "minimum": -LARGEST_JSON_INTEGER,
-    "maximum": LARGEST_JSON_INTEGER,
-}
+_INTEGER = {"type": "integer", "minimum": -LARGEST_JSON_INTEGER, "maximum": LARGEST_JSON_INTEGER}
 
 Identifier = Annotated[
     str,

@@ -60,11 +60,8 @@ class _Appearances:
 def append_log(store: Store, log: OrderedLog, ingest: int, source: str) -> tuple[int, ...]:
     """Append events as the next periods.
 
-    Args:
-        store: inside a transaction.
-        log: the events; the codes are overwritten: their memory is reused for the indices.
-        ingest: number of the ingestion.
-        source: name of the file or files.
+    For use inside a transaction. The codes of the log are overwritten: their memory is reused for
+    the indices. `source` is the name of the file or files.
 
     Returns:
         Numbers of the new periods.

@@ -49,12 +49,9 @@ def export_periods(
     order. Ingested one by one into an empty store, the files of all periods give the same log with
     the same fingerprint; only the lines of a period without times count from 1 again.
 
-    Args:
-        store: holds the periods.
-        folder: local folder, created if absent, or a folder on object storage.
-        numbers: numbers of the periods; all if empty.
-        force: replace files of these names that are no exports, and remove those of other periods.
-        progress: called with the number of events written so far.
+    `force` replaces files of these names that are no exports, and removes those of other periods.
+    All periods are written if no `numbers` are given. Progress is the number of events written so
+    far.
 
     Raises:
         UserError: no such period, its events were dropped, the folder holds other files, or a file

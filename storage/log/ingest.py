@@ -160,12 +160,7 @@ def _prepare(
     progress: Progress,
 ) -> _PreparedLog:
     """Read files, sort their events and cut them."""
-    log = stage_log(
-        files,
-        settings,
-        store.connection,
-        progress,
-    )
+    log = stage_log(files, settings, store.connection, progress)
     progress("ordering events", 0, None)
     users, items, times, has_clock = log.users, log.items, log.times, log.has_clock
     num_lines, rejects, merged = log.num_lines, log.rejects, 0

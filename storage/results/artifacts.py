@@ -76,11 +76,9 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
 
 
 def csr_to_arrays(rows: "csr_array", *, binary: bool = False) -> dict[str, NDArray[Any]]:
-    """Split a sparse matrix into the arrays that are stored of it.
+    """Split a sparse matrix `(n, d)` into the arrays that are stored of it.
 
-    Args:
-        rows: `(n, d)`.
-        binary: leave the values out, since all are 1.
+    `binary` leaves the values out, since all are 1.
 
     Returns:
         `offsets` `(n + 1,)` int32, `items` `(nnz,)` int32 and `values` `(nnz,)` float32.
@@ -99,10 +97,7 @@ def csr_from_arrays(
 ) -> "csr_array":
     """Rebuild and check the sparse matrix that `csr_to_arrays` took apart.
 
-    Args:
-        arrays: among others `offsets`, `items` and `values`.
-        num_items: width d of the matrix.
-        binary: all values are 1, and none are stored.
+    `binary`: all values are 1, and none are stored.
 
     Returns:
         `(n, d)` float32.

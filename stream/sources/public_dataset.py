@@ -80,7 +80,9 @@ def obtain(
     """
     path = folder / file.name
     receipt_path = _receipt_path(folder, file)
-    if _is_cached(folder, file) and _read_receipt(folder, file)["sha256"] == _sha256(path):
+    if _is_cached(folder, file) and _read_receipt(folder, file)["sha256"] == hash_file(
+        path, "sha256"
+    ):
         return path
     try:
         receipt_path.unlink(missing_ok=True)
@@ -92,7 +94,7 @@ def obtain(
         receipt = {
             "published": file.remote.checksum,
             "url": file.remote.url(mirror),
-            "sha256": _sha256(path),
+            "sha256": hash_file(path, "sha256"),
             "bytes": unpacked,
         }
         write_synced(receipt_path, json.dumps(receipt, indent=1).encode())
@@ -154,10 +156,4 @@ def _read_receipt(folder: Path, file: PublicFile) -> dict[str, Any]:
 
 
 def _receipt_path(folder: Path, file: PublicFile) -> Path:
-    """Return the path of a file's receipt."""
     return folder / f"{file.name}.receipt.json"
-
-
-def _sha256(path: Path) -> str:
-    """Hash a file with SHA-256."""
-    return hash_file(path, "sha256")

@@ -1,6 +1,5 @@
 """The sources by name. A new source is one file and one line here."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,37 +24,6 @@ SOURCES: "Registry[Source]" = Registry(
     group="perennial.sources",
 )
 """Name on the command line -> object that is the `Source`; the embedded default first."""
-
-
-@dataclass(frozen=True)
-class SourceDescription:
-    """One line of `perennial datasets list`.
-
-    Attributes:
-        name: as on the command line.
-        summary: what the log is.
-        size: rows, users, items; bytes to download.
-        licence: who may use it for what, in a few words.
-        state: `ready`, or what is needed first.
-    """
-
-    name: str
-    summary: str
-    size: str
-    licence: str
-    state: str
-
-
-def describe_sources(cache: Path) -> tuple[SourceDescription, ...]:
-    """Describe each named source and whether it is already in the `cache` or installed."""
-    descriptions = []
-    for name in SOURCES:
-        source = SOURCES.load(name)
-        info = source.info
-        descriptions.append(
-            SourceDescription(name, info.summary, info.size, info.licence, source.state(cache))
-        )
-    return tuple(descriptions)
 
 
 def open_source(

@@ -60,11 +60,6 @@ def run_cells(
     return tuple(_finished(context, cell) for cell in cells)
 
 
-def count_tasks(context: StudyContext, cells: Sequence[StudyCell]) -> int:
-    """Count the tasks that `run_cells` would run now: missing cells and the rows they need."""
-    return sum(map(len, plan_tasks(context, cells)))
-
-
 def plan_tasks(
     context: StudyContext, cells: Sequence[StudyCell], memory_limit: int | None = None
 ) -> tuple[list[Task], list[Task]]:

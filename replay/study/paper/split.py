@@ -80,10 +80,7 @@ class OpenSplit:
 
 
 def open_split(
-    request: SplitRequest,
-    folder: Path,
-    progress: Progress,
-    on_read: IngestListener = ignore_report,
+    request: SplitRequest, folder: Path, progress: Progress, on_read: IngestListener = ignore_report
 ) -> OpenSplit:
     """Open a split, or make it and write it into the folder of the study.
 

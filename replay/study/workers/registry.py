@@ -25,16 +25,3 @@ if TYPE_CHECKING:
     OpenExecutor = Callable[
         [ExecutorOptions, Callable[[str], None]], AbstractContextManager[Executor]
     ]
-
-
-def open_executor(
-    name: str, options: "ExecutorOptions", report: Callable[[str], None]
-) -> "AbstractContextManager[Executor]":
-    """Open an executor by its name for as long as it is needed.
-
-    `report` is called with one line about what takes long, and about the machines found.
-
-    Raises:
-        UserError: on entering, if it is not installed or cannot be reached.
-    """
-    return EXECUTORS.load(name)(options, report)

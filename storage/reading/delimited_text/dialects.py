@@ -7,12 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import (
-    Columns,
-    find_columns,
-    looks_like_header,
-    printable,
-)
+from perennial.storage.reading.columns import Columns, find_columns, looks_like_header, printable
 from perennial.storage.reading.delimited_text.parsing import Dialect
 from perennial.storage.reading.delimited_text.records import BOM, Quoting, split_records
 from perennial.storage.reading.settings import IngestSettings
@@ -180,10 +175,7 @@ def _split(record: str, delimiter: str, quoting: bool, spaced: bool) -> list[str
 
 
 def _has_header(
-    names: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    settings: IngestSettings,
-    text_format: str,
+    names: Sequence[str], rows: Sequence[Sequence[str]], settings: IngestSettings, text_format: str
 ) -> bool:
     """Guess whether the first record names the columns.
 

@@ -10,18 +10,20 @@ from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
 from perennial.stream.sources.files import natural_key
-from perennial.stream.sources.registry import SOURCES, describe_sources, open_source
+from perennial.stream.sources.registry import SOURCES, open_source
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_all_sources_are_described(tmp_path):
-    described = {line.name: line for line in describe_sources(tmp_path)}
-    assert list(described) == list(SOURCES)
+    described = {name: SOURCES.load(name) for name in SOURCES}
     assert next(iter(SOURCES)) == "synthetic"
-    assert all(line.summary and line.size and line.licence for line in described.values())
-    assert described["synthetic"].state == described["complete-journey"].state == "ready"
-    assert described["ml-1m"].state == "not downloaded"
+    assert all(
+        one.info.summary and one.info.size and one.info.licence for one in described.values()
+    )
+    states = {name: source.state(tmp_path) for name, source in described.items()}
+    assert states["synthetic"] == states["complete-journey"] == "ready"
+    assert states["ml-1m"] == "not downloaded"
     assert list(tmp_path.iterdir()) == []
 
 

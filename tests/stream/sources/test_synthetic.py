@@ -14,7 +14,7 @@ from perennial.stream.history import History
 from perennial.stream.loading import ingest_files
 from perennial.stream.next_period import ProtocolSettings, build_evaluation
 from perennial.stream.sources.base import LogFiles
-from perennial.stream.sources.registry import describe_sources, open_source
+from perennial.stream.sources.registry import SOURCES, open_source
 from perennial.stream.sources.synthetic import write
 from perennial.stream.sources.synthetic_generator import SyntheticSettings, generate
 
@@ -41,9 +41,10 @@ def test_a_seed_is_a_log():
     assert not same(generate(SMALL, 3), generate(SMALL, 4))
 
 
-def test_the_size_is_as_described(log, tmp_path):
-    (described,) = (line for line in describe_sources(tmp_path) if line.name == "synthetic")
-    assert described.size.startswith(f"{len(log.times):,} rows, 2,000 users, 1,000 items")
+def test_the_size_is_as_described(log):
+    assert SOURCES.load("synthetic").info.size.startswith(
+        f"{len(log.times):,} rows, 2,000 users, 1,000 items"
+    )
     assert set(log.users.tolist()) == set(range(1, 2001))
     assert set(log.items.tolist()) == set(range(1, 1001))
 

@@ -25,7 +25,7 @@ from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers.base import ExecutorOptions, Task, TaskBatch
 from perennial.replay.study.workers.ray import RayExecutor, open_ray
 from perennial.replay.study.workers.ray_cluster import RAY_VARIABLES
-from perennial.replay.study.workers.registry import open_executor
+from perennial.replay.study.workers.registry import EXECUTORS
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
@@ -254,7 +254,7 @@ def test_a_ray_of_this_machine_alone_executes_no_modules_of_the_user(path, tmp_p
     options = ExecutorOptions(workers=1)
     with (
         planted_modules(tmp_path, monkeypatch),
-        open_executor("ray", options, messages.append) as opened,
+        EXECUTORS.load("ray")(options, messages.append) as opened,
     ):
         assert (opened.num_workers, opened.workers_per_machine) == (1, 1)
         run_continual(path, ContinualStudy(config, None), on_event=events, executor=opened)

@@ -30,7 +30,7 @@ from perennial.replay.study.workers.base import (
 )
 from perennial.replay.study.workers.ray_cluster import count_slots
 from perennial.replay.study.workers.ray_task import describe_difference
-from perennial.replay.study.workers.registry import open_executor
+from perennial.replay.study.workers.registry import EXECUTORS
 from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.results.versions import read_versions
@@ -140,10 +140,10 @@ def test_differences_of_versions_are_named(expected, own, words):
 
 class TestOpening:
     def test_the_number_of_local_workers(self):
-        with open_executor("local", ExecutorOptions(3), pytest.fail) as executor:
+        with EXECUTORS.load("local")(ExecutorOptions(3), pytest.fail) as executor:
             assert (executor.num_workers, executor.workers_per_machine) == (3, 3)
             assert executor.versions == read_versions()
-        with open_executor("local", ExecutorOptions(), pytest.fail) as executor:
+        with EXECUTORS.load("local")(ExecutorOptions(), pytest.fail) as executor:
             assert executor.num_workers == default_workers()
 
     def test_slots_of_a_cluster(self):
@@ -160,7 +160,7 @@ class TestOpening:
     def refuse(self, address):
         with (
             pytest.raises(UserError) as caught,
-            open_executor("ray", ExecutorOptions(address=address), lambda text: None),
+            EXECUTORS.load("ray")(ExecutorOptions(address=address), lambda text: None),
         ):
             pass
         assert "\n" not in str(caught.value)
