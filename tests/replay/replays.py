@@ -1,11 +1,16 @@
 """Replays of toys, and the results that must not depend on how a run came about."""
 
 import dataclasses
+import shutil
+
+import pytest
+from toys import register_toys
 
 from perennial.replay.analysis.run import load_run
 from perennial.replay.analysis.summary import summarise
 from perennial.replay.events import CellFinished
 from perennial.replay.loop import run_replay
+from perennial.storage.store import Store
 
 
 def replay(store, config, **options):
@@ -33,6 +38,14 @@ def numbers(store, run_id):
         for one in data.user_figures[cell.key]
     }
     return summary["results"], summary["means"], users
+
+
+def undisturbed(toy_store_file, path, config, read):
+    """Read the results of a replay in a copy of the toy store."""
+    shutil.copy(toy_store_file, path)
+    with pytest.MonkeyPatch.context() as patch, Store.open(path) as store:
+        register_toys(patch)
+        return read(store, replay(store, config)[0])
 
 
 def split_last_day(toy_log, folder):

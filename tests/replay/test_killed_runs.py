@@ -7,8 +7,7 @@ import sys
 import pytest
 from fork_server import fork_server
 from killed_replay import CONFIG
-from replays import numbers, replay
-from toys import register_toys
+from replays import numbers, replay, undisturbed
 
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.runs import read_run
@@ -39,20 +38,14 @@ def killed(path, point, count, name="CONFIG"):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(toy_store_file, tmp_path_factory):
+def wanted(toy_store_file, tmp_path_factory):
     """The figures of the run that is not disturbed."""
     path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
-    shutil.copy(toy_store_file, path)
-    with pytest.MonkeyPatch.context() as patch, Store.open(path) as store:
-        register_toys(patch)
-        run_id, _ = replay(store, CONFIG)
-        return numbers(store, run_id)
+    return undisturbed(toy_store_file, path, CONFIG, numbers)
 
 
 @pytest.mark.parametrize(("point", "count"), KILL_POINTS)
-def test_a_killed_run_goes_on_to_the_same_figures(
-    tmp_path, toy_store_file, undisturbed, point, count
-):
+def test_a_killed_run_goes_on_to_the_same_figures(tmp_path, toy_store_file, wanted, point, count):
     path = tmp_path / "store.duckdb"
     shutil.copy(toy_store_file, path)
     assert killed(path, point, count)
@@ -60,14 +53,14 @@ def test_a_killed_run_goes_on_to_the_same_figures(
         done = read_cells(store, 1)
         run_id, made = replay(store, CONFIG)
         assert len(made) == 16 - len(done), "what was finished is not made again"
-        assert numbers(store, run_id) == undisturbed
+        assert numbers(store, run_id) == wanted
         assert read_run(store, 1).status == "interrupted"
         files = {path.name for path in store.models_folder.iterdir()}
         rows = store.connection.execute("SELECT file FROM model_files").fetchall()
         assert files == {name for (name,) in rows}
 
 
-def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file, undisturbed):
+def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file, wanted):
     path = tmp_path / "store.duckdb"
     shutil.copy(toy_store_file, path)
     attempts = 1
@@ -76,4 +69,4 @@ def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file,
         assert attempts < 10, "no progress"
     assert attempts == 4, "five new cells each time"
     with Store.open(path) as store:
-        assert numbers(store, read_run(store).run_id) == undisturbed
+        assert numbers(store, read_run(store).run_id) == wanted

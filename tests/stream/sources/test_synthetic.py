@@ -18,6 +18,7 @@ from perennial.stream.sources.registry import SOURCES, open_source
 from perennial.stream.sources.synthetic import write
 from perennial.stream.sources.synthetic_generator import SyntheticSettings, generate
 
+STILL = {"season_strength": 0.0, "drift": 0.0, "old_items": 1.0, "lasting_items": 1.0}
 SMALL = SyntheticSettings(num_users=120, num_items=90, first_visit=15.0, later_visit=8.0)
 
 
@@ -90,35 +91,30 @@ def test_items_arrive_and_leave_throughout(log, periods):
     assert 100 < np.sum(last < 15) < 300
 
 
-def likeness(settings, one, other):
-    """Correlation between two tenths of the span of how large a share of its events an item has."""
-    log = generate(settings, 0)
+def likeness(**changes):
+    """Correlations between tenths of the span of how large a share of its events an item has."""
+    log = generate(SyntheticSettings(**(STILL | changes)), 0)
     tenth = (log.times - log.times[0]) * 10 // (log.times[-1] - log.times[0] + 1)
     counts = np.array(
         [np.bincount(log.items[tenth == part], minlength=1001)[1:] for part in range(10)]
     )
     known = counts.sum(axis=0) > 100
     shares = counts[:, known] / counts[:, known].sum(axis=0)
-    return np.corrcoef(shares[one], shares[other])[0, 1]
-
-
-STILL = {"season_strength": 0.0, "drift": 0.0, "old_items": 1.0, "lasting_items": 1.0}
+    return np.corrcoef(shares)
 
 
 def test_tastes_come_back():
-    season = {"season_strength": 4.0, "season_spread": 0.0, "season_length": (0.4, 0.4)}
-    settings = SyntheticSettings(**(STILL | season))
+    alike = likeness(season_strength=4.0, season_spread=0.0, season_length=(0.4, 0.4))
     # Half a season apart tastes differ, a whole season apart they are the same again.
-    assert likeness(settings, 2, 4) < 0.0
-    assert likeness(settings, 2, 6) > 0.5
+    assert alike[2, 4] < 0.0
+    assert alike[2, 6] > 0.5
 
 
 def test_tastes_drift():
     def fading(drift):
         """How much more alike neighbouring tenths are than distant ones."""
-        settings = SyntheticSettings(**(STILL | {"drift": drift}))
-        near = likeness(settings, 0, 1) + likeness(settings, 8, 9)
-        return near - likeness(settings, 0, 9) - likeness(settings, 1, 8)
+        alike = likeness(drift=drift)
+        return alike[0, 1] + alike[8, 9] - alike[0, 9] - alike[1, 8]
 
     assert fading(2.0) > 0.4
     assert abs(fading(0.0)) < 0.15
