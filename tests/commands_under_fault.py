@@ -32,13 +32,11 @@ def call_commands(calls: list[list[str]], limit: int | None) -> None:
 
 
 def ingest_and_die(store: str, log: str) -> None:
-    """Leave a transaction in the write-ahead log."""
     opened = Store.open(store)
     ingest_period(opened, log)
     os._exit(0)
 
 
 def print_line(value: object) -> None:
-    """Print a JSON line at once."""
     sys.__stdout__.write(json.dumps(value) + "\n")
     sys.__stdout__.flush()

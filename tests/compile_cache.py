@@ -54,7 +54,6 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _copy(files: Iterable[Path], folder: Path) -> None:
-    """Copy files into a folder, where each appears whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in files:
         # Another run may have deleted it as too old.

@@ -98,7 +98,6 @@ def replayed(replayed_once: tuple[Path, Any], tmp_path: Path) -> tuple[Path, Any
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

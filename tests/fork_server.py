@@ -52,7 +52,6 @@ class ForkServer:
         return Finished(*json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
-        """End the server."""
         self._process.communicate()
 
 
@@ -65,7 +64,6 @@ def fork_server() -> ForkServer:
 
 
 def main() -> None:
-    """Serve until there are no more requests."""
     from benchmarks.crash.children import check_single_thread, import_program
 
     import_program()
@@ -100,7 +98,6 @@ def _fork(function: str, *arguments: object) -> tuple[int, str, str]:
 
 
 def _run(function: str, arguments: tuple[object, ...]) -> NoReturn:
-    """Call a function in this process, and end it."""
     code = 1
     try:
         module, name = function.split(":")

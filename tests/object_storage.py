@@ -32,22 +32,18 @@ class Server:
         }
 
     def put(self, key: str, content: bytes) -> str:
-        """Make an object; its address."""
         self.client.put_object(Bucket=BUCKET, Key=key, Body=content)
         return f"s3://{BUCKET}/{key}"
 
     def get(self, key: str) -> bytes:
-        """What is in an object."""
         content: bytes = self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
         return content
 
     def keys(self) -> list[str]:
-        """Of all objects."""
         found = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
         return [one["Key"] for one in found]
 
     def clear(self) -> None:
-        """Remove all objects."""
         for key in self.keys():
             self.client.delete_object(Bucket=BUCKET, Key=key)
 

@@ -19,7 +19,6 @@ QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
-    """Three period files."""
     found = []
     for period in range(3):
         lines = [
@@ -34,7 +33,6 @@ def files(tmp_path: Path) -> list[Path]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Where a live store is."""
     path = tmp_path / "live.duckdb"
     call_well("init", "--store", path, *QUICK)
     return path

@@ -36,7 +36,6 @@ def months(object_storage) -> list[str]:
 
 
 def assert_holds(path: Path, *periods: int) -> None:
-    """See that a store is the one that files here would have made."""
     with Store.open(":memory:") as store:
         for period in periods:
             file = path.with_name(f"expected-{period}.csv")
@@ -170,7 +169,6 @@ class TestExport:
 
 
 def make_summary() -> StoredSummary:
-    """Two synthetic users with three weights on the first items."""
     rows = csr_array(np.array([[1, 0.5, 0], [0, 0, 0.25]], np.float32))
     made = datetime(2026, 1, 2, 3, 4, 5)
     record = SummaryRecord("a", 1, 1, 0, {}, {}, {}, 2, 3, rows.nnz, made)

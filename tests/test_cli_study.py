@@ -23,7 +23,6 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def studied(log, tmp_path_factory) -> tuple[Path, click.testing.Result]:
-    """A folder with a study, and what it said."""
     folder = tmp_path_factory.mktemp("study")
     places = ("--store", folder / "visits.duckdb", "-o", folder / "out")
     more = ("--workers", "2", "--confirm-from", "3", "--json")

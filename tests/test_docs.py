@@ -107,7 +107,6 @@ def calls(document: Path) -> Iterator[str]:
 
 
 def names(document: Path) -> Iterator[str]:
-    """Files, folders and modules that do not exist."""
     text = re.sub(r"(?s)```.*?```", "", document.read_text())
     packages = r"storage|stream|models|memory|replay|tests|benchmarks|docs"
     for path in re.findall(rf"`((?:{packages})/[\w./-]*)`", text):

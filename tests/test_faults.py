@@ -30,15 +30,12 @@ pytestmark = [pytest.mark.campaign, pytest.mark.skipif(os.name == "nt", reason="
 
 @dataclass(frozen=True)
 class Done:
-    """Outcome of a command."""
-
     code: int
     stdout: str
     stderr: str
 
     @property
     def found(self) -> object:
-        """Printed results, without times."""
         try:
             printed = json.loads(self.stdout)
         except ValueError:
@@ -66,7 +63,6 @@ def call_all(calls: dict[str, list[object]], limit: int | None = None) -> dict[s
 
 
 def reading(store: Path) -> dict[str, list[object]]:
-    """Commands that only look."""
     return {
         "periods": ["periods", "--store", store, "--json"],
         "report": ["report", "--store", store, "--json"],

@@ -61,7 +61,6 @@ def layer_of(module: str) -> int | None:
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Modules of ours that a module imports anywhere in it, without `perennial.`, with lines."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: relative import"

@@ -15,7 +15,6 @@ TOLERANCE = 2e-5
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Arrays that `two_devices.py` writes, by the number of devices."""
     folder = tmp_path_factory.mktemp("devices")
     script = Path(__file__).parent / "two_devices.py"
     for count in (1, 2):

@@ -25,8 +25,6 @@ SETTINGS = DistillSettings(
 
 
 class Losses:
-    """Keeps what a distillation tells."""
-
     def __init__(self):
         self.said = []
 

@@ -62,7 +62,6 @@ def choices(draw):
 
 
 def read_back(rows, chosen, seed=0):
-    """Distil, store, read."""
     summary = distill(rows, chosen, seed)
     record = SummaryRecord(
         "key", 1, 1, seed, {}, {}, {}, *summary.rows.shape, summary.rows.nnz, datetime(2026, 1, 1)

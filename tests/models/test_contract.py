@@ -121,7 +121,6 @@ DAMAGE = {**DAMAGE, "neumf": DAMAGE["mvae"]}
 
 
 def stored(model: FittedModel) -> tuple[Stored, Stored]:
-    """A copy of what is kept of a model."""
     arrays, manifest = model.to_arrays()
     return {name: np.array(values) for name, values in arrays.items()}, dict(manifest)
 

@@ -10,7 +10,6 @@ sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("", "report",
 
 @pytest.fixture
 def with_toys(monkeypatch):
-    """Register the toys."""
     from toys import register_toys
 
     register_toys(monkeypatch)

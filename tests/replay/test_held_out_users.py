@@ -34,7 +34,6 @@ CONFIG = dataclasses.replace(killed_replay.CONFIG, seeds=(0,), held_out=HELD_OUT
 
 @pytest.fixture(scope="module")
 def wanted(toy_store_file, tmp_path_factory):
-    """The figures of the run that is not disturbed."""
     path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
     return undisturbed(toy_store_file, path, CONFIG, figures_of)
 

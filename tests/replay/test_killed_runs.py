@@ -39,7 +39,6 @@ def killed(path, point, count, name="CONFIG"):
 
 @pytest.fixture(scope="module")
 def wanted(toy_store_file, tmp_path_factory):
-    """The figures of the run that is not disturbed."""
     path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
     return undisturbed(toy_store_file, path, CONFIG, numbers)
 

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.usefixtures("with_toys")
 
 
 def missing(store, config):
-    """Missing cells by strategy and seed."""
     parts = missing_tasks(store, config, VERSIONS)
     return {(*part.config.strategies, *part.config.seeds): part.num_missing for part in parts}
 

@@ -48,7 +48,6 @@ def config_of(*models, settings=None, strategies=("ader",), **changes):
 
 
 def reports(store, run_id, name):
-    """Return a field of the report of each fit, period by period."""
     return [cell.fit_report.get(name) for cell in read_cells(store, run_id)]
 
 
@@ -64,7 +63,6 @@ def check_resume(store, config, listener):
 
 
 def count_linked(events):
-    """Return the number of cells that an earlier run made."""
     return sum(isinstance(event, CellFinished) and event.cell is None for event in events)
 
 
@@ -276,7 +274,6 @@ def test_a_model_that_cannot_teach_is_refused(store):
 
 @pytest.fixture
 def short_store(tmp_path):
-    """A store of four periods."""
     with Store.open(tmp_path / "short.duckdb") as opened:
         yield fill(opened, write_log(tmp_path / "short.csv", 4), 4)
 

@@ -218,8 +218,6 @@ class Toy:
 
 
 class StoredToy(Toy):
-    """The toy strategy with a stored memory."""
-
     name = "stored-toy"
 
     def empty_memory(self) -> Memory:
@@ -249,7 +247,6 @@ def user_figures(store: Store, run_id: int) -> dict[tuple[Any, ...], Any]:
 
 
 def record_fits(monkeypatch: Any, *recipes: type) -> list[tuple[Any, TrainingRows, FitOptions]]:
-    """Record recipe, rows and options of each fit."""
     fits: list[tuple[Any, TrainingRows, FitOptions]] = []
     for recipe in recipes:
         original = recipe.fit

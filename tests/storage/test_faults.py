@@ -14,7 +14,6 @@ PATH = Path("log.duckdb")
 
 
 def make_store(path):
-    """A store of several blocks."""
     with Store.open(path) as store:
         store.rows("INSERT INTO users SELECT i, hash(i)::VARCHAR, 1 FROM range(200000) AS t(i)")
     return path

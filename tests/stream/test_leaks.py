@@ -48,7 +48,6 @@ def two_futures(draw):
 
 
 def columns(rows):
-    """A matrix of rows as arrays that can be compared."""
     matrix = rows.interactions
     return matrix.indptr, matrix.indices, matrix.data, np.array(matrix.shape), rows.last_period
 

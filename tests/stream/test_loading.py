@@ -105,7 +105,6 @@ DAY = 86_400
 
 
 def timed(folder, name, items, first_day):
-    """A file with one event a day."""
     path = folder / f"{name}.parquet"
     times = [START + DAY * (first_day + place) for place in range(len(items))]
     columns = {"user_id": [1] * len(items), "item_id": items, "timestamp": times}

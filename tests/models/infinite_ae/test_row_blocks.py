@@ -45,15 +45,6 @@ def test_many_score_rows_are_combined_piece_by_piece():
     np.testing.assert_allclose(block.combine(coefficients), coefficients @ dense, atol=1e-4)
 
 
-def test_pieces_are_the_rows_in_order():
-    dense = random_rows(2)
-    block = split_rows(csr_array(dense), popular_items(csr_array(dense)))
-    pieces = list(block.pieces(16))
-    assert [len(piece) for piece in pieces] == [16, 16, 8]
-    joined = np.vstack([piece.inner(block) for piece in pieces])
-    np.testing.assert_array_equal(joined, block.inner(block))
-
-
 def test_popular_items_are_those_in_a_share_of_the_rows_most_popular_first():
     dense = np.zeros((20, 4), dtype=np.float32)
     dense[:3, 1] = dense[:9, 3] = dense[:1, 0] = 1
@@ -69,11 +60,3 @@ def test_entries_that_stand_twice_are_added_and_what_was_given_stays():
     block = split_rows(twice, np.array([1]))
     assert block.squares.tolist() == [4.0, 1.0]
     assert twice.nnz == 3
-
-
-def test_no_rows_and_no_items():
-    assert split_rows(csr_array((0, 5), dtype=np.float32), np.arange(0)).inner(
-        split_rows(csr_array((0, 5), dtype=np.float32), np.arange(0))
-    ).shape == (0, 0)
-    empty = split_rows(csr_array((3, 0), dtype=np.float32), np.arange(0))
-    assert empty.combine(np.ones((2, 3))).shape == (2, 0)

@@ -232,7 +232,6 @@ def test_the_noise_of_a_teacher_batch_is_not_that_of_the_new_rows(monkeypatch):
 
 
 def planted(blocks, num_rows, seed, num_items=NUM_ITEMS):
-    """Rows that take half of the items of one of some blocks of items."""
     generator = np.random.default_rng(seed)
     mine = generator.choice(blocks, size=num_rows)
     member = mine[:, None] == np.arange(num_items)[None, :] * 6 // NUM_ITEMS

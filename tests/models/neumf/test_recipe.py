@@ -65,7 +65,6 @@ def _weights(matrix: csr_array) -> NeuMFParameters:
 
 
 def _plain_scores(parameters: NeuMFParameters, rows: np.ndarray) -> np.ndarray:
-    """The formula of `neumf_network`, pair by pair."""
     p = {name: np.asarray(values, np.float64) for name, values in parameters._asdict().items()}
     scores = np.zeros(rows.shape)
     for u, row in enumerate(rows):

@@ -64,21 +64,9 @@ def test_most_batches_have_the_usual_number_of_entries_at_most():
     assert len(padded.values) == pad_entries(usual) > pad_entries(matrix[:3].nnz)
 
 
-def test_weights_are_one_unless_told():
-    matrix = csr_array(np.eye(3, dtype=np.float32))
-    weights = np.asarray(assemble(matrix, np.array([2, 0]), 5).weights)
-    assert weights[:2].tolist() == [1.0, 1.0]
-    assert not weights[2:].any()
-
-
 def test_batches_are_passes_over_the_rows():
     batches = draw_row_numbers(10, 4, np.random.default_rng(3))
     drawn = np.concatenate([next(batches) for _ in range(10)])
     for first in range(0, 40, 10):
         assert sorted(drawn[first : first + 10].tolist()) == list(range(10))
     assert drawn[:10].tolist() != drawn[10:20].tolist()
-
-
-def test_few_rows_make_batches_of_all_of_them():
-    batches = draw_row_numbers(3, 100, np.random.default_rng(3))
-    assert sorted(next(batches).tolist()) == [0, 1, 2]

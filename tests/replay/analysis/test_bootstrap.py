@@ -8,7 +8,6 @@ from perennial.replay.analysis.bootstrap import PeriodSeries, Series, all_users,
 
 
 def one_group(columns, users=None):
-    """Periods with a single figure each."""
     return [
         PeriodSeries(
             np.arange(len(values), dtype=np.int32) if users is None else users[number],
@@ -19,7 +18,6 @@ def one_group(columns, users=None):
 
 
 def naive_means(periods, num_columns, num_resamples, seed):
-    """The definition, user by user."""
     users = sorted({int(user) for period in periods for user in period.users})
     rng = np.random.default_rng(seed)
     samples = np.full((num_resamples, num_columns), np.nan)

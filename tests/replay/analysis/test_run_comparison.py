@@ -17,7 +17,6 @@ from perennial.storage.errors import UserError
 
 
 def run(number, values, **config):
-    """A run whose figures are given as in `make_run`."""
     config = {**RUN.config, **config}
     data = make_run(values, dataclasses.replace(RUN, run_id=number, config=config))
     # The keys of two runs' cells differ.
@@ -27,13 +26,11 @@ def run(number, values, **config):
 
 
 def with_config(data, number, **config):
-    """The same cells in a run with other settings."""
     changed = dataclasses.replace(data.run, run_id=number, config={**data.run.config, **config})
     return dataclasses.replace(data, run=changed)
 
 
 def with_evaluations(data, prefix, versions, **changes):
-    """The same cells with evaluations of other keys."""
     keys = {one.eval_period: f"{prefix} {one.eval_period}" for one in data.evaluated_users.values()}
     return dataclasses.replace(
         data,

@@ -32,7 +32,6 @@ pytestmark = pytest.mark.usefixtures("toy_chains")
 
 
 def assert_one_by_one_is_a_replay(config, live, plain_folder, tmp_path):
-    """Compare a live store that took one file each night with a replay of all files."""
     store = live(config, 5)
     shutil.copytree(plain_folder, tmp_path / "plain")
     with Store.open(tmp_path / "plain" / "live.duckdb") as whole:

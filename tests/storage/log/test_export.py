@@ -23,7 +23,6 @@ SECOND = 1_000_000
 
 
 def hold(store, folder, periods):
-    """Ingest CSV files, one per period."""
     for number, rows in enumerate(periods):
         path = folder / f"{number}.csv"
         path.write_text(HEADER + rows)

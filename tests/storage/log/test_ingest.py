@@ -29,7 +29,6 @@ def cut_at(*seconds):
 
 
 def dump(store):
-    """Return the content of a store."""
     tables = store.rows("SELECT table_name FROM duckdb_tables() ORDER BY table_name")
     return {name: store.rows(f"SELECT rowid, * FROM {name} ORDER BY rowid") for (name,) in tables}
 

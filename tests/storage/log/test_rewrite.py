@@ -28,7 +28,6 @@ Log = list[list[Event]]
 
 
 def ingest(folder, name, log):
-    """A store that has taken each period from a file."""
     path = folder / f"{name}.duckdb"
     with Store.open(path) as store:
         for number, events in enumerate(log, start=1):
@@ -95,7 +94,6 @@ def test_without_a_user_it_is_the_store_that_never_had_them(tmp_path_factory, lo
 
 
 def facts_of(store):
-    """The log of an open store."""
     return [store.rows("SELECT * FROM events"), fingerprint(store, 99)]
 
 

@@ -57,7 +57,6 @@ def enter_fit(store, key, memory_limit=None):
 
 
 def keep(store, key, purpose="warm-start", chain="chain"):
-    """Enter a fit whose model is kept."""
     path = write_model(store, key, {"weights": np.arange(6.0) + ord(key[0])}, {"key": key})
     if find_fit(store, key) is None:
         enter_fit(store, key)
@@ -75,7 +74,6 @@ def content(store):
 
 
 def fill(store):
-    """Record results of every kind."""
     record(store, make_cell("one"))
     record(store, TWO, memory_limit=10)
     keep(store, "b")
