@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,8 +21,8 @@ from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import report_steps
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.models.mesh import round_up
-from perennial.storage.base import Progress, derive_seed, ignore_progress
-from perennial.storage.log.periods import first_retained_period
+from perennial.storage.base import Json, Progress, derive_seed, ignore_progress
+from perennial.storage.log.periods import fingerprint, first_retained_period
 from perennial.storage.results.summaries import (
     StoredSummary,
     SummaryRecord,
@@ -31,6 +31,7 @@ from perennial.storage.results.summaries import (
     list_summaries,
 )
 from perennial.storage.results.versions import read_versions
+from perennial.storage.store import Store
 from perennial.stream.history import History
 
 _WIDTH_STEP = 64
@@ -118,17 +119,15 @@ class DistillMemory(Memory):
         return None
 
     def _key(self, history: History, seed: int, versions: Mapping[str, str]) -> str:
-        """Return the key of a summary: of all it follows from, not of strategy, model or weight."""
-        parts = {
-            "log": history.fingerprint,
-            "settings": dataclasses.asdict(self._distillation),
-            "seed": seed,
-            "versions": dict(versions),
-            "first": self._first_period(history.period),
-            "before": [summary.record.key for summary in self._before],
-        }
-        text = json.dumps(parts, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+        """Return the key of the summary of period `history.period`."""
+        return _summary_key(
+            history.fingerprint,
+            dataclasses.asdict(self._distillation),
+            seed,
+            versions,
+            self._first_period(history.period),
+            [summary.record.key for summary in self._before],
+        )
 
     @property
     def _before(self) -> "tuple[DeviceSummary, ...]":
@@ -173,6 +172,42 @@ class DistillMemory(Memory):
         return StoredSummary(record, summary.rows)
 
 
+def _summary_key(
+    log: str,
+    settings: Mapping[str, Json],
+    seed: int,
+    versions: Mapping[str, str],
+    first: int,
+    before: Sequence[str],
+) -> str:
+    """Return the key of a summary: of all it follows from, not of strategy, model or weight."""
+    parts = {
+        "log": log,
+        "settings": dict(settings),
+        "seed": seed,
+        "versions": dict(versions),
+        "first": first,
+        "before": list(before),
+    }
+    text = json.dumps(parts, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
+
+
+def find_predecessor(store: Store, record: SummaryRecord) -> SummaryRecord | None:
+    """Return the summary that a rolling one was made from; `None` if it was made of the log."""
+    log = fingerprint(store, record.period)
+    made = (log, record.settings, record.seed, record.versions, record.first_period)
+    earlier = (one for one in list_summaries(store) if one.period < record.period)
+    return next((one for one in earlier if _summary_key(*made, [one.key]) == record.key), None)
+
+
+def rows_to_distil_again(rows: csr_array, report: Mapping[str, Json], period: int) -> TrainingRows:
+    """Weight the rows `(n, num_items)` of a summary by the number of users they stand for."""
+    count = rows.shape[0]
+    users = float(report.get("users_given", count))
+    return replayed_rows(rows, users / max(count, 1), np.full(count, period, dtype=np.int32))
+
+
 @dataclass(frozen=True)
 class DeviceSummary:
     """A summary in the memory: its rows on the default device, its record on the host."""
@@ -183,9 +218,9 @@ class DeviceSummary:
     def as_training_rows(self, num_items: int) -> TrainingRows:
         """Return rows to distil again, weighted by the number of users they stand for."""
         count = self.rows.num_rows
-        users = float(self.record.report.get("users_given", count))
-        periods = np.full(count, self.record.period, dtype=np.int32)
-        return replayed_rows(self.rows.fetch(count, num_items), users / max(count, 1), periods)
+        return rows_to_distil_again(
+            self.rows.fetch(count, num_items), self.record.report, self.record.period
+        )
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from perennial.memory.base import join_rows, widen
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.summary import DistillListener
+from perennial.memory.distill.summary import DistillListener, Summary
+from perennial.memory.distill_memory import find_predecessor, rows_to_distil_again
 from perennial.memory.privacy import (
     LEVELS,
     SIMILARITIES,
@@ -24,6 +27,7 @@ from perennial.replay.summaries import read_summary
 from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import count_known_items, read_rows
+from perennial.storage.log.periods import first_retained_period
 from perennial.storage.results.summaries import SummaryRecord
 from perennial.storage.store import Store
 
@@ -39,14 +43,18 @@ class Audit:
     """Results of the audit of a summary.
 
     Attributes:
-        users: number of real users of its periods that were compared.
-        users_given: number of all users of its periods.
+        first_compared: first period whose users were compared: the log of those before is dropped.
+        is_rolling: whether it was made of the summary before and its last period.
+        users: number of real users of the compared periods that were compared.
+        users_given: number of all users of these periods.
         nearness: nearness of the stored summary to the users.
         membership: results by similarity, for a summary made of one half of these users.
         half: number of synthetic users of that summary.
     """
 
     record: SummaryRecord
+    first_compared: int
+    is_rolling: bool
     users: int
     users_given: int
     nearness: Nearness
@@ -59,6 +67,7 @@ class Audit:
             "key": self.record.key,
             "first_period": self.record.first_period,
             "period": self.record.period,
+            "first_compared_period": self.first_compared,
             "seed": self.record.seed,
             "synthetic_users": self.record.num_rows,
             "users": self.users,
@@ -71,6 +80,7 @@ class Audit:
             },
             "membership": {
                 "synthetic_users": self.half,
+                "rolling": self.is_rolling,
                 "tests": [dataclasses.asdict(one) for one in self.membership],
             },
         }
@@ -82,56 +92,100 @@ def audit_summary(
     """Compare a summary with the users of its periods, and one made of half of them with all.
 
     The stored summary was made of all users; for the membership test one is made of a random
-    half of the users, with the same settings and half as many synthetic users.
+    half of the users, with the same settings and half as many synthetic users, and period by period
+    if the stored one is rolling. Users of dropped periods cannot be compared.
 
     Raises:
-        UserError: the summary was deleted, or its periods have too few users.
+        UserError: the summary was deleted, its periods have too few users, or their log is dropped.
     """
     summary = read_summary(store, record).rows
-    rows = read_rows(
-        store, record.first_period, record.period, num_items=count_known_items(store, record.period)
-    )
-    real, given = _sampled(TrainingRows.of_users(rows), derive_seed(seed, "audit users"))
-    if real.num_rows < _FEWEST_USERS:
+    first = max(record.first_period, first_retained_period(store))
+    if first > record.period:
         raise UserError(
-            f"period {record.period} has {real.num_rows} users in the log; "
+            f"the log of {describe_periods(record.first_period, record.period)} is dropped, so "
+            "that no user is left to compare the summary with; audit a summary before its periods "
+            "are dropped"
+        )
+    rows = read_rows(store, first, record.period, num_items=count_known_items(store, record.period))
+    chosen = _sample(len(rows.users), derive_seed(seed, "audit users"))
+    if len(chosen) < _FEWEST_USERS:
+        raise UserError(
+            f"{describe_periods(first, record.period)} has {len(chosen)} users in the log; "
             f"an audit needs at least {_FEWEST_USERS}"
         )
-    nearness = measure_nearness(summary, real.interactions, derive_seed(seed, "audit halves"))
-    half, membership = _membership(real, record, seed, listener)
-    return Audit(record, real.num_rows, given, nearness, membership, half)
-
-
-def _membership(
-    real: TrainingRows, record: SummaryRecord, seed: int, listener: DistillListener
-) -> tuple[int, tuple[Membership, ...]]:
-    inside, outside = split_users(real.num_rows, derive_seed(seed, "audit members"))
-    made_of = {**record.settings, "regs": tuple(record.settings["regs"])}
-    settings = DistillSettings(**made_of)
-    settings = dataclasses.replace(
-        settings, num_synthetic_users=max(1, settings.num_synthetic_users // 2)
-    )
-    members = real.take(inside)
-    summary = distill(members, settings, derive_seed(seed, "audit summary"), listener=listener)
-    if summary.report.get("interrupted"):
-        raise KeyboardInterrupt
+    real = rows.interactions[chosen]
+    nearness = measure_nearness(summary, real, derive_seed(seed, "audit halves"))
+    inside, outside = split_users(len(chosen), derive_seed(seed, "audit members"))
+    is_rolling = find_predecessor(store, record) is not None
+    halves = _HalfSummary(store, record, rows.users[chosen[inside]], seed, listener)
+    half = halves.distil_rolling(first) if is_rolling else halves.distil(first)
     tests = tuple(
         membership_test(
-            summary.rows,
-            members.interactions,
-            real.interactions[outside],
+            half.rows,
+            real[inside],
+            real[outside],
             similarity,
             derive_seed(seed, "audit bootstrap"),
         )
         for similarity in SIMILARITIES
     )
-    return summary.num_rows, tests
+    return Audit(
+        record, first, is_rolling, len(chosen), len(rows.users), nearness, tests, half.num_rows
+    )
 
 
-def _sampled(rows: TrainingRows, seed: int) -> tuple[TrainingRows, int]:
-    """Return at most `MAX_USERS` rows, and the number of all."""
-    if rows.num_rows <= MAX_USERS:
-        return rows, rows.num_rows
-    chosen = np.random.default_rng(seed).choice(rows.num_rows, MAX_USERS, replace=False)
-    chosen.sort()
-    return rows.take(chosen), rows.num_rows
+@dataclass(frozen=True)
+class _HalfSummary:
+    """A summary of some users, made as `record` was, with half as many synthetic users."""
+
+    store: Store
+    record: SummaryRecord
+    users: NDArray[np.int32]
+    seed: int
+    listener: DistillListener
+
+    def distil(self, first: int) -> Summary:
+        """Distil the users' interactions from a period on, all at once."""
+        seed = derive_seed(self.seed, "audit summary")
+        return self._distil(self._rows(first, self.record.period), seed)
+
+    def distil_rolling(self, first: int) -> Summary:
+        """Distil period by period, each with the summary before."""
+        summary: Summary | None = None
+        for period in range(first, self.record.period + 1):
+            rows = self._rows(period, period)
+            if summary is not None:
+                wide = widen(summary.rows, rows.num_items)
+                rows = join_rows(rows, rows_to_distil_again(wide, summary.report, period - 1))
+            if rows.num_rows:
+                seed = derive_seed(self.seed, "audit summary", period)
+                summary = self._distil(rows, seed)
+        if summary is None:
+            raise ValueError("the users have no interaction in these periods")
+        return summary
+
+    def _rows(self, first: int, last: int) -> TrainingRows:
+        rows = read_rows(self.store, first, last, num_items=count_known_items(self.store, last))
+        return TrainingRows.of_users(rows).take(np.flatnonzero(np.isin(rows.users, self.users)))
+
+    def _distil(self, rows: TrainingRows, seed: int) -> Summary:
+        made_of = {**self.record.settings, "regs": tuple(self.record.settings["regs"])}
+        settings = DistillSettings(**made_of)
+        budget = max(1, settings.num_synthetic_users // 2)
+        settings = dataclasses.replace(settings, num_synthetic_users=budget)
+        summary = distill(rows, settings, seed, listener=self.listener)
+        if summary.report.get("interrupted"):
+            raise KeyboardInterrupt
+        return summary
+
+
+def describe_periods(first: int, last: int) -> str:
+    """Name a range of periods."""
+    return f"period {last}" if first == last else f"periods {first}–{last}"
+
+
+def _sample(num_users: int, seed: int) -> NDArray[np.int64]:
+    """Return the numbers of at most `MAX_USERS` users, ascending."""
+    if num_users <= MAX_USERS:
+        return np.arange(num_users)
+    return np.sort(np.random.default_rng(seed).choice(num_users, MAX_USERS, replace=False))

@@ -131,16 +131,21 @@ def _figure(value: float | None, form: str) -> str:
 
 def print_audit(audit: "Audit", console: Console) -> None:
     """Print the two tests, their figures, and the limits of what they show."""
-    record = audit.record
-    periods = (
-        f"period {record.period}"
-        if record.first_period == record.period
-        else f"periods {record.first_period}–{record.period}"
-    )
+    from perennial.replay.privacy_audit import describe_periods
+
+    record, first = audit.record, audit.first_compared
+    periods = describe_periods(record.first_period, record.period)
+    compared = ""
+    if first > record.first_period:
+        compared = (
+            f" of {describe_periods(first, record.period)}. The log of "
+            f"{describe_periods(record.first_period, first - 1)} is dropped: the other users that "
+            "the summary stands for could not be compared, and nothing below is about them"
+        )
     sampled = "" if audit.users == audit.users_given else f", a sample of {audit.users_given:,}"
     console.print(
         f"{record.num_rows:,} synthetic users of {periods}, seed {record.seed}, next to "
-        f"{audit.users:,} real ones{sampled}\n"
+        f"{audit.users:,} real ones{sampled}{compared}\n"
     )
     console.print(_nearness(audit))
     console.print(
@@ -154,7 +159,8 @@ def print_audit(audit: "Audit", console: Console) -> None:
         tests.add_row(test.similarity, f"{test.auc:.3f}", f"{test.low:.3f} to {test.high:.3f}")
     console.print(tests)
     console.print(
-        f"A summary of {audit.half:,} synthetic users was made of one half of the users, and the "
+        f"A summary of {audit.half:,} synthetic users was made of one half of the users"
+        f"{', period by period as the stored one' if audit.is_rolling else ''}, and the "
         "halves were told apart by the distance to it. 0.5 is a coin. The interval is over other "
         "users, not over other halves or summaries. This is one simple attack: a better one may "
         "tell more, and no figure here is a promise of privacy."
