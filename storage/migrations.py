@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import duckdb
+import pyarrow as pa
 
 from perennial.storage.errors import OlderSchema, UserError
+from perennial.storage.reading.identifier_forms import canonical
 
 
 class Step(Protocol):
@@ -144,12 +146,34 @@ _DROPPED_COUNTS_SCHEMA = sql(
     "CREATE TABLE dropped_item_counts (item_index INTEGER NOT NULL, interactions BIGINT NOT NULL)"
 )
 
+
+def _give_forms(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give identifiers their `canonical` form, except where another one has it already."""
+    for table, column in (("users", "id"), ("items", "id"), ("titles", "item_id")):
+        names = [name for (name,) in connection.execute(f"SELECT {column} FROM {table}").fetchall()]
+        name_of = {canonical(name): name for name in reversed(names)}
+        for name in set(names).intersection(name_of):
+            del name_of[name]
+        connection.register(
+            "renamed",
+            pa.table(
+                {
+                    "name": pa.array(name_of.values(), pa.string()),
+                    "form": pa.array(name_of.keys(), pa.string()),
+                }
+            ),
+        )
+        connection.execute(f"UPDATE {table} SET {column} = form FROM renamed WHERE {column} = name")
+        connection.unregister("renamed")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(1, "log, vocabularies and ledger", _LOG_SCHEMA),
     Migration(2, "runs, cells and fits", _RUNS_SCHEMA),
     Migration(3, "summaries", _SUMMARIES_SCHEMA),
     Migration(4, "live operation", _LIVE_SCHEMA),
     Migration(5, "item counts of dropped periods", _DROPPED_COUNTS_SCHEMA),
+    Migration(6, "one form of every identifier", _give_forms),
 )
 
 

@@ -36,6 +36,21 @@ def test_every_older_store_is_upgraded_with_its_content(tmp_path, held):
         assert migrate(store.connection) == ()
 
 
+def test_identifiers_of_an_older_store_get_their_form(tmp_path):
+    upper = "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"
+    with duckdb.connect(tmp_path / "log.duckdb") as connection:
+        migrate(connection, MIGRATIONS[:5])
+        connection.executemany(
+            "INSERT INTO users VALUES (?, ?, 1)",
+            [[place, name] for place, name in enumerate([upper, "1", "1.0", "2.0", "2.00", "007"])],
+        )
+        connection.execute("INSERT INTO titles VALUES ('3.0', 'Three')")
+    with Store.open(tmp_path / "log.duckdb") as store:
+        users = [name for (name,) in store.rows("SELECT id FROM users ORDER BY user_index")]
+        assert users == [upper.lower(), "1", "1.0", "2", "2.00", "007"]
+        assert store.rows("SELECT item_id FROM titles") == [("3",)]
+
+
 def test_a_newer_store_is_refused_and_kept(tmp_path):
     path = tmp_path / "log.duckdb"
     with duckdb.connect(path) as connection:
