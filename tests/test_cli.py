@@ -174,7 +174,9 @@ class TestStartUp:
 class TestReplay:
     def test_the_printed_json_has_the_agreed_shape(self, replayed):
         _, printed = replayed
-        assert list(printed) == ["config", "results", "means", "timings"]
+        assert list(printed) == [
+            *("config", "results", "means", "evaluations", "timings", "read_as", "remarks"),
+        ]
         assert all(list(one) == RESULT_FIELDS for one in printed["results"])
         periods = {(one["fit_period"], one["eval_period"]) for one in printed["results"]}
         assert periods == {(1, 2), (2, 3), (3, 4)}
@@ -184,7 +186,10 @@ class TestReplay:
             for strategy in ("individual", "distill-cf")
             for model in ("infinite-ae", "mvae")
         }
-        assert list(printed["means"][0]) == ["strategy", "model", "metric", "k", "mean", "stderr"]
+        assert list(printed["means"][0]) == [
+            *("strategy", "model", "metric", "k", "mean", "stderr", "user_stderr"),
+            *("seeds", "periods"),
+        ]
 
     def test_again_it_links_all_cells(self, log, replayed):
         store, printed = replayed
