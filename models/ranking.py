@@ -42,7 +42,12 @@ def top_items(
     ranking = np.full((num_rows, k), -1, dtype=np.int32)
     if num_rows == 0 or num_items == 0:
         return ranking
-    _check_finite(scores)
+    # The minimum and the maximum carry any NaN along.
+    if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
+        raise UserError(
+            "the model gives scores that are NaN or infinite, so nothing can be ranked; "
+            "raise its regularisation or lower its learning rate"
+        )
     by_rank = np.random.default_rng(tie_seed).permutation(num_items).astype(np.int32)
     ranks = np.empty(num_items, dtype=np.uint64)
     ranks[by_rank] = np.arange(num_items, dtype=np.uint64)
@@ -87,15 +92,6 @@ def ndcg(
     # Row sums in one fixed order, where a matrix product's would depend on the size of the block.
     values: NDArray[np.float64] = np.where(hits, gains, 0.0).sum(axis=1) / ideal
     return values
-
-
-def _check_finite(scores: NDArray[np.float32]) -> None:
-    """Refuse scores that have no order; the minimum and maximum carry any NaN along."""
-    if not (np.isfinite(scores.min()) and np.isfinite(scores.max())):
-        raise UserError(
-            "the model gives scores that are NaN or infinite, so nothing can be ranked; "
-            "raise its regularisation or lower its learning rate"
-        )
 
 
 def _mask(piece: NDArray[np.float32], excluded: csr_array, start: int) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ def cut_equal_count(times: NDArray[np.int64], num_periods: int) -> NDArray[np.in
     that are equally near. Sizes differ by at most one row if all times are distinct. A log with few
     distinct times has fewer periods. Sorted times `(n,)` int64 -> `(≤ P − 1,)` int64.
     """
-    firsts = _first_rows(times)
+    firsts = np.flatnonzero(np.concatenate(([True], times[1:] != times[:-1])))
     goals = np.arange(1, num_periods) * len(times) // num_periods
     above = np.searchsorted(firsts, goals).clip(0, len(firsts) - 1)
     below = (above - 1).clip(0)
@@ -44,7 +44,9 @@ def cut_equal_span(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int
     # Python integers: the product of a span in microseconds and P may exceed 64 bits.
     first, span = int(times[0]), int(times[-1]) - int(times[0]) + 1
     edges = [first + -(-part * span // num_periods) for part in range(1, num_periods)]
-    return _drop_empty(times, np.unique(np.array(edges, dtype=np.int64)))
+    distinct = np.unique(np.array(edges, dtype=np.int64))
+    rows_before = np.concatenate(([0], np.searchsorted(times, distinct)))
+    return distinct[np.diff(rows_before) > 0]
 
 
 def cut_days(times: NDArray[np.int64], num_periods: int = 0) -> NDArray[np.int64]:
@@ -138,14 +140,3 @@ def make_cut(name: str, num_periods: int = 17) -> Cut:
         raise UserError(f"a log cannot be cut into {num_periods} periods; give at least 1")
     boundaries, needs_clock = _RULES[name]
     return Cut(name, num_periods, needs_clock, boundaries)
-
-
-def _first_rows(times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions of the first row of each distinct time."""
-    return np.flatnonzero(np.concatenate(([True], times[1:] != times[:-1])))
-
-
-def _drop_empty(times: NDArray[np.int64], edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Drop the boundaries that would leave the period before them without rows."""
-    rows_before = np.concatenate(([0], np.searchsorted(times, edges)))
-    return edges[np.diff(rows_before) > 0]

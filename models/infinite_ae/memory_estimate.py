@@ -140,7 +140,15 @@ def largest_fit(sizes: FitSizes, limit: int) -> int:
     """
     low, high = 0, sizes.num_rows
     if sizes.num_centres is not None:
-        _require_centres(sizes, sizes.num_centres, limit)
+        # Fewer rows than centres would be another fit.
+        fewest = min(sizes.num_centres, sizes.num_rows)
+        needed = estimate_bytes(sizes, fewest)
+        if needed > limit:
+            raise UserError(
+                f"∞-AE: {fewest:,} centres and {sizes.num_items:,} items take "
+                f"{needed / 2**20:,.0f} MiB, over the memory limit of {limit / 2**20:,.0f} MiB; "
+                "take fewer with --set infinite-ae.centres=M, or raise --memory-limit"
+            )
     while low < high:
         middle = (low + high + 1) // 2
         if estimate_bytes(sizes, middle) <= limit:
@@ -154,15 +162,3 @@ def largest_fit(sizes: FitSizes, limit: int) -> int:
             f"{sizes.num_items:,} items, which take {needed:,}; raise --memory-limit"
         )
     return low
-
-
-def _require_centres(sizes: FitSizes, num_centres: int, limit: int) -> None:
-    """Refuse centres that leave no room for rows: fewer rows than centres would be another fit."""
-    fewest = min(num_centres, sizes.num_rows)
-    needed = estimate_bytes(sizes, fewest)
-    if needed > limit:
-        raise UserError(
-            f"∞-AE: {fewest:,} centres and {sizes.num_items:,} items take "
-            f"{needed / 2**20:,.0f} MiB, over the memory limit of {limit / 2**20:,.0f} MiB; take "
-            "fewer with --set infinite-ae.centres=M, or raise --memory-limit"
-        )

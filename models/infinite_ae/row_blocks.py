@@ -52,12 +52,6 @@ class RowBlock:
         """The tail by item, `(num_items, n)`, which both sparse products read."""
         return self.tail.T.tocsr()
 
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes, `tail_by_item` included."""
-        sparse = sum(_sparse_bytes(part) for part in (self.rows, self.tail, self.tail_by_item))
-        return sparse + self.head.nbytes + self.squares.nbytes
-
     def pieces(self, size: int) -> Iterator["RowBlock"]:
         """Yield the rows in blocks of `size`, the last one shorter."""
         for start in range(0, len(self), size):
@@ -141,8 +135,3 @@ def squared_lengths(rows: csr_array, padded: int = 0) -> NDArray[np.float64]:
         numbers, weights=squared, minlength=max(rows.shape[0], padded)
     ).astype(np.float64, copy=False)
     return lengths
-
-
-def _sparse_bytes(matrix: csr_array) -> int:
-    """Bytes of a sparse matrix."""
-    return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)

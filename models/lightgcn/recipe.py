@@ -97,7 +97,25 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedLightGCN:
         """Choose on a given holdout, then train on `rows`."""
-        needed = self._check_memory(rows, options.memory_limit)
+        needed = estimate_memory(
+            rows.num_rows,
+            rows.num_items,
+            rows.interactions.nnz,
+            dim=self.dim,
+            batch_items=self.batch_items,
+            on_device=jax.default_backend() != "cpu",
+        )
+        purpose = (
+            f"{rows.num_rows:,} rows, {rows.num_items:,} items and "
+            f"{rows.interactions.nnz:,} interactions"
+        )
+        check_memory(
+            "lightgcn",
+            needed,
+            options.memory_limit,
+            purpose,
+            "lower --max-rows or lightgcn's setting 'dim'",
+        )
         graph = make_graph(holdout.training.interactions)
 
         def score(propagated: Propagated) -> float:
@@ -185,22 +203,3 @@ class LightGCN(HoldoutRecipe[FittedLightGCN]):
 
     def _model(self, graph: Graph, propagated: Propagated) -> FittedLightGCN:
         return make_model(graph, propagated, self.loss == "softmax", {})
-
-    def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
-        """Refuse a training over the memory limit before it allocates; return its bytes."""
-        needed = estimate_memory(
-            rows.num_rows,
-            rows.num_items,
-            rows.interactions.nnz,
-            dim=self.dim,
-            batch_items=self.batch_items,
-            on_device=jax.default_backend() != "cpu",
-        )
-        purpose = (
-            f"{rows.num_rows:,} rows, {rows.num_items:,} items and "
-            f"{rows.interactions.nnz:,} interactions"
-        )
-        check_memory(
-            "lightgcn", needed, limit, purpose, "lower --max-rows or lightgcn's setting 'dim'"
-        )
-        return needed

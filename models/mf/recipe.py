@@ -127,7 +127,9 @@ class MF(HoldoutRecipe[FittedMF]):
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedMF:
         """Choose on a given holdout, then factorise `rows`."""
-        needed = self._check_memory(rows, options.memory_limit)
+        needed = estimate_bytes(rows, max(self.dimensions))
+        purpose = f"the vectors of {rows.num_rows:,} rows and {rows.num_items:,} items"
+        check_memory("mf", needed, options.memory_limit, purpose, "set --max-rows")
         best: tuple[float, FittedMF] | None = None
 
         def attempt(candidate: Candidate) -> Trial:
@@ -184,13 +186,6 @@ class MF(HoldoutRecipe[FittedMF]):
         for _users, items in islice(sweeps, self.sweeps):
             solved = np.asarray(items, np.float32)
         return FittedMF(solved, objective, {})
-
-    def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
-        """Refuse a fit over the memory limit, before anything is allocated; return its bytes."""
-        needed = estimate_bytes(rows, max(self.dimensions))
-        purpose = f"the vectors of {rows.num_rows:,} rows and {rows.num_items:,} items"
-        check_memory("mf", needed, limit, purpose, "set --max-rows")
-        return needed
 
 
 def estimate_bytes(rows: TrainingRows, width: int) -> int:

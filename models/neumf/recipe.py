@@ -99,7 +99,19 @@ class NeuMF(HoldoutRecipe[FittedNeuMF]):
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedNeuMF:
         """Choose learning rate and number of updates on a given holdout, then train on `rows`."""
-        needed = self._check_memory(rows, options.memory_limit)
+        needed = estimate_memory(
+            rows.interactions,
+            batch_size=self.batch_size,
+            num_candidates=self.num_candidates,
+            factors=self.factors,
+            embedding=self.embedding,
+            hidden=self.hidden,
+            score_rows=score_rows(rows.num_items, self.hidden),
+        )
+        purpose = f"the weights and the optimiser of {rows.num_items:,} items"
+        check_memory(
+            "neumf", needed, options.memory_limit, purpose, "lower neumf's setting 'factors'"
+        )
         sampled = _sample(holdout, self.validation_users, options.seed)
 
         def score(parameters: NeuMFParameters) -> float:
@@ -185,21 +197,6 @@ class NeuMF(HoldoutRecipe[FittedNeuMF]):
             check_every=self.check_every,
             check=check,
         )
-
-    def _check_memory(self, rows: TrainingRows, limit: int | None) -> int:
-        """Refuse a training over the memory limit before it allocates; return its bytes."""
-        needed = estimate_memory(
-            rows.interactions,
-            batch_size=self.batch_size,
-            num_candidates=self.num_candidates,
-            factors=self.factors,
-            embedding=self.embedding,
-            hidden=self.hidden,
-            score_rows=score_rows(rows.num_items, self.hidden),
-        )
-        purpose = f"the weights and the optimiser of {rows.num_items:,} items"
-        check_memory("neumf", needed, limit, purpose, "lower neumf's setting 'factors'")
-        return needed
 
 
 def _sample(holdout: Holdout, size: int, seed: int) -> Holdout:

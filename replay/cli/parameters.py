@@ -71,6 +71,7 @@ def names_option(
         start, last = text[: text.rfind(",") + 1], text[text.rfind(",") + 1 :]
         return [start + one for one in known if one.startswith(last)]
 
+    own = " or package.module:Class" if isinstance(known, Registry) else ""
     return click.option(
         flag,
         name,
@@ -78,13 +79,9 @@ def names_option(
         metavar="NAME",
         callback=parse,
         shell_complete=complete,
-        help=f"Any of {', '.join(known)}{_own_class(known)}; repeatable or with commas.  "
+        help=f"Any of {', '.join(known)}{own}; repeatable or with commas.  "
         f"[default: {','.join(default) or 'all'}]",
     )
-
-
-def _own_class(known: Iterable[str]) -> str:
-    return " or package.module:Class" if isinstance(known, Registry) else ""
 
 
 class NameChoice(click.Choice[str]):

@@ -37,7 +37,6 @@ from perennial.replay.cli.parameters import (
 if TYPE_CHECKING:
     from perennial.replay.analysis.run import RunData
     from perennial.replay.config import ReplayConfig
-    from perennial.replay.logs import OpenLog
     from perennial.replay.study.workers.base import Executor
 
 # Heavy imports are in the functions that need them, so that `--help` is fast.
@@ -79,9 +78,12 @@ def replay(
     """
     choose_source(cut.source)
 
+    from perennial.replay.analysis.run import load_run
     from perennial.replay.analysis.summary import summarise
+    from perennial.replay.cli.progress import watch_replay
     from perennial.replay.cli.tables import print_summary
     from perennial.replay.live.steps import readings_to_json
+    from perennial.replay.loop import run_replay
     from perennial.replay.report.run import write_report
     from perennial.replay.report.tables import TerminalConsole
 
@@ -92,7 +94,9 @@ def replay(
         with open_requested_log(stored, cut, reading, download) as log:
             config = dataclasses.replace(config, source=log.source, cut=log.cut)
             if executor is None:
-                data = _replay_here(log, config, fresh)
+                with watch_replay(log.store, TerminalConsole(stderr=True)) as listener:
+                    run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
+                data = load_run(log.store, run_id)
         if executor is not None:
             data = _replay_with(executor, log.path, config)
     summary = summarise(data)
@@ -105,18 +109,6 @@ def replay(
     hint = f"perennial report --store {log.path} -o DIR"
     echo()
     echo(f"report: {written[0]}" if written else f"plots and a page: {hint}")
-
-
-def _replay_here(log: "OpenLog", config: "ReplayConfig", fresh: bool) -> "RunData":
-    """Evaluate all cells in this process."""
-    from perennial.replay.analysis.run import load_run
-    from perennial.replay.cli.progress import watch_replay
-    from perennial.replay.loop import run_replay
-    from perennial.replay.report.tables import TerminalConsole
-
-    with watch_replay(log.store, TerminalConsole(stderr=True)) as listener:
-        run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
-    return load_run(log.store, run_id)
 
 
 def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "RunData":

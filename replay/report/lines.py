@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -130,7 +130,11 @@ def make_panels(summary: RunSummary, metric: str, k: int | None) -> tuple[Panel,
                 if (result.model, result.strategy) == (model, strategy):
                     values.setdefault(result.eval_period, []).append(result.value or 0.0)
             if values:
-                lines.append(_line(strategy, style, values))
+                periods = sorted(values)
+                means = [float(np.mean(values[period])) for period in periods]
+                low = [min(values[period]) for period in periods]
+                high = [max(values[period]) for period in periods]
+                lines.append(Line(strategy, style, periods, means, low, high))
         panels.append(Panel(model, metric, k, tuple(lines)))
     return tuple(panels)
 
@@ -216,18 +220,6 @@ def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
         axes.set_xlabel(panel.x_label)
         along = "period" if panel.x_label == Panel.x_label else panel.x_label
         return figure_element(figure, name, f"{panel.y_label} of {panel.model} by {along}")
-
-
-def _line(label: str, style: int, values: Mapping[int, Sequence[float]]) -> Line:
-    periods = sorted(values)
-    return Line(
-        label,
-        style,
-        periods,
-        mean=[float(np.mean(values[period])) for period in periods],
-        low=[min(values[period]) for period in periods],
-        high=[max(values[period]) for period in periods],
-    )
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:

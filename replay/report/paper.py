@@ -85,9 +85,12 @@ def render_paper_study(results: StudyResults) -> str:
         _pictures(results),
         *(table_section(table) for table in others if table is not None),
     )
+    split = results.split
+    train, validation, test = split.num_interactions
     return render_sections(
-        f"{results.study.title} on {results.split.source}",
-        _subtitle(results),
+        f"{results.study.title} on {split.source}",
+        f"{split.num_users:,} users, {split.num_items:,} items; {train:,} interactions in train,"
+        f" {validation:,} in validation, {test:,} in test: {split.origin}.",
         findings=results.study.describe(results.groups),
         sections=sections,
         meanings=_MEANINGS,
@@ -204,15 +207,6 @@ def _range(group: Group, figure: Figure) -> tuple[float, float]:
         if (one.metric, one.k) == figure and one.mean is not None
     ]
     return min(values), max(values)
-
-
-def _subtitle(results: StudyResults) -> str:
-    split = results.split
-    train, validation, test = split.num_interactions
-    return (
-        f"{split.num_users:,} users, {split.num_items:,} items; {train:,} interactions in train,"
-        f" {validation:,} in validation, {test:,} in test: {split.origin}."
-    )
 
 
 def _write_index(folder: Path, results: StudyResults) -> Path:

@@ -155,8 +155,9 @@ def means_table(summary: RunSummary) -> Table:
     rows = []
     for model, strategy in chain_order(summary):
         entries = [_mean_cell(means.get((model, strategy, *one)), best[one]) for one in metrics]
-        time = format_seconds(_seconds(summary, model, strategy))
-        rows.append(make_row(model, strategy, *entries, time))
+        cells = [one for one in summary.cells if (one.model, one.strategy) == (model, strategy)]
+        seconds = sum(sum(one.stages.values()) for one in cells) / len({one.seed for one in cells})
+        rows.append(make_row(model, strategy, *entries, format_seconds(seconds)))
     return Table(
         title="Mean over the evaluated periods",
         columns=("model", "strategy", *(metric_label(*one) for one in metrics), "time"),
@@ -285,12 +286,6 @@ def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
     baseline = baseline_of(strategies) if strategies else ""
     strategies.sort(key=lambda strategy: strategy != baseline)
     return sorted(pairs, key=lambda pair: (models.index(pair[0]), strategies.index(pair[1])))
-
-
-def _seconds(summary: RunSummary, model: str, strategy: str) -> float:
-    """Sum all stages of all periods, averaged over the seeds."""
-    cells = [one for one in summary.cells if (one.model, one.strategy) == (model, strategy)]
-    return sum(sum(one.stages.values()) for one in cells) / len({one.seed for one in cells})
 
 
 def _difference_cell(one: Difference | None) -> TableCell:

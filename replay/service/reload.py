@@ -155,16 +155,15 @@ class Watcher:
         return None if is_same and now and not now.has_erased_users else self._load(store)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval()):
+        interval = self._every
+        while not self._stop.wait(interval):
             try:
                 self.check()
             except Exception as error:
                 self._record_failure(error)
             else:
                 self._failures, self._last_error = 0, ""
-
-    def _interval(self) -> float:
-        return float(min(self._every * 2**self._failures, max(self._every, _MAX_INTERVAL)))
+            interval = min(self._every * 2**self._failures, max(self._every, _MAX_INTERVAL))
 
     def _record_failure(self, error: Exception) -> None:
         """Count a failed check; log it once as long as the error stays the same."""

@@ -108,21 +108,14 @@ def _index(
     new_ids = ids.filter(pa.array(is_new)).to_pylist()
     splits = np.searchsorted(period[is_new], np.arange(len(numbers) + 1)).tolist()
     distinct = _count_distinct(column.codes, len(column.ids), edges)
+
+    def translate(start: int, stop: int) -> None:
+        column.codes[start:stop] = index_of[column.codes[start:stop]]
+
+    over_blocks(translate, len(column.codes))
     return _Indexed(
-        _translate(column.codes, index_of),
-        [new_ids[start:stop] for start, stop in pairwise(splits)],
-        distinct,
+        column.codes, [new_ids[start:stop] for start, stop in pairwise(splits)], distinct
     )
-
-
-def _translate(codes: NDArray[np.int32], index_of: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Replace codes by `index_of[codes]`, in place."""
-
-    def replace(start: int, stop: int) -> None:
-        codes[start:stop] = index_of[codes[start:stop]]
-
-    over_blocks(replace, len(codes))
-    return codes
 
 
 def _find_appearances(codes: NDArray[np.int32], num_codes: int) -> _Appearances:

@@ -40,10 +40,16 @@ def local_copies(
     with _temporary_folder(near) as folder:
         paths = []
         for number, place in enumerate(places):
-            if isinstance(place, RemotePath):
-                paths.append(_copy_object(place, folder / str(number), progress))
-            else:
+            if isinstance(place, Path):
                 paths.append(place)
+                continue
+            bucket = Bucket(place)
+            if bucket.is_folder(place):
+                raise UserError(f"{place}: is a folder; name the objects in it")
+            # The name is kept: its suffix is that of the format, and it is stored with the period.
+            paths.append(folder / str(number) / place.name)
+            paths[-1].parent.mkdir()
+            bucket.get(place, paths[-1], progress)
         with _errors_by_address(dict(zip(paths, places, strict=True))):
             yield tuple(paths)
 
@@ -176,16 +182,6 @@ def open_folder(place: Place, near: Path) -> Iterator[OutputFolder]:
         return
     with _temporary_folder(near) as temporary:
         yield BucketFolder(place, temporary)
-
-
-def _copy_object(place: RemotePath, folder: Path, progress: Progress) -> Path:
-    bucket = Bucket(place)
-    if bucket.is_folder(place):
-        raise UserError(f"{place}: is a folder; name the objects in it")
-    folder.mkdir()
-    # The name is kept, since its suffix is that of the format and it is stored with the period.
-    bucket.get(place, folder / place.name, progress)
-    return folder / place.name
 
 
 @contextmanager

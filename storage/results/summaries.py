@@ -85,11 +85,17 @@ def find_summary(store: Store, key: str) -> StoredSummary | None:
     Raises:
         UserError: the stored summary is damaged.
     """
+    from scipy.sparse import csr_array
+
     rows = store.rows(f"SELECT {_COLUMNS} FROM summaries WHERE summary_key = ?", [key])
     if not rows:
         return None
     record = _record(rows[0])
-    return StoredSummary(record, _to_matrix(record, _read_entries(store, record)))
+    entries = _read_entries(store, record)
+    offsets = np.searchsorted(entries["row"], np.arange(record.num_rows + 1)).astype(np.int32)
+    weights, items = entries["weight"].astype(np.float32), entries["item_index"].astype(np.int32)
+    matrix = csr_array((weights, items, offsets), shape=(record.num_rows, record.num_items))
+    return StoredSummary(record, matrix)
 
 
 def read_item_weights(store: Store, record: SummaryRecord) -> NDArray[np.float32]:
@@ -165,13 +171,3 @@ def _read_entries(store: Store, record: SummaryRecord) -> dict[str, NDArray[Any]
             "copy of it by a replay with --fresh into another store, or restore a backup"
         )
     return entries
-
-
-def _to_matrix(record: SummaryRecord, entries: dict[str, NDArray[Any]]) -> "csr_array":
-    from scipy.sparse import csr_array
-
-    offsets = np.searchsorted(entries["row"], np.arange(record.num_rows + 1))
-    weights, items = entries["weight"].astype(np.float32), entries["item_index"].astype(np.int32)
-    return csr_array(
-        (weights, items, offsets.astype(np.int32)), shape=(record.num_rows, record.num_items)
-    )

@@ -71,19 +71,14 @@ def import_closure(package: Path, roots: Sequence[str]) -> list[Path]:
     waiting = list(roots)
     while waiting:
         module = waiting.pop()
-        path = _source(package, module)
+        base = package.joinpath(*module.split(".")[1:])
+        places = (base.with_name(f"{base.name}.py"), base / "__init__.py")
+        path = next((place for place in places if place.is_file()), None)
         if path is None or module in found:
             continue
         found[module] = path
         waiting += _imported(path.read_text(encoding="utf-8"))
     return sorted(set(found.values()))
-
-
-def _source(package: Path, module: str) -> Path | None:
-    """The source file of a dotted name, or `None` if it names no module."""
-    base = package.joinpath(*module.split(".")[1:])
-    places = (base.with_name(f"{base.name}.py"), base / "__init__.py")
-    return next((place for place in places if place.is_file()), None)
 
 
 def _imported(text: str) -> Iterator[str]:
