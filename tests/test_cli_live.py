@@ -14,6 +14,7 @@ from perennial import cli
 from perennial.storage.errors import StorageUnavailable
 
 ROOT = Path(cli.__file__).resolve().parent
+START = 1_600_000_000
 QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
 
 
@@ -21,8 +22,9 @@ QUICK = ("--set", "infinite-ae.reg=5", "--strategy", "individual")
 def files(tmp_path: Path) -> list[Path]:
     found = []
     for period in range(3):
+        begin = START + 3000 * period
         lines = [
-            f"u{user},i{(user * 3 + item * (period + 1)) % 11},{1000 * period + 10 * item + user}\n"
+            f"u{user},i{(user * 3 + item * (period + 1)) % 11},{begin + 10 * item + user}\n"
             for user in range(8)
             for item in range(4)
         ]
@@ -102,7 +104,7 @@ def test_old_interactions_go(store: Path, files: list[Path]) -> None:
 def test_late_files_are_refused_or_merged(store: Path, files: list[Path], tmp_path: Path) -> None:
     call_well("ingest", *files, "--store", store)
     late = tmp_path / "late.csv"
-    late.write_text("user_id,item_id,timestamp\nlate,i1,1005\nlate,i2,1006\n")
+    late.write_text("user_id,item_id,timestamp\nlate,i1,1600003005\nlate,i2,1600003006\n")
     refused = call("ingest", late, "--store", store)
     assert refused.exit_code == 1
     assert "older than period 3" in refused.stderr
@@ -166,7 +168,7 @@ def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_pat
     with subprocess.Popen(  # noqa: S603
         [*command, "--settle", "0.2", "--every", "0.1"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         assert process.stdout is not None

@@ -21,6 +21,7 @@ from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_o
 from perennial.models.infinite_ae.nystrom import Centres, NormalEquations, draw_centres
 from perennial.models.infinite_ae.nystrom_model import FittedNystromAE
 from perennial.models.infinite_ae.recipe import InfiniteAE
+from perennial.models.pop import Pop
 from perennial.models.registry import make_recipe
 from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
@@ -265,6 +266,13 @@ def test_hardly_any_data(num_rows, num_items):
     elif num_items:
         told = model.explain(csr_array(contexts[:1]), np.array([0]))
         assert told.contributions.sum() == pytest.approx(float(scores[0, 0]), abs=1e-5)
+
+
+def test_rows_with_a_teacher_are_refused_in_one_line():
+    rows = make_rows()
+    teacher = Pop().fit(rows, OPTIONS)
+    with pytest.raises(UserError, match=r"leave --set infinite-ae\.centres out"):
+        ON_CENTRES.fit(replace(rows, teacher=teacher), OPTIONS)
 
 
 def test_settings_of_runs_without_centres_are_those_of_before():

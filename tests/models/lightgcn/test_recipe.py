@@ -194,6 +194,16 @@ def test_updates_on_some_rows_and_items_estimate_the_whole_gradient():
         np.testing.assert_allclose(np.mean(found, axis=0), expected, rtol=1e-4, atol=1e-7)
 
 
+def test_few_rows_and_items_per_update_learn_as_well():
+    recipe = replace(SMALL, layers=(1,), batch_rows=40, batch_items=100, max_updates=60)
+    rows = rows_of(_planted())
+    some, all_of_it = (
+        one.fit(rows, FitOptions(seed=1)) for one in (recipe, replace(SMALL, layers=(1,)))
+    )
+    name = "validation_HR@100"
+    assert some.report[name] == pytest.approx(all_of_it.report[name], abs=3.0)
+
+
 def test_the_best_trial_is_the_model_where_the_split_is_fixed():
     _, held = cap_and_hold_out(rows_of(_planted()), FitOptions(seed=3), None)
     said: list[str] = []

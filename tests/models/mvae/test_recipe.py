@@ -55,10 +55,11 @@ def test_only_the_direction_of_a_real_valued_row_matters(fitted: FittedMVAE):
     )
 
 
-def test_sparse_data_is_gathered_unless_told():
+@pytest.mark.parametrize(("given", "taken"), [("auto", "gather"), ("dense", "dense")])
+def test_sparse_data_is_gathered_unless_told(given, taken):
+    one_update = replace(SMALL, max_updates=1, first_layer=given)
     matrix = csr_array(np.eye(128, dtype=np.float32))
-    one_update = replace(SMALL, max_updates=1)
-    assert one_update.fit(rows_of(matrix), FitOptions(seed=1)).report["first_layer"] == "gather"
+    assert one_update.fit(rows_of(matrix), FitOptions(seed=1)).report["first_layer"] == taken
 
 
 def test_with_nobody_held_out_training_lasts_as_long_as_beta_is_annealed():
