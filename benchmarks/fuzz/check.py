@@ -194,16 +194,8 @@ def judge_reading(case: FuzzCase, path: Path, connection: duckdb.DuckDBPyConnect
         Finding: something is wrong with either.
     """
     path.write_bytes(case.content)
-    settings = case.settings
     try:
-        log = stage_log(
-            [path],
-            settings.choice,
-            settings.format,
-            settings.max_reject_share,
-            connection,
-            ignore_progress,
-        )
+        log = stage_log([path], case.settings, connection, ignore_progress)
     except UserError as error:
         _check_words(str(error), path)
         return

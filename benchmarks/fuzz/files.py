@@ -54,7 +54,7 @@ def damage(case: FuzzCase, rng: np.random.Generator) -> FuzzCase:
         content, name = _pack(content, rng), f"{name}.gz"
         content = mutate(content, rng) if rng.random() < 0.5 else content
     settings = IngestSettings(
-        format=str(rng.choice(FORMATS)) if rng.random() < 0.08 else None,
+        format=str(rng.choice(list(FORMATS))) if rng.random() < 0.08 else None,
         user_column=str(rng.choice(["1", "user_id", "", "\0"])) if rng.random() < 0.05 else None,
         max_reject_share=float(rng.choice([0.05, 0.5, 1.0])),
     )

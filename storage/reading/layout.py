@@ -1,7 +1,14 @@
-"""The interpretation of a log file, for its owner to check."""
+"""The columns of a log file, and its interpretation for its owner to check."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.storage.reading.columns import Column, printable
+from perennial.storage.reading.rejects import Rejects
 
 _SEPARATORS = {
     ",": "commas",
@@ -60,3 +67,48 @@ class FileLayout:
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """The columns of a file, with its own types.
+
+    Attributes:
+        users: `(n,)` identifiers.
+        items: `(n,)` identifiers.
+        times: `(n,)`, or `None` if the file has no times.
+        lines: `(n,)` int64, line of each row, from 1; `None` if row k is line k + 1.
+        rejects: lines that are no rows.
+        num_lines: number of lines read, rejected ones included.
+        typed: True if the columns have types of the file; text has none.
+        layout: interpretation of the file.
+        remarks: what its owner should know of that, one line each.
+    """
+
+    users: Column
+    items: Column
+    times: Column | None
+    lines: NDArray[np.int64] | None
+    rejects: Rejects
+    num_lines: int
+    typed: bool
+    layout: FileLayout
+    remarks: tuple[str, ...] = ()
+
+    def line_numbers(self) -> NDArray[np.int64]:
+        """Return the line of each row, `(n,)` int64."""
+        return np.arange(1, len(self.users) + 1) if self.lines is None else self.lines
+
+
+def shown_names(names: Sequence[str]) -> tuple[str, str, str | None]:
+    """Return the names of user, item and time, safe for a screen."""
+    user, item, *time = (printable(name, 40) for name in names)
+    return user, item, time[0] if time else None
+
+
+def describe_order(hint: str | None) -> str:
+    """Describe what takes the place of times, and the column that may hold them."""
+    words = "no time column found, so the order of the lines is the order of time"
+    if hint is None:
+        return f"{words}; name one with --time-column"
+    return f"{words}; does '{printable(hint, 40)}' hold the times? name it with --time-column"

@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores, run_all, split_evenly
 from perennial.storage.reading.columns import Column, find_columns, printable
 from perennial.storage.reading.identifier_forms import UUID_BYTES, uuid_texts
+from perennial.storage.reading.layout import FileLayout, RawFile, describe_order, shown_names
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet_batches import (
     BATCH_BYTES,
@@ -25,7 +27,7 @@ from perennial.storage.reading.parquet_batches import (
     read_batches,
     read_texts,
 )
-from perennial.storage.reading.rejects import LONGEST_ID
+from perennial.storage.reading.rejects import LONGEST_ID, Rejects
 from perennial.storage.reading.settings import IngestSettings
 
 _CODE_BYTES = 4
@@ -48,6 +50,32 @@ class ParquetRows:
     num_rows: int
     names: tuple[str, ...]
     hint: str | None
+
+
+def read_parquet(
+    path: Path, settings: IngestSettings, _progress: Progress, budget: Budget
+) -> RawFile:
+    """Read a log; see `read_columns`."""
+    read = read_columns(path, settings, budget)
+    users, items, *times = read.columns
+    layout = FileLayout("Parquet", *shown_names(read.names), rows=read.num_rows)
+    return RawFile(
+        users,
+        items,
+        times[0] if times else None,
+        None,
+        Rejects.join([]),
+        read.num_rows,
+        typed=True,
+        layout=layout,
+        remarks=() if times else (describe_order(read.hint),),
+    )
+
+
+def read_parquet_times(path: Path, settings: IngestSettings, budget: Budget) -> Column | None:
+    """Read only the time column; `None` if there is none."""
+    columns = read_columns(path, settings, budget, first=2).columns
+    return columns[0] if columns else None
 
 
 def read_columns(

@@ -14,7 +14,7 @@ from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
 from perennial.storage.reading.columns import printable
-from perennial.storage.reading.formats import RawFile, read_file
+from perennial.storage.reading.formats import read_file
 from perennial.storage.reading.identifiers import (
     ITEM_FAULTS,
     USER_FAULTS,
@@ -25,7 +25,7 @@ from perennial.storage.reading.identifiers import (
     join_kinds,
     merge,
 )
-from perennial.storage.reading.layout import FileLayout
+from perennial.storage.reading.layout import FileLayout, RawFile
 from perennial.storage.reading.rejects import Fault, Rejects
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.reading.times.timestamps import (

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import ITEM_NAMES, find_column, list_names, printable
-from perennial.storage.reading.formats import readable_errors, unpacked
+from perennial.storage.reading.delimited_text.encodings import unpacked
+from perennial.storage.reading.formats import readable_errors
 from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.reading.identifiers import ITEM_FAULTS, encode
 from perennial.storage.reading.memory_budget import Budget

@@ -1,7 +1,10 @@
-"""Encodings of text files."""
+"""Encodings and compression of text files."""
 
 import codecs
-from typing import BinaryIO, Protocol
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO, Protocol, cast
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import printable
@@ -15,6 +18,7 @@ _OTHER_KINDS = {
     b"\xfd7zXZ\0": "packed with xz; unpack it",
     b"BZh": "packed with bzip2; unpack it",
 }
+_GZIP = b"\x1f\x8b"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -89,3 +93,15 @@ class _Transcoder:
 def transcode(stream: BinaryIO, encoding: str) -> ByteStream:
     """Return the bytes of a text as UTF-8."""
     return stream if encoding == "utf-8" else _Transcoder(stream, encoding)
+
+
+@contextmanager
+def unpacked(packed: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield the bytes of a file, decompressed if they are gzip, whatever the file's name."""
+    magic = packed.read(len(_GZIP))
+    packed.seek(0)
+    if magic == _GZIP:
+        with gzip.open(packed) as unpacked:
+            yield cast(BinaryIO, unpacked)
+    else:
+        yield packed
