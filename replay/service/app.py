@@ -39,7 +39,7 @@ from perennial.storage.errors import UserError
 
 _BODY: TypeAdapter[UserQuery | ItemsQuery] = TypeAdapter(QueryBody)
 _MEANINGS = {
-    400: "The host name is not one of the service's.",
+    400: "The request is malformed, or its host name is not one of the service's.",
     401: "A token is needed.",
     404: "No such user or item in the published model.",
     408: "The body did not come in time.",
@@ -148,7 +148,7 @@ def create_app(
         exception_handlers=_error_handlers(),
     )
     needs_token = [] if token is None else [Depends(HTTPBearer(auto_error=False))]
-    public = (*(() if hosts is None else (400,)), 408, 413, 431)
+    public = (400, 408, 413, 431)
     protected = public if token is None else (*public, 401)
     app.include_router(_health_routes(service, public))
     app.include_router(_recommendation_routes(service, protected), dependencies=needs_token)

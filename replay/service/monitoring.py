@@ -124,7 +124,7 @@ class MonitoredApp:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": _add_security_headers(message["headers"])}
+                message = {**message, "headers": add_security_headers(message["headers"])}
             await send(message)
 
         self._metrics.in_flight.inc()
@@ -144,7 +144,8 @@ class MonitoredApp:
             ACCESS.info("%s %s %d %.1f ms", method, route, status, 1000 * seconds)
 
 
-def _add_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def add_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Add the security headers that a response does not set itself."""
     own = list(headers)
     names = {name.lower() for name, _ in own}
     return own + [

@@ -106,6 +106,7 @@ class GuardedApp:
         try:
             self._check_length(scope)
             headers = dict(scope["headers"])
+            self._check_framing(headers)
             self._check_host(headers)
             self._check_token(scope["path"], headers)
             body = await self._read_body(headers, receive)
@@ -126,6 +127,13 @@ class GuardedApp:
         if length > self._limits.max_header:
             message = f"address and headers are longer than {self._limits.max_header:,} bytes"
             raise Refusal(431, f"{message}; ask with POST", _CLOSE)
+
+    @staticmethod
+    def _check_framing(headers: dict[bytes, bytes]) -> None:
+        """Refuse two lengths: a proxy may have used the other one (RFC 9112, section 6.1)."""
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            message = "a body has either Content-Length or Transfer-Encoding; leave one out"
+            raise Refusal(400, message, _CLOSE)
 
     def _check_host(self, headers: dict[bytes, bytes]) -> None:
         if self._hosts is None:

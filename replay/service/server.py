@@ -18,6 +18,7 @@ from perennial.replay.live.status import read_status
 from perennial.replay.service.app import Service, create_app
 from perennial.replay.service.limits import ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import ServiceMetrics
+from perennial.replay.service.protocol import ServiceProtocol
 from perennial.replay.service.reload import CurrentModel, StatusReader, StoreFile, Watcher
 from perennial.replay.service.security import LOOPBACK_NAMES, is_loopback
 from perennial.storage.base import escape_controls
@@ -151,6 +152,25 @@ def log_to_stderr(*, access: bool) -> None:
         logger.propagate = False
 
 
+def configure_server(app: ASGIApp, limits: ServiceLimits) -> uvicorn.Config:
+    """Return the settings of the HTTP server."""
+    return uvicorn.Config(
+        app,
+        http=ServiceProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # No client address is used, so no proxy needs to be trusted.
+        proxy_headers=False,
+        h11_max_incomplete_event_size=limits.max_header,
+        limit_concurrency=limits.connections,
+        timeout_keep_alive=limits.keep_alive_seconds,
+        timeout_graceful_shutdown=limits.shutdown_seconds,
+    )
+
+
 def run_until_signal(
     app: ASGIApp, bound: socket.socket, limits: ServiceLimits, start: Callable[[], None]
 ) -> bool:
@@ -168,22 +188,7 @@ def run_until_signal(
     try:
         start()
         if not received:
-            config = uvicorn.Config(
-                app,
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                # No client address is used, so no proxy needs to be trusted.
-                proxy_headers=False,
-                h11_max_incomplete_event_size=limits.max_header,
-                limit_concurrency=limits.connections,
-                timeout_keep_alive=limits.keep_alive_seconds,
-                timeout_graceful_shutdown=limits.shutdown_seconds,
-            )
-            uvicorn.Server(config).run(sockets=[bound])
+            uvicorn.Server(configure_server(app, limits)).run(sockets=[bound])
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
