@@ -115,6 +115,7 @@ def test_an_interrupted_run_resumes_to_the_same_figures(store, fits, wanted, kin
     with pytest.raises(KeyboardInterrupt):
         run_replay(store, CONFIG, listener=stop)
     assert read_run(store).status == "interrupted"
+    assert read_run(store).ended is not None
     done = figures_of(store, 1)
     assert len(done) % 5 == 0, "the cells of a fit are there together"
     begun = len(fits)

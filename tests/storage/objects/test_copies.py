@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from object_storage import BUCKET
 
+from perennial.storage.errors import StorageUnavailable, UserError
 from perennial.storage.objects.bucket import RemotePath
-from perennial.storage.objects.copies import local_copies, sweep_copies
+from perennial.storage.objects.copies import local_copies, local_folder, sweep_copies
 from perennial.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +40,27 @@ def test_files_that_are_here_stay_where_they_are(tmp_path):
     with local_copies([tmp_path / "x"], tmp_path / "nowhere") as paths:
         assert paths == (tmp_path / "x",)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_tell_the_address_and_copies_go(places, tmp_path):
+    with (
+        pytest.raises(StorageUnavailable, match=r"^s3://logs/b/day\.csv: bad$"),
+        local_copies(places, tmp_path) as paths,
+    ):
+        raise StorageUnavailable(f"{paths[1]}: bad")
+    folder = local_copies([RemotePath.parse(f"s3://{BUCKET}/a")], tmp_path)
+    with pytest.raises(UserError, match=r"s3://logs/a: is a folder; name the objects in it"):
+        folder.__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_copied_under_its_name(places, tmp_path):
+    folder = RemotePath.parse(f"s3://{BUCKET}/a")
+    with local_folder(folder, ["day.csv"], tmp_path / "not" / "there") as copies:
+        assert copies.name == "a"
+        assert (copies / "day.csv").read_text() == "a/day.csv"
+        assert copies.parent.parent == tmp_path
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
