@@ -237,10 +237,9 @@ class ResidentRows:
 
     @classmethod
     def place(cls, rows: csr_array) -> "ResidentRows":
-        """Send rows to the default device.
+        """Send rows `(n, num_items)` float32 to the default device.
 
-        Args:
-            rows: `(n, num_items)` float32, columns in increasing order, no stored zeros.
+        Columns are in increasing order, without stored zeros.
         """
         lengths = np.diff(rows.indptr)
         longest = int(lengths.max()) if len(lengths) else 0

@@ -20,25 +20,17 @@ class CellName:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The run is recorded in the store.
-
-    Attributes:
-        num_cells: number of cells that it will have.
-        num_periods: P of the log.
-    """
+    """The run is recorded in the store; it will have so many cells."""
 
     run_id: int
     num_cells: int
-    num_periods: int
 
 
 @dataclass(frozen=True)
 class CellStarted:
-    """The computation of a cell begins after `num_done` finished ones."""
+    """The computation of a cell begins."""
 
     cell: CellName
-    num_done: int
-    num_cells: int
 
 
 @dataclass(frozen=True)

@@ -46,15 +46,10 @@ def run_replay(
 ) -> int:
     """Replay the log of a store.
 
-    Args:
-        store: that holds the log; open for writing.
-        config: settings of the replay.
-        listener: called with each event, between and inside cells.
-        clock: source of times and memory figures.
-        metrics: all registered ones by default.
-        fresh: make every cell again, also those that the store has.
-        versions: of the code, its libraries and the device that the store's cells were made with;
-            this process's own by default, others if workers with another device made all cells.
+    All registered metrics are taken by default. With `fresh` every cell is made again, also those
+    that the store has. `versions` are of the code, its libraries and the device that the store's
+    cells were made with; this process's own by default, others if workers with another device made
+    all cells.
 
     Returns:
         The number of the run, for `runs` and `perennial.replay.analysis.run`.
@@ -86,7 +81,7 @@ def run_replay(
     }
     sweep_model_files(store)
     run_id = start_run(store, recorded, versions, num_cells, clock.now())
-    listener(RunStarted(run_id, num_cells, num_periods))
+    listener(RunStarted(run_id, num_cells))
     metrics = default_metrics() if metrics is None else tuple(metrics)
     maker = CellMaker(store, config, run_id, metrics, versions, clock)
     replay = _Replay(maker, num_periods, num_cells, listener, fresh)
@@ -122,7 +117,7 @@ class _Replay:
             missing = [one for one in planned if not self._link(chain, one)]
             if not missing:
                 continue
-            self.listener(CellStarted(_name(chain, missing[0]), self.num_done, self.num_cells))
+            self.listener(CellStarted(_name(chain, missing[0])))
             watch = Stopwatch(self.maker.clock)
             for one in missing:
                 if one.key not in evaluations:

@@ -121,11 +121,7 @@ def audit_summary(
     half = halves.distil_rolling(first) if is_rolling else halves.distil(first)
     tests = tuple(
         membership_test(
-            half.rows,
-            real[inside],
-            real[outside],
-            similarity,
-            derive_seed(seed, "audit bootstrap"),
+            half.rows, real[inside], real[outside], similarity, derive_seed(seed, "audit bootstrap")
         )
         for similarity in SIMILARITIES
     )

@@ -247,9 +247,7 @@ class ItemBlocks:
     def inner(self, columns: NDArray[np.int64], values: Floats) -> Floats:
         """Multiply all users' rows with vectors that have entries in a few columns.
 
-        Args:
-            columns: `(c,)` ascending.
-            values: `(c, m)`, the vectors over these columns.
+        The vectors are `values` `(c, m)` over `columns` `(c,)`, ascending.
 
         Returns:
             `(n, m)` inner products.

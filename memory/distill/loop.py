@@ -48,12 +48,9 @@ def distill(
 ) -> Summary:
     """Distil rows into synthetic users, with a tenth of the interactions held out for validation.
 
-    Args:
-        rows: real users and, for a rolling summary, its rows so far, marked `replayed`.
-        settings: of the distillation.
-        seed: every random draw derives from it; the same seed gives the same summary to the bit.
-        checkpoint: file to resume from after an interruption; removed at the end.
-        listener: called after every step.
+    Rows are real users and, for a rolling summary, its rows so far, marked `replayed`. Every random
+    draw derives from the seed; the same seed gives the same summary to the bit. The checkpoint is a
+    file to resume from after an interruption; it is removed at the end.
 
     Returns:
         At most μ rows, and no more than there are users. Ctrl-C ends the steps and gives the best
@@ -166,12 +163,8 @@ def sparse_rows(
 ) -> csr_array:
     """Convert a support into sparse rows over the whole catalogue, without empty ones.
 
-    The most useful rows come first, as by `order_by_usefulness`.
-
-    Args:
-        support: `(μ, i)`, columns `items` and then padding.
-        items: `(n,)` ascending, n ≤ i: the item of each column.
-        num_items: number of items of the catalogue.
+    The most useful rows come first, as by `order_by_usefulness`. The support is `(μ, i)`: a column
+    for each of the items `(n,)`, ascending, and then padding.
 
     Returns:
         `(≤ μ, num_items)` float32.

@@ -141,9 +141,7 @@ class LeaveOneOutTargets:
     ) -> Float32[np.ndarray, "n k"]:
         """Express combinations of some users' targets as combinations of all rows.
 
-        Args:
-            users: row numbers, none twice.
-            slopes: a column for each combination.
+        No user is twice among them; `slopes` has a column for each combination.
         """
         factors, own = self.factors(users)
         combined: Float32[np.ndarray, "n k"] = self.scaled @ (factors.T @ slopes)

@@ -46,13 +46,7 @@ class ExplainableModel(FittedModel, Protocol):
 def compare(
     context: csr_array, rows: RowBlock, pieces: list[RowBlock], kernel: TileKernel
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Compute the kernel of one context with the training rows.
-
-    Args:
-        context: `(1, num_items)`.
-        rows: the training rows.
-        pieces: the same in tiles.
-        kernel: implementation of Θ.
+    """Compute the kernel of one context `(1, num_items)` with the training rows.
 
     Returns:
         `(1, n)` Θ, and `(n,)` Θ(x, x') / √(Θ(x, x) Θ(x', x')).
@@ -71,12 +65,9 @@ def compare(
 def weigh(
     coefficients: NDArray[Any], targets: csr_array | NDArray[Any], items: NDArray[np.integer[Any]]
 ) -> NDArray[np.float64]:
-    """Compute the contributions of rows to items.
+    """Compute the contributions of rows to items `(m,)`.
 
-    Args:
-        coefficients: `(n,)` c.
-        targets: `(n, any width)` X, the targets of the rows.
-        items: `(m,)` columns of it.
+    c is `(n,)`, and the targets X of the rows are `(n, any width)`.
 
     Returns:
         `(m, n)` float64, c_j · X_ji.

@@ -41,11 +41,8 @@ def load_run(
 ) -> RunData:
     """Read a run.
 
-    Args:
-        store: with the run.
-        run_id: number of the run; the newest by default.
-        users: read the figures user by user too, for standard errors.
-        until: last evaluated period; `None` for all.
+    Read the newest run without a number, the figures user by user with `users`, and the periods to
+    `until`.
 
     Raises:
         UserError: there is no such run, or it evaluated later periods only.

@@ -30,13 +30,7 @@ class Program(click.Group):
     """
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:
-        """Run a command, print its error, exit.
-
-        Args:
-            args: the command line; `None` for that of this process.
-            *others: as for `click.Group.main`.
-            **kwargs: likewise.
-        """
+        """Run a command, print its error, exit."""
         try:
             code = super().main(args, *others, **kwargs | {"standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:

@@ -83,9 +83,8 @@ class PaperCellOptions:
     def to_study(self, num_users: int, report: Callable[[str], None]) -> "StudyOptions":
         """Return the options for a split.
 
-        Args:
-            num_users: number of users of the split; no sampler can take more.
-            report: called with a line about what is done differently from what was requested.
+        No sampler can take more than the users of the split. `report` is called with a line about
+        what is done differently from what was requested.
 
         Raises:
             UserError: settings that make no model or no summary.

@@ -49,13 +49,6 @@ def take_files(
 
     Each step is committed before it is yielded; the same call again resumes after the last one.
 
-    Args:
-        store: open for writing.
-        paths: of the files.
-        request: settings of the ingestion.
-        progress: called with the progress of reading.
-        listener: called with the events of evaluation and fit.
-
     Raises:
         UserError: a file is refused, and the files before it stay; or the settings contradict each
             other, and nothing has changed.
@@ -134,11 +127,6 @@ def forget_users(
 
     If it is interrupted after the log is rewritten, any `update` finishes it; before that nothing
     has changed, and the same call starts again.
-
-    Args:
-        store: open for writing, with a file.
-        users: their identifiers.
-        listener: called with the events of the fits.
 
     Raises:
         UserError: an identifier is unknown, and nothing has changed.

@@ -22,11 +22,7 @@ def configure_live(
 
     The same configuration again changes nothing.
 
-    Args:
-        store: with or without a log.
-        config: of one strategy, one model and one seed.
-        replace: replace another configuration; the cells of its run stay.
-        clock: source of the time.
+    With `replace` another configuration is replaced; the cells of its run stay.
 
     Raises:
         UserError: more than one of the three, invalid settings, another configuration, or a

@@ -104,12 +104,8 @@ def _count_below(
 ) -> Int[np.ndarray, " n"]:
     """Count the entries below each score in its sorted row, by bisection of all at once.
 
-    Args:
-        ordered: each row ascending.
-        rows: row of each score.
-        scores: to be compared.
-        lengths: number of entries of each row to count in.
-        ties: whether entries equal to the score count as below.
+    Each row of `ordered` is ascending, and `lengths` of its entries count; with `ties` entries
+    equal to the score count as below.
     """
     low = np.zeros(len(rows), dtype=np.intp)
     high = lengths[rows]

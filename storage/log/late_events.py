@@ -47,13 +47,9 @@ def merge_late(
     A period lasts until the next one begins; the first one includes all older events, the newest
     one also slightly newer ones.
 
-    Args:
-        store: open for writing, with a file.
-        log: late events, sorted; its cut is ignored.
-        tie_seed: seed of the order of events at equal times.
-        name: name of their file.
-        finish: records everything else in the new store, inside the transaction; called with the
-            number of events that the store had already.
+    The late events are sorted; their cut is ignored. `finish` records everything else in the new
+    store, inside the transaction; it is called with the number of events that the store had
+    already.
 
     Returns:
         Numbers of the periods of the events, and number of events that the store had already.

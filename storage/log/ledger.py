@@ -62,13 +62,8 @@ def record_ingest(
 ) -> None:
     """Record an ingestion in the ledger.
 
-    Args:
-        store: inside a transaction.
-        ingest: its number.
-        content_hash: hash of files, settings and cut.
-        settings: as JSON.
-        boundaries: `(m,)` int64, of the cut, µs; `None` if a file is a period.
-        counts: numbers of lines read, events merged and lines rejected.
+    For use inside a transaction. `boundaries` are `(m,)` int64, µs; `None` if a file is a period.
+    `counts` are the numbers of lines read, events merged and lines rejected.
     """
     cut = None if boundaries is None else json.dumps(boundaries.tolist())
     store.rows(

@@ -57,13 +57,8 @@ def read_rows(
 ) -> UserRows:
     """Read the users of periods `first..last` as binary rows; memory is O(events read).
 
-    Args:
-        store: holds the log.
-        first: first period.
-        last: last period, included.
-        num_items: width d_t of the rows.
-        users: `(n,)` int32, exactly the rows to return, in this order, empty ones included; by
-            default all users with an event in the range, by increasing index.
+    The rows are `num_items` = d_t wide. They are those of `users` `(n,)` int32 in this order, empty
+    ones included; by default of all users with an event in the range, by increasing index.
 
     Raises:
         ValueError: the range holds an item outside `num_items`.

@@ -140,15 +140,10 @@ def rewrite_log(
 ) -> None:
     """Rewrite the store with other events.
 
-    Args:
-        store: open for writing, with a file.
-        users: its users, and new ones.
-        items: its items, and new ones.
-        edit: returns the new events of a period; called for each retained period in order.
-        first_changed: first period that changes.
-        removed: `(m,)` int32, indices of users to remove from the vocabulary.
-        sources: returns the name of a period's file from its number and the old name.
-        finish: writes everything else to the new store, inside the transaction.
+    `edit` returns the new events of a period, and is called for each retained period in order; the
+    first that changes is `first_changed`. `removed` are the indices `(m,)` int32 of users to remove
+    from the vocabulary. `sources` returns the name of a period's file from its number and the old
+    name. `finish` writes everything else to the new store, inside the transaction.
 
     Raises:
         UserError: nothing would be left, or the new file cannot be written; everything is as

@@ -85,9 +85,8 @@ class LogOrder:
     ) -> NDArray[np.int32]:
         """Sort values of all rows.
 
-        Args:
-            values: `(rows,)` int32, one for each row before sorting.
-            out: `(rows,)` int32, memory for the result.
+        The values are `(rows,)` int32, one for each row before sorting; `out` is memory for the
+        result.
 
         Returns:
             `(n,)` int32 in log order.
@@ -269,12 +268,8 @@ def _resolve_ties(
 ) -> NDArray[np.int64]:
     """Sort rows whose time and shortened hash agree by the whole hash.
 
-    Args:
-        log: all rows; its times are overwritten already.
-        keys: `(n,)` uint64, sorted in place.
-        time_bits: number of bits of the time.
-        place_bits: number of bits of the position.
-        tied: `(m,)` indices of keys that agree with the next one.
+    The times of the log are overwritten already. The keys `(n,)` uint64 are sorted in place; those
+    at `tied` `(m,)` agree with the next one.
 
     Returns:
         `(k,)` int64, indices of rows equal to the one before in user, item and time.

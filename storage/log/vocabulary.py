@@ -118,12 +118,8 @@ def extend(
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Return the dense indices of identifiers, after appending the new ones in their order.
 
-    Args:
-        store: inside a transaction.
-        vocabulary: users or items.
-        ids: n distinct identifiers in order of first appearance.
-        periods: `(n,)` int32, period of each first appearance, recorded for new ones.
-        incoming: kind of the identifiers.
+    For use inside a transaction. The n identifiers are distinct and in order of first appearance,
+    in the `periods` `(n,)` int32, which are recorded for new ones.
 
     Returns:
         Dense indices `(n,)` int32, and which of them are new `(n,)` bool.

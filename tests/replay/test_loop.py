@@ -99,7 +99,7 @@ def test_an_evaluation_is_built_once_per_period(store, config, monkeypatch):
 def test_events_describe_the_whole_run(store, config):
     events = []
     run_replay(store, config, listener=events.append)
-    assert events[0] == RunStarted(run_id=1, num_cells=16, num_periods=5)
+    assert events[0] == RunStarted(run_id=1, num_cells=16)
     assert events[-1] == RunFinished(run_id=1)
     finished = [event for event in events if isinstance(event, CellFinished)]
     assert [event.num_done for event in finished] == list(range(1, 17))

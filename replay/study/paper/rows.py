@@ -64,10 +64,8 @@ def split_holdout(split: RandomSplit, noise: Noise | None = None, seed: int = 0)
 def with_made_rows(holdout: Holdout, rows: csr_array, *, synthetic: bool) -> Holdout:
     """Replace the training rows; the users of validation and their contexts stay.
 
-    Args:
-        holdout: of all users.
-        rows: `(n, num_items)` float32, values in [0, 1].
-        synthetic: rows of no real user, so that none of them may be held out.
+    The rows are `(n, num_items)` float32 in [0, 1]. `synthetic`: of no real user, so that none of
+    them may be held out.
     """
     count = rows.shape[0]
     marks: NDArray[np.bool_] = np.full(count, synthetic)

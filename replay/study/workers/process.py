@@ -51,15 +51,11 @@ class WorkerProcess:
         folder: Path | None = None,
         **variables: str,
     ) -> None:
-        """Start it.
+        """Start a process; write `text` to its standard input, which stays open.
 
-        Args:
-            command: arguments of the process.
-            text: written to its standard input, which stays open.
-            log: file that its standard error is appended to.
-            events: receives each event, and `None` when the output ends.
-            folder: current folder of the process; `None` for ours.
-            variables: for its environment, besides those of `worker_environment`.
+        `events` receives each event, and `None` when the output ends. The standard error is
+        appended to `log`. `variables` are for its environment, besides those of
+        `worker_environment`.
         """
         self.refusal = ""
         self._log = log

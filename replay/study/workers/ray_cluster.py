@@ -33,11 +33,8 @@ def join_cluster(
 ) -> Iterator[Any]:
     """Connect Ray, and at the end disconnect it and stop what was started here.
 
-    Args:
-        address: `host:port`, `ray://host:port` or `auto`; `None` for the one in `RAY_ADDRESS`, or
-            without that for a Ray of this machine alone.
-        workers: capacity of a Ray of this machine alone; `None` for one per core.
-        progress: called with a message before each long step.
+    An address is `host:port`, `ray://host:port` or `auto`; `None` is the one in `RAY_ADDRESS`, or
+    without that a Ray of this machine alone with so many workers, one per core by default.
 
     Raises:
         UserError: Ray is not installed, or the cluster cannot be joined.
