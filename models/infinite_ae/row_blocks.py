@@ -97,7 +97,7 @@ def popular_items(rows: csr_array, share: float = HEAD_SHARE) -> NDArray[np.int6
 
 
 def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
-    """Split rows `(n, num_items)` at columns `(h,)` to make dense; duplicate entries are added up."""
+    """Split rows `(n, num_items)` at columns `(h,)`, made dense; duplicate entries are added up."""
     rows = without_duplicates(rows)
     dtype = np.dtype(np.float32 if np.all(rows.data == 1) else np.float64)
     in_head = np.zeros(rows.shape[1], dtype=np.bool_)
