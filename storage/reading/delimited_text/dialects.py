@@ -162,7 +162,8 @@ def _has_blanks(records: Sequence[str], delimiter: str, quoting: bool) -> bool:
         return False
     if quoting and any(f'{delimiter} "' in record for record in records):
         return True
-    return all(f"{delimiter} " in record for record in records[1:] or records)
+    body = [record for record in records if record.strip()]
+    return all(f"{delimiter} " in record for record in body[1:] or body)
 
 
 def _split(record: str, delimiter: str, quoting: bool, spaced: bool) -> list[str]:

@@ -56,7 +56,8 @@ def check_encoding(name: str) -> str:
     """
     try:
         info = codecs.lookup(name)
-        b"".decode(info.name)
+        # Other codecs, such as rot13, refuse bytes.
+        bytes(4).decode(info.name)
     except (LookupError, ValueError):
         raise UserError(
             f"no encoding '{printable(name, 40)}'; use a usual name, such as utf-8, latin-1, "

@@ -60,6 +60,11 @@ def parse_pattern(
         column = column.cast(pa.int64(), safe=False)
     texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
     directives = re.findall(r"%(-?.)", pattern)
+    if not directives:
+        raise UserError(
+            f"no time format '{printable(pattern, 40)}': give s, ms, us or ns, excel, or a pattern "
+            "such as '%d/%m/%Y'"
+        )
     width = sum(_WIDTHS.get(one, 1000) for one in directives)
     if directives and "".join(f"%{one}" for one in directives) == pattern and width < 1000:
         texts = pc.utf8_lpad(texts, width, "0")

@@ -230,7 +230,7 @@ def _from_pattern(
 def _from_text(
     column: pa.ChunkedArray, connection: duckdb.DuckDBPyConnection, time_format: str | None
 ) -> Times:
-    text = pc.utf8_trim_whitespace(column)
+    text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
     if time_format is None or time_format in (*UNITS, EXCEL):
         for kind in (pa.int64(), pa.float64()):
             try:

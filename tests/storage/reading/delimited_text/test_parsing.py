@@ -106,7 +106,7 @@ def test_a_line_without_end_is_refused():
         read(b"a" * 200, block_bytes=64)
 
 
-VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=12)
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=12)
 
 
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=12), st.integers(64, 300))
@@ -118,11 +118,56 @@ def test_what_a_csv_writer_writes_is_read_back(rows, block_bytes):
     longest = max((len(line) for line in content.split(b"\n")), default=0)
     text = read(content, block_bytes=max(block_bytes, longest + 2))
     assert rows_of(text) == rows
-    assert text.lines.tolist() == list(range(1, len(rows) + 1))
+    sizes = [1 + sum(value.count("\n") for value in row) for row in rows]
+    assert text.lines.tolist() == [1 + sum(sizes[:number]) for number in range(len(rows))]
     assert len(text.rejects) == 0
 
 
-@given(st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=12))
+@pytest.mark.parametrize(
+    ("content", "rows", "lines", "rejects"),
+    [
+        ('1,"a\nb",2\n3,4,5\n', [("1", "a\nb", "2"), ("3", "4", "5")], [1, 3], {}),
+        ('1,"a\r\n""9,8,7""\n",2\n', [("1", 'a\r\n"9,8,7"\n', "2")], [1], {}),
+        ('1,"a\nb","c\nd"\n3,4,5', [("1", "a\nb", "c\nd"), ("3", "4", "5")], [1, 4], {}),
+        ('1,"a\nb"\n3,4,5\n', [("3", "4", "5")], [3], {1: WRONG}),
+        # A quote that nothing closes costs its own line.
+        ('1,"a,b\n3,4,5\n6,7,8\n', [("3", "4", "5"), ("6", "7", "8")], [2, 3], {1: "open"}),
+        ('1,"a,b\n3,4,5\n6,7"x,8\n', [("3", "4", "5")], [2], {1: "open", 3: "open"}),
+        ('1,a",b\n3,4,5\n6,7",8\n', [("3", "4", "5")], [2], {1: "open", 3: "open"}),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [16, 1 << 24])
+def test_quotes_enclose_newlines(content, rows, lines, rejects, block_bytes):
+    text = read(content.encode(), block_bytes=block_bytes)
+    assert rows_of(text) == rows
+    assert text.lines.tolist() == lines
+    faults = {
+        line: Fault.BAD_QUOTES if fault == "open" else fault for line, fault in rejects.items()
+    }
+    assert rejects_of(text) == faults
+
+
+def test_a_quote_without_end_does_not_take_the_file(monkeypatch):
+    monkeypatch.setattr("perennial.storage.reading.delimited_text.records._LONGEST_RECORD", 100)
+    content = b'1,"a,b\n' + b"3,4,5\n" * 200
+    text = read(content, block_bytes=64)
+    assert rejects_of(text) == {1: Fault.BAD_QUOTES}
+    assert len(text.lines) == 200
+
+
+@pytest.mark.parametrize("quoting", [True, False])
+def test_blanks_after_delimiters_are_dropped(quoting):
+    dialect = Dialect(b",", 3, quoting, 0, spaced=True)
+    text = read(b'a, b,  c\n d,"e, f", "g"\n' if quoting else b"a, b,  c\n d,e f,\tg\n", dialect)
+    second = ("d", "e, f", "g") if quoting else ("d", "e f", "\tg")
+    assert rows_of(text) == [("a", "b", "c"), second]
+
+
+@given(
+    st.lists(
+        st.binary(max_size=20).map(lambda line: line.translate(None, delete=b'\n"')), max_size=12
+    )
+)
 @settings(max_examples=150, deadline=None)
 def test_any_bytes_are_rows_or_rejects(lines):
     text = read(b"".join(line + b"\n" for line in lines))

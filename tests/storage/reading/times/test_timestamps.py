@@ -1,8 +1,8 @@
 """Times of every make become the same µs, and what is no time says why."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -15,13 +15,6 @@ from perennial.storage.reading.times.timestamps import LATEST, parse_times, tick
 
 MOMENT = datetime(2001, 2, 3, 4, 5, 6, 789_000, UTC)
 MICROS = 981_173_106_789_000
-
-
-@pytest.fixture(scope="module")
-def utc():
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'").fetchall()
-        yield connection
 
 
 def parse(connection, values, kind):
@@ -45,7 +38,16 @@ def faults_of(times):
         (981_173_106, pa.uint64(), MICROS // 10**6 * 10**6),
         (981_173_106_789, pa.int64(), MICROS),
         (MICROS, pa.int64(), MICROS),
-        (MICROS * 1000 + 400, pa.int64(), MICROS),
+        (MICROS * 1000 + 999, pa.int64(), MICROS),
+        (MICROS * 1000 + 999, pa.timestamp("ns"), MICROS),
+        (f"{MICROS * 1000 + 999}", pa.string(), MICROS),
+        ("2001-02-03T04:05:06.789000999Z", pa.string(), MICROS),
+        (20010203, pa.int64(), 981_158_400_000_000),
+        (20010203.0, pa.float64(), 981_158_400_000_000),
+        ("20010203", pa.string(), 981_158_400_000_000),
+        ("20010203T040506Z", pa.string(), MICROS // 10**6 * 10**6),
+        (20010203040506, pa.int64(), MICROS // 10**6 * 10**6),
+        (Decimal("981173106.789"), pa.decimal128(20, 3), MICROS),
         (981_173_106.789, pa.float64(), MICROS),
         (981_173_106_789.0, pa.float64(), MICROS),
         (MOMENT, pa.timestamp("ms", "UTC"), MICROS),
@@ -153,6 +155,31 @@ def test_the_median_decides_the_unit():
     for ticks in (1_000, 1_000_000, 1_000_000_000):
         assert ticks_per_second(seconds * ticks) == ticks
     assert ticks_per_second(np.zeros(0, np.int64)) == 1
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string()])
+def test_a_bad_value_does_not_change_the_others(utc, kind):
+    """Nanoseconds keep their digits next to a value that is no number."""
+    first = MICROS * 1000 + 999 if kind != pa.float64() else float(MICROS)
+    values = [str(first), "gone", str(first)] if kind == pa.string() else [first, None, first]
+    assert parse(utc, values, kind).micros.tolist() == [MICROS, 0, MICROS]
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string()])
+@pytest.mark.parametrize(
+    ("value", "words"), [(2019, "years.*--time-format %Y"), (45_292, "spreadsheet.*excel")]
+)
+def test_numbers_that_look_like_dates_are_refused(utc, kind, value, words):
+    values = [None if kind != pa.string() else "", *[pa.scalar(value).cast(kind).as_py()] * 9]
+    with pytest.raises(UserError, match=words):
+        parse(utc, values, kind)
+
+
+@pytest.mark.parametrize("value", [0, 99_999, 88_888_888])
+def test_early_times_are_remarked_on(utc, value):
+    times = parse(utc, [value, value], pa.int64())
+    assert times.micros.tolist() == [value * 1_000_000] * 2
+    assert "before 1975" in times.remark
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.float64(), pa.timestamp("us")])
