@@ -79,7 +79,7 @@ constant("names: odd ones beside good ones", "csv", "be taken",
           b"\0,\"a\"\"b\",user_id,'; DROP TABLE users; --,item_id,\n1,2,u,4,v,6\n")  # fmt: skip
 constant("BOM", "csv", "be taken", b"\xef\xbb\xbf" + _HEAD + _LINES)
 constant("two BOMs", "csv", None, b"\xef\xbb\xbf" * 2 + _HEAD + _LINES)
-constant("UTF-16", "csv", "be refused", (_HEAD + _LINES).decode().encode("utf-16"))
+constant("UTF-16", "csv", "be taken", (_HEAD + _LINES).decode().encode("utf-16"))
 constant("UTF-16 without a BOM", "csv", "be refused", (_HEAD + _LINES).decode().encode("utf-16-le"))
 constant("UTF-32", "csv", "be refused", (_HEAD + _LINES).decode().encode("utf-32"))
 constant("Latin 1", "csv", "be refused", _HEAD + b"\xe9,\xfc,1\n" * 50)
