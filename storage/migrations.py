@@ -174,6 +174,10 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(4, "live operation", _LIVE_SCHEMA),
     Migration(5, "item counts of dropped periods", _DROPPED_COUNTS_SCHEMA),
     Migration(6, "one form of every identifier", _give_forms),
+    # Rows that the conditions of `IngestSettings` leave out.
+    Migration(
+        7, "rows that do not count", sql("ALTER TABLE ingests ADD COLUMN filtered BIGINT DEFAULT 0")
+    ),
 )
 
 

@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 _COLUMN = "Its name, or its position, 1 for the first.  [default: a usual name]"
 
 
+def _parse_where(
+    _context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...] | None:
+    if not texts:
+        return None
+    from perennial.storage.reading.filters import parse_where
+
+    return parse_where(texts)
+
+
 @dataclass(frozen=True)
 class ReadingOptions:
     """Settings of the reader of log files; `None` for the source's own setting."""
@@ -58,6 +68,23 @@ class ReadingOptions:
         "--max-reject-share",
         type=click.FloatRange(0, 1),
         help="Share of bad lines over which a file is refused.  [default: 0.05]",
+    )
+
+    min_rating: float | None = option(
+        "--min-rating",
+        type=float,
+        metavar="X",
+        help="Only rows with a rating of at least X count.  [default: those of the store's log, "
+        "else all rows]",
+    )
+    rating_column: str | None = option("--rating-column", metavar="NAME", help=_COLUMN)
+    where: tuple[tuple[str, tuple[str, ...]], ...] | None = option(
+        "--where",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=_parse_where,
+        help="Only rows with this value in this column count, or one of several (event=buy,add); "
+        "repeatable, all conditions hold.  [default: those of the store's log, else all rows]",
     )
 
     @property

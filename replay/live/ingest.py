@@ -10,6 +10,7 @@ from perennial.replay.live.steps import DroppedPeriods, PeriodPublished, Step
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import Late, ingest_period
+from perennial.storage.log.ledger import continue_filters
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.log.rewrite import ErasedUser, drop_events, erase_users
 from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
@@ -57,9 +58,10 @@ def take_files(
     if trains:
         _check_live(store)
     check_forgetting(store, request)
-    files = LogFiles("files", tuple(paths), request.reading)
+    reading = continue_filters(store, request.reading)
+    files = LogFiles("files", tuple(paths), reading)
     for path in order_files(store, files, progress):
-        yield ingest_period(store, path, request.reading, progress, request.late)
+        yield ingest_period(store, path, reading, progress, request.late)
         if trains:
             yield from bring_up_to_date(store, request.forget_log_after, listener)
 

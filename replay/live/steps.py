@@ -50,13 +50,15 @@ def describe_layouts(report: IngestReport) -> list[str]:
     """Describe how files were read, in one line for those read alike, with all remarks."""
     alike: dict[FileLayout, list[int]] = {}
     for number, layout in enumerate(report.layouts):
-        alike.setdefault(dataclasses.replace(layout, rows=0), []).append(number)
+        alike.setdefault(dataclasses.replace(layout, rows=0, filtered=0), []).append(number)
     lines = []
     for layout, numbers in alike.items():
         first = report.paths[numbers[0]].name
         name = first if len(numbers) == 1 else f"{first} and {len(numbers) - 1:,} more"
-        rows = sum(report.layouts[number].rows for number in numbers)
-        lines.append(f"{name}: {dataclasses.replace(layout, rows=rows).describe()}")
+        own = [report.layouts[number] for number in numbers]
+        rows, filtered = sum(one.rows for one in own), sum(one.filtered for one in own)
+        total = dataclasses.replace(layout, rows=rows, filtered=filtered)
+        lines.append(f"{name}: {total.describe()}")
     return [*lines, *(f"note: {remark}" for remark in report.remarks)]
 
 
@@ -83,6 +85,7 @@ def describe_ingest(report: IngestReport) -> str:
         f"{names}: {where}, {report.interactions:,} interactions from {report.lines:,} lines; "
         f"{report.merged:,} equal rows merged, {report.rejected:,} bad lines rejected"
         + (f" ({reasons})" if reasons else "")
+        + (f"; {report.filtered:,} rows do not count" if report.filtered else "")
     )
 
 
@@ -117,7 +120,10 @@ def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
             "periods": list(step.periods),
             **{
                 name: getattr(step, name)
-                for name in ("already_ingested", "lines", "interactions", "merged", "rejected")
+                for name in (
+                    *("already_ingested", "lines", "interactions", "merged", "rejected"),
+                    "filtered",
+                )
             },
             "reject_reasons": dict(step.reject_reasons),
             **readings_to_json([step]),

@@ -14,10 +14,17 @@ from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.append import OrderedLog, append_log
 from perennial.storage.log.late_events import describe_overlap, merge_late
-from perennial.storage.log.ledger import IngestReport, read_report, record_files, record_ingest
+from perennial.storage.log.ledger import (
+    IngestReport,
+    continue_filters,
+    read_report,
+    record_files,
+    record_ingest,
+)
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
 from perennial.storage.log.vocabulary import ITEMS, USERS, describe_other_kind
+from perennial.storage.reading.filters import check_conditions
 from perennial.storage.reading.formats import FORMATS
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects, total_counts
@@ -78,6 +85,7 @@ def _ingest(
     late: Late = "refuse",
 ) -> IngestReport:
     files = tuple(Path(path) for path in paths)
+    settings = continue_filters(store, settings)
     _check(files, settings)
     hashes = hash_files(files, progress)
     _check_distinct(files, hashes)
@@ -95,12 +103,13 @@ def _ingest(
 
     def record(target: Store, merged: int) -> None:
         key = _content_hash(hashes, settings, prepared.boundaries)
-        counts = (prepared.num_lines, merged, sum(map(len, prepared.rejects)))
+        counts = (prepared.num_lines, merged, sum(map(len, prepared.rejects)), filtered)
         record_ingest(
             target, ingest, key, json.dumps(settings.to_json()), prepared.boundaries, counts
         )
         record_files(target, ingest, files, hashes, prepared.rejects)
 
+    filtered = sum(layout.filtered for layout in prepared.layouts)
     num_events, equal = len(prepared.log.times), 0
     if overlap is None:
         source = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
@@ -126,6 +135,7 @@ def _ingest(
         periods=periods,
         layouts=prepared.layouts,
         remarks=prepared.remarks,
+        filtered=filtered,
     )
 
 
@@ -211,6 +221,7 @@ def _check(files: tuple[Path, ...], settings: IngestSettings) -> None:
         raise UserError(f"unknown format {settings.format!r}; choose from {', '.join(FORMATS)}")
     if not 0 <= settings.max_reject_share <= 1:
         raise UserError(f"the share of bad lines {settings.max_reject_share} is not in 0..1")
+    check_conditions(settings)
 
 
 def hash_files(files: Sequence[Path], progress: Progress) -> list[str]:

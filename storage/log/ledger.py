@@ -1,5 +1,6 @@
 """The ledger of ingestions: files, numbers of lines, bad lines, and the report of each."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
+from perennial.storage.errors import UserError
+from perennial.storage.reading.filters import describe_conditions
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 
 
@@ -26,6 +31,7 @@ class IngestReport:
         interactions: number of events stored.
         merged: number of rows left out as equal to another in user, item and time.
         rejected: number of bad lines.
+        filtered: number of rows that do not count.
         reject_reasons: number of bad lines per reason.
         periods: numbers of the periods made of the files.
         layouts: interpretation of each file; empty for an earlier ingestion.
@@ -42,6 +48,7 @@ class IngestReport:
     periods: tuple[int, ...]
     layouts: tuple[FileLayout, ...] = ()
     remarks: tuple[str, ...] = ()
+    filtered: int = 0
 
 
 IngestListener = Callable[[IngestReport], None]
@@ -58,16 +65,17 @@ def record_ingest(
     content_hash: str,
     settings: str,
     boundaries: NDArray[np.int64] | None,
-    counts: tuple[int, int, int],
+    counts: tuple[int, int, int, int],
 ) -> None:
     """Record an ingestion in the ledger.
 
     For use inside a transaction. `boundaries` are `(m,)` int64, µs; `None` if a file is a period.
-    `counts` are the numbers of lines read, events merged and lines rejected.
+    `counts` are the numbers of lines read, events merged, lines rejected and rows
+    that do not count.
     """
     cut = None if boundaries is None else json.dumps(boundaries.tolist())
     store.rows(
-        "INSERT INTO ingests VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO ingests VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [ingest, content_hash, settings, cut, *counts],
     )
 
@@ -104,8 +112,8 @@ def record_files(
 
 def read_report(store: Store, files: tuple[Path, ...], ingest: int) -> IngestReport:
     """Read the report of an earlier ingestion of the same files."""
-    lines, merged, rejected = store.rows(
-        "SELECT lines, merged, rejected FROM ingests WHERE ingest = ?", [ingest]
+    lines, merged, rejected, filtered = store.rows(
+        "SELECT lines, merged, rejected, filtered FROM ingests WHERE ingest = ?", [ingest]
     )[0]
     periods = store.rows(
         "SELECT period, interactions FROM periods WHERE ingest = ? ORDER BY period", [ingest]
@@ -123,4 +131,35 @@ def read_report(store: Store, files: tuple[Path, ...], ingest: int) -> IngestRep
         rejected=rejected,
         reject_reasons=dict(reasons),
         periods=tuple(period for period, _ in periods),
+        filtered=filtered,
     )
+
+
+def continue_filters(store: Store, settings: IngestSettings) -> IngestSettings:
+    """Return settings under which rows count as in the log of a store.
+
+    Conditions that are not given are those of the last ingestion.
+
+    Raises:
+        UserError: other conditions are given: a log in which rows count differently from night to
+            night would compare what cannot be compared.
+    """
+    rows = store.rows("SELECT settings FROM ingests ORDER BY ingest DESC LIMIT 1")
+    if rows:
+        recorded = TypeAdapter(IngestSettings).validate_json(rows[0][0])
+        for option, given, known in (
+            ("--min-rating", settings.min_rating, recorded.min_rating),
+            ("--where", settings.where, recorded.where),
+        ):
+            if given is not None and given != known:
+                raise UserError(
+                    f"the log in {store.path or 'the store'} was read with "
+                    f"{describe_conditions(recorded)}; leave {option} out, or use another store"
+                )
+        settings = dataclasses.replace(
+            settings,
+            min_rating=recorded.min_rating,
+            rating_column=settings.rating_column or recorded.rating_column,
+            where=recorded.where,
+        )
+    return settings

@@ -1,7 +1,9 @@
 """Columns of a file, found by their names."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 from perennial.storage.reading.settings import IngestSettings
 
-Column = pa.ChunkedArray | NDArray[np.int32] | NDArray[np.int64]
+Column: TypeAlias = pa.ChunkedArray | NDArray[np.int32] | NDArray[np.int64]
 """Values of a column, `(n,)`. Integers without nulls that fit are an array, int32 for identifiers
 and int64 for times; the next step may overwrite it."""
 
@@ -33,23 +35,105 @@ TIME_NAMES = (
     "visittime", "checkintime", "clicktime", "viewedat", "updatedat", "createdtime", "creationtime",
     "createdate", "createddate", "eventat", "ratedat", "datetimeutc",
 )  # fmt: skip
+RATING_NAMES = (
+    "rating", "ratings", "score", "stars", "overall", "review/score", "reviewscore",
+    "review/overall", "reviewoverall", "starrating", "userrating", "bookrating", "movierating",
+    "ratingvalue", "reviewrating", "overallrating", "ratingscore", "userscore", "rate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Positions of the columns in a file, from 0; `time` is `None` if the file has no times."""
+    """Positions of the columns in a file, from 0.
+
+    Attributes:
+        user: of the users.
+        item: of the items.
+        time: of the times; `None` if the file has none.
+        rating: of the ratings, if a row needs a least rating to count.
+        where: of the columns of `IngestSettings.where`, in that order.
+        ignored: of a column that looks like ratings and decides nothing.
+    """
 
     user: int
     item: int
     time: int | None
+    rating: int | None = None
+    where: tuple[int, ...] = ()
+    ignored: int | None = None
 
     @property
-    def places(self) -> tuple[int, ...]:
+    def events(self) -> tuple[int, ...]:
         """Positions of user, item and, if there is one, time."""
         return (self.user, self.item) if self.time is None else (self.user, self.item, self.time)
 
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Positions of all columns to read, each once, `events` first."""
+        rating = () if self.rating is None else (self.rating,)
+        return tuple(dict.fromkeys((*self.events, *rating, *self.where)))
+
+    def split(
+        self, columns: Sequence[Column]
+    ) -> tuple[Column, Column, Column | None, Column | None, tuple[Column, ...]]:
+        """Return users, items, times, ratings and the columns of `where`.
+
+        Args:
+            columns: one `(n,)` column for each of `places`.
+        """
+        at = dict(zip(self.places, columns, strict=True))
+        return (
+            at[self.user],
+            at[self.item],
+            None if self.time is None else at[self.time],
+            None if self.rating is None else at[self.rating],
+            tuple(at[place] for place in self.where),
+        )
+
 
 def find_columns(names: Sequence[str], settings: IngestSettings) -> Columns:
+    """Find all columns that are needed among the names of a file.
+
+    Raises:
+        UserError: as of `find_event_columns` and `add_conditions`.
+    """
+    rating = find_column(names, None, RATING_NAMES, "rating")
+    return add_conditions(find_event_columns(names, settings), names, settings, rating)
+
+
+def add_conditions(
+    columns: Columns, names: Sequence[str], settings: IngestSettings, rating: int | None
+) -> Columns:
+    """Add the columns that decide which rows count.
+
+    Args:
+        columns: of user, item and time.
+        names: names of all columns; positions from 1 in a file without names.
+        settings: the conditions.
+        rating: position of a column that looks like ratings, if there is one.
+
+    Raises:
+        UserError: a named column is missing or there twice, or no column looks like ratings.
+    """
+    where = [find_column(names, name, (), "--where") for name, _ in settings.where or ()]
+    columns = dataclasses.replace(columns, where=tuple(one for one in where if one is not None))
+    if settings.min_rating is None:
+        ignored = None if rating in columns.places else rating
+        columns = dataclasses.replace(columns, ignored=ignored)
+    else:
+        if settings.rating_column is not None:
+            rating = find_column(names, settings.rating_column, (), "rating")
+        if rating is None:
+            raise UserError(
+                f"no rating column among {list_names(names)}: name it with --rating-column, or "
+                "give its position, 1 for the first"
+            )
+        columns = dataclasses.replace(columns, rating=rating)
+    _check_single(names, columns.places)
+    return columns
+
+
+def find_event_columns(names: Sequence[str], settings: IngestSettings) -> Columns:
     """Find the columns of interactions among the names of a file.
 
     Args:
@@ -68,14 +152,18 @@ def find_columns(names: Sequence[str], settings: IngestSettings) -> Columns:
                 f"no {what} column among {list_names(names)}: name it with --{what}-column, or "
                 "give its position, 1 for the first"
             )
-    for name in {names[place] for place in (user, item, time) if place is not None}:
+    _check_single(names, [place for place in (user, item, time) if place is not None])
+    if user is None or item is None or user == item or time in (user, item):
+        raise UserError("user, item and time must be different columns; name others")
+    return Columns(user, item, time)
+
+
+def _check_single(names: Sequence[str], places: Sequence[int]) -> None:
+    for name in {names[place] for place in places}:
         if list(names).count(name) > 1:
             raise UserError(
                 f"several columns are called '{printable(name, 40)}': rename all but one of them"
             )
-    if user is None or item is None or user == item or time in (user, item):
-        raise UserError("user, item and time must be different columns; name others")
-    return Columns(user, item, time)
 
 
 def find_column(

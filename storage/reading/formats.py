@@ -15,6 +15,7 @@ from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.delimited_text.reader import read_delimited
+from perennial.storage.reading.filters import keep_counted
 from perennial.storage.reading.layout import RawFile
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet import read_parquet, read_parquet_times
@@ -64,7 +65,7 @@ _ERRORS = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 def read_file(
     path: Path, settings: IngestSettings, progress: Progress = ignore_progress
 ) -> RawFile:
-    """Read a log file.
+    """Read the rows of a log file that count.
 
     Args:
         path: the file.
@@ -75,20 +76,21 @@ def read_file(
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
     """
     with readable_errors(path):
-        return FORMATS[_choose_format(path, settings)].read(path, settings, progress, Budget())
+        chosen = FORMATS[_choose_format(path, settings)]
+        return keep_counted(chosen.read(path, settings, progress, Budget()), settings)
 
 
 def read_times(path: Path, settings: IngestSettings) -> Column | None:
-    """Read only the time column of a log file; `None` if it has none; arguments as for `read_file`.
+    """Read the times of the rows that count; `None` if there are none; arguments as `read_file`.
 
     Raises:
         UserError: as of `read_file`.
     """
     with readable_errors(path):
-        chosen = _choose_format(path, settings)
-        if chosen == "parquet":
+        needs_all = settings.where or settings.min_rating is not None
+        if _choose_format(path, settings) == "parquet" and not needs_all:
             return read_parquet_times(path, settings, Budget())
-        return FORMATS[chosen].read(path, settings, ignore_progress, Budget()).times
+    return read_file(path, settings).times
 
 
 @contextmanager

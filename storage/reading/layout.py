@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.storage.reading.columns import Column, printable
+from perennial.storage.reading.columns import Column, Columns, printable
 from perennial.storage.reading.rejects import Rejects
 
 _SEPARATORS = {
@@ -34,6 +34,10 @@ class FileLayout:
         separator: separator of the fields of a text file.
         encoding: encoding of a text file.
         rows: number of lines or rows read, bad ones included.
+        filtered: number of rows that do not count.
+        rating: rating column that decides which rows count; `None` if none does.
+        min_rating: least rating of a row that counts.
+        where: columns and the values of the rows that count.
     """
 
     format: str
@@ -45,6 +49,10 @@ class FileLayout:
     separator: str | None = None
     encoding: str | None = None
     rows: int = 0
+    filtered: int = 0
+    rating: str | None = None
+    min_rating: float | None = None
+    where: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def describe(self) -> str:
         """Describe the interpretation in one line."""
@@ -61,12 +69,23 @@ class FileLayout:
             time = f"time = {self.time} (not line order)"
         return (
             f"read as {', '.join(parts)}; user = {self.user}, item = {self.item}, {time}; "
-            f"{self.rows:,} rows"
+            f"{self.rows:,} rows{self._describe_filtered()}"
         )
+
+    def _describe_filtered(self) -> str:
+        conditions = [
+            f"{printable(column, 40)} = {' or '.join(printable(value, 40) for value in values)}"
+            for column, values in self.where
+        ]
+        if self.min_rating is not None:
+            conditions.insert(0, f"{self.rating} ≥ {self.min_rating:g}")
+        if not conditions:
+            return ""
+        return f", {self.filtered:,} of which do not count (only {' and '.join(conditions)} does)"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
-        return asdict(self)
+        return asdict(self) | {"where": dict(self.where)}
 
 
 @dataclass(frozen=True)
@@ -83,6 +102,8 @@ class RawFile:
         typed: True if the columns have types of the file; text has none.
         layout: interpretation of the file.
         remarks: what its owner should know of that, one line each.
+        rating: `(n,)` ratings, if `IngestSettings.min_rating` is set.
+        where: `(n,)` values for each condition of `IngestSettings.where`.
     """
 
     users: Column
@@ -94,6 +115,8 @@ class RawFile:
     typed: bool
     layout: FileLayout
     remarks: tuple[str, ...] = ()
+    rating: Column | None = None
+    where: tuple[Column, ...] = ()
 
     def line_numbers(self) -> NDArray[np.int64]:
         """Return the line of each row, `(n,)` int64."""
@@ -104,6 +127,23 @@ def shown_names(names: Sequence[str]) -> tuple[str, str, str | None]:
     """Return the names of user, item and time, safe for a screen."""
     user, item, *time = (printable(name, 40) for name in names)
     return user, item, time[0] if time else None
+
+
+def shown_rating(names: Sequence[str], found: Columns) -> str | None:
+    """Return the name of the ratings that decide which rows count, safe for a screen."""
+    return None if found.rating is None else printable(names[found.rating], 40)
+
+
+def describe_guesses(names: Sequence[str], found: Columns, hint: str | None) -> tuple[str, ...]:
+    """Describe what takes the place of times, and ratings that decide nothing."""
+    order = () if found.time is not None else (describe_order(hint),)
+    if found.ignored is None:
+        return order
+    return (
+        *order,
+        f"column '{printable(names[found.ignored], 40)}' is ignored, so that every row counts; "
+        "--min-rating 4 keeps the rows with at least 4",
+    )
 
 
 def describe_order(hint: str | None) -> str:

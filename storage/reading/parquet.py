@@ -1,6 +1,6 @@
 """Columns of a Parquet file, read without trust in its metadata."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores, run_all, split_evenly
-from perennial.storage.reading.columns import Column, find_columns, printable
+from perennial.storage.reading.columns import Column, Columns, find_columns, printable
 from perennial.storage.reading.identifier_forms import UUID_BYTES, uuid_texts
-from perennial.storage.reading.layout import FileLayout, RawFile, describe_order, shown_names
+from perennial.storage.reading.layout import (
+    FileLayout,
+    RawFile,
+    describe_guesses,
+    shown_names,
+    shown_rating,
+)
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet_batches import (
     BATCH_BYTES,
@@ -31,8 +37,6 @@ from perennial.storage.reading.rejects import LONGEST_ID, Rejects
 from perennial.storage.reading.settings import IngestSettings
 
 _CODE_BYTES = 4
-# Types of a user, an item and a time.
-_KINDS: tuple[np.dtype[Any], ...] = (np.dtype("i4"), np.dtype("i4"), np.dtype("i8"))
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,16 @@ class ParquetRows:
     """Columns of a Parquet file.
 
     Attributes:
-        columns: the user, the item and, if there is one, the time column, `(n,)` each.
+        columns: those of `found.places`, `(n,)` each.
         num_rows: n.
-        names: their names.
+        found: positions of the columns.
+        names: names of all columns of the file.
         hint: name of a column of times, if no time column was found.
     """
 
     columns: tuple[Column, ...]
     num_rows: int
+    found: Columns
     names: tuple[str, ...]
     hint: str | None
 
@@ -57,31 +63,38 @@ def read_parquet(
 ) -> RawFile:
     """Read a log; see `read_columns`."""
     read = read_columns(path, settings, budget)
-    users, items, *times = read.columns
-    layout = FileLayout("Parquet", *shown_names(read.names), rows=read.num_rows)
+    users, items, times, rating, where = read.found.split(read.columns)
+    layout = FileLayout(
+        "Parquet",
+        *shown_names([read.names[place] for place in read.found.events]),
+        rows=read.num_rows,
+        rating=shown_rating(read.names, read.found),
+    )
     return RawFile(
         users,
         items,
-        times[0] if times else None,
+        times,
         None,
         Rejects.join([]),
         read.num_rows,
         typed=True,
         layout=layout,
-        remarks=() if times else (describe_order(read.hint),),
+        remarks=describe_guesses(read.names, read.found, read.hint),
+        rating=rating,
+        where=where,
     )
 
 
 def read_parquet_times(path: Path, settings: IngestSettings, budget: Budget) -> Column | None:
     """Read only the time column; `None` if there is none."""
-    columns = read_columns(path, settings, budget, first=2).columns
+    columns = read_columns(path, settings, budget, only_times=True).columns
     return columns[0] if columns else None
 
 
 def read_columns(
-    path: Path, settings: IngestSettings, budget: Budget, first: int = 0
+    path: Path, settings: IngestSettings, budget: Budget, *, only_times: bool = False
 ) -> ParquetRows:
-    """Read the user, the item and, if there is one, the time column.
+    """Read the columns of users, items, times and of the conditions on the rows.
 
     Identifiers that are texts become dictionaries: as plain rows, a long text that all rows share
     would be copied for each of them, and a file of a few kilobytes would fill any memory.
@@ -90,22 +103,28 @@ def read_columns(
         path: the file.
         settings: names or positions of the columns that the user gave.
         budget: memory for the columns.
-        first: first of the three to read, 0 for the user; those before are ignored.
+        only_times: read no other column than the times.
 
     Raises:
         UserError: the columns cannot be found or take too much memory, or the metadata are wrong.
     """
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-    places = find_columns(schema.names, settings).places[first:]
-    kinds = {schema.names[place]: kind for place, kind in zip(places, _KINDS[first:], strict=False)}
-    _check_flat([schema.field(place).type for place in places], first)
+    found = find_columns(schema.names, settings)
+    places = found.events[2:] if only_times else found.places
+    kinds: dict[str, np.dtype[Any]] = {}
+    for place in places:
+        is_identifier = place in (found.user, found.item)
+        kinds[schema.names[place]] = np.dtype("i4" if is_identifier else "i8")
+        _check_flat(schema.field(place).type, place, found)
     columns, num_rows = read_named(path, kinds, budget)
     # Times in texts are parsed row by row.
-    before = 2 - first
-    plain = (_plain_times(times, budget) for times in columns[before:])
+    plain = (
+        _plain_times(column, budget) if place == found.time else column
+        for place, column in zip(places, columns, strict=True)
+    )
     hint = next((field.name for field in schema if pa.types.is_temporal(field.type)), None)
-    return ParquetRows((*columns[:before], *plain), num_rows, tuple(kinds), hint)
+    return ParquetRows(tuple(plain), num_rows, found, tuple(schema.names), hint)
 
 
 def read_named(
@@ -179,15 +198,14 @@ def _rows_at_once(kind: pa.DataType) -> int:
     return min(BATCH_ROWS, 1 + BATCH_BYTES // max(1, width))
 
 
-def _check_flat(types: Sequence[pa.DataType], first: int) -> None:
+def _check_flat(kind: pa.DataType, place: int, found: Columns) -> None:
     """Refuse lists and structures before they are read, since their rows are not single values."""
-    named = ("identifiers", "identifiers", "times")[first:]
-    for kind, what in zip(types, named, strict=False):
-        if pa.types.is_nested(kind):
-            raise UserError(
-                f"a column of type {printable(str(kind), 80)} cannot hold {what}; name another "
-                "column"
-            )
+    if pa.types.is_nested(kind):
+        named = {found.user: "identifiers", found.item: "identifiers", found.time: "times"}
+        raise UserError(
+            f"a column of type {printable(str(kind), 80)} cannot hold "
+            f"{named.get(place, 'single values')}; name another column"
+        )
 
 
 def _check_counts(metadata: pq.FileMetaData) -> None:

@@ -39,6 +39,7 @@ class Fault(IntEnum):
     BAD_RETURN = 14, "carriage return inside the line"
     LONG_USER = 15, f"user is longer than {LONGEST_ID} bytes"
     LONG_ITEM = 16, f"item is longer than {LONGEST_ID} bytes"
+    BAD_RATING = 17, "rating is not a number"
 
     def __new__(cls, value: int, reason: str) -> Self:
         """Make a member from its number and its words."""

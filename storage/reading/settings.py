@@ -21,6 +21,9 @@ class IngestSettings:
         encoding: encoding of a text file, as Python names it; `None` is UTF-8, or UTF-16 after a
             byte order mark.
         time_format: format of the times, as for `parse_times`; `None` guesses.
+        min_rating: least rating of a row that counts; `None` for any.
+        rating_column: name or position of the ratings; `None` guesses.
+        where: column -> the values that a row may have there to count, for every column named.
     """
 
     user_column: str | None = None
@@ -32,12 +35,21 @@ class IngestSettings:
     header: bool | None = None
     encoding: str | None = None
     time_format: str | None = None
+    min_rating: float | None = None
+    rating_column: str | None = None
+    where: tuple[tuple[str, tuple[str, ...]], ...] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names or positions of the columns that were given."""
         given = (self.user_column, self.item_column, self.time_column)
         return tuple(name for name in given if name is not None)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names or positions that were given of the columns that decide which rows count."""
+        rating = () if self.rating_column is None else (self.rating_column,)
+        return (*rating, *(column for column, _ in self.where or ()))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; settings that came later only where they are not the default.

@@ -97,7 +97,9 @@ def stage_log(
             raise UserError(f"{path}: {error}") from None
     log = staged[0] if len(staged) == 1 else _merge_files(files, staged)
     if not len(log.times):
-        raise UserError(f"{files[0]}: no interactions in it")
+        filtered = sum(layout.filtered for layout in log.layouts)
+        why = f"none of its {filtered:,} rows counts" if filtered else "no interactions in it"
+        raise UserError(f"{files[0]}: {why}")
     return log
 
 

@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Columns, find_columns, looks_like_header, printable
+from perennial.storage.reading.columns import (
+    Columns,
+    add_conditions,
+    find_columns,
+    find_event_columns,
+    looks_like_header,
+    printable,
+)
 from perennial.storage.reading.delimited_text.parsing import Dialect
 from perennial.storage.reading.delimited_text.records import BOM, Quoting, split_records
 from perennial.storage.reading.settings import IngestSettings
@@ -21,6 +28,8 @@ _ISO_DATE = re.compile(r"\s*\d{4}-\d{1,2}-\d{1,2}", re.ASCII)
 _NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
 # A smaller number in a column without a name is a rating, not a time after 1973.
 _LEAST_TIME = 1e8
+# Stars are up to 5, points up to 10; in a column without a name larger numbers are counts.
+_LARGEST_RATING = 10
 # Times of the years 2001 to 2036 in seconds and ms have 10 and 13 digits, as many identifiers do.
 _UNIX_TIME = re.compile(r"\s*(1\d{9}|20\d{8}|1\d{12}|20\d{11})(\.\d*)?\s*", re.ASCII)
 _AMAZON_PRODUCT = re.compile(r"B[0-9A-Z]{9}|\d{9}[\dX]", re.ASCII)
@@ -91,10 +100,15 @@ def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> Te
     dialect = Dialect(delimiter.encode(), len(names), quoting, skipped, spaced)
     places = [str(place + 1) for place in range(len(names))]
     body = [row for row in rows[1 if header else 0 :] if len(row) == len(names)]
-    if header or settings.columns:
-        columns = find_columns(names if header else places, settings)
+    if header:
+        columns = find_columns(names, settings)
     else:
-        columns = _guess_columns(body or rows[:1])
+        found = (
+            find_event_columns(places, settings)
+            if settings.columns
+            else _guess_columns(body or rows[:1])
+        )
+        columns = add_conditions(found, places, settings, _guess_rating(body, found))
     shown = tuple(names if header else (f"column {place}" for place in places))
     hint = None if columns.time is not None else _find_times(body, columns)
     return TextLayout(
@@ -186,7 +200,7 @@ def _has_header(
     """
     if text_format == "inter" or looks_like_header(names):
         return True
-    if any(not name.isdecimal() for name in settings.columns):
+    if any(not name.isdecimal() for name in (*settings.columns, *settings.conditions)):
         return True
     if settings.columns:
         same = [row for row in rows if len(row) == len(names)]
@@ -240,8 +254,15 @@ def _describe_misplaced(rows: Sequence[Sequence[str]], time: int) -> str:
 
 def _find_times(rows: Sequence[Sequence[str]], columns: Columns) -> int | None:
     """Return the position of a column that nobody named and that seems to hold times."""
-    found = (place for place in _places(rows, _is_time) if place not in columns.places)
+    found = (place for place in _places(rows, _is_time) if place not in columns.events)
     return next(found, None)
+
+
+def _guess_rating(rows: Sequence[Sequence[str]], columns: Columns) -> int | None:
+    """Return the position of the third column, if it holds small numbers and is no other."""
+    if not rows or len(rows[0]) < 3 or 2 in columns.events:
+        return None
+    return 2 if all(_is_rating(row[2]) for row in rows) else None
 
 
 def _places(rows: Sequence[Sequence[str]], test: Callable[[str], object]) -> list[int]:
@@ -251,6 +272,10 @@ def _places(rows: Sequence[Sequence[str]], test: Callable[[str], object]) -> lis
         for place in range(len(rows[0]) if rows else 0)
         if sum(bool(test(row[place])) for row in rows) * 2 > len(rows)
     ]
+
+
+def _is_rating(value: str) -> bool:
+    return bool(_NUMBER.fullmatch(value)) and abs(float(value)) <= _LARGEST_RATING
 
 
 def _is_time(value: str) -> bool:

@@ -10,7 +10,13 @@ from perennial.storage.reading.delimited_text.encodings import (
     unpacked,
 )
 from perennial.storage.reading.delimited_text.parsing import read_text
-from perennial.storage.reading.layout import FileLayout, RawFile, describe_order, shown_names
+from perennial.storage.reading.layout import (
+    FileLayout,
+    RawFile,
+    describe_guesses,
+    shown_names,
+    shown_rating,
+)
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.settings import IngestSettings
 
@@ -47,24 +53,27 @@ def read_delimited(
 
         utf8 = transcode(stream, encoding)
         rows = read_text(utf8, found.dialect, found.columns.places, report, budget=budget)
-    users, items, *times = rows.columns
+    users, items, times, rating, where = found.columns.split(rows.columns)
     layout = FileLayout(
         "text",
-        *shown_names([found.names[place] for place in found.columns.places]),
+        *shown_names([found.names[place] for place in found.columns.events]),
         header=found.header,
         header_guessed=found.header_guessed,
         separator=found.dialect.delimiter.decode(),
         encoding=encoding.upper(),
         rows=rows.num_lines,
+        rating=shown_rating(found.names, found.columns),
     )
     return RawFile(
         users,
         items,
-        times[0] if times else None,
+        times,
         rows.lines,
         rows.rejects,
         rows.num_lines,
         typed=False,
         layout=layout,
-        remarks=() if times else (describe_order(found.hint),),
+        remarks=describe_guesses(found.names, found.columns, found.hint),
+        rating=rating,
+        where=where,
     )
