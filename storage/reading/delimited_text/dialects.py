@@ -262,7 +262,8 @@ def _guess_rating(rows: Sequence[Sequence[str]], columns: Columns) -> int | None
     """Return the position of the third column, if it holds small numbers and is no other."""
     if not rows or len(rows[0]) < 3 or 2 in columns.events:
         return None
-    return 2 if all(_is_rating(row[2]) for row in rows) else None
+    filled = [row[2] for row in rows if row[2].strip()]
+    return 2 if filled and all(_is_rating(value) for value in filled) else None
 
 
 def _places(rows: Sequence[Sequence[str]], test: Callable[[str], object]) -> list[int]:

@@ -113,7 +113,7 @@ def test_the_same_rows_count_in_every_format(write, name, least, values, users):
 
 @each_format
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     rows=st.lists(
@@ -232,8 +232,9 @@ class TestNextNight:
     @pytest.fixture
     def nights(self, write):
         return [
-            write(f"{n}.csv", self.HEAD + f"1,{n},5,buy,10{n}\n1,9,3,buy,10{n}\n1,8,5,view,10{n}\n")
+            write(f"{n}.csv", self.HEAD + "".join(f"1,{row},{10**9 + n}\n" for row in rows))
             for n in (1, 2)
+            for rows in [(f"{n},5,buy", "9,3,buy", "8,5,view")]
         ]
 
     def test_the_conditions_of_the_last_ingestion_apply(self, store, nights):
