@@ -140,7 +140,6 @@ class CellMaker:
 
 
 def _figure(result: MetricResult) -> Figure:
-    """Return the figure of a period."""
     mean = result.values.mean
     value = None if np.isnan(mean) else mean
     return Figure(result.metric, result.k, value, len(result.values.values))

@@ -24,7 +24,6 @@ class ModelChoice:
 
     Attributes:
         name: a key of `perennial.models.registry.MODELS`.
-        settings: fields of the model's recipe.
     """
 
     name: str

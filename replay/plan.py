@@ -21,7 +21,6 @@ class PlannedEvaluation:
 
     Attributes:
         fit_period: newest period that the fits have seen.
-        eval_period: period that they are evaluated on.
         key: of everything that the evaluation follows from.
     """
 

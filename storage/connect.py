@@ -128,7 +128,6 @@ def connect_reader(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Identify the file at a path; `None` if there is none."""
     try:
         status = path.stat()
     except FileNotFoundError:

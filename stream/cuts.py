@@ -76,10 +76,8 @@ class Cut:
     """A rule that cuts a log into periods; a call with the times returns the boundaries.
 
     Attributes:
-        name: as on the command line.
         num_periods: P, for the cuts that take it.
         needs_clock: True if a log without times is refused, since line numbers are not enough.
-        boundaries: the rule.
     """
 
     name: str

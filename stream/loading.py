@@ -151,7 +151,6 @@ def _is_prefix(stored: Sequence[str], ordered: Sequence[str]) -> bool:
 
 
 def _is_cut_by_file(store: Store) -> bool:
-    """Return True if each ingested file is a period."""
     (files,) = store.rows("SELECT count(*), count(DISTINCT ingest) FROM ingested_files")
     return files == (len(list_periods(store)),) * 2
 

@@ -63,7 +63,6 @@ def mark_members(matrix: csr_array, items: NDArray[np.integer[Any]]) -> NDArray[
 
 
 def _chunks(rows: NDArray[np.intp], size: int) -> list[NDArray[np.intp]]:
-    """Split row numbers into pieces of at most `size`."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 

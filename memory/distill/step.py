@@ -41,11 +41,7 @@ class DeviceUsers(NamedTuple):
 
 
 class StepState(NamedTuple):
-    """State of the optimisation on the device.
-
-    Attributes:
-        key: that the next draws derive from.
-    """
+    """State of the optimisation on the device."""
 
     parameters: Float32[Array, "m i"]
     optimiser: optax.OptState

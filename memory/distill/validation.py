@@ -123,7 +123,6 @@ class _DenseProducts:
 
     @classmethod
     def of(cls, support: Array, contexts: csr_array, num_items: int) -> "_DenseProducts":
-        """Compute the inner products."""
         count, width = contexts.shape
         # Few sizes, so that few are compiled.
         size = min(round_up(count, 256), max(1, _BLOCK_CELLS // support.shape[1]))
@@ -136,7 +135,6 @@ class _DenseProducts:
         return cls(support, inner_products(support), tuple(blocks), contexts.shape, num_items)
 
     def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
-        """Yield the scores of all contexts."""
         left, width = self.shape
         for cross, squares in self.blocks:
             shares = _shares(cross, self.inner, squares, reg, float(self.num_items))
@@ -169,7 +167,6 @@ class _SparseProducts:
 
     @classmethod
     def of(cls, support: csr_array, contexts: csr_array, num_items: int) -> "_SparseProducts":
-        """Compute the inner products."""
         columns = np.unique(support.indices)
         return cls(
             cross=(contexts @ support.T).toarray(),
@@ -182,7 +179,6 @@ class _SparseProducts:
         )
 
     def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
-        """Yield the scores of all contexts."""
         shares = np.asarray(
             _shares(self.cross, self.inner, self.squares, reg, float(self.num_items))
         )

@@ -82,7 +82,6 @@ class FittedInfiniteAE:
     def _score_here(
         self, solution: NDArray[np.float32] | None, contexts: csr_array
     ) -> NDArray[np.float32]:
-        """Compute f(x) on the host."""
         block = split_rows(contexts, self.rows.head_items)
         similarity = cross_kernel(block, self.pieces, self.kernel)
         if solution is None:
@@ -91,7 +90,6 @@ class FittedInfiniteAE:
         return scores
 
     def _score_on_devices(self, placed: MeshRows, contexts: csr_array) -> NDArray[np.float32]:
-        """Compute f(x) on the devices, which share the contexts."""
         assert isinstance(self.factor, DeviceFactor)  # noqa: S101
         coefficients = self.factor.solve_shared_out(placed.cross(contexts))
         return placed.combine(coefficients)[: contexts.shape[0]]
@@ -193,5 +191,4 @@ class ExactSystem:
 
 
 def _split(interactions: csr_array) -> RowBlock:
-    """Split rows at their popular items."""
     return split_rows(interactions, popular_items(interactions))

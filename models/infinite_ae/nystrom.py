@@ -59,7 +59,6 @@ class Centres:
     """The feature map φ(x) = L⁻¹ K(C, x).
 
     Attributes:
-        kernel: implementation of Θ.
         rows: C.
         pieces: C in tiles.
         factor: `(m, m)` float64 in Fortran order, Lᵀ in its upper triangle.
@@ -125,7 +124,6 @@ class NormalEquations:
     """A and B of some rows, ready for any λ.
 
     Attributes:
-        centres: the feature map.
         gram: `(m, m)` float64 in Fortran order, A in its lower triangle.
         right: `(d, m)` Bᵀ.
         mean_diagonal: Σ w K(x, x) / Σ w, by which λ is scaled; 0 without rows.

@@ -90,7 +90,6 @@ class FittedNystromAE:
         return arrays, describe_rows(self.num_items, settings, self.report, self.replayed)
 
     def _score(self, contexts: csr_array) -> NDArray[np.float32]:
-        """Compute f(x), `(b, num_items)`."""
         right = self.system.equations.right
         solved = self._solve(contexts).astype(right.dtype, copy=False)
         scores: NDArray[np.float32] = (solved @ right.T).astype(np.float32, copy=False)
@@ -114,7 +113,6 @@ class NystromSystem:
     Attributes:
         rows: X, with its weights.
         chosen: `(m,)` numbers of the rows that are the centres.
-        equations: A and B.
     """
 
     settings: Mapping[str, Json]

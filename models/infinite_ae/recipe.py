@@ -224,7 +224,6 @@ class InfiniteAE:
         return self._exact_system(rows, smallest_reg)
 
     def _exact_system(self, rows: TrainingRows, smallest_reg: float) -> ExactSystem:
-        """Prepare rows without a teacher for any λ."""
         kernel = self._kernel(rows.num_items, self._dtype(rows, smallest_reg))
         on_devices = self._network if self.backend == "closed-form" else None
         return ExactSystem.of(rows, self.settings, kernel, on_devices)

@@ -40,9 +40,7 @@ class StoredFit:
 
     Attributes:
         rows: X and W; rows with a teacher come last and are marked as replayed.
-        settings: of the recipe, as they were recorded.
         reg: λ.
-        report: of the fit.
         replayed: `(n,)` bool, rows that came from a memory; `None` if the file has no such entry.
         answers: `(rows, d_old)` scores of a teacher, if there was one.
         centres: `(m,)` numbers of the centres' rows, if there are any.

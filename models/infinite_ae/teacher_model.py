@@ -94,7 +94,6 @@ class TaughtInfiniteAE:
         return arrays, describe_rows(self.num_items, self.settings, self.report)
 
     def _score(self, contexts: csr_array) -> NDArray[np.float32]:
-        """Compute f(x), `(b, num_items)`."""
         block = split_rows(contexts, self.rows.head_items)
         similarity = cross_kernel(block, self.pieces, self.kernel)
         num_new, known = len(self.new_rows), self.answers.shape[1]

@@ -41,7 +41,6 @@ class LightGCNTrainingSettings:
     """Settings of the updates.
 
     Attributes:
-        loss: see `perennial.models.lightgcn.loss`.
         layers: K of the propagation.
         temperature: temperature of the softmax; `bpr` has none.
         l2: weight of half the squared length of the embeddings in the loss.
@@ -208,7 +207,6 @@ def draw_updates(
 
 
 def _take(entries: csr_array, rows: NDArray[np.int64], items: NDArray[np.int64]) -> Draw:
-    """Return some rows in blocks, with their entries among some items."""
     num_rows, num_items = entries.shape
     part = entries[rows]
     if len(items) < num_items:

@@ -173,7 +173,6 @@ class NeuMF(HoldoutRecipe[FittedNeuMF]):
         seed: int,
         check: Check[NeuMFParameters] | None = None,
     ) -> NeuMFParameters:
-        """Train from fresh weights."""
         fresh = fresh_weights(
             rows,
             self.negatives,

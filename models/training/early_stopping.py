@@ -22,8 +22,6 @@ class Patience:
 
     Attributes:
         checks: number of checks without a better score that ends the training.
-        best: the best score so far.
-        best_step: its step.
     """
 
     checks: int
@@ -53,10 +51,8 @@ class Search(Generic[Weights]):
         patience: checks without a better score after which a training ends.
         score: validation score of some weights, in per cent.
         options: its progress gets a message at each check.
-        metric: name of the score, for messages.
         keep_best: if false, `best` stays `None`, and a training may overwrite checked weights.
         best: the best weights of all trainings; `None` before the first check.
-        last_step: updates that the last training made.
     """
 
     patience: int

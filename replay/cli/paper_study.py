@@ -255,7 +255,6 @@ def _run(
     executor: "Executor",
     memory_limit: int,
 ) -> "StudyResults":
-    """Compute the cells of a study."""
     from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.study.paper.cells import StudyContext
@@ -277,7 +276,6 @@ def _run(
 
 
 def _print(results: "StudyResults", folder: Path, as_json: bool, printer: ReadingPrinter) -> None:
-    """Write the report into the folder, and print the results."""
     from perennial.replay.cli.tables import print_paper_study
     from perennial.replay.report.paper import write_paper_study
     from perennial.replay.report.tables import TerminalConsole

@@ -253,7 +253,6 @@ class _Screen:
 
 
 def _print_line(console: Console, event: Event) -> None:
-    """Print a line for each cell, for logs."""
     if not isinstance(event, CellFinished):
         return
     name = event.name

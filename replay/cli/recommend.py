@@ -276,7 +276,6 @@ def _recommend_to_file(
     output: "Place",
     as_json: bool,
 ) -> None:
-    """Write recommendations for many users to a file."""
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.recommend.batch import recommend_to_file
     from perennial.replay.report.tables import TerminalConsole

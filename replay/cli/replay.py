@@ -112,7 +112,6 @@ def replay(
 
 
 def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "RunData":
-    """Evaluate all cells in workers; each strategy with each seed is a task."""
     from perennial.replay.analysis.run import load_run
     from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.report.tables import TerminalConsole

@@ -162,6 +162,5 @@ def _all_histories(store: Store, last: int, shape: tuple[int, int]) -> csr_array
 
 
 def _shorten(names: Sequence[str], most: int = 5) -> str:
-    """Join the first names for a message."""
     shown = ", ".join(name[:82] for name in names[:most])
     return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")

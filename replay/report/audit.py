@@ -30,7 +30,6 @@ def save_audit_plot(audit: Audit, path: Path) -> None:
 
 
 def _draw_nearness(axes: Axes, audit: Audit) -> None:
-    """Draw the share of users whose nearest user has at most a given similarity."""
     lines = {
         "synthetic user to real": (audit.nearness.synthetic, "-"),
         "real user to the other half": (audit.nearness.real, "--"),

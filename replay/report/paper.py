@@ -174,7 +174,6 @@ def _legend(groups: Sequence[Group], axis: Axis) -> list[tuple[str, str]]:
 
 
 def _save(results: StudyResults, plots: Path) -> tuple[Path, ...]:
-    """Save every picture as PNG and SVG."""
     written: tuple[Path, ...] = ()
     if results.study.axis is None:
         panels = [panel for one in SHOWN if (panel := make_dot_panel(results, one)).dots]
@@ -199,7 +198,6 @@ def _line(groups: Sequence[Group], label: str, style: int, axis: Axis, figure: F
 
 
 def _range(group: Group, figure: Figure) -> tuple[float, float]:
-    """Return the values of the lowest and the highest seed."""
     values = [
         one.mean
         for record in group.records
@@ -210,7 +208,6 @@ def _range(group: Group, figure: Figure) -> tuple[float, float]:
 
 
 def _write_index(folder: Path, results: StudyResults) -> Path:
-    """Write the page that links the studies of a folder."""
     links = [
         (find_study(name).title, f"{name}/{PAGE}")
         for name in PAPER_STUDIES

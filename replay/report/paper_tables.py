@@ -172,7 +172,6 @@ def _comparison_cell(results: StudyResults, group: Group, figure: Figure) -> Tab
 
 
 def _validation(record: CellRecord) -> float | None:
-    """Return the best validation score."""
     # ∞-AE reports the score of each λ instead.
     scores = record.fit_report.get("validation")
     if isinstance(scores, dict) and scores:
@@ -205,5 +204,4 @@ def _choice(record: CellRecord) -> str:
 
 
 def _mean(values: Sequence[int]) -> str:
-    """Format the mean over the seeds."""
     return f"{sum(values) / len(values):,.0f}"

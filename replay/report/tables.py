@@ -289,7 +289,6 @@ def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
 
 
 def _difference_cell(one: Difference | None) -> TableCell:
-    """Return the cell of a difference and its interval."""
     if one is None:
         return TableCell("–")
     text = format_value(one.metric, one.mean, signed=True)

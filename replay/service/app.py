@@ -65,9 +65,7 @@ class Service:
     """State that the routes share.
 
     Attributes:
-        scoring: threads that recommend.
         drop_erased_users: drops the users that the store no longer has from the current model.
-        reading: thread that reads the live state.
         started: time of the start, on the monotonic clock.
     """
 

@@ -24,11 +24,9 @@ class ServiceLimits:
     Attributes:
         max_body: bytes of a request's body.
         max_header: bytes of a request's line and headers.
-        scorings: number of queries scored at a time.
         waiting: number of further queries that may wait.
         request_seconds: time limit of a request's body, and then of its response.
         keep_alive_seconds: time after which an idle connection is closed.
-        connections: number of open connections.
         shutdown_seconds: time that requests in flight get when the service shuts down.
     """
 

@@ -143,7 +143,6 @@ def _task(part: ReplayTask, folder: Path, snapshot: Path) -> Task:
 
 
 def _own_store(folder: Path, name: str) -> Path:
-    """Return the path of the store in which the worker of a task works."""
     return folder / f"{name.replace(' ', '-')}{_SUFFIX}"
 
 

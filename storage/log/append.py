@@ -40,7 +40,6 @@ class _Indexed:
 
     Attributes:
         indices: `(n,)` int32.
-        new_ids: new identifiers, per period.
         distinct: number of distinct identifiers, per period.
     """
 

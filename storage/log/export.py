@@ -151,7 +151,6 @@ def _is_export(folder: OutputFolder, name: str) -> bool:
 
 
 def _read_chunks(store: Store, period: PeriodSummary, schema: pa.Schema) -> Iterator[pa.Table]:
-    """Yield the events of a period in log order, with their identifiers."""
     (first,) = store.rows("SELECT first_row FROM periods WHERE period = ?", [period.period])
     end = first[0] + period.kept
     names = ", ".join(schema.names)

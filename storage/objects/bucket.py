@@ -101,7 +101,6 @@ class ObjectInfo:
     """Entry of a listing.
 
     Attributes:
-        place: address of the object.
         size: bytes.
         changed: time of the last change, ns since 1970.
     """

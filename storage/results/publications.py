@@ -19,7 +19,6 @@ class LiveRecord:
 
     Attributes:
         config: configuration of a replay of one strategy, model and seed, as JSON.
-        run_id: run of its cells.
     """
 
     config: Mapping[str, Json]
@@ -32,7 +31,6 @@ class Publication:
 
     Attributes:
         period: t, the newest period that the model has seen.
-        fit_key: key of its fit and its file.
         stages: seconds per stage of the fit.
         published: time of publication, UTC without a zone.
     """

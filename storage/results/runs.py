@@ -21,9 +21,7 @@ class Run:
         run_id: 1, 2, ... in order of start.
         status: `running` also for a killed run, until the next one starts; `live` for the run of a
             live store, which grows with every period.
-        config: settings as reported.
         versions: versions of Perennial and of the libraries that figures depend on.
-        num_cells: number of cells of the finished run.
         started: UTC without a zone.
         ended: time when it finished or was interrupted, UTC without a zone.
     """

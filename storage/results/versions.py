@@ -38,7 +38,6 @@ def read_versions() -> dict[str, str]:
 
 
 def _version(distribution: str) -> str:
-    """The installed version of a distribution."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:

@@ -202,17 +202,14 @@ def _remember_validator(part: Path, response: "httpx.Response") -> None:
 
 
 def _validator_file(part: Path) -> Path:
-    """Return the path of the stored version of `part`."""
     return part.with_name(part.name + "-version")
 
 
 def _arrived(part: Path) -> int:
-    """Return the size of the partial file."""
     return part.stat().st_size if part.is_file() else 0
 
 
 def _discard(part: Path) -> None:
-    """Delete the partial file and its version."""
     part.unlink(missing_ok=True)
     _validator_file(part).unlink(missing_ok=True)
 

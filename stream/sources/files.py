@@ -58,7 +58,6 @@ def natural_key(path: Path) -> tuple[tuple[str | int, ...], str]:
 
 
 def _is_log(name: str) -> bool:
-    """Return True if a file's suffix is one of a known format."""
     try:
         guess_format(Path(name))
     except UserError:

@@ -21,7 +21,6 @@ class PublicFile:
     """A log file made from a published file.
 
     Attributes:
-        remote: file to download.
         name: name of the log file in the cache; its suffix is that of its format.
         max_bytes: largest size of the log; unpacking a larger one fails.
         member: the log's path in the downloaded zip archive; `None` if it is no archive.
@@ -41,7 +40,6 @@ class PublicDataSet:
 
     Attributes:
         name: name on the command line, and of its folder in the cache.
-        files: its files in the order of time.
     """
 
     name: str

@@ -91,8 +91,6 @@ class StudyContext:
     """Everything that the cells of a study share.
 
     Attributes:
-        split: file of the split.
-        content: hash of that file.
         folder: for cells and rows.
         keep_repeats: count targets that are part of the context as misses, as the authors do.
     """

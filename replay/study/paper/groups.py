@@ -30,7 +30,6 @@ class Estimate:
     """A metric over the seeds.
 
     Attributes:
-        mean: of the cells' means.
         stderr: of that mean under other seeds; `None` with one seed.
         user_stderr: under other users: mean of the cells' own.
     """
@@ -45,7 +44,6 @@ class Group:
     """Cells that differ only in their seeds.
 
     Attributes:
-        records: one for each seed.
         estimates: metric -> estimate; metrics without a value are left out.
     """
 

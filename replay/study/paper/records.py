@@ -55,11 +55,9 @@ class CellRecord:
         key: hash of everything that determines it.
         users: requested number of rows; `None` for all.
         noise: in the training rows, per cent.
-        num_rows: rows that the model was fitted on.
         seconds: by stage: `rows` for distilling or sampling, `fit`, `test`.
         peak_bytes: largest size of the process that fitted and tested.
         rows_peak_bytes: largest size of the process that made the rows; 0 for all users.
-        finished: time of its end, UTC.
     """
 
     key: str

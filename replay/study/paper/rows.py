@@ -35,7 +35,6 @@ class StoredRows:
 
     Attributes:
         rows: `(n, num_items)` float32, values in (0, 1].
-        seconds: for sampling or distillation.
         peak_bytes: largest size of that process.
     """
 

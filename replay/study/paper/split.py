@@ -61,11 +61,7 @@ class OpenSplit:
     """A split in a file.
 
     Attributes:
-        content: hash of the file.
-        source: name of the log.
         paper: a key of `PAPER`; `None` for a log without figures in the paper.
-        num_users: number of training rows.
-        num_items: columns of the models.
         num_interactions: in use of train, validation and test.
     """
 
@@ -146,6 +142,5 @@ def _make(log: LogFiles, request: SplitRequest, folder: Path, on_read: IngestLis
 
 
 def _hash(path: Path) -> str:
-    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

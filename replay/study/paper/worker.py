@@ -18,7 +18,6 @@ class PaperRequest(TaskRequest):
     """Task of a worker: a cell, or sampled or distilled rows.
 
     Attributes:
-        rows: of the cell, or to make.
         model: of the cell; `None` for a task that makes the rows.
         memory_limit: bytes for the fit; it is refused if it needs more.
     """

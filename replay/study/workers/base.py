@@ -116,7 +116,6 @@ class TaskBatch:
     """Tasks that an executor runs to their end.
 
     Attributes:
-        tasks: started in this order.
         worker: module that runs one task in a process of its own.
         folder: for the workers' standard error, a file for each task.
         collect: called once with each finished task, in this process; its outputs are then where

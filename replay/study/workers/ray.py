@@ -126,7 +126,6 @@ class _SubmittedTasks:
         self._last_change = time.monotonic()
 
     def submit(self, task: Task) -> None:
-        """Submit a task to Ray."""
         files = task.request.task_files()
         remote = RemoteTask(
             name=task.name,
@@ -155,7 +154,6 @@ class _SubmittedTasks:
         self._report_idleness()
 
     def cancel(self) -> None:
-        """End the workers of all unfinished tasks."""
         import ray
 
         for force, patience in ((False, _CANCEL_SECONDS), (True, 0.0)):

@@ -56,7 +56,6 @@ class RemoteResult:
 
     Attributes:
         files: path in the worker's folder -> content; none if the task was refused.
-        refusal: why the task cannot be run.
     """
 
     files: Mapping[str, bytes]

@@ -4,11 +4,7 @@ from pathlib import Path
 
 from perennial.storage.base import Progress
 from perennial.storage.reading.delimited_text.dialects import HEAD_BYTES, detect_layout
-from perennial.storage.reading.delimited_text.encodings import (
-    detect_encoding,
-    transcode,
-    unpacked,
-)
+from perennial.storage.reading.delimited_text.encodings import detect_encoding, transcode, unpacked
 from perennial.storage.reading.delimited_text.parsing import read_text
 from perennial.storage.reading.layout import (
     FileLayout,
@@ -22,12 +18,7 @@ from perennial.storage.reading.settings import IngestSettings
 
 
 def read_delimited(
-    path: Path,
-    settings: IngestSettings,
-    progress: Progress,
-    budget: Budget,
-    *,
-    text_format: str,
+    path: Path, settings: IngestSettings, progress: Progress, budget: Budget, *, text_format: str
 ) -> RawFile:
     """Read a log.
 
