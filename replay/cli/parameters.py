@@ -33,7 +33,7 @@ Setting = tuple[str, str, Any]
 CUTS = ("equal-count", "equal-span", "day", "week", "month", "files")
 """`perennial.stream.cuts.CUTS`, here because importing that imports NumPy."""
 
-FORMATS = ("parquet", "csv", "tsv", "dat", "inter", "ader")
+FORMATS = ("parquet", "csv", "tsv", "dat", "inter", "ader", "jsonl", "netflix")
 """`perennial.storage.reading.formats.FORMATS`, here because importing that imports Arrow."""
 
 PROTOCOLS = ("fold-in", "returning")

@@ -25,7 +25,8 @@ USER_NAMES = (
 ITEM_NAMES = (
     "itemid", "item", "iid", "itemindex", "movieid", "movie", "productid", "product", "parentasin",
     "asin", "isbn", "bookid", "trackid", "songid", "artistid", "articleid", "newsid", "videoid",
-    "gameid", "businessid", "venueid", "recipeid", "gmapid", "sku", "appid", "goodsid",
+    "gameid", "businessid", "venueid", "recipeid", "gmapid", "sku", "appid", "goodsid", "aid",
+    "musicid",
 )  # fmt: skip
 TIME_NAMES = (
     "timestamp", "ts", "time", "transactiontimestamp", "datetime", "unixtime", "unixreviewtime",

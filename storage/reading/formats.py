@@ -4,20 +4,25 @@ import csv
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import Column, printable
+from perennial.storage.reading.delimited_text.encodings import unpacked
 from perennial.storage.reading.delimited_text.reader import read_delimited
 from perennial.storage.reading.filters import keep_counted
+from perennial.storage.reading.json_lines.reader import read_json_lines
 from perennial.storage.reading.layout import RawFile
 from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.netflix import is_netflix, read_netflix
 from perennial.storage.reading.parquet import read_parquet, read_parquet_times
 from perennial.storage.reading.settings import IngestSettings
 
@@ -56,6 +61,8 @@ FORMATS: Mapping[str, Format] = {
     "dat": _text("dat", ".dat"),
     "inter": _text("inter", ".inter"),
     "ader": _text("ader", ".txt"),
+    "jsonl": Format(read_json_lines, (".jsonl", ".ndjson", ".json")),
+    "netflix": Format(read_netflix, ()),
 }
 """Name on the command line -> format. A new format is one reader and one line here."""
 
@@ -76,8 +83,12 @@ def read_file(
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
     """
     with readable_errors(path):
-        chosen = FORMATS[_choose_format(path, settings)]
-        return keep_counted(chosen.read(path, settings, progress, Budget()), settings)
+        partition = _find_partition(path, settings.time_column)
+        columns = settings if partition is None else replace(settings, time_column=None)
+        budget = Budget()
+        raw = FORMATS[_choose_format(path, settings)].read(path, columns, progress, budget)
+        raw = raw if partition is None else _with_times(raw, partition, budget)
+        return keep_counted(raw, settings)
 
 
 def read_times(path: Path, settings: IngestSettings) -> Column | None:
@@ -87,6 +98,9 @@ def read_times(path: Path, settings: IngestSettings) -> Column | None:
         UserError: as of `read_file`.
     """
     with readable_errors(path):
+        partition = _find_partition(path, settings.time_column)
+        if partition is not None:
+            return pa.chunked_array([[partition[1]]], pa.string())
         needs_all = settings.where or settings.min_rating is not None
         if _choose_format(path, settings) == "parquet" and not needs_all:
             return read_parquet_times(path, settings, Budget())
@@ -115,7 +129,25 @@ def _choose_format(path: Path, settings: IngestSettings) -> str:
     chosen = settings.format or guess_format(path)
     if chosen not in FORMATS:
         raise UserError(f"unknown format {chosen!r}; choose from {', '.join(FORMATS)}")
+    if settings.format is None and path.name.lower().removesuffix(".gz").endswith(".txt"):
+        with path.open("rb") as packed, unpacked(packed) as stream:
+            return "netflix" if is_netflix(stream.read(64)) else chosen
     return chosen
+
+
+def _find_partition(path: Path, column: str | None) -> tuple[str, str] | None:
+    """Return the last folder `key=value` of a path with a given key; `None` if there is none."""
+    pairs = (part.split("=", 1) for part in reversed(path.parent.parts) if "=" in part)
+    return next(((key, unquote(value)) for key, value in pairs if key == column), None)
+
+
+def _with_times(raw: RawFile, partition: tuple[str, str], budget: Budget) -> RawFile:
+    """Give all rows the time of their folder."""
+    name, value = partition
+    budget.take(len(raw.users) * (len(value) + 4))
+    times = pa.array([value]).take(pa.array(np.zeros(len(raw.users), np.int32)))
+    layout = replace(raw.layout, time=printable(name, 40))
+    return replace(raw, times=pa.chunked_array([times]), layout=layout, remarks=())
 
 
 def guess_format(path: Path) -> str:

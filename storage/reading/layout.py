@@ -122,6 +122,11 @@ class RawFile:
         """Return the line of each row, `(n,)` int64."""
         return np.arange(1, len(self.users) + 1) if self.lines is None else self.lines
 
+    def order(self) -> NDArray[np.int64]:
+        """Return the place of each row, `(n,)` int64: its line, unless others are on it."""
+        lines = self.line_numbers()
+        return lines if np.diff(lines).all() else np.arange(1, len(lines) + 1)
+
 
 def shown_names(names: Sequence[str]) -> tuple[str, str, str | None]:
     """Return the names of user, item and time, safe for a screen."""

@@ -40,6 +40,8 @@ class Fault(IntEnum):
     LONG_USER = 15, f"user is longer than {LONGEST_ID} bytes"
     LONG_ITEM = 16, f"item is longer than {LONGEST_ID} bytes"
     BAD_RATING = 17, "rating is not a number"
+    BAD_JSON = 18, "not a JSON object"
+    UNFIT_VALUE = 19, "a list or an object in place of a value"
 
     def __new__(cls, value: int, reason: str) -> Self:
         """Make a member from its number and its words."""

@@ -113,7 +113,7 @@ def _stage_file(
         ]
     )
     if raw.times is None:
-        times = Times(raw.line_numbers(), 1, None)
+        times = Times(raw.order(), 1, None)
     else:
         times = parse_times(raw.times, connection, settings.time_format)
     advice = _advise(raw, times, connection)

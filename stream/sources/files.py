@@ -1,5 +1,6 @@
-"""Logs that are a file, or a folder whose files are the periods."""
+"""Logs that are a file, or a folder of files."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from perennial.storage.reading.settings import IngestSettings
 from perennial.stream.sources.base import LogFiles
 
 _PERIOD = re.compile(r"period_\d+\.txt(\.gz)?", re.IGNORECASE)
+_NETFLIX = re.compile(r"(combined_data|mv)_\d+\.txt(\.gz)?", re.IGNORECASE)
+_PARTITION = re.compile(r"[^=._][^=]*=.+")
 _DIGITS = re.compile(r"(\d+)")
 
 
@@ -18,7 +21,9 @@ def open_path(path: Path) -> LogFiles:
 
     The files of a folder are periods, in natural name order (`period_2` before `period_10`). If
     some are named `period_N.txt`, as in ADER, the others are left out; otherwise all files count
-    whose suffix is one of a known format. Subfolders are ignored.
+    whose suffix is one of a known format. Subfolders are ignored. The files `combined_data_N.txt`
+    or `mv_N.txt` of the Netflix prize are one log, and so are all files below a folder with
+    subfolders `key=value` (Hive).
 
     Raises:
         UserError: the folder has no such file, or the path cannot be read.
@@ -26,11 +31,35 @@ def open_path(path: Path) -> LogFiles:
     try:
         if not path.is_dir():
             return LogFiles(_stem(path), (path,), IngestSettings())
-        names = choose_periods(path, [entry.name for entry in path.iterdir() if entry.is_file()])
+        entries = list(path.iterdir())
+        if any(_PARTITION.fullmatch(entry.name) and entry.is_dir() for entry in entries):
+            return LogFiles(path.resolve().name, _find_partitions(path), IngestSettings())
+        names = choose_periods(path, [entry.name for entry in entries if entry.is_file()])
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     files = tuple(path / name for name in names)
-    return LogFiles(path.resolve().name, files, IngestSettings(), cut="files")
+    cut = "equal-count" if _NETFLIX.fullmatch(names[0]) else "files"
+    return LogFiles(path.resolve().name, files, IngestSettings(), cut=cut)
+
+
+def _find_partitions(folder: Path) -> tuple[Path, ...]:
+    """Return the files below a folder in the order of their paths, without those of writers.
+
+    Raises:
+        UserError: there is none.
+    """
+    files: list[Path] = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        found = [name for name in names if not name.startswith((".", "_")) and _is_log(name)]
+        files.extend(Path(root, name) for name in found)
+    if not files:
+        raise UserError(f"folder {folder} has no log in it, only empty subfolders")
+
+    def key(path: Path) -> list[tuple[tuple[str | int, ...], str]]:
+        return [natural_key(Path(part)) for part in path.relative_to(folder).parts]
+
+    return tuple(sorted(files, key=key))
 
 
 def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
@@ -40,11 +69,12 @@ def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
         UserError: no file is a period.
     """
     files = [name for name in names if not name.startswith(".") and _is_log(name)]
-    periods = [name for name in files if _PERIOD.fullmatch(name)] or files
+    chosen = [[name for name in files if one.fullmatch(name)] for one in (_PERIOD, _NETFLIX)]
+    periods = chosen[0] or chosen[1] or files
     if not periods:
         raise UserError(
             f"folder {folder} has no log in it; name the file, or a folder of files "
-            "whose names end in .parquet, .csv, .tsv, .dat, .inter or .txt"
+            "whose names end in .parquet, .csv, .tsv, .dat, .inter, .jsonl or .txt"
         )
     return tuple(sorted(periods, key=lambda name: natural_key(Path(name))))
 

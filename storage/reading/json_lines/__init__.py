@@ -1,0 +1,1 @@
+"""JSON lines: their paths, their rows and their reader."""

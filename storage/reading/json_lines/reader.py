@@ -1,0 +1,182 @@
+"""Reader of logs in JSON lines: one object a line."""
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from perennial.storage.base import Progress
+from perennial.storage.errors import UserError
+from perennial.storage.reading.columns import find_columns, printable
+from perennial.storage.reading.delimited_text.encodings import (
+    ByteStream,
+    detect_encoding,
+    transcode,
+    unpacked,
+)
+from perennial.storage.reading.delimited_text.records import read_blocks
+from perennial.storage.reading.json_lines.paths import Rows, Unfit, check_depth, collect_paths
+from perennial.storage.reading.layout import (
+    FileLayout,
+    RawFile,
+    describe_guesses,
+    shown_names,
+    shown_rating,
+)
+from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.rejects import Fault, Rejects
+from perennial.storage.reading.settings import IngestSettings
+
+# Values of one long line may take twenty times its bytes while it is read.
+BLOCK_BYTES = 1 << 22
+_HEAD_BYTES = 1 << 10
+_SAMPLE_ROWS = 100
+_PYTHON = re.compile(rb"""\{\s*u?'|\{\s*u\"""")
+# Numbers keep their text: an identifier may have more digits than a float.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: "NaN")
+
+
+def read_json_lines(
+    path: Path, settings: IngestSettings, progress: Progress, budget: Budget
+) -> RawFile:
+    """Read a log; a column in a list, such as `events.aid`, gives a row for each element.
+
+    Args:
+        path: the file.
+        settings: columns and what else the user gave.
+        progress: called with the bytes of the file read so far.
+        budget: memory for the rows.
+
+    Raises:
+        UserError: it is no file of JSON lines, the columns cannot be found, or the rows take too
+            much memory.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as packed, unpacked(packed) as stream:
+        encoding = detect_encoding(stream.read(_HEAD_BYTES), settings)
+    with path.open("rb") as packed, unpacked(packed) as stream:
+        paths = collect_paths(_read_sample(transcode(stream, encoding)))
+    hint = check_depth(paths, settings)
+    names = list(paths)
+    found = find_columns(names, settings)
+    rows = Rows.find([paths[names[place]] for place in found.places])
+    chunks: list[list[pa.Array]] = [[] for _ in found.places]
+    numbers, rejects, first_line = [np.zeros(0, np.int64)], [], 1
+    with path.open("rb") as packed, unpacked(packed) as stream:
+        for block in read_blocks(transcode(stream, encoding), BLOCK_BYTES, None):
+            columns, lines, bad = _read_block(block, rows, first_line)
+            first_line += block.count(b"\n")
+            numbers.append(lines)
+            rejects.append(bad)
+            for chunk, column in zip(chunks, columns, strict=True):
+                chunk.append(column)
+            kept = (*columns, lines, bad.lines, bad.faults)
+            budget.take(sum(part.nbytes for part in kept))
+            progress(f"reading {path.name}", packed.tell(), size)
+    texts = [pa.chunked_array(chunk, pa.string()) for chunk in chunks]
+    users, items, times, rating, where = found.split(texts)
+    all_lines, all_rejects = np.concatenate(numbers), Rejects.join(rejects)
+    num_lines = len(all_lines) + len(all_rejects)
+    layout = FileLayout(
+        "JSON lines",
+        *shown_names([names[place] for place in found.events]),
+        encoding=encoding.upper(),
+        rows=num_lines,
+        rating=shown_rating(names, found),
+    )
+    return RawFile(
+        users,
+        items,
+        times,
+        all_lines,
+        all_rejects,
+        num_lines,
+        typed=False,
+        layout=layout,
+        remarks=describe_guesses(names, found, hint),
+        rating=rating,
+        where=where,
+    )
+
+
+def _read_sample(stream: ByteStream) -> list[dict[str, object]]:
+    """Read the first objects of a file.
+
+    Raises:
+        UserError: there is none among the first lines.
+    """
+    block = next(read_blocks(stream, BLOCK_BYTES, None), b"")
+    lines = (line for line in block.split(b"\n") if line.strip())
+    sample = list(islice(lines, _SAMPLE_ROWS))
+    if not sample:
+        raise UserError("no interactions in it")
+    parsed = (_parse(line) for line in sample)
+    records = [record for record in parsed if isinstance(record, dict)]
+    if records:
+        return records
+    first = sample[0].lstrip()
+    shown = printable(first[:40].decode("utf-8", "replace"), 40)
+    if _PYTHON.match(first):
+        words = "its lines are Python dictionaries"
+    elif first.startswith(b"["):
+        words = "it is one array"
+    else:
+        words = "its first lines are no JSON objects"
+    raise UserError(f"{words} ({shown}...), not JSON lines: write one JSON object on each line")
+
+
+def _parse(line: bytes) -> dict[str, object] | Fault:
+    try:
+        record = _DECODER.decode(line.decode())
+    except UnicodeDecodeError:
+        return Fault.BAD_UTF8
+    except (ValueError, RecursionError):
+        return Fault.BAD_JSON
+    return record if isinstance(record, dict) else Fault.BAD_JSON
+
+
+def _read_block(
+    block: bytes, rows: Rows, first_line: int
+) -> tuple[list[pa.Array], np.ndarray[tuple[int], np.dtype[np.int64]], Rejects]:
+    """Read the rows of whole lines: columns, the line of each row, and bad lines."""
+    good: list[Sequence[str]] = []
+    numbers: list[int] = []
+    bad: list[int] = []
+    faults: list[int] = []
+    for number, line in enumerate(block.split(b"\n"), first_line):
+        if not line or line.isspace():
+            continue
+        record = _parse(line)
+        if isinstance(record, Fault):
+            bad.append(number)
+            faults.append(record)
+            continue
+        may_be_cut = b"\\u" in line
+        for row in rows.read(record):
+            fault = _find_fault(row, may_be_cut)
+            if isinstance(fault, Fault):
+                bad.append(number)
+                faults.append(fault)
+            else:
+                good.append(fault)
+                numbers.append(number)
+    columns = zip(*good, strict=True) if good else ([] for _ in rows.columns)
+    return (
+        [pa.array(column, pa.string()) for column in columns],
+        np.array(numbers, np.int64),
+        Rejects(np.array(bad, np.int64), np.array(faults, np.uint8)),
+    )
+
+
+def _find_fault(row: Sequence[str | Unfit], may_be_cut: bool) -> Sequence[str] | Fault:
+    """Return the texts of a row, or its fault; half of a surrogate pair is no UTF-8."""
+    texts = [value for value in row if not isinstance(value, Unfit)]
+    if len(texts) < len(row):
+        return Fault.UNFIT_VALUE
+    if may_be_cut and any("\ud800" <= sign <= "\udfff" for text in texts for sign in text):
+        return Fault.BAD_UTF8
+    return texts

@@ -1,0 +1,71 @@
+"""A folder is period files, or one log where its parts are no periods."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from perennial.storage.errors import UserError
+from perennial.storage.reading.formats import read_file, read_times
+from perennial.storage.reading.settings import IngestSettings
+from perennial.stream.sources.files import open_path
+
+LINES = "user_id,item_id\n1,2\n"
+
+
+@pytest.fixture
+def fill(tmp_path):
+    """Write files below a folder."""
+
+    def fill(*names, content=LINES):
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return tmp_path
+
+    return fill
+
+
+def names(folder):
+    return [path.relative_to(folder).as_posix() for path in open_path(folder).paths]
+
+
+@pytest.mark.parametrize(
+    "names_in_order",
+    [
+        ["combined_data_2.txt", "combined_data_10.txt"],
+        ["mv_0000002.txt", "mv_0000010.txt"],
+    ],
+)
+def test_files_of_the_netflix_prize_are_one_log(fill, names_in_order):
+    folder = fill(*names_in_order, "movie_titles.csv", "probe.txt", content="1:\n2,3,2005-01-01\n")
+    assert names(folder) == names_in_order
+    assert open_path(folder).cut == "equal-count"
+
+
+class TestPartitions:
+    def test_are_one_log_in_the_order_of_their_paths(self, fill):
+        folder = fill(
+            "day=2/part-10.csv", "day=2/part-9.csv", "day=10/h=1/part-0.csv", "day=2/_SUCCESS",
+            "day=2/.part-9.csv.crc", "day=2/_temporary/part-1.csv", "day=2/.hidden.csv",
+        )  # fmt: skip
+        assert names(folder) == [
+            "day=2/part-9.csv",
+            "day=2/part-10.csv",
+            "day=10/h=1/part-0.csv",
+        ]
+        assert open_path(folder).cut == "equal-count"
+
+    def test_without_a_log_are_refused(self, fill):
+        with pytest.raises(UserError, match="has no log in it"):
+            open_path(fill("day=2/_SUCCESS"))
+
+    @pytest.mark.parametrize("file", ["part.csv", "part.parquet"])
+    def test_may_be_the_times(self, fill, file):
+        path = fill("date=2024-01-31 12%3A00/part.csv") / "date=2024-01-31 12%3A00" / file
+        pq.write_table(pa.table({"user_id": [1], "item_id": [2]}), path.with_suffix(".parquet"))
+        settings = IngestSettings(time_column="date")
+        raw = read_file(path, settings)
+        assert raw.times.to_pylist() == ["2024-01-31 12:00"]
+        assert (raw.layout.time, raw.remarks) == ("date", ())
+        assert read_times(path, settings).to_pylist() == ["2024-01-31 12:00"]
