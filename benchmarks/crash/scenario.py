@@ -11,6 +11,7 @@ STORE = "live.duckdb"
 
 _USERS, _ITEMS, _EVENTS = 15, 24, 8
 _PERIOD = 10_000
+_START = 1_600_000_000
 """Seconds from the beginning of a period to that of the next one."""
 
 
@@ -77,14 +78,15 @@ def write_files(folder: Path, seed: int) -> None:
         if period >= 2:
             # Only from where the log is still held: what was made of it can be made again.
             users.extend(SENTINELS)
-        times = period * _PERIOD + np.sort(rng.integers(0, _PERIOD - 1, len(users) * _EVENTS))
+        times = np.sort(rng.integers(0, _PERIOD - 1, len(users) * _EVENTS))
+        times += _START + period * _PERIOD
         lines = [
             f"{users[place % len(users)]},i{rng.integers(_ITEMS)},{time}\n"
             for place, time in enumerate(times.tolist())
         ]
         _write(folder / f"day-{period + 1}.csv", lines)
     late = [
-        f"{user},i{rng.integers(_ITEMS)},{_PERIOD + rng.integers(5_000, 9_000)}\n"
+        f"{user},i{rng.integers(_ITEMS)},{_START + _PERIOD + rng.integers(5_000, 9_000)}\n"
         for user in ("u0", "late")
         for _ in range(3)
     ]

@@ -302,7 +302,8 @@ class TestBatch:
 
     def test_no_titles_no_column_and_no_items_no_rows(self, recommender, tmp_path):
         catalogue = dataclasses.replace(recommender.catalogue, titles={})
-        untitled, path = dataclasses.replace(recommender, catalogue=catalogue), tmp_path / "r"
+        untitled = dataclasses.replace(recommender, catalogue=catalogue)
+        path = tmp_path / "r.parquet"
         recommend_to_file(untitled, ["u2"], path)
         assert "title" not in pq.read_table(path).schema.names
         assert recommend_to_file(recommender, ["u1"], path, exclude=ITEMS).rows == 0
