@@ -103,7 +103,9 @@ class Browser:
             self._read()
         seen = Seen()
         for expression in ask:
-            found = call("Runtime.evaluate", expression=expression, returnByValue=True)
+            found = call(
+                "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+            )
             seen.values.append(found["result"].get("value"))
         taken = call("Page.captureScreenshot", captureBeyondViewport=whole)
         if whole:
@@ -115,6 +117,13 @@ class Browser:
             self._note(seen, one["method"], one["params"], address)
         call("Page.close")
         return seen
+
+    @property
+    def num_waiting(self) -> int:
+        """Number of requests of the page that have no answer yet."""
+        methods = [event["method"] for event in self._events]
+        ended = methods.count("Network.loadingFinished") + methods.count("Network.loadingFailed")
+        return methods.count("Network.requestWillBeSent") - ended
 
     @staticmethod
     def _note(seen, method, params, address) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from patience import PATIENCE
 
 from perennial.storage.access import rewrite_path
 from perennial.storage.errors import UserError
@@ -153,7 +154,7 @@ def test_a_second_writer_is_refused_at_once(tmp_path):
     Store.open(path).close()
 
 
-@pytest.mark.parametrize(("read_only", "wait"), [(False, 30), (True, 0)])
+@pytest.mark.parametrize(("read_only", "wait"), [(False, PATIENCE), (True, 0)])
 def test_a_writer_may_wait_for_a_writer_and_waits_for_readers(tmp_path, read_only, wait):
     path = tmp_path / "log.duckdb"
     Store.open(path).close()

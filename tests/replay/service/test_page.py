@@ -80,26 +80,30 @@ def serving(app):
             thread.join(PATIENCE)
 
 
-def when_ready(*expressions, then="", patience=4.0):
-    """Yield expressions to evaluate, with time in between for the page, and for `then`."""
-    yield from _pauses("document.body.dataset.ready", patience / 2)
-    if then:
-        yield then
-        yield from _pauses("1", patience / 2)
+READY = """new Promise((resolve) => {
+  const check = () => (document.body.dataset.ready ? resolve() : setTimeout(check, 20));
+  check();
+})"""
+
+
+def when_ready(browser, expressions, then):
+    """Yield expressions to evaluate when the page is ready, and after `then` is dealt with."""
+    yield READY
+    for first in filter(None, ("1", then)):
+        yield first
+        quiet = 0
+        # The page draws after an answer: it has that time while it evaluates.
+        while quiet < 10:
+            time.sleep(0.1)
+            yield "1"
+            quiet = 0 if browser.num_waiting else quiet + 1
     yield from expressions
 
 
-def _pauses(expression, seconds):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        time.sleep(0.1)
-        yield expression
-
-
-def look(browser, app, expressions, *, page="", size=(390, 844), then="", patience=4.0, **given):
+def look(browser, app, expressions, *, page="", size=(390, 844), then="", **given):
     """Return all that a page did, and the values of expressions; no other host is contacted."""
     with serving(app) as address:
-        ask = when_ready(*expressions, then=then, patience=patience)
+        ask = when_ready(browser, expressions, then)
         seen = browser.look(f"{address}{page}", *size, ask=ask, **given)
     own = urlsplit(address).netloc
     assert [one for one in seen.requests if urlsplit(one).netloc != own] == []
@@ -243,8 +247,6 @@ ROUTES = (
 def test_the_page_of_the_routes(recommender, browser, token):
     then = "" if token is None else ENTER.replace("TOKEN", json.dumps(token))
     app = make_app(recommender, token=token)
-    seen, values = look(
-        browser, app, ROUTES, page="docs", size=(1280, 900), then=then, patience=6.0
-    )
+    seen, values = look(browser, app, ROUTES, page="docs", size=(1280, 900), then=then)
     assert values == [5, 5, True]
     assert [one for one in seen.errors if "401" not in one] == []
