@@ -53,6 +53,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(use_kept_code(Path(compiled.name)))
     # A third less to compile, where what is compiled runs for a moment; 0 tests what users run.
     os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    # Neither dtypes nor ranks are promoted by accident, in the commands that tests call either.
+    os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
+    os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -151,7 +151,8 @@ def _loss(factors: _Factors, drawn: tuple[Array, ...]) -> Array:
     """Bayesian personalised ranking (Rendle et al., UAI 2009), over the pairs that are compared."""
     users, liked, other, counts = drawn
     losses = -jax.nn.log_sigmoid(_margins(factors, users, liked, other))
-    return jnp.where(counts, losses, 0.0).sum() / jnp.maximum(counts.sum(), 1)
+    num_compared = jnp.maximum(counts.sum(), 1).astype(losses.dtype)
+    return jnp.where(counts, losses, 0.0).sum() / num_compared
 
 
 @partial(jax.jit, static_argnames=("batch", "sizes"))

@@ -74,7 +74,8 @@ def _gram(
         own_squares = jax.lax.dynamic_slice_in_dim(squares, first, share)
         theta = kernel_values(inner, own_squares, squares, num_items, settings)
         diagonal = kernel_diagonal(own_squares, num_items, settings)
-        row, column = first + jnp.arange(share)[:, None], jnp.arange(size)[None, :]
+        number = jnp.arange(size, dtype=jnp.int32)
+        row, column = first + number[:share, None], number[None, :]
         theta = jnp.where(row == column, diagonal[:, None], theta)
         padding = (row >= num_rows) | (column >= num_rows)
         return jnp.where(padding, (row == column).astype(theta.dtype), theta)

@@ -57,12 +57,16 @@ PATTERN = np.cos(np.arange(NUM_ROWS**2, dtype=np.float32)).reshape(NUM_ROWS, NUM
 
 @partial(jax.jit, static_argnames="network")
 def weighted_gram(rows, network):
-    return jax.value_and_grad(lambda x: (kernel_gram(x, network) * PATTERN).sum())(rows)
+    return jax.value_and_grad(lambda x: (kernel_gram(x, network) * PATTERN.astype(x.dtype)).sum())(
+        rows
+    )
 
 
 @partial(jax.jit, static_argnames="network")
 def weighted_matrix(left, right, network):
-    return jax.value_and_grad(lambda x: (kernel_matrix(x, right, network) * PATTERN).sum())(left)
+    return jax.value_and_grad(
+        lambda x: (kernel_matrix(x, right, network) * PATTERN.astype(x.dtype)).sum()
+    )(left)
 
 
 def split(rows, *parts):
