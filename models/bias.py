@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
 from perennial.models.base import FitOptions, Holdout, TrainingRows
-from perennial.models.scoring import check_width
+from perennial.models.scoring import context_blocks
 from perennial.models.selection import (
     Candidate,
     HoldoutRecipe,
@@ -63,11 +63,10 @@ class FittedBias:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute μ + b_i + c_u with c_u of the context, which need be no training row."""
-        check_width(contexts, self.num_items)
         items = self.mean + self.item_bias
-        for start in range(0, contexts.shape[0], block_rows):
-            block = _Cells(contexts[start : start + block_rows], self.unobserved)
-            users = (block.row_sums - block.weigh_columns(items)) / (block.filled + self.damping)
+        for block in context_blocks(contexts, self.num_items, block_rows):
+            cells = _Cells(block, self.unobserved)
+            users = (cells.row_sums - cells.weigh_columns(items)) / (cells.filled + self.damping)
             yield (items + users[:, None]).astype(np.float32)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.mesh import threads_for
-from perennial.models.scoring import check_width
+from perennial.models.scoring import context_blocks
 from perennial.models.selection import Candidate, HoldoutRecipe, choose_and_solve, report_choice
 from perennial.storage.base import Json
 from perennial.storage.errors import UserError
@@ -49,11 +49,9 @@ class FittedEase:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Score contexts x as xB; 0 for an item that no row has."""
-        check_width(contexts, self.num_items)
         scale = -1 / self.diagonal
-        for start in range(0, contexts.shape[0], block_rows):
-            block = contexts[start : start + block_rows].astype(np.float32, copy=False)
-            scores: NDArray[np.float32] = block @ self.inverse
+        for block in context_blocks(contexts, self.num_items, block_rows):
+            scores: NDArray[np.float32] = block.astype(np.float32, copy=False) @ self.inverse
             scores *= scale
             yield scores
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Holdout, TrainingRows, cap_rows
-from perennial.models.scoring import check_width
+from perennial.models.scoring import context_blocks
 from perennial.storage.base import Json, derive_seed
 from perennial.storage.errors import UserError
 
@@ -34,10 +34,8 @@ class FittedPop:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Return the counts for each context, as a read-only view."""
-        check_width(contexts, self.num_items)
-        for start in range(0, contexts.shape[0], block_rows):
-            rows = min(block_rows, contexts.shape[0] - start)
-            yield np.broadcast_to(self.counts, (rows, self.num_items))
+        for block in context_blocks(contexts, self.num_items, block_rows):
+            yield np.broadcast_to(self.counts, block.shape)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """Return the counts."""

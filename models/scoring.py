@@ -21,10 +21,16 @@ def score_rows(num_items: int) -> int:
     return max(1, min(SCORE_ROWS, _SCORE_CELLS // max(1, num_items)))
 
 
-def check_width(contexts: csr_array, num_items: int) -> None:
-    """Raise `ValueError` unless contexts `(n, d)` have the items of the model."""
+def context_blocks(contexts: csr_array, num_items: int, block_rows: int) -> Iterator[csr_array]:
+    """Yield contexts `(n, num_items)` in blocks of `block_rows`, the last one shorter.
+
+    Raises:
+        ValueError: the contexts have another number of items.
+    """
     if contexts.shape[1] != num_items:
         raise ValueError(f"contexts of {contexts.shape[1]} items, model of {num_items}")
+    for start in range(0, contexts.shape[0], block_rows):
+        yield contexts[start : start + block_rows]
 
 
 def score_in_parts(
@@ -47,10 +53,8 @@ def score_in_parts(
     Raises:
         ValueError: the contexts have another number of items.
     """
-    check_width(contexts, num_items)
     step = score_rows(num_items)
-    for start in range(0, contexts.shape[0], block_rows):
-        block = contexts[start : start + block_rows]
+    for block in context_blocks(contexts, num_items, block_rows):
         if block.shape[0] <= step:
             yield score(block)
             continue

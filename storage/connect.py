@@ -16,6 +16,7 @@ from perennial.storage.access import (
 from perennial.storage.atomic import sync_folder
 from perennial.storage.errors import StorageUnavailable, UserError, check_length, explain, is_locked
 from perennial.storage.objects.copies import sweep_copies
+from perennial.storage.opening import require_store
 
 # Nothing is downloaded at run time: only what DuckDB's wheel contains is used.
 CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -37,8 +38,8 @@ def check_place(path: Path, read_only: bool) -> None:
     Raises:
         UserError: there is no store to read, the folder does not exist, or the path is a folder.
     """
-    if read_only and not path.exists():
-        raise UserError(f"{path}: no such store; make one with `perennial ingest`")
+    if read_only:
+        require_store(path, "`perennial ingest`")
     if not path.parent.is_dir():
         raise UserError(f"{path}: the folder {path.parent} does not exist; create it first")
     if path.is_dir():

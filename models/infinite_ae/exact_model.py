@@ -10,53 +10,30 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import TrainingRows
-from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
-from perennial.models.infinite_ae.gram import (
-    TILE,
-    TileKernel,
-    cross_kernel,
-    gram_below,
-    normalised_gram,
-)
+from perennial.models.infinite_ae.explanations import Explanation, weigh
+from perennial.models.infinite_ae.gram import TileKernel, gram_below
 from perennial.models.infinite_ae.kernel import KernelSettings
 from perennial.models.infinite_ae.mesh_rows import MeshRows
 from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
+from perennial.models.infinite_ae.solved_rows import SolvedRows
 from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.mesh import device_mesh
 from perennial.models.scoring import score_in_parts, score_rows
-from perennial.models.solver import DeviceFactor, DeviceSystem, Factor, KernelSystem, make_system
+from perennial.models.solver import DeviceFactor, DeviceSystem, KernelSystem, make_system
 from perennial.storage.base import Json
-from perennial.storage.results.artifacts import csr_to_arrays
 
 
 @dataclass(frozen=True)
-class FittedInfiniteAE:
+class FittedInfiniteAE(SolvedRows):
     """A solved ∞-AE.
 
     Attributes:
-        rows: X.
-        pieces: X in tiles.
-        weights: `(n,)` W.
-        factor: of K + λ'W⁻¹.
-        report: λ, what validation said, which rows were used.
         replayed: `(n,)` bool, rows that came from a memory; `None` where that was not kept.
         placed: X on accelerators, if there are any; the factor is then on them too.
     """
 
-    settings: Mapping[str, Json]
-    kernel: TileKernel
-    rows: RowBlock
-    pieces: list[RowBlock]
-    weights: NDArray[np.float64]
-    factor: Factor
-    report: Mapping[str, Json]
     replayed: NDArray[np.bool_] | None = None
     placed: MeshRows | None = None
-
-    @property
-    def num_items(self) -> int:
-        """d, on which Θ depends."""
-        return int(self.rows.rows.shape[1])
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute f(x) for each context row x, in the cheaper order.
@@ -82,8 +59,7 @@ class FittedInfiniteAE:
     def _score_here(
         self, solution: NDArray[np.float32] | None, contexts: csr_array
     ) -> NDArray[np.float32]:
-        block = split_rows(contexts, self.rows.head_items)
-        similarity = cross_kernel(block, self.pieces, self.kernel)
+        similarity = self.cross(contexts)
         if solution is None:
             return self.rows.combine(self.factor.solve(similarity))
         scores: NDArray[np.float32] = similarity.astype(np.float32, copy=False) @ solution
@@ -94,21 +70,17 @@ class FittedInfiniteAE:
         coefficients = self.factor.solve_shared_out(placed.cross(contexts))
         return placed.combine(coefficients)[: contexts.shape[0]]
 
-    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
-        """Compute the normalised kernel of rows with themselves, see `Teacher.similarity`."""
-        return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
-
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
         """Compute the contribution of each row to f(x), see `ExplainableModel`."""
-        theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
+        theta, similarity = self.compare(context)
         (coefficients,) = self.factor.solve(theta)
         added = weigh(coefficients, self.rows.rows, items)
         return Explanation(added, similarity, self.rows.rows, self.replayed)
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """Return the rows, their weights and λ, from which `restore` makes the factor again."""
-        arrays = {**csr_to_arrays(self.rows.rows), "weights": self.weights}
-        return arrays, describe_rows(self.num_items, self.settings, self.report, self.replayed)
+        manifest = describe_rows(self.num_items, self.settings, self.report, self.replayed)
+        return self.row_arrays(), manifest
 
 
 @dataclass(frozen=True)
@@ -117,14 +89,14 @@ class ExactSystem:
 
     Attributes:
         rows: X, with its weights.
-        lying: X where it is computed with: split into head and tail, or on devices.
+        product_rows: X as products use it: split into head and tail, or on devices.
         system: K.
     """
 
     settings: Mapping[str, Json]
     kernel: TileKernel
     rows: TrainingRows
-    lying: RowBlock | MeshRows
+    product_rows: RowBlock | MeshRows
     system: KernelSystem
 
     @classmethod
@@ -155,14 +127,17 @@ class ExactSystem:
         Raises:
             UserError: the matrix is singular.
         """
-        placed = self.lying if isinstance(self.lying, MeshRows) else None
+        placed = self.product_rows if isinstance(self.product_rows, MeshRows) else None
         # Explanations, of one context at a time, are computed on the host.
-        split = self.lying if isinstance(self.lying, RowBlock) else _split(self.rows.interactions)
+        split = (
+            self.product_rows
+            if isinstance(self.product_rows, RowBlock)
+            else _split(self.rows.interactions)
+        )
         return FittedInfiniteAE(
             settings=self.settings,
             kernel=self.kernel,
             rows=split,
-            pieces=list(split.pieces(TILE)),
             weights=self.rows.weights,
             factor=self.system.factorise(reg),
             report=report,
@@ -182,7 +157,7 @@ class ExactSystem:
         start = first
         for inverse in self.system.inverse_rows(reg, first, score_rows(self.rows.num_items)):
             stop = start + len(inverse)
-            scores = self.lying.combine(inverse)
+            scores = self.product_rows.combine(inverse)
             scores *= (-ridge / self.rows.weights[start:stop, None]).astype(np.float32)
             own = self.rows.interactions[start:stop].tocoo()
             scores[own.row, own.col] += own.data

@@ -16,64 +16,37 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import TrainingRows
-from perennial.models.infinite_ae.explanations import Explanation, compare, weigh
-from perennial.models.infinite_ae.gram import (
-    TILE,
-    TileKernel,
-    cross_kernel,
-    gram_below,
-    normalised_gram,
-)
+from perennial.models.infinite_ae.explanations import Explanation, weigh
+from perennial.models.infinite_ae.gram import TileKernel, gram_below
 from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
+from perennial.models.infinite_ae.solved_rows import SolvedRows
 from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.scoring import score_in_parts
 from perennial.models.solver import Factor, KernelSystem, make_system
 from perennial.storage.base import Json
-from perennial.storage.results.artifacts import csr_to_arrays
 
 
 @dataclass(frozen=True)
-class TaughtInfiniteAE:
-    """A solved ∞-AE with a teacher.
+class TaughtInfiniteAE(SolvedRows):
+    """A solved ∞-AE with a teacher; its rows are D, then E.
 
     Attributes:
-        rows: D, then E.
-        pieces: the same in tiles.
         new_rows: D alone.
-        weights: `(n,)` W, in the order of `rows`.
         answers: `(rows of E, d_old)`, the teacher's scores.
-        factor: of K + λ'W⁻¹ over D ∪ E.
-        new_factor: of the same over D; `None` if the teacher has all items.
-        report: λ, the validation, and the numbers of rows.
+        new_factor: of K + λ'W⁻¹ over D; `None` if the teacher has all items.
     """
 
-    settings: Mapping[str, Json]
-    kernel: TileKernel
-    rows: RowBlock
-    pieces: list[RowBlock]
     new_rows: RowBlock
-    weights: NDArray[np.float64]
     answers: NDArray[np.float32]
-    factor: Factor
     new_factor: Factor | None
-    report: Mapping[str, Json]
-
-    @property
-    def num_items(self) -> int:
-        """d, on which Θ depends."""
-        return int(self.rows.rows.shape[1])
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute f(x) for each context row x."""
         return score_in_parts(contexts, self.num_items, block_rows, self._score)
 
-    def similarity(self, rows: csr_array) -> NDArray[np.float64]:
-        """Compute the normalised kernel of rows with themselves, see `Teacher.similarity`."""
-        return normalised_gram(split_rows(rows, self.rows.head_items), self.kernel)
-
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
         """Compute the contribution of each row to f(x), see `ExplainableModel`."""
-        theta, similarity = compare(context, self.rows, self.pieces, self.kernel)
+        theta, similarity = self.compare(context)
         num_new, known = len(self.new_rows), self.answers.shape[1]
         of_new_rows = theta[:, :num_new].copy()
         (coefficients,) = self.factor.solve(theta)
@@ -90,12 +63,11 @@ class TaughtInfiniteAE:
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """Return the rows, their weights, the teacher's scores and λ; `restore` solves again."""
-        arrays = {**csr_to_arrays(self.rows.rows), "weights": self.weights, "answers": self.answers}
-        return arrays, describe_rows(self.num_items, self.settings, self.report)
+        manifest = describe_rows(self.num_items, self.settings, self.report)
+        return {**self.row_arrays(), "answers": self.answers}, manifest
 
     def _score(self, contexts: csr_array) -> NDArray[np.float32]:
-        block = split_rows(contexts, self.rows.head_items)
-        similarity = cross_kernel(block, self.pieces, self.kernel)
+        similarity = self.cross(contexts)
         num_new, known = len(self.new_rows), self.answers.shape[1]
         of_new_rows = similarity[:, :num_new].copy() if self.new_factor is not None else None
         coefficients = self.factor.solve(similarity).astype(np.float32, copy=False)
@@ -168,7 +140,6 @@ class TaughtSystem:
             settings=self.settings,
             kernel=self.kernel,
             rows=self.rows,
-            pieces=list(self.rows.pieces(TILE)),
             new_rows=self.new_rows,
             weights=self.weights,
             answers=self.answers,

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from perennial.models.lightgcn.graph import Graph, Propagated
 from perennial.models.lightgcn.loss import directions
-from perennial.models.scoring import check_width
+from perennial.models.scoring import context_blocks
 from perennial.storage.base import Json
 
 
@@ -49,10 +49,8 @@ class FittedLightGCN:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute the cosine, or inner product, of contexts with all items; 0 for an empty one."""
-        check_width(contexts, self.num_items)
-        for first in range(0, contexts.shape[0], block_rows):
-            block = contexts[first : first + block_rows].astype(np.float32, copy=False)
-            yield self.represent(block) @ self.targets.T
+        for block in context_blocks(contexts, self.num_items, block_rows):
+            yield self.represent(block.astype(np.float32, copy=False)) @ self.targets.T
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """Return the two arrays, and a manifest with the report."""

@@ -24,7 +24,7 @@ from perennial.models.mf.solver import (
     solve_rows,
     sweep,
 )
-from perennial.models.scoring import check_width
+from perennial.models.scoring import context_blocks
 from perennial.models.selection import (
     BLOCK_SCORES,
     Candidate,
@@ -37,7 +37,7 @@ from perennial.models.selection import (
     report_choice,
     validate_model,
 )
-from perennial.storage.base import Json, derive_seed
+from perennial.storage.base import Json, derive_seed, require
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores
 
@@ -73,9 +73,8 @@ class FittedMF:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute ⟨w_u, h_i⟩ with w_u of the context, any row of items; 0 if it is empty."""
-        check_width(contexts, self.num_items)
-        for start in range(0, contexts.shape[0], block_rows):
-            yield self.fold_in(contexts[start : start + block_rows]) @ self.items.T
+        for block in context_blocks(contexts, self.num_items, block_rows):
+            yield self.fold_in(block) @ self.items.T
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """Return the items' vectors; the objective and the report are in the manifest."""
@@ -110,18 +109,16 @@ class MF(HoldoutRecipe[FittedMF]):
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        if not self.dimensions or min(self.dimensions) < 1:
-            raise ValueError("dimensions must name at least one, each at least 1")
+        has_dimensions = bool(self.dimensions) and min(self.dimensions) >= 1
+        require(has_dimensions, "dimensions must name at least one, each at least 1")
         for grid in ("unobserved", "regs"):
             values = getattr(self, grid)
-            if not values or not all(0 < value < np.inf for value in values):
-                raise ValueError(f"{grid} must name at least one value, each above 0")
-        if not 0 <= self.exponent < np.inf:
-            raise ValueError("exponent must not be negative")
-        if self.sweeps < 1:
-            raise ValueError("sweeps must be at least 1")
-        if self.validation_users is not None and self.validation_users < 1:
-            raise ValueError("validation_users must be at least 1")
+            has_values = bool(values) and all(0 < value < np.inf for value in values)
+            require(has_values, f"{grid} must name at least one value, each above 0")
+        require(0 <= self.exponent < np.inf, "exponent must not be negative")
+        require(self.sweeps >= 1, "sweeps must be at least 1")
+        users = self.validation_users
+        require(users is None or users >= 1, "validation_users must be at least 1")
 
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.mvae.network import MVAEParameters, represent, score
-from perennial.models.scoring import check_width
-from perennial.models.training.batches import assemble, pad_rows, with_padding, without_padding
+from perennial.models.scoring import context_blocks
+from perennial.models.training.batches import as_batch, with_padding, without_padding
 from perennial.storage.base import Json
 
 ITEM_ARRAYS = frozenset({"encoder_items", "decoder_items", "item_bias"})
@@ -45,18 +45,15 @@ class FittedMVAE:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute the log-probability of each item for each context, at its mean latent vector."""
-        check_width(contexts, self.num_items)
         num_items = np.int32(self.num_items)
-        for first in range(0, contexts.shape[0], block_rows):
-            numbers = np.arange(first, min(first + block_rows, contexts.shape[0]))
-            batch = assemble(contexts, numbers, pad_rows(len(numbers)))
-            padded = np.asarray(score(self.parameters, batch, num_items, gather=self.gather))
-            yield np.ascontiguousarray(padded[: len(numbers), : self.num_items])
+        for block in context_blocks(contexts, self.num_items, block_rows):
+            padded = score(self.parameters, as_batch(block), num_items, gather=self.gather)
+            yield np.ascontiguousarray(np.asarray(padded)[: block.shape[0], : self.num_items])
 
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """Compute the cosines of the rows' mean latent vectors, see `Teacher.similarity`."""
-        batch = assemble(rows, np.arange(rows.shape[0]), pad_rows(rows.shape[0]))
-        means = np.asarray(represent(self.parameters, batch, gather=self.gather), np.float64)
+        padded = represent(self.parameters, as_batch(rows), gather=self.gather)
+        means = np.asarray(padded, np.float64)
         means = means[: rows.shape[0]]
         lengths = np.linalg.norm(means, axis=1, keepdims=True)
         unit = np.divide(means, lengths, out=np.zeros_like(means), where=lengths > 0)

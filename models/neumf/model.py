@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.neumf.network import NeuMFParameters, score
-from perennial.models.scoring import check_width
-from perennial.models.training.batches import assemble, pad_rows, without_padding
+from perennial.models.scoring import context_blocks
+from perennial.models.training.batches import as_batch, pad_rows, without_padding
 from perennial.storage.base import Json
 
 ITEM_ARRAYS = frozenset({"factor_users", "factor_items", "tower_users", "tower_items", "item_bias"})
@@ -35,17 +35,13 @@ class FittedNeuMF:
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Compute the logits of each item for each context, which need be no training row."""
-        num_rows, width = contexts.shape
-        check_width(contexts, self.num_items)
-        piece = score_rows(width, int(self.parameters.first_bias.shape[0]))
-        for first in range(0, num_rows, block_rows):
-            last = min(first + block_rows, num_rows)
-            scores = np.empty((last - first, width), dtype=np.float32)
-            for start in range(first, last, piece):
-                numbers = np.arange(start, min(start + piece, last))
-                batch = assemble(contexts, numbers, pad_rows(len(numbers)))
-                padded = np.asarray(score(self.parameters, batch))
-                scores[numbers - first] = padded[: len(numbers), :width]
+        step = score_rows(self.num_items, int(self.parameters.first_bias.shape[0]))
+        for block in context_blocks(contexts, self.num_items, block_rows):
+            scores = np.empty(block.shape, dtype=np.float32)
+            for start in range(0, len(scores), step):
+                part = scores[start : start + step]
+                padded = score(self.parameters, as_batch(block[start : start + step]))
+                part[:] = np.asarray(padded)[: len(part), : self.num_items]
             yield scores
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:

@@ -101,6 +101,11 @@ def assemble(
     )
 
 
+def as_batch(rows: csr_array) -> SparseBatch:
+    """Take rows `(n, num_items)` as one batch, padded to one of a few sizes."""
+    return assemble(rows, np.arange(rows.shape[0]), pad_rows(rows.shape[0]))
+
+
 def scale_weights(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     """Scale weights `(n,)` to mean 1; a row with weight 2 counts as two copies of it."""
     scaled: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)

@@ -23,6 +23,7 @@ from perennial.replay.service.reload import CurrentModel, StatusReader, StoreFil
 from perennial.replay.service.security import LOOPBACK_NAMES, is_loopback
 from perennial.storage.base import escape_controls
 from perennial.storage.errors import UserError
+from perennial.storage.opening import require_store
 
 LOG = logging.getLogger("perennial")
 
@@ -75,8 +76,7 @@ def serve_store(
             f"--host {address.host}: others reach it, so a token is needed; give one with "
             "--token-file FILE or in PERENNIAL_TOKEN"
         )
-    if not path.is_file():
-        raise UserError(f"{path}: no such store; make one with `perennial init`")
+    require_store(path, "`perennial init`")
     # The socket comes before the model, which takes long to load.
     with bind(address.host, address.port) as bound:
         file, current, metrics = StoreFile(path), CurrentModel(), ServiceMetrics()

@@ -156,11 +156,12 @@ def test_dropout_keeps_the_expectation_of_the_first_layer(matrix: csr_array):
 
 def test_scores_are_log_probabilities_at_the_mean_latent_vector(matrix: csr_array):
     parameters, batch = _draw(NUM_ITEMS), assemble(matrix, np.arange(NUM_ROWS), NUM_ROWS)
+    given = MVAEParameters(*map(np.asarray, parameters))
     rows = matrix.toarray() / np.linalg.norm(matrix.toarray(), axis=1, keepdims=True)
-    hidden = np.tanh(rows @ parameters.encoder_items + parameters.encoder_bias)
-    latent = (hidden @ parameters.latent_weights + parameters.latent_bias)[:, :LATENT]
-    back = np.tanh(latent @ parameters.decoder_weights + parameters.decoder_bias)
-    logits = back @ parameters.decoder_items.T + parameters.item_bias
+    hidden = np.tanh(rows @ given.encoder_items + given.encoder_bias)
+    latent = (hidden @ given.latent_weights + given.latent_bias)[:, :LATENT]
+    back = np.tanh(latent @ given.decoder_weights + given.decoder_bias)
+    logits = back @ given.decoder_items.T + given.item_bias
     expected = np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
     for gather in (False, True):
         found = np.asarray(score(parameters, batch, np.int32(NUM_ITEMS), gather=gather))

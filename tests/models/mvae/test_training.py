@@ -81,7 +81,8 @@ def test_an_update_is_a_step_of_adam_and_of_the_average():
 
     @jax.jit
     def step(parameters: MVAEParameters, gradient: MVAEParameters) -> MVAEParameters:
-        steps, _ = optimiser.update(gradient, optimiser.init(parameters))
+        with jax.numpy_dtype_promotion("standard"):  # Optax divides by its int32 count.
+            steps, _ = optimiser.update(gradient, optimiser.init(parameters))
         return optax.apply_updates(parameters, steps)
 
     expected = step(parameters, gradient)
