@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import cho_solve
 from jax.sharding import Mesh
+from jaxtyping import Bool, Float, Float64
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
@@ -28,10 +29,11 @@ _INVERT_SHARE = 0.6
 """Share of the rows above which inverting the whole matrix costs less than solving for them."""
 
 
+@runtime_checkable
 class Factor(Protocol):
     """A factorised system."""
 
-    def solve(self, right: NDArray[Any]) -> NDArray[Any]:
+    def solve(self, right: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
         """Compute B (K + λ'W⁻¹)⁻¹ of B `(b, n)`, which may be overwritten."""
         ...
 
@@ -39,7 +41,9 @@ class Factor(Protocol):
 class KernelSystem(ABC):
     """K with its row weights, prepared for any λ."""
 
-    def __init__(self, diagonal: NDArray[Any], weights: NDArray[np.float64]) -> None:
+    def __init__(
+        self, diagonal: Float[np.ndarray, " n"], weights: Float64[np.ndarray, " n"]
+    ) -> None:
         self._diagonal = diagonal
         self._weights = weights
 
@@ -63,12 +67,16 @@ class KernelSystem(ABC):
         """
 
     @abstractmethod
-    def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+    def inverse_rows(
+        self, reg: float, first: int, block_rows: int
+    ) -> Iterator[Float[np.ndarray, "b n"]]:
         """Yield the rows of (K + λ'W⁻¹)⁻¹ from `first` on, in blocks `(≤ block_rows, n)`."""
 
 
 def make_system(
-    gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
+    gram: Float[np.ndarray, "n n"],
+    diagonal: Float[np.ndarray, " n"],
+    weights: Float64[np.ndarray, " n"],
 ) -> KernelSystem:
     """Make the system for the processor that JAX runs on.
 
@@ -100,7 +108,10 @@ class LapackSystem(KernelSystem):
     """System on a CPU."""
 
     def __init__(
-        self, gram: NDArray[Any], diagonal: NDArray[Any], weights: NDArray[np.float64]
+        self,
+        gram: Float[np.ndarray, "n n"],
+        diagonal: Float[np.ndarray, " n"],
+        weights: Float64[np.ndarray, " n"],
     ) -> None:
         super().__init__(diagonal, weights)
         # Columns of LAPACK's matrix are our rows: its lower triangle lies above our diagonal.
@@ -130,7 +141,9 @@ class LapackSystem(KernelSystem):
                 raise _not_definite(reg, buffer.dtype)
         return LapackFactor(buffer.T, self._potrs)
 
-    def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+    def inverse_rows(
+        self, reg: float, first: int, block_rows: int
+    ) -> Iterator[Float[np.ndarray, "b n"]]:
         """Yield the last rows `(b, n)` of the inverse: through all of it if they are many."""
         factor = self.factorise(reg).triangle
         num_rows = len(self._buffer)
@@ -150,7 +163,7 @@ class LapackSystem(KernelSystem):
                 solution = self._trsm(1.0, factor, right, lower=1, trans_a=1, overwrite_b=1)
             yield solution.T
 
-    def _rows_of_inverse(self, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+    def _rows_of_inverse(self, first: int, block_rows: int) -> Iterator[Float[np.ndarray, "b n"]]:
         buffer = self._buffer
         if len(buffer):
             with threads_for(len(buffer)):
@@ -175,10 +188,10 @@ class LapackFactor:
         potrs: LAPACK's solve for the dtype.
     """
 
-    triangle: NDArray[Any]
+    triangle: Float[np.ndarray, "n n"]
     potrs: Any
 
-    def solve(self, right: NDArray[Any]) -> NDArray[Any]:
+    def solve(self, right: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
         """Compute B (K + λ'W⁻¹)⁻¹ of B `(b, n)`, which may be overwritten."""
         if right.size == 0:
             return right
@@ -201,7 +214,10 @@ class DeviceSystem(KernelSystem):
     """
 
     def __init__(
-        self, gram: NDArray[Any] | Array, diagonal: NDArray[Any], weights: NDArray[np.float64]
+        self,
+        gram: Float[np.ndarray, "n n"] | Float[Array, "p p"],
+        diagonal: Float[np.ndarray, " n"],
+        weights: Float64[np.ndarray, " n"],
     ) -> None:
         super().__init__(diagonal, weights)
         self._double = gram.dtype == np.float64
@@ -224,7 +240,9 @@ class DeviceSystem(KernelSystem):
                 raise _not_definite(reg, dtype)
         return DeviceFactor(triangle, len(self._weights))
 
-    def inverse_rows(self, reg: float, first: int, block_rows: int) -> Iterator[NDArray[Any]]:
+    def inverse_rows(
+        self, reg: float, first: int, block_rows: int
+    ) -> Iterator[Float[np.ndarray, "b n"]]:
         """Solve for rows of the identity in blocks `(b, n)`."""
         factor = self.factorise(reg)
         num_rows = len(self._weights)
@@ -245,17 +263,17 @@ class DeviceFactor:
         num_rows: n ≤ p; the other rows are padding.
     """
 
-    triangle: Array
+    triangle: Float[Array, "p p"]
     num_rows: int
 
-    def solve(self, right: NDArray[Any]) -> NDArray[Any]:
+    def solve(self, right: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
         """Compute B (K + λ'W⁻¹)⁻¹ of B `(b, n)`."""
         wide = np.pad(right, ((0, 0), (0, len(self.triangle) - self.num_rows)))
         with jax.enable_x64(self.triangle.dtype == jnp.float64):
             solution: NDArray[Any] = np.asarray(_solve(self.triangle, wide))
         return solution[:, : self.num_rows]
 
-    def solve_shared_out(self, right: Array) -> Array:
+    def solve_shared_out(self, right: Float[Array, "c p"]) -> Float[Array, "c p"]:
         """Compute B (K + λ'W⁻¹)⁻¹ of B `(c, p)`, whose rows are shared out before and after."""
         with jax.enable_x64(self.triangle.dtype == jnp.float64):
             solution: Array = _solve_shared_out(self.triangle, right, mesh_of(right))
@@ -263,20 +281,24 @@ class DeviceFactor:
 
 
 @jax.jit
-def _cholesky(kernel: Array, added: NDArray[Any]) -> tuple[Array, Array]:
+def _cholesky(
+    kernel: Float[Array, "p p"], added: Float[Array, " p"]
+) -> tuple[Float[Array, "p p"], Bool[Array, ""]]:
     """Factorise with numbers added to the diagonal; the second result is True if it is finite."""
     triangle = jnp.linalg.cholesky(kernel + jnp.diag(added))
     return triangle, jnp.isfinite(triangle).all()
 
 
 @jax.jit
-def _solve(triangle: Array, right: Array) -> Array:
+def _solve(triangle: Float[Array, "p p"], right: Float[Array, "c p"]) -> Float[Array, "c p"]:
     solution: Array = cho_solve((triangle, True), right.T).T
     return solution
 
 
 @partial(jax.jit, static_argnames="mesh")
-def _solve_shared_out(triangle: Array, right: Array, mesh: Mesh) -> Array:
+def _solve_shared_out(
+    triangle: Float[Array, "p p"], right: Float[Array, "c p"], mesh: Mesh
+) -> Float[Array, "c p"]:
     run = jax.shard_map(
         _solve, mesh=mesh, in_specs=(ON_EACH, SHARED_OUT), out_specs=SHARED_OUT, check_vma=False
     )

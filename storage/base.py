@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from perennial.storage.errors import UserError
 
@@ -12,6 +12,7 @@ Json = Any
 """A value that `json.dumps` takes and `json.loads` returns."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Callback of work that may take longer than two seconds; the command line draws it."""
 

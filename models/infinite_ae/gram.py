@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+from jaxtyping import Float, Float64
 from numpy.typing import NDArray
 
 from perennial.models.infinite_ae.kernel import KernelSettings, kernel_diagonal, kernel_values
@@ -24,6 +25,7 @@ SHORT = 16
 """Rows of a second compiled shape: a single context would else take as long as a whole tile."""
 
 
+@runtime_checkable
 class TileKernel(Protocol):
     """Θ between blocks of at most `TILE` rows."""
 
@@ -32,11 +34,11 @@ class TileKernel(Protocol):
         """Dtype of the values."""
         ...
 
-    def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
+    def tile(self, left: RowBlock, right: RowBlock) -> Float[np.ndarray, "l r"]:
         """Compute Θ of each pair, `(l, r)`; both blocks have the same head."""
         ...
 
-    def diagonal(self, block: RowBlock) -> NDArray[Any]:
+    def diagonal(self, block: RowBlock) -> Float[np.ndarray, " n"]:
         """Compute the exact Θ of each row with itself, `(n,)`."""
         ...
 
@@ -49,7 +51,7 @@ class ClosedFormKernel:
     num_items: int
     dtype: np.dtype[Any]
 
-    def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
+    def tile(self, left: RowBlock, right: RowBlock) -> Float[np.ndarray, "l r"]:
         """Compute `(l, r)` from inner products; edge tiles are padded to a compiled shape."""
         rows, columns = len(left), len(right)
         # Elementwise, so both shapes give the same values to the bit.
@@ -71,7 +73,7 @@ class ClosedFormKernel:
             values: NDArray[Any] = np.asarray(theta)[:rows, :columns]
             return values
 
-    def diagonal(self, block: RowBlock) -> NDArray[Any]:
+    def diagonal(self, block: RowBlock) -> Float[np.ndarray, " n"]:
         """Compute `(n,)` from the rows' squared lengths, see `kernel_diagonal`."""
         squares = np.zeros(-(-len(block) // TILE) * TILE, dtype=self.dtype)
         squares[: len(block)] = block.squares
@@ -88,11 +90,11 @@ class StaxTileKernel:
     settings: KernelSettings
     dtype: np.dtype[Any]
 
-    def tile(self, left: RowBlock, right: RowBlock) -> NDArray[Any]:
+    def tile(self, left: RowBlock, right: RowBlock) -> Float[np.ndarray, "l r"]:
         """Compute `(l, r)` with `neural_tangents.stax`."""
         return stax_values(self._dense(left), self._dense(right), self.settings)
 
-    def diagonal(self, block: RowBlock) -> NDArray[Any]:
+    def diagonal(self, block: RowBlock) -> Float[np.ndarray, " n"]:
         """Compute `(n,)` from tiles of rows with themselves, for which stax is exact."""
         theta = np.zeros(len(block), dtype=self.dtype)
         for number, piece in enumerate(block.pieces(TILE)):
@@ -100,7 +102,7 @@ class StaxTileKernel:
             theta[number * TILE : number * TILE + len(piece)] = np.diagonal(values)
         return theta
 
-    def _dense(self, block: RowBlock) -> NDArray[Any]:
+    def _dense(self, block: RowBlock) -> Float[np.ndarray, "n items"]:
         dense: NDArray[Any] = block.rows.toarray().astype(self.dtype, copy=False)
         return dense
 
@@ -114,7 +116,7 @@ def make_tile_kernel(
     return ClosedFormKernel(settings, num_items, dtype)
 
 
-def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
+def fill_gram(rows: RowBlock, kernel: TileKernel, out: Float[np.ndarray, "n n"]) -> None:
     """Write Θ of rows with themselves below the diagonal of `out`, `(n, n)` in C order.
 
     On and above the diagonal it is undefined afterwards: half of the products suffice.
@@ -131,14 +133,14 @@ def fill_gram(rows: RowBlock, kernel: TileKernel, out: NDArray[Any]) -> None:
         )
 
 
-def gram_below(rows: RowBlock, kernel: TileKernel) -> NDArray[Any]:
+def gram_below(rows: RowBlock, kernel: TileKernel) -> Float[np.ndarray, "n n"]:
     """Compute Θ of rows with themselves below the diagonal of an `(n, n)` matrix."""
     below = np.zeros((len(rows), len(rows)), dtype=kernel.dtype)
     fill_gram(rows, kernel, below)
     return below
 
 
-def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
+def normalised_gram(rows: RowBlock, kernel: TileKernel) -> Float64[np.ndarray, "n n"]:
     """Compute Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, diagonal 1.
 
     They are inner products of the rows in the kernel's feature space, scaled to length 1.
@@ -151,7 +153,9 @@ def normalised_gram(rows: RowBlock, kernel: TileKernel) -> NDArray[np.float64]:
     return gram
 
 
-def cross_kernel(left: RowBlock, right: list[RowBlock], kernel: TileKernel) -> NDArray[Any]:
+def cross_kernel(
+    left: RowBlock, right: list[RowBlock], kernel: TileKernel
+) -> Float[np.ndarray, "l r"]:
     """Compute Θ of some rows with all of others, `(l, r)` in C order.
 
     The others are in pieces of `TILE` rows, which a caller cuts and transposes only once.

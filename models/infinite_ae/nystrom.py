@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float64, Int64
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 from scipy.sparse import csr_array
@@ -40,7 +41,9 @@ _TAIL_ITEMS = 256
 """Number of items whose part of B one sparse product computes."""
 
 
-def draw_centres(weights: NDArray[np.float64], count: int, seed: int) -> NDArray[np.int64]:
+def draw_centres(
+    weights: Float64[np.ndarray, " n"], count: int, seed: int
+) -> Int64[np.ndarray, " m"]:
     """Draw `count` rows as centres, without replacement, each with a probability by its weight.
 
     Returns:
@@ -67,11 +70,15 @@ class Centres:
     kernel: TileKernel
     rows: RowBlock
     pieces: list[RowBlock]
-    factor: NDArray[np.float64]
+    factor: Float64[np.ndarray, "m m"]
 
     @classmethod
     def of(
-        cls, matrix: csr_array, chosen: NDArray[np.int64], kernel: TileKernel, jitter: float
+        cls,
+        matrix: csr_array,
+        chosen: Int64[np.ndarray, " m"],
+        kernel: TileKernel,
+        jitter: float,
     ) -> "Centres":
         """Factorise K(C, C) + εI.
 
@@ -101,7 +108,7 @@ class Centres:
         """Split rows `(b, d)` at the popular items of the centres' rows."""
         return split_rows(rows, self.rows.head_items)
 
-    def features(self, block: RowBlock) -> NDArray[np.float64]:
+    def features(self, block: RowBlock) -> Float64[np.ndarray, "b m"]:
         """Compute φ of each row of a block, `(b, m)`."""
         similarity = cross_kernel(block, self.pieces, self.kernel)
         if similarity.size == 0:
@@ -111,7 +118,7 @@ class Centres:
         features: NDArray[np.float64] = solved.T
         return features
 
-    def weigh(self, on_features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weigh(self, on_features: Float64[np.ndarray, " m"]) -> Float64[np.ndarray, " m"]:
         """Compute L⁻ᵀu, `(m,)`: turn coefficients of features into coefficients of K(C, ·)."""
         if len(on_features) == 0:
             return on_features
@@ -130,8 +137,8 @@ class NormalEquations:
     """
 
     centres: Centres
-    gram: NDArray[np.float64]
-    right: NDArray[np.floating[Any]]
+    gram: Float64[np.ndarray, "m m"]
+    right: Float[np.ndarray, "d m"]
     mean_diagonal: float
 
     @classmethod
@@ -139,7 +146,7 @@ class NormalEquations:
         cls,
         centres: Centres,
         rows: csr_array,
-        weights: NDArray[np.float64],
+        weights: Float64[np.ndarray, " n"],
         dtype: np.dtype[Any],
         progress: Progress,
     ) -> "NormalEquations":
@@ -162,7 +169,7 @@ class NormalEquations:
         mean = diagonal / float(weights.sum()) if len(weights) else 0.0
         return cls(centres, gram, right, mean)
 
-    def factorise(self, reg: float) -> NDArray[np.float64]:
+    def factorise(self, reg: float) -> Float64[np.ndarray, "m m"]:
         """Compute the Cholesky factor of A + λ'I.
 
         Returns:
@@ -183,7 +190,7 @@ def blocks_of(rows: csr_array, centres: Centres) -> Iterator[tuple[int, RowBlock
 
 
 def _add_right(
-    right: NDArray[np.floating[Any]], block: RowBlock, weighed: NDArray[np.floating[Any]]
+    right: Float[np.ndarray, "d m"], block: RowBlock, weighed: Float[np.ndarray, "b m"]
 ) -> None:
     """Add Σ x_i (w_i φ_i)ᵀ over a block to Bᵀ; only items that occur in it are touched."""
     dtype = right.dtype
@@ -200,7 +207,9 @@ def _add_right(
     run_all([partial(add, start) for start in range(0, len(present), _TAIL_ITEMS)])
 
 
-def _cholesky(matrix: NDArray[np.float64], *, lower: bool, what: str) -> NDArray[np.float64]:
+def _cholesky(
+    matrix: Float64[np.ndarray, "m m"], *, lower: bool, what: str
+) -> Float64[np.ndarray, "m m"]:
     """Factorise in place; the other triangle is left as it was."""
     if len(matrix) == 0:
         return matrix

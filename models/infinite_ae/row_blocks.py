@@ -11,6 +11,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32, Float64, Int64
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -39,10 +40,10 @@ class RowBlock:
     """
 
     rows: csr_array
-    head_items: NDArray[np.int64]
-    head: NDArray[np.floating[Any]]
+    head_items: Int64[np.ndarray, " h"]
+    head: Float[np.ndarray, "n h"]
     tail: csr_array
-    squares: NDArray[np.floating[Any]]
+    squares: Float[np.ndarray, " n"]
 
     def __len__(self) -> int:
         return int(self.rows.shape[0])
@@ -64,14 +65,14 @@ class RowBlock:
                 squares=self.squares[start:stop],
             )
 
-    def inner(self, other: "RowBlock") -> NDArray[np.floating[Any]]:
+    def inner(self, other: "RowBlock") -> Float[np.ndarray, "n m"]:
         """Compute ⟨x, x'⟩ with the rows of a block of the same head, `(n, other n)`."""
         product: NDArray[np.floating[Any]] = (self.tail @ other.tail_by_item).toarray()
         if len(self.head_items):
             product += self.head @ other.head.T
         return product
 
-    def combine(self, coefficients: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    def combine(self, coefficients: Float[np.ndarray, "b n"]) -> Float32[np.ndarray, "b num_items"]:
         """Multiply coefficients `(b, n)` by the rows: `(b, num_items)` float32."""
         weights = np.asarray(coefficients, dtype=np.float32)
         by_item = self.tail_by_item.astype(np.float32, copy=False)
@@ -89,14 +90,14 @@ class RowBlock:
         return scores
 
 
-def popular_items(rows: csr_array, share: float = HEAD_SHARE) -> NDArray[np.int64]:
+def popular_items(rows: csr_array, share: float = HEAD_SHARE) -> Int64[np.ndarray, " h"]:
     """Return the columns with an entry in a `share` of the rows `(n, d)`, most popular first."""
     counts = np.bincount(rows.indices, minlength=rows.shape[1])
     order = np.argsort(-counts, kind="stable")
     return order[: int(np.count_nonzero(counts >= max(1.0, share * rows.shape[0])))]
 
 
-def split_rows(rows: csr_array, head_items: NDArray[np.int64]) -> RowBlock:
+def split_rows(rows: csr_array, head_items: Int64[np.ndarray, " h"]) -> RowBlock:
     """Split rows `(n, num_items)` at columns `(h,)`, made dense; duplicate entries are added up."""
     rows = without_duplicates(rows)
     dtype = np.dtype(np.float32 if np.all(rows.data == 1) else np.float64)
@@ -122,7 +123,7 @@ def without_duplicates(rows: csr_array) -> csr_array:
     return rows
 
 
-def squared_lengths(rows: csr_array, padded: int = 0) -> NDArray[np.float64]:
+def squared_lengths(rows: csr_array, padded: int = 0) -> Float64[np.ndarray, " p"]:
     """Compute |x|² of each row `(n, d)`; the result is padded with zeros to length `padded`."""
     numbers = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
     squared = rows.data.astype(np.float64) ** 2

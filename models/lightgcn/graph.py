@@ -7,13 +7,13 @@ the gradient of a loss on the representations goes back to layer 0 through P its
 """
 
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import NDArray
+from jaxtyping import Float32, Float64, Int32, Num
 from scipy.sparse import csr_array
 
 from perennial.models.training.batches import pad_entries, pad_items, pad_rows
@@ -30,21 +30,25 @@ class Propagated(NamedTuple):
             sum it, and with layer 0 of a row that makes the row's mean.
     """
 
-    rows: NDArray[np.float32]
-    items: NDArray[np.float32]
-    below: NDArray[np.float32]
+    rows: Float32[np.ndarray, "num_rows dim"]
+    items: Float32[np.ndarray, "num_items dim"]
+    below: Float32[np.ndarray, "num_items dim"]
 
 
+@runtime_checkable
 class Graph(Protocol):
     """Rows and items, with an edge where a row has an item."""
 
     @property
-    def item_scales(self) -> NDArray[np.float32]:
+    def item_scales(self) -> Float32[np.ndarray, " num_items"]:
         """`(num_items,)` 1/√d of each item; 0 where it has no edge."""
         ...
 
     def propagate(
-        self, rows: NDArray[np.float32], items: NDArray[np.float32], layers: int
+        self,
+        rows: Float32[np.ndarray, "num_rows dim"],
+        items: Float32[np.ndarray, "num_items dim"],
+        layers: int,
     ) -> Propagated:
         """Propagate from layer 0.
 
@@ -75,7 +79,10 @@ class ScipyGraph:
         self._edges_by_item = self._edges.T.tocsr()
 
     def propagate(
-        self, rows: NDArray[np.float32], items: NDArray[np.float32], layers: int
+        self,
+        rows: Float32[np.ndarray, "num_rows dim"],
+        items: Float32[np.ndarray, "num_items dim"],
+        layers: int,
     ) -> Propagated:
         """See `Graph.propagate`."""
         row_sum = below = rows
@@ -110,7 +117,10 @@ class DeviceGraph:
         )
 
     def propagate(
-        self, rows: NDArray[np.float32], items: NDArray[np.float32], layers: int
+        self,
+        rows: Float32[np.ndarray, "num_rows dim"],
+        items: Float32[np.ndarray, "num_items dim"],
+        layers: int,
     ) -> Propagated:
         """See `Graph.propagate`."""
         (num_rows, _), (num_items, _) = rows.shape, items.shape
@@ -127,15 +137,23 @@ class DeviceGraph:
         )
 
 
-def pad_first(values: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+def pad_first(
+    values: Float32[np.ndarray, "n dim"], length: int
+) -> Float32[np.ndarray, "{length} dim"]:
     """Append zero rows to `(n, dim)` values up to a length."""
     return np.pad(values, ((0, length - len(values)), (0, 0)))
 
 
 @partial(jax.jit, static_argnames=("layers",))
 def _propagate_on_device(
-    edge_rows: Array, edge_items: Array, values: Array, rows: Array, items: Array, *, layers: int
-) -> tuple[Array, Array, Array]:
+    edge_rows: Int32[Array, " edges"],
+    edge_items: Int32[Array, " edges"],
+    values: Float32[Array, " edges"],
+    rows: Float32[Array, "R dim"],
+    items: Float32[Array, "I dim"],
+    *,
+    layers: int,
+) -> tuple[Float32[Array, "R dim"], Float32[Array, "I dim"], Float32[Array, "I dim"]]:
     """`ScipyGraph.propagate` on padded arrays."""
     row_sum, item_sum, below = rows, items, items
     for _ in range(layers):
@@ -147,7 +165,7 @@ def _propagate_on_device(
     return share * row_sum, share * item_sum, share * below
 
 
-def _normalise(interactions: csr_array) -> tuple[csr_array, NDArray[np.float32]]:
+def _normalise(interactions: csr_array) -> tuple[csr_array, Float32[np.ndarray, " num_items"]]:
     """Compute value / √(d_row · d_item) of each edge, and 1/√d_item; degrees sum the values."""
     num_rows, num_items = interactions.shape
     values, items = interactions.data.astype(np.float64), interactions.indices
@@ -159,7 +177,7 @@ def _normalise(interactions: csr_array) -> tuple[csr_array, NDArray[np.float32]]
     return edges, item_scales.astype(np.float32)
 
 
-def _inverse_roots(degrees: NDArray[Any]) -> NDArray[np.float64]:
+def _inverse_roots(degrees: Num[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """1/√d, and 0 for 0."""
     roots = np.sqrt(degrees.astype(np.float64))
     return np.divide(1.0, roots, out=np.zeros_like(roots), where=roots > 0)
