@@ -3,6 +3,7 @@
 The replay and the published models both fit through chains, so that they agree to the bit.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +33,12 @@ class Limits:
     Attributes:
         memory_limit: bytes, `None` for no limit.
         max_rows: row cap, `None` for none but the memory's.
+        min_user_events: fewest interactions up to t of a user who is a training row.
     """
 
     memory_limit: int | None = None
     max_rows: int | None = None
+    min_user_events: int | None = None
 
 
 class Chain:
@@ -59,7 +62,9 @@ class Chain:
         self.strategy = strategy
         self.recipe = warm_recipe(recipe, strategy)
         self.seed = seed
-        self.key = chain_key(strategy, recipe, seed, limits.max_rows, held_out)
+        self.key = chain_key(
+            strategy, recipe, seed, limits.max_rows, held_out, limits.min_user_events
+        )
         self._store = store
         self._held_out = held_out
         self._limits = limits
@@ -77,6 +82,14 @@ class Chain:
     def history(self, period: int) -> History:
         """Return the log that the fit at a period may read."""
         return History(self._store, period, self._held_out)
+
+    def has_users(self, period: int) -> bool:
+        """Return whether users have enough interactions for a fit at a period."""
+        least = self._limits.min_user_events
+        if least is None:
+            return True
+        active = dataclasses.replace(self.history(period), min_user_events=least)
+        return self.strategy.training_rows(active, self.strategy.empty_memory()).num_rows > 0
 
     def recorded_fit(self, period: int) -> str | None:
         """Return the key of the fit at `period`, if the store has one under these limits."""
@@ -103,11 +116,16 @@ class Chain:
         """
         previous = self._model_before(history, progress) if self.follows else None
         memory = self._memory_before(history, watch, progress)
+        least = self._limits.min_user_events
+        # The memory stands for all users.
+        active = dataclasses.replace(history, min_user_events=least)
         with watch.stage("rows"):
-            rows = self.strategy.training_rows(history, memory)
-        if rows.num_rows == 0:
+            rows = self.strategy.training_rows(active, memory)
+        if rows.num_rows == 0 or (least is not None and rows.replayed.all()):
+            why = "" if least is None else f": no user has {least} interactions (--min-user-events)"
             raise UserError(
-                f"strategy '{self.strategy.name}' has no rows to fit on at period {history.period}"
+                f"strategy '{self.strategy.name}' has no rows to fit on at period "
+                f"{history.period}{why}"
             )
         options = FitOptions(
             seed=derive_seed(self.seed, history.period, self.strategy.name, self.recipe.name),
@@ -123,7 +141,7 @@ class Chain:
         keys = self._keys(history.period, begins=previous is None)
         key = keys.capped if _lost_rows_to_memory(model, self._limits) else keys.whole
         self._fit_keys[history.period] = key
-        report = dict(model.report) | self._count_kept(history, rows, previous)
+        report = dict(model.report) | self._count_kept(active, rows, previous)
         report["draws_at_random"] = draws_at_random(self.recipe, self.strategy, model)
         return model, Fit(key, _bytes_enough(model, self._limits), report)
 

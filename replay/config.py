@@ -53,6 +53,8 @@ class ReplayConfig:
             models and seeds share.
         max_rows: row cap of a fit, `None` for none but the memory's.
         memory_limit: bytes a fit may allocate, `None` for no limit.
+        min_user_events: users with fewer interactions up to period t are no training rows of the
+            fit at t; `None` for no such limit.
         held_out: users that no fit sees; with them each fit is evaluated on every period, on these
             users alone, for how well it remembers old periods and predicts new ones. `None`: each
             fit is evaluated on the next period and all its users.
@@ -71,6 +73,7 @@ class ReplayConfig:
     held_out: HeldOutUsers | None = None
     source: str | None = None
     cut: str | None = None
+    min_user_events: int | None = None
 
     @cached_property
     def built_strategies(self) -> tuple[Strategy, ...]:
@@ -84,8 +87,11 @@ class ReplayConfig:
         )
 
     def to_json(self) -> dict[str, Json]:
-        """Return the settings as they are recorded and reported."""
-        return dataclasses.asdict(self)
+        """Return the settings as they are recorded and reported; later ones only where given."""
+        values = dataclasses.asdict(self)
+        if self.min_user_events is None:
+            del values["min_user_events"]
+        return values
 
     @classmethod
     def from_json(cls, recorded: Mapping[str, Json]) -> "ReplayConfig":

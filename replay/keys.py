@@ -64,6 +64,7 @@ def chain_key(
     seed: int,
     max_rows: int | None,
     held_out: HeldOutUsers | None = None,
+    min_user_events: int | None = None,
 ) -> str:
     """Return the key of a chain, which does not depend on the log."""
     parts = {
@@ -74,6 +75,8 @@ def chain_key(
     }
     if held_out is not None:
         parts["held_out"] = dataclasses.asdict(held_out)
+    if min_user_events is not None:
+        parts["min_user_events"] = min_user_events
     return make_key(parts)
 
 

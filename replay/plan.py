@@ -95,7 +95,7 @@ def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str])
         UserError: as `check_chains`.
     """
     check_chains(config)
-    limits = Limits(config.memory_limit, config.max_rows)
+    limits = Limits(config.memory_limit, config.max_rows, config.min_user_events)
     return [
         Chain(store, strategy, model.recipe, seed, limits, versions, config.held_out)
         for strategy in config.built_strategies

@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
-from perennial.storage.log.matrices import UserRows, count_known_items, read_events, read_rows
+from perennial.storage.log.matrices import (
+    UserRows,
+    count_known_items,
+    find_active_users,
+    read_events,
+    read_rows,
+)
 from perennial.storage.log.periods import fingerprint, first_retained_period
 from perennial.storage.log.sort import mix64
 from perennial.storage.store import Store
@@ -42,11 +48,13 @@ class History:
     Attributes:
         period: t, the newest readable period.
         held_out: users whose rows are hidden; items that only they have count as known.
+        min_user_events: users with fewer events in periods ≤ t are hidden from `rows`.
     """
 
     store: Store
     period: int
     held_out: HeldOutUsers | None = None
+    min_user_events: int | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -79,9 +87,20 @@ class History:
                 "--memory-policy rolling"
             )
         rows = read_rows(self.store, first, last, num_items=self.num_items)
-        if self.held_out is None:
+        shown = np.ones(len(rows.users), np.bool_)
+        if self.held_out is not None:
+            shown &= ~self.held_out.mask(rows.users)
+        if self.min_user_events is not None:
+            if retained > 1:
+                raise UserError(
+                    "--min-user-events counts the interactions of all periods, but the store holds "
+                    f"them only from period {retained} on; leave it out"
+                )
+            active = find_active_users(self.store, self.period, self.min_user_events)
+            shown &= np.isin(rows.users, active)
+        if shown.all():
             return rows
-        seen = np.flatnonzero(~self.held_out.mask(rows.users))
+        seen = np.flatnonzero(shown)
         return UserRows(rows.users[seen], rows.interactions[seen], rows.last_period[seen])
 
     def last_items(self) -> NDArray[np.int32]:

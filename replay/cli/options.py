@@ -197,6 +197,12 @@ class LimitOptions:
         help="Fit on at most so many users, the most recent, drawn by seed; up to half of them what"
         " a memory replays.",
     )
+    min_user_events: int | None = option(
+        "--min-user-events",
+        type=POSITIVE,
+        metavar="N",
+        help="Leave users with fewer interactions so far out of the training rows; evaluate all.",
+    )
 
 
 def make_config(
@@ -222,6 +228,7 @@ def make_config(
         protocol=ProtocolSettings(protocol=protocol.protocol, mask_context=not protocol.no_mask),
         max_rows=limits.max_rows,
         memory_limit=limits.memory_limit,
+        min_user_events=limits.min_user_events,
     )
     check_chains(config)
     return config

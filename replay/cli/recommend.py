@@ -102,7 +102,7 @@ def _describe(reason: "Reason", period: int) -> str:
 
 _FITTING = (
     *("model", "strategy", "seed", "settings", "budget", "memory_policy", "memory_weight"),
-    *("memory_limit", "max_rows"),
+    *("memory_limit", "max_rows", "min_user_events"),
 )
 """Parameters of a fit: with any of them the published model is not used."""
 
@@ -263,7 +263,7 @@ def _fit(
         if query is not None:
             # Before the fit: a mistyped identifier costs no time.
             catalogue.context(query.user, query.items)
-        fit_limits = Limits(limits.memory_limit, limits.max_rows)
+        fit_limits = Limits(limits.memory_limit, limits.max_rows, limits.min_user_events)
         with show_status(TerminalConsole(stderr=True)) as progress:
             fitted = newest_model(opened, made, chosen.recipe, seed, fit_limits, progress)
         return Recommender.from_model(opened, fitted, made.name, chosen.recipe.name, catalogue)

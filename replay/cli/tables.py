@@ -239,9 +239,14 @@ def _facts(status: "LiveStatus") -> Table:
     counts = f"{log.interactions:,} interactions{held}, {log.users:,} users, {log.items:,} items"
     if status.strategy is not None:
         facts.add_row("live", Text(f"{status.model}, {status.strategy}, seed {status.seed}"))
+        least = (status.config or {}).get("min_user_events")
+        if least is not None:
+            facts.add_row("fitted on", f"users with at least {least:,} interactions")
         facts.add_row("published", Text.from_markup(_published(status)))
     facts.add_row("periods", Text(_periods(status)))
     facts.add_row("log", Text(counts))
+    if status.conditions is not None:
+        facts.add_row("rows that count", Text(status.conditions))
     facts.add_row("on disk", Text(f"store {size}, models {format_bytes(status.model_bytes)}"))
     return facts
 

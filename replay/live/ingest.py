@@ -114,6 +114,11 @@ def check_forgetting(store: Store, request: LiveRequest) -> None:
 
     config = ReplayConfig.from_json(require_live(store).config)
     (strategy,) = config.built_strategies
+    if config.min_user_events is not None:
+        raise UserError(
+            "--min-user-events of `perennial init` counts the interactions of all periods, so that "
+            "none may be dropped; leave --forget-log-after out"
+        )
     if strategy.needs_log:
         raise UserError(
             f"strategy '{strategy.name}' needs the whole log, as it is set; for "

@@ -50,6 +50,11 @@ def configure_live(
             "--replace begins anew with other settings"
         )
     held_from = first_retained_period(store)
+    if held_from > 1 and config.min_user_events is not None:
+        raise UserError(
+            "--min-user-events counts the interactions of all periods, and the store holds them "
+            f"only from period {held_from} on; leave it out"
+        )
     if held_from > 1 and chain.strategy.needs_log:
         raise UserError(
             f"strategy '{chain.strategy.name}' needs the whole log, as it is set, and the store "

@@ -13,7 +13,10 @@ from perennial.replay.report.tables import HEADLINE, metric_label, remark_on_per
 from perennial.replay.strategies.base import DistillingStrategy
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.base import Json
+from perennial.storage.log.ledger import read_settings
 from perennial.storage.log.periods import first_retained_period, list_periods
+from perennial.storage.reading.filters import describe_conditions
+from perennial.storage.reading.settings import DEFAULT_SETTINGS
 from perennial.storage.results.cells import read_cells, read_evaluated_users
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
 from perennial.storage.results.summaries import list_summaries
@@ -97,6 +100,7 @@ class LiveStatus:
         model_bytes: of all files of fitted models.
         store_bytes: of the store's file.
         remarks: sentences on periods without figures.
+        conditions: options that decide which rows of files count; `None` if all do.
     """
 
     store: str
@@ -116,6 +120,7 @@ class LiveStatus:
     model_bytes: int
     store_bytes: int
     remarks: tuple[str, ...] = ()
+    conditions: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return plain values; the time as ISO 8601 with its zone."""
@@ -146,6 +151,7 @@ def read_status(store: Store) -> LiveStatus:
         periods_behind=0 if record is None else sum(one.period > seen for one in periods),
         held_from=first_retained_period(store) if periods else None,
         metrics=metrics,
+        conditions=describe_conditions(read_settings(store) or DEFAULT_SETTINGS) or None,
         remarks=() if record is None else _remarks(store, record, metrics),
         memory=() if config is None else _memory(store, config),
         log=LogStatus(

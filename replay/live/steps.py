@@ -22,7 +22,8 @@ class PeriodPublished:
         period: its number.
         evaluated: figures of the model before it, if they were computed now.
         users: numbers of evaluated and skipped users, with `evaluated`.
-        publication: of the model that has seen it; `None` where later periods make it unnecessary.
+        publication: of the model that has seen it; `None` where later periods make it unnecessary,
+            or no user has enough interactions for a fit.
     """
 
     period: int
@@ -146,6 +147,8 @@ def _describe_period(done: PeriodPublished) -> str:
     if done.publication is not None:
         seconds = sum(done.publication.stages.values())
         parts.append(f"refitted and published in {format_seconds(seconds)}")
+    if not parts:
+        parts.append("no fit, since no user has enough interactions yet (--min-user-events)")
     return f"period {done.period}: {'; '.join(parts)}"
 
 

@@ -89,16 +89,17 @@ class LiveUpdater:
             if can_evaluate and not self._is_evaluated(period):
                 evaluated = self._evaluate(period)
                 cell, users = evaluated.cell, count_users(evaluated.users)
-            publication = None
-            if period == periods[-1] or not self._is_evaluated(period + 1):
+            publication, can_fit = None, self.chain.has_users(period)
+            if can_fit and (period == periods[-1] or not self._is_evaluated(period + 1)):
                 publication = self._publish(period)
-            if cell is not None or publication is not None:
+            if cell is not None or publication is not None or not can_fit:
                 yield PeriodPublished(period, cell, users, publication)
 
     def _has_model(self, period: int, first_retained: int) -> bool:
         """Return whether the model of a period is published or can be fitted again."""
         is_published = find_publication(self.store, period) is not None
-        return period > 0 and (period >= first_retained or is_published)
+        can_fit = period >= first_retained and period > 0 and self.chain.has_users(period)
+        return is_published or can_fit
 
     def _plan(self, period: int) -> PlannedEvaluation:
         """Return the evaluation of the model before a period on that period."""

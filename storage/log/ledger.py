@@ -135,6 +135,12 @@ def read_report(store: Store, files: tuple[Path, ...], ingest: int) -> IngestRep
     )
 
 
+def read_settings(store: Store) -> IngestSettings | None:
+    """Read the settings of the last ingestion; `None` if there is none."""
+    rows = store.rows("SELECT settings FROM ingests ORDER BY ingest DESC LIMIT 1")
+    return TypeAdapter(IngestSettings).validate_json(rows[0][0]) if rows else None
+
+
 def continue_filters(store: Store, settings: IngestSettings) -> IngestSettings:
     """Return settings under which rows count as in the log of a store.
 
@@ -144,9 +150,9 @@ def continue_filters(store: Store, settings: IngestSettings) -> IngestSettings:
         UserError: other conditions are given: a log in which rows count differently from night to
             night would compare what cannot be compared.
     """
-    rows = store.rows("SELECT settings FROM ingests ORDER BY ingest DESC LIMIT 1")
-    if rows:
-        recorded = TypeAdapter(IngestSettings).validate_json(rows[0][0])
+    recorded = read_settings(store)
+    if recorded is not None:
+        neither = "neither --min-rating nor --where"
         for option, given, known in (
             ("--min-rating", settings.min_rating, recorded.min_rating),
             ("--where", settings.where, recorded.where),
@@ -154,7 +160,8 @@ def continue_filters(store: Store, settings: IngestSettings) -> IngestSettings:
             if given is not None and given != known:
                 raise UserError(
                     f"the log in {store.path or 'the store'} was read with "
-                    f"{describe_conditions(recorded)}; leave {option} out, or use another store"
+                    f"{describe_conditions(recorded) or neither}; leave {option} out, or use "
+                    "another store"
                 )
         settings = dataclasses.replace(
             settings,

@@ -156,6 +156,17 @@ def count_known_items(store: Store, period: int) -> int:
     return int(store.rows(query, [period])[0][0])
 
 
+def find_active_users(store: Store, last: int, least: int) -> NDArray[np.int32]:
+    """Return the users with at least `least` events in periods ≤ `last`: `(n,)` int32."""
+    table = store.table(
+        """SELECT user_index FROM interactions WHERE rowid < ?
+        GROUP BY user_index HAVING count(*) >= ?""",
+        [_find_periods(store, 1, last).ends[1], least],
+    )
+    users: NDArray[np.int32] = table.column(0).to_numpy()
+    return users
+
+
 def read_item_counts(store: Store, last: int, num_items: int) -> NDArray[np.int64]:
     """Count events per item in periods ≤ `last`: `(num_items,)` int64, without later items.
 

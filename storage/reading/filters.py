@@ -189,10 +189,10 @@ def parse_where(texts: Sequence[str]) -> tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def describe_conditions(settings: IngestSettings) -> str:
-    """Describe the conditions as the options that give them."""
+    """Describe the conditions as the options that give them; empty without conditions."""
     least = [] if settings.min_rating is None else [f"--min-rating {settings.min_rating:g}"]
     where = [f"--where {column}={','.join(values)}" for column, values in settings.where or ()]
-    return printable(" ".join([*least, *where]), 200) or "neither --min-rating nor --where"
+    return printable(" ".join([*least, *where]), 200)
 
 
 def check_conditions(settings: IngestSettings) -> None:

@@ -69,6 +69,9 @@ def known_at(store, period):
     }
     for name in NEITHER:
         rows = make_strategy(name).training_rows(History(store, period), NoMemory())
+        known[f"{name}: rows of active users"] = columns(
+            make_strategy(name).training_rows(History(store, period, min_user_events=3), NoMemory())
+        )
         split = hold_out(rows, seed=3)
         known[f"{name}: rows"] = (*columns(rows), rows.weights, rows.replayed)
         known[f"{name}: what validation leaves"] = columns(split.training)
