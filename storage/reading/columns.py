@@ -92,14 +92,16 @@ class Columns:
         )
 
 
-def find_columns(names: Sequence[str], settings: IngestSettings) -> Columns:
-    """Find all columns that are needed among the names of a file.
+def find_columns(
+    names: Sequence[str], settings: IngestSettings, empty: Sequence[int] = ()
+) -> Columns:
+    """Find all columns that are needed among the names of a file; `empty` ones come last.
 
     Raises:
         UserError: as of `find_event_columns` and `add_conditions`.
     """
     rating = find_column(names, None, RATING_NAMES, "rating")
-    return add_conditions(find_event_columns(names, settings), names, settings, rating)
+    return add_conditions(find_event_columns(names, settings, empty), names, settings, rating)
 
 
 def add_conditions(
@@ -134,19 +136,22 @@ def add_conditions(
     return columns
 
 
-def find_event_columns(names: Sequence[str], settings: IngestSettings) -> Columns:
+def find_event_columns(
+    names: Sequence[str], settings: IngestSettings, empty: Sequence[int] = ()
+) -> Columns:
     """Find the columns of interactions among the names of a file.
 
     Args:
         names: names of all columns; positions from 1 in a file without names.
         settings: names or positions that the user gave.
+        empty: positions of columns without values, which are guessed last.
 
     Raises:
         UserError: a given name is missing, a needed one cannot be guessed, or two are the same.
     """
-    user = find_column(names, settings.user_column, USER_NAMES, "user")
-    item = find_column(names, settings.item_column, ITEM_NAMES, "item")
-    time = find_column(names, settings.time_column, TIME_NAMES, "time")
+    user = find_column(names, settings.user_column, USER_NAMES, "user", empty)
+    item = find_column(names, settings.item_column, ITEM_NAMES, "item", empty)
+    time = find_column(names, settings.time_column, TIME_NAMES, "time", empty)
     for place, what in ((user, "user"), (item, "item")):
         if place is None:
             raise UserError(
@@ -168,7 +173,11 @@ def _check_single(names: Sequence[str], places: Sequence[int]) -> None:
 
 
 def find_column(
-    names: Sequence[str], wanted: str | None, known: Sequence[str], what: str
+    names: Sequence[str],
+    wanted: str | None,
+    known: Sequence[str],
+    what: str,
+    empty: Sequence[int] = (),
 ) -> int | None:
     """Find one column among the names of a file.
 
@@ -177,6 +186,7 @@ def find_column(
         wanted: the name that the user gave, if any, or a position, 1 for the first.
         known: usual names, the preferred one first.
         what: content of the column, for the error message.
+        empty: positions of columns without values, which are guessed last.
 
     Returns:
         The position of the column; `None` if it cannot be guessed.
@@ -193,7 +203,8 @@ def find_column(
             f"no column '{printable(wanted, 40)}' for the {what} among {list_names(names)}"
         )
     plain = [_plain(name) for name in names]
-    return next((plain.index(name) for name in known if name in plain), None)
+    places = [plain.index(name) for name in known if name in plain]
+    return next((place for place in places if place not in empty), next(iter(places), None))
 
 
 def list_names(names: Sequence[str]) -> str:

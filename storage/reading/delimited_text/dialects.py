@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from perennial.storage.errors import UserError
@@ -24,7 +24,14 @@ HEAD_BYTES = 1 << 16
 _SAMPLE_ROWS = 100
 
 # ASCII only: `float` does not accept all spaces of Unicode.
-_ISO_DATE = re.compile(r"\s*\d{4}-\d{1,2}-\d{1,2}", re.ASCII)
+_DATE = re.compile(
+    r"\s*(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}([/.])\d{1,2}\2\d{4}\b"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d)",
+    re.ASCII,
+)
+_LIST = re.compile(r"\s*([A-Za-z]*)\d[\w-]*([ ,|]\1\d[\w-]*)+\s*", re.ASCII)
+# Words for missing values; a column of them is never the right one among several.
+_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N")
 _NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
 # A smaller number in a column without a name is a rating, not a time after 1973.
 _LEAST_TIME = 1e8
@@ -101,7 +108,7 @@ def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> Te
     places = [str(place + 1) for place in range(len(names))]
     body = [row for row in rows[1 if header else 0 :] if len(row) == len(names)]
     if header:
-        columns = find_columns(names, settings)
+        columns = find_columns(names, settings, _places(body, _MISSING.__contains__))
     else:
         found = (
             find_event_columns(places, settings)
@@ -109,6 +116,8 @@ def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> Te
             else _guess_columns(body or rows[:1])
         )
         columns = add_conditions(found, places, settings, _guess_rating(body, found))
+    by_name = header or settings.columns
+    _check_lists(body, columns.events if by_name else range(len(names)))
     shown = tuple(names if header else (f"column {place}" for place in places))
     hint = None if columns.time is not None else _find_times(body, columns)
     return TextLayout(
@@ -136,11 +145,13 @@ def _find_delimiter(lines: Sequence[str], text_format: str) -> str:
 
 def _find_txt_delimiter(lines: Sequence[str]) -> str:
     """Return the delimiter that all lines have equally often; blanks if there is none."""
-    filled = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
     for delimiter in "\t,;|":
-        counts = Counter(line.count(delimiter) for line in filled)
+        records = split_records(lines, Quoting(ord(delimiter), spaced=True))
+        plain = (re.sub(r'"[^"]*"', "", record) for record in records if record.strip())
+        counts = Counter(record.count(delimiter) for record in plain)
         if counts[0] == 0 and len(counts) == 1:
             return delimiter
+    filled = [re.sub(r'"[^"]*"', "", line) for line in lines if line.strip()]
     return " " if len(filled[0].split()) > 1 else max(" ,;|", key=filled[0].count)
 
 
@@ -215,7 +226,7 @@ def _has_header(
 
 def _is_value(text: str) -> bool:
     """Return True for a number or a date."""
-    return bool(_NUMBER.fullmatch(text) or _ISO_DATE.match(text))
+    return bool(_NUMBER.fullmatch(text) or _DATE.match(text))
 
 
 def _guess_columns(rows: Sequence[Sequence[str]]) -> Columns:
@@ -227,7 +238,7 @@ def _guess_columns(rows: Sequence[Sequence[str]]) -> Columns:
     width = len(rows[0])
     if width < 2:
         raise UserError("a line needs a user and an item; name the format if it is another one")
-    dated = _places(rows, _ISO_DATE.match)
+    dated = _places(rows, _DATE.match)
     unix = [] if dated else _places(rows, _UNIX_TIME.fullmatch)
     first = next((place for place in (*dated, *unix) if place < 2), None)
     # Identifiers may look like Unix times, but only one column after the first does both.
@@ -250,6 +261,23 @@ def _describe_misplaced(rows: Sequence[Sequence[str]], time: int) -> str:
         f"({printable(rows[0][time], 40)}): give the columns by their positions, 1 for the first, "
         f"such as {example}"
     )
+
+
+def _check_lists(rows: Sequence[Sequence[str]], places: Iterable[int]) -> None:
+    """Refuse columns that hold lists.
+
+    Raises:
+        UserError: one does.
+    """
+    lists = _places(rows, lambda text: _LIST.fullmatch(text) and not _DATE.match(text))
+    for place in places:
+        if place in lists:
+            example = next(row[place] for row in rows if _LIST.fullmatch(row[place]))
+            raise UserError(
+                f"column {place + 1} holds lists ({printable(example, 40)}), and a line is one "
+                "interaction: write a line for each item, or name other columns with "
+                "--user-column, --item-column and --time-column"
+            )
 
 
 def _find_times(rows: Sequence[Sequence[str]], columns: Columns) -> int | None:
@@ -282,4 +310,4 @@ def _is_rating(value: str) -> bool:
 def _is_time(value: str) -> bool:
     if _NUMBER.fullmatch(value):
         return float(value) >= _LEAST_TIME
-    return bool(_ISO_DATE.match(value))
+    return bool(_DATE.match(value))

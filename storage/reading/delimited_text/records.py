@@ -1,5 +1,6 @@
 """Records of delimited text: lines, joined where quotes enclose the newline (RFC 4180)."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ BOM = b"\xef\xbb\xbf"
 NEWLINE, RETURN, QUOTE, TAB, SPACE = b'\n\r"\t '
 _MANY_LINES = 1 << 20
 _LONGEST_RECORD = 1 << 20
+_ESCAPED = re.compile(rb'(?<!\\)((?:\\\\)*)\\"')
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,9 @@ def read_blocks(stream: ByteStream, block_bytes: int, quoting: Quoting | None) -
         UserError: a line is longer than a block.
     """
     blocks = _few_lines(_blocks(stream, block_bytes))
-    return blocks if quoting is None else _whole_records(blocks, quoting)
+    if quoting is None:
+        return blocks
+    return _whole_records((double_escaped(block, quoting) for block in blocks), quoting)
 
 
 def _blocks(stream: ByteStream, block_bytes: int) -> Iterator[bytes]:
@@ -120,11 +124,30 @@ def _whole_records(blocks: Iterator[bytes], quoting: Quoting) -> Iterator[bytes]
         yield rest
 
 
+def double_escaped(block: bytes, quoting: Quoting) -> bytes:
+    """Double the quotes that follow a backslash, in the lines where they cannot close a value.
+
+    Some writers escape a quote in this way (MySQL, R). By RFC 4180 such a quote ends the value, so
+    that only a delimiter, another quote or the end of the line may follow.
+    """
+    sure = re.compile(rb'\\"[^"\r\n' + re.escape(bytes([quoting.delimiter])) + rb"]")
+    parts, done = [], 0
+    for match in sure.finditer(block):
+        if match.start() < done:
+            continue
+        start = max(done, block.rfind(b"\n", done, match.start()) + 1)
+        end = block.find(b"\n", match.end())
+        end = len(block) if end < 0 else end
+        parts += [block[done:start], _ESCAPED.sub(rb'\1""', block[start:end])]
+        done = end
+    return b"".join([*parts, block[done:]]) if parts else block
+
+
 def split_records(lines: Sequence[str], quoting: Quoting | None) -> list[str]:
-    """Join lines that are one record; the last record may be incomplete."""
+    """Join lines that are one record, with quotes doubled; the last record may be incomplete."""
     if quoting is None:
         return list(lines)
-    data = "".join(f"{line}\n" for line in lines).encode()
+    data = double_escaped("".join(f"{line}\n" for line in lines).encode(), quoting)
     found = Records.find(np.frombuffer(data, np.uint8), quoting)
     spans = zip(found.starts.tolist(), found.ends.tolist(), strict=True)
     return [data[start:end].decode() for start, end in spans]

@@ -28,7 +28,8 @@ _USUAL = (
     "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S",
     "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m %d, %Y", "%b %d, %Y", "%B %d, %Y",
     "%b %d, %Y @ %I:%M%p", "%d %b %Y", "%d-%m-%Y", "%d-%b-%Y", "%d-%m-%Y %H:%M", "%Y-%m",
-    "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%d/%b/%Y:%H:%M:%S %z",
+    "%Y-%m-%d %H", "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z",
+    "%d/%b/%Y:%H:%M:%S %z",
 )  # fmt: skip
 
 

@@ -247,7 +247,8 @@ def _from_text(
                 CASE WHEN number IS NOT NULL THEN try_cast(text AS BIGINT) END AS whole,
                 CASE WHEN number IS NULL THEN coalesce(
                     try_cast(text AS TIMESTAMPTZ),
-                    try_strptime(text, ['%Y%m%dT%H%M%SZ', '%Y%m%dT%H%M%S', '%Y%m%dT%H%MZ'])
+                    try_strptime(text, ['%Y%m%dT%H%M%SZ', '%Y%m%dT%H%M%S', '%Y%m%dT%H%MZ']),
+                    try_strptime(text, '%a %b %d %H:%M:%S %z %Y')
                 ) END AS moment,
                 CASE WHEN isfinite(moment) THEN epoch_us(moment) END AS micros,
                 lower(text) IN $missing AS missing,

@@ -43,6 +43,22 @@ def test_rows_lines_and_rejects():
 @pytest.mark.parametrize(
     ("line", "row"),
     [
+        (rb'"a","say \"hi\"","c"', ("a", 'say "hi"', "c")),
+        (rb'"\"a\"","b",c', ('"a"', "b", "c")),
+        (rb'"\\\"a",b,c', ('\\\\"a', "b", "c")),
+        # A quote that may close a value does so.
+        (rb'"C:\","b","c\""d"', ("C:\\", "b", 'c\\"d')),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [40, 1 << 24])
+def test_quotes_after_a_backslash_are_part_of_the_value(line, row, block_bytes):
+    content = b'"x\ny",e,f\n' + line + b"\n"
+    assert rows_of(read(content, block_bytes=block_bytes)) == [("x\ny", "e", "f"), row]
+
+
+@pytest.mark.parametrize(
+    ("line", "row"),
+    [
         (b'"a","b","c"', ("a", "b", "c")),
         (b'"a,b",c,""', ("a,b", "c", "")),
         (b'"say ""hi""",b,""""', ('say "hi"', "b", '"')),
