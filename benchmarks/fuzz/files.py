@@ -12,11 +12,13 @@ from benchmarks.fuzz.case import FuzzCase
 from benchmarks.fuzz.hostile import HOSTILE, hostile
 from benchmarks.fuzz.mutations import mutate, splice
 from benchmarks.fuzz.parquet import draw_parquet, lie
+from benchmarks.fuzz.shapes import draw_shape
 from benchmarks.fuzz.text import draw_text
 from perennial.storage.reading.formats import FORMATS
 from perennial.storage.reading.settings import IngestSettings
 
-_PARQUET_SHARE = 0.35
+_PARQUET_SHARE = 0.3
+_SHAPE_SHARE = 0.25
 _SOUND_SHARE = 0.35
 
 
@@ -64,7 +66,10 @@ def damage(case: FuzzCase, rng: np.random.Generator) -> FuzzCase:
 
 
 def _draw(rng: np.random.Generator) -> FuzzCase:
-    return draw_parquet(rng) if rng.random() < _PARQUET_SHARE else draw_text(rng)
+    kind = rng.random()
+    if kind < _PARQUET_SHARE:
+        return draw_parquet(rng)
+    return draw_shape(rng) if kind < _PARQUET_SHARE + _SHAPE_SHARE else draw_text(rng)
 
 
 def _pack(content: bytes, rng: np.random.Generator) -> bytes:

@@ -236,8 +236,13 @@ def _encode_by_hashing(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.A
         return np.zeros(0, np.int32), pa.array([], column.type)
     # The code of a null is never used.
     indices = [pc.fill_null(chunk.indices, 0) for chunk in encoded.chunks]
-    codes = np.concatenate([part.to_numpy() for part in indices])
-    return codes.astype(np.int32, copy=False), encoded.chunk(0).dictionary
+    codes = np.concatenate([part.to_numpy() for part in indices]).astype(np.int32, copy=False)
+    distinct = encoded.chunk(0).dictionary
+    if pa.types.is_dictionary(column.type) and len(distinct.unique()) < len(distinct):
+        # A dictionary of a file may hold a value twice.
+        again = distinct.dictionary_encode()
+        return again.indices.to_numpy().astype(np.int32)[codes], again.dictionary
+    return codes, distinct
 
 
 def _encode_text(column: pa.ChunkedArray, faults: ColumnFaults, typed: bool) -> Encoded:

@@ -80,12 +80,13 @@ def test_the_same_seed_makes_the_same_file():
 
 SIGNS = (
     "\n", "\r", "\r\n", '"', '""', ",", "::", ";", "\t", " ", "|", "\0", "\x1f", "\x85", "\u2028",
+    "1:", "{", "}", "[", "]", "u'", '{"user_id": 1, "item_id": 2}', "\\", '\\"', "\\ud83e",
     "nan", "user_id", "item_id", "timestamp", "1000000000", "NULL", "-1", "\ufeff", "u:token",
 )  # fmt: skip
 PIECES = st.sampled_from(SIGNS) | st.text(st.characters(codec="utf-8"), max_size=4)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "dat", "inter", "ader.txt", "csv.gz"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "dat", "inter", "ader.txt", "csv.gz", "jsonl"])
 @given(pieces=st.lists(PIECES, max_size=40), headed=st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_read_or_refused(tmp_path, store, suffix, pieces, headed):
@@ -95,7 +96,7 @@ def test_any_text_is_read_or_refused(tmp_path, store, suffix, pieces, headed):
     judge_reading(case, tmp_path / case.name, store.connection)
 
 
-@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "parquet"])
 @given(content=st.binary(max_size=200))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_read_or_refused(tmp_path, store, suffix, content):

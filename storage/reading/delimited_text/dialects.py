@@ -29,7 +29,10 @@ _DATE = re.compile(
     r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d)",
     re.ASCII,
 )
-_LIST = re.compile(r"\s*([A-Za-z]*)\d[\w-]*([ ,|]\1\d[\w-]*)+\s*", re.ASCII)
+# Identifiers that begin with the same letters; `1,5` may be a number.
+_LIST = re.compile(
+    r"\s*([A-Za-z]+)\d[\w-]*([ ,|]\1\d[\w-]*)+\s*|\s*\d[\w-]*([ |]\d[\w-]*)+\s*", re.ASCII
+)
 # Words for missing values; a column of them is never the right one among several.
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N")
 _NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)

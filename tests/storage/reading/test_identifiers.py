@@ -120,6 +120,14 @@ def test_text_is_integers_if_all_of_it_is_written_so(values, integers):
     assert encode(column(values, pa.string()), USER_FAULTS, typed=True).kind == STRINGS
 
 
+@pytest.mark.parametrize("values", [["a", "b", "a"], ["a", "a"]])
+def test_a_dictionary_may_hold_a_value_twice(values):
+    chunk = pa.DictionaryArray.from_arrays(range(len(values)), values)
+    encoded = encode(pa.chunked_array([chunk]), USER_FAULTS, typed=True)
+    assert decode(encoded) == values
+    assert sorted(encoded.ids.to_pylist()) == sorted(set(values))
+
+
 def test_words_for_nothing_in_text_files_only():
     values = ["a", "", " ", "NULL", "null", "\\N", "NaN", "nan", "Nan Goldin"]
     missing, nan, none = Fault.NO_ITEM, Fault.NAN_ITEM, Fault.NONE
