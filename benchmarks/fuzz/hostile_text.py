@@ -30,6 +30,12 @@ named("bomb of quotes", "csv.gz", "be refused")(lambda: _bomb(b'"'))
 named("bomb of commas", "csv.gz", "be refused")(lambda: _bomb(b","))
 named("bomb of short lines", "ader.txt.gz", None)(lambda: _bomb(b"1 2\n", b""))
 named("bomb of blanks", "ader.txt.gz", "be refused")(lambda: _bomb(b" ", b"1 2\n"))
+named("bomb of objects", "jsonl.gz", None)(lambda: _bomb(b'{"user_id":1,"item_id":2}\n', b""))
+named("bomb of brackets", "jsonl.gz", "be refused")(lambda: _bomb(b"[", b'{"user":1,"item":2}\n'))
+named("bomb of elements", "jsonl.gz", None)(
+    lambda: _bomb(b'{"user":1,"item":2,"a":[' + b"{}," * 300_000 + b"{}]}\n", b"")
+)
+named("bomb of blocks", "txt.gz", "be refused")(lambda: _bomb(b"1:\n", b"1:\n2,3,2005-01-01\n"))
 named("bomb in a bomb", "csv.gz", "be refused")(
     lambda: gzip.compress(_bomb(b"1,2,1000000000\n"), mtime=0)
 )

@@ -33,6 +33,8 @@ _ITEM = re.compile(rb"\s*(\d{1,20}):\s*")
 # By the number of values in a line: those of `qualifying.txt` are of users and dates.
 _NAMES = {3: ("user", "rating", "date"), 2: ("user", "date")}
 _ITEM_NAME = "item"
+# A short text and its line.
+_BYTES_OF_BLOCK = 72
 
 
 def is_netflix(head: bytes) -> bool:
@@ -62,7 +64,7 @@ def read_netflix(
     found = find_columns(names, settings)
     dialect = Dialect(b",", len(values), quoting=False, skip_lines=0)
     with path.open("rb") as packed, unpacked(packed) as stream:
-        blocks = _BlockStream(stream)
+        blocks = _BlockStream(stream, budget)
         rows = read_text(
             blocks,
             dialect,
@@ -127,8 +129,8 @@ class _BlockStream:
         items: item of each block; empty where it cannot be read.
     """
 
-    def __init__(self, stream: ByteStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: ByteStream, budget: Budget) -> None:
+        self._stream, self._budget = stream, budget
         self._rest = b""
         self._next_line = 1
         self._parts: list[NDArray[np.int64]] = []
@@ -158,6 +160,7 @@ class _BlockStream:
             self.items.append(item[1].decode() if item else "")
         self._parts.append(self._next_line + np.searchsorted(ends, np.array(starts, np.int64)))
         self._next_line += len(ends)
+        self._budget.take(_BYTES_OF_BLOCK * len(starts))
 
 
 def _find_items(blocks: _BlockStream, lines: NDArray[np.int64]) -> pa.ChunkedArray:
