@@ -12,6 +12,9 @@ from perennial.stream.sources.base import LogFiles
 
 _PERIOD = re.compile(r"period_\d+\.txt(\.gz)?", re.IGNORECASE)
 _NETFLIX = re.compile(r"(combined_data|mv)_\d+\.txt(\.gz)?", re.IGNORECASE)
+# Next to tables a JSON file describes them.
+_TABLE = re.compile(r".*(?<!\.json)(?<!\.json\.gz)", re.IGNORECASE | re.DOTALL)
+_PREFERRED = (_PERIOD, _NETFLIX, _TABLE)
 _PARTITION = re.compile(r"[^=._][^=]*=.+")
 _DIGITS = re.compile(r"(\d+)")
 
@@ -21,9 +24,9 @@ def open_path(path: Path) -> LogFiles:
 
     The files of a folder are periods, in natural name order (`period_2` before `period_10`). If
     some are named `period_N.txt`, as in ADER, the others are left out; otherwise all files count
-    whose suffix is one of a known format. Subfolders are ignored. The files `combined_data_N.txt`
-    or `mv_N.txt` of the Netflix prize are one log, and so are all files below a folder with
-    subfolders `key=value` (Hive).
+    whose suffix is one of a known format, `.json` only if there is no other. Subfolders are
+    ignored. The files `combined_data_N.txt` or `mv_N.txt` of the Netflix prize are one log, and so
+    are all files below a folder with subfolders `key=value` (Hive).
 
     Raises:
         UserError: the folder has no such file, or the path cannot be read.
@@ -69,8 +72,8 @@ def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
         UserError: no file is a period.
     """
     files = [name for name in names if not name.startswith(".") and _is_log(name)]
-    chosen = [[name for name in files if one.fullmatch(name)] for one in (_PERIOD, _NETFLIX)]
-    periods = chosen[0] or chosen[1] or files
+    chosen = ([name for name in files if one.fullmatch(name)] for one in _PREFERRED)
+    periods = next((names for names in chosen if names), files)
     if not periods:
         raise UserError(
             f"folder {folder} has no log in it; name the file, or a folder of files "

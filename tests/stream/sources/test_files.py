@@ -43,6 +43,14 @@ def test_files_of_the_netflix_prize_are_one_log(fill, names_in_order):
     assert open_path(folder).cut == "equal-count"
 
 
+@pytest.mark.parametrize(
+    ("given", "periods"),
+    [(["a.json", "b.json.gz"], ["a.json", "b.json.gz"]), (["a.csv", "meta.json"], ["a.csv"])],
+)
+def test_json_files_are_periods_unless_there_are_tables(fill, given, periods):
+    assert names(fill(*given)) == periods
+
+
 class TestPartitions:
     def test_are_one_log_in_the_order_of_their_paths(self, fill):
         folder = fill(
