@@ -13,7 +13,7 @@ from command_line import call, call_json, call_well
 
 from perennial import cli
 from perennial.replay.cli.progress import show_bar, show_status
-from perennial.replay.report.tables import TerminalConsole
+from perennial.replay.report.drawing import TerminalConsole
 from perennial.replay.service.server import LOG, log_to_stderr
 from perennial.storage.base import escape_controls
 

@@ -164,7 +164,7 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_forgetting
     from perennial.replay.live.setup import require_live
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.opening import open_to_serve_readers
 
     with open_to_serve_readers(store, wait) as opened:
@@ -277,7 +277,7 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
     """
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import forget_users
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.opening import open_to_serve_readers
 
     with (
@@ -300,7 +300,7 @@ def _ingest(
 ) -> None:
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import take_files
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.objects.copies import local_copies
     from perennial.storage.opening import open_for_writing
 

@@ -183,7 +183,7 @@ def open_requested_log(
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.live.steps import describe_ingest
     from perennial.replay.logs import LogRequest, open_log
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
 
     request = LogRequest(
         download.folder,

@@ -34,7 +34,7 @@ def memory() -> None:
 def show_memory(store: Path, as_json: bool) -> None:
     """Show the summaries of a store, period by period."""
     from perennial.replay.cli.tables import describe_devices, render_summaries
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.summaries import show_summaries
     from perennial.storage.opening import open_for_reading
 
@@ -97,7 +97,7 @@ def audit_memory(
     from perennial.replay.cli.tables import print_audit
     from perennial.replay.privacy_audit import audit_summary
     from perennial.replay.report.audit import save_audit_plot
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.summaries import choose_summaries
     from perennial.storage.opening import open_existing
 

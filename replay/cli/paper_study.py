@@ -192,7 +192,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         _refuse_ignored(entry, cells)
 
         from perennial.replay.cli.progress import show_bar
-        from perennial.replay.report.tables import TerminalConsole
+        from perennial.replay.report.drawing import TerminalConsole
         from perennial.replay.study.paper.split import SplitRequest, open_split
         from perennial.stream.sources.object_storage import local_source
 
@@ -256,7 +256,7 @@ def _run(
     memory_limit: int,
 ) -> "StudyResults":
     from perennial.replay.cli.progress import watch_tasks
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.study.paper.cells import StudyContext
     from perennial.replay.study.paper.registry import find_study
     from perennial.replay.study.paper.report import StudyResults, describe_study
@@ -277,8 +277,8 @@ def _run(
 
 def _print(results: "StudyResults", folder: Path, as_json: bool, printer: ReadingPrinter) -> None:
     from perennial.replay.cli.tables import print_paper_study
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.report.paper import write_paper_study
-    from perennial.replay.report.tables import TerminalConsole
 
     written = write_paper_study(results, folder)
     if as_json:

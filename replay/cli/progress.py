@@ -33,7 +33,8 @@ from perennial.replay.events import (
     RunStarted,
     StageMessage,
 )
-from perennial.replay.report.tables import format_figures, format_seconds, means_table, render_table
+from perennial.replay.report.drawing import render_table
+from perennial.replay.report.tables import format_figures, format_seconds, means_table
 from perennial.replay.study.workers.base import TaskEvent, TaskListener
 from perennial.storage.base import Progress as Report
 from perennial.storage.base import escape_controls

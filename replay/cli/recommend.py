@@ -252,7 +252,7 @@ def _fit(
     from perennial.replay.recommend.catalogue import Catalogue
     from perennial.replay.recommend.fitting import newest_model
     from perennial.replay.recommend.recommender import Recommender
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.strategies.registry import make_strategy
     from perennial.storage.opening import open_existing
 
@@ -278,7 +278,7 @@ def _recommend_to_file(
 ) -> None:
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.recommend.batch import recommend_to_file
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
 
     with show_bar(TerminalConsole(stderr=True)) as progress:
         report = recommend_to_file(

@@ -84,8 +84,8 @@ def replay(
     from perennial.replay.cli.tables import print_summary
     from perennial.replay.live.steps import readings_to_json
     from perennial.replay.loop import run_replay
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.report.run import write_report
-    from perennial.replay.report.tables import TerminalConsole
 
     if fresh and workers.given:
         raise click.UsageError("--fresh is for this process alone; leave out --engine, --workers")
@@ -114,7 +114,7 @@ def replay(
 def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "RunData":
     from perennial.replay.analysis.run import load_run
     from perennial.replay.cli.progress import watch_tasks
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.storage.opening import open_for_reading
 
@@ -150,8 +150,8 @@ def report(
     from perennial.replay.analysis.run_comparison import compare_runs
     from perennial.replay.analysis.summary import summarise
     from perennial.replay.cli.tables import print_against, print_summary
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.report.run import report_json, write_report
-    from perennial.replay.report.tables import TerminalConsole
     from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:

@@ -29,7 +29,7 @@ from perennial.replay.cli.parameters import (
 from perennial.stream.sources.registry import SOURCES, open_source
 
 if TYPE_CHECKING:
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.objects.bucket import Place
     from perennial.stream.sources.base import LogFiles
 
@@ -66,7 +66,7 @@ def download_dataset(name: str, download: DownloadOptions) -> None:
     A download that broke off resumes where it stopped.
     """
     from perennial.replay.cli.progress import show_bar
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
 
     with show_bar(TerminalConsole(stderr=True)) as progress:
         log = open_source(name, cache=download.folder, mirror=download.mirror, progress=progress)
@@ -120,7 +120,7 @@ def distill_source(
     choose_source(source)
 
     from perennial.replay.cli.progress import show_distillation
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.whole_log import DistillRequest, distill_to_file
 
     request = DistillRequest(users, seed, method, max_items, export, steps, reading.changes)
@@ -168,7 +168,7 @@ def sample_log(
     """
     choose_source(source)
 
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.whole_log import SampleRequest, sample_to_file
 
     printer = ReadingPrinter()

@@ -38,7 +38,7 @@ def status(store: Path, as_json: bool) -> None:
     """
     from perennial.replay.cli.tables import print_status
     from perennial.replay.live.status import read_status
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
@@ -63,8 +63,8 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
         raise click.UsageError("Missing option '--store'.", context)
     require_store(store)
 
+    from perennial.replay.report.drawing import TerminalConsole, render_table
     from perennial.replay.report.run_tables import periods_table
-    from perennial.replay.report.tables import TerminalConsole, render_table
     from perennial.storage.log.periods import list_periods
     from perennial.storage.opening import open_for_reading
 
@@ -114,7 +114,7 @@ def export_periods(
 
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.logs import LogRequest, open_to_export
-    from perennial.replay.report.tables import TerminalConsole
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.log.export import export_periods as write_periods
 
     request = LogRequest(

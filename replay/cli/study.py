@@ -94,8 +94,8 @@ def study_continual(
     from perennial.replay.cli.progress import watch_tasks
     from perennial.replay.cli.tables import print_study
     from perennial.replay.live.steps import readings_to_json
+    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.report.study import write_study
-    from perennial.replay.report.tables import TerminalConsole
     from perennial.replay.study.continual import ContinualStudy, run_continual
     from perennial.replay.study.continual_report import check_periods, load_study
 

@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from perennial.replay.report.drawing import render_table
 from perennial.replay.report.tables import (
     differences_table,
     format_bytes,
     format_value,
     headline,
     means_table,
-    render_table,
 )
 from perennial.storage.base import escape_controls
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from perennial.replay.analysis.summary import RunSummary
     from perennial.replay.live.status import LiveStatus, MetricStatus
     from perennial.replay.privacy_audit import Audit
-    from perennial.replay.report.tables import Table as ReportTable
+    from perennial.replay.report.drawing import Table as ReportTable
     from perennial.replay.study.continual_report import StudyReport
     from perennial.replay.study.paper.report import StudyResults
     from perennial.replay.summaries import SummaryView

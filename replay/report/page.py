@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from perennial.replay.analysis.run import RunData
 from perennial.replay.analysis.summary import RunSummary
+from perennial.replay.report.drawing import Table
 from perennial.replay.report.lines import (
     COLOURS,
     MARKER_SIGNS,
@@ -28,7 +29,6 @@ from perennial.replay.report.run_tables import (
     timings_table,
 )
 from perennial.replay.report.tables import (
-    Table,
     differences_table,
     format_seconds,
     headline,

@@ -2,15 +2,8 @@
 
 from collections.abc import Sequence
 
-from perennial.replay.report.tables import (
-    Table,
-    TableCell,
-    format_bytes,
-    format_seconds,
-    format_value,
-    make_row,
-    metric_label,
-)
+from perennial.replay.report.drawing import Table, TableCell, make_row
+from perennial.replay.report.tables import format_bytes, format_seconds, format_value, metric_label
 from perennial.replay.study.paper.groups import Estimate, Group, chosen_settings, share_of_whole
 from perennial.replay.study.paper.paper_figures import SHOWN, Figure, difference_percent
 from perennial.replay.study.paper.records import CellRecord

@@ -9,14 +9,9 @@ from typing import Any
 from perennial.replay.analysis.run import RunData
 from perennial.replay.analysis.run_comparison import RunComparison
 from perennial.replay.analysis.summary import RunSummary
+from perennial.replay.report.drawing import Table, make_row
 from perennial.replay.report.run_tables import plain_value
-from perennial.replay.report.tables import (
-    Table,
-    describe_differences,
-    headline_metrics,
-    make_row,
-    paired_table,
-)
+from perennial.replay.report.tables import describe_differences, headline_metrics, paired_table
 from perennial.storage.errors import UserError
 
 PAGE = "report.html"

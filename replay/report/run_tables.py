@@ -9,14 +9,12 @@ import numpy as np
 
 from perennial.replay.analysis.run import RunData
 from perennial.replay.analysis.summary import RunSummary
+from perennial.replay.report.drawing import Table, TableCell, make_row
 from perennial.replay.report.tables import (
-    Table,
-    TableCell,
     chain_order,
     format_bytes,
     format_seconds,
     format_value,
-    make_row,
     metric_label,
 )
 from perennial.storage.log.periods import PeriodSummary

@@ -6,9 +6,8 @@ import numpy as np
 
 from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.analysis.transfer import Metric
+from perennial.replay.report.drawing import Table, TableCell, make_row
 from perennial.replay.report.tables import (
-    Table,
-    TableCell,
     chain_order,
     describe_differences,
     format_bytes,
@@ -16,7 +15,6 @@ from perennial.replay.report.tables import (
     format_value,
     headline_metrics,
     limits,
-    make_row,
     means_table,
     metric_label,
     paired_table,

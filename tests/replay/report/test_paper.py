@@ -11,6 +11,7 @@ from paper_toys import make_record, make_results
 from rich.console import Console
 from test_report_page import EVIL, check_self_contained, read
 
+from perennial.replay.report.drawing import render_table
 from perennial.replay.report.paper import make_axis_panels, render_paper_study, write_paper_study
 from perennial.replay.report.paper_tables import (
     choices_table,
@@ -19,7 +20,6 @@ from perennial.replay.report.paper_tables import (
     published_table,
     shares_table,
 )
-from perennial.replay.report.tables import render_table
 from perennial.replay.study.paper.registry import find_study
 from perennial.storage.errors import UserError
 

@@ -239,7 +239,7 @@ def test_settings_are_flat_and_in_words():
 def test_a_narrow_terminal_shows_every_figure(data):
     summary = summarise(data)
     for width in (60, 80, 200):
-        text = shown(tables.render_table(tables.means_table(summary), width), width)
+        text = shown(drawing.render_table(tables.means_table(summary), width), width)
         for word in ("mvae", "infinite-ae", "individual", "15.00", "0.8000", "±"):
             assert word in text
         assert "…" not in text
@@ -249,4 +249,4 @@ def test_a_narrow_terminal_shows_every_figure(data):
 def test_identifiers_are_not_markup(data):
     cells = tuple(dataclasses.replace(cell, model="[red]x[/red]") for cell in data.cells)
     marked = summarise(dataclasses.replace(data, cells=cells))
-    assert "[red]x[/red]" in shown(tables.render_table(tables.means_table(marked)))
+    assert "[red]x[/red]" in shown(drawing.render_table(tables.means_table(marked)))
