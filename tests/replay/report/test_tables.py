@@ -8,7 +8,7 @@ from made_runs import HR, make_run, texts
 from rich.console import Console
 
 from perennial.replay.analysis.summary import summarise
-from perennial.replay.report import run_tables, tables
+from perennial.replay.report import drawing, run_tables, tables
 from perennial.storage.log.periods import PeriodSummary
 
 PERIOD = PeriodSummary(
