@@ -77,6 +77,7 @@ def test_a_cell_is_what_its_parts_give_by_hand(store, config):
         "kept_rows": 0,
         "kept_interactions": rows.interactions.nnz - own.nnz,
         "kept_model_bytes": 0,
+        "draws_at_random": True,
     }
     judged = read_evaluated_users(store, run_id)[cell.evaluation_key]
     np.testing.assert_array_equal(judged.users, evaluation.users)
@@ -280,6 +281,7 @@ def test_a_period_in_which_nobody_can_be_evaluated(tmp_path):
     config = ReplayConfig(
         strategies=("individual", "joint"),
         models=(POPULARITY,),
+        seeds=(0, 1),
         protocol=ProtocolSettings(protocol="returning"),
     )
     with Store.open(tmp_path / "store.duckdb") as store:
