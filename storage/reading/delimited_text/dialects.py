@@ -162,8 +162,8 @@ def _has_quoting(lines: Sequence[str], delimiter: str, text_format: str) -> bool
     """Return True if '"' encloses values.
 
     Between tabs most writers do not quote, and a quote is a sign like any other. Those that do
-    quote either all texts of a column, or double the quotes inside a value, or have separators
-    inside quotes.
+    quote either all values of a column or of a line, or double the quotes inside a value, or have
+    separators inside quotes.
     """
     if delimiter in ("::", " ") or text_format in ("inter", "dat"):
         return False
@@ -180,8 +180,9 @@ def _has_quoting(lines: Sequence[str], delimiter: str, text_format: str) -> bool
         return True
     if any(re.search(r'(^|\t)"([^"\t]|"")*""([^"\t]|"")*"(\t|$)', line) for line in quoted):
         return True
-    columns = zip(*(line.split("\t") for line in filled[1:] or filled), strict=False)
-    return any(all(re.fullmatch(r'"[^"]*"', value) for value in column) for column in columns)
+    values = [line.split("\t") for line in filled[1:] or filled]
+    parts = (*values, *zip(*values, strict=False))
+    return any(all(re.fullmatch(r'"[^"]*"', value) for value in part) for part in parts)
 
 
 def _has_blanks(records: Sequence[str], delimiter: str, quoting: bool) -> bool:

@@ -91,6 +91,8 @@ def test_identifiers_of_ten_digits(text):
         ('user_id\tname\titem_id\n1\t"say ""hi"""\t2\n', "tsv", "\t", True, 3),
         ('"user_id"\t"item_id"\n"1"\t"2"\n"3"\t"4"\n', "tsv", "\t", True, 2),
         ('user_id\titem_id\n1\t"a\tb"\n2\tc\n', "tsv", "\t", True, 2),
+        ('user_id\titem_id\n1\t2\n"3"\t"4"\n', "tsv", "\t", True, 2),
+        ('"user_id"\t"note"\n"1"\t"a, b\n\tc"\n"2"\t""\n', "ader", "\t", True, 2),
         ('"a, b";user_id;item_id\n"c";1;2\n', "csv", ";", True, 3),
         ('user_id,"note, more",item_id\n1,"two\nlines",2\n', "csv", ",", True, 3),
         ("1::2::3\n", "dat", "::", False, 3),
@@ -131,3 +133,27 @@ def test_a_line_that_the_head_cuts_is_left_out():
 def test_a_column_that_seems_to_hold_times_is_named():
     assert detect("user_id,item_id,seen\n1,2,2024-01-31\n").hint == "seen"
     assert detect("user_id,item_id,seen\n1,2,3\n").hint is None
+
+
+@pytest.mark.parametrize(
+    ("text", "is_list"),
+    [
+        ("1\tu\tN5 N42\nx\tv\tN7 N8\n", True),
+        ("1\tu\tN5,N42\nx\tv\tN7,N8\n", True),
+        ("1\tu\t5 42\nx\tv\t7\n", False),
+        ("1\tu\t3,5\nx\tv\t4,5\n", False),
+        ("1\tu\t2014-12-06 02\nx\tv\t2014-12-06 03\n", False),
+        ("1\tu\tHalf-Life 2\nx\tv\tPortal 2\n", False),
+    ],
+)
+def test_columns_of_lists_are_refused(text, is_list):
+    if is_list:
+        with pytest.raises(UserError, match="column 3 holds lists"):
+            detect(text, "tsv")
+    else:
+        detect(text, "tsv")
+
+
+def test_columns_without_values_are_guessed_last():
+    assert detect("session,user,item\n1,NA,3\n2,NA,4\n").columns.user == 0
+    assert detect("user,item\nNA,3\nNA,4\n").columns.user == 0
