@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -60,6 +61,16 @@ def as_parquet(rating=float, dictionaries=False):
     return render
 
 
+def as_json_lines(rows):
+    """Objects with numbers, and without the rating where there is none."""
+    objects = []
+    for row in rows:
+        values = dict(zip(NAMES, row, strict=True))
+        numbers = {name: json.loads(text) for name, text in values.items() if text[:1].isdecimal()}
+        objects.append(json.dumps({"event": values["event"], "rating": None} | numbers))
+    return "".join(f"{one}\n" for one in objects).encode()
+
+
 # Format -> how its file is made, and the names of its rating and event columns.
 FORMATS = {
     "a.csv": (as_text(","), "rating", "event"),
@@ -68,6 +79,7 @@ FORMATS = {
     "d.dat": (as_text("::", header=False), "3", "4"),
     "e.inter": (as_text("\t", types=True), "rating", "event"),
     "f.csv": (as_text(",", header=False), None, "4"),
+    "j.jsonl": (as_json_lines, "rating", "event"),
     "g.parquet": (as_parquet(), "rating", "event"),
     "h.parquet": (as_parquet(np.float32, dictionaries=True), None, "4"),
     "i.parquet": (as_parquet(str), "rating", "event"),
@@ -184,6 +196,15 @@ def test_a_rating_that_is_no_number_is_a_bad_line(write):
     assert (found, raw.lines.tolist()) == ([3], [4])
     assert (raw.rejects.lines.tolist(), raw.layout.filtered) == ([2, 3], 2)
     assert raw.rejects.counts() == {"rating is not a number": 2}
+
+
+def test_ratings_in_netflix_blocks_decide(write):
+    path = write("combined_data_1.txt", "7:\n1,5,2005-09-06\n2,3,2005-05-13\n8:\n3,4,2005-10-19\n")
+    found, raw = read(path, 4)
+    assert (found, raw.layout.filtered, raw.layout.rating) == ([1, 3], 1, "rating")
+    assert pa.chunked_array([raw.items]).to_pylist() == ["7", "8"]
+    assert read(path, where=["rating=3,5"])[0] == [1, 2]
+    assert any("'rating' is ignored" in remark for remark in read(path)[1].remarks)
 
 
 def test_times_of_rows_that_do_not_count_do_not_order_files(store, write):
