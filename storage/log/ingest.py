@@ -25,7 +25,7 @@ from perennial.storage.log.matrices import read_events
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
 from perennial.storage.log.vocabulary import ITEMS, USERS, describe_other_kind
 from perennial.storage.reading.filters import check_conditions
-from perennial.storage.reading.formats import FORMATS
+from perennial.storage.reading.formats import FORMATS, find_partition
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects, total_counts
 from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
@@ -87,7 +87,7 @@ def _ingest(
     files = tuple(Path(path) for path in paths)
     settings = continue_filters(store, settings)
     _check(files, settings)
-    hashes = hash_files(files, progress)
+    hashes = hash_files(files, settings, progress)
     _check_distinct(files, hashes)
     if (report := _find_again(store, files, hashes, settings, cut)) is not None:
         return report
@@ -224,8 +224,8 @@ def _check(files: tuple[Path, ...], settings: IngestSettings) -> None:
     check_conditions(settings)
 
 
-def hash_files(files: Sequence[Path], progress: Progress) -> list[str]:
-    """Compute the SHA-256 of each file.
+def hash_files(files: Sequence[Path], settings: IngestSettings, progress: Progress) -> list[str]:
+    """Compute the SHA-256 of each file, and of its folder's name where that is its time.
 
     Raises:
         UserError: a file cannot be read.
@@ -235,9 +235,13 @@ def hash_files(files: Sequence[Path], progress: Progress) -> list[str]:
         progress(f"checking {path.name}", number, len(files))
         try:
             with path.open("rb") as stream:
-                hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+                digest = hashlib.file_digest(stream, "sha256")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+        partition = find_partition(path, settings.time_column)
+        if partition is not None:
+            digest.update(json.dumps(partition).encode())
+        hashes.append(digest.hexdigest())
     return hashes
 
 

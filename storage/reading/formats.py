@@ -83,7 +83,7 @@ def read_file(
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
     """
     with readable_errors(path):
-        partition = _find_partition(path, settings.time_column)
+        partition = find_partition(path, settings.time_column)
         columns = settings if partition is None else replace(settings, time_column=None)
         budget = Budget()
         raw = FORMATS[_choose_format(path, settings)].read(path, columns, progress, budget)
@@ -98,7 +98,7 @@ def read_times(path: Path, settings: IngestSettings) -> Column | None:
         UserError: as of `read_file`.
     """
     with readable_errors(path):
-        partition = _find_partition(path, settings.time_column)
+        partition = find_partition(path, settings.time_column)
         if partition is not None:
             return pa.chunked_array([[partition[1]]], pa.string())
         needs_all = settings.where or settings.min_rating is not None
@@ -135,7 +135,7 @@ def _choose_format(path: Path, settings: IngestSettings) -> str:
     return chosen
 
 
-def _find_partition(path: Path, column: str | None) -> tuple[str, str] | None:
+def find_partition(path: Path, column: str | None) -> tuple[str, str] | None:
     """Return the last folder `key=value` of a path with a given key; `None` if there is none."""
     pairs = (part.split("=", 1) for part in reversed(path.parent.parts) if "=" in part)
     return next(((key, unquote(value)) for key, value in pairs if key == column), None)

@@ -29,8 +29,7 @@ class Sample:
         refusal: regular expression of the refusal without options, if there is one.
         options: options that read the file; those of the refusal, if it has a group for them.
         encoding: encoding of the content.
-        rejected: number of bad lines.
-        remark: regular expression of a remark.
+        remark: part of a remark.
     """
 
     name: str
@@ -41,17 +40,11 @@ class Sample:
     refusal: str | None = None
     options: str = ""
     encoding: str = "utf-8"
-    rejected: int = 0
     remark: str | None = None
 
 
 def _lines(*records):
     return "".join(json.dumps(record) + "\n" for record in records)
-
-
-def _repeat(text, times=40):
-    """Return many lines, so that a few bad ones are within the share."""
-    return text * times
 
 
 SAMPLES = {

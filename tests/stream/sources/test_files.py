@@ -1,12 +1,18 @@
 """A folder is period files, or one log where its parts are no periods."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
+from perennial.storage.log.periods import list_periods
 from perennial.storage.reading.formats import read_file, read_times
 from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.store import Store
+from perennial.stream.cuts import make_cut
+from perennial.stream.loading import load_log
 from perennial.stream.sources.files import open_path
 
 LINES = "user_id,item_id\n1,2\n"
@@ -26,6 +32,12 @@ def fill(tmp_path):
     return fill
 
 
+@pytest.fixture
+def store():
+    with Store.open(":memory:") as opened:
+        yield opened
+
+
 def names(folder):
     return [path.relative_to(folder).as_posix() for path in open_path(folder).paths]
 
@@ -41,6 +53,14 @@ def test_files_of_the_netflix_prize_are_one_log(fill, names_in_order):
     folder = fill(*names_in_order, "movie_titles.csv", "probe.txt", content="1:\n2,3,2005-01-01\n")
     assert names(folder) == names_in_order
     assert open_path(folder).cut == "equal-count"
+
+
+def test_files_of_the_netflix_prize_are_ingested_together(store, fill):
+    fill("mv_0000001.txt", content="1:\n7,3,2005-09-06\n8,5,2005-05-13\n")
+    log = open_path(fill("mv_0000002.txt", content="2:\n7,3,2005-09-07\n8,5,2005-05-14\n"))
+    (report,) = load_log(store, log, make_cut(log.cut, 2))
+    assert (report.interactions, report.periods) == (4, (1, 2))
+    assert [period.interactions for period in list_periods(store)] == [2, 2]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +87,12 @@ class TestPartitions:
     def test_without_a_log_are_refused(self, fill):
         with pytest.raises(UserError, match="has no log in it"):
             open_path(fill("day=2/_SUCCESS"))
+
+    def test_are_cut_by_the_days_of_their_names(self, store, fill):
+        folder = fill("date=2024-01-31/a.csv", "date=2024-02-01/a.csv")
+        log = replace(open_path(folder), settings=IngestSettings(time_column="date"))
+        (report,) = load_log(store, log, make_cut("day"))
+        assert report.periods == (1, 2)
 
     @pytest.mark.parametrize("file", ["part.csv", "part.parquet"])
     def test_may_be_the_times(self, fill, file):
