@@ -150,16 +150,17 @@ def paired_table(
         for (model, name, metric, k), one in by_key.items()
         if (metric, k) in metrics
     )
+    known = any(one.low is not None for one in by_key.values())
     rows = []
     for model, name in dict.fromkeys((model, name) for model, name, _, _ in by_key):
-        entries = [_difference_cell(by_key.get((model, name, *one))) for one in metrics]
+        entries = [_difference_cell(by_key.get((model, name, *one)), known) for one in metrics]
         rows.append(make_row(model, name, *entries))
     return Table(
         title=title,
         columns=("model", heading, *(metric_label(*one) for one in metrics)),
         rows=tuple(rows),
         num_labels=2,
-        note=INTERVAL_NOTE + (f" {remark}" if remark else ""),
+        note=" ".join(part for part in (INTERVAL_NOTE if known else "", remark) if part),
     )
 
 
@@ -189,9 +190,10 @@ def describe_differences(summary: RunSummary, differences: Iterable[Difference])
         if sentence is None
     ]
     if unknown:
+        names = "" if len(unknown) == len(shown) else f" Not compared: {'; '.join(unknown)}."
         sentences.append(
             "One seed of fits that draw at random, or a single user, shows no difference; give"
-            f" more, such as --seed 0,1,2. Not compared: {'; '.join(unknown)}."
+            f" more, such as --seed 0,1,2.{names}"
         )
     return [sentence for sentence in sentences if sentence is not None]
 
@@ -221,12 +223,13 @@ def chain_order(summary: RunSummary) -> list[tuple[str, str]]:
     return sorted(pairs, key=lambda pair: (models.index(pair[0]), strategies.index(pair[1])))
 
 
-def _difference_cell(one: Difference | None) -> TableCell:
+def _difference_cell(one: Difference | None, known: bool) -> TableCell:
+    """Return the cell of a difference in a table in which some intervals are known, or none."""
     if one is None:
         return TableCell("–")
     text = format_value(one.metric, one.mean, signed=True)
     if one.low is None or one.high is None:
-        return TableCell(text, "no interval")
+        return TableCell(text, "no interval" if known else "")
     low, high = (format_value(one.metric, end, signed=True) for end in (one.low, one.high))
     return TableCell(text, f"{low} to {high}")
 
