@@ -237,7 +237,7 @@ class TestReplay:
         folder = tmp_path / "months"
         folder.mkdir()
         for number in (1, 2, 10):
-            begin = 1000 * number
+            begin = 20_000_000 + 1000 * number
             write_log(folder / f"m{number}.csv", seed=number, num_lines=300 + number, begin=begin)
         assert call_json("replay", folder, *QUICK[2:])["config"]["periods"] == 3
         assert (here / "months.duckdb").is_file()
