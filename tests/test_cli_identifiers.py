@@ -7,6 +7,7 @@ import pytest
 from command_line import assert_fails, call, call_json, call_well
 
 from perennial.replay.study.paper.split import SplitRequest, open_split
+from perennial.storage.base import ignore_progress
 
 USERS = [str(10**30 + number) for number in range(30)]
 ITEMS = [str(2**63 + number) for number in range(20)]
@@ -83,7 +84,7 @@ def test_exported_periods_are_taken_back(store, tmp_path):
 
 
 def test_a_split_is_written(large, tmp_path):
-    split = open_split(SplitRequest(str(large)), tmp_path, cache=tmp_path)
+    split = open_split(SplitRequest(tmp_path, source=str(large)), tmp_path, ignore_progress)
     assert ids_in(split.path) <= {*USERS, *ITEMS}
 
 

@@ -9,6 +9,10 @@ QUICK = ("--strategy", "individual", "--set", "infinite-ae.reg=5")
 REPLAY = ("--periods", "3", "--strategy", "individual", "--model", "pop")
 
 
+START = 24_000_000
+"""Minute of the first event, in the year 2015."""
+
+
 @pytest.fixture
 def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A live store; in the current folder is a link to it through another link."""
@@ -16,10 +20,12 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     links.mkdir()
     for day in range(2):
-        write_log(tmp_path / f"day-{day}.csv", seed=day, num_lines=200, begin=day * 200)
-    (tmp_path / "late.csv").write_text("user_id,item_id,timestamp\nlate,1,30\nlate,2,90\n")
+        write_log(tmp_path / f"day-{day}.csv", seed=day, num_lines=200, begin=START + day * 200)
+    (tmp_path / "late.csv").write_text(
+        f"user_id,item_id,timestamp\nlate,1,{START * 60 + 30}\nlate,2,{START * 60 + 90}\n"
+    )
     (tmp_path / "new").mkdir()
-    write_log(tmp_path / "new" / "day-2.csv", num_lines=100, begin=400)
+    write_log(tmp_path / "new" / "day-2.csv", num_lines=100, begin=START + 400)
     (tmp_path / "titles.csv").write_text("item_id,title\n1,one\n")
     (links / "chosen").symlink_to("../data/real.duckdb")
     (links / "log.duckdb").symlink_to("chosen")

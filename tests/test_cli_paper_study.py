@@ -12,10 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent / "replay"))
 
 from paper_toys import write_split
 
-FAST = (
-    *("--model", "infinite-ae", "--set", "infinite-ae.reg=5", "--seed", "0", "--users", "16"),
-    *("--set", "distill-cf.num_steps=2", "--set", "distill-cf.validate_every=1"),
-)
+QUICK = ("--model", "infinite-ae", "--set", "infinite-ae.reg=5", "--seed", "0", "--users", "16")
+FAST = (*QUICK, "--set", "distill-cf.num_steps=2", "--set", "distill-cf.validate_every=1")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,7 @@ class TestTable1:
         options = ("--split", split, "--paper", "ml-1m", "-o", "out", "--workers", "2")
         result = call_well("study", "table1", *options, *FAST, "--json")
         printed = json.loads(result.stdout, parse_constant=pytest.fail)
-        assert list(printed) == ["study", "config", "table", "cells"]
+        assert list(printed) == ["study", "config", "table", "cells", "read_as", "remarks"]
         assert printed["config"]["num_users"] == 40
         assert [cell["sampler"] for cell in printed["cells"]] == ["all-users", "distill-cf"]
         assert {one["metric"] for one in printed["table"]} == {"HR", "nDCG", "PSP", "AUC"}
@@ -68,7 +66,7 @@ class TestTable1:
 @pytest.mark.slow
 def test_noise_over_its_levels(split, here):
     options = ("--split", split, "--sampler", "user-rns", "--noise", "50", "-o", "out")
-    printed = call_json("study", "noise", *options, *FAST)
+    printed = call_json("study", "noise", *options, *QUICK)
     assert printed["config"]["noise"] == [0.0, 50.0]
     cells = [(cell["sampler"], cell["noise"]) for cell in printed["cells"]]
     assert cells == [

@@ -45,11 +45,12 @@ def datasets() -> None:
 @cache_option
 def list_datasets(cache: Path | None) -> None:
     """List the data sets that `replay` knows by name."""
-    from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
-    console = Console()
+    from perennial.replay.report.drawing import TerminalConsole
+
+    console = TerminalConsole()
     for name in SOURCES:
         source = SOURCES.load(name)
         console.print(Text.assemble((name, "bold"), f": {source.state(cache or default_cache())}"))
