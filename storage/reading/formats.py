@@ -44,14 +44,17 @@ class Format:
     Attributes:
         read: its reader.
         suffixes: suffixes of its files, in lower case, without `.gz`.
+        options: settings of text that its reader uses.
     """
 
     read: Reader
     suffixes: tuple[str, ...]
+    options: tuple[str, ...] = ()
 
 
 def _text(text_format: str, *suffixes: str) -> Format:
-    return Format(partial(read_delimited, text_format=text_format), suffixes)
+    reader = partial(read_delimited, text_format=text_format)
+    return Format(reader, suffixes, ("header", "encoding"))
 
 
 FORMATS: Mapping[str, Format] = {
@@ -61,7 +64,7 @@ FORMATS: Mapping[str, Format] = {
     "dat": _text("dat", ".dat"),
     "inter": _text("inter", ".inter"),
     "ader": _text("ader", ".txt"),
-    "jsonl": Format(read_json_lines, (".jsonl", ".ndjson", ".json")),
+    "jsonl": Format(read_json_lines, (".jsonl", ".ndjson", ".json"), ("encoding",)),
     "netflix": Format(read_netflix, ()),
 }
 """Name on the command line -> format. A new format is one reader and one line here."""
@@ -86,7 +89,11 @@ def read_file(
         partition = find_partition(path, settings.time_column)
         columns = settings if partition is None else replace(settings, time_column=None)
         budget = Budget()
-        raw = FORMATS[_choose_format(path, settings)].read(path, columns, progress, budget)
+        chosen = _choose_format(path, settings)
+        for option in ("header", "encoding"):
+            if getattr(settings, option) is not None and option not in FORMATS[chosen].options:
+                raise UserError(f"--{option} is given, and {chosen} files have none; leave it out")
+        raw = FORMATS[chosen].read(path, columns, progress, budget)
         raw = raw if partition is None else _with_times(raw, partition, budget)
         return keep_counted(raw, settings)
 

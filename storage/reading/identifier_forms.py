@@ -20,6 +20,7 @@ _WHOLE = r"-?(?:0|[1-9][0-9]*)\.0+"
 _BARE_UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _UUID = rf"{_BARE_UUID}|\{{{_BARE_UUID}\}}"
 _IS_WHOLE, _IS_UUID = re.compile(_WHOLE), re.compile(_UUID)
+_BLANKS = " \t"
 _DASHES = (8, 13, 18, 23)
 UUID_BYTES, _UUID_LETTERS = 16, 36
 
@@ -27,10 +28,11 @@ UUID_BYTES, _UUID_LETTERS = 16, 36
 def canonical(identifier: str | int) -> str:
     """Return the text by which the store finds an identifier, however it is written.
 
-    "5.0" becomes "5", as floats in text files are written; "007" and "007.0" stay. A UUID gets
-    lower-case letters and loses its braces (RFC 9562, section 4). Any other text stays.
+    Blanks around it are dropped. "5.0" becomes "5", as floats in text files are written; "007" and
+    "007.0" stay. A UUID gets lower-case letters and loses its braces (RFC 9562, section 4). Any
+    other text stays.
     """
-    text = str(identifier)
+    text = str(identifier).strip(_BLANKS)
     if _IS_WHOLE.fullmatch(text):
         whole = text.partition(".")[0]
         return "0" if whole == "-0" else whole
@@ -41,6 +43,8 @@ def canonical(identifier: str | int) -> str:
 
 def canonical_texts(texts: pa.StringArray) -> pa.StringArray:
     """Return `canonical` of each text; the same array if that changes none."""
+    if pc.any(pc.match_substring_regex(texts, r"^[ \t]|[ \t]$")).as_py():
+        texts = pc.utf8_trim(texts, _BLANKS)
     chosen = pc.match_substring_regex(texts, f"^(?:{_WHOLE}|{_UUID})$")
     chosen = pc.fill_null(chosen, False)
     if not pc.any(chosen).as_py():

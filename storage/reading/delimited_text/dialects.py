@@ -18,23 +18,19 @@ from perennial.storage.reading.columns import (
 from perennial.storage.reading.delimited_text.parsing import Dialect
 from perennial.storage.reading.delimited_text.records import BOM, Quoting, split_records
 from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.reading.times.formats import is_moment
 
 # Bytes of the beginning of a file, and records of it, that detection uses.
 HEAD_BYTES = 1 << 16
 _SAMPLE_ROWS = 100
 
-# ASCII only: `float` does not accept all spaces of Unicode.
-_DATE = re.compile(
-    r"\s*(\d{4}-\d{1,2}-\d{1,2}|\d{1,2}([/.])\d{1,2}\2\d{4}\b"
-    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d)",
-    re.ASCII,
-)
 # Identifiers that begin with the same letters; `1,5` may be a number.
 _LIST = re.compile(
     r"\s*([A-Za-z]+)\d[\w-]*([ ,|]\1\d[\w-]*)+\s*|\s*\d[\w-]*([ |]\d[\w-]*)+\s*", re.ASCII
 )
 # Words for missing values; a column of them is never the right one among several.
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N")
+# ASCII only: `float` does not accept all spaces of Unicode.
 _NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
 # A smaller number in a column without a name is a rating, not a time after 1973.
 _LEAST_TIME = 1e8
@@ -105,7 +101,7 @@ def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> Te
         names = [name.split(":")[0] for name in names]
     header = settings.header
     if header is None:
-        header = _has_header(names, rows[1:], settings, text_format)
+        header = text_format == "inter" or _has_header(names, rows[1:], settings, delimiter)
     skipped = blank + (records[0].count("\n") + 1 if header else 0)
     dialect = Dialect(delimiter.encode(), len(names), quoting, skipped, spaced)
     places = [str(place + 1) for place in range(len(names))]
@@ -205,15 +201,16 @@ def _split(record: str, delimiter: str, quoting: bool, spaced: bool) -> list[str
 
 
 def _has_header(
-    names: Sequence[str], rows: Sequence[Sequence[str]], settings: IngestSettings, text_format: str
+    names: Sequence[str], rows: Sequence[Sequence[str]], settings: IngestSettings, delimiter: str
 ) -> bool:
     """Guess whether the first record names the columns.
 
     It does if it holds usual or given names. If columns are given by position, it does if some
     column holds numbers or dates, but not in the first record. Otherwise it does if nothing in it
-    is a number or a date: a header of unknown names must not become an event.
+    is a number or a date, but between blanks, as ADER writes: a header of unknown names must not
+    become an event.
     """
-    if text_format == "inter" or looks_like_header(names):
+    if looks_like_header(names):
         return True
     if any(not name.isdecimal() for name in (*settings.columns, *settings.conditions)):
         return True
@@ -223,14 +220,14 @@ def _has_header(
             not _is_value(name) and same and all(_is_value(row[place]) for row in same)
             for place, name in enumerate(names)
         )
-    if text_format == "ader":
+    if delimiter == " ":
         return False
     return not any(_is_value(name) for name in names)
 
 
 def _is_value(text: str) -> bool:
     """Return True for a number or a date."""
-    return bool(_NUMBER.fullmatch(text) or _DATE.match(text))
+    return bool(_NUMBER.fullmatch(text)) or is_moment(text)
 
 
 def _guess_columns(rows: Sequence[Sequence[str]]) -> Columns:
@@ -242,7 +239,7 @@ def _guess_columns(rows: Sequence[Sequence[str]]) -> Columns:
     width = len(rows[0])
     if width < 2:
         raise UserError("a line needs a user and an item; name the format if it is another one")
-    dated = _places(rows, _DATE.match)
+    dated = _places(rows, is_moment)
     unix = [] if dated else _places(rows, _UNIX_TIME.fullmatch)
     first = next((place for place in (*dated, *unix) if place < 2), None)
     # Identifiers may look like Unix times, but only one column after the first does both.
@@ -273,7 +270,7 @@ def _check_lists(rows: Sequence[Sequence[str]], places: Iterable[int]) -> None:
     Raises:
         UserError: one does.
     """
-    lists = _places(rows, lambda text: _LIST.fullmatch(text) and not _DATE.match(text))
+    lists = _places(rows, lambda text: _LIST.fullmatch(text) and not is_moment(text))
     for place in places:
         if place in lists:
             example = next(row[place] for row in rows if _LIST.fullmatch(row[place]))
@@ -312,6 +309,4 @@ def _is_rating(value: str) -> bool:
 
 
 def _is_time(value: str) -> bool:
-    if _NUMBER.fullmatch(value):
-        return float(value) >= _LEAST_TIME
-    return bool(_DATE.match(value))
+    return is_moment(value) or bool(_NUMBER.fullmatch(value) and float(value) >= _LEAST_TIME)

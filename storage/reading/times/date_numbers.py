@@ -9,19 +9,22 @@ from numpy.typing import NDArray
 PLAUSIBLE = 157_766_400
 """1975-01-01 in seconds since 1970; columns of earlier times are hardly ever Unix times."""
 
+FUTURE = 2_145_916_800
+"""2038-01-01 in seconds since 1970."""
+
 # Share of the values that must have a form.
 _MOST = 0.9
-_DATE_DIGITS = (8, 12, 14)
+_DATE_DIGITS = (8, 10, 12, 14)
 _NO_DATE = -(1 << 40)
 
 Integers = NDArray[np.int64]
 
 
 def read_dates(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Read numbers such as 20240131, 202401312359 or 20240131235959 (ISO 8601, basic format).
+    """Read numbers such as 20240131, 2024013123, 202401312359 or 20240131235959 (ISO 8601, basic).
 
-    None of them can be a Unix time of the years from 1977 on: as seconds or ms they are in 1970,
-    1976 and 2600.
+    None of them can be a Unix time of the last decades: as seconds or ms they are in 1970, after
+    2030, in 1976 and in 2600.
 
     Args:
         numbers: `(n,)` int64.
@@ -112,12 +115,24 @@ def _are_dates(
     return test
 
 
+def _are_months_and_days(numbers: Integers) -> NDArray[np.bool_]:
+    return (numbers <= 1231) & _are_dates("ymd", 10_000, 100, offset=20_000_000)(numbers)
+
+
+def _are_hours(numbers: Integers) -> NDArray[np.bool_]:
+    """Test digits such as 14102123: two each of year, month, day and hour."""
+    days = _are_dates("ymd", 10_000, 100, offset=20_000_000)(numbers // 100)
+    return (numbers >= 10**7) & (numbers % 100 < 24) & days
+
+
 # The first that fits. Offsets put a leap year before a month and a day, or a day after a month.
 _FORMS = (
     _Form("years", "%Y", _between(1900, 2100)),
-    _Form("months and days", "%m%d", _are_dates("ymd", 10_000, 100, offset=20_000_000)),
+    _Form("months and days", "%m%d", _are_months_and_days),
     _Form("days of a spreadsheet", "excel", _between(20_000, 80_000), fractions=True),
     _Form("years and months", "%Y%m", _are_dates("ymd", 10_000, 100, scale=100, offset=1)),
+    _Form("years, months and days", "%y%m%d", _are_dates("ymd", 10_000, 100, offset=20_000_000)),
+    _Form("years, months, days and hours", "%y%m%d%H", _are_hours),
     _Form("days, months and years", "%d%m%Y", _are_dates("dmy", 1_000_000, 10_000)),
     _Form("months, days and years", "%m%d%Y", _are_dates("mdy", 1_000_000, 10_000)),
 )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import printable
+from perennial.storage.reading.times.date_numbers import read_dates
 
 UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Ticks per second of the formats that are counts since 1970."""
@@ -28,9 +29,25 @@ _USUAL = (
     "%m/%d/%Y %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S",
     "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m %d, %Y", "%b %d, %Y", "%B %d, %Y",
     "%b %d, %Y @ %I:%M%p", "%d %b %Y", "%d-%m-%Y", "%d-%b-%Y", "%d-%m-%Y %H:%M", "%Y-%m",
-    "%Y-%m-%d %H", "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z",
+    "%Y-%m-%d %H", "%Y-%m-%d %I:%M %p", "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z",
     "%d/%b/%Y:%H:%M:%S %z",
 )  # fmt: skip
+
+
+_MOMENT = re.compile(
+    r"\s*(\d{4}([-/.])\d{1,2}\2\d{1,2}([T ]\d{1,2}(:\d{2}.*)?)?|\d{8}T\d{4,6}Z?"
+    r"|\d{1,2}([/.])\d{1,2}\5\d{4}( .*)?|[A-Z][a-z]{2,8} \d{1,2}, \d{4}( .*)?"
+    r"|[A-Z][a-z]{2},? .*\d{1,2}:\d{2}:\d{2} .*\d{4}.*)\s*",
+    re.ASCII,
+)
+_DIGITS = re.compile(r"\d{8}|\d{10}|\d{12}|\d{14}", re.ASCII)
+
+
+def is_moment(text: str) -> bool:
+    """Return True if a text is a date, with or without a time of the day, in a usual notation."""
+    if _DIGITS.fullmatch(text):
+        return read_dates(np.array([int(text)])) is not None
+    return bool(_MOMENT.fullmatch(text))
 
 
 def from_excel(days: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -59,6 +76,7 @@ def parse_pattern(
     """
     if pa.types.is_floating(column.type):
         column = column.cast(pa.int64(), safe=False)
+    given = pattern
     texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
     directives = re.findall(r"%(-?.)", pattern)
     if not directives:
@@ -81,7 +99,7 @@ def parse_pattern(
         ).to_arrow_table()[0]
     except duckdb.Error as error:
         words = printable(" ".join(str(error).split()), 120)
-        raise UserError(f"no time format '{printable(pattern, 40)}' ({words})") from None
+        raise UserError(f"no time format '{printable(given, 40)}' ({words})") from None
     finally:
         connection.unregister("time_column")
     return pc.fill_null(micros, 0).to_numpy(), pc.is_valid(micros).to_numpy()

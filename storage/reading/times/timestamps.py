@@ -1,6 +1,5 @@
 """Columns of times in all notations, as µs since 1970 (UTC)."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,11 +13,12 @@ from perennial.storage.errors import UserError
 from perennial.storage.parallel import find_range
 from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.rejects import Fault
-from perennial.storage.reading.times.date_numbers import PLAUSIBLE, find_form, read_dates
+from perennial.storage.reading.times.date_numbers import FUTURE, PLAUSIBLE, find_form, read_dates
 from perennial.storage.reading.times.formats import (
     EXCEL,
     UNITS,
     from_excel,
+    is_moment,
     parse_pattern,
     suggest_formats,
 )
@@ -28,10 +28,6 @@ EARLIEST = 0
 LATEST = 4_102_444_800_000_000  # 2100-01-01
 
 _NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
-_MOMENT = re.compile(
-    r"\s*(\d{4}-\d{1,2}-\d{1,2}([T ]\d{1,2}:\d{2}.*)?|\d{1,2}[/.]\d{1,2}[/.]\d{4}( .*)?"
-    r"|[A-Z][a-z]{2},? .*\d{1,2}:\d{2}:\d{2} .*\d{4}.*)\s*"
-)
 _MISSING = ("", "\\n", "null")
 _NOT_FINITE = ("nan", "inf", "infinity", "-inf", "-infinity", "+inf", "+infinity")
 
@@ -103,7 +99,7 @@ def parse_times(
 
 def looks_like_times(texts: Sequence[str]) -> bool:
     """Return True if all of some texts, at least one, are dates or moments."""
-    return bool(texts) and all(_MOMENT.fullmatch(text) for text in texts)
+    return bool(texts) and all(is_moment(text) for text in texts)
 
 
 def describe_unparsable(texts: Sequence[str], connection: duckdb.DuckDBPyConnection) -> str:
@@ -195,22 +191,26 @@ def _convert(
         dates = read_dates(np.clip(values, -1, 10**15).astype(np.int64))
         if dates is not None:
             return dates, ""
-    return _scale(values, ticks_per_second(present)), _describe_early(present)
+    ticks = ticks_per_second(present)
+    return _scale(values, ticks), _describe_odd(present, ticks)
 
 
-def _describe_early(present: NDArray[np.int64] | NDArray[np.float64]) -> str:
-    """Return a remark on numbers that are too small for Unix times of the last decades.
+def _describe_odd(present: NDArray[np.int64] | NDArray[np.float64], ticks: int) -> str:
+    """Return a remark on numbers that are hardly times of the last decades, as Unix times.
 
     Raises:
         UserError: they look like dates.
     """
-    if not len(present) or float(np.median(np.abs(present))) >= PLAUSIBLE:
+    middle = float(np.median(np.abs(present))) / ticks if len(present) else PLAUSIBLE
+    if PLAUSIBLE <= middle < FUTURE:
         return ""
-    first = f"{present[0]:.10g}"
-    form = find_form(present.astype(np.float64))
+    first = f"{present[0]:.20g}"
+    form = find_form(present.astype(np.float64)) if ticks == 1 and middle < PLAUSIBLE else None
     if form is None:
+        unit = {1: "seconds", 1_000: "ms", 1_000_000: "µs", 1_000_000_000: "ns"}[ticks]
+        when = "before 1975" if middle < PLAUSIBLE else "after 2037"
         return (
-            f"the times ({first}, ...) are taken as seconds since 1970, and are before 1975; "
+            f"the times ({first}, ...) are taken as {unit} since 1970, and are {when}; "
             "--time-format gives another format"
         )
     name, time_format = form

@@ -17,6 +17,7 @@ from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import fingerprint, list_periods
 from perennial.storage.log.vocabulary import item_ids, user_ids
+from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
@@ -410,9 +411,9 @@ def test_cores_and_threads_change_nothing(tmp_path):
 
 IDS = {
     "integers": st.integers(-(2**63), 2**63 - 1),
-    "strings": st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1).filter(
-        lambda text: text.strip() not in ("", "\\N", "NULL", "null", "NaN", "nan", "NAN")
-    ),
+    "strings": st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1)
+    .map(canonical)
+    .filter(lambda text: text.strip() not in ("", "\\N", "NULL", "null", "NaN", "nan", "NAN")),
 }
 SOME = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -64,6 +64,9 @@ def test_headers_and_places(text, given, header, columns):
             "column 2, in the place of the items",
         ),
         ("1400000000000,u1,i1\n", "--time-column 1"),
+        ("u1,20240101,i1\nu2,20240102,i2\n", "--time-column 2"),
+        ("u1,2024/01/02 10:00,i1\n", "--time-column 2"),
+        ("u1,20240101T101010Z,i1\n", "--time-column 2"),
     ],
 )
 def test_times_in_the_place_of_users_or_items_are_refused(text, words):
@@ -157,3 +160,10 @@ def test_columns_of_lists_are_refused(text, is_list):
 def test_columns_without_values_are_guessed_last():
     assert detect("session,user,item\n1,NA,3\n2,NA,4\n").columns.user == 0
     assert detect("user,item\nNA,3\nNA,4\n").columns.user == 0
+
+
+def test_a_header_of_unknown_names_is_refused_in_every_format():
+    for text_format in ("csv", "tsv", "ader"):
+        with pytest.raises(UserError, match="no user column among customer_number"):
+            detect("customer_number,article_code\n17,4711\n", text_format)
+    assert not detect("a b\nc d\n", "ader").header

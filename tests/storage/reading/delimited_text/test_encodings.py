@@ -49,3 +49,16 @@ def test_decoding_does_not_depend_on_the_size_of_the_parts(text, size, encoding)
         parts.append(part)
     assert b"".join(parts) == text.encode()
     assert all(len(part) == size for part in parts[:-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("a.parquet", {"header": True}),
+        ("a.jsonl", {"header": False}),
+        ("a.pq", {"encoding": "ascii"}),
+    ],
+)
+def test_options_that_a_format_does_not_have_are_refused(write, name, given):
+    with pytest.raises(UserError, match=f"--{next(iter(given))} is given"):
+        read_file(write(name, b""), IngestSettings(**given))

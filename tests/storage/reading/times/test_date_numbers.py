@@ -13,7 +13,8 @@ MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31))
 
 
 @pytest.mark.parametrize(
-    ("pattern", "unit"), [("%Y%m%d", 86_400), ("%Y%m%d%H%M", 60), ("%Y%m%d%H%M%S", 1)]
+    ("pattern", "unit"),
+    [("%Y%m%d", 86_400), ("%Y%m%d%H", 3_600), ("%Y%m%d%H%M", 60), ("%Y%m%d%H%M%S", 1)],
 )
 @given(moments=st.lists(MOMENTS, min_size=1, max_size=20))
 def test_dates_in_digits(pattern, unit, moments):
@@ -39,7 +40,9 @@ def test_a_few_bad_dates_are_marked():
     ("numbers", "time_format"),
     [
         ([2019, 2020], "%Y"), ([1999.0], "%Y"), ([829, 1111, 101], "%m%d"),
+        ([240_131, 231_201], "%y%m%d"),
         ([45_292, 45_293.75], "excel"), ([202_401, 201_912], "%Y%m"),
+        ([14_102_100, 14_102_123], "%y%m%d%H"),
         ([31_012_024, 1_022_024], "%d%m%Y"), ([12_312_024], "%m%d%Y"),
     ],
 )  # fmt: skip

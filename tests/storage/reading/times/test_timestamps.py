@@ -175,11 +175,20 @@ def test_numbers_that_look_like_dates_are_refused(utc, kind, value, words):
         parse(utc, values, kind)
 
 
-@pytest.mark.parametrize("value", [0, 99_999, 88_888_888])
-def test_early_times_are_remarked_on(utc, value):
+@pytest.mark.parametrize(
+    ("value", "ticks", "when"),
+    [
+        (0, 1, "before 1975"),
+        (99_999, 1, "before 1975"),
+        (88_888_888, 1, "before 1975"),
+        (133_500_000_000_000_000, 10**9, "before 1975"),
+        (3_000_000_000, 1, "after 2037"),
+    ],
+)
+def test_odd_times_are_remarked_on(utc, value, ticks, when):
     times = parse(utc, [value, value], pa.int64())
-    assert times.micros.tolist() == [value * 1_000_000] * 2
-    assert "before 1975" in times.remark
+    assert times.micros.tolist() == [value * 10**6 // ticks] * 2
+    assert when in times.remark
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.float64(), pa.timestamp("us")])
