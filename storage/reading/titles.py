@@ -222,9 +222,10 @@ def _places(row: Sequence[str]) -> list[str]:
 
 
 def _are_places(names: Sequence[str], item: str | None, title: str | None) -> bool:
-    """Return True if columns are named by position, so that there is no header."""
+    """Return True if columns are named by position, and the first record has no usual names."""
     given = [one for one in (item, title) if one is not None and one.isdecimal()]
-    return len(given) == 2 and not all(one in names for one in given)
+    usual = (find_column(names, None, known, "item") for known in (ITEM_NAMES, TITLE_NAMES))
+    return len(given) == 2 and all(place is None for place in usual)
 
 
 def _lines(text: TextIO) -> Iterator[str]:

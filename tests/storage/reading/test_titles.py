@@ -207,3 +207,16 @@ def test_what_csv_writes_is_read(tmp_path_factory, titles):
     csv.writer(text).writerows([("item", "title"), *titles.items()])
     path = write(tmp_path_factory.mktemp("csv") / "a.csv", text.getvalue())
     assert read_titles_file(path).titles == titles
+
+
+@pytest.mark.parametrize(
+    ("content", "titles"),
+    [
+        ("1,Toy Story,2\n2,Jumanji,3\n", {"1": "Toy Story", "2": "Jumanji"}),
+        ("item_id,title,year\n1,Toy Story,1995\n", {"1": "Toy Story"}),
+    ],
+)
+def test_places_are_places(tmp_path, content, titles):
+    path = tmp_path / "titles.csv"
+    path.write_text(content)
+    assert read_titles_file(path, "1", "2").titles == titles
