@@ -23,6 +23,8 @@ from perennial.storage.reading.settings import IngestSettings
 # ASCII only: `float` takes digits of all scripts, and underscores.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 _MISSING = ("", "\\n", "null", "nan", "none")
+# Values that are shown where no row counts.
+_EXAMPLES = 5
 Mask = NDArray[np.bool_]
 
 
@@ -53,7 +55,27 @@ def keep_counted(raw: RawFile, settings: IngestSettings) -> RawFile:
         ),
         rating=None,
         where=(),
+        uncounted="" if counts.any() else _describe_columns(raw, settings),
     )
+
+
+def _describe_columns(raw: RawFile, settings: IngestSettings) -> str:
+    """Describe the columns of the conditions by the first values of each."""
+    columns = [
+        (name, column) for (name, _), column in zip(settings.where or (), raw.where, strict=True)
+    ]
+    if settings.min_rating is not None and raw.rating is not None:
+        columns.append((raw.layout.rating or "rating", raw.rating))
+    return "; ".join(
+        f"{printable(name, 40)} holds {_list_values(column)}" for name, column in columns
+    )
+
+
+def _list_values(column: Column) -> str:
+    values = [value for value in _encode(column)[0] if value is not None]
+    shown = [printable(_to_text(value).strip(), 40) for value in values[:_EXAMPLES]]
+    more = ", ..." if len(values) > _EXAMPLES else ""
+    return ", ".join(text or "''" for text in shown) + more if shown else "no values"
 
 
 def find_counted(
@@ -140,19 +162,24 @@ def _look_up(
     column: Column, make: Callable[[Any], Any], missing: float, kind: type[np.generic]
 ) -> NDArray[Any]:
     """Compute a number of each distinct value, `(n,)`, and `missing` where there is none."""
-    if isinstance(column, np.ndarray):
-        column = pa.chunked_array([pa.array(column)])
-    encoded = pc.dictionary_encode(column).unify_dictionaries()
+    values, encoded = _encode(column)
     if not encoded.num_chunks:
         return np.zeros(0, kind)
-    distinct = encoded.chunk(0).dictionary
-    if pa.types.is_temporal(distinct.type):
-        distinct = distinct.cast(pa.string())
-    values = distinct.to_pylist()
     table = np.array([*(missing if one is None else make(one) for one in values), missing], kind)
     codes = [pc.fill_null(chunk.indices, len(values)).to_numpy() for chunk in encoded.chunks]
     looked_up: NDArray[Any] = table[np.concatenate(codes)]
     return looked_up
+
+
+def _encode(column: Column) -> tuple[list[Any], pa.ChunkedArray]:
+    """Return the distinct values of a column, and the column as codes of them."""
+    if isinstance(column, np.ndarray):
+        column = pa.chunked_array([pa.array(column)])
+    encoded = pc.dictionary_encode(column).unify_dictionaries()
+    distinct = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
+    if pa.types.is_temporal(distinct.type):
+        distinct = distinct.cast(pa.string())
+    return distinct.to_pylist(), encoded
 
 
 def _to_form(value: Any) -> str:

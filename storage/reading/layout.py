@@ -104,6 +104,7 @@ class RawFile:
         remarks: what its owner should know of that, one line each.
         rating: `(n,)` ratings, if `IngestSettings.min_rating` is set.
         where: `(n,)` values for each condition of `IngestSettings.where`.
+        uncounted: values of the columns of the conditions, if no row counts.
     """
 
     users: Column
@@ -117,6 +118,7 @@ class RawFile:
     remarks: tuple[str, ...] = ()
     rating: Column | None = None
     where: tuple[Column, ...] = ()
+    uncounted: str = ""
 
     def line_numbers(self) -> NDArray[np.int64]:
         """Return the line of each row, `(n,)` int64."""

@@ -14,6 +14,7 @@ from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
 from perennial.storage.reading.columns import printable
+from perennial.storage.reading.filters import describe_conditions
 from perennial.storage.reading.formats import read_file
 from perennial.storage.reading.identifiers import (
     ITEM_FAULTS,
@@ -53,6 +54,7 @@ class StagedLog:
         rejects: bad lines, per file.
         layouts: interpretation of each file.
         remarks: what the owner of the files should know of that, one line each.
+        uncounted: values of the columns of the conditions, if no row counts.
     """
 
     users: Encoded
@@ -64,6 +66,7 @@ class StagedLog:
     rejects: tuple[Rejects, ...]
     layouts: tuple[FileLayout, ...]
     remarks: tuple[str, ...]
+    uncounted: str = ""
 
     @property
     def last_line(self) -> int:
@@ -98,8 +101,12 @@ def stage_log(
     log = staged[0] if len(staged) == 1 else _merge_files(files, staged)
     if not len(log.times):
         filtered = sum(layout.filtered for layout in log.layouts)
-        why = f"none of its {filtered:,} rows counts" if filtered else "no interactions in it"
-        raise UserError(f"{files[0]}: {why}")
+        if not filtered:
+            raise UserError(f"{files[0]}: no interactions in it")
+        raise UserError(
+            f"{files[0]}: none of its {filtered:,} rows counts with "
+            f"{describe_conditions(settings)}: {log.uncounted}"
+        )
     return log
 
 
@@ -137,6 +144,7 @@ def _stage_file(
         (rejects,),
         (raw.layout,),
         (*raw.remarks, *([times.remark] if times.remark else [])),
+        raw.uncounted,
     )
 
 
@@ -212,6 +220,7 @@ def _merge_files(files: Sequence[Path], logs: Sequence[StagedLog]) -> StagedLog:
         tuple(rejects for log in logs for rejects in log.rejects),
         tuple(layout for log in logs for layout in log.layouts),
         tuple(dict.fromkeys(remarks)),
+        next((log.uncounted for log in logs if log.uncounted), ""),
     )
 
 

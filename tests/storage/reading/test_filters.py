@@ -223,7 +223,14 @@ def test_times_of_rows_that_do_not_count_do_not_order_files(store, write):
         ({"min_rating": 4.0}, "no rating column among user_id, item_id, plays: name it with"),
         ({"min_rating": 4.0, "rating_column": "stars"}, "no column 'stars' for the rating"),
         ({"where": parse_where(["event=a"])}, "no column 'event' for the --where among"),
-        ({"where": parse_where(["plays=7"])}, "none of its 2 rows counts"),
+        (
+            {"where": parse_where(["plays=7"])},
+            "of its 2 rows counts with --where plays=7: plays holds 200, 300$",
+        ),
+        (
+            {"min_rating": 500.0, "rating_column": "plays", "where": parse_where(["item_id=1"])},
+            "with --min-rating 500 --where item_id=1: item_id holds 1, 2; plays holds 200, 300$",
+        ),
         ({"min_rating": float("nan"), "rating_column": "plays"}, "--min-rating nan is no number"),
         ({"rating_column": "plays"}, "--rating-column is for --min-rating"),
     ],
