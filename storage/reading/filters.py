@@ -17,12 +17,11 @@ from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.reading.layout import RawFile
-from perennial.storage.reading.rejects import Fault, Rejects
+from perennial.storage.reading.rejects import Fault, Rejects, is_missing
 from perennial.storage.reading.settings import IngestSettings
 
 # ASCII only: `float` takes digits of all scripts, and underscores.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-_MISSING = ("", "\\n", "null", "nan", "none")
 # Values that are shown where no row counts.
 _EXAMPLES = 5
 Mask = NDArray[np.bool_]
@@ -134,12 +133,17 @@ def _reaches(column: Column, least: float) -> tuple[Mask, Mask]:
         )
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         if pa.types.is_floating(column.type):
-            # 3.3 in 32 bits is a little less than 3.3 in 64.
-            least = float(np.dtype(f"f{kind.bit_width // 8}").type(least))
+            least = _round(least, kind)
         values = pc.fill_null(column.cast(pa.float64(), safe=False), math.nan).to_numpy()
         return values >= least, np.zeros(len(values), np.bool_)
     numbers = _look_up(column, _to_number, math.nan, np.float64)
     return (numbers >= least) & np.isfinite(numbers), np.isinf(numbers)
+
+
+def _round(number: float, kind: pa.DataType) -> float:
+    """Return a number as a type of floats holds it: 3.3 in 32 bits is a little less than in 64."""
+    with np.errstate(over="ignore"):
+        return float(np.dtype(f"f{kind.bit_width // 8}").type(number))
 
 
 def _to_number(value: Any) -> float:
@@ -147,13 +151,22 @@ def _to_number(value: Any) -> float:
     if isinstance(value, Decimal):
         return float(value)
     text = _to_text(value).strip()
-    if text.lower() in _MISSING:
+    if is_missing(text):
         return math.nan
     return float(text) if _NUMBER.fullmatch(text) else math.inf
 
 
 def _is_among(column: Column, accepted: Sequence[str]) -> Mask:
-    """Return which values are accepted; 1, 1.0 and "1" are one value, as of identifiers."""
+    """Return which values are accepted.
+
+    Numbers are compared as numbers; among texts 1 and 1.0 are one value, as of identifiers.
+    """
+    kind = pa.from_numpy_dtype(column.dtype) if isinstance(column, np.ndarray) else column.type
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        texts = [text for text in accepted if _NUMBER.fullmatch(text)]
+        floating = pa.types.is_floating(kind)
+        numbers = {_round(float(text), kind) if floating else Decimal(text) for text in texts}
+        return _look_up(column, numbers.__contains__, False, np.bool_)
     forms = {_to_form(value) for value in accepted}
     return _look_up(column, lambda value: _to_form(value) in forms, False, np.bool_)
 

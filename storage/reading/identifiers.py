@@ -17,6 +17,7 @@ from perennial.storage.reading.identifier_forms import are_integers, canonical_t
 from perennial.storage.reading.rejects import LONGEST_ID, Fault
 
 # Words for missing values in text files; files with types have nulls, which are used instead.
+# Fewer than `MISSING_WORDS`: a user or an item may be called NA.
 _NULL_WORDS = ["", "\\N", "NULL", "null"]
 _NAN_WORDS = ["NaN", "nan", "NAN"]
 # By width in bits. Above it neighbouring integers are the same float.

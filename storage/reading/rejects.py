@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 LONGEST_ID = 1 << 16
 """Bytes of an identifier; real ones are far shorter, and many of 1 MB would fill the memory."""
 
+MISSING_WORDS = ("", "\\n", "null", "na", "n/a", "nan", "nat", "none")
+"""Texts of missing ratings and times, in lower case."""
+
+
+def is_missing(text: str) -> bool:
+    """Return True if a text is one of `MISSING_WORDS`."""
+    return text.strip().lower() in MISSING_WORDS
+
 
 class Fault(IntEnum):
     """Fault of a line; the first one, if there are several.

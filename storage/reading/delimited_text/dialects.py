@@ -17,6 +17,7 @@ from perennial.storage.reading.columns import (
 )
 from perennial.storage.reading.delimited_text.parsing import Dialect
 from perennial.storage.reading.delimited_text.records import BOM, Quoting, split_records
+from perennial.storage.reading.rejects import is_missing
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.reading.times.formats import is_moment
 
@@ -28,8 +29,6 @@ _SAMPLE_ROWS = 100
 _LIST = re.compile(
     r"\s*([A-Za-z]+)\d[\w-]*([ ,|]\1\d[\w-]*)+\s*|\s*\d[\w-]*([ |]\d[\w-]*)+\s*", re.ASCII
 )
-# Words for missing values; a column of them is never the right one among several.
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "\\N")
 # ASCII only: `float` does not accept all spaces of Unicode.
 _NUMBER = re.compile(r"\s*[-+]?\d+(\.\d*)?([eE][-+]?\d+)?\s*", re.ASCII)
 # A smaller number in a column without a name is a rating, not a time after 1973.
@@ -107,7 +106,7 @@ def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> Te
     places = [str(place + 1) for place in range(len(names))]
     body = [row for row in rows[1 if header else 0 :] if len(row) == len(names)]
     if header:
-        columns = find_columns(names, settings, _places(body, _MISSING.__contains__))
+        columns = find_columns(names, settings, _places(body, is_missing))
     else:
         found = (
             find_event_columns(places, settings)

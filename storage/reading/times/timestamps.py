@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import find_range
 from perennial.storage.reading.columns import Column, printable
-from perennial.storage.reading.rejects import Fault
+from perennial.storage.reading.rejects import MISSING_WORDS, Fault
 from perennial.storage.reading.times.date_numbers import FUTURE, PLAUSIBLE, find_form, read_dates
 from perennial.storage.reading.times.formats import (
     EXCEL,
@@ -28,7 +28,6 @@ EARLIEST = 0
 LATEST = 4_102_444_800_000_000  # 2100-01-01
 
 _NUMBER = r"^\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*$"
-_MISSING = ("", "\\n", "null")
 _NOT_FINITE = ("nan", "inf", "infinity", "-inf", "-infinity", "+inf", "+infinity")
 
 
@@ -254,7 +253,11 @@ def _from_text(
                 lower(text) IN $missing AS missing,
                 lower(text) IN $not_finite AS not_finite
             FROM time_column ORDER BY place""",
-            params={"number": _NUMBER, "missing": list(_MISSING), "not_finite": list(_NOT_FINITE)},
+            params={
+                "number": _NUMBER,
+                "missing": list(MISSING_WORDS),
+                "not_finite": list(_NOT_FINITE),
+            },
         ).to_arrow_table()
     finally:
         connection.unregister("time_column")
@@ -264,7 +267,7 @@ def _from_text(
     else:
         micros, parsed = parse_pattern(text, time_format, connection)
         remark = ""
-    marks = [(~parsed, Fault.BAD_TIME), (not_finite, Fault.NAN_TIME), (missing, Fault.NO_TIME)]
+    marks = [(~parsed, Fault.BAD_TIME), (missing, Fault.NO_TIME), (not_finite, Fault.NAN_TIME)]
     return replace(_mark(_checked(micros, None), marks), remark=remark)
 
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -169,6 +170,12 @@ def test_ingesting_with_conditions_equals_ingesting_what_was_filtered_by_hand(wr
         (pa.array([" TRUE", "false", "", None]), "true"),
         (pa.array(["a, b", "a", "b", None]), '"a, b"'),
         (pa.array([1, 2, 3, None], pa.date32()), "1970-01-02"),
+        (pa.array([3.3, 3.2, 1e30, None], pa.float32()), "3.3"),
+        (pa.array([np.float16(3.3), np.float16(3.2), None, None]), "3.30"),
+        (pa.array([3.3, 3.2, float("nan"), None]), "3.3,nan"),
+        (pa.array([Decimal("1.50"), Decimal("1.51"), Decimal(15), None]), "1.5"),
+        (pa.array([Decimal("2.00"), Decimal("2.01"), Decimal(20), None]), "2"),
+        (pa.array([100_000, 1, 10, None]), "1e5"),
     ],
 )
 def test_a_value_is_one_value_however_it_is_written(tmp_path, column, value):
@@ -196,6 +203,12 @@ def test_a_rating_that_is_no_number_is_a_bad_line(write):
     assert (found, raw.lines.tolist()) == ([3], [4])
     assert (raw.rejects.lines.tolist(), raw.layout.filtered) == ([2, 3], 2)
     assert raw.rejects.counts() == {"rating is not a number": 2}
+
+
+@pytest.mark.parametrize("word", ["", "NA", "N/A", "None", "NaN", "null", "\\N", "nat"])
+def test_a_row_with_a_word_for_a_missing_rating_does_not_count(write, word):
+    found, raw = read(write("a.csv", f"user_id,item_id,rating\n1,1,5\n2,2,{word}\n"), 3)
+    assert (found, raw.layout.filtered, len(raw.rejects)) == ([1], 1, 0)
 
 
 def test_ratings_in_netflix_blocks_decide(write):
