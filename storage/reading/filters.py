@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.identifier_forms import canonical
-from perennial.storage.reading.layout import RawFile
+from perennial.storage.reading.layout import RawFile, name_column
 from perennial.storage.reading.rejects import Fault, Rejects, is_missing
 from perennial.storage.reading.settings import IngestSettings
 
@@ -31,9 +31,9 @@ def keep_counted(raw: RawFile, settings: IngestSettings) -> RawFile:
     """Leave out the rows that do not count; a rating that is no number makes a row a bad one.
 
     Raises:
-        UserError: as of `find_counted`.
+        UserError: as of `_find_counted`.
     """
-    masks = find_counted(raw.rating, raw.where, settings)
+    masks = _find_counted(raw, settings)
     if masks is None:
         return raw
     counts, bad = masks
@@ -77,17 +77,10 @@ def _list_values(column: Column) -> str:
     return ", ".join(text or "''" for text in shown) + more if shown else "no values"
 
 
-def find_counted(
-    rating: Column | None, where: Sequence[Column], settings: IngestSettings
-) -> tuple[Mask, Mask] | None:
+def _find_counted(raw: RawFile, settings: IngestSettings) -> tuple[Mask, Mask] | None:
     """Find the rows that count: those with the least rating and accepted values.
 
     A row without a rating does not count. One whose rating is no number is bad.
-
-    Args:
-        rating: `(n,)` ratings; `None` if the reader found none.
-        where: `(n,)` values for each condition of `settings.where`.
-        settings: the conditions.
 
     Returns:
         Two masks `(n,)`, of the rows that count and of the bad ones; `None` if all rows count.
@@ -95,7 +88,7 @@ def find_counted(
     Raises:
         UserError: a column is missing, or its type cannot be compared.
     """
-    conditions = settings.where or ()
+    rating, where, conditions = raw.rating, raw.where, settings.where or ()
     if settings.min_rating is not None and rating is None:
         raise UserError("no ratings in a file of this format; leave --min-rating out")
     if len(where) != len(conditions):
@@ -105,7 +98,8 @@ def find_counted(
     ]
     bad = None
     if settings.min_rating is not None and rating is not None:
-        enough, bad = _reaches(rating, settings.min_rating)
+        with name_column(raw.layout.rating or "rating"):
+            enough, bad = _reaches(rating, settings.min_rating)
         masks.append(enough | bad)
     if not masks:
         return None
@@ -128,7 +122,7 @@ def _reaches(column: Column, least: float) -> tuple[Mask, Mask]:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_temporal(kind) or pa.types.is_boolean(kind) or pa.types.is_nested(kind):
         raise UserError(
-            f"a column of type {printable(str(kind), 80)} cannot hold ratings; name another with "
+            f"type {printable(str(kind), 80)} cannot hold ratings; name another with "
             "--rating-column"
         )
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):

@@ -112,7 +112,7 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
     if pa.types.is_string(values) or pa.types.is_binary(values):
         return _encode_text(column, faults, typed)
     name = printable(str(kind), 80)
-    raise UserError(f"a column of type {name} cannot hold identifiers; name another column")
+    raise UserError(f"type {name} cannot hold identifiers; name another column")
 
 
 def merge(columns: Sequence[Encoded], kind: IdentifierKind) -> Encoded:

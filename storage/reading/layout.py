@@ -1,12 +1,15 @@
 """The columns of a log file, and its interpretation for its owner to check."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import Column, Columns, printable
 from perennial.storage.reading.rejects import Rejects
 
@@ -136,6 +139,20 @@ def shown_names(names: Sequence[str]) -> tuple[str, str, str | None]:
     return user, item, time[0] if time else None
 
 
+def label_column(name: str) -> str:
+    """Return a column as messages call it: "column 'stars'", or "column 3" without a name."""
+    return name if re.fullmatch(r"column \d+", name) else f"column '{printable(name, 40)}'"
+
+
+@contextmanager
+def name_column(name: str) -> Iterator[None]:
+    """Begin the message of each `UserError` with the column."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{label_column(name)}: {error}") from None
+
+
 def shown_rating(names: Sequence[str], found: Columns) -> str | None:
     """Return the name of the ratings that decide which rows count, safe for a screen."""
     return None if found.rating is None else printable(names[found.rating], 40)
@@ -148,7 +165,7 @@ def describe_guesses(names: Sequence[str], found: Columns, hint: str | None) -> 
         return order
     return (
         *order,
-        f"column '{printable(names[found.ignored], 40)}' is ignored, so that every row counts; "
+        f"{label_column(names[found.ignored])} is ignored, so that every row counts; "
         "--min-rating 4 keeps the rows with at least 4",
     )
 
@@ -158,4 +175,4 @@ def describe_order(hint: str | None) -> str:
     words = "no time column found, so the order of the lines is the order of time"
     if hint is None:
         return f"{words}; name one with --time-column"
-    return f"{words}; does '{printable(hint, 40)}' hold the times? name it with --time-column"
+    return f"{words}; does {label_column(hint)} hold the times? name it with --time-column"

@@ -21,6 +21,7 @@ from perennial.storage.reading.layout import (
     FileLayout,
     RawFile,
     describe_guesses,
+    label_column,
     shown_names,
     shown_rating,
 )
@@ -116,7 +117,7 @@ def read_columns(
     for place in places:
         is_identifier = place in (found.user, found.item)
         kinds[schema.names[place]] = np.dtype("i4" if is_identifier else "i8")
-        _check_flat(schema.field(place).type, place, found)
+        _check_flat(schema.field(place), place, found)
     columns, num_rows = read_named(path, kinds, budget)
     # Times in texts are parsed row by row.
     plain = (
@@ -198,12 +199,12 @@ def _rows_at_once(kind: pa.DataType) -> int:
     return min(BATCH_ROWS, 1 + BATCH_BYTES // max(1, width))
 
 
-def _check_flat(kind: pa.DataType, place: int, found: Columns) -> None:
+def _check_flat(field: pa.Field, place: int, found: Columns) -> None:
     """Refuse lists and structures before they are read, since their rows are not single values."""
-    if pa.types.is_nested(kind):
+    if pa.types.is_nested(field.type):
         named = {found.user: "identifiers", found.item: "identifiers", found.time: "times"}
         raise UserError(
-            f"a column of type {printable(str(kind), 80)} cannot hold "
+            f"{label_column(field.name)}: type {printable(str(field.type), 80)} cannot hold "
             f"{named.get(place, 'single values')}; name another column"
         )
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import run_all
-from perennial.storage.reading.columns import printable
+from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.filters import describe_conditions
 from perennial.storage.reading.formats import read_file
 from perennial.storage.reading.identifiers import (
     ITEM_FAULTS,
     USER_FAULTS,
+    ColumnFaults,
     Encoded,
     IdentifierKind,
     describe_mixture,
@@ -26,7 +27,7 @@ from perennial.storage.reading.identifiers import (
     join_kinds,
     merge,
 )
-from perennial.storage.reading.layout import FileLayout, RawFile
+from perennial.storage.reading.layout import FileLayout, RawFile, name_column
 from perennial.storage.reading.rejects import Fault, Rejects
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.reading.times.timestamps import (
@@ -115,14 +116,15 @@ def _stage_file(
 ) -> StagedLog:
     users, items = run_all(
         [
-            partial(encode, raw.users, USER_FAULTS, typed=raw.typed),
-            partial(encode, raw.items, ITEM_FAULTS, typed=raw.typed),
+            partial(_encode, raw.users, raw.layout.user, USER_FAULTS, raw.typed),
+            partial(_encode, raw.items, raw.layout.item, ITEM_FAULTS, raw.typed),
         ]
     )
     if raw.times is None:
         times = Times(raw.order(), 1, None)
     else:
-        times = parse_times(raw.times, connection, settings.time_format)
+        with name_column(raw.layout.time or "time"):
+            times = parse_times(raw.times, connection, settings.time_format)
     advice = _advise(raw, times, connection)
     faults = _first_faults([users.faults, items.faults, times.faults])
     rejects, values = raw.rejects, times.values
@@ -146,6 +148,11 @@ def _stage_file(
         (*raw.remarks, *([times.remark] if times.remark else [])),
         raw.uncounted,
     )
+
+
+def _encode(column: Column, name: str, faults: ColumnFaults, typed: bool) -> Encoded:
+    with name_column(name):
+        return encode(column, faults, typed=typed)
 
 
 def _first_faults(columns: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8] | None:

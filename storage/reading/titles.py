@@ -19,6 +19,7 @@ from perennial.storage.reading.delimited_text.encodings import unpacked
 from perennial.storage.reading.formats import readable_errors
 from perennial.storage.reading.identifier_forms import canonical
 from perennial.storage.reading.identifiers import ITEM_FAULTS, encode
+from perennial.storage.reading.layout import name_column
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet import read_named
 from perennial.storage.reading.parquet_batches import is_string, plain_type
@@ -138,7 +139,8 @@ def _parquet_rows(path: Path, item: str | None, title: str | None) -> Iterator[t
         if pa.types.is_nested(kind) or (what == "titles" and not is_string(kind)):
             raise UserError(f"column '{printable(name, 40)}' of type {kind} cannot hold {what}")
     (ids, texts), _ = read_named(path, dict.fromkeys(names, np.dtype(np.int32)), Budget())
-    items = encode(ids, ITEM_FAULTS, typed=True)
+    with name_column(names[0]):
+        items = encode(ids, ITEM_FAULTS, typed=True)
     faults = np.zeros(num_rows, np.uint8) if items.faults is None else items.faults
     if (faults == Fault.LONG_ITEM).any():
         raise UserError(f"an item of more than {LONGEST_ID:,} bytes; {_NAME_ITEMS}")

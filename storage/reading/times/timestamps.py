@@ -90,7 +90,7 @@ def parse_times(
         return _from_text(column, connection, time_format)
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         name = printable(str(kind), 80)
-        raise UserError(f"a column of type {name} cannot hold times; name another column")
+        raise UserError(f"type {name} cannot hold times; name another column")
     if time_format is not None and time_format not in (*UNITS, EXCEL):
         return _from_pattern(column, connection, time_format)
     return _from_numbers(column, time_format)

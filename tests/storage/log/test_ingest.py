@@ -274,10 +274,10 @@ def test_the_same_log_again_changes_nothing_and_read_otherwise_is_refused(store,
 
 def test_wrong_column_types_name_the_file(store, tmp_path):
     path = write_parquet(tmp_path / "log.parquet", [True], [1], [1])
-    with pytest.raises(UserError, match=r"log\.parquet: a column of type bool cannot hold ident"):
+    with pytest.raises(UserError, match=r"log\.parquet: column 'user_id': type bool cannot hold"):
         ingest_period(store, path)
     write_parquet(path, [1], [1], [[1]])
-    with pytest.raises(UserError, match=r"log\.parquet: a column of type list.* cannot hold times"):
+    with pytest.raises(UserError, match=r"parquet: column 'timestamp': type list.* cannot hold"):
         ingest_period(store, path)
 
 

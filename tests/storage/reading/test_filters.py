@@ -195,6 +195,18 @@ def test_a_least_rating_with_a_fraction_is_reached_in_every_type(tmp_path, kind)
     assert read(tmp_path / "a.parquet", 3.3)[0] == [1]
 
 
+def test_a_column_that_cannot_hold_ratings_is_named(tmp_path):
+    table = {"user_id": [1], "item_id": [1], "stars": [True]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="column 'stars': type bool cannot hold ratings"):
+        read(tmp_path / "a.parquet", 3)
+
+
+def test_a_column_without_a_name_is_called_by_its_number(write):
+    path = write("a.dat", "1::10::5::1000000001\n2::20::3::1000000002\n")
+    assert read(path)[1].remarks[0].startswith("column 3 is ignored")
+
+
 def test_a_rating_that_is_no_number_is_a_bad_line(write):
     path = write(
         "a.csv", "user_id,item_id,rating,e\n1,1,x,a\n2,2,1_0,a\n3,3,4,a\n4,4,,a\n5,5,y,b\n"

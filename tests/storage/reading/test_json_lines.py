@@ -95,7 +95,7 @@ class TestPaths:
     def test_without_times_keep_the_order_of_the_elements(self, write):
         raw = read(write("a.jsonl", OTTO), item_column="events.aid")
         assert raw.order().tolist() == [1, 2, 3]
-        assert "does 'events.ts' hold the times?" in raw.remarks[0]
+        assert "does column 'events.ts' hold the times?" in raw.remarks[0]
 
     def test_in_an_object_and_in_a_list_of_values(self, write):
         line = json.dumps({"who": {"id": "u"}, "items": [3, 4]})

@@ -148,7 +148,7 @@ def test_columns_that_are_not_there(tmp_path, name, columns, words):
         ("title", [1.5], "column 'title' of type double cannot hold titles"),
         ("title", [[1]], "column 'title' of type list.* cannot hold titles"),
         ("item", [[1]], "column 'item' of type list.* cannot hold items"),
-        ("item", [True], "a column of type bool cannot hold identifiers"),
+        ("item", [True], "column 'item': type bool cannot hold identifiers"),
         ("item", [1.5], "no titles in it"),
         ("item", [2.0**60], "exact up to 9,007,199,254,740,992 only"),
         ("item", ["x" * 1001], "an item of 1,001 characters"),
