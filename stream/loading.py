@@ -99,7 +99,7 @@ def _first_time(store: Store, path: Path, column: Column, time_format: str | Non
     try:
         times = parse_times(column, store.connection, time_format)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: time column: {error}") from None
     good = times.micros if times.faults is None else times.micros[times.faults == 0]
     return int(good.min()) if len(good) else 0
 

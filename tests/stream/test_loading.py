@@ -152,7 +152,7 @@ def test_files_without_times_are_named(store, tmp_path):
         ingest_files(store, log, make_cut("files"))
     path = tmp_path / "bad.parquet"
     pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [True]}), path)
-    with pytest.raises(UserError, match=r"bad.parquet: column 'user_id': type bool"):
+    with pytest.raises(UserError, match=r"bad.parquet: time column: type bool"):
         ingest_files(store, log_of(path, log.paths[0]), make_cut("files"))
     assert list_periods(store) == ()
 
