@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from perennial.replay.analysis.evaluated_periods import EvaluatedPeriod, describe_skipped
@@ -12,6 +13,9 @@ from perennial.storage.log.rewrite import ErasedUser
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.results.cells import Cell
 from perennial.storage.results.publications import Publication
+
+# Above it only the first file of an ingestion is named.
+_NAMED_FILES = 3
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def readings_to_json(reports: Sequence[IngestReport]) -> dict[str, Any]:
 
 def describe_ingest(report: IngestReport) -> str:
     """Describe an ingestion in one line."""
-    names = ", ".join(path.name for path in report.paths)
+    names = _name_files(report.paths)
     where = _name_periods(report.periods)
     if report.already_ingested:
         return f"{names}: already in the store as {where}; nothing changed"
@@ -88,6 +92,12 @@ def describe_ingest(report: IngestReport) -> str:
         + (f" ({reasons})" if reasons else "")
         + (f"; {report.filtered:,} rows do not count" if report.filtered else "")
     )
+
+
+def _name_files(paths: Sequence[Path]) -> str:
+    if len(paths) <= _NAMED_FILES:
+        return ", ".join(path.name for path in paths)
+    return f"{paths[0].name} and {len(paths) - 1:,} more"
 
 
 def _name_periods(periods: Sequence[int]) -> str:
