@@ -16,11 +16,12 @@ import pyarrow as pa
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import Column, printable
-from perennial.storage.reading.delimited_text.encodings import unpacked
-from perennial.storage.reading.delimited_text.reader import read_delimited
+from perennial.storage.reading.delimited_text.dialects import HEAD_BYTES, detect_layout
+from perennial.storage.reading.delimited_text.encodings import detect_encoding, transcode, unpacked
+from perennial.storage.reading.delimited_text.parsing import read_text
 from perennial.storage.reading.filters import keep_counted
 from perennial.storage.reading.json_lines.reader import read_json_lines
-from perennial.storage.reading.layout import RawFile
+from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.netflix import is_netflix, read_netflix
 from perennial.storage.reading.parquet import read_parquet, read_parquet_times
@@ -50,6 +51,48 @@ class Format:
     read: Reader
     suffixes: tuple[str, ...]
     options: tuple[str, ...] = ()
+
+
+def read_delimited(
+    path: Path, settings: IngestSettings, progress: Progress, budget: Budget, *, text_format: str
+) -> RawFile:
+    """Read a log.
+
+    Args:
+        path: the file.
+        settings: columns and what else the user gave.
+        progress: called with the bytes of the file read so far.
+        budget: memory for the rows.
+        text_format: one of `perennial.storage.reading.formats.FORMATS` that is delimited text.
+
+    Raises:
+        UserError: the columns cannot be found, or the rows take too much memory.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as packed, unpacked(packed) as stream:
+        encoding = detect_encoding(stream.read(HEAD_BYTES), settings)
+    with path.open("rb") as packed, unpacked(packed) as stream:
+        found = detect_layout(transcode(stream, encoding).read(HEAD_BYTES), settings, text_format)
+    with path.open("rb") as packed, unpacked(packed) as stream:
+
+        def report() -> None:
+            progress(f"reading {path.name}", packed.tell(), size)
+
+        utf8 = transcode(stream, encoding)
+        rows = read_text(utf8, found.dialect, found.columns.places, report, budget=budget)
+    return make_raw_file(
+        "text",
+        found.names,
+        found.columns,
+        rows.columns,
+        found.hint,
+        rows.lines,
+        rows.rejects,
+        header=found.header,
+        header_guessed=found.header_guessed,
+        separator=found.dialect.delimiter.decode(),
+        encoding=encoding.upper(),
+    )
 
 
 def _text(text_format: str, *suffixes: str) -> Format:

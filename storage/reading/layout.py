@@ -133,10 +133,65 @@ class RawFile:
         return lines if np.diff(lines).all() else np.arange(1, len(lines) + 1)
 
 
-def shown_names(names: Sequence[str]) -> tuple[str, str, str | None]:
-    """Return the names of user, item and time, safe for a screen."""
-    user, item, *time = (printable(name, 40) for name in names)
-    return user, item, time[0] if time else None
+def make_raw_file(
+    file_format: str,
+    names: Sequence[str],
+    found: Columns,
+    columns: Sequence[Column],
+    hint: str | None,
+    lines: NDArray[np.int64] | None,
+    rejects: Rejects,
+    *,
+    typed: bool = False,
+    header: bool | None = None,
+    header_guessed: bool = False,
+    separator: str | None = None,
+    encoding: str | None = None,
+) -> RawFile:
+    """Return what a reader read, with its interpretation and remarks; attributes as there.
+
+    Args:
+        file_format: name of the format in the interpretation.
+        names: names of all columns of the file.
+        found: positions of the columns that were read.
+        columns: `(n,)` each, those of `found.places`.
+        hint: name of a column that seems to hold the times, if no time column was found.
+        lines: `(n,)`, as in `RawFile`.
+        rejects: lines that are no rows.
+        typed: as in `RawFile`.
+        header: as in `FileLayout`, like the rest.
+        header_guessed: as in `FileLayout`.
+        separator: as in `FileLayout`.
+        encoding: as in `FileLayout`.
+    """
+    users, items, times, rating, where = found.split(columns)
+    num_lines = len(users) + len(rejects)
+    shown = [printable(names[place], 40) for place in found.events]
+    layout = FileLayout(
+        file_format,
+        user=shown[0],
+        item=shown[1],
+        time=None if found.time is None else shown[2],
+        header=header,
+        header_guessed=header_guessed,
+        separator=separator,
+        encoding=encoding,
+        rows=num_lines,
+        rating=None if found.rating is None else printable(names[found.rating], 40),
+    )
+    return RawFile(
+        users,
+        items,
+        times,
+        lines,
+        rejects,
+        num_lines,
+        typed=typed,
+        layout=layout,
+        remarks=_describe_guesses(names, found, hint),
+        rating=rating,
+        where=where,
+    )
 
 
 def label_column(name: str) -> str:
@@ -153,14 +208,9 @@ def name_column(name: str) -> Iterator[None]:
         raise UserError(f"{label_column(name)}: {error}") from None
 
 
-def shown_rating(names: Sequence[str], found: Columns) -> str | None:
-    """Return the name of the ratings that decide which rows count, safe for a screen."""
-    return None if found.rating is None else printable(names[found.rating], 40)
-
-
-def describe_guesses(names: Sequence[str], found: Columns, hint: str | None) -> tuple[str, ...]:
+def _describe_guesses(names: Sequence[str], found: Columns, hint: str | None) -> tuple[str, ...]:
     """Describe what takes the place of times, and ratings that decide nothing."""
-    order = () if found.time is not None else (describe_order(hint),)
+    order = () if found.time is not None else (_describe_order(hint),)
     if found.ignored is None:
         return order
     return (
@@ -170,7 +220,7 @@ def describe_guesses(names: Sequence[str], found: Columns, hint: str | None) -> 
     )
 
 
-def describe_order(hint: str | None) -> str:
+def _describe_order(hint: str | None) -> str:
     """Describe what takes the place of times, and the column that may hold them."""
     words = "no time column found, so the order of the lines is the order of time"
     if hint is None:

@@ -13,13 +13,7 @@ from perennial.storage.reading.columns import find_columns
 from perennial.storage.reading.delimited_text.encodings import ByteStream, unpacked
 from perennial.storage.reading.delimited_text.parsing import BLOCK_BYTES, Dialect, read_text
 from perennial.storage.reading.delimited_text.records import BOM
-from perennial.storage.reading.layout import (
-    FileLayout,
-    RawFile,
-    describe_guesses,
-    shown_names,
-    shown_rating,
-)
+from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Rejects
 from perennial.storage.reading.settings import IngestSettings
@@ -77,30 +71,18 @@ def read_netflix(
     items = _find_items(blocks, rows.lines)
     others = iter(rows.columns)
     columns = [next(others) if place else items for place in found.places]
-    users, item, times, rating, where = found.split(columns)
     is_block = np.isin(rows.rejects.lines, blocks.lines[np.array(blocks.items) != ""])
     rejects = Rejects(rows.rejects.lines[~is_block], rows.rejects.faults[~is_block])
-    num_lines = len(rows.lines) + len(rejects)
-    layout = FileLayout(
+    return make_raw_file(
         "Netflix blocks",
-        *shown_names([names[place] for place in found.events]),
-        separator=",",
-        encoding="UTF-8",
-        rows=num_lines,
-        rating=shown_rating(names, found),
-    )
-    return RawFile(
-        users,
-        item,
-        times,
+        names,
+        found,
+        columns,
+        None,
         rows.lines,
         rejects,
-        num_lines,
-        typed=False,
-        layout=layout,
-        remarks=describe_guesses(names, found, None),
-        rating=rating,
-        where=where,
+        separator=",",
+        encoding="UTF-8",
     )
 
 

@@ -17,14 +17,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores, run_all, split_evenly
 from perennial.storage.reading.columns import Column, Columns, find_columns, printable
 from perennial.storage.reading.identifier_forms import UUID_BYTES, uuid_texts
-from perennial.storage.reading.layout import (
-    FileLayout,
-    RawFile,
-    describe_guesses,
-    label_column,
-    shown_names,
-    shown_rating,
-)
+from perennial.storage.reading.layout import RawFile, label_column, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet_batches import (
     BATCH_BYTES,
@@ -64,25 +57,15 @@ def read_parquet(
 ) -> RawFile:
     """Read a log; see `read_columns`."""
     read = read_columns(path, settings, budget)
-    users, items, times, rating, where = read.found.split(read.columns)
-    layout = FileLayout(
+    return make_raw_file(
         "Parquet",
-        *shown_names([read.names[place] for place in read.found.events]),
-        rows=read.num_rows,
-        rating=shown_rating(read.names, read.found),
-    )
-    return RawFile(
-        users,
-        items,
-        times,
+        read.names,
+        read.found,
+        read.columns,
+        read.hint,
         None,
         Rejects.join([]),
-        read.num_rows,
         typed=True,
-        layout=layout,
-        remarks=describe_guesses(read.names, read.found, read.hint),
-        rating=rating,
-        where=where,
     )
 
 

@@ -20,13 +20,7 @@ from perennial.storage.reading.delimited_text.encodings import (
 )
 from perennial.storage.reading.delimited_text.records import read_blocks
 from perennial.storage.reading.json_lines.paths import Rows, Unfit, check_depth, collect_paths
-from perennial.storage.reading.layout import (
-    FileLayout,
-    RawFile,
-    describe_guesses,
-    shown_names,
-    shown_rating,
-)
+from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Fault, Rejects
 from perennial.storage.reading.settings import IngestSettings
@@ -78,28 +72,15 @@ def read_json_lines(
             budget.take(sum(part.nbytes for part in kept))
             progress(f"reading {path.name}", packed.tell(), size)
     texts = [pa.chunked_array(chunk, pa.string()) for chunk in chunks]
-    users, items, times, rating, where = found.split(texts)
-    all_lines, all_rejects = np.concatenate(numbers), Rejects.join(rejects)
-    num_lines = len(all_lines) + len(all_rejects)
-    layout = FileLayout(
+    return make_raw_file(
         "JSON lines",
-        *shown_names([names[place] for place in found.events]),
+        names,
+        found,
+        texts,
+        hint,
+        np.concatenate(numbers),
+        Rejects.join(rejects),
         encoding=encoding.upper(),
-        rows=num_lines,
-        rating=shown_rating(names, found),
-    )
-    return RawFile(
-        users,
-        items,
-        times,
-        all_lines,
-        all_rejects,
-        num_lines,
-        typed=False,
-        layout=layout,
-        remarks=describe_guesses(names, found, hint),
-        rating=rating,
-        where=where,
     )
 
 
