@@ -115,14 +115,17 @@ def _are_dates(
     return test
 
 
+# Digits such as 240131, two each of year, month and day, or of the year 2000 without it.
+_are_short_dates = _are_dates("ymd", 10_000, 100, offset=20_000_000)
+
+
 def _are_months_and_days(numbers: Integers) -> NDArray[np.bool_]:
-    return (numbers <= 1231) & _are_dates("ymd", 10_000, 100, offset=20_000_000)(numbers)
+    return (numbers <= 1231) & _are_short_dates(numbers)
 
 
 def _are_hours(numbers: Integers) -> NDArray[np.bool_]:
-    """Test digits such as 14102123: two each of year, month, day and hour."""
-    days = _are_dates("ymd", 10_000, 100, offset=20_000_000)(numbers // 100)
-    return (numbers >= 10**7) & (numbers % 100 < 24) & days
+    """Test digits such as 14102123: a short date and two digits of the hour."""
+    return (numbers >= 10**7) & (numbers % 100 < 24) & _are_short_dates(numbers // 100)
 
 
 # The first that fits. Offsets put a leap year before a month and a day, or a day after a month.
@@ -131,7 +134,7 @@ _FORMS = (
     _Form("months and days", "%m%d", _are_months_and_days),
     _Form("days of a spreadsheet", "excel", _between(20_000, 80_000), fractions=True),
     _Form("years and months", "%Y%m", _are_dates("ymd", 10_000, 100, scale=100, offset=1)),
-    _Form("years, months and days", "%y%m%d", _are_dates("ymd", 10_000, 100, offset=20_000_000)),
+    _Form("years, months and days", "%y%m%d", _are_short_dates),
     _Form("years, months, days and hours", "%y%m%d%H", _are_hours),
     _Form("days, months and years", "%d%m%Y", _are_dates("dmy", 1_000_000, 10_000)),
     _Form("months, days and years", "%m%d%Y", _are_dates("mdy", 1_000_000, 10_000)),

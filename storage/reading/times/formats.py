@@ -85,7 +85,7 @@ def parse_pattern(
             "such as '%d/%m/%Y'"
         )
     width = sum(_WIDTHS.get(one, 1000) for one in directives)
-    if directives and "".join(f"%{one}" for one in directives) == pattern and width < 1000:
+    if "".join(f"%{one}" for one in directives) == pattern and width < 1000:
         texts = pc.utf8_lpad(texts, width, "0")
     if not {"Y", "y", "G", "c", "x", "s"} & {one.removeprefix("-") for one in directives}:
         texts = pc.binary_join_element_wise(pa.scalar(_NO_YEAR), texts, " ")

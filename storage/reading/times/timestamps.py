@@ -139,9 +139,8 @@ def _sure_ticks(low: int, high: int) -> int | None:
 
 
 def _from_timestamps(column: pa.ChunkedArray) -> Times:
-    ticks = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}[column.type.unit]
     values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
-    return _checked(_scale(values, ticks), _find_nulls(column))
+    return _checked(_scale(values, UNITS[column.type.unit]), _find_nulls(column))
 
 
 def _from_numbers(column: pa.ChunkedArray, time_format: str | None) -> Times:
@@ -236,10 +235,24 @@ def _from_text(
                 return _from_numbers(text.cast(kind), time_format)
             except pa.ArrowInvalid:
                 continue
-    table = pa.table({"place": np.arange(len(column)), "text": text})
+        micros, parsed, remark = _join_notations(_read_notations(text, connection), time_format)
+    else:
+        micros, parsed = parse_pattern(text, time_format, connection)
+        remark = ""
+    lower = pc.utf8_lower(text)
+    missing, not_finite = (
+        pc.is_in(lower, pa.array(words)).to_numpy() for words in (MISSING_WORDS, _NOT_FINITE)
+    )
+    marks = [(~parsed, Fault.BAD_TIME), (missing, Fault.NO_TIME), (not_finite, Fault.NAN_TIME)]
+    return replace(_mark(_checked(micros, None), marks), remark=remark)
+
+
+def _read_notations(text: pa.ChunkedArray, connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Read each text as a number, as a whole number and as a moment, in µs; null if it is none."""
+    table = pa.table({"place": np.arange(len(text)), "text": text})
     connection.register("time_column", table)
     try:
-        read_back = connection.sql(
+        return connection.sql(
             """SELECT
                 CASE WHEN regexp_full_match(text, $number)
                     THEN try_cast(text AS DOUBLE) END AS number,
@@ -249,26 +262,12 @@ def _from_text(
                     try_strptime(text, ['%Y%m%dT%H%M%SZ', '%Y%m%dT%H%M%S', '%Y%m%dT%H%MZ']),
                     try_strptime(text, '%a %b %d %H:%M:%S %z %Y')
                 ) END AS moment,
-                CASE WHEN isfinite(moment) THEN epoch_us(moment) END AS micros,
-                lower(text) IN $missing AS missing,
-                lower(text) IN $not_finite AS not_finite
+                CASE WHEN isfinite(moment) THEN epoch_us(moment) END AS micros
             FROM time_column ORDER BY place""",
-            params={
-                "number": _NUMBER,
-                "missing": list(MISSING_WORDS),
-                "not_finite": list(_NOT_FINITE),
-            },
+            params={"number": _NUMBER},
         ).to_arrow_table()
     finally:
         connection.unregister("time_column")
-    missing, not_finite = (read_back[name].to_numpy() for name in ("missing", "not_finite"))
-    if time_format is None or time_format in (*UNITS, EXCEL):
-        micros, parsed, remark = _join_notations(read_back, time_format)
-    else:
-        micros, parsed = parse_pattern(text, time_format, connection)
-        remark = ""
-    marks = [(~parsed, Fault.BAD_TIME), (missing, Fault.NO_TIME), (not_finite, Fault.NAN_TIME)]
-    return replace(_mark(_checked(micros, None), marks), remark=remark)
 
 
 def _join_notations(
