@@ -58,8 +58,7 @@ def describe_layouts(report: IngestReport) -> list[str]:
         alike.setdefault(dataclasses.replace(layout, rows=0, filtered=0), []).append(number)
     lines = []
     for layout, numbers in alike.items():
-        first = report.paths[numbers[0]].name
-        name = first if len(numbers) == 1 else f"{first} and {len(numbers) - 1:,} more"
+        name = _name_files([report.paths[number] for number in numbers], most=1)
         own = [report.layouts[number] for number in numbers]
         rows, filtered = sum(one.rows for one in own), sum(one.filtered for one in own)
         total = dataclasses.replace(layout, rows=rows, filtered=filtered)
@@ -81,7 +80,7 @@ def readings_to_json(reports: Sequence[IngestReport]) -> dict[str, Any]:
 
 def describe_ingest(report: IngestReport) -> str:
     """Describe an ingestion in one line."""
-    names = _name_files(report.paths)
+    names = _name_files(report.paths, _NAMED_FILES)
     where = _name_periods(report.periods)
     if report.already_ingested:
         return f"{names}: already in the store as {where}; nothing changed"
@@ -94,8 +93,8 @@ def describe_ingest(report: IngestReport) -> str:
     )
 
 
-def _name_files(paths: Sequence[Path]) -> str:
-    if len(paths) <= _NAMED_FILES:
+def _name_files(paths: Sequence[Path], most: int) -> str:
+    if len(paths) <= most:
         return ", ".join(path.name for path in paths)
     return f"{paths[0].name} and {len(paths) - 1:,} more"
 
