@@ -24,7 +24,7 @@ from perennial.storage.reading.delimited_text.records import (
     Quoting,
     Records,
     find_enclosed,
-    read_blocks,
+    read_records,
 )
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Fault, Rejects
@@ -99,8 +99,8 @@ def read_text(
     chunks: list[list[pa.Array]] = [[] for _ in wanted]
     lines, rejects = [], []
     first_line = 1
-    for block in read_blocks(stream, block_bytes, dialect.quotes):
-        columns, numbers, bad = _read_block(block, dialect, wanted, first_line)
+    for block, records in read_records(stream, block_bytes, dialect.quotes):
+        columns, numbers, bad = _read_block(block, records, dialect, wanted, first_line)
         first_line += block.count(b"\n")
         lines.append(numbers)
         rejects.append(bad)
@@ -121,12 +121,11 @@ def read_text(
 
 
 def _read_block(
-    block: bytes, dialect: Dialect, wanted: tuple[int, ...], first_line: int
+    block: bytes, lines: Records, dialect: Dialect, wanted: tuple[int, ...], first_line: int
 ) -> tuple[list[pa.ChunkedArray], NDArray[np.int64], Rejects]:
     delimiter = dialect.delimiter if len(dialect.delimiter) == 1 else _STAND_IN
-    data = np.frombuffer(block, np.uint8)
-    newlines = np.flatnonzero(data == NEWLINE)
-    lines = Records.find(data, dialect.quotes)
+    data = lines.data
+    newlines = np.flatnonzero(data == NEWLINE) if dialect.quoting else lines.ends
     faults = np.zeros(len(lines.ends), np.uint8)
     numbers = first_line + np.searchsorted(newlines, lines.starts)
     _mark_bad_utf8(block, lines.ends, faults)

@@ -55,6 +55,11 @@ class Records:
             ends, unclosed = _join_lines(data, ends, quotes, quoting)
         return cls(data, np.concatenate([[0], ends[:-1] + 1]), ends, unclosed)
 
+    def before(self, data: NDArray[np.uint8]) -> "Records":
+        """Return the records in the first bytes of the block, `(c,)` uint8, which end with one."""
+        count = int(np.searchsorted(self.ends, len(data)))
+        return Records(data, self.starts[:count], self.ends[:count])
+
     def select(self, chosen: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Return the bytes of the chosen records: `(n,)` bool -> `(c,)` uint8."""
         if chosen.all():
@@ -62,15 +67,26 @@ class Records:
         return self.data[np.repeat(chosen, self.ends - self.starts + 1)]
 
 
-def read_blocks(stream: ByteStream, block_bytes: int, quoting: Quoting | None) -> Iterator[bytes]:
+def read_lines(stream: ByteStream, block_bytes: int) -> Iterator[bytes]:
+    """Split a stream into blocks of whole lines; the last line gets its newline.
+
+    Raises:
+        UserError: a line is longer than a block.
+    """
+    return _few_lines(_blocks(stream, block_bytes))
+
+
+def read_records(
+    stream: ByteStream, block_bytes: int, quoting: Quoting | None
+) -> Iterator[tuple[bytes, Records]]:
     """Split a stream into blocks of whole records; the last record gets its newline.
 
     Raises:
         UserError: a line is longer than a block.
     """
-    blocks = _few_lines(_blocks(stream, block_bytes))
+    blocks = read_lines(stream, block_bytes)
     if quoting is None:
-        return blocks
+        return ((block, Records.find(np.frombuffer(block, np.uint8), None)) for block in blocks)
     return _whole_records((double_escaped(block, quoting) for block in blocks), quoting)
 
 
@@ -108,7 +124,7 @@ def _few_lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
             start = stop
 
 
-def _whole_records(blocks: Iterator[bytes], quoting: Quoting) -> Iterator[bytes]:
+def _whole_records(blocks: Iterator[bytes], quoting: Quoting) -> Iterator[tuple[bytes, Records]]:
     """Move a record that is open at the end of a block to the next block."""
     rest = b""
     for block in blocks:
@@ -119,9 +135,10 @@ def _whole_records(blocks: Iterator[bytes], quoting: Quoting) -> Iterator[bytes]
         start = start if len(block) - start <= _LONGEST_RECORD else len(block)
         rest = block[start:]
         if start:
-            yield block[:start]
+            whole = block[:start]
+            yield whole, records.before(np.frombuffer(whole, np.uint8))
     if rest:
-        yield rest
+        yield rest, Records.find(np.frombuffer(rest, np.uint8), quoting)
 
 
 def double_escaped(block: bytes, quoting: Quoting) -> bytes:

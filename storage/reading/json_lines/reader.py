@@ -18,7 +18,7 @@ from perennial.storage.reading.delimited_text.encodings import (
     transcode,
     unpacked,
 )
-from perennial.storage.reading.delimited_text.records import read_blocks
+from perennial.storage.reading.delimited_text.records import read_lines
 from perennial.storage.reading.json_lines.paths import Rows, Unfit, check_depth, collect_paths
 from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
@@ -61,7 +61,7 @@ def read_json_lines(
     chunks: list[list[pa.Array]] = [[] for _ in found.places]
     numbers, rejects, first_line = [np.zeros(0, np.int64)], [], 1
     with path.open("rb") as packed, unpacked(packed) as stream:
-        for block in read_blocks(transcode(stream, encoding), BLOCK_BYTES, None):
+        for block in read_lines(transcode(stream, encoding), BLOCK_BYTES):
             columns, lines, bad = _read_block(block, rows, first_line)
             first_line += block.count(b"\n")
             numbers.append(lines)
@@ -90,7 +90,7 @@ def _read_sample(stream: ByteStream) -> list[dict[str, object]]:
     Raises:
         UserError: there is none among the first lines.
     """
-    block = next(read_blocks(stream, BLOCK_BYTES, None), b"")
+    block = next(read_lines(stream, BLOCK_BYTES), b"")
     lines = (line for line in block.split(b"\n") if line.strip())
     sample = list(islice(lines, _SAMPLE_ROWS))
     if not sample:
