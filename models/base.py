@@ -25,7 +25,7 @@ class TrainingRows:
         last_period: `(num_rows,)` int32, the period of the row's last event; a row cap keeps the
             most recent of the real rows, and of the replayed ones.
         teacher: an earlier model; replayed rows are fitted to its scores instead of to themselves,
-            over the items that it knows, which include all items of these rows.
+            over the items that it can score, which include all items of these rows.
     """
 
     interactions: csr_array
@@ -125,7 +125,7 @@ class FittedModel(Protocol):
 
     @property
     def num_items(self) -> int:
-        """Items the model knows: the prefix 0..num_items−1 of the vocabulary."""
+        """Items that the model can score: the prefix 0..num_items−1 of the vocabulary."""
         ...
 
     @property

@@ -54,7 +54,7 @@ def evaluate(
     """
     if model.num_items != evaluation.num_items:
         raise ValueError(
-            f"the model knows {model.num_items} items, but the evaluation is about "
+            f"the model has {model.num_items} items, but the evaluation is about "
             f"{evaluation.num_items}"
         )
     metrics = default_metrics() if metrics is None else metrics

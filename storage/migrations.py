@@ -251,6 +251,6 @@ def check_current(connection: duckdb.DuckDBPyConnection) -> None:
 def _check_not_newer(version: int, migrations: tuple[Migration, ...]) -> None:
     if version > len(migrations):
         raise UserError(
-            f"the store has schema {version}, this program knows {len(migrations)}: "
+            f"the store has schema {version}, this program supports {len(migrations)}: "
             "upgrade perennial, or use another store"
         )

@@ -1,8 +1,8 @@
 """Registries: names of models, strategies, samplers, metrics and sources, imported when used.
 
-A registry maps a name to a target, `package.module:Name`. It knows the built-in targets, those that
-installed distributions declare as entry points, and takes a target in place of a name, so that
-a model of a user's own needs no change here.
+A registry maps a name to a target, `package.module:Name`. It contains the built-in targets and
+those that installed distributions declare as entry points, and takes a target in place of a name,
+so that a model of a user's own needs no change here.
 """
 
 import hashlib

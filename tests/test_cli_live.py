@@ -70,8 +70,8 @@ def test_each_file_is_judged_and_learnt(store: Path, files: list[Path]) -> None:
 def test_a_program_reads_json(store: Path, files: list[Path]) -> None:
     steps = call_json("ingest", *files[:2], "--store", store)["steps"]
     assert [step["step"] for step in steps] == ["ingested", "caught up"] * 2
-    assert steps[1]["judged"] is None
-    assert {one["metric"] for one in steps[3]["judged"]} >= {"HR", "nDCG", "PSP", "AUC"}
+    assert steps[1]["evaluated"] is None
+    assert {one["metric"] for one in steps[3]["evaluated"]} >= {"HR", "nDCG", "PSP", "AUC"}
     assert steps[3]["published"]["fit_key"]
     erased = call_json("forget", "--user", "u1", "--store", store)["steps"]
     assert erased[0]["step"] == "erased"

@@ -51,7 +51,7 @@ class TeacherBatch(NamedTuple):
         batch: the rows; their weights are those of the distillation relative to the new rows.
         expected: `(B, I)` ≥ 0, the teacher's probabilities times the row's sum: the row spread as
             the teacher would; 0 on items that it does not know.
-        num_known: scalar int32, the items that the teacher knows.
+        num_known: scalar int32, the items that the teacher can score.
     """
 
     batch: SparseBatch
@@ -241,7 +241,7 @@ def distillation_loss(
 ) -> Float32[Array, ""]:
     """Cross-entropy to a teacher's expectation of replayed rows, Σ_u w_u (−Σ_i t_ui log p_ui) / B.
 
-    p is the softmax over the items that the teacher knows only (Mi, Lin & Faltings, RecSys 2020:
+    p is the softmax over the items of the teacher only (Mi, Lin & Faltings, RecSys 2020:
     the new logits are cut to the old items). See `negative_bound` for the arguments.
     """
     logits, _, _ = _noisy_logits(parameters, teacher_batch.batch, key, dropout, gather)

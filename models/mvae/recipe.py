@@ -187,7 +187,7 @@ class MVAE(HoldoutRecipe[FittedMVAE]):
                 f"latent={previous.latent}; keep these settings, or start without warm_start"
             )
         if previous.num_items > num_items:
-            raise ValueError("the previous model knows more items than there are")
+            raise ValueError("the previous model has more items than there are")
         return previous
 
     def _check_memory(self, rows: TrainingRows, gather: bool, limit: int | None) -> int:

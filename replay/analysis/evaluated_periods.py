@@ -1,4 +1,4 @@
-"""Which users of each period were evaluated, which were not, and why."""
+"""Counts of evaluated and skipped users of each period, with the reasons."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -191,7 +191,7 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
     "--every",
     type=click.FloatRange(min=0.05),
     default=2.0,
-    help="Seconds between two looks into the folder.",
+    help="Seconds between two checks of the folder.",
 )
 @click.option("--once", is_flag=True, help="Take what is there, then end.")
 @options(late=LateOptions, forget=ForgetOptions, reading=ReadingOptions)

@@ -177,7 +177,7 @@ def recommend(
     """Recommend to a user, or to someone who likes some items.
 
     Where `perennial init` fixed a live model, the published one answers and nothing is fitted. With
-    an option that says what to fit, and where nothing is live, the model is fitted on the newest
+    an option that chooses what to fit, and where nothing is live, the model is fitted on the newest
     period the first time, and kept in the store.
     """
     if [user is None, not items, users_file is None].count(False) != 1:

@@ -44,7 +44,7 @@ def datasets() -> None:
 @datasets.command(name="list")
 @cache_option
 def list_datasets(cache: Path | None) -> None:
-    """List the data sets that `replay` knows by name."""
+    """List the data sets that `replay` takes by name."""
     from rich.padding import Padding
     from rich.text import Text
 

@@ -211,7 +211,7 @@ def enter_titles(
 def titles(
     file: Path, store: Path, item_column: str | None, title_column: str | None, as_json: bool
 ) -> None:
-    """Tell the store what people call its items, so that recommendations show it.
+    """Add titles of items to a store, so that recommendations show them.
 
     Reads Parquet, CSV and TSV (gzip too) with an item and a title column, and MovieLens'
     movies.dat. All titles of FILE go in, or none; those of other items stay.

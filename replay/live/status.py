@@ -201,11 +201,14 @@ def _metrics(store: Store, record: LiveRecord) -> tuple[MetricStatus, ...]:
 
 def _remarks(store: Store, record: LiveRecord, metrics: Sequence[MetricStatus]) -> tuple[str, ...]:
     """Return sentences on periods in which a metric has no value."""
-    known = {one.label: sum(value.value is not None for value in one.values) for one in metrics}
-    if all(known[one.label] == len(one.values) for one in metrics):
+    known = {
+        one.label: tuple(value.period for value in one.values if value.value is not None)
+        for one in metrics
+    }
+    if all(len(known[one.label]) == len(one.values) for one in metrics):
         return ()
     evaluated = read_evaluated_users(store, record.run_id).values()
-    remark = remark_on_periods((label, "", count) for label, count in known.items())
+    remark = remark_on_periods((label, "", periods) for label, periods in known.items())
     return (*describe_empty([count_users(one) for one in evaluated]), *([remark] if remark else []))
 
 

@@ -117,7 +117,7 @@ def describe_step(step: Step | ErasedUser) -> str:
     if isinstance(step, PeriodPublished):
         return _describe_period(step)
     if isinstance(step, DroppedPeriods):
-        return f"interactions up to period {step.last} dropped; the memory alone remembers them"
+        return f"interactions up to period {step.last} dropped; they remain only in the memory"
     return _describe_erased(step)
 
 
@@ -162,9 +162,9 @@ def _describe_period(done: PeriodPublished) -> str:
 
 
 def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
-    judged = None
+    evaluated = None
     if done.evaluated is not None:
-        judged = [
+        evaluated = [
             {"metric": figure.metric, "k": figure.k, "value": figure.value}
             for figure in done.evaluated.figures
         ]
@@ -178,7 +178,7 @@ def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
     return {
         "step": "caught up",
         "period": done.period,
-        "judged": judged,
+        "evaluated": evaluated,
         "users": None if done.users is None else dataclasses.asdict(done.users),
         "published": published,
     }

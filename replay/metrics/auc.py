@@ -55,9 +55,9 @@ def target_scores(block: RankedBlock) -> Float32[np.ndarray, " targets"]:
 class AUCu:
     """Area under the ROC curve of each user, in [0, 1], mean over users.
 
-    Raw scores of the user's targets against those of every item that the model knows outside the
-    user's context and targets, whether or not the context is masked in the ranking. A target that
-    the model has not seen scores below everything; equal scores count half. A user without any
+    Raw scores of the user's targets against those of every item that the model can score outside
+    the user's context and targets, whether or not the context is masked in the ranking. A target
+    that the model has not seen scores below everything; equal scores count half. A user without any
     such other item has no value and weight 0.
     """
 

@@ -23,7 +23,7 @@ class BatchReport:
     """Counts of a written file of recommendations.
 
     Attributes:
-        unknown: number of requested users that the store does not know.
+        unknown: number of requested users that are not in the store.
     """
 
     users: int

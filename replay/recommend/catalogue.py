@@ -25,7 +25,7 @@ from perennial.storage.store import Store
 
 
 class UnknownName(UserError):  # noqa: N818 - it is no fault of the program
-    """Users or items that the store does not know."""
+    """Users or items that are not in the store."""
 
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)
@@ -59,7 +59,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Catalogue":
-        """Load it, with the histories of those `users` that the store knows; of all if `None`.
+        """Load it, with the histories of those `users` that are in the store; of all if `None`.
 
         Raises:
             UserError: the log is empty.
@@ -100,7 +100,7 @@ class Catalogue:
             `(1, items)` float32 binary.
 
         Raises:
-            UnknownName: the store does not know the user, or one of the items.
+            UnknownName: the user, or one of the items, is not in the store.
         """
         if user is not None:
             return self.histories[self.find_rows([user])]

@@ -111,7 +111,7 @@ class Recommender:
 
     @property
     def num_items(self) -> int:
-        """Number of items that the model knows."""
+        """Number of items that the model can score."""
         return self.model.num_items
 
     @classmethod
@@ -181,12 +181,12 @@ class Recommender:
 
         Raises:
             UserError: a query that makes no sense, or a model that cannot explain its scores.
-            UnknownName: a user or an item that the store does not know.
+            UnknownName: a user or an item that is not in the store.
         """
         query.validate()
         if query.why and not isinstance(self.model, ExplainableModel):
             raise UserError(
-                f"{self.model_name} cannot tell why it recommends something; only infinite-ae can"
+                f"{self.model_name} cannot explain its recommendations; only infinite-ae can"
             )
         context = self._to_model_width(self.catalogue.context(query.user, query.items))
         (scores,) = self.model.score_blocks(context, 1)
@@ -223,7 +223,7 @@ class Recommender:
 
         Raises:
             UserError: k < 1.
-            UnknownName: a user that the store does not know; before the first block.
+            UnknownName: a user that is not in the store; before the first block.
         """
         _check_k(k)
         rows = self.catalogue.find_rows(users)
@@ -242,7 +242,7 @@ class Recommender:
                 progress(start)
 
     def _to_model_width(self, rows: csr_array) -> csr_array:
-        """Drop the columns of items that the model does not know."""
+        """Drop the columns of items that the model cannot score."""
         return rows if rows.shape[1] == self.num_items else csr_array(rows[:, : self.num_items])
 
 

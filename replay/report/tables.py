@@ -1,6 +1,6 @@
 """Tables and sentences of the reports, drawn by both the terminal and the page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from perennial.replay.analysis.evaluated_periods import describe_empty
 from perennial.replay.analysis.summary import Difference, MeanFigure, RunSummary, baseline_of
@@ -76,10 +76,7 @@ def means_table(summary: RunSummary) -> Table:
     metrics = headline_metrics(summary)
     means = {(m.model, m.strategy, m.metric, m.k): m for m in summary.means}
     shown = [one for one in summary.means if (one.metric, one.k) in metrics]
-    remark = remark_on_periods(
-        (f"{one.strategy} of {one.model}", metric_label(one.metric, one.k), one.periods)
-        for one in shown
-    )
+    remark = remark_on_periods(_covered_periods(summary, metrics))
     best = {
         # Means over other periods are not comparable.
         one: max((m.mean for m in shown if (m.metric, m.k) == one and not remark), default=None)
@@ -102,24 +99,51 @@ def means_table(summary: RunSummary) -> Table:
     )
 
 
-def remark_on_periods(counts: Iterable[tuple[str, str, int]]) -> str:
-    """Return a sentence if means are over different numbers of periods, else an empty text.
+def _covered_periods(
+    summary: RunSummary, metrics: Sequence[tuple[str, int | None]]
+) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """Yield row, metric and periods of each mean; of each seed where seeds have other periods."""
+    covered: dict[tuple[str, str], dict[int, set[int]]] = {}
+    for one in summary.results:
+        if one.value is not None and (one.metric, one.k) in metrics:
+            key = f"{one.strategy} of {one.model}", metric_label(one.metric, one.k)
+            covered.setdefault(key, {}).setdefault(one.seed, set()).add(one.eval_period)
+    for (row, metric), by_seed in covered.items():
+        sets = {seed: tuple(sorted(periods)) for seed, periods in by_seed.items()}
+        if len(set(sets.values())) == 1:
+            yield row, metric, next(iter(sets.values()))
+        else:
+            yield from ((f"{row}, seed {seed}", metric, one) for seed, one in sets.items())
+
+
+def remark_on_periods(means: Iterable[tuple[str, str, tuple[int, ...] | int]]) -> str:
+    """Return a sentence if means are over different periods, else an empty text.
 
     Args:
-        counts: (row, metric, number of periods) of the means that are shown side by side.
+        means: (row, metric, periods or their number) of the means that are shown side by side.
     """
-    by_row: dict[str, dict[int, list[str]]] = {}
-    for row, metric, count in counts:
-        by_row.setdefault(row, {}).setdefault(count, []).append(metric)
-    names: dict[int, list[str]] = {}
+    by_row: dict[str, dict[tuple[int, ...] | int, list[str]]] = {}
+    for row, metric, periods in means:
+        by_row.setdefault(row, {}).setdefault(periods, []).append(metric)
+    names: dict[tuple[int, ...] | int, list[str]] = {}
     for row, metrics in by_row.items():
-        for count, labels in metrics.items():
+        for periods, labels in metrics.items():
             name = row if len(metrics) == 1 else f"{', '.join(labels)} of {row}"
-            names.setdefault(count, []).append(name)
+            names.setdefault(periods, []).append(name)
     if len(names) < 2:
         return ""
-    parts = (f"{', '.join(names[count])} over {count}" for count in sorted(names, reverse=True))
-    return f"Not comparable, as they are over different numbers of periods: {'; '.join(parts)}."
+    counts = {one: one if isinstance(one, int) else len(one) for one in names}
+    differ = len(set(counts.values())) == len(names)
+    parts = (
+        f"{', '.join(names[one])} over {counts[one] if differ else _list_periods(one)}"
+        for one in sorted(names, key=counts.__getitem__, reverse=True)
+    )
+    what = "numbers of periods" if differ else "periods"
+    return f"Not comparable, as they are over different {what}: {'; '.join(parts)}."
+
+
+def _list_periods(periods: tuple[int, ...] | int) -> str:
+    return str(periods) if isinstance(periods, int) else ", ".join(map(str, periods))
 
 
 def differences_table(summary: RunSummary) -> Table | None:

@@ -133,7 +133,7 @@ class MonitoredApp:
         except Exception:
             LOG.exception("a request to %s failed", route)
             if status == 0:
-                message = "that should not happen; the service's log says more"
+                message = "an error inside the service; details are in its log"
                 await send_refusal(send_with_headers, Refusal(500, message))
         finally:
             self._metrics.in_flight.dec()

@@ -20,8 +20,11 @@ LOG = logging.getLogger("perennial.service")
 _MAX_INTERVAL = 8.0
 """Most seconds between two attempts while the store cannot be read."""
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
-"""Modification time, size and inode of the store and its snapshot; `None` for a missing file."""
+FileStamp = tuple[int, int, int]
+"""Modification time (ns), size and inode of a file; an inode alone may be given again."""
+
+Stamp = tuple[FileStamp | None, ...]
+"""Those of the store and its snapshot; `None` for a missing file."""
 
 
 class StoreFile:
@@ -77,7 +80,7 @@ class Watcher:
         self._file, self._current, self._metrics = file, current, metrics
         self._every, self._load = every, load
         self._stamp: Stamp | None = None
-        self._checked_inode: int | None = None
+        self._checked_file: FileStamp | None = None
         self._failures = 0
         self._last_error = ""
         self._stop = threading.Event()
@@ -127,7 +130,7 @@ class Watcher:
             Refusal: 503, the new file cannot be read yet.
         """
         stamp = self._file.stamp()
-        if _inode(stamp) in (None, self._checked_inode):
+        if stamp[0] in (None, self._checked_file):
             return
         try:
             with self._file.reading() as store:
@@ -141,7 +144,7 @@ class Watcher:
         now = self._current.recommender
         if now is not None:
             self._current.recommender = now.without_erased_users(store)
-        self._checked_inode = _inode(stamp)
+        self._checked_file = stamp[0]
 
     def _newer(self, store: Store) -> Recommender | None:
         """Return the recommender that should replace the current one, or `None`."""
@@ -204,11 +207,7 @@ class StatusReader:
         return status
 
 
-def _inode(stamp: Stamp) -> int | None:
-    return None if stamp[0] is None else stamp[0][2]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> FileStamp | None:
     try:
         stat = path.stat()
     except OSError:

@@ -95,7 +95,7 @@ class _QueryOptions(BaseModel):
 
 
 class UserQuery(_QueryOptions):
-    """Query for a user that the published model knows."""
+    """Query for a user of the published model."""
 
     user: Identifier
 
@@ -135,7 +135,7 @@ class QueryParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     user: Annotated[str | None, WithJsonSchema(_NAME)] = Field(
-        None, description="A user that the published model knows."
+        None, description="A user of the published model."
     )
     items: Annotated[str | None, WithJsonSchema(_NAMES)] = Field(
         None, description="Instead of a user: items that an unknown user likes, comma-separated."

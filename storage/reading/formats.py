@@ -210,4 +210,4 @@ def guess_format(path: Path) -> str:
     for name, one in FORMATS.items():
         if suffix in one.suffixes:
             return name
-    raise UserError(f"cannot tell what kind of file this is; name one of {', '.join(FORMATS)}")
+    raise UserError(f"cannot recognise the format of this file; name one of {', '.join(FORMATS)}")

@@ -181,7 +181,7 @@ def test_no_users_give_no_figure():
 
 
 def test_refuses_a_model_of_another_catalogue():
-    with pytest.raises(ValueError, match="knows 51 items, but the evaluation is about 50"):
+    with pytest.raises(ValueError, match="has 51 items, but the evaluation is about 50"):
         evaluate(fixed(90, 51), question())
 
 

@@ -56,7 +56,7 @@ def test_a_newer_store_is_refused_and_kept(tmp_path):
     with duckdb.connect(path) as connection:
         migrate(connection, (*MIGRATIONS, ADDED))
     for read_only in (False, True):
-        with pytest.raises(UserError, match=rf"schema {NEXT}, this program knows {NEXT - 1}"):
+        with pytest.raises(UserError, match=rf"schema {NEXT}, this program supports {NEXT - 1}"):
             Store.open(path, read_only=read_only)
     with duckdb.connect(path) as connection:
         assert schema_version(connection) == NEXT

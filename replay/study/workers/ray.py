@@ -44,7 +44,7 @@ _DRAIN_SECONDS = 60.0
 """Time to wait for the last events of a finished task; a restarted queue answers sooner."""
 
 _IDLE_SECONDS = 30.0
-"""Time without any worker after which a message says that Ray finds no room."""
+"""Time without any worker after which a message reports that Ray has no free resources."""
 
 _CANCEL_SECONDS = 10.0
 """Time for cancelled workers to clean up before they are killed."""

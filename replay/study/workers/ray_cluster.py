@@ -57,7 +57,7 @@ def join_cluster(
         if address is None:
             raise UserError(f"Ray cannot be started here: {_first_line(error)}") from error
         raise UserError(
-            f"no Ray at {address}: {_first_line(error)}; a cluster that asks for a token needs "
+            f"no Ray at {address}: {_first_line(error)}; a cluster that requires a token needs "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here too"
         ) from error
     try:

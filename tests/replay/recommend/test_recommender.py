@@ -51,7 +51,7 @@ def load_live(store, log, model=ModelChoice("infinite-ae", {"reg": 1.0})):  # no
 
 
 def score_user(store, model, user):
-    """Scores of all items that the model knows, and the user's own items among them."""
+    """Scores of all items that the model can score, and the user's own items among them."""
     last = list_periods(store)[-1].period
     rows = read_rows(store, 1, last, num_items=len(ITEMS) + 4, users=lookup_users(store, [user]))
     context = csr_array(rows.interactions[:, : model.num_items])
@@ -279,7 +279,7 @@ class TestWhy:
         with Store.open(tmp_path / "s.duckdb") as store:
             recommender = load_live(store, write_period(tmp_path / "1.csv", 1), model)
         assert recommender.recommend(RecommendationQuery(user="u1"))
-        with pytest.raises(UserError, match=r"mvae cannot tell why.*; only infinite-ae can"):
+        with pytest.raises(UserError, match=r"mvae cannot explain.*; only infinite-ae can"):
             recommender.recommend(RecommendationQuery(user="u1", why=True))
 
 

@@ -170,6 +170,27 @@ def test_means_over_other_numbers_of_periods_are_told_apart():
     assert not any(entry.best for row in uneven.rows for entry in row)
 
 
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        (
+            [("toy", 0, 2), ("toy", 0, 4)],
+            "joint of mvae over 2, 3; toy of mvae over 2, 4.",
+        ),
+        ([("toy", 0, 2), ("toy", 0, 3), ("toy", 1, 3)], "toy of mvae, seed 1 over 1."),
+    ],
+    ids=["as many", "fewer of a seed"],
+)
+def test_means_over_other_sets_of_periods_are_told_apart(others, expected):
+    cells = {
+        (name, "mvae", seed, period): {HR: [10.0, 20.0]}
+        for name, seed, period in [("joint", 0, 2), ("joint", 0, 3), *others]
+    }
+    table = tables.means_table(summarise(make_run(cells)))
+    assert expected in table.note
+    assert not any(entry.best for row in table.rows for entry in row)
+
+
 def test_differences_over_other_numbers_of_periods_are_told_apart():
     hr = {HR: [10.0, 20.0]}
     cells = {(name, "mvae", 0, 2): hr for name in ("individual", "joint", "toy")}

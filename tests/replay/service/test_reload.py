@@ -186,6 +186,24 @@ class TestErasing:
         assert (user in kept) == (published != 2)
 
 
+def test_an_inode_that_is_given_again(path, monkeypatch):
+    publish_period(path, 1)
+    publish_period(path, 2, num_users=31)
+    before = path.read_bytes()
+    with Store.open(path) as store:
+        monkeypatch.setattr("perennial.storage.log.rewrite.finish_rewriting", killed)
+        with suppress(KeyboardInterrupt):
+            erase_users(store, ["u30"])
+    erased = path.read_bytes()
+    path.write_bytes(before)
+    watcher = Watcher(StoreFile(path), CurrentModel(), ServiceMetrics())
+    assert watcher.check()
+    assert TestErasing.ask(watcher, "u30")
+    path.write_bytes(erased)
+    with pytest.raises(UnknownName, match="u30"):
+        TestErasing.ask(watcher, "u30")
+
+
 def killed(_store):
     raise KeyboardInterrupt
 

@@ -99,7 +99,7 @@ def test_columns_can_be_named_or_counted(write):
 
 def test_a_format_can_be_named(write):
     path = write("log.unknown", "1::2::3::881250949\n")
-    with pytest.raises(UserError, match="cannot tell what kind of file this is"):
+    with pytest.raises(UserError, match="cannot recognise the format of this file"):
         read(path)
     assert read_file(path, Settings(format="dat")).users.to_pylist() == ["1"]
     with pytest.raises(UserError, match="unknown format 'xml'"):
