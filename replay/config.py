@@ -93,6 +93,22 @@ class ReplayConfig:
             del values["min_user_events"]
         return values
 
+    def to_named_json(self) -> dict[str, Json]:
+        """Return the settings with the names of strategies and models, also of those by target."""
+        recipes = [model.recipe for model in self.models]
+        names = {
+            given: built.name
+            for given, built in zip(self.strategies, self.built_strategies, strict=True)
+        }
+        return self.to_json() | {
+            "strategies": list(names.values()),
+            "strategy_settings": {
+                names.get(given, given): dict(settings)
+                for given, settings in self.strategy_settings.items()
+            },
+            "models": [{"name": one.name, "settings": dict(one.settings)} for one in recipes],
+        }
+
     @classmethod
     def from_json(cls, recorded: Mapping[str, Json]) -> "ReplayConfig":
         """Return the settings that `to_json` gave, also after a round trip through text."""

@@ -64,21 +64,7 @@ def run_replay(
     num_cells = len(chains) * sum(
         len(eval_periods(config, period, num_periods)) for period in range(1, num_periods)
     )
-    recipes = [model.recipe for model in config.models]
-    # Names, where the settings may have targets.
-    names = {
-        given: built.name
-        for given, built in zip(config.strategies, config.built_strategies, strict=True)
-    }
-    recorded = config.to_json() | {
-        "strategies": list(names.values()),
-        "strategy_settings": {
-            names.get(given, given): dict(settings)
-            for given, settings in config.strategy_settings.items()
-        },
-        "models": [{"name": one.name, "settings": dict(one.settings)} for one in recipes],
-        "periods": num_periods,
-    }
+    recorded = config.to_named_json() | {"periods": num_periods}
     sweep_model_files(store)
     run_id = start_run(store, recorded, versions, num_cells, clock.now())
     listener(RunStarted(run_id, num_cells))

@@ -111,7 +111,8 @@ def init(
     with open_for_writing(store, wait) as opened:
         record = configure_live(opened, config, replace=replace)
         held = len(list_periods(opened))
-    echo(f"{store}: live with {describe(record)}")
+        names = describe(opened, record)
+    echo(f"{store}: live with {names}")
     what = "perennial update" if held else "perennial ingest FILE..."
     echo(f"next: {what} --store {store}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.results.publications import LiveRecord, read_live, write_live
-from perennial.storage.results.runs import insert_run
+from perennial.storage.results.runs import insert_run, read_run
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
@@ -46,7 +46,7 @@ def configure_live(
         return current
     if current is not None and not replace:
         raise UserError(
-            f"{store.path or 'the store'} is live with {describe(current)} already; "
+            f"{store.path or 'the store'} is live with {describe(store, current)} already; "
             "--replace begins anew with other settings"
         )
     held_from = first_retained_period(store)
@@ -63,7 +63,7 @@ def configure_live(
         )
     now = (clock or Clock()).now()
     with store.transaction():
-        run_id = insert_run(store, recorded, versions, 0, now, "live")
+        run_id = insert_run(store, config.to_named_json(), versions, 0, now, "live")
         record = LiveRecord(recorded, run_id)
         write_live(store, record)
     return record
@@ -83,9 +83,13 @@ def require_live(store: Store) -> LiveRecord:
     return record
 
 
-def describe(record: LiveRecord) -> str:
+def live_names(store: Store, record: LiveRecord) -> tuple[str, str]:
+    """Return the names of the live strategy and model, also of those given by target."""
+    config = read_run(store, record.run_id).config
+    return config["strategies"][0], config["models"][0]["name"]
+
+
+def describe(store: Store, record: LiveRecord) -> str:
     """Describe strategy, model and seed in a few words."""
-    (strategy,), (model,), (seed,) = (
-        record.config[name] for name in ("strategies", "models", "seeds")
-    )
-    return f"{strategy}, {model['name']} and seed {seed}"
+    strategy, model = live_names(store, record)
+    return f"{strategy}, {model} and seed {record.config['seeds'][0]}"

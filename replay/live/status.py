@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from perennial.replay.analysis.evaluated_periods import count_users, describe_empty
+from perennial.replay.live.setup import live_names
 from perennial.replay.report.tables import HEADLINE, metric_label, remark_on_periods
 from perennial.replay.strategies.base import DistillingStrategy
 from perennial.replay.strategies.registry import make_strategy
@@ -134,14 +135,15 @@ def read_status(store: Store) -> LiveStatus:
     """Read the status of a store, with or without a live model."""
     record = read_live(store)
     config = None if record is None else record.config
+    strategy, model = (None, None) if record is None else live_names(store, record)
     publication = None if record is None else newest_publication(store)
     periods = list_periods(store)
     metrics = () if record is None else _metrics(store, record)
     seen = 0 if publication is None else publication.period
     return LiveStatus(
         store=str(store.path or "the store"),
-        strategy=None if config is None else config["strategies"][0],
-        model=None if config is None else config["models"][0]["name"],
+        strategy=strategy,
+        model=model,
         seed=None if config is None else config["seeds"][0],
         config=config,
         periods=len(periods),

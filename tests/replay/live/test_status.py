@@ -11,6 +11,7 @@ from rich.console import Console
 
 from perennial.replay.cli.tables import print_status, sparkline
 from perennial.replay.config import ModelChoice, ReplayConfig
+from perennial.replay.live.setup import configure_live, describe
 from perennial.replay.live.status import (
     LiveStatus,
     LogStatus,
@@ -218,3 +219,14 @@ def test_a_sparkline_keeps_the_order(values, width):
     assert ordered == sorted(ordered)
     if len({value for value, _ in pairs}) > 1:
         assert {ordered[0], ordered[-1]} == {"▁", "█"}
+
+
+def test_a_model_by_target_is_shown_by_its_name():
+    with Store.open(":memory:") as store:
+        models = (ModelChoice("perennial.models.pop:Pop"),)
+        record = configure_live(
+            store, ReplayConfig(strategies=("individual",), models=models), replace=False
+        )
+        assert record.config["models"][0]["name"] == "perennial.models.pop:Pop"
+        assert read_status(store).model == "pop"
+        assert describe(store, record) == "individual, pop and seed 0"
