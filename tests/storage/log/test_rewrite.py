@@ -1,5 +1,6 @@
 """A store written anew is the store that the changed log would have made."""
 
+import os
 from datetime import datetime
 
 import numpy as np
@@ -278,6 +279,31 @@ def test_what_a_killed_rewrite_left_goes_when_the_store_is_opened(
 
 def killed(_store):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("place", ["before it is replaced", "after it is replaced", None])
+def test_a_killed_erasing_that_is_resumed_leaves_nothing_beside_the_store(tmp_path, place):
+    path = ingest(tmp_path, "log", [[("u", "a", 1), ("v", "b", 2)], [("u", "c", 11)]])
+    process = os.fork()
+    if process == 0:
+        try:
+            if place == "before it is replaced":
+                Store.replace_file = lambda *_: os._exit(9)
+            elif place == "after it is replaced":
+                Store._copy_for_readers = staticmethod(lambda _: os._exit(9))
+            with Store.open(path) as store:
+                erase_users(store, ["u"])
+            os._exit(0)
+        finally:
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert status == (0 if place is None else 9)
+    with Store.open(path) as store:
+        if place == "before it is replaced":
+            erase_users(store, ["u"])
+        assert store.rows("SELECT count(*) FROM users") == [(1,)]
+    names = {one.name for one in tmp_path.iterdir() if one.suffix != ".csv"}
+    assert names - {"log.duckdb.models"} == {"log.duckdb", "log.duckdb.lock"}
 
 
 def test_nothing_of_a_user_is_left_in_the_folder(tmp_path):
