@@ -1,6 +1,7 @@
 """A store written anew is the store that the changed log would have made."""
 
-import os
+import subprocess
+import sys
 from datetime import datetime
 
 import numpy as np
@@ -281,25 +282,28 @@ def killed(_store):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("place", ["before it is replaced", "after it is replaced", None])
+KILLED_ERASING = """
+import os, sys
+from perennial.storage.log.rewrite import erase_users
+from perennial.storage.store import Store
+
+path, place = sys.argv[1:]
+if place:
+    setattr(Store, place, staticmethod(lambda *_: os._exit(9)))
+with Store.open(path) as store:
+    erase_users(store, ["u"])
+"""
+
+
+@pytest.mark.parametrize("place", ["replace_file", "_copy_for_readers", ""])
 def test_a_killed_erasing_that_is_resumed_leaves_nothing_beside_the_store(tmp_path, place):
+    """Killed before the new file is in place, after it, or not at all."""
     path = ingest(tmp_path, "log", [[("u", "a", 1), ("v", "b", 2)], [("u", "c", 11)]])
-    process = os.fork()
-    if process == 0:
-        try:
-            if place == "before it is replaced":
-                Store.replace_file = lambda *_: os._exit(9)
-            elif place == "after it is replaced":
-                Store._copy_for_readers = staticmethod(lambda _: os._exit(9))
-            with Store.open(path) as store:
-                erase_users(store, ["u"])
-            os._exit(0)
-        finally:
-            os._exit(1)
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    assert status == (0 if place is None else 9)
+    arguments = [sys.executable, "-c", KILLED_ERASING, str(path), place]
+    ended = subprocess.run(arguments, check=False)  # noqa: S603  # our own interpreter and text
+    assert ended.returncode == (9 if place else 0)
     with Store.open(path) as store:
-        if place == "before it is replaced":
+        if place == "replace_file":
             erase_users(store, ["u"])
         assert store.rows("SELECT count(*) FROM users") == [(1,)]
     names = {one.name for one in tmp_path.iterdir() if one.suffix != ".csv"}
