@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -118,14 +119,15 @@ def add_conditions(
     Raises:
         UserError: a named column is missing or there twice, or no column looks like ratings.
     """
-    where = [find_column(names, name, (), "--where") for name, _ in settings.where or ()]
+    find = partial(find_column, header=settings.header)
+    where = [find(names, name, (), "--where") for name, _ in settings.where or ()]
     columns = dataclasses.replace(columns, where=tuple(one for one in where if one is not None))
     if settings.min_rating is None:
         ignored = None if rating in columns.places else rating
         columns = dataclasses.replace(columns, ignored=ignored)
     else:
         if settings.rating_column is not None:
-            rating = find_column(names, settings.rating_column, (), "rating")
+            rating = find(names, settings.rating_column, (), "rating")
         if rating is None:
             raise UserError(
                 f"no rating column among {list_names(names)}: name it with --rating-column, or "
@@ -149,9 +151,10 @@ def find_event_columns(
     Raises:
         UserError: a given name is missing, a needed one cannot be guessed, or two are the same.
     """
-    user = find_column(names, settings.user_column, USER_NAMES, "user", empty)
-    item = find_column(names, settings.item_column, ITEM_NAMES, "item", empty)
-    time = find_column(names, settings.time_column, TIME_NAMES, "time", empty)
+    find = partial(find_column, header=settings.header)
+    user = find(names, settings.user_column, USER_NAMES, "user", empty)
+    item = find(names, settings.item_column, ITEM_NAMES, "item", empty)
+    time = find(names, settings.time_column, TIME_NAMES, "time", empty)
     for place, what in ((user, "user"), (item, "item")):
         if place is None:
             raise UserError(
@@ -178,6 +181,8 @@ def find_column(
     known: Sequence[str],
     what: str,
     empty: Sequence[int] = (),
+    *,
+    header: bool | None = None,
 ) -> int | None:
     """Find one column among the names of a file.
 
@@ -187,18 +192,26 @@ def find_column(
         known: usual names, the preferred one first.
         what: content of the column, for the error message.
         empty: positions of columns without values, which are guessed last.
+        header: True if the user gave that the names are names, so that they go over positions.
 
     Returns:
         The position of the column; `None` if it cannot be guessed.
 
     Raises:
-        UserError: the given name is missing.
+        UserError: the given name is missing, or is the position of another column.
     """
     if wanted is not None:
-        if wanted in names:
-            return list(names).index(wanted)
-        if wanted.isdecimal() and 1 <= int(wanted) <= len(names):
-            return int(wanted) - 1
+        named = list(names).index(wanted) if wanted in names else None
+        is_position = wanted.isdecimal() and 1 <= int(wanted) <= len(names)
+        place = int(wanted) - 1 if is_position and not (header and named is not None) else named
+        if named is not None and place is not None and named != place:
+            raise UserError(
+                f"'{wanted}' for the {what} is the position of column "
+                f"'{printable(names[place], 40)}' and the name of another; give that name or the "
+                "position of the other"
+            )
+        if place is not None:
+            return place
         raise UserError(
             f"no column '{printable(wanted, 40)}' for the {what} among {list_names(names)}"
         )

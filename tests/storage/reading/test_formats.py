@@ -10,7 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Columns, find_columns, looks_like_header
+from perennial.storage.reading.columns import (
+    Columns,
+    find_column,
+    find_columns,
+    looks_like_header,
+)
 from perennial.storage.reading.formats import read_file, read_times
 from perennial.storage.reading.settings import IngestSettings as Settings
 
@@ -258,6 +263,27 @@ def test_common_names_are_found(names, places):
     split = names.split("," if "," in names else " ")
     assert find_columns(split, Settings()).events == Columns(*places).events
     assert looks_like_header(split)
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "place"),
+    [
+        (["user", "item", "time"], "2", 1),
+        (["1", "2", "3"], "2", 1),
+        (["user", "item", "2024"], "2024", 2),
+        (["0", "1"], "0", 0),
+    ],
+)
+def test_digits_are_a_position_or_else_a_name(names, given, place):
+    assert find_column(names, given, (), "user") == place
+
+
+@pytest.mark.parametrize(("names", "given"), [(["2", "1"], "1"), (["user", "item", "1"], "1")])
+def test_a_position_that_names_another_column_is_refused(names, given):
+    words = f"'1' for the user is the position of column '{names[0]}' and the name of another"
+    with pytest.raises(UserError, match=words):
+        find_column(names, given, (), "user")
+    assert find_column(names, given, (), "user", header=True) == names.index(given)
 
 
 def test_given_names_go_over_guesses():
