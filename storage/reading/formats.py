@@ -197,7 +197,9 @@ def _with_times(raw: RawFile, partition: tuple[str, str], budget: Budget) -> Raw
     budget.take(len(raw.users) * (len(value) + 4))
     times = pa.array([value]).take(pa.array(np.zeros(len(raw.users), np.int32)))
     layout = replace(raw.layout, time=printable(name, 40))
-    return replace(raw, times=pa.chunked_array([times]), layout=layout, remarks=())
+    # Without a time column the first remark is that there is none.
+    remarks = raw.remarks[1:] if raw.times is None else raw.remarks
+    return replace(raw, times=pa.chunked_array([times]), layout=layout, remarks=remarks)
 
 
 def guess_format(path: Path) -> str:

@@ -103,3 +103,11 @@ class TestPartitions:
         assert raw.times.to_pylist() == ["2024-01-31 12:00"]
         assert (raw.layout.time, raw.remarks) == ("date", ())
         assert read_times(path, settings).to_pylist() == ["2024-01-31 12:00"]
+
+    @pytest.mark.parametrize("columns", ["user_id,item_id,rating", "user_id,item_id,rating,ts"])
+    def test_as_times_leave_the_remark_on_ratings(self, fill, columns):
+        path = fill("date=2024-01-31/part.csv") / "date=2024-01-31" / "part.csv"
+        row = "1,2,5,1400000000" if columns.endswith(",ts") else "1,2,5"
+        path.write_text(f"{columns}\n{row}\n")
+        (remark,) = read_file(path, IngestSettings(time_column="date")).remarks
+        assert remark.startswith("column 'rating' is ignored")
