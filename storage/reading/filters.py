@@ -22,6 +22,7 @@ from perennial.storage.reading.settings import IngestSettings
 
 # ASCII only: `float` takes digits of all scripts, and underscores.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?[0-9]+\.[0-9]+")
 # Values that are shown where no row counts.
 _EXAMPLES = 5
 Mask = NDArray[np.bool_]
@@ -153,7 +154,8 @@ def _to_number(value: Any) -> float:
 def _is_among(column: Column, accepted: Sequence[str]) -> Mask:
     """Return which values are accepted.
 
-    Numbers are compared as numbers; among texts 1 and 1.0 are one value, as of identifiers.
+    Numbers are compared as numbers; among texts 1 and 1.0 are one value, as of identifiers, and
+    so are 1.5 and 1.50.
     """
     kind = pa.from_numpy_dtype(column.dtype) if isinstance(column, np.ndarray) else column.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
@@ -191,6 +193,8 @@ def _encode(column: Column) -> tuple[list[Any], pa.ChunkedArray]:
 
 def _to_form(value: Any) -> str:
     text = _to_text(value).strip()
+    if _DECIMAL.fullmatch(text):
+        text = text.rstrip("0").rstrip(".")
     return text.lower() if text.lower() in ("true", "false") else canonical(text)
 
 

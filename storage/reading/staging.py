@@ -104,10 +104,10 @@ def stage_log(
         filtered = sum(layout.filtered for layout in log.layouts)
         if not filtered:
             raise UserError(f"{files[0]}: no interactions in it")
-        raise UserError(
-            f"{files[0]}: none of its {filtered:,} rows counts with "
-            f"{describe_conditions(settings)}: {log.uncounted}"
-        )
+        rows = f"{files[0]}: none of its {filtered:,} rows"
+        if len(files) > 1:
+            rows = f"none of the {filtered:,} rows of {len(files)} files"
+        raise UserError(f"{rows} counts with {describe_conditions(settings)}: {log.uncounted}")
     return log
 
 

@@ -315,3 +315,23 @@ class TestNextNight:
         with pytest.raises(UserError, match=words):
             ingest_period(store, nights[1], IngestSettings(**after))
         assert store.rows("SELECT count(*) FROM periods") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "is_among"),
+    [("1.50", "1.5", True), ("1.5", "1.500", True), ("2.00", "2", True), ("v1.50", "v1.5", False)],
+)
+def test_texts_of_decimals_are_compared_as_numbers(tmp_path, text, given, is_among):
+    path = tmp_path / "a.csv"
+    path.write_text(f"user_id,item_id,d\n1,2,{text}\n1,3,x\n")
+    settings = IngestSettings(where=(("d", (given,)),))
+    assert len(read_file(path, settings).users) == int(is_among)
+
+
+def test_several_files_without_rows_that_count_are_counted_together(tmp_path):
+    files = (tmp_path / "a.csv", tmp_path / "b.csv")
+    for path in files:
+        path.write_text(f"user_id,item_id,d\n1,2,{path.stem}\n")
+    chosen, words = IngestSettings(where=(("d", ("x",)),)), "^none of the 2 rows of 2 files counts"
+    with Store.open(":memory:") as store, pytest.raises(UserError, match=words):
+        ingest_log(store, files, cut=make_cut("day"), settings=chosen)
