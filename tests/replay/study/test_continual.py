@@ -139,6 +139,7 @@ class TestWorkers:
         assert_whole(path, runs)
         assert figures(path, runs) == figures(*whole[:2])
 
+    @pytest.mark.campaign
     def test_an_interrupted_study_resumes_with_other_workers(self, path, whole):
         first, second = StudyRecorder(), StudyRecorder()
 
