@@ -62,7 +62,7 @@ class ReadingOptions:
         "--time-format",
         metavar="FORMAT",
         help="Format of the times: a pattern such as '%d/%m/%Y %H:%M', or s, ms, us or ns since "
-        "1970, or excel.  [default: Unix times, ISO 8601, or digits such as 20240131]",
+        "1970, excel or ticks.  [default: Unix times, ISO 8601, or digits such as 20240131]",
     )
     max_reject_share: float | None = option(
         "--max-reject-share",

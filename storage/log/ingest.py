@@ -25,7 +25,7 @@ from perennial.storage.log.matrices import read_events
 from perennial.storage.log.sort import LogRows, hash_identifiers, order_log
 from perennial.storage.log.vocabulary import ITEMS, USERS, describe_other_kind
 from perennial.storage.reading.filters import check_conditions
-from perennial.storage.reading.formats import FORMATS, find_partition
+from perennial.storage.reading.formats import FORMATS, find_partitions
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects, total_counts
 from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
@@ -225,12 +225,15 @@ def _check(files: tuple[Path, ...], settings: IngestSettings) -> None:
 
 
 def hash_files(files: Sequence[Path], settings: IngestSettings, progress: Progress) -> list[str]:
-    """Compute the SHA-256 of each file, and of its folder's name where that is its time.
+    """Compute the SHA-256 of each file, and of the names of its folders that are read.
+
+    Equal files in different partitions have different hashes.
 
     Raises:
         UserError: a file cannot be read.
     """
     hashes = []
+    distinct: dict[tuple[str, str], str] = {}
     for number, path in enumerate(files):
         progress(f"checking {path.name}", number, len(files))
         try:
@@ -238,10 +241,16 @@ def hash_files(files: Sequence[Path], settings: IngestSettings, progress: Progre
                 digest = hashlib.file_digest(stream, "sha256")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        partition = find_partition(path, settings.time_column)
-        if partition is not None:
-            digest.update(json.dumps(partition).encode())
-        hashes.append(digest.hexdigest())
+        partitions = find_partitions(path)
+        for name in (settings.time_column, *(column for column, _ in settings.where or ())):
+            if name in partitions:
+                digest.update(json.dumps((name, partitions[name])).encode())
+        key = (digest.hexdigest(), json.dumps(partitions, sort_keys=True))
+        if key not in distinct:
+            # The first of equal files keeps the hash of its content alone.
+            is_new = key[0] not in distinct.values()
+            distinct[key] = key[0] if is_new else hashlib.sha256("".join(key).encode()).hexdigest()
+        hashes.append(distinct[key])
     return hashes
 
 

@@ -44,6 +44,18 @@ RATING_NAMES = (
 )  # fmt: skip
 
 
+class MissingColumnError(UserError):
+    """A column is not in the file.
+
+    Attributes:
+        column: the name that was given; `None` for a user or an item that cannot be guessed.
+    """
+
+    def __init__(self, column: str | None, message: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 @dataclass(frozen=True)
 class Columns:
     """Positions of the columns in a file, from 0.
@@ -157,9 +169,10 @@ def find_event_columns(
     time = find(names, settings.time_column, TIME_NAMES, "time", empty)
     for place, what in ((user, "user"), (item, "item")):
         if place is None:
-            raise UserError(
+            raise MissingColumnError(
+                None,
                 f"no {what} column among {list_names(names)}: name it with --{what}-column, or "
-                "give its position, 1 for the first"
+                "give its position, 1 for the first",
             )
     _check_single(names, [place for place in (user, item, time) if place is not None])
     if user is None or item is None or user == item or time in (user, item):
@@ -212,8 +225,8 @@ def find_column(
             )
         if place is not None:
             return place
-        raise UserError(
-            f"no column '{printable(wanted, 40)}' for the {what} among {list_names(names)}"
+        raise MissingColumnError(
+            wanted, f"no column '{printable(wanted, 40)}' for the {what} among {list_names(names)}"
         )
     plain = [_plain(name) for name in names]
     places = [plain.index(name) for name in known if name in plain]

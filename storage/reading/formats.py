@@ -2,10 +2,11 @@
 
 import csv
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Column, printable
+from perennial.storage.reading.columns import Column, MissingColumnError, printable
 from perennial.storage.reading.delimited_text.dialects import HEAD_BYTES, detect_layout
 from perennial.storage.reading.delimited_text.encodings import detect_encoding, transcode, unpacked
 from perennial.storage.reading.delimited_text.parsing import read_text
@@ -129,16 +130,16 @@ def read_file(
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
     """
     with readable_errors(path):
-        partition = find_partition(path, settings.time_column)
-        columns = settings if partition is None else replace(settings, time_column=None)
         budget = Budget()
         chosen = _choose_format(path, settings)
         for option in ("header", "encoding"):
             if getattr(settings, option) is not None and option not in FORMATS[chosen].options:
                 raise UserError(f"--{option} is given, and {chosen} files have none; leave it out")
-        raw = FORMATS[chosen].read(path, columns, progress, budget)
-        raw = raw if partition is None else _with_times(raw, partition, budget)
-        return keep_counted(raw, settings)
+
+        def read(columns: IngestSettings) -> RawFile:
+            return FORMATS[chosen].read(path, columns, progress, budget)
+
+        return keep_counted(_read_below_partitions(path, settings, read, budget), settings)
 
 
 def read_times(path: Path, settings: IngestSettings) -> Column | None:
@@ -148,10 +149,7 @@ def read_times(path: Path, settings: IngestSettings) -> Column | None:
         UserError: as of `read_file`.
     """
     with readable_errors(path):
-        partition = find_partition(path, settings.time_column)
-        if partition is not None:
-            return pa.chunked_array([[partition[1]]], pa.string())
-        needs_all = settings.where or settings.min_rating is not None
+        needs_all = settings.where or settings.min_rating is not None or find_partitions(path)
         if _choose_format(path, settings) == "parquet" and not needs_all:
             return read_parquet_times(path, settings, Budget())
     return read_file(path, settings).times
@@ -185,21 +183,61 @@ def _choose_format(path: Path, settings: IngestSettings) -> str:
     return chosen
 
 
-def find_partition(path: Path, column: str | None) -> tuple[str, str] | None:
-    """Return the last folder `key=value` of a path with a given key; `None` if there is none."""
-    pairs = (part.split("=", 1) for part in reversed(path.parent.parts) if "=" in part)
-    return next(((key, unquote(value)) for key, value in pairs if key == column), None)
+def find_partitions(path: Path) -> dict[str, str]:
+    """Return the keys and values of the folders `key=value` next above a file (Hive).
+
+    The lowest counts if several have one key. Folders above one without such a name do not count.
+    """
+    folders = takewhile(lambda name: "=" in name, reversed(path.parent.parts))
+    pairs = [folder.split("=", 1) for folder in folders]
+    return {key: unquote(value) for key, value in reversed(pairs)}
 
 
-def _with_times(raw: RawFile, partition: tuple[str, str], budget: Budget) -> RawFile:
-    """Give all rows the time of their folder."""
-    name, value = partition
-    budget.take(len(raw.users) * (len(value) + 4))
-    times = pa.array([value]).take(pa.array(np.zeros(len(raw.users), np.int32)))
-    layout = replace(raw.layout, time=printable(name, 40))
+def _read_below_partitions(
+    path: Path, settings: IngestSettings, read: Callable[[IngestSettings], RawFile], budget: Budget
+) -> RawFile:
+    """Read a file; times and columns of conditions that it lacks are those of its folders."""
+    partitions = find_partitions(path)
+    inside, missing = settings, set[str]()
+    while True:
+        try:
+            raw = read(inside)
+            break
+        except MissingColumnError as error:
+            wanted = (inside.time_column, *(name for name, _ in inside.where or ()))
+            # A name that no column has makes the first line of a file without header one.
+            chosen = wanted if error.column is None else (error.column,)
+            found = {name for name in chosen if name is not None and name in partitions}
+            if not found & set(wanted):
+                raise
+            missing |= found
+            is_time = inside.time_column in missing
+            inside = replace(
+                inside,
+                time_column=None if is_time else inside.time_column,
+                where=tuple(one for one in inside.where or () if one[0] not in missing),
+            )
+    if not missing:
+        return raw
+    size, own = len(raw.users), iter(raw.where)
+    where = tuple(
+        _repeat(partitions[name], size, budget) if name in missing else next(own)
+        for name, _ in settings.where or ()
+    )
+    raw = replace(raw, where=where)
+    if settings.time_column not in missing or settings.time_column is None:
+        return raw
+    layout = replace(raw.layout, time=printable(settings.time_column, 40))
+    times = _repeat(partitions[settings.time_column], size, budget)
     # Without a time column the first remark is that there is none.
     remarks = raw.remarks[1:] if raw.times is None else raw.remarks
-    return replace(raw, times=pa.chunked_array([times]), layout=layout, remarks=remarks)
+    return replace(raw, times=times, layout=layout, remarks=remarks)
+
+
+def _repeat(value: str, size: int, budget: Budget) -> pa.ChunkedArray:
+    """Return a column of one value."""
+    budget.take(size * (len(value) + 4))
+    return pa.chunked_array([pa.array([value]).take(pa.array(np.zeros(size, np.int32)))])
 
 
 def guess_format(path: Path) -> str:

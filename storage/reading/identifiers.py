@@ -95,7 +95,7 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
         typed: True if the column has a type of the file.
 
     Raises:
-        UserError: the type cannot hold identifiers, or floats are too large to be exact.
+        UserError: the type cannot hold identifiers.
     """
     if isinstance(column, np.ndarray):
         return _encode_integers(column, None)
@@ -113,6 +113,29 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
         return _encode_text(column, faults, typed)
     name = printable(str(kind), 80)
     raise UserError(f"type {name} cannot hold identifiers; name another column")
+
+
+def check_exact(column: Column, faults: NDArray[np.uint8] | None) -> None:
+    """Check that no floats are too large to be exact in the rows that have no other fault.
+
+    Args:
+        column: `(n,)` identifiers.
+        faults: `(n,)` uint8 of `Fault`, or `None`.
+
+    Raises:
+        UserError: a float is.
+    """
+    if faults is None or isinstance(column, np.ndarray) or not pa.types.is_floating(column.type):
+        return
+    width = column.type.bit_width
+    last = _LAST_EXACT_FLOAT[width]
+    values = column.filter(pa.array(faults == Fault.INEXACT)).cast(pa.float64()).to_numpy()
+    beyond = values[np.abs(values) > last]
+    if len(beyond):
+        raise UserError(
+            f"identifiers of type float{width} are exact up to {last:,} only, and there is "
+            f"{float(beyond[0])!r}: write them as integers or text"
+        )
 
 
 def merge(columns: Sequence[Encoded], kind: IdentifierKind) -> Encoded:
@@ -169,16 +192,9 @@ def _nulls(column: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 def _encode_floats(column: pa.ChunkedArray, faults: ColumnFaults) -> Encoded:
     """Encode floats: integers with missing values are often stored so, with NaN for the gaps."""
-    width = column.type.bit_width
-    last = _LAST_EXACT_FLOAT[width]
     values = pc.fill_null(column.cast(pa.float64()), 0.0).to_numpy()
-    beyond = np.isfinite(values) & (np.abs(values) > last)
-    if beyond.any():
-        raise UserError(
-            f"identifiers of type float{width} are exact up to {last:,} only, and there is "
-            f"{float(values[beyond][0])!r}: write them as integers or text"
-        )
     bad = np.zeros(len(values), np.uint8)
+    bad[np.abs(values) > _LAST_EXACT_FLOAT[column.type.bit_width]] = Fault.INEXACT
     bad[np.isinf(values) | (np.floor(values) != values)] = faults.fraction
     bad[np.isnan(values)] = faults.nan
     bad[_nulls(column)] = faults.missing

@@ -50,6 +50,7 @@ class Fault(IntEnum):
     BAD_RATING = 17, "rating is not a number"
     BAD_JSON = 18, "not a JSON object"
     UNFIT_VALUE = 19, "a list or an object in place of a value"
+    INEXACT = 20, "identifier is a float beyond its exact range"
 
     def __new__(cls, value: int, reason: str) -> Self:
         """Make a member from its number and its words."""

@@ -22,6 +22,7 @@ from perennial.storage.reading.identifiers import (
     ColumnFaults,
     Encoded,
     IdentifierKind,
+    check_exact,
     describe_mixture,
     encode,
     join_kinds,
@@ -127,6 +128,9 @@ def _stage_file(
             times = parse_times(raw.times, connection, settings.time_format)
     advice = _advise(raw, times, connection)
     faults = _first_faults([users.faults, items.faults, times.faults])
+    for column, name in ((raw.users, raw.layout.user), (raw.items, raw.layout.item)):
+        with name_column(name):
+            check_exact(column, faults)
     rejects, values = raw.rejects, times.values
     if faults is not None:
         good, bad = faults == 0, faults != 0
@@ -156,11 +160,15 @@ def _encode(column: Column, name: str, faults: ColumnFaults, typed: bool) -> Enc
 
 
 def _first_faults(columns: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uint8] | None:
-    """Return the first fault of each row, or `None` if no column has any."""
+    """Return the first fault of each row, the exact range last; `None` if no column has any."""
     faults: NDArray[np.uint8] | None = None
     for column in columns:
         if column is not None:
-            faults = column if faults is None else np.where(faults == 0, column, faults)
+            if faults is None:
+                faults = column
+                continue
+            replaced = (faults == 0) | ((faults == Fault.INEXACT) & (column != 0))
+            faults = np.where(replaced, column, faults)
     return faults
 
 

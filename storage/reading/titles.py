@@ -18,7 +18,7 @@ from perennial.storage.reading.columns import ITEM_NAMES, find_column, list_name
 from perennial.storage.reading.delimited_text.encodings import unpacked
 from perennial.storage.reading.formats import readable_errors
 from perennial.storage.reading.identifier_forms import canonical
-from perennial.storage.reading.identifiers import ITEM_FAULTS, encode
+from perennial.storage.reading.identifiers import ITEM_FAULTS, check_exact, encode
 from perennial.storage.reading.layout import name_column
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet import read_named
@@ -141,6 +141,7 @@ def _parquet_rows(path: Path, item: str | None, title: str | None) -> Iterator[t
     (ids, texts), _ = read_named(path, dict.fromkeys(names, np.dtype(np.int32)), Budget())
     with name_column(names[0]):
         items = encode(ids, ITEM_FAULTS, typed=True)
+        check_exact(ids, items.faults)
     faults = np.zeros(num_rows, np.uint8) if items.faults is None else items.faults
     if (faults == Fault.LONG_ITEM).any():
         raise UserError(f"an item of more than {LONGEST_ID:,} bytes; {_NAME_ITEMS}")

@@ -18,8 +18,14 @@ UNITS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 """Ticks per second of the formats that are counts since 1970."""
 EXCEL = "excel"
 """Format of days since the end of 1899, as spreadsheets store dates."""
+TICKS = "ticks"
+"""Format of counts of 100 ns since the year 1, as .NET stores times."""
+NUMBERS = (*UNITS, EXCEL, TICKS)
+"""Formats of numbers."""
 
 _EXCEL_1970 = 25_569
+TICKS_1970 = 621_355_968_000_000_000
+TICKS_PER_SECOND = 10_000_000
 _DAY = 86_400_000_000
 # The year of dates that have none: a leap year, so that every day exists.
 _NO_YEAR = "2000"
@@ -81,8 +87,8 @@ def parse_pattern(
     directives = re.findall(r"%(-?.)", pattern)
     if not directives:
         raise UserError(
-            f"no time format '{printable(pattern, 40)}': give s, ms, us or ns, excel, or a pattern "
-            "such as '%d/%m/%Y'"
+            f"no time format '{printable(pattern, 40)}': give s, ms, us or ns, excel, ticks, or a "
+            "pattern such as '%d/%m/%Y'"
         )
     width = sum(_WIDTHS.get(one, 1000) for one in directives)
     if "".join(f"%{one}" for one in directives) == pattern and width < 1000:

@@ -16,6 +16,10 @@ from perennial.storage.reading.rejects import MISSING_WORDS, Fault
 from perennial.storage.reading.times.date_numbers import FUTURE, PLAUSIBLE, find_form, read_dates
 from perennial.storage.reading.times.formats import (
     EXCEL,
+    NUMBERS,
+    TICKS,
+    TICKS_1970,
+    TICKS_PER_SECOND,
     UNITS,
     from_excel,
     is_moment,
@@ -66,7 +70,7 @@ def parse_times(
         column: `(n,)` of numbers, text, dates or timestamps.
         connection: its session's time zone must be UTC.
         time_format: format of numbers and texts: "s", "ms", "us" or "ns" since 1970, "excel" for
-            days of a spreadsheet, or a pattern of `strptime`; `None` guesses.
+            days of a spreadsheet, "ticks" of .NET, or a pattern of `strptime`; `None` guesses.
 
     Raises:
         UserError: the type cannot hold times, the numbers are dates of an unclear form, or there is
@@ -91,7 +95,7 @@ def parse_times(
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         name = printable(str(kind), 80)
         raise UserError(f"type {name} cannot hold times; name another column")
-    if time_format is not None and time_format not in (*UNITS, EXCEL):
+    if time_format is not None and time_format not in NUMBERS:
         return _from_pattern(column, connection, time_format)
     return _from_numbers(column, time_format)
 
@@ -172,7 +176,7 @@ def _convert(
     Args:
         values: `(n,)` finite numbers.
         present: `(m,)`, those of them that are not missing.
-        time_format: a unit, "excel" or `None`.
+        time_format: a unit, "excel", "ticks" or `None`.
 
     Returns:
         `(n,)` int64, and a remark, if there is one.
@@ -182,6 +186,8 @@ def _convert(
     """
     if time_format == EXCEL:
         return _scale_floats(from_excel(values.astype(np.float64)), 1_000_000), ""
+    if time_format == TICKS:
+        return _scale(np.maximum(values, 0) - TICKS_1970, TICKS_PER_SECOND), ""
     if time_format is not None:
         return _scale(values, UNITS[time_format]), ""
     if values.dtype.kind != "f" or (np.floor(present) == present).all():
@@ -200,9 +206,15 @@ def _describe_odd(present: NDArray[np.int64] | NDArray[np.float64], ticks: int) 
         UserError: they look like dates.
     """
     middle = float(np.median(np.abs(present))) / ticks if len(present) else PLAUSIBLE
+    first = f"{present[0]:.20g}" if len(present) else ""
+    since_1970 = (middle * ticks - TICKS_1970) / TICKS_PER_SECOND
+    if ticks == UNITS["ns"] and PLAUSIBLE <= since_1970 < FUTURE:
+        raise UserError(
+            f"the times ({first}, ...) look like ticks of .NET: give --time-format ticks if they "
+            "are, or --time-format ns for nanoseconds since 1970"
+        )
     if PLAUSIBLE <= middle < FUTURE:
         return ""
-    first = f"{present[0]:.20g}"
     form = find_form(present.astype(np.float64)) if ticks == 1 and middle < PLAUSIBLE else None
     if form is None:
         unit = {1: "seconds", 1_000: "ms", 1_000_000: "µs", 1_000_000_000: "ns"}[ticks]
@@ -229,7 +241,7 @@ def _from_text(
     column: pa.ChunkedArray, connection: duckdb.DuckDBPyConnection, time_format: str | None
 ) -> Times:
     text = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
-    if time_format is None or time_format in (*UNITS, EXCEL):
+    if time_format is None or time_format in NUMBERS:
         for kind in (pa.int64(), pa.float64()):
             try:
                 return _from_numbers(text.cast(kind), time_format)

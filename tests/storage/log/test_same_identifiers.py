@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import IngestSettings, ingest_log, ingest_period
 from perennial.storage.log.vocabulary import ITEMS, USERS, all_ids, id_column
 from perennial.storage.reading.identifier_forms import canonical, to_json_identifier
@@ -166,3 +167,21 @@ def test_json_readers_lose_no_digit(number):
     assert isinstance(value, str) or int(float(value)) == number
     assert isinstance(value, int) == (abs(number) < 2**53)
     assert to_json_identifier(str(number)) == str(number)
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+@pytest.mark.parametrize("bad", [{"item_id": None}, {"ts": "gone"}, {"user_id": None}])
+def test_an_inexact_float_refuses_only_in_a_row_that_counts(tmp_path, kind, bad):
+    good = {"user_id": 1.0, "item_id": 2.0, "ts": "2024-01-31"}
+    beyond = "user_id" if "item_id" in bad else "item_id"
+    path = tmp_path / "log.parquet"
+    schema = pa.schema([("user_id", kind), ("item_id", kind), ("ts", pa.string())])
+    reading = IngestSettings(max_reject_share=0.5)
+    for row, is_refused in ((good | {beyond: 1e17} | bad, False), (good | {beyond: 1e17}, True)):
+        pq.write_table(pa.Table.from_pylist([good, row], schema), path)
+        with Store.open(":memory:") as store:
+            if is_refused:
+                with pytest.raises(UserError, match=f"'{beyond}'.*are exact up to"):
+                    ingest_period(store, path, reading)
+            else:
+                assert ingest_period(store, path, reading).rejected == 1

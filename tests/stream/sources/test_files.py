@@ -104,6 +104,40 @@ class TestPartitions:
         assert (raw.layout.time, raw.remarks) == ("date", ())
         assert read_times(path, settings).to_pylist() == ["2024-01-31 12:00"]
 
+    @pytest.mark.parametrize("file", ["part.csv", "part.parquet", "part.jsonl"])
+    def test_lose_to_columns_of_the_file(self, fill, file):
+        folder = fill("date=1999-01-01/part.csv") / "date=1999-01-01"
+        table = pa.table({"user_id": [1], "item_id": [2], "date": ["2024-01-31"]})
+        pq.write_table(table, folder / "part.parquet")
+        (folder / "part.csv").write_text("user_id,item_id,date\n1,2,2024-01-31\n")
+        (folder / "part.jsonl").write_text('{"user_id":1,"item_id":2,"date":"2024-01-31"}\n')
+        settings = IngestSettings(time_column="date")
+        assert read_file(folder / file, settings).times.to_pylist() == ["2024-01-31"]
+        assert read_times(folder / file, settings).to_pylist() == ["2024-01-31"]
+
+    def test_count_only_next_above_the_file(self, fill):
+        path = fill("date=1999-01-01/logs/part.csv") / "date=1999-01-01/logs/part.csv"
+        with pytest.raises(UserError, match="no column 'date'"):
+            read_file(path, IngestSettings(time_column="date"))
+
+    @pytest.mark.parametrize("content", [LINES, "1,2,881250949\n"])
+    @pytest.mark.parametrize(("values", "rows"), [(("de", "fr"), 1), (("it",), 0)])
+    def test_may_be_conditions(self, fill, content, values, rows):
+        path = fill("land=de/part.csv", content=content) / "land=de/part.csv"
+        raw = read_file(path, IngestSettings(where=(("land", values),)))
+        assert (len(raw.users), raw.layout.filtered) == (rows, 1 - rows)
+
+    def test_may_hold_equal_files(self, store, fill):
+        log = open_path(fill("land=de/a.csv", "land=fr/a.csv", content="user_id,item_id\n1,2\n"))
+        (report,) = load_log(store, log, make_cut("equal-count", 2))
+        assert report.lines == 2
+        assert load_log(store, log, make_cut("equal-count", 2)) == ()
+
+    def test_hold_no_file_twice(self, store, fill):
+        log = open_path(fill("land=de/a.csv", "land=fr/a.csv", "land=fr/b.csv"))
+        with pytest.raises(UserError, match="name it once"):
+            load_log(store, log, make_cut("equal-count", 2))
+
     @pytest.mark.parametrize("columns", ["user_id,item_id,rating", "user_id,item_id,rating,ts"])
     def test_as_times_leave_the_remark_on_ratings(self, fill, columns):
         path = fill("date=2024-01-31/part.csv") / "date=2024-01-31" / "part.csv"

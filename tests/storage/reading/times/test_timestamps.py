@@ -171,10 +171,18 @@ def test_a_bad_value_does_not_change_the_others(utc, kind):
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string()])
 @pytest.mark.parametrize(
-    ("value", "words"), [(2019, "years.*--time-format %Y"), (45_292, "spreadsheet.*excel")]
+    ("value", "words"),
+    [
+        (2019, "years.*--time-format %Y"),
+        (45_292, "spreadsheet.*excel"),
+        (639_000_000_000_000_000, ".NET.*ticks.*ns"),
+    ],
 )
 def test_numbers_that_look_like_dates_are_refused(utc, kind, value, words):
-    values = [None if kind != pa.string() else "", *[pa.scalar(value).cast(kind).as_py()] * 9]
+    values = [
+        None if kind != pa.string() else "",
+        *[pa.scalar(value).cast(kind, safe=False).as_py()] * 9,
+    ]
     with pytest.raises(UserError, match=words):
         parse(utc, values, kind)
 
@@ -193,6 +201,15 @@ def test_odd_times_are_remarked_on(utc, value, ticks, when):
     times = parse(utc, [value, value], pa.int64())
     assert times.micros.tolist() == [value * 10**6 // ticks] * 2
     assert when in times.remark
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string()])
+def test_ticks_of_dotnet_are_read_where_named(utc, kind):
+    second = 1_700_000_000
+    ticks = second * 10**7 + 621_355_968_000_000_000
+    values = pa.chunked_array([[pa.scalar(ticks).cast(kind, safe=False).as_py()]], kind)
+    read = parse_times(values, utc, "ticks").micros
+    assert abs(int(read[0]) - second * 10**6) <= (8 if kind == pa.float64() else 0)
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.string(), pa.float64(), pa.timestamp("us")])
