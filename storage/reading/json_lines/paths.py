@@ -29,13 +29,15 @@ class Unfit:
 UNFIT: Final = Unfit()
 
 
-def collect_paths(records: Iterable[object]) -> dict[str, Path]:
-    """Return the paths to texts and numbers by their names, in order of appearance.
+def collect_paths(
+    records: Iterable[object], known: Mapping[str, Path] | None = None
+) -> dict[str, Path]:
+    """Return the paths to texts and numbers by their names, in order of appearance, after `known`.
 
     The name is the keys with dots between them, such as `events.aid`; a list of texts or numbers
     ends with brackets, such as `items[]`.
     """
-    found: dict[str, Path] = {}
+    found = dict(known or {})
     for record in records:
         _add_paths(record, "", (), found)
     return found

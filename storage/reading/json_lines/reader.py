@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from perennial.storage.reading.delimited_text.encodings import (
     unpacked,
 )
 from perennial.storage.reading.delimited_text.records import read_lines
+from perennial.storage.reading.json_lines.paths import Path as Keys
 from perennial.storage.reading.json_lines.paths import Rows, Unfit, check_depth, collect_paths
 from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
@@ -53,7 +54,7 @@ def read_json_lines(
     with path.open("rb") as packed, unpacked(packed) as stream:
         encoding = detect_encoding(stream.read(_HEAD_BYTES), settings)
     with path.open("rb") as packed, unpacked(packed) as stream:
-        paths = collect_paths(_read_sample(transcode(stream, encoding)))
+        paths = _find_paths(transcode(stream, encoding), settings)
     hint = check_depth(paths, settings)
     names = list(paths)
     found = find_columns(names, settings)
@@ -84,15 +85,34 @@ def read_json_lines(
     )
 
 
-def _read_sample(stream: ByteStream) -> list[dict[str, object]]:
-    """Read the first objects of a file.
+def _find_paths(stream: ByteStream, settings: IngestSettings) -> dict[str, Keys]:
+    """Find the paths of the first objects, and of later ones until all columns are among them.
 
     Raises:
-        UserError: there is none among the first lines.
+        UserError: there is no object among the first lines, or the columns lie deeper.
     """
-    block = next(read_lines(stream, BLOCK_BYTES), b"")
-    lines = (line for line in block.split(b"\n") if line.strip())
-    sample = list(islice(lines, _SAMPLE_ROWS))
+    blocks = read_lines(stream, BLOCK_BYTES)
+    lines = (line for block in blocks for line in block.split(b"\n") if line.strip())
+    paths = collect_paths(_parse_sample(list(islice(lines, _SAMPLE_ROWS))))
+    check_depth(paths, settings)
+    while not _has_all(paths, settings) and (more := list(islice(lines, _SAMPLE_ROWS))):
+        paths = collect_paths((one for one in map(_parse, more) if isinstance(one, dict)), paths)
+    return paths
+
+
+def _has_all(paths: Mapping[str, Keys], settings: IngestSettings) -> bool:
+    try:
+        return find_columns(list(paths), settings).time is not None
+    except UserError:
+        return False
+
+
+def _parse_sample(sample: Sequence[bytes]) -> list[dict[str, object]]:
+    """Parse the first lines of a file.
+
+    Raises:
+        UserError: none of them is an object.
+    """
     if not sample:
         raise UserError("no interactions in it")
     parsed = (_parse(line) for line in sample)

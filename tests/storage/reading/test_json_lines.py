@@ -134,3 +134,12 @@ def test_other_files_are_refused_in_a_line(write, content, words):
     with pytest.raises(UserError, match=words) as refused:
         read(write("a.json", content))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("rows", [99, 150, 2000])
+@pytest.mark.parametrize("column", [None, "timestamp", "seen.at"])
+def test_a_column_that_appears_late_is_found(write, rows, column):
+    late = LINE.replace("}", ', "seen": {"at": 2}}')
+    path = write("a.jsonl", ('{"user_id": "u", "item_id": "i"}\n' * rows + late).encode())
+    times = read(path, time_column=column).times.to_pylist()
+    assert times == [*[""] * rows, "2" if column == "seen.at" else "1"]
