@@ -81,7 +81,7 @@ def read_delimited(
 
         utf8 = transcode(stream, encoding)
         rows = read_text(utf8, found.dialect, found.columns.places, report, budget=budget)
-    return make_raw_file(
+    raw = make_raw_file(
         "text",
         found.names,
         found.columns,
@@ -94,6 +94,13 @@ def read_delimited(
         separator=found.dialect.delimiter.decode(),
         encoding=encoding.upper(),
     )
+    if rows.suspect is None:
+        return raw
+    remark = (
+        f"line {rows.suspect:,}: quotes join lines that look like rows of their own into one row; "
+        "if they are stray, mend the line"
+    )
+    return replace(raw, remarks=(*raw.remarks, remark))
 
 
 def _text(text_format: str, *suffixes: str) -> Format:

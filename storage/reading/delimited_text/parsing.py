@@ -67,12 +67,14 @@ class TextRows:
         lines: `(n,)` int64, first line of each row, from 1.
         rejects: records that are no rows.
         num_lines: number of records, bad ones included; blank lines and headers do not count.
+        suspect: first line of the first record that looks like several; `None` if none does.
     """
 
     columns: tuple[pa.ChunkedArray, ...]
     lines: NDArray[np.int64]
     rejects: Rejects
     num_lines: int
+    suspect: int | None = None
 
 
 def read_text(
@@ -97,10 +99,12 @@ def read_text(
         UserError: a line is longer than a block, or the budget is used up.
     """
     chunks: list[list[pa.Array]] = [[] for _ in wanted]
-    lines, rejects = [], []
+    lines, rejects, suspects = [], [], list[int]()
     first_line = 1
     for block, records in read_records(stream, block_bytes, dialect.quotes):
         columns, numbers, bad = _read_block(block, records, dialect, wanted, first_line)
+        if dialect.quoting and len(dialect.delimiter) == 1 and not suspects:
+            suspects = [first_line + one for one in _find_suspects(records, dialect)[:1]]
         first_line += block.count(b"\n")
         lines.append(numbers)
         rejects.append(bad)
@@ -117,7 +121,21 @@ def read_text(
         all_lines,
         all_rejects,
         len(all_lines) + len(all_rejects),
+        next(iter(suspects), None),
     )
+
+
+def _find_suspects(records: Records, dialect: Dialect) -> list[int]:
+    """Find records whose every line has the separators of a row; return lines before each."""
+    newlines = np.flatnonzero(records.data == NEWLINE)
+    if len(newlines) == len(records.ends) or dialect.num_columns == 1:
+        return []
+    separators = np.flatnonzero(records.data == dialect.delimiter[0])
+    counts = np.diff(np.searchsorted(separators, newlines), prepend=0)
+    first = np.searchsorted(newlines, records.starts)
+    is_full = np.logical_and.reduceat(counts == dialect.num_columns - 1, first)
+    suspects: list[int] = first[is_full & (np.diff(first, append=len(newlines)) > 1)].tolist()
+    return suspects
 
 
 def _read_block(

@@ -329,3 +329,16 @@ def test_what_cannot_be_found_is_named(names, choice, words):
 def test_data_is_no_header():
     assert not looks_like_header(["196", "242", "3", "881250949"])
     assert not looks_like_header(["user_id", "rating"])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "|"])
+@pytest.mark.parametrize(
+    ("enclosed", "is_suspect"), [("2,3\n4,5,6\n7,8", True), ("one\ntwo", False), ("x,y", False)]
+)
+def test_quotes_around_whole_rows_are_remarked_on(tmp_path, separator, enclosed, is_suspect):
+    path = tmp_path / "log.csv"
+    text = f'user_id,item_id,note\n1,2,z\n1,"{enclosed}",9\n'
+    path.write_text(text.replace(",", separator))
+    remarks = [one for one in read_file(path, Settings()).remarks if "quotes join" in one]
+    assert len(remarks) == is_suspect
+    assert not is_suspect or remarks[0].startswith("line 3:")
