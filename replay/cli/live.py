@@ -52,7 +52,7 @@ class ForgetOptions:
         "--forget-log-after",
         type=POSITIVE,
         metavar="K",
-        help="Keep the interactions of the newest K periods only; the memory remembers the rest.",
+        help="Keep the interactions of the newest K periods only; the memory stands for the rest.",
     )
 
 

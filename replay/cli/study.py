@@ -56,7 +56,7 @@ for _command in COMMANDS:
 @click.option(
     "--transfer/--no-transfer",
     default=True,
-    help="Also fit without a tenth of the users, and ask these fits about them in every period.",
+    help="Also fit without a tenth of the users, and evaluate these fits on them in every period.",
 )
 @click.option(
     "--confirm-from",

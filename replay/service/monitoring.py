@@ -55,7 +55,7 @@ class ServiceMetrics:
         )
         self._refused = Counter(
             "perennial_refused",
-            "Requests refused for want of room or time, by status.",
+            "Requests refused for lack of room or time, by status.",
             ("status",),
             registry=registry,
         )

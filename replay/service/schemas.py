@@ -230,7 +230,7 @@ class HealthResponse(BaseModel):
 
 
 class ErrorResponse(BaseModel):
-    """Why a request was not served."""
+    """Reason for which a request was not served."""
 
     error: str = Field(description="Cause and remedy, in one line.")
 
