@@ -45,7 +45,11 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("watch", ("../new", "--once")),
         ("init", (*QUICK, "--seed", "3", "--replace")),
         ("replay", ("--strategy", "joint", "--model", "pop")),
-        ("study continual", ("--strategy", "individual,joint", "--model", "pop", "--workers", "1")),
+        pytest.param(
+            "study continual",
+            ("--strategy", "individual,joint", "--model", "pop", "--workers", "1"),
+            marks=pytest.mark.campaign,
+        ),
         ("recommend", ("--user", "u1")),
         ("titles", ("../titles.csv",)),
         ("status", ()),

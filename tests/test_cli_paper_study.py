@@ -63,7 +63,7 @@ class TestTable1:
         assert pairs == {pair for pair in given if pair[0] != "few"}
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_noise_over_its_levels(split, here):
     options = ("--split", split, "--sampler", "user-rns", "--noise", "50", "-o", "out")
     printed = call_json("study", "noise", *options, *QUICK)
@@ -76,7 +76,7 @@ def test_noise_over_its_levels(split, here):
     assert (here / "out" / "noise" / "plots" / "hr-at-10.svg").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 def test_rows_are_shared_by_studies_with_the_same_output(split, here):
     common = ("--split", split, "-o", "out", "--sampler", "user-rns", "--users", "8,16")
     seeds = ("--seed", "0")

@@ -109,6 +109,7 @@ def test_users_with_few_interactions_train_no_live_model(tmp_path: Path, nights)
     )
 
 
+@pytest.mark.campaign
 def test_a_study_leaves_them_out_too(here: Path, nights) -> None:
     options = ("--periods", 3, "--model", "pop", "--strategy", "individual,joint", "--seed", 0)
     told = call_json(

@@ -124,6 +124,7 @@ class TestWorkers:
         ]
         assert {cell.fit_key for cell in main}.isdisjoint(cell.fit_key for cell in transfer)
 
+    @pytest.mark.campaign
     @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
     def test_two_workers_of_which_one_is_killed_make_the_same(self, path, whole):
         events = StudyRecorder()
@@ -139,6 +140,7 @@ class TestWorkers:
         assert_whole(path, runs)
         assert figures(path, runs) == figures(*whole[:2])
 
+    @pytest.mark.campaign
     @pytest.mark.campaign
     def test_an_interrupted_study_resumes_with_other_workers(self, path, whole):
         first, second = StudyRecorder(), StudyRecorder()
