@@ -151,11 +151,12 @@ def choose_strategies(
     budget: int | None = None,
     policy: str | None = None,
     weight: float | None = None,
+    history: str | None = None,
 ) -> dict[str, dict[str, Json]]:
     """Check strategies and their settings before anything is made.
 
-    The last one of the settings (strategy, setting, value) counts. `budget`, `policy` and `weight`
-    are set for every strategy that has them.
+    The last one of the settings (strategy, setting, value) counts. `budget`, `policy`,
+    `weight` and `history` are set for every strategy that has them.
 
     Returns:
         Strategy -> its settings, for those that have any.
@@ -166,15 +167,14 @@ def choose_strategies(
     """
     chosen: dict[str, dict[str, Json]] = {name: {} for name in names}
     known = {name: describe_strategy(make_strategy(name))["settings"] for name in names}
-    shared = {"budget": budget, "policy": policy, "memory_weight": weight}
+    shared = {"budget": budget, "policy": policy, "memory_weight": weight, "history": history}
     for setting, value in shared.items():
         if value is None:
             continue
         takers = [name for name in chosen if setting in known[name]]
         if not takers:
             raise UserError(
-                f"none of {', '.join(names)} has a memory with the setting {setting}; leave its "
-                "option out"
+                f"none of {', '.join(names)} has the setting {setting}; leave its option out"
             )
         for name in takers:
             chosen[name][setting] = value

@@ -147,6 +147,12 @@ class SettingOptions:
         type=click.FloatRange(min=0, min_open=True),
         help="Weight of a remembered row; a real user has 1.  [default: 1]",
     )
+    history: str | None = option(
+        "--history",
+        type=click.Choice(["full", "period"]),
+        help="Interactions of the new period's users that are trained on: all that the store "
+        "holds, or the period's.  [default: full with a memory, period for finetune]",
+    )
 
     def choose(
         self, models: tuple[str, ...], strategies: tuple[str, ...], *, warm_start: bool = False
@@ -165,6 +171,7 @@ class SettingOptions:
             [one for one in self.settings if one[0] in known],
             budget=self.budget,
             policy=self.memory_policy,
+            history=self.history,
             weight=self.memory_weight,
         )
         return choose_models(models, of_models, warm_start=warm_start), of_strategies

@@ -8,7 +8,7 @@ import numpy as np
 from perennial.memory.base import Memory, join_rows
 from perennial.memory.exemplar_memory import ExemplarMemory
 from perennial.models.base import TrainingRows
-from perennial.replay.strategies.base import WarmStart
+from perennial.replay.strategies.base import Extent, WarmStart, check_extent, newest_rows
 from perennial.stream.history import History
 
 
@@ -24,11 +24,14 @@ class Ader:
         warm_start: start from the weights of the period before where the model has any, as the
             method does; without it, the effect of the exemplars is separate from that of the
             weights.
+        history: interactions of period t's users that are trained on: all up to t that the store
+            holds (`full`), or period t's alone (`period`, the paper).
     """
 
     budget: int = 500
     distillation_weight: float = 1.0
     warm_start: bool = True
+    history: Extent = "full"
 
     name = "ader"
     needs_log = False
@@ -36,6 +39,7 @@ class Ader:
 
     def __post_init__(self) -> None:
         """Refuse settings that are out of range."""
+        check_extent(self.history)
         if self.budget < 1:
             raise ValueError("budget must be at least 1")
         if not 0 < self.distillation_weight < float("inf"):
@@ -52,7 +56,7 @@ class Ader:
 
     def training_rows(self, history: History, memory: Memory) -> TrainingRows:
         """Return the users of period t, and the exemplars with their teacher."""
-        rows = TrainingRows.of_users(history.rows(first=history.period))
+        rows = newest_rows(history, self.history)
         replayed = memory.replay_rows(rows.num_items)
         if replayed is None or replayed.teacher is None or not rows.num_rows:
             return rows

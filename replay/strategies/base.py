@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from perennial.memory.budget import parse_policy
 
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from perennial.memory.base import Memory
     from perennial.models.base import TrainingRows
     from perennial.stream.history import History
+
+
+Extent = Literal["full", "period"]
+"""Interactions of period t's users that are trained on: all up to t, or period t's alone."""
 
 
 class WarmStart(Enum):
@@ -67,6 +71,25 @@ class DistillingStrategy(Protocol):
         ...
 
 
+def check_extent(extent: str) -> None:
+    """Refuse what is neither `full` nor `period`.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if extent not in get_args(Extent):
+        raise ValueError(f"history must be {' or '.join(get_args(Extent))}")
+
+
+def newest_rows(log: "History", extent: Extent) -> "TrainingRows":
+    """Return the users of period t with their `full` histories or those of the `period`."""
+    from perennial.models.base import TrainingRows
+
+    return TrainingRows.of_users(
+        log.active_rows() if extent == "full" else log.rows(first=log.period)
+    )
+
+
 class BudgetedReplay:
     """Base of strategies that fit on period t and on what a memory under a budget replays.
 
@@ -74,17 +97,21 @@ class BudgetedReplay:
         budget: B, the most rows that are replayed.
         policy: by which the budget is shared among the periods.
         memory_weight: of a replayed row; a row of the new period has weight 1.
+        history: interactions of period t's users that are trained on: all up to t that the store
+            holds (`full`), or period t's alone (`period`, the paper).
     """
 
     budget: int
     policy: str
     memory_weight: float
+    history: Extent
     starts_warm = WarmStart.BY_MODEL
     draws_at_random = True
 
     def __post_init__(self) -> None:
         """Refuse settings that are out of range."""
         parse_policy(self.policy)
+        check_extent(self.history)
         if self.budget < 1:
             raise ValueError("budget must be at least 1")
         if not 0 < self.memory_weight < float("inf"):
@@ -93,8 +120,7 @@ class BudgetedReplay:
     def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
         """Return the users of period t and the rows that the memory replays."""
         from perennial.memory.base import join_rows
-        from perennial.models.base import TrainingRows
 
-        rows = TrainingRows.of_users(history.rows(first=history.period))
+        rows = newest_rows(history, self.history)
         replayed = memory.replay_rows(rows.num_items)
         return rows if replayed is None else join_rows(rows, replayed)

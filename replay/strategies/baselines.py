@@ -1,8 +1,10 @@
-"""`individual`, `finetune` and `joint`: strategies without a memory."""
+"""`individual`, `active`, `finetune` and `joint`: strategies without a memory."""
+
+from dataclasses import dataclass
 
 from perennial.memory.base import Memory, NoMemory
 from perennial.models.base import TrainingRows
-from perennial.replay.strategies.base import WarmStart
+from perennial.replay.strategies.base import Extent, WarmStart, check_extent, newest_rows
 from perennial.stream.history import History
 
 
@@ -28,12 +30,43 @@ class Individual(_WithoutMemory):
     needs_log = False
 
 
+class Active(_WithoutMemory):
+    """Fit on the users of period t, with all their interactions up to t that the store holds.
+
+    A memory adds to this what it keeps of users who were away.
+    """
+
+    name = "active"
+    starts_warm = WarmStart.BY_MODEL
+    needs_log = False
+
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+        """Return the users of period t with their full histories."""
+        return newest_rows(history, "full")
+
+
+@dataclass(frozen=True)
 class Finetune(_WithoutMemory):
-    """Fit on period t only, from the weights of period t−1 (Mi, Lin & Faltings, RecSys 2020)."""
+    """Fit on period t only, from the weights of period t−1 (Mi, Lin & Faltings, RecSys 2020).
+
+    Attributes:
+        history: interactions of period t's users that are trained on: period t's alone (`period`,
+            the paper), or all up to t that the store holds (`full`).
+    """
+
+    history: Extent = "period"
 
     name = "finetune"
     starts_warm = WarmStart.ALWAYS
     needs_log = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that are out of range."""
+        check_extent(self.history)
+
+    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
+        """Return the users of period t."""
+        return newest_rows(history, self.history)
 
 
 class Joint(_WithoutMemory):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from perennial.memory.distill.settings import DistillSettings
+from perennial.replay.strategies.base import Extent
 from perennial.replay.strategies.distill_cf import WITH_REAL_USERS, SummaryReplay
 
 if TYPE_CHECKING:
@@ -17,12 +18,14 @@ class DistillAder(SummaryReplay):
     Attributes:
         budget: B, the most synthetic users that are replayed.
         memory_weight: of a synthetic user; a user of the new period has weight 1.
+        history: as in `BudgetedReplay`.
         distillation: settings; the budget replaces the number of synthetic users.
             With `distill-cf`'s settings and budget, both strategies share the summaries.
     """
 
     budget: int = 500
     memory_weight: float = 1.0
+    history: Extent = "full"
     distillation: DistillSettings = field(default_factory=lambda: WITH_REAL_USERS)
 
     name = "distill-ader"

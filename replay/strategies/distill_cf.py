@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
-from perennial.replay.strategies.base import BudgetedReplay
+from perennial.replay.strategies.base import BudgetedReplay, Extent
 
 if TYPE_CHECKING:
     from perennial.memory.base import Memory
@@ -44,12 +44,14 @@ class DistillCF(SummaryReplay):
         budget: B, the most synthetic users that are replayed.
         policy: `all`, `recent:K`, `rolling` or `whole`, see `perennial.memory.budget`.
         memory_weight: of a synthetic user; a real user has weight 1.
+        history: as in `BudgetedReplay`.
         distillation: settings; B replaces the number of synthetic users.
     """
 
     budget: int = 500
     policy: str = "whole"
     memory_weight: float = 1.0
+    history: Extent = "full"
     distillation: DistillSettings = field(default_factory=lambda: WITH_REAL_USERS)
 
     name = "distill-cf"

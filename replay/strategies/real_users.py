@@ -6,7 +6,7 @@ from perennial.memory.base import Memory
 from perennial.memory.budget import parse_policy
 from perennial.memory.sampled_memory import SampledMemory
 from perennial.memory.samplers.registry import SAMPLERS
-from perennial.replay.strategies.base import BudgetedReplay
+from perennial.replay.strategies.base import BudgetedReplay, Extent
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class Sampled(BudgetedReplay):
             buffer of `user-rns` is a uniform sample of all rows so far: a returning user has one
             for each period.
         memory_weight: of a replayed row; a row of the new period has weight 1.
+        history: as in `BudgetedReplay`.
     """
 
     sampler: str
     budget: int = 500
     policy: str = "rolling"
     memory_weight: float = 1.0
+    history: Extent = "full"
 
     needs_log = True  # Rows are drawn again after a resume.
 

@@ -17,6 +17,7 @@ STRATEGIES: "Registry[type[Strategy]]" = Registry(
     "strategy",
     {
         "individual": "perennial.replay.strategies.baselines:Individual",
+        "active": "perennial.replay.strategies.baselines:Active",
         "joint": "perennial.replay.strategies.baselines:Joint",
         "finetune": "perennial.replay.strategies.baselines:Finetune",
         "distill-cf": "perennial.replay.strategies.distill_cf:DistillCF",

@@ -93,17 +93,40 @@ def learnt(store, periods, budget=10):
     return memory
 
 
+def own_rows(history, extent):
+    """Rows of the users of period t as a strategy with this `history` trains on them."""
+    period = history.rows(first=history.period)
+    past = history.rows(first=1)
+    chosen = past.interactions[np.isin(past.users, period.users)]
+    return (chosen if extent == "full" else period.interactions).toarray()
+
+
+@pytest.mark.parametrize("name", ["active", "ader", "distill-cf", "distill-ader", "finetune"])
+@pytest.mark.parametrize("extent", ["full", "period"])
+def test_the_users_of_the_period_have_the_history_that_is_set(store, name, extent):
+    if name == "active" and extent == "period":
+        name = "individual"
+    strategy = make_strategy(name, {} if name in ("active", "individual") else {"history": extent})
+    history = History(store, 4)
+    rows = strategy.training_rows(history, strategy.empty_memory())
+    np.testing.assert_array_equal(rows.interactions.toarray(), own_rows(history, extent))
+    assert not rows.replayed.any()
+    assert (rows.last_period == 4).all()
+
+
 @pytest.mark.parametrize("base", [1.0, 0.8])
-def test_exemplars_stand_beside_the_period_and_weigh_as_their_loss_does(store, base):
+@pytest.mark.parametrize("extent", ["full", "period"])
+def test_exemplars_stand_beside_the_period_and_weigh_as_their_loss_does(store, base, extent):
     memory = learnt(store, 3)
     history = History(store, 4)
-    rows = Ader(10, distillation_weight=base).training_rows(history, memory)
-    own = history.rows(first=4).interactions
+    strategy = Ader(10, distillation_weight=base, history=extent)
+    rows = strategy.training_rows(history, memory)
+    own = own_rows(history, extent)
     assert own.shape == (15, history.num_items)
     num_exemplars = rows.num_rows - 15
     assert 0 < num_exemplars <= 10
     np.testing.assert_array_equal(rows.replayed, np.arange(rows.num_rows) >= 15)
-    np.testing.assert_array_equal(rows.interactions[:15].toarray(), own.toarray())
+    np.testing.assert_array_equal(rows.interactions[:15].toarray(), own)
     assert (rows.last_period[15:] <= 3).all()
     assert rows.teacher is memory.teacher
     assert rows.teacher.num_items == History(store, 3).num_items < history.num_items
@@ -286,6 +309,10 @@ def short_store(tmp_path):
         ("ader", "distillation_weight", -1.0),
         ("ader", "distillation_weight", float("inf")),
         ("ader", "policy", "all"),
+        ("ader", "history", "some"),
+        ("finetune", "history", "some"),
+        ("distill-cf", "history", "some"),
+        ("user-rns", "history", "some"),
         ("user-rns", "budget", 0),
         ("user-rns", "policy", "some"),
         ("user-rns", "memory_weight", 0.0),
@@ -326,18 +353,17 @@ def test_so_does_the_one_with_a_model(store):
 
 
 @pytest.mark.parametrize("name", CHEAP)
-def test_rows_are_replayed_beside_those_of_the_period(store, name):
-    strategy = make_strategy(name, {"budget": 6, "memory_weight": 0.5})
+@pytest.mark.parametrize("extent", ["full", "period"])
+def test_rows_are_replayed_beside_those_of_the_period(store, name, extent):
+    strategy = make_strategy(name, {"budget": 6, "memory_weight": 0.5, "history": extent})
     memory = strategy.empty_memory()
     for period in range(1, 4):
         memory = memory.update(History(store, period), None, 0)
     rows = strategy.training_rows(History(store, 4), memory)
-    own = History(store, 4).rows(first=4).interactions
-    np.testing.assert_array_equal(
-        rows.interactions[: own.shape[0]].toarray(), own.toarray()[:, : rows.num_items]
-    )
+    own = own_rows(History(store, 4), extent)
+    np.testing.assert_array_equal(rows.interactions[: len(own)].toarray(), own)
     assert rows.replayed.sum() == 6
-    assert rows.replayed[own.shape[0] :].all()
+    assert rows.replayed[len(own) :].all()
     np.testing.assert_array_equal(rows.weights[rows.replayed], 0.5)
     assert (rows.last_period[rows.replayed] <= 3).all()
 
