@@ -17,8 +17,8 @@ class Policy:
 
     Attributes:
         name: `all`, every past period has a share; `recent`, the last `periods` have; `rolling`,
-            the buffer so far and the new period are distilled together into B rows; `whole`, the
-            log so far is distilled into B rows, anew after each period.
+            the memory before and the new period alone make the next, of B rows at most; `whole`,
+            the log so far is distilled into B rows, anew after each period.
         periods: of `recent`.
     """
 

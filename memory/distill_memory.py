@@ -14,14 +14,16 @@ import numpy as np
 from jax import Array
 from scipy.sparse import csr_array, vstack
 
-from perennial.memory.base import Memory, join_rows, replayed_rows
+from perennial.memory.base import Memory, replayed_rows
 from perennial.memory.budget import Policy, share_budget
 from perennial.memory.distill.loop import distill
+from perennial.memory.distill.reservoir import extend_summary
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.summary import report_steps
+from perennial.memory.distill.summary import Summary, report_steps
 from perennial.models.base import FittedModel, TrainingRows
 from perennial.models.mesh import round_up
 from perennial.storage.base import Json, Progress, derive_seed, ignore_progress
+from perennial.storage.log.matrices import count_known_users
 from perennial.storage.log.periods import fingerprint, first_retained_period
 from perennial.storage.results.summaries import (
     StoredSummary,
@@ -142,17 +144,19 @@ class DistillMemory(Memory):
 
     def _distil(self, history: History, seed: int, key: str, progress: Progress) -> StoredSummary:
         first = self._first_period(history.period)
-        rows = TrainingRows.of_users(history.rows(first=history.period if self._before else first))
-        for earlier in self._before:
-            rows = join_rows(rows, earlier.as_training_rows(rows.num_items))
-        folder = None if history.store.path is None else history.store.models_folder
-        summary = distill(
-            rows,
-            self._distillation,
-            derive_seed(seed, history.period, "memory"),
-            checkpoint=None if folder is None else folder / f"distill-{key}.safetensors",
-            listener=report_steps(progress, f"distilling period {history.period}"),
-        )
+        draws = derive_seed(seed, history.period, "memory")
+        if self.policy.name == "rolling":
+            progress(f"remembering the new users of period {history.period}")
+            summary = self._extend(history, draws)
+        else:
+            folder = None if history.store.path is None else history.store.models_folder
+            summary = distill(
+                TrainingRows.of_users(history.rows(first=first)),
+                self._distillation,
+                draws,
+                checkpoint=None if folder is None else folder / f"distill-{key}.safetensors",
+                listener=report_steps(progress, f"distilling period {history.period}"),
+            )
         if summary.report.get("interrupted"):
             # The next replay resumes from the checkpoint; an incomplete summary is not stored.
             raise KeyboardInterrupt
@@ -165,11 +169,20 @@ class DistillMemory(Memory):
             report=summary.report,
             versions=read_versions(),
             num_rows=summary.num_rows,
-            num_items=rows.num_items,
+            num_items=summary.rows.shape[1],
             num_entries=summary.rows.nnz,
             created=datetime.now(UTC).replace(tzinfo=None),
         )
         return StoredSummary(record, summary.rows)
+
+    def _extend(self, history: History, seed: int) -> Summary:
+        """Return the summary before, extended by the new users of period `history.period`."""
+        users = history.rows(first=history.period)
+        is_new = users.users >= count_known_users(history.store, history.period - 1)
+        before = self._before[0].fetch() if self._before else None
+        return extend_summary(
+            before, TrainingRows.of_users(users), is_new, self._distillation, seed
+        )
 
 
 def _summary_key(
@@ -201,13 +214,6 @@ def find_predecessor(store: Store, record: SummaryRecord) -> SummaryRecord | Non
     return next((one for one in earlier if _summary_key(*made, [one.key]) == record.key), None)
 
 
-def rows_to_distil_again(rows: csr_array, report: Mapping[str, Json], period: int) -> TrainingRows:
-    """Weight the rows `(n, num_items)` of a summary by the number of users they stand for."""
-    count = rows.shape[0]
-    users = float(report.get("users_given", count))
-    return replayed_rows(rows, users / max(count, 1), np.full(count, period, dtype=np.int32))
-
-
 @dataclass(frozen=True)
 class DeviceSummary:
     """A summary in the memory: its rows on the default device, its record on the host."""
@@ -215,12 +221,10 @@ class DeviceSummary:
     record: SummaryRecord
     rows: "ResidentRows"
 
-    def as_training_rows(self, num_items: int) -> TrainingRows:
-        """Return rows to distil again, weighted by the number of users they stand for."""
-        count = self.rows.num_rows
-        return rows_to_distil_again(
-            self.rows.fetch(count, num_items), self.record.report, self.record.period
-        )
+    def fetch(self) -> Summary:
+        """Return the summary on the host."""
+        rows = self.rows.fetch(self.rows.num_rows, self.record.num_items)
+        return Summary(rows, self.record.report)
 
 
 @dataclass(frozen=True)

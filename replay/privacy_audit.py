@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.memory.base import join_rows, widen
 from perennial.memory.distill.loop import distill
+from perennial.memory.distill.reservoir import extend_summary
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import DistillListener, Summary
-from perennial.memory.distill_memory import find_predecessor, rows_to_distil_again
+from perennial.memory.distill_memory import find_predecessor
 from perennial.memory.privacy import (
     LEVELS,
     SIMILARITIES,
@@ -26,7 +26,7 @@ from perennial.models.base import TrainingRows
 from perennial.replay.summaries import read_summary
 from perennial.storage.base import derive_seed
 from perennial.storage.errors import UserError
-from perennial.storage.log.matrices import count_known_items, read_rows
+from perennial.storage.log.matrices import UserRows, count_known_items, read_rows
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.results.summaries import SummaryRecord
 from perennial.storage.store import Store
@@ -142,36 +142,40 @@ class _HalfSummary:
     def distil(self, first: int) -> Summary:
         """Distil the users' interactions from a period on, all at once."""
         seed = derive_seed(self.seed, "audit summary")
-        return self._distil(self._rows(first, self.record.period), seed)
-
-    def distil_rolling(self, first: int) -> Summary:
-        """Distil period by period, each with the summary before."""
-        summary: Summary | None = None
-        for period in range(first, self.record.period + 1):
-            rows = self._rows(period, period)
-            if summary is not None:
-                wide = widen(summary.rows, rows.num_items)
-                rows = join_rows(rows, rows_to_distil_again(wide, summary.report, period - 1))
-            if rows.num_rows:
-                seed = derive_seed(self.seed, "audit summary", period)
-                summary = self._distil(rows, seed)
-        if summary is None:
-            raise ValueError("the users have no interaction in these periods")
-        return summary
-
-    def _rows(self, first: int, last: int) -> TrainingRows:
-        rows = read_rows(self.store, first, last, num_items=count_known_items(self.store, last))
-        return TrainingRows.of_users(rows).take(np.flatnonzero(np.isin(rows.users, self.users)))
-
-    def _distil(self, rows: TrainingRows, seed: int) -> Summary:
-        made_of = {**self.record.settings, "regs": tuple(self.record.settings["regs"])}
-        settings = DistillSettings(**made_of)
-        budget = max(1, settings.num_synthetic_users // 2)
-        settings = dataclasses.replace(settings, num_synthetic_users=budget)
-        summary = distill(rows, settings, seed, listener=self.listener)
+        rows = TrainingRows.of_users(self._rows(first, self.record.period))
+        summary = distill(rows, self._settings, seed, listener=self.listener)
         if summary.report.get("interrupted"):
             raise KeyboardInterrupt
         return summary
+
+    def distil_rolling(self, first: int) -> Summary:
+        """Extend a summary period by period."""
+        summary: Summary | None = None
+        seen = np.zeros(0, dtype=np.int32)
+        for period in range(first, self.record.period + 1):
+            rows = self._rows(period, period)
+            is_new = ~np.isin(rows.users, seen)
+            seen = np.union1d(seen, rows.users)
+            seed = derive_seed(self.seed, "audit summary", period)
+            training = TrainingRows.of_users(rows)
+            summary = extend_summary(summary, training, is_new, self._settings, seed)
+        if summary is None or summary.num_rows == 0:
+            raise ValueError("the users have no interaction in these periods")
+        return summary
+
+    def _rows(self, first: int, last: int) -> UserRows:
+        rows = read_rows(self.store, first, last, num_items=count_known_items(self.store, last))
+        chosen = np.flatnonzero(np.isin(rows.users, self.users))
+        return UserRows(rows.users[chosen], rows.interactions[chosen], rows.last_period[chosen])
+
+    @property
+    def _settings(self) -> DistillSettings:
+        """Settings of the record, with half as many synthetic users."""
+        settings = DistillSettings(
+            **{**self.record.settings, "regs": tuple(self.record.settings["regs"])}
+        )
+        budget = max(1, settings.num_synthetic_users // 2)
+        return dataclasses.replace(settings, num_synthetic_users=budget)
 
 
 def describe_periods(first: int, last: int) -> str:

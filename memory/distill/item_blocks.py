@@ -108,14 +108,11 @@ class BlockedOptimisation:
         return support
 
     def _fill_parameters(self) -> None:
-        """Start from real users' targets, scaled; from a replayed row as it is."""
+        """Start from real users' targets, scaled."""
         problem = self._problem
         drawn = problem.initial_users()
-        replayed = np.flatnonzero(problem.holdout.training.replayed[drawn])
         slopes = problem.settings.start_scale * np.eye(len(drawn), dtype=np.float32)
-        slopes[replayed] = 0
         coefficients = self._targets.coefficients(drawn, slopes)
-        coefficients[drawn[replayed], replayed] = 1
 
         def fill(block: slice) -> None:
             self._parameters[block] = np.clip(self._blocks.combine(coefficients, block), 0, 1)

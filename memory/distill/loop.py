@@ -48,9 +48,8 @@ def distill(
 ) -> Summary:
     """Distil rows into synthetic users, with a tenth of the interactions held out for validation.
 
-    Rows are real users and, for a rolling summary, its rows so far, marked `replayed`. Every random
-    draw derives from the seed; the same seed gives the same summary to the bit. The checkpoint is a
-    file to resume from after an interruption; it is removed at the end.
+    Every random draw derives from the seed; the same seed gives the same summary to the bit. The
+    checkpoint is a file to resume from after an interruption; it is removed at the end.
 
     Returns:
         At most μ rows, and no more than there are users. Ctrl-C ends the steps and gives the best
@@ -79,7 +78,7 @@ def distill(
         seed,
         checkpoint=checkpoint,
         listener=listener,
-        users_given=round(rows.weights.sum()),
+        users_given=rows.num_rows,
         in_blocks=in_blocks,
     )
 

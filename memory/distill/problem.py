@@ -172,10 +172,7 @@ class DistillationProblem:
         targets = self._on_device(self.targets.dense(drawn))
         method = PARAMETRISATIONS[self.settings.method]
         key = jax.random.key(derive_seed(self.seed, "steps") % 2**32)
-        replayed = jnp.asarray(self.holdout.training.replayed[drawn])[:, None]
-        # A replayed row starts from itself.
-        parameters = jnp.where(replayed, rows, method.initialise(rows, targets, self.settings))
-        return initial_state(parameters, self.settings, key)
+        return initial_state(method.initialise(rows, targets, self.settings), self.settings, key)
 
     def _on_device(self, dense: NDArray[np.float32]) -> Array:
         padded = np.zeros((len(dense), self.width), dtype=np.float32)

@@ -140,7 +140,7 @@ class SettingOptions:
         "--memory-policy",
         metavar="NAME",
         help="Summaries that are replayed: all, recent:K (the last K periods'), rolling or "
-        "whole.  [default: whole for distill-cf, rolling for samplers]",
+        "whole.  [default: rolling]",
     )
     memory_weight: float | None = option(
         "--memory-weight",

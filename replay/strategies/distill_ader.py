@@ -20,7 +20,8 @@ class DistillAder(SummaryReplay):
         memory_weight: of a synthetic user; a user of the new period has weight 1.
         history: as in `BudgetedReplay`.
         distillation: settings; the budget replaces the number of synthetic users.
-            With `distill-cf`'s settings and budget, both strategies share the summaries.
+            With the settings and budget of `distill-cf` under the policy `whole`, both share the
+            summaries.
     """
 
     budget: int = 500

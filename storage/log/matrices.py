@@ -156,6 +156,12 @@ def count_known_items(store: Store, period: int) -> int:
     return int(store.rows(query, [period])[0][0])
 
 
+def count_known_users(store: Store, period: int) -> int:
+    """Return the number of users of periods ≤ `period`; their indices are the smallest."""
+    query = "SELECT coalesce(sum(new_users), 0) FROM periods WHERE period <= ?"
+    return int(store.rows(query, [period])[0][0])
+
+
 def find_active_users(store: Store, last: int, least: int) -> NDArray[np.int32]:
     """Return the users with at least `least` events in periods ≤ `last`: `(n,)` int32."""
     table = store.table(

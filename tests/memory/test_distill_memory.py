@@ -124,22 +124,42 @@ def test_a_summary_is_made_once(log, spy):
 
 
 def test_what_is_distilled(log, spy):
-    """A period; the period and the buffer, by the users it stands for; all periods."""
+    """A period, or all periods so far."""
     with opened(log) as store:
         users = [len(History(store, t).rows(first=t).users) for t in (1, 2, 3)]
         seen = len(History(store, 3).rows(first=1).users)
-        for policy in ("recent:1", "rolling", "whole"):
+        for policy in ("recent:1", "whole"):
             after(store, policy, (1, 2, 3))
-        period, rolling, whole = spy.given[2], spy.given[4], spy.given[-1]
+        period, whole = spy.given[2], spy.given[-1]
         records = {one.first_period for one in list_summaries(store) if one.period == 3}
     assert period[0].num_rows == users[2]
-    assert rolling[0].num_rows == users[2] + 2
-    assert rolling[0].replayed.sum() == 2
-    assert rolling[0].weights.sum() == pytest.approx(sum(users))
     assert whole[0].num_rows == seen
     assert not whole[0].replayed.any()
     assert records == {1, 3}
     assert period[1].num_synthetic_users == 6
+
+
+def test_a_rolling_summary_is_extended_by_the_new_users(log, monkeypatch):
+    given = []
+
+    def extend(before, rows, is_new, settings, seed):
+        given.append((before, rows, is_new))
+        users = (0 if before is None else before.report["users_given"]) + int(is_new.sum())
+        return Summary(rows.interactions[:2], {"users_given": users})
+
+    monkeypatch.setattr(module, "extend_summary", extend)
+    with opened(log) as store:
+        after(store, "rolling", (1, 2, 3))
+        seen = [set(History(store, t).rows(first=1).users.tolist()) for t in (1, 2, 3)]
+        of_period = [History(store, t).rows(first=t).users.tolist() for t in (1, 2, 3)]
+        records = {one.first_period for one in list_summaries(store)}
+    for number, (before, rows, is_new) in enumerate(given):
+        earlier = seen[number - 1] if number else set()
+        assert is_new.tolist() == [user not in earlier for user in of_period[number]]
+        assert rows.num_rows == len(of_period[number])
+        assert (before is None) == (number == 0)
+        assert before is None or before.report["users_given"] == len(earlier)
+    assert records == {1}
 
 
 def test_a_summary_cut_short_is_not_kept(log, monkeypatch):

@@ -12,6 +12,7 @@ from perennial.storage.results.summaries import list_summaries
 MODEL = ModelChoice("popularity")
 TEACHER = ModelChoice("teacher")
 DISTILLATION = {"budget": 4, "distillation": {"num_steps": 2, "batch_size": 8}}
+WHOLE = {**DISTILLATION, "policy": "whole"}
 ROLLING = {**DISTILLATION, "policy": "rolling"}
 
 
@@ -27,7 +28,7 @@ CHAINS = {
     "individual": chain("individual", MODEL),
     "joint": chain("joint", MODEL),
     "finetune": chain("finetune", ModelChoice("popularity", {"warm": True})),
-    "whole": chain("distill-cf", MODEL, **DISTILLATION),
+    "whole": chain("distill-cf", MODEL, **WHOLE),
     "rolling": chain("distill-cf", MODEL, **ROLLING),
     "ader": chain("ader", TEACHER, budget=5),
     "warm ader": chain("ader", ModelChoice("teacher", {"warm": True}), budget=5),

@@ -372,7 +372,10 @@ QUICK = {"distillation": dataclasses.asdict(DistillSettings(num_steps=2, validat
 QUICK["distillation"]["regs"] = [1.0]
 DISTILL_CONFIG = ReplayConfig(
     strategies=("individual", "distill-cf", "distill-ader"),
-    strategy_settings={name: {"budget": 4, **QUICK} for name in ("distill-cf", "distill-ader")},
+    strategy_settings={
+        "distill-cf": {"budget": 4, "policy": "whole", **QUICK},
+        "distill-ader": {"budget": 4, **QUICK},
+    },
     models=(ModelChoice("infinite-ae", {"reg": 5.0}), ModelChoice("mvae", SMALL_MVAE)),
 )
 

@@ -28,12 +28,9 @@ def _small_blocks(monkeypatch):
     monkeypatch.setattr(item_blocks, "BLOCK", 64)
 
 
-def log(num_users=128, num_items=150, replayed=0):
-    """Users of the same tastes; the last rows are replayed."""
-    rows = tastes(num_users, num_items)
-    is_replayed = np.arange(num_users) >= num_users - replayed
-    weights = np.where(is_replayed, 3.0, 1.0)
-    return dataclasses.replace(rows, replayed=is_replayed, weights=weights)
+def log(num_users=128, num_items=150):
+    """Users of the same tastes."""
+    return tastes(num_users, num_items)
 
 
 def started(settings, rows=None, seed=5):
@@ -47,13 +44,13 @@ def wide_parameters(resident, width):
 
 
 @pytest.mark.parametrize(
-    ("changes", "replayed"),
-    [({}, 0), ({"guide": 0.0, "sparsity_weight": 0.5}, 0), ({}, 60)],
-    ids=["default", "own rows and a penalty", "replayed rows"],
+    "changes",
+    [{}, {"guide": 0.0, "sparsity_weight": 0.5}],
+    ids=["default", "own rows and a penalty"],
 )
-def test_the_steps_are_those_of_whole_rows(changes, replayed):
+def test_the_steps_are_those_of_whole_rows(changes):
     # No padding: a penalty's slope counts in the norm of the gradient there too.
-    task = started(dataclasses.replace(PLAIN, **changes), log(num_items=512, replayed=replayed))
+    task = started(dataclasses.replace(PLAIN, **changes), log(num_items=512))
     width = len(task.items)
     assert width == task.width == 512
     blocked, resident = BlockedOptimisation(task), DenseOptimisation(task)

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from distill_rows import SETTINGS, Recorder, tastes
-from model_rows import rows_of
 from scipy.sparse import csr_array
 
 import perennial.memory.distill.item_blocks as item_blocks
@@ -130,18 +129,6 @@ def test_resident_users_change_where_not_all_fit(monkeypatch):
     monkeypatch.setattr(work, "RESIDENT_CELLS", 64 * 512)
     summary = distill(tastes(), SETTINGS, 0)
     assert summary.report["validation"] is not None
-
-
-def test_a_replayed_row_goes_on_from_where_it_is():
-    rows = tastes()
-    learnt = distill(rows, SETTINGS, 0).rows
-    again = rows_of(learnt, weights=np.full(16, 7.5), replayed=np.ones(16, dtype=np.bool_))
-    still = dataclasses.replace(SETTINGS, learning_rate=1e-9)
-    found = distill(again, still, 0)
-    assert found.report["users_given"] == 120
-    assert found.report["validation"] is None
-    ordered = [sorted(map(tuple, each.toarray().round(4))) for each in (found.rows, learnt)]
-    np.testing.assert_allclose(*ordered, atol=1e-3)
 
 
 def test_a_step_makes_no_transfer_and_stays_on_the_default_device():
