@@ -81,7 +81,7 @@ class TestMistakes:
         ("options", "line"),
         [
             (("--memory-policy", "some"), "choose all, recent:K"),
-            (("--strategy", "joint", "--budget", 5), "none of joint has a memory"),
+            (("--strategy", "joint", "--budget", 5), "none of joint has the setting budget"),
             (("--set", "distill-cf.nothing=1"), "has no setting 'nothing'"),
             (("--strategy", "joint", "--set", "distill-cf.budget=1"), "does not run"),
             (("--set", 'distill-cf.distillation={"guide": 2}'), "guide must lie"),

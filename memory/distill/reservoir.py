@@ -71,7 +71,7 @@ def extend_summary(
         "items_used": len(np.unique(rows.interactions.indices)),
         "interactions_used": int(rows.interactions.nnz),
         "device": ", ".join(map(str, jax.local_devices())),
-        "device_bytes": 0,
+        "device_bytes": 8 * joined.nnz,
     }
     return Summary(joined[order_by_usefulness(joined)], report)
 
