@@ -50,8 +50,16 @@ SCENARIOS = {
         Scenario(
             "distill-cf",
             (
-                *("--strategy", "distill-cf", "--memory-policy", "rolling", "--budget", "4"),
+                *("--strategy", "distill-cf", "--memory-policy", "recent:1", "--budget", "4"),
                 *("--set", 'distill-cf.distillation={"num_steps": 2, "batch_size": 8}'),
+                *("--model", "infinite-ae", "--set", "infinite-ae.reg=5"),
+            ),
+            drops=True,
+        ),
+        Scenario(
+            "rolling",
+            (
+                *("--strategy", "distill-cf", "--memory-policy", "rolling", "--budget", "4"),
                 *("--model", "infinite-ae", "--set", "infinite-ae.reg=5"),
             ),
             drops=True,
