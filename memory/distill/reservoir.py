@@ -112,12 +112,8 @@ def _smooth(
     )
     block = max(1, _BLOCK_CELLS // len(items))
     parts = [
-        _largest(
-            np.clip(settings.start_scale * guide.dense(np.arange(start, stop)), 0, 1),
-            settings.max_items,
-        )
-        for start in range(0, len(drawn), block)
-        for stop in [min(start + block, len(drawn))]
+        _largest(np.clip(settings.start_scale * guide.dense(users), 0, 1), settings.max_items)
+        for users in np.split(np.arange(len(drawn)), range(block, len(drawn), block))
     ]
     mixed = csr_array(vstack(parts, format="csr"))
     if settings.export == "hard":

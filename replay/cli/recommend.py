@@ -101,16 +101,8 @@ def _describe(reason: "Reason", period: int) -> str:
 # Heavy imports are in the functions that need them, so that `--help` is fast.
 
 _FITTING = (
-    *(
-        "model",
-        "strategy",
-        "seed",
-        "settings",
-        "budget",
-        "memory_policy",
-        "memory_weight",
-        "history",
-    ),
+    *("model", "strategy", "seed", "settings"),
+    *("budget", "memory_policy", "memory_weight", "history"),
     *("memory_limit", "max_rows", "min_user_events"),
 )
 """Parameters of a fit: with any of them the published model is not used."""

@@ -11,6 +11,7 @@ from perennial.stream.history import History
 class _WithoutMemory:
     """A strategy that reads all it needs from the log."""
 
+    history: Extent = "period"
     draws_at_random = False
 
     def empty_memory(self) -> Memory:
@@ -18,8 +19,8 @@ class _WithoutMemory:
         return NoMemory()
 
     def training_rows(self, history: History, memory: Memory) -> TrainingRows:
-        """Return the users of period t, each with the interactions in it."""
-        return TrainingRows.of_users(history.rows(first=history.period))
+        """Return the users of period t, with the histories that are set."""
+        return newest_rows(history, self.history)
 
 
 class Individual(_WithoutMemory):
@@ -37,12 +38,9 @@ class Active(_WithoutMemory):
     """
 
     name = "active"
+    history: Extent = "full"
     starts_warm = WarmStart.BY_MODEL
     needs_log = False
-
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
-        """Return the users of period t with their full histories."""
-        return newest_rows(history, "full")
 
 
 @dataclass(frozen=True)
@@ -63,10 +61,6 @@ class Finetune(_WithoutMemory):
     def __post_init__(self) -> None:
         """Refuse settings that are out of range."""
         check_extent(self.history)
-
-    def training_rows(self, history: History, memory: Memory) -> TrainingRows:
-        """Return the users of period t."""
-        return newest_rows(history, self.history)
 
 
 class Joint(_WithoutMemory):
