@@ -43,11 +43,7 @@ def commit(written: Path, path: Path) -> None:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write bytes to a file atomically, replacing an older one.
-
-    Raises:
-        OSError: the disk refuses the file; the older one stays.
-    """
+    """Write bytes to a file atomically; the older one stays if the disk raises an `OSError`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 

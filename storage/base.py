@@ -30,15 +30,10 @@ def ignore_progress(_message: str, _done: int = 0, _total: int | None = None, /)
 
 
 def derive_seed(*parts: int | str) -> int:
-    """Hash the purpose of random numbers into a seed.
+    """Hash the purpose of random numbers, such as `(seed, period, strategy)`, into a seed.
 
-    Seeds derived from their purpose make results independent of the order of the work.
-
-    Args:
-        parts: purpose of the random numbers, e.g. `(seed, period, strategy, model)`.
-
-    Returns:
-        An integer in [0, 2^63), equal for equal parts on every machine; `1` and `"1"` differ.
+    Seeds derived from their purpose make results independent of the order of the work. A seed is in
+    [0, 2^63), equal for equal parts on every machine; `1` and `"1"` differ.
     """
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
@@ -80,17 +75,11 @@ and halves of surrogate pairs, as in names of files that are no UTF-8."""
 
 
 def escape_controls(text: str, keep: str = "") -> str:
-    r"""Make control characters visible, for text that a terminal or a page shows.
+    r"""Make control characters visible, as in Python's literals: ESC becomes `\x1b`.
 
     Identifiers, titles and names of files and columns may contain any character: printed as they
-    are, some change the terminal's title or colours, or overwrite what was printed before.
-
-    Args:
-        text: any text.
-        keep: characters that stay.
-
-    Returns:
-        The text with such characters as in Python's literals: ESC as `\x1b`.
+    are, some change the terminal's title or colours, or overwrite what was printed before. Those in
+    `keep` stay.
     """
 
     def escape(match: re.Match[str]) -> str:

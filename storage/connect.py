@@ -33,11 +33,7 @@ _WRITER_PATIENCE = 2.0
 
 
 def check_place(path: Path, read_only: bool) -> None:
-    """Check the path of a store before anything is created.
-
-    Raises:
-        UserError: there is no store to read, the folder does not exist, or the path is a folder.
-    """
+    """Check the path of a store before anything is created; `UserError` if it cannot be one."""
     if read_only:
         require_store(path, "`perennial ingest`")
     if not path.parent.is_dir():
@@ -62,11 +58,7 @@ def lock_for_writing(path: Path, wait: float) -> WriterLock:
 
 
 def create_file(path: Path) -> None:
-    """Create an empty DuckDB file atomically: an unfinished one could never be opened again.
-
-    Raises:
-        UserError: the file cannot be created.
-    """
+    """Create an empty DuckDB file atomically: an unfinished one could never be opened again."""
     new = rewrite_path(path)
     try:
         _connect(new, read_only=False).close()

@@ -182,11 +182,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 
 def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
-    """Return the number of a store's newest migration; 0 for an empty database.
-
-    Raises:
-        UserError: the database is not a store, but has tables.
-    """
+    """Return the number of a store's newest migration, 0 if empty; `UserError` if no store."""
     rows = connection.execute(
         "SELECT table_name FROM information_schema.tables WHERE table_catalog = current_database()"
     ).fetchall()

@@ -32,13 +32,7 @@ def resolve_store(path: Path) -> Path:
 
 
 def require_store(path: Path, command: str = "`perennial replay` or `ingest`") -> None:
-    """Check that a store exists.
-
-    The message names the commands that make one.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Check that a store exists; the message of the `UserError` names commands that make one."""
     if not path.exists():
         raise UserError(f"{path}: no such store; make one with {command}")
 
@@ -74,11 +68,7 @@ def open_for_reading(path: Path) -> "Store":
 
 @contextmanager
 def open_to_serve_readers(path: Path, wait: float = 0.0) -> Iterator["Store"]:
-    """Open an existing store for long work; readers see it as it was before.
-
-    Raises:
-        UserError: as for `open_existing`.
-    """
+    """Open an existing store for long work, as `open_existing`; readers see it as it was before."""
     with open_existing(path, wait) as store:
         store.write_snapshot()
         yield store

@@ -28,11 +28,7 @@ def split_evenly(length: int, parts: int) -> list[tuple[int, int]]:
 
 
 def run_all(calls: Sequence[Callable[[], Result]]) -> list[Result]:
-    """Run independent calls in parallel; results are in the order of `calls`.
-
-    Raises:
-        Exception: that of the first call that failed.
-    """
+    """Run independent calls in parallel, with the results or the error of a loop over them."""
     if len(calls) < 2:
         return [call() for call in calls]
     with ThreadPoolExecutor(count_cores()) as pool:

@@ -65,20 +65,12 @@ class Registry(MutableMapping[str, str], Generic[T]):
         return re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name) is not None
 
     def check(self, name: str) -> None:
-        """Refuse what is neither a registered name nor a target.
-
-        Raises:
-            UserError: it is neither.
-        """
+        """Refuse by a `UserError` what is neither a registered name nor a target."""
         if name not in self and not self.is_target(name):
             raise UserError(f"unknown {self.kind} '{name}'; choose from {', '.join(sorted(self))}")
 
     def load(self, name: str) -> T:
-        """Import what a name or a target stands for.
-
-        Raises:
-            UserError: unknown name, or a target that cannot be imported.
-        """
+        """Import what a name or a target stands for; `UserError` if it is unknown or fails."""
         self.check(name)
         target = self.get(name, name)
         try:

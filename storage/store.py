@@ -211,12 +211,9 @@ class Store:
         *,
         inputs: Mapping[str, pa.Table] | None = None,
     ) -> pa.Table:
-        """Return a result as an Arrow table.
+        """Return the result of a SELECT as an Arrow table; `inputs` are tables that it may name.
 
-        Args:
-            query: a SELECT; add ORDER BY if order matters, since scans run on all threads.
-            parameters: values of its question marks.
-            inputs: Arrow tables that the query may name.
+        Scans run on all threads, so add ORDER BY if order matters.
         """
         inputs = inputs or {}
         for name, table in inputs.items():

@@ -103,11 +103,7 @@ def merge_late(
 
 
 def _check_late(periods: Sequence[PeriodSummary], log: OrderedLog, name: str) -> None:
-    """Check that all periods have times, and that most events are late.
-
-    Raises:
-        UserError: otherwise.
-    """
+    """Check that all periods have times, and most events are late; raise `UserError` otherwise."""
     for one in periods:
         if not one.has_clock:
             raise UserError(

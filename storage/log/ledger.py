@@ -24,15 +24,13 @@ class IngestReport:
     """Report of an ingestion.
 
     Attributes:
-        paths: the files.
         already_ingested: True if the store had the same content and nothing changed; the numbers
             below are those of the first time.
         lines: number of lines read, bad ones included.
         interactions: number of events stored.
         merged: number of rows left out as equal to another in user, item and time.
-        rejected: number of bad lines.
+        rejected: number of bad lines, by reason in `reject_reasons`.
         filtered: number of rows that do not count.
-        reject_reasons: number of bad lines per reason.
         periods: numbers of the periods made of the files.
         layouts: interpretation of each file; empty for an earlier ingestion.
         remarks: what the owner of the files should know, one line each.

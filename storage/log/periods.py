@@ -13,14 +13,10 @@ class PeriodSummary:
     Attributes:
         period: its number, from 1.
         source: name of its file or files.
-        first_time: time of the first event, µs since 1970 (UTC), or its line without times.
-        last_time: time or line of the last event.
+        first_time: of the first event, µs since 1970 (UTC), or its line without times.
+        last_time: of the last event, likewise.
         has_clock: True if times are times, and not line numbers.
-        interactions: number of events.
-        users: number of distinct users.
-        items: number of distinct items.
-        new_users: number of users that occur in no earlier period.
-        new_items: number of items that occur in no earlier period.
+        new_users: users that occur in no earlier period; `new_items` likewise.
         content_hash: SHA-256 of its events and new identifiers, order included.
         kept: number of events that are still stored: all, or none after they were dropped.
     """

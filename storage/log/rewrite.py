@@ -40,12 +40,9 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class GrowingVocabulary:
-    """The identifiers of a vocabulary, and possibly new ones.
+    """The identifiers of a vocabulary by dense index, and possibly new ones at the end.
 
-    Attributes:
-        ids: by dense index; new ones at the end.
-        kind: kind of the identifiers.
-        first_periods: `(known,)` int32, first period of each known identifier.
+    `first_periods` `(known,)` int32 is the first period of each known identifier.
     """
 
     ids: pa.StringArray

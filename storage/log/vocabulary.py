@@ -36,20 +36,12 @@ def lookup_items(store: Store, ids: Sequence[str | int]) -> NDArray[np.int32]:
 
 
 def user_ids(store: Store, indices: ArrayLike) -> list[str | int]:
-    """Return the identifiers of dense user indices `(n,)`, `int` or `str` as in the log.
-
-    Raises:
-        IndexError: no user has one of the indices.
-    """
+    """Return the identifiers of dense user indices `(n,)`; raise `IndexError` if one is unknown."""
     return _identifiers(store, USERS, indices)
 
 
 def item_ids(store: Store, indices: ArrayLike) -> list[str | int]:
-    """Return the identifiers of dense item indices `(n,)`, `int` or `str` as in the log.
-
-    Raises:
-        IndexError: no item has one of the indices.
-    """
+    """Return the identifiers of dense item indices `(n,)`; raise `IndexError` if one is unknown."""
     return _identifiers(store, ITEMS, indices)
 
 
@@ -72,11 +64,7 @@ def identifier_type(store: Store, vocabulary: Vocabulary) -> pa.DataType:
 
 
 def id_column(store: Store, vocabulary: Vocabulary, indices: ArrayLike) -> pa.Array:
-    """Return the identifiers of dense indices `(n,)` as a column of `identifier_type`.
-
-    Raises:
-        IndexError: none of the users or items has one of the indices.
-    """
+    """Return the identifiers of dense indices `(n,)` as a column of `identifier_type`."""
     ids = _identifiers(store, vocabulary, indices)
     return to_column(ids, identifier_type(store, vocabulary))
 
@@ -86,8 +74,7 @@ def describe_other_kind(
 ) -> str | None:
     """Describe identifiers of a file that are of another kind than those of the store.
 
-    Returns:
-        A remark; `None` if the kinds are the same, or integers and text are mixed already.
+    `None` if the kinds are the same, or integers and text are mixed already.
     """
     known = read_kind(store, vocabulary)
     if known is None:

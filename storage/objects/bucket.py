@@ -47,11 +47,7 @@ class RemotePath:
 
     @classmethod
     def parse(cls, text: str) -> "RemotePath":
-        """Parse an address.
-
-        Raises:
-            UserError: there is no bucket in it, or it contains a key.
-        """
+        """Parse an address; raise `UserError` if it names no bucket, or contains a key."""
         scheme, _, rest = text.partition("://")
         # A space need not be quoted.
         parts = urlsplit(f"{scheme.lower()}://{rest.replace(' ', '%20')}")
@@ -114,11 +110,7 @@ class Bucket:
     """A connection to a bucket; error messages are one line without secrets."""
 
     def __init__(self, place: RemotePath) -> None:
-        """Connect.
-
-        Raises:
-            UserError: an option is unknown, or the bucket cannot be reached.
-        """
+        """Connect; raise `UserError` if an option is unknown, or the bucket cannot be reached."""
         import pyarrow as pa
         from pyarrow import fs
 
@@ -139,11 +131,7 @@ class Bucket:
             raise _explain(place, error) from None
 
     def is_folder(self, place: RemotePath) -> bool:
-        """Return True for a folder and False for an object.
-
-        Raises:
-            UserError: it is neither.
-        """
+        """Return True for a folder and False for an object; raise `UserError` if it is neither."""
         from pyarrow import fs
 
         kind = self._kind(place, place.path)
@@ -152,11 +140,7 @@ class Bucket:
         return bool(kind == fs.FileType.Directory)
 
     def require(self, place: RemotePath) -> None:
-        """Check that the bucket of a place exists.
-
-        Raises:
-            UserError: it does not exist, or access is refused.
-        """
+        """Check that the bucket of a place exists; raise `UserError` if it does not."""
         from pyarrow import fs
 
         if self._kind(place, place.bucket) == fs.FileType.NotFound:
@@ -183,19 +167,11 @@ class Bucket:
         )
 
     def open(self, place: RemotePath) -> Any:
-        """Open an object for pyarrow, which reads it in parts.
-
-        Raises:
-            OSError: it cannot be read.
-        """
+        """Open an object for pyarrow to read in parts; raise `OSError` if it cannot be read."""
         return self._system.open_input_file(place.path)
 
     def get(self, place: RemotePath, target: Path, progress: Progress = ignore_progress) -> None:
-        """Download an object to a file.
-
-        Raises:
-            UserError: the object cannot be read, or the file cannot be written.
-        """
+        """Download an object to a file; raise `UserError` if either refuses."""
         try:
             with target.open("wb") as file:
                 for done, size, block in self._blocks(place):
@@ -208,11 +184,7 @@ class Bucket:
             ) from error
 
     def put(self, source: Path, place: RemotePath) -> None:
-        """Upload a file to an object, atomically.
-
-        Raises:
-            UserError: the object cannot be written.
-        """
+        """Upload a file to an object, atomically; raise `UserError` if it cannot be written."""
         from pyarrow import fs
 
         try:
@@ -227,11 +199,7 @@ class Bucket:
             raise _explain(place, error) from None
 
     def remove(self, place: RemotePath) -> None:
-        """Remove an object.
-
-        Raises:
-            UserError: it cannot be removed.
-        """
+        """Remove an object; raise `UserError` if it cannot be removed."""
         try:
             self._system.delete_file(place.path)
         except OSError as error:

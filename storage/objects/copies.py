@@ -58,13 +58,7 @@ def local_copies(
 def local_folder(
     folder: RemotePath, names: Sequence[str], near: Path, progress: Progress = ignore_progress
 ) -> Iterator[Path]:
-    """Yield a local folder of the same name with temporary copies of objects of a remote one.
-
-    See `local_copies`.
-
-    Raises:
-        UserError: an object cannot be copied.
-    """
+    """Yield a local folder of the same name with copies of a remote one's; see `local_copies`."""
     bucket = Bucket(folder)
     with _temporary_folder(near) as parent:
         copies = parent / folder.name
@@ -95,21 +89,13 @@ class LocalFolder:
         self.place = place
 
     def names(self) -> list[str]:
-        """Return the sorted names of its files; none if the folder does not exist.
-
-        Raises:
-            UserError: it is no folder, or cannot be reached.
-        """
+        """Return the sorted names of its files, none if it is absent; `UserError` on failure."""
         if self.place.exists() and not self.place.is_dir():
             raise UserError(f"{self.place}: is a file; name a folder")
         return sorted(path.name for path in self.place.glob("*"))
 
     def open(self, name: str) -> Any:
-        """Return a file of the folder in a form that pyarrow can read.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
+        """Return a file of the folder as pyarrow can read it; `OSError` if it cannot be read."""
         return self.place / name
 
     @contextmanager
@@ -133,11 +119,7 @@ class BucketFolder:
     """A folder to write files into, on object storage; methods as of `LocalFolder`."""
 
     def __init__(self, place: RemotePath, temporary: Path) -> None:
-        """Connect to the bucket; `temporary` is a local folder for files that are being written.
-
-        Raises:
-            UserError: the bucket cannot be reached.
-        """
+        """Connect to the bucket; `temporary` is a local folder for files that are being written."""
         self.place = place
         self._temporary = temporary
         self._bucket = Bucket(place)

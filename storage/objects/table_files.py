@@ -42,11 +42,7 @@ def write_table(table: "pa.Table", place: Place) -> None:
 
 
 def check_suffix(place: Place, suffixes: Sequence[str]) -> Place:
-    """Return a file if its name ends in one of some suffixes.
-
-    Raises:
-        UserError: it does not.
-    """
+    """Return a file if its name ends in one of some suffixes; raise `UserError` if it does not."""
     if _suffix(place) not in suffixes:
         raise UserError(
             f"{place}: the suffix names the format, and '{_suffix(place)}' is none; choose from "

@@ -61,9 +61,7 @@ class Columns:
     """Positions of the columns in a file, from 0.
 
     Attributes:
-        user: of the users.
-        item: of the items.
-        time: of the times; `None` if the file has none.
+        time: `None` if the file has none.
         rating: of the ratings, if a row needs a least rating to count.
         where: of the columns of `IngestSettings.where`, in that order.
         ignored: of a column that looks like ratings and decides nothing.
@@ -90,11 +88,7 @@ class Columns:
     def split(
         self, columns: Sequence[Column]
     ) -> tuple[Column, Column, Column | None, Column | None, tuple[Column, ...]]:
-        """Return users, items, times, ratings and the columns of `where`.
-
-        Args:
-            columns: one `(n,)` column for each of `places`.
-        """
+        """Return users, items, times, ratings and those of `where`, given `(n,)` of `places`."""
         at = dict(zip(self.places, columns, strict=True))
         return (
             at[self.user],
@@ -108,11 +102,7 @@ class Columns:
 def find_columns(
     names: Sequence[str], settings: IngestSettings, empty: Sequence[int] = ()
 ) -> Columns:
-    """Find all columns that are needed among the names of a file; `empty` ones come last.
-
-    Raises:
-        UserError: as of `find_event_columns` and `add_conditions`.
-    """
+    """Find all columns that are needed among the names of a file; `empty` ones come last."""
     rating = find_column(names, None, RATING_NAMES, "rating")
     return add_conditions(find_event_columns(names, settings, empty), names, settings, rating)
 

@@ -29,11 +29,7 @@ Mask = NDArray[np.bool_]
 
 
 def keep_counted(raw: RawFile, settings: IngestSettings) -> RawFile:
-    """Leave out the rows that do not count; a rating that is no number makes a row a bad one.
-
-    Raises:
-        UserError: as of `_find_counted`.
-    """
+    """Leave out the rows that do not count; a rating that is no number makes a row a bad one."""
     masks = _find_counted(raw, settings)
     if masks is None:
         return raw
@@ -234,11 +230,7 @@ def describe_conditions(settings: IngestSettings) -> str:
 
 
 def check_conditions(settings: IngestSettings) -> None:
-    """Check the conditions before a file is read.
-
-    Raises:
-        UserError: the least rating is no number, or none is given for the ratings.
-    """
+    """Check the conditions before a file is read; `UserError` if they are not about ratings."""
     if settings.min_rating is not None and not math.isfinite(settings.min_rating):
         raise UserError(f"--min-rating {settings.min_rating} is no number; give one such as 4")
     if settings.rating_column is not None and settings.min_rating is None:

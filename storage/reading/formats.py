@@ -41,12 +41,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """A format of log files.
+    """A format of log files: its reader, its suffixes, and the settings of text that it uses.
 
-    Attributes:
-        read: its reader.
-        suffixes: suffixes of its files, in lower case, without `.gz`.
-        options: settings of text that its reader uses.
+    The suffixes are in lower case, without `.gz`.
     """
 
     read: Reader
@@ -150,11 +147,7 @@ def read_file(
 
 
 def read_times(path: Path, settings: IngestSettings) -> Column | None:
-    """Read the times of the rows that count; `None` if there are none; arguments as `read_file`.
-
-    Raises:
-        UserError: as of `read_file`.
-    """
+    """Read the times of the rows that count, as `read_file`; `None` if there are none."""
     with readable_errors(path):
         needs_all = settings.where or settings.min_rating is not None or find_partitions(path)
         if _choose_format(path, settings) == "parquet" and not needs_all:
@@ -248,11 +241,7 @@ def _repeat(value: str, size: int, budget: Budget) -> pa.ChunkedArray:
 
 
 def guess_format(path: Path) -> str:
-    """Return the format that belongs to the suffix of a file.
-
-    Raises:
-        UserError: the suffix belongs to no format.
-    """
+    """Return the format that the suffix of a file belongs to; `UserError` if there is none."""
     suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     for name, one in FORMATS.items():
         if suffix in one.suffixes:

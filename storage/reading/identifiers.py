@@ -116,14 +116,9 @@ def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
 
 
 def check_exact(column: Column, faults: NDArray[np.uint8] | None) -> None:
-    """Check that no floats are too large to be exact in the rows that have no other fault.
+    """Raise `UserError` if a float of a row without another fault is too large to be exact.
 
-    Args:
-        column: `(n,)` identifiers.
-        faults: `(n,)` uint8 of `Fault`, or `None`.
-
-    Raises:
-        UserError: a float is.
+    The identifiers are `(n,)`, and the faults `(n,)` uint8 of `Fault`, or `None`.
     """
     if faults is None or isinstance(column, np.ndarray) or not pa.types.is_floating(column.type):
         return

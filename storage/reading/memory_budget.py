@@ -62,11 +62,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, num_bytes: int) -> None:
-        """Count memory before it is allocated, or soon after.
-
-        Raises:
-            UserError: the budget is exceeded.
-        """
+        """Count memory before it is allocated, or soon after; `UserError` over the budget."""
         with self._lock:
             self._left -= num_bytes
         if self._left < 0:

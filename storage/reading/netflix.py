@@ -87,11 +87,7 @@ def read_netflix(
 
 
 def _read_names(head: bytes) -> tuple[str, ...]:
-    """Return the names of the values in a line.
-
-    Raises:
-        UserError: the file does not begin with a block of such lines.
-    """
+    """Return the names of the values in a line; raise `UserError` if no block begins the file."""
     first = _FIRST_LINE.match(head.removeprefix(BOM))
     if first is not None:
         line = head.removeprefix(BOM)[first.end() :].split(b"\n")[0]

@@ -22,11 +22,7 @@ def is_missing(text: str) -> bool:
 
 
 class Fault(IntEnum):
-    """Fault of a line; the first one, if there are several.
-
-    Attributes:
-        reason: words in the rejects table and on the screen.
-    """
+    """Fault of a line, the first of several; its reason is for the rejects table and the screen."""
 
     reason: str
 
@@ -62,12 +58,7 @@ class Fault(IntEnum):
 
 @dataclass(frozen=True)
 class Rejects:
-    """Rejected lines of one file.
-
-    Attributes:
-        lines: `(n,)` int64, from 1; for Parquet row numbers.
-        faults: `(n,)` uint8, values of `Fault`.
-    """
+    """Rejected lines of a file, `(n,)` int64 from 1 (rows of Parquet), and `(n,)` their `Fault`."""
 
     lines: NDArray[np.int64]
     faults: NDArray[np.uint8]

@@ -10,19 +10,17 @@ class IngestSettings:
     """Settings for reading log files.
 
     Attributes:
-        user_column: name of the user column, or its position, "1" for the first; `None` guesses.
-        item_column: name or position of the item column, as for users.
-        time_column: name or position of the time column, as for users.
+        user_column: name of the user column, or its position, "1" for the first; `None` guesses, as
+            for the item, the time and the rating column.
         format: one of `perennial.storage.reading.formats.FORMATS`; `None` guesses from the file's
             name.
         max_reject_share: largest share of bad lines in a file, in [0, 1].
         tie_seed: seed of the order of events at equal times.
         header: True if the first line of a text file names the columns; `None` guesses.
-        encoding: encoding of a text file, as Python names it; `None` is UTF-8, or UTF-16 after a
-            byte order mark.
+        encoding: of a text file, as Python names it; `None` is UTF-8, or UTF-16 after a byte order
+            mark.
         time_format: format of the times, as for `parse_times`; `None` guesses.
         min_rating: least rating of a row that counts; `None` for any.
-        rating_column: name or position of the ratings; `None` guesses.
         where: column -> the values that a row may have there to count, for every column named.
     """
 

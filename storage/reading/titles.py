@@ -48,9 +48,9 @@ class TitlesFile:
 
     Attributes:
         titles: identifier, as `canonical` text -> title; the last one of an item that occurs twice.
-        repeated: number of rows whose item had a title already.
-        empty: number of rows without an item or a title.
-        cut: number of titles that were too long.
+        repeated: rows whose item had a title already.
+        empty: rows without an item or a title.
+        cut: titles that were too long.
     """
 
     titles: dict[str, str]

@@ -55,11 +55,7 @@ def save_arrays(
 
 
 def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
-    """Read the arrays, of any shape, and the manifest of a file that `save_arrays` wrote.
-
-    Raises:
-        UserError: the file is missing, damaged or of another kind.
-    """
+    """Read arrays and manifest of `save_arrays`; `UserError` if the file is missing or damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}

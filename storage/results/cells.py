@@ -98,9 +98,7 @@ class Cell:
     Attributes:
         key: hash of everything that the cell depends on.
         fit_key: key of the fit (`perennial.storage.results.fits`).
-        evaluation_key: key of the `EvaluatedUsers`.
         fit_report: report of the fit (`perennial.storage.results.fits`).
-        stages: seconds per stage.
         peak_rss_bytes: largest resident size of the process until the cell was finished.
         versions: as in `perennial.storage.results.runs.Run`, when the cell was made.
         finished: UTC without a zone.

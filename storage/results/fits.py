@@ -29,7 +29,6 @@ class Fit:
     """Record of a fit.
 
     Attributes:
-        key: hash of everything that the fit depends on.
         memory_limit: smallest memory limit in bytes known to give this very fit; `None` if it was
             only made without a limit.
         report: chosen hyper-parameters and used resources.
@@ -58,10 +57,7 @@ def insert_fit(store: Store, fit: Fit) -> None:
 def write_model(
     store: Store, fit_key: str, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
 ) -> Path:
-    """Write the file of a fitted model, arrays of any shape.
-
-    It does not count before `insert_model_file`.
-    """
+    """Write the file of a fitted model; it does not count before `insert_model_file`."""
     return save_arrays(store.models_folder, f"{_PREFIX}{fit_key}", arrays, manifest)
 
 

@@ -15,11 +15,7 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class LiveRecord:
-    """Configuration of a live store.
-
-    Attributes:
-        config: configuration of a replay of one strategy, model and seed, as JSON.
-    """
+    """Configuration of a live store: `config` is that of a replay of one chain, as JSON."""
 
     config: Mapping[str, Json]
     run_id: int

@@ -111,11 +111,7 @@ def list_runs(store: Store) -> tuple[Run, ...]:
 
 
 def read_run(store: Store, run_id: int | None = None) -> Run:
-    """Read a run by its number, or the newest.
-
-    Raises:
-        UserError: there is no such run.
-    """
+    """Read a run by its number, or the newest; raise `UserError` if there is no such run."""
     runs = list_runs(store)
     if not runs:
         raise UserError(

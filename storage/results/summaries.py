@@ -23,15 +23,12 @@ class SummaryRecord:
     """Everything about a summary but its rows.
 
     Attributes:
-        key: hash of everything that the summary depends on.
-        first_period: first period that it summarises.
-        period: last period that it summarises.
+        first_period: first period that it summarises; `period` is the last.
         report: losses, validation, steps, seconds, device, ...
-        versions: versions of the code and its libraries.
         num_rows: number of synthetic users.
         num_items: width of the rows when they were made.
         num_entries: number of stored weights.
-        created: time of creation, UTC.
+        created: UTC.
     """
 
     key: str
@@ -62,10 +59,8 @@ class SummaryRecord:
 class StoredSummary:
     """A summary of the store.
 
-    Attributes:
-        record: everything but its rows.
-        rows: `(num_rows, num_items)` float32, values in (0, 1], columns in increasing order. An
-            item's index never changes, so a later catalogue only widens them.
+    Its rows are `(num_rows, num_items)` float32 in (0, 1], columns in increasing order. An item's
+    index never changes, so a later catalogue only widens them.
     """
 
     record: SummaryRecord
@@ -80,11 +75,7 @@ _JSON_FIELDS = ("settings", "report", "versions")
 
 
 def find_summary(store: Store, key: str) -> StoredSummary | None:
-    """Read a summary by its key; `None` if there is none.
-
-    Raises:
-        UserError: the stored summary is damaged.
-    """
+    """Read a summary by its key, `None` if there is none; raise `UserError` if it is damaged."""
     from scipy.sparse import csr_array
 
     rows = store.rows(f"SELECT {_COLUMNS} FROM summaries WHERE summary_key = ?", [key])
@@ -99,11 +90,7 @@ def find_summary(store: Store, key: str) -> StoredSummary | None:
 
 
 def read_item_weights(store: Store, record: SummaryRecord) -> NDArray[np.float32]:
-    """Read the sum of the weights of each item, `(num_items,)` float32, without SciPy.
-
-    Raises:
-        UserError: the stored summary is damaged.
-    """
+    """Read the sum of the weights of each item, `(num_items,)` float32; see `find_summary`."""
     entries = _read_entries(store, record)
     totals = np.zeros(record.num_items, np.float32)
     np.add.at(totals, entries["item_index"], entries["weight"])

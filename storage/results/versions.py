@@ -45,11 +45,10 @@ def _version(distribution: str) -> str:
 
 
 def hash_sources(package: Path, roots: Sequence[str] = _ROOTS) -> str:
-    """Hash the import closure of some modules.
+    """Hash the import closure of some modules, as 16 hexadecimal digits.
 
-    Returns:
-        16 hexadecimal digits. Paths count as well as contents, in sorted order, so that a checkout
-        and an installed wheel of the same sources have the same hash.
+    Paths count as well as contents, in sorted order, so that a checkout and an installed wheel of
+    the same sources have the same hash.
     """
     digest = hashlib.sha256()
     for path in import_closure(package, roots):
@@ -59,12 +58,10 @@ def hash_sources(package: Path, roots: Sequence[str] = _ROOTS) -> str:
 
 
 def import_closure(package: Path, roots: Sequence[str]) -> list[Path]:
-    """Find all source files that some modules import, directly or through other modules.
+    """Find the sorted paths below `package` that some modules import, directly or through others.
 
-    Imports inside functions and names in registries (`"package.module:Name"`) count too.
-
-    Returns:
-        Paths below `package`, sorted; those of `roots` are among them.
+    Imports inside functions and names in registries (`"package.module:Name"`) count too, and so do
+    `roots`.
     """
     found: dict[str, Path] = {}
     waiting = list(roots)

@@ -230,11 +230,7 @@ def _is_value(text: str) -> bool:
 
 
 def _guess_columns(rows: Sequence[Sequence[str]]) -> Columns:
-    """Guess the columns of a file without a header.
-
-    Raises:
-        UserError: one of the first two columns holds times, or may hold them.
-    """
+    """Guess the columns of a file without a header; `UserError` if the first two may hold times."""
     width = len(rows[0])
     if width < 2:
         raise UserError("a line needs a user and an item; name the format if it is another one")
@@ -264,11 +260,7 @@ def _describe_misplaced(rows: Sequence[Sequence[str]], time: int) -> str:
 
 
 def _check_lists(rows: Sequence[Sequence[str]], places: Iterable[int]) -> None:
-    """Refuse columns that hold lists.
-
-    Raises:
-        UserError: one does.
-    """
+    """Refuse columns that hold lists by a `UserError`."""
     lists = _places(rows, lambda text: _LIST.fullmatch(text) and not is_moment(text))
     for place in places:
         if place in lists:

@@ -31,11 +31,7 @@ class ByteStream(Protocol):
 
 
 def detect_encoding(head: bytes, settings: IngestSettings) -> str:
-    """Return the encoding of a text file, as Python names it.
-
-    Raises:
-        UserError: there is no such encoding, or the file is no text.
-    """
+    """Return the encoding of a text file, as Python names it; `UserError` if it is no text."""
     for magic, words in _OTHER_KINDS.items():
         if head.startswith(magic):
             raise UserError(words)
@@ -49,11 +45,7 @@ def detect_encoding(head: bytes, settings: IngestSettings) -> str:
 
 
 def check_encoding(name: str) -> str:
-    """Return the standard name of an encoding of text.
-
-    Raises:
-        UserError: Python has no such encoding of text.
-    """
+    """Return the standard name of an encoding of text; raise `UserError` if Python has none."""
     try:
         info = codecs.lookup(name)
         # Other codecs, such as rot13, refuse bytes.
@@ -75,11 +67,7 @@ class _Transcoder:
         self._rest = b""
 
     def read(self, size: int, /) -> bytes:
-        """Return `size` bytes, or fewer at the end.
-
-        Raises:
-            UnicodeDecodeError: the text is not in the encoding.
-        """
+        """Return `size` bytes, or fewer at the end; `UnicodeDecodeError` in another encoding."""
         parts, length = [self._rest], len(self._rest)
         while length < size and (data := self._stream.read(size)):
             parts.append(self._decoder.decode(data).encode())

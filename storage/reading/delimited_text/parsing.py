@@ -87,13 +87,8 @@ def read_text(
 ) -> TextRows:
     """Read some columns of a text file; memory is O(values of these + one block).
 
-    Args:
-        stream: decompressed bytes.
-        dialect: of the file.
-        wanted: positions of the columns, from 0.
-        after_block: called after each block.
-        block_bytes: bytes read at once.
-        budget: memory for rows and bad lines; without one there is no limit.
+    `stream` is of decompressed bytes, `wanted` the positions of the columns, from 0. `after_block`
+    is called after each block. Without a budget for rows and bad lines there is no limit.
 
     Raises:
         UserError: a line is longer than a block, or the budget is used up.

@@ -68,10 +68,9 @@ class Records:
 
 
 def read_lines(stream: ByteStream, block_bytes: int) -> Iterator[bytes]:
-    """Split a stream into blocks of whole lines; the last line gets its newline.
+    """Split a stream into blocks of whole lines; `UserError` if a line is longer than a block.
 
-    Raises:
-        UserError: a line is longer than a block.
+    The last line gets its newline.
     """
     return _few_lines(_blocks(stream, block_bytes))
 
@@ -79,11 +78,7 @@ def read_lines(stream: ByteStream, block_bytes: int) -> Iterator[bytes]:
 def read_records(
     stream: ByteStream, block_bytes: int, quoting: Quoting | None
 ) -> Iterator[tuple[bytes, Records]]:
-    """Split a stream into blocks of whole records; the last record gets its newline.
-
-    Raises:
-        UserError: a line is longer than a block.
-    """
+    """Split a stream into blocks of whole records; otherwise as `read_lines`."""
     blocks = read_lines(stream, block_bytes)
     if quoting is None:
         return ((block, Records.find(np.frombuffer(block, np.uint8), None)) for block in blocks)

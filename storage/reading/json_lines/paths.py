@@ -102,11 +102,7 @@ class Rows:
 
     @classmethod
     def find(cls, paths: Sequence[Path]) -> "Rows":
-        """Find the rows from the paths of the columns.
-
-        Raises:
-            UserError: the columns are in different lists, or in lists inside lists.
-        """
+        """Find the rows; `UserError` if the columns are in different lists, or in nested ones."""
         stems = {tuple(_keys(path[: path.index(None)])) for path in paths if None in path}
         if len(stems) > 1 or any(path.count(None) > 1 for path in paths):
             raise UserError(

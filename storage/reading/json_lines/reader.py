@@ -108,11 +108,7 @@ def _has_all(paths: Mapping[str, Keys], settings: IngestSettings) -> bool:
 
 
 def _parse_sample(sample: Sequence[bytes]) -> list[dict[str, object]]:
-    """Parse the first lines of a file.
-
-    Raises:
-        UserError: none of them is an object.
-    """
+    """Parse the first lines of a file; raise `UserError` if none of them is an object."""
     if not sample:
         raise UserError("no interactions in it")
     parsed = (_parse(line) for line in sample)

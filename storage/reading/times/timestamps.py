@@ -200,11 +200,7 @@ def _convert(
 
 
 def _describe_odd(present: NDArray[np.int64] | NDArray[np.float64], ticks: int) -> str:
-    """Return a remark on numbers that are hardly times of the last decades, as Unix times.
-
-    Raises:
-        UserError: they look like dates.
-    """
+    """Return a remark on numbers that are hardly recent Unix times; `UserError` for dates."""
     middle = float(np.median(np.abs(present))) / ticks if len(present) else PLAUSIBLE
     first = f"{present[0]:.20g}" if len(present) else ""
     since_1970 = (middle * ticks - TICKS_1970) / TICKS_PER_SECOND
