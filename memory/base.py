@@ -117,13 +117,10 @@ def replayed_rows(
     periods: NDArray[np.int32],
     teacher: FittedModel | None = None,
 ) -> TrainingRows:
-    """Training rows of a memory, all of one weight.
+    """Training rows of a memory, `(n, num_items)` float32, all of one weight.
 
-    Args:
-        interactions: `(n, num_items)` float32.
-        weight: of each row.
-        periods: `(n,)` int32, the period that each row comes from.
-        teacher: model whose scores are the rows' targets.
+    The periods that the rows come from are `(n,)` int32. The scores of a teacher are the rows'
+    targets.
     """
     num_rows = len(periods)
     return TrainingRows(
@@ -148,11 +145,7 @@ def join_rows(first: TrainingRows, second: TrainingRows) -> TrainingRows:
 
 
 def widen(rows: csr_array, num_items: int) -> csr_array:
-    """Return `(n, d)` rows as `(n, num_items)`: an item's index never changes.
-
-    Raises:
-        ValueError: `num_items` is less than d.
-    """
+    """Return `(n, d)` rows as `(n, num_items)`, `num_items` ≥ d: an item's index never changes."""
     if rows.shape[1] > num_items:
         raise ValueError(f"{rows.shape[1]} items cannot be narrowed to {num_items}")
     return csr_array((rows.data, rows.indices, rows.indptr), shape=(rows.shape[0], num_items))

@@ -146,9 +146,9 @@ class Exemplars:
 class TeacherMemory(Memory):
     """Rows of any memory, replayed with the scores of the last model as targets.
 
-    A synthetic user has a few items and says little about all others; as a target, each zero counts
-    as a dislike. The model that was fitted last has a score for every item, and is distilled as
-    ADER distils it on exemplars.
+    A synthetic user has a few items and leaves open all others; as a target, each zero counts as a
+    dislike. The model that was fitted last has a score for every item, and is distilled as ADER
+    distils it on exemplars.
 
     Attributes:
         rows: the wrapped memory. Its next state must follow from the log alone, as under the policy
@@ -190,15 +190,12 @@ class TeacherMemory(Memory):
 
 
 def herd(gram: NDArray[np.float64], quota: int) -> NDArray[np.int64]:
-    """Choose rows whose mean stays close to the mean of all.
+    """Choose `quota` ≤ n rows whose mean stays close to the mean of all.
 
     With representations D of length 1 and mean μ: w = μ; repeat: j = argmax ⟨w, D_j⟩, which is
     chosen if it is new, and w += μ − D_j; until the quota is met, or for 1.1 × quota iterations.
-    Only inner products are needed, so a kernel's features can be used (kernel herding).
-
-    Args:
-        gram: `(n, n)` ⟨D_i, D_j⟩.
-        quota: number of rows to choose, ≤ n.
+    Only inner products, `gram` `(n, n)`, are needed, so a kernel's features can be used (kernel
+    herding).
 
     Returns:
         `(≤ quota,)` row numbers in the order they were chosen.
@@ -234,12 +231,9 @@ def draw_quotas(
 def herd_groups(
     groups: NDArray[np.int64], budget: int, similarity: Similarity, generator: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Choose exemplars among candidates, group by group.
+    """Choose exemplars among candidates, group by group: `(≤ budget,)` ascending numbers of them.
 
     Groups are `(n,)`, one for each candidate; `similarity` takes numbers of candidates.
-
-    Returns:
-        `(≤ budget,)` numbers of candidates, ascending.
     """
     if not len(groups):
         return np.zeros(0, dtype=np.int64)

@@ -44,9 +44,8 @@ SIMILARITIES: Mapping[str, Similarity] = {"Jaccard": jaccard, "containment": con
 class Nearness:
     """Jaccard similarities to the nearest real user.
 
-    Attributes:
-        synthetic: `(μ,)`, of each synthetic user.
-        real: `(h,)`, of each real user of one half among those of the other half.
+    `synthetic` `(μ,)` are those of synthetic users, and `real` `(h,)` those of real users of one
+    half among the other half.
     """
 
     synthetic: Floats
@@ -62,14 +61,10 @@ class Nearness:
 
 @dataclass(frozen=True)
 class Membership:
-    """Result of a membership test.
+    """Result of a membership test by one of `SIMILARITIES`.
 
-    Attributes:
-        similarity: a key of `SIMILARITIES`.
-        auc: probability that a user of the log is nearer to the summary than one who was left out;
-            0.5 is chance.
-        low: lower end of its 95% bootstrap interval.
-        high: upper end.
+    `auc` is the probability that a user of the log is nearer to the summary than one who was left
+    out; 0.5 is chance. `low` and `high` are the ends of its 95% bootstrap interval.
     """
 
     similarity: str
@@ -95,10 +90,7 @@ def split_users(num_users: int, seed: int) -> tuple[NDArray[np.int64], NDArray[n
 def nearest(rows: csr_array, others: csr_array, similarity: Similarity) -> Floats:
     """Compute the similarity of each of rows `(a, i)` to the nearest of others `(b, i)`.
 
-    Weights count as ones.
-
-    Returns:
-        `(a,)` in [0, 1]; 0 where there are no others.
+    It is `(a,)` in [0, 1]; 0 where there are no others. Weights count as ones.
     """
     similarities = np.zeros(rows.shape[0])
     if others.shape[0] == 0:

@@ -160,8 +160,7 @@ class Teacher(FittedModel, Protocol):
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """Compute the inner products of the rows' representations, each scaled to length 1.
 
-        Args:
-            rows: `(n, num_items)` float32.
+        The rows are `(n, num_items)` float32.
 
         Returns:
             `(n, n)`, symmetric and positive semi-definite.
@@ -226,11 +225,7 @@ class Recipe(Protocol):
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedModel:
-        """Restore the model that `FittedModel.to_arrays` was called on.
-
-        Raises:
-            UserError: what was stored is not such a model.
-        """
+        """Restore the model that `FittedModel.to_arrays` was called on, or raise a `UserError`."""
         ...
 
 

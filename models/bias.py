@@ -40,14 +40,9 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FittedBias:
-    """Biases of the items, and the settings that a user's bias follows from.
+    """Biases of the items `(num_items,)`, and the settings that a user's bias follows from.
 
-    Attributes:
-        mean: μ.
-        item_bias: `(num_items,)` b.
-        unobserved: ω.
-        damping: γ.
-        report: the choice of the settings, and the numbers of rows.
+    `mean` is μ, `unobserved` ω and `damping` γ.
     """
 
     mean: float
@@ -144,9 +139,7 @@ class Bias(HoldoutRecipe[FittedBias]):
 class _Cells:
     """All cells of a matrix with their weights a = x + ω(1 − x), never made dense.
 
-    Attributes:
-        row_sums: `(n,)` Σ_i x_ui.
-        filled: `(n,)` Σ_i a_ui.
+    `row_sums` are `(n,)` Σ_i x_ui, and `filled` `(n,)` Σ_i a_ui.
     """
 
     def __init__(self, rows: csr_array, unobserved: float) -> None:

@@ -28,14 +28,11 @@ _BLOCK_BYTES = 48 << 20
 
 @dataclass(frozen=True)
 class FittedEase:
-    """P, from which B is a division away.
-
-    P is symmetric and B is not, so P takes half of B's place in a file.
+    """P, from which B is a division away: P is symmetric and takes half of B's place in a file.
 
     Attributes:
         inverse: `(num_items, num_items)` float32, P with zeros on its diagonal.
         diagonal: `(num_items,)` float32, the diagonal of P; positive.
-        report: λ, the validation, and the numbers of rows.
     """
 
     inverse: NDArray[np.float32]
@@ -99,11 +96,7 @@ class Ease(HoldoutRecipe[FittedEase]):
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
     ) -> FittedEase:
-        """Choose λ on a given holdout, then solve with `rows`.
-
-        Raises:
-            UserError: the matrices do not fit `options.memory_limit`, or one is singular.
-        """
+        """Choose λ on a given holdout, then solve with `rows`; see `Recipe.fit_with_holdout`."""
         needed = _check_memory(rows, options.memory_limit)
         # First the middle of the grid, which is taken without validation rows; then from the
         # largest on, which is the better of equally good ones.

@@ -25,7 +25,7 @@ def hold_out(
 
     Args:
         rows: the rows of a fit.
-        seed: seed of the draw.
+        seed: of the draw.
         share: share of the interactions of the real rows that have at least two, in (0, 1).
         max_users: largest number of validation rows, a seeded sample; what is held out of the
             others stays held out, so that the score estimates the one over all rows.
@@ -54,16 +54,10 @@ def validation_score(
     k: int = 100,
     tie_seed: int = 0,
 ) -> float:
-    """Compute the mean of a metric over the validation rows.
+    """Compute the mean of `HR` or `nDCG` at k over the validation rows, in per cent.
 
-    Each row's own training items are left out of its ranking.
-
-    Args:
-        score_blocks: `(≤ block, num_items)` float32 scores of `holdout.contexts`, in order.
-        holdout: validation rows and targets.
-        metric: `HR` or `nDCG`.
-        k: length of the ranking.
-        tie_seed: seed of the order of equal scores.
+    Each row's own training items are left out of its ranking. `score_blocks` are `(≤ block,
+    num_items)` float32 scores of `holdout.contexts`, in order; `tie_seed` orders equal scores.
 
     Returns:
         Per cent; NaN if there are no validation rows.

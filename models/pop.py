@@ -17,12 +17,7 @@ from perennial.storage.errors import UserError
 
 @dataclass(frozen=True)
 class FittedPop:
-    """A count per item.
-
-    Attributes:
-        counts: `(num_items,)` float32, the weight of the rows that have the item.
-        report: the numbers of rows.
-    """
+    """A count per item, `(num_items,)` float32: the weight of the rows that have the item."""
 
     counts: NDArray[np.float32]
     report: Mapping[str, Json]

@@ -21,19 +21,11 @@ _LOWEST = np.finfo(np.float32).min
 def top_items(
     scores: Float32[np.ndarray, "b items"], excluded: csr_array | None, k: int, tie_seed: int
 ) -> Int32[np.ndarray, "b {k}"]:
-    """Rank the best k items of each row.
+    """Rank the best k ≥ 1 items of each row, −1 where a row has fewer items to rank.
 
-    Equal scores are ordered by one seeded permutation of the items, never by item index, so that
-    a model that does not distinguish items gains nothing from their numbers.
-
-    Args:
-        scores: finite scores; not changed.
-        excluded: `(b, items)`, items with an entry are left out; `None` leaves out none.
-        k: length of the ranking, ≥ 1.
-        tie_seed: seed of the permutation.
-
-    Returns:
-        Items, best first; −1 where a row has fewer items to rank.
+    Equal scores are ordered by one seeded permutation of the items, never by item index, so that a
+    model that does not distinguish items gains nothing from their numbers. Items with an entry in
+    `excluded` `(b, items)` are left out. Scores are not changed.
 
     Raises:
         UserError: a score is NaN or infinite.
@@ -71,9 +63,8 @@ def hit_rate(
 ) -> Float64[np.ndarray, " b"]:
     """Share of the possible hits in the first k: hits / min(k, number of targets), in [0, 1].
 
-    Args:
-        hits: hits of a ranking, best rank first.
-        num_targets: number of targets, each ≥ 1; targets that cannot be ranked count too.
+    The hits are those of a ranking, best rank first; targets that cannot be ranked count too, and
+    each row has at least one.
     """
     rates: NDArray[np.float64] = hits.sum(axis=1) / np.minimum(hits.shape[1], num_targets)
     return rates

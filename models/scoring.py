@@ -22,11 +22,7 @@ def score_rows(num_items: int) -> int:
 
 
 def context_blocks(contexts: csr_array, num_items: int, block_rows: int) -> Iterator[csr_array]:
-    """Yield contexts `(n, num_items)` in blocks of `block_rows`, the last one shorter.
-
-    Raises:
-        ValueError: the contexts have another number of items.
-    """
+    """Yield contexts `(n, num_items)` in blocks of `block_rows`; `ValueError` for another width."""
     if contexts.shape[1] != num_items:
         raise ValueError(f"contexts of {contexts.shape[1]} items, model of {num_items}")
     for start in range(0, contexts.shape[0], block_rows):
@@ -42,13 +38,8 @@ def score_in_parts(
     """Yield the blocks of `FittedModel.score_blocks`, for a model that scores all items at once.
 
     A block of few scores may take many kernel values, so that no more than
-    `perennial.models.scoring.score_rows` contexts are scored at a time.
-
-    Args:
-        contexts: `(n, num_items)`.
-        num_items: d of the model.
-        block_rows: rows of a block.
-        score: `(b, num_items)` contexts ↦ scores of that shape, in a new array.
+    `perennial.models.scoring.score_rows` contexts are scored at a time. `score` maps contexts `(b,
+    num_items)` to scores of that shape, in a new array.
 
     Raises:
         ValueError: the contexts have another number of items.
@@ -66,17 +57,10 @@ def score_in_parts(
 
 
 def score_replayed(teacher: FittedModel, replayed: csr_array) -> NDArray[np.float32]:
-    """Score replayed rows with their teacher.
-
-    Args:
-        teacher: a model of all items of the rows.
-        replayed: `(n, num_items)`, `num_items` ≥ `teacher.num_items`.
-
-    Returns:
-        `(n, teacher.num_items)`.
+    """Score replayed rows `(n, num_items)` with their teacher: `(n, teacher.num_items)`.
 
     Raises:
-        ValueError: a row has an item that the teacher does not know.
+        ValueError: a row has an item that the teacher cannot score.
     """
     known = teacher.num_items
     if replayed.nnz and int(replayed.indices.max()) >= known:

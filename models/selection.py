@@ -82,11 +82,7 @@ class HoldoutRecipe(ABC, Generic[Model]):
         return fields
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> Model:
-        """Cap the rows, choose on a holdout of the real ones, and fit on all that are kept.
-
-        Raises:
-            UserError: as `fit_with_holdout`.
-        """
+        """Cap the rows, choose on a holdout of the real ones, and fit on all that are kept."""
         kept, holdout = cap_and_hold_out(
             rows, options, self.validation_users, self.validation_share
         )

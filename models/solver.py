@@ -62,8 +62,7 @@ class KernelSystem(ABC):
     def factorise(self, reg: float) -> Factor:
         """Factorise for one λ; on a CPU the factor is valid until the next call on the system.
 
-        Raises:
-            UserError: the matrix is not positive definite to the dtype's accuracy.
+        A matrix that is not positive definite to the dtype's accuracy is a `UserError`.
         """
 
     @abstractmethod
@@ -80,10 +79,8 @@ def make_system(
 ) -> KernelSystem:
     """Make the system for the processor that JAX runs on.
 
-    Args:
-        gram: `(n, n)` in C order, K below the diagonal; it is overwritten.
-        diagonal: `(n,)`, diagonal of K.
-        weights: `(n,)` > 0, W.
+    The Gram matrix is `(n, n)` in C order, K below the diagonal; it is overwritten. Its diagonal
+    and the weights > 0 are `(n,)`.
     """
     if jax.default_backend() == "cpu":
         return LapackSystem(gram, diagonal, weights)

@@ -33,10 +33,7 @@ def save_progress(
 def load_progress(
     path: Path, fingerprint: str, like: StepState
 ) -> tuple[StepState, BestSupport, int, int] | None:
-    """Read state, best, step and worse; `None` without an undamaged checkpoint of the problem.
-
-    `like` is a state of the same shapes.
-    """
+    """Read state, best, step and worse; `None` without an undamaged checkpoint of the problem."""
     loaded = load_arrays_and_best(path, fingerprint)
     if loaded is None:
         return None

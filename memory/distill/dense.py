@@ -23,7 +23,7 @@ class Optimisation(Protocol):
     """Parameters and optimiser state of a distillation."""
 
     def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
-        """Resume from a checkpoint, if there is one of this problem.
+        """Resume from a checkpoint of this problem, if there is one.
 
         Returns:
             The best support so far, steps made, validations since the best one.

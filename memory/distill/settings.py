@@ -38,9 +38,7 @@ class DistillSettings:
         validate_every: number of steps between validations.
         patience: number of validations without a better one after which to stop.
         start_scale: `sparse`: factor of the initial rows, before they are clipped at 1.
-        temperature: τ of `paper`.
-        num_samples: γ of `paper`.
-        sampler: of `paper`.
+        temperature: τ of `paper`, `num_samples` its γ.
     """
 
     num_synthetic_users: int = 500

@@ -21,10 +21,9 @@ from perennial.models.mesh import batch_sharding
 
 
 class DeviceUsers(NamedTuple):
-    """Real users on the device.
+    """Real users on the device, p of them, a multiple of the batch.
 
     Attributes:
-        rows: contexts; p is a multiple of the batch.
         targets: see `perennial.memory.distill.targets`.
         weights: of each user in the outer loss.
         is_item: whether a column is an item; the others are padding.

@@ -11,14 +11,11 @@ _BITS = 31
 
 
 def keep_largest(values: Float32[Array, "m i"], most: int | None) -> Float32[Array, "m i"]:
-    """Set all but the k largest values of each row to 0; of equal ones the first are kept.
+    """Set all but the k largest values ≥ 0 of each row to 0; of equal ones the first are kept.
 
     The k-th largest value is found by halving the range of its bits: thirty-one counts over the
     row, where a sort or `lax.top_k` moves all of it (measured: a third of their time on a CPU).
-
-    Args:
-        values: ≥ 0.
-        most: k, at least 1; `None` keeps all.
+    `None` keeps all.
     """
     if most is None or most >= values.shape[1]:
         return values
@@ -50,11 +47,7 @@ Of larger groups so many reach the k-th largest maximum that gathering them take
 
 
 def group_maxima(values: Float32[np.ndarray, "i m"]) -> Float32[np.ndarray, "groups m"]:
-    """Compute the maximum of each group of `GROUP` rows, column by column.
-
-    Args:
-        values: i is a multiple of `GROUP`.
-    """
+    """Compute the maximum of each group of `GROUP` rows, which divides their number, by column."""
     maxima: Float32[np.ndarray, "groups m"] = values.reshape(-1, GROUP, values.shape[1]).max(axis=1)
     return maxima
 
@@ -62,15 +55,10 @@ def group_maxima(values: Float32[np.ndarray, "i m"]) -> Float32[np.ndarray, "gro
 def largest_of_columns(
     values: Float32[np.ndarray, "i m"], maxima: Float32[np.ndarray, "groups m"], most: int
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
-    """Select the k largest entries of each column of a large array, without a pass over it.
+    """Select the k ≥ 1 largest entries ≥ 0 of each column of a large array, without a pass over it.
 
-    At least k entries reach the k-th largest of the groups' maxima, so that only the groups that
-    reach it are read.
-
-    Args:
-        values: ≥ 0; i is a multiple of `GROUP`.
-        maxima: their `group_maxima`.
-        most: k, at least 1.
+    At least k entries reach the k-th largest of the groups' maxima, `group_maxima`, so that only
+    the groups that reach it are read.
 
     Returns:
         Rows, columns and values of the entries, by column, the largest first.

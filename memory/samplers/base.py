@@ -32,12 +32,9 @@ class Sampler(Protocol):
     """A function that chooses rows to remember."""
 
     def __call__(self, rows: csr_array, budget: int, seed: int) -> Sample:
-        """Sample at most `budget` rows, each a subset of a real one.
+        """Sample at most `budget` ≥ 1 rows of `(m, num_items)` float32 binary, or parts of them.
 
-        Args:
-            rows: `(m, num_items)` float32 binary; rows may be empty.
-            budget: ≥ 1.
-            seed: every random draw derives from it.
+        Rows may be empty. Every random draw derives from the seed.
         """
         ...
 
@@ -53,14 +50,10 @@ def take_first(rows: csr_array, priorities: NDArray[np.float64], budget: int) ->
 
 
 def thin(keys: csr_array, count: int) -> csr_array:
-    """Keep the interactions with the largest keys, that of each row before all others.
+    """Keep the `count` interactions with the largest keys, but the largest of each row before all.
 
-    Args:
-        keys: `(n, num_items)` float64, a random key of each interaction; no empty row.
-        count: number of interactions to keep; n if it is less.
-
-    Returns:
-        `(n, num_items)` float32 binary, no empty row.
+    `keys` are `(n, num_items)` float64, a random one for each interaction, no row being empty; the
+    result is `(n, num_items)` float32 binary, and has n interactions if `count` is less.
     """
     num_rows = keys.shape[0]
     best = np.maximum.reduceat(keys.data, keys.indptr[:-1]) if num_rows else np.empty(0)

@@ -49,15 +49,10 @@ def sample(rows: csr_array, budget: int, seed: int) -> Sample:
 def mean_mistakes(
     rows: csr_array, mistakes: NDArray[np.bool_], compared: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Compute each user's mean, over the interactions, of the share of mistakes.
+    """Compute each user's mean, over the interactions, of the share of mistakes: `(m,)` in [0, 1].
 
-    Args:
-        rows: `(m, num_items)` binary, n interactions.
-        mistakes: `(epochs, n)`, in the order of the rows.
-        compared: `(epochs, n)`; an interaction that was never compared has no mistakes.
-
-    Returns:
-        `(m,)` in [0, 1]; 0 for an empty row.
+    The rows are `(m, num_items)` binary with n interactions, `mistakes` and `compared` `(epochs,
+    n)` in their order. An interaction that was never compared has no mistakes, an empty row 0.
     """
     lengths = np.diff(rows.indptr)
     shares = mistakes.sum(axis=0) / np.maximum(compared.sum(axis=0), 1)
@@ -70,11 +65,8 @@ def mean_mistakes(
 def proxy_mistakes(rows: csr_array, seed: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Train the proxy, and after each epoch compare each interaction with a random item.
 
-    An item that the user has is not compared: users with long rows would otherwise seem hard.
-
-    Args:
-        rows: `(m, num_items)` binary, n ≥ 1 interactions.
-        seed: of the initial factors, the order and the random items.
+    An item that the user has is not compared: users with long rows would otherwise seem hard. The
+    rows are `(m, num_items)` binary with n ≥ 1 interactions.
 
     Returns:
         Two arrays `(EPOCHS, n)`, interactions in the order of the rows and then of the items:
@@ -104,11 +96,9 @@ def proxy_mistakes(rows: csr_array, seed: int) -> tuple[NDArray[np.bool_], NDArr
 
 
 class _Log(NamedTuple):
-    """Interactions in order, padded with the first ones.
+    """Interactions in order, `(n,)` int32 users and items, padded with the first ones.
 
     Attributes:
-        users: `(n,)` int32.
-        items: `(n,)` int32, ascending within a user.
         starts: `(users + 1,)` int32, where each user's interactions start.
         num_items: number of items that occur.
         halvings: number of steps of a binary search in the longest row.

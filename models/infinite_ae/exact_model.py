@@ -122,11 +122,7 @@ class ExactSystem:
         return cls(settings, kernel, rows, split, system)
 
     def solve(self, reg: float, report: Mapping[str, Json]) -> FittedInfiniteAE:
-        """Factorise for one λ.
-
-        Raises:
-            UserError: the matrix is singular.
-        """
+        """Factorise for one λ; raise `UserError` if the matrix is singular."""
         placed = self.product_rows if isinstance(self.product_rows, MeshRows) else None
         # Explanations, of one context at a time, are computed on the host.
         split = (

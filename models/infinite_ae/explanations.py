@@ -34,12 +34,7 @@ class ExplainableModel(FittedModel, Protocol):
     """A model whose scores are sums over its training rows."""
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
-        """Split the scores of some items into contributions of training rows.
-
-        Args:
-            context: `(1, num_items)` float32.
-            items: `(m,)` indices below `num_items`.
-        """
+        """Split the scores of `(m,)` items for a context `(1, d)` into parts of training rows."""
         ...
 
 
@@ -65,12 +60,9 @@ def compare(
 def weigh(
     coefficients: NDArray[Any], targets: csr_array | NDArray[Any], items: NDArray[np.integer[Any]]
 ) -> NDArray[np.float64]:
-    """Compute the contributions of rows to items `(m,)`.
+    """Compute the contributions c_j · X_ji of rows to items `(m,)`: `(m, n)` float64.
 
     c is `(n,)`, and the targets X of the rows are `(n, any width)`.
-
-    Returns:
-        `(m, n)` float64, c_j · X_ji.
     """
     chosen = targets[:, items]
     dense = chosen if isinstance(chosen, np.ndarray) else chosen.toarray()

@@ -141,10 +141,7 @@ def gram_below(rows: RowBlock, kernel: TileKernel) -> Float[np.ndarray, "n n"]:
 
 
 def normalised_gram(rows: RowBlock, kernel: TileKernel) -> Float64[np.ndarray, "n n"]:
-    """Compute Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, diagonal 1.
-
-    They are inner products of the rows in the kernel's feature space, scaled to length 1.
-    """
+    """Compute Θ(x, x') / √(Θ(x, x) Θ(x', x')) of rows with themselves: `(n, n)`, diagonal 1."""
     below = gram_below(rows, kernel)
     scales = 1.0 / np.sqrt(kernel.diagonal(rows).astype(np.float64))
     gram = np.tril(below.astype(np.float64), -1) * scales[:, None] * scales

@@ -24,13 +24,7 @@ from jaxtyping import Float, Num
 
 @dataclass(frozen=True)
 class KernelSettings:
-    """The network whose kernel it is.
-
-    Attributes:
-        depth: hidden layers, ≥ 1.
-        weight_variance: σ_w².
-        bias_variance: σ_b²; the authors take σ_b = 0.1.
-    """
+    """The network whose kernel it is: depth ≥ 1 hidden layers, σ_w², σ_b² (the authors' 0.01)."""
 
     depth: int = 1
     weight_variance: float = 2.0
@@ -105,7 +99,7 @@ def kernel_values(
         left_squares: |x|².
         right_squares: |x'|².
         num_items: d > 0, the width of the rows.
-        settings: settings of the network.
+        settings: the network.
 
     Returns:
         Θ in the dtype of `inner`. Where the two rows are equal the cosine is off from 1 by

@@ -28,12 +28,9 @@ class FitSizes:
     """Sizes that determine the memory of a fit.
 
     Attributes:
-        num_rows: n of the rows given.
-        num_items: d.
-        num_entries: non-zeros of the rows given.
+        num_rows: n of the rows given; `num_items` is d, and `num_entries` their non-zeros.
         num_popular: columns that are kept dense.
         validation_rows: largest number of validation rows; `None` means all, 0 that λ is given.
-        precision: setting of the recipe.
         smallest_reg: the smallest λ that is factorised.
         largest_weight: of a row.
         num_taught: rows that are fitted to a teacher's scores.
@@ -133,11 +130,7 @@ def _estimate_on_centres(sizes: FitSizes, num_rows: int, num_centres: int) -> in
 
 
 def largest_fit(sizes: FitSizes, limit: int) -> int:
-    """Return the largest number of rows that can be fitted within a limit, by bisection.
-
-    Raises:
-        UserError: it is below `FEWEST_ROWS`.
-    """
+    """Return the largest number of rows within a limit; `UserError` if below `FEWEST_ROWS`."""
     low, high = 0, sizes.num_rows
     if sizes.num_centres is not None:
         # Fewer rows than centres would be another fit.

@@ -47,14 +47,8 @@ def _gram(
 ) -> Array:
     """Compute Θ of rows with themselves, exact on the diagonal.
 
-    Args:
-        entries: entries of the rows, on each device.
-        squares: `(p,)` |x|², on each device; p is a multiple of the devices.
-        num_items: d.
-        num_rows: n ≤ p; the others are padding, and a part of the identity in the result.
-        mesh: the devices.
-        width: number of items in a block.
-        settings: settings of the kernel.
+    `squares` are `(p,)` |x|², p a multiple of the devices, and `width` the number of items in a
+    block. The rows past n are padding, and a part of the identity in the result.
 
     Returns:
         `(p, p)`, its rows shared out.
@@ -129,10 +123,9 @@ def _cross(
 
 @partial(jax.jit, static_argnames=("mesh", "width"))
 def _combine(coefficients: Array, entries: Entries, mesh: Mesh, width: int) -> Array:
-    """Multiply coefficients `(c, p)`, shared out by c, by the rows.
+    """Multiply coefficients `(c, p)`, shared out by c, by the rows: `(c, width · blocks)` float32.
 
-    Returns:
-        `(c, width · blocks)` float32, shared out by c, in the order of the items.
+    The result is shared out by c too, in the order of the items.
     """
 
     def piece(coefficients: Array, entries: Entries) -> Array:
@@ -232,8 +225,7 @@ class MeshRows:
     def cross(self, contexts: csr_array) -> Array:
         """Compute Θ of contexts `(m, d)`, at most a block of scores, with the rows.
 
-        Returns:
-            `(c, p)`, contexts shared out; c is m with padding.
+        It is `(c, p)`, contexts shared out; c is m with padding.
         """
         contexts = without_duplicates(contexts)
         size = self._padded(contexts.shape[0])
@@ -255,8 +247,7 @@ class MeshRows:
     def combine(self, coefficients: NDArray[Any] | Array) -> NDArray[np.float32]:
         """Multiply coefficients, `(b, n)` on the host or `(c, p)` from `cross`, by the rows.
 
-        Returns:
-            `(b, d)` or `(c, d)` float32.
+        The result is `(b, d)` or `(c, d)` float32.
         """
         count = len(coefficients)
         with jax.enable_x64(self.dtype == np.float64):

@@ -44,11 +44,7 @@ _TAIL_ITEMS = 256
 def draw_centres(
     weights: Float64[np.ndarray, " n"], count: int, seed: int
 ) -> Int64[np.ndarray, " m"]:
-    """Draw `count` rows as centres, without replacement, each with a probability by its weight.
-
-    Returns:
-        `(min(count, n),)` numbers of rows, ascending.
-    """
+    """Draw rows as centres, `(min(count, n),)` ascending numbers, with probabilities by weight."""
     num_rows = len(weights)
     if count >= num_rows:
         return np.arange(num_rows, dtype=np.int64)
@@ -170,13 +166,9 @@ class NormalEquations:
         return cls(centres, gram, right, mean)
 
     def factorise(self, reg: float) -> Float64[np.ndarray, "m m"]:
-        """Compute the Cholesky factor of A + λ'I.
+        """Compute the Cholesky factor of A + λ'I; raise `UserError` if the matrix is singular.
 
-        Returns:
-            `(m, m)` in Fortran order, the factor in its lower triangle.
-
-        Raises:
-            UserError: the matrix is singular.
+        It is `(m, m)` in Fortran order, the factor in its lower triangle.
         """
         system = self.gram.copy(order="F")
         system[np.diag_indices(len(system))] += reg * self.mean_diagonal

@@ -108,12 +108,7 @@ class FittedNystromAE:
 
 @dataclass(frozen=True)
 class NystromSystem:
-    """Rows after the one pass that their centres need, ready to be solved for any λ.
-
-    Attributes:
-        rows: X, with its weights.
-        chosen: `(m,)` numbers of the rows that are the centres.
-    """
+    """Rows after the one pass that their centres `(m,)` need, ready to be solved for any λ."""
 
     settings: Mapping[str, Json]
     rows: TrainingRows
@@ -131,11 +126,7 @@ class NystromSystem:
         dtype: np.dtype[Any],
         progress: Progress,
     ) -> "NystromSystem":
-        """Make the pass over X `(n, d)` and W, with a kernel in float64 and B in `dtype`.
-
-        Raises:
-            UserError: the kernel matrix of the centres is singular.
-        """
+        """Make the pass over X `(n, d)` and W, with a kernel in float64 and B in `dtype`."""
         matrix = rows.interactions
         centres = Centres.of(matrix, chosen, kernel, jitter)
         equations = NormalEquations.of(centres, matrix, rows.weights, dtype, progress)

@@ -48,9 +48,6 @@ class InfiniteAE:
     """The recipe of ∞-AE.
 
     Attributes:
-        depth: hidden layers.
-        weight_variance: σ_w².
-        bias_variance: σ_b².
         regs: the grid of λ, of which validation chooses by HR@100.
         reg: a given λ, without validation.
         jitter: taken in place of λ = 0, which is singular on equal rows.
@@ -110,11 +107,7 @@ class InfiniteAE:
         return (self.reg is None and len(self.regs) > 1) or self.centres is not None
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> SolvedAE:
-        """Choose λ by HR@100 on a holdout of the real rows, then solve with all rows.
-
-        Raises:
-            UserError: the memory limit has no room for a handful of rows, or a matrix is singular.
-        """
+        """Choose λ by HR@100 on a holdout of the real rows, then solve with all rows."""
         sizes = self._sizes(rows)
         kept, cap = self._cap(rows, sizes, options)
         if self.reg is None:
@@ -200,11 +193,7 @@ class InfiniteAE:
     def _system_on_centres(
         self, rows: TrainingRows, options: FitOptions, chosen: NDArray[np.int64] | None = None
     ) -> NystromSystem:
-        """Prepare rows for any λ in one pass; centres are drawn unless given.
-
-        Raises:
-            UserError: the rows have a teacher, or the centres' kernel matrix is singular.
-        """
+        """Prepare rows without a teacher for any λ in one pass; centres are drawn unless given."""
         if rows.teacher is not None:
             raise UserError("centres learn from no teacher; leave --set infinite-ae.centres out")
         if chosen is None:

@@ -55,11 +55,7 @@ class SolvedRows:
         return cross_kernel(block, self.pieces, self.kernel)
 
     def compare(self, context: csr_array) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Compute `(1, n)` Θ of one context `(1, num_items)` with the rows, and `(n,)` its cosines.
-
-        Raises:
-            ValueError: there is not one context, or it has another width.
-        """
+        """Compute `(1, n)` Θ of one context `(1, num_items)` with the rows, and `(n,)` cosines."""
         return compare(context, self.rows, self.pieces, self.kernel)
 
     def row_arrays(self) -> dict[str, NDArray[Any]]:

@@ -26,11 +26,7 @@ StaxKernel = Callable[[ArrayLike, ArrayLike | None], Array]
 
 @cache
 def load_stax() -> ModuleType:
-    """Import `neural_tangents.stax` without the rest of the package.
-
-    Raises:
-        ModuleNotFoundError: neural-tangents is not installed.
-    """
+    """Import `neural_tangents.stax` without the rest of the package."""
     name = "neural_tangents"
     if name not in sys.modules:
         spec = importlib.util.find_spec(name)
@@ -66,15 +62,9 @@ def stax_values(
     right: NDArray[np.floating[Any]] | None,
     settings: KernelSettings,
 ) -> NDArray[Any]:
-    """Compute Θ between dense rows with neural-tangents.
+    """Compute Θ `(l, r)` between dense rows `(l, d)` and `(r, d)` with neural-tangents.
 
-    Args:
-        left: `(l, d)` float32 or float64.
-        right: `(r, d)`, or `None` for `left` with itself and an exact diagonal.
-        settings: the network.
-
-    Returns:
-        `(l, r)` in the dtype of `left`.
+    With `None` for the right rows it is of the left ones with themselves, exact on the diagonal.
     """
     with jax.enable_x64(left.dtype == np.float64):
         if right is None:

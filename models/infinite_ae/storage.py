@@ -56,13 +56,7 @@ class StoredFit:
 
     @classmethod
     def read(cls, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]) -> "StoredFit":
-        """Check what was stored.
-
-        Raises:
-            KeyError: something is missing.
-            TypeError: something is of another kind.
-            ValueError: something is out of range.
-        """
+        """Check what was stored; what is wrong is a `KeyError`, `TypeError` or `ValueError`."""
         interactions, weights = _read_rows(arrays, int(manifest["num_items"]))
         num_rows = interactions.shape[0]
         reg = float(manifest["report"]["reg"])

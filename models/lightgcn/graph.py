@@ -50,22 +50,12 @@ class Graph(Protocol):
         items: Float32[np.ndarray, "num_items dim"],
         layers: int,
     ) -> Propagated:
-        """Propagate from layer 0.
-
-        Args:
-            rows: `(num_rows, dim)`.
-            items: `(num_items, dim)`.
-            layers: K ≥ 1.
-        """
+        """Propagate rows `(num_rows, dim)` and items `(num_items, dim)` from layer 0 to K ≥ 1."""
         ...
 
 
 def make_graph(interactions: csr_array) -> Graph:
-    """Make the graph for the processor that JAX runs on.
-
-    Args:
-        interactions: `(num_rows, num_items)` float32 ≥ 0, the weights of the edges.
-    """
+    """Make the graph of `(num_rows, num_items)` float32 edge weights ≥ 0 for JAX's processor."""
     on_cpu = jax.default_backend() == "cpu"
     return ScipyGraph(interactions) if on_cpu else DeviceGraph(interactions)
 

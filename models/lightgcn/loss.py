@@ -43,20 +43,11 @@ def loss_gradients(
     *,
     loss: Loss,
 ) -> tuple[Float32[Array, ""], tuple[Float32[Array, "B dim"], Float32[Array, "I dim"]]]:
-    """Compute the loss of a block of rows, and its gradients.
+    """Compute the sum of the loss over a block's entries, and its gradients by rows and items.
 
-    Args:
-        rows: representations; padding is zero.
-        items: likewise.
-        batch: the rows' entries; their values are the weights of the entries in the loss.
-        num_items: number of items that are not padding, ≥ 1.
-        temperature: temperature of `softmax`, > 0.
-        key: key of the whole training, for the negatives of `bpr`.
-        number: number of blocks before this one.
-        loss: `softmax` or `bpr`.
-
-    Returns:
-        The sum over the entries, and its gradients by `rows` and by `items`.
+    The values of the batch are the weights of the entries. Padding is zero, and `num_items` ≥ 1
+    items are none. The negatives of `bpr` follow from the key of the whole training and the number
+    of blocks before; the temperature > 0 is that of `softmax`.
     """
 
     def loss_of(rows: Array, items: Array) -> Array:

@@ -38,15 +38,7 @@ _FIRST_SPREAD = 0.1
 
 @dataclass(frozen=True)
 class LightGCNTrainingSettings:
-    """Settings of the updates.
-
-    Attributes:
-        layers: K of the propagation.
-        temperature: temperature of the softmax; `bpr` has none.
-        l2: weight of half the squared length of the embeddings in the loss.
-        batch_rows: number of rows in the loss of an update.
-        batch_items: number of items in the loss of an update.
-    """
+    """Settings of the updates, as in `LightGCN`; `bpr` has no temperature."""
 
     loss: Loss
     layers: int

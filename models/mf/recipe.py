@@ -44,12 +44,7 @@ from perennial.storage.parallel import count_cores
 
 @dataclass(frozen=True)
 class FittedMF:
-    """Vectors of the items; those of users follow from their rows.
-
-    Attributes:
-        items: `(num_items, dimension)` float32.
-        report: the choice of the settings, and the numbers of rows.
-    """
+    """Vectors of the items, `(num_items, dimension)` float32; those of users follow from rows."""
 
     items: NDArray[np.float32]
     objective: Objective
@@ -63,11 +58,8 @@ class FittedMF:
     def fold_in(self, contexts: csr_array) -> NDArray[np.float32]:
         """Compute the best vector of each row for these items, exactly as a sweep does for a user.
 
-        Args:
-            contexts: `(n, num_items)` float32, values in (0, 1].
-
-        Returns:
-            `(n, dimension)` float32; zero for an empty row.
+        Contexts are `(n, num_items)` float32 in (0, 1]; vectors `(n, dimension)` float32, zero for
+        an empty row.
         """
         return solve_rows(contexts, self.items, np.ones(self.num_items), self.objective)
 

@@ -73,14 +73,9 @@ def turn_all(
 
 
 def solve_symmetric(matrices: Stack, right: Stack) -> Stack:
-    """Solve positive definite systems, tile by tile with the Schur complement.
+    """Solve positive definite systems `(b, n, n)` for `(b, n, k)`, tile by tile.
 
-    Args:
-        matrices: `(b, n, n)`, symmetric and positive definite.
-        right: `(b, n, k)`.
-
-    Returns:
-        `(b, n, k)`.
+    Tiles are joined by the Schur complement.
     """
     left_over = matrices.shape[1] - TILE
     if left_over <= 0:
@@ -113,13 +108,7 @@ _FIRST_SCALE = 0.1
 
 @dataclass(frozen=True)
 class Objective:
-    """Settings of the objective that the module states.
-
-    Attributes:
-        unobserved: α₀, the weight of every cell as an absence.
-        reg: λ.
-        exponent: ν, growth of a vector's regularisation with the weight of its cells.
-    """
+    """Settings of the objective that the module states: α₀, λ and ν."""
 
     unobserved: float
     reg: float
@@ -128,9 +117,8 @@ class Objective:
     def penalties(self, observed: NDArray[Any], total: float) -> NDArray[np.float64]:
         """Compute the weight of each vector's squared length.
 
-        Args:
-            observed: `(n,)`, weight of the observed cells of each row.
-            total: weight of all cells of a row.
+        `observed` is `(n,)`, the weight of the observed cells of each row, and `total` that of all
+        cells of a row.
         """
         penalties: NDArray[np.float64] = (
             self.reg * (observed + self.unobserved * total) ** self.exponent
@@ -141,16 +129,10 @@ class Objective:
 def solve_rows(
     rows: csr_array, columns: Factors, weights: NDArray[np.float64], objective: Objective
 ) -> Factors:
-    """Compute the best vector of each row for given vectors of the columns.
+    """Compute the best vector of each row, `(n, d)`, for given vectors of the columns `(m, d)`.
 
-    Args:
-        rows: `(n, m)`, values in (0, 1].
-        columns: `(m, d)`.
-        weights: `(m,)`, weight of each column's cells: all 1 for items.
-        objective: the objective.
-
-    Returns:
-        `(n, d)` in the dtype of `columns`; zero for an empty row.
+    The rows are `(n, m)` in (0, 1], and `weights` `(m,)` those of each column's cells: all 1 for
+    items. An empty row has the vector zero.
     """
     dtype, width = columns.dtype, columns.shape[1]
     # In the eigenvectors of the part that all rows share, this part is diagonal, with a row's
@@ -185,11 +167,8 @@ def sweep(
 ) -> Iterator[tuple[Factors, Factors]]:
     """Make endless sweeps, each solving for the users and then for the items.
 
-    Args:
-        rows: `(n, m)`, values in (0, 1].
-        weights: `(n,)` > 0.
-        first: `(m, d)`, the first vectors of the items.
-        objective: the objective.
+    The rows are `(n, m)` in (0, 1], `weights` `(n,)` > 0, and `first` `(m, d)` the first vectors of
+    the items.
 
     Yields:
         The vectors of the users `(n, d)` and of the items `(m, d)` after each sweep.

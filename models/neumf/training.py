@@ -29,13 +29,7 @@ _STATE_COPIES = 5
 
 
 class NeuMFRates(NamedTuple):
-    """Numbers of an update that are arguments of the compiled code, so that others reuse it.
-
-    Attributes:
-        dropout: share of the entries that are hidden from the users' embeddings and predicted.
-        averaging: share of the averaged weights that stays.
-        negative_weight: ω, see `log_loss`.
-    """
+    """Numbers of an update that are arguments of the compiled code, so that others reuse it."""
 
     learning_rate: np.float32
     dropout: np.float32

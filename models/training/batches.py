@@ -132,13 +132,9 @@ def draw_row_numbers(
 def draw_batches(
     matrix: csr_array, weights: NDArray[np.float64], batch_size: int, seed: int
 ) -> Iterator[SparseBatch]:
-    """Yield endless padded batches of rows in random order.
+    """Yield endless padded batches of `batch_size` rows of `(num_rows ≥ 1, num_items)` float32.
 
-    Args:
-        matrix: `(num_rows, num_items)` float32, at least one row.
-        weights: `(num_rows,)` > 0; only their ratios matter.
-        batch_size: rows of a batch, padding included.
-        seed: seed of the order.
+    The order is random by the seed; only the ratios of the weights `(num_rows,)` > 0 matter.
     """
     scaled = scale_weights(weights)
     usual = usual_entries(matrix, min(batch_size, matrix.shape[0]))
@@ -180,11 +176,7 @@ def with_padding(
 def check_stored(
     model: str, arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the stored arrays with these names.
-
-    Raises:
-        UserError: one is missing, or is not float32 of its shape.
-    """
+    """Return the stored arrays with these names; `UserError` unless all are float32 and fit."""
     for name, shape in shapes.items():
         values = arrays.get(name)
         if values is None or values.shape != shape or values.dtype != np.float32:

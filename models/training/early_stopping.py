@@ -18,11 +18,7 @@ Check = Callable[[int, Weights], bool]
 
 @dataclass
 class Patience:
-    """Ends a training after a number of checks without a better score.
-
-    Attributes:
-        checks: number of checks without a better score that ends the training.
-    """
+    """Ends a training after so many `checks` without a better score."""
 
     checks: int
     best: float = -np.inf

@@ -12,8 +12,7 @@ from scipy.sparse import csr_array
 from perennial.models.base import FitOptions
 from perennial.models.lightgcn.graph import DeviceGraph, ScipyGraph, make_graph
 from perennial.models.lightgcn.loss import weigh_entries
-from perennial.models.lightgcn.model import FittedLightGCN, make_model
-from perennial.models.lightgcn.recipe import LightGCN
+from perennial.models.lightgcn.recipe import FittedLightGCN, LightGCN, make_model
 from perennial.models.lightgcn.training import LightGCNTrainingSettings, draw_updates, gradients
 from perennial.models.selection import cap_and_hold_out
 from perennial.models.training.batches import make_key

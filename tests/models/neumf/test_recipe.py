@@ -11,9 +11,8 @@ from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
 from perennial.models.holdout import hold_out
-from perennial.models.neumf.model import FittedNeuMF
 from perennial.models.neumf.network import Candidates, NeuMFParameters, log_loss, score
-from perennial.models.neumf.recipe import NeuMF
+from perennial.models.neumf.recipe import FittedNeuMF, NeuMF
 from perennial.models.neumf.training import (
     NeuMFRates,
     draw_candidates,
