@@ -41,12 +41,9 @@ class EvaluatedCell:
 
 @dataclass(frozen=True)
 class CellMaker:
-    """Makes the cells of a run.
+    """Makes the cells of a run in a store that is open for writing and holds the log.
 
-    Attributes:
-        store: that holds the log; open for writing.
-        run_id: run that the cells become part of.
-        is_live: whether the run's number of cells grows with each of them.
+    If it `is_live`, the run's number of cells grows with each of them.
     """
 
     store: Store

@@ -28,11 +28,11 @@ _MEMORY = "memory."
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a fit.
+    """Limits of a fit; `None` for none.
 
     Attributes:
-        memory_limit: bytes, `None` for no limit.
-        max_rows: row cap, `None` for none but the memory's.
+        memory_limit: bytes.
+        max_rows: row cap.
         min_user_events: fewest interactions up to t of a user who is a training row.
     """
 
@@ -44,9 +44,7 @@ class Limits:
 class Chain:
     """Fits period after period; periods whose fit is recorded already may be skipped.
 
-    Attributes:
-        seed: every random draw of the chain derives from it.
-        key: of the chain across runs and logs.
+    Every random draw of the chain derives from `seed`; `key` is its own across runs and logs.
     """
 
     def __init__(
@@ -240,11 +238,7 @@ class Chain:
         return None if self._last is None else self._last[1]
 
     def _resume(self, wanted: int) -> int:
-        """Resume from the newest available model of the periods ≤ `wanted`.
-
-        Returns:
-            Its period; 0 if there is none.
-        """
+        """Resume from the newest model of the periods ≤ `wanted`; return its period, 0 if none."""
         for period in range(wanted, 0, -1):
             if self._last is not None and self._last[0] == period:
                 return period

@@ -20,22 +20,14 @@ from perennial.stream.next_period import ProtocolSettings
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model by name, with the settings that differ from its defaults.
-
-    Attributes:
-        name: a key of `perennial.models.registry.MODELS`.
-    """
+    """A model by its name in the registry, with the settings that differ from its defaults."""
 
     name: str
     settings: Mapping[str, Json] = field(default_factory=dict)
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Recipe of the model with these settings.
-
-        Raises:
-            UserError: unknown model or setting, or a value that does not fit.
-        """
+        """Recipe of the model with these settings; raise `UserError` if there is none."""
         return make_recipe(self.name, self.settings)
 
 
@@ -44,7 +36,6 @@ class ReplayConfig:
     """The settings of a replay; each (strategy, model, seed) is a chain of fits over the periods.
 
     Attributes:
-        strategies: keys of `perennial.replay.strategies.registry.STRATEGIES`.
         strategy_settings: strategy -> its settings that differ from the defaults.
         models: the models, each at most once.
         seeds: every random draw of a fit derives from one of these.
@@ -56,10 +47,9 @@ class ReplayConfig:
         min_user_events: users with fewer interactions up to period t are no training rows of the
             fit at t; `None` for no such limit.
         held_out: users that no fit sees; with them each fit is evaluated on every period, on these
-            users alone, for how well it remembers old periods and predicts new ones. `None`: each
+            users alone, for how well it retains old periods and predicts new ones. `None`: each
             fit is evaluated on the next period and all its users.
-        source: where the log came from; recorded only.
-        cut: how it was cut into periods; recorded only.
+        source: where the log came from, and `cut` how it was cut; recorded only.
     """
 
     strategies: tuple[str, ...] = ("individual", "joint")
@@ -77,11 +67,7 @@ class ReplayConfig:
 
     @cached_property
     def built_strategies(self) -> tuple[Strategy, ...]:
-        """The strategies with their settings.
-
-        Raises:
-            UserError: unknown strategy or setting, or a value that does not fit.
-        """
+        """The strategies with their settings; raise `UserError` if there are none such."""
         return tuple(
             make_strategy(name, self.strategy_settings.get(name)) for name in self.strategies
         )

@@ -43,13 +43,7 @@ class StageMessage:
 
 @dataclass(frozen=True)
 class CellFinished:
-    """A cell is in the store.
-
-    Attributes:
-        num_done: number of finished cells, this one included.
-        num_cells: number of cells that the run will have.
-        cell: as recorded; `None` if an earlier run recorded it.
-    """
+    """A cell is in the store; `cell` is as recorded, or `None` if an earlier run recorded it."""
 
     name: CellName
     num_done: int

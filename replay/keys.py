@@ -24,15 +24,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class FitKeys:
-    """The two keys that a fit can have.
+    """The two keys that a fit can have: `whole`, or `capped` if the memory limit changed it.
 
     Only the fit shows whether a memory limit leaves out rows. A fit without such a loss is the same
     under any larger limit, so that its key is independent of the limit; the key of a fit with a
     loss includes it.
-
-    Attributes:
-        whole: key of a fit that the memory limit did not change.
-        capped: key of a fit that it changed.
     """
 
     whole: str

@@ -51,12 +51,9 @@ class LogRequest:
 
 @dataclass(frozen=True)
 class OpenLog:
-    """A store with a log in it.
+    """A store with a log in it, open for writing, and the reports of the files that were ingested.
 
-    Attributes:
-        store: open for writing.
-        cut: name of its cut; `None` if the log was in the store and no source was given.
-        reports: reports of the files that were ingested.
+    `cut` is the name of its cut; `None` if the log was in the store and no source was given.
     """
 
     store: Store
@@ -114,11 +111,7 @@ def find_log(request: LogRequest, progress: Progress) -> Iterator[tuple[LogFiles
 
 
 def _make_cut(request: LogRequest, default: str) -> Cut:
-    """Make the requested cut, or the source's own.
-
-    Raises:
-        UserError: no such cut, or a number of periods for one that does not take it.
-    """
+    """Make the requested cut, or the source's own; raise `UserError` if there is no such."""
     cut = make_cut(request.cut or default, request.num_periods or DEFAULT_PERIODS)
     if request.num_periods is not None and not cut.takes_number:
         raise UserError(

@@ -39,12 +39,7 @@ class Clock:
 
 @dataclass
 class Stopwatch:
-    """Sums of seconds per stage.
-
-    Attributes:
-        clock: read at the start and the end of a stage.
-        stages: seconds by name, in order of first use.
-    """
+    """Sums of seconds per stage, in order of first use."""
 
     clock: Clock
     stages: dict[str, float] = field(default_factory=dict)
@@ -68,8 +63,7 @@ _CONTAINER_LIMITS = (
 def total_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
     """Return the bytes of memory of the machine, or of its container.
 
-    Args:
-        limits: files with a container's limit in bytes, on Linux; missing ones are ignored.
+    `limits` are files with a container's limit in bytes, on Linux; missing ones are ignored.
     """
     total = int(psutil.virtual_memory().total)
     for path in limits:

@@ -19,9 +19,7 @@ from perennial.storage.store import Store
 class PlannedEvaluation:
     """An evaluation of the fits at one period on another period.
 
-    Attributes:
-        fit_period: newest period that the fits have seen.
-        key: of everything that the evaluation follows from.
+    `fit_period` is the newest that the fits have seen, `key` of everything that it follows from.
     """
 
     fit_period: int
@@ -69,11 +67,7 @@ def plan_evaluations(
 
 
 def check_chains(config: ReplayConfig) -> None:
-    """Check strategies, models and seeds before anything is read or fitted.
-
-    Raises:
-        UserError: one of the three is missing or given twice, or they do not go together.
-    """
+    """Check strategies, models and seeds before anything is read or fitted, else `UserError`."""
     for kind, names in (
         ("strategy", tuple(strategy.name for strategy in config.built_strategies)),
         ("model", tuple(model.recipe.name for model in config.models)),
@@ -89,11 +83,7 @@ def check_chains(config: ReplayConfig) -> None:
 
 
 def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str]) -> list[Chain]:
-    """Build all strategies × models × seeds.
-
-    Raises:
-        UserError: as `check_chains`.
-    """
+    """Build all strategies × models × seeds; see `check_chains`."""
     check_chains(config)
     limits = Limits(config.memory_limit, config.max_rows, config.min_user_events)
     return [
@@ -105,11 +95,7 @@ def make_chains(store: Store, config: ReplayConfig, versions: Mapping[str, str])
 
 
 def count_periods(store: Store) -> int:
-    """Return P, at least two.
-
-    Raises:
-        UserError: there are fewer, or the interactions of some were dropped.
-    """
+    """Return P; raise `UserError` below two, or if the interactions of a period were dropped."""
     first_retained = first_retained_period(store)
     if first_retained > 1:
         raise UserError(
@@ -130,11 +116,8 @@ def count_periods(store: Store) -> int:
 class ReplayTask:
     """An independent part of a replay: a strategy with a seed, for all models.
 
-    The models stay together because they share the summaries of the strategy's memory.
-
-    Attributes:
-        config: settings of the replay that is this part.
-        num_missing: number of its cells that the store lacks.
+    The models stay together because they share the summaries of the strategy's memory. Of its cells
+    the store lacks `num_missing`.
     """
 
     config: ReplayConfig
@@ -144,11 +127,7 @@ class ReplayTask:
 def missing_tasks(
     store: Store, config: ReplayConfig, versions: Mapping[str, str]
 ) -> list[ReplayTask]:
-    """Return the parts of a replay of which the store lacks cells, in the order of the replay.
-
-    Raises:
-        UserError: as `make_chains` and `count_periods`.
-    """
+    """Return the parts of a replay of which the store lacks cells, in the order of the replay."""
     num_periods, metrics = count_periods(store), default_metrics()
     planned = [
         evaluation

@@ -34,11 +34,7 @@ class WeightedItem:
 
 @dataclass(frozen=True)
 class SummaryView:
-    """A summary as `memory show` prints it.
-
-    Attributes:
-        items: the most weighted items, heaviest first.
-    """
+    """A summary as `memory show` prints it, with the most weighted items, heaviest first."""
 
     record: SummaryRecord
     items: tuple[WeightedItem, ...]
@@ -83,12 +79,9 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
 def choose_summaries(
     store: Store, period: int | None, seed: int | None
 ) -> tuple[SummaryRecord, ...]:
-    """List the summaries that end with a period and have a seed, oldest first.
+    """List the summaries of a period and a seed, oldest first; `None` stands for any.
 
-    `None` stands for any period or any seed.
-
-    Raises:
-        UserError: there is none.
+    If there is none, it is a `UserError`.
     """
     chosen = tuple(
         record
@@ -148,11 +141,7 @@ def summary_table(store: Store, rows: "csr_array") -> "pa.Table":
 
 
 def read_summary(store: Store, record: SummaryRecord) -> StoredSummary:
-    """Read a listed summary.
-
-    Raises:
-        UserError: it has been deleted, or is damaged.
-    """
+    """Read a listed summary; raise `UserError` if it has been deleted, or is damaged."""
     summary = find_summary(store, record.key)
     if summary is None:
         raise UserError(

@@ -29,14 +29,10 @@ from perennial.stream.sources.base import LogFiles
 
 @dataclass(frozen=True)
 class DistillRequest:
-    """Settings of a distillation.
+    """Settings of a distillation, as in `DistillSettings`; `None` for the method's own.
 
-    Attributes:
-        method: as in `DistillSettings`.
-        max_items: most items of a synthetic user; 0 for any, `None` for the method's own.
-        export: as in `DistillSettings`.
-        steps: steps at most; `None` for the method's own.
-        reading: fields of `IngestSettings` that differ from the source's own.
+    `max_items` is 0 for any, and `reading` has the fields of `IngestSettings` that differ from the
+    source's own.
     """
 
     users: int
@@ -93,12 +89,7 @@ def distill_to_file(
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Real users to keep.
-
-    Attributes:
-        sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
-        reading: fields of `IngestSettings` that differ from the source's own.
-    """
+    """Real users to keep, by one of `SAMPLERS`; `reading` as in `DistillRequest`."""
 
     sampler: str
     users: int
@@ -145,13 +136,7 @@ def sample_to_file(
 def hold_whole(
     log: LogFiles, reading: Mapping[str, Any], on_read: IngestListener = ignore_report
 ) -> Iterator[Store]:
-    """Open a store in memory with the log.
-
-    `reading` has the fields of `IngestSettings` that differ from the source's own.
-
-    Raises:
-        UserError: the log cannot be read.
-    """
+    """Open a store in memory with the log; raise `UserError` if it cannot be read."""
     log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **reading))
     with Store.open(":memory:") as store:
         # Any cut will do: the periods are read together.
@@ -162,11 +147,7 @@ def hold_whole(
 
 
 def read_whole(store: Store) -> UserRows:
-    """Read all users with all their interactions.
-
-    Raises:
-        UserError: the log is empty.
-    """
+    """Read all users with all their interactions; raise `UserError` if the log is empty."""
     periods = list_periods(store)
     if not periods:
         raise UserError("the log has no interactions, so there is nothing to choose from")
@@ -175,11 +156,7 @@ def read_whole(store: Store) -> UserRows:
 
 
 def check_folder(output: Place) -> None:
-    """Check, before any work, that a file can be written.
-
-    Raises:
-        UserError: its folder or bucket does not exist.
-    """
+    """Check, before any work, that a file can be written; `UserError` if its folder is missing."""
     if isinstance(output, RemotePath):
         Bucket(output).require(output)
         return

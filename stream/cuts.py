@@ -96,10 +96,9 @@ class Cut:
         return self.boundaries is _refuse
 
     def __call__(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Find the boundaries of a log.
+        """Find the boundaries of a log from its times `(n,)` int64, sorted.
 
-        Args:
-            times: `(n,)` int64, sorted; µs since 1970, or line numbers if the log has no times.
+        Times are µs since 1970, or line numbers if the log has none.
 
         Returns:
             `(m,)` int64, strictly increasing: a row belongs to period

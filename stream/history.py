@@ -21,11 +21,7 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class HeldOutUsers:
-    """A random share of all users; which users are in it never changes as the log grows.
-
-    Attributes:
-        share: share of the users, in (0, 1).
-    """
+    """A random share, in (0, 1), of all users; it never changes as the log grows."""
 
     share: float = 0.1
     seed: int = 0

@@ -71,8 +71,7 @@ def ingest_files(
 def order_files(store: Store, log: LogFiles, progress: Progress) -> tuple[Path, ...]:
     """Sort the files of a log by their first times; files without times keep their order.
 
-    Raises:
-        UserError: some have times and some have none, or one cannot be read.
+    If some have times and some have none, or one cannot be read, it is a `UserError`.
     """
     if len(log.paths) == 1:
         return log.paths
@@ -105,11 +104,7 @@ def _first_time(store: Store, path: Path, column: Column, time_format: str | Non
 
 
 def _is_loaded(store: Store, log: LogFiles, cut: Cut, progress: Progress) -> bool:
-    """Return True if the store holds the whole log, False if it holds its first files.
-
-    Raises:
-        UserError: the store holds anything else.
-    """
+    """Return True if the store holds the whole log, False for its first files, else `UserError`."""
     first = first_retained_period(store)
     if first > 1:
         raise UserError(

@@ -13,15 +13,10 @@ _CHUNK_CELLS = 1 << 24
 
 
 def draw_negatives(forbidden: csr_array, num_negatives: int, seed: int) -> NDArray[np.int32]:
-    """Draw distinct items outside each row, uniformly.
+    """Draw distinct items outside each row, uniformly: `(n, num_negatives)` int32 in random order.
 
-    Args:
-        forbidden: `(n, num_items)`; an item with an entry is never drawn. No duplicate entries.
-        num_negatives: number of negatives per row.
-        seed: seed of the draw.
-
-    Returns:
-        `(n, num_negatives)` int32 in random order; −1 pads a row that has fewer items to draw from.
+    An item with an entry in `forbidden` `(n, num_items)`, which has no duplicates, is never drawn.
+    −1 pads a row that has fewer items to draw from.
     """
     num_rows, num_items = forbidden.shape
     generator = np.random.default_rng(seed)
@@ -38,14 +33,9 @@ def draw_negatives(forbidden: csr_array, num_negatives: int, seed: int) -> NDArr
 
 
 def mark_members(matrix: csr_array, items: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-    """Return which items have an entry in their row, without making the matrix dense.
+    """Return which items `(b, k)` have an entry in their row of `(b, d)`, without a dense matrix.
 
-    Args:
-        matrix: `(b, d)` without duplicates, any d.
-        items: `(b, k)` integer item indices ≥ −1; −1 and indices ≥ d have no entry.
-
-    Returns:
-        `(b, k)` bool.
+    The matrix has no duplicates. Items −1 and from d on have no entry.
     """
     num_rows = len(items)
     width = max(int(matrix.shape[1]), int(items.max(initial=-1)) + 1) + 1

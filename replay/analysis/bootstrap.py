@@ -17,12 +17,9 @@ _BLOCK_NUMBERS = 4_000_000
 
 @dataclass(frozen=True)
 class Series:
-    """One figure of one period, user by user, for one seed.
+    """One figure of one period for one seed, `(n,)` values of users and weights ≥ 0, if unequal.
 
-    Attributes:
-        column: index of the mean that it contributes to, different from the period's others.
-        values: `(n,)` float, one per evaluated user.
-        weights: `(n,)` float ≥ 0; `None` for equal weights.
+    `column` is the index of the mean that it contributes to, different from the period's others.
     """
 
     column: int
@@ -32,12 +29,7 @@ class Series:
 
 @dataclass(frozen=True)
 class PeriodSeries:
-    """All figures of one period over the same users.
-
-    Attributes:
-        users: `(n,)` int32, the evaluated users by vocabulary index, each once.
-        series: the figures, each over these users.
-    """
+    """All figures of one period over the same users, `(n,)` distinct int32 vocabulary indices."""
 
     users: NDArray[np.int32]
     series: Sequence[Series]
@@ -48,11 +40,8 @@ def resample_means(
 ) -> NDArray[np.float64]:
     """Compute means over periods, for resampled users.
 
-    Args:
-        periods: the evaluated periods.
-        num_columns: C, one more than the largest column.
-        num_resamples: B, number of draws.
-        seed: of the draws.
+    There are C = `num_columns` figures, one more than the largest column, and B = `num_resamples`
+    draws.
 
     Returns:
         `(B, C)` float64, one mean per draw and column; a period in which a draw leaves a figure

@@ -11,12 +11,8 @@ from perennial.storage.results.cells import EvaluatedUsers
 class EvaluatedPeriod:
     """Numbers of evaluated and skipped users of a period.
 
-    Attributes:
-        eval_period: its number.
-        users: evaluated users.
-        skipped_users: users of the period that could not be evaluated.
-        without_context: of these, users with nothing before their first target; the others have no
-            target outside their context. `None` in figures of an earlier version.
+    Of the skipped, users `without_context` have nothing before their first target (`None` in
+    figures of an earlier version); the others have no target outside their context.
     """
 
     eval_period: int

@@ -16,10 +16,8 @@ _ENTRY_BYTES = 8
 class Rank:
     """Rank of a strategy among those with the same model; 1 is best.
 
-    Attributes:
-        rank: mean over the evaluated periods that all of them have; equal ones share ranks.
-        of_mean: rank by the mean over these periods.
-        periods: number of these periods.
+    `rank` is the mean over the evaluated periods that all of them have, where equal ones share
+    ranks; `of_mean` is the rank by the mean over these periods.
     """
 
     strategy: str

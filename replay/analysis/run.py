@@ -20,12 +20,9 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class RunData:
-    """Data of a run.
+    """Data of a run: evaluated users by `Cell.evaluation_key`, user figures by `Cell.key`.
 
-    Attributes:
-        evaluated_users: `Cell.evaluation_key` -> evaluated users.
-        user_figures: `Cell.key` -> figures user by user.
-        until: last evaluated period; `None` unless later ones were left out.
+    Evaluated periods after `until`, if it is set, are left out.
     """
 
     run: Run
@@ -39,13 +36,9 @@ class RunData:
 def load_run(
     store: Store, run_id: int | None = None, *, users: bool = True, until: int | None = None
 ) -> RunData:
-    """Read a run.
+    """Read a run, the newest without a number; `UserError` if there is none, or no period is left.
 
-    Read the newest run without a number, the figures user by user with `users`, and the periods to
-    `until`.
-
-    Raises:
-        UserError: there is no such run, or it evaluated later periods only.
+    Figures user by user are read with `users`, and evaluated periods up to `until`.
     """
     run = read_run(store, run_id)
     num_periods = int(run.config.get("periods", 0))

@@ -25,12 +25,9 @@ _NO_SETTINGS = ("strategies", "models", "strategy_settings", "periods", "source"
 
 @dataclass(frozen=True)
 class ChangedSetting:
-    """A setting in which two runs differ.
+    """A setting in which two runs differ; `None` where it is missing.
 
-    Attributes:
-        name: `max_rows`, `protocol.mask_context`, `mvae.warm_start`, `versions.code`.
-        here: value in the reported run; `None` also if it is missing.
-        there: value in the other run.
+    Its name is as `max_rows`, `protocol.mask_context`, `mvae.warm_start` or `versions.code`.
     """
 
     name: str
@@ -40,13 +37,11 @@ class ChangedSetting:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Difference of a run from another one.
+    """Difference of a run from another one, over their common evaluated periods.
 
-    Attributes:
-        num_periods: number of common evaluated periods.
-        changed: settings in which the runs differ, of common strategies and models.
-        differences: of each strategy and model from itself in the other run, the baseline
-            `ader of run 3`.
+    `changed` are the settings in which the runs differ, of common strategies and models. The
+    differences are of each strategy and model from itself in the other run, the baseline `ader of
+    run 3`.
     """
 
     other_run: int
@@ -107,11 +102,7 @@ def _place(cell: Cell) -> tuple[str, str, int, int]:
 
 
 def _check_same_evaluations(data: RunData, other: RunData, here: str, there: str) -> None:
-    """Check that the cells have the same evaluations.
-
-    Raises:
-        UserError: they do not.
-    """
+    """Check that the cells have the same evaluations; raise `UserError` if they do not."""
     same = all(
         data.run.config.get(name) == other.run.config.get(name) for name in _EVALUATION_SETTINGS
     )

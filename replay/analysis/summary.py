@@ -23,12 +23,7 @@ from perennial.storage.results.cells import Cell
 
 @dataclass(frozen=True)
 class Result:
-    """One metric of one cell.
-
-    Attributes:
-        k: cut-off; `None` for a metric of the whole ranking.
-        value: `None` if no user has any weight.
-    """
+    """One metric of one cell, at cut-off k if it has one; `None` if no user has any weight."""
 
     strategy: str
     model: str
@@ -49,7 +44,6 @@ class MeanFigure:
         stderr: standard error over users and seeds; `None` if it cannot be computed, as from one
             seed of fits that draw at random.
         user_stderr: standard error over users alone; `None` if it cannot be computed.
-        seeds: number of seeds.
         periods: number of periods with a figure.
     """
 
@@ -68,10 +62,8 @@ class MeanFigure:
 class Difference:
     """Mean difference of two strategies with the same model, over common periods.
 
-    Attributes:
-        low: lower end of the 95% interval over users and seeds; `None` if there is none, as from
-            one seed of fits that draw at random.
-        periods: number of these periods.
+    `low` and `high` are the ends of the 95% interval over users and seeds; `None` if there is none,
+    as from one seed of fits that draw at random.
     """
 
     strategy: str
@@ -87,12 +79,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run as it is reported.
-
-    Attributes:
-        config: settings of the run, its number, status and versions.
-        evaluations: the periods, with the numbers of their evaluated and skipped users.
-    """
+    """A run as it is reported; `config` has its settings, number, status and versions."""
 
     config: Mapping[str, Json]
     cells: tuple[Cell, ...]
@@ -118,13 +105,10 @@ class RunSummary:
 def summarise(
     data: RunData, *, num_resamples: int = 1000, seed: int = 0, baselines: Sequence[str] = ()
 ) -> RunSummary:
-    """Summarise a run.
+    """Summarise a run; the means of an unfinished one are over the periods that it has.
 
-    Args:
-        data: the run; the means of an unfinished one are over the periods that it has.
-        num_resamples: bootstrap draws; fewer than two give no standard errors and no differences.
-        seed: of the bootstrap.
-        baselines: strategies that the others are compared with; `baseline_of` all by default.
+    Fewer than two bootstrap draws give no standard errors and no differences. `baselines` are the
+    strategies that the others are compared with; `baseline_of` all by default.
     """
     results = tuple(
         Result(**_name(cell), **asdict(figure)) for cell in data.cells for figure in cell.figures

@@ -36,13 +36,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Variance of a mean, or of a difference.
+    """Variance of a mean, or of a difference: parts of other users and seeds, with their freedom.
 
-    Attributes:
-        users: part of other users of the same kind.
-        user_freedom: degrees of freedom of this part.
-        seeds: part of other seeds; `None` if one seed of fits that draw at random cannot give it.
-        seed_freedom: degrees of freedom of this part; 1 where it is 0.
+    `seeds` is `None` if one seed of fits that draw at random cannot give it, and its degrees of
+    freedom are 1 where it is 0.
     """
 
     users: float
@@ -76,12 +73,8 @@ class Uncertainty:
 def measure(arms: Sequence[Arm], num_users: int) -> Uncertainty | None:
     """Measure the variance of the mean of one arm, or of the first less the second.
 
-    Args:
-        arms: one or two, their samples of the same draws of users.
-        num_users: number of distinct users that were resampled.
-
-    Returns:
-        `None` if fewer than two users or two draws give a figure.
+    The samples are of the same draws of users; `num_users` are the distinct users that were
+    resampled. `None` if fewer than two users or two draws give a figure.
     """
     means = [arm.samples.mean(axis=1) for arm in arms]
     contrast = means[0] if len(means) == 1 else means[0] - means[1]

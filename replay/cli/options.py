@@ -48,11 +48,7 @@ def option(*flags: str, **attributes: Any) -> Any:
 
 
 def options(**groups: type[Any]) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Add the options of groups to a command.
-
-    Args:
-        **groups: argument of the command -> the group that it gets an instance of.
-    """
+    """Add to a command the options of groups, of each of which it gets an instance by this name."""
 
     def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
         @functools.wraps(command)
@@ -157,11 +153,7 @@ class SettingOptions:
     def choose(
         self, models: tuple[str, ...], strategies: tuple[str, ...], *, warm_start: bool = False
     ) -> "tuple[tuple[ModelChoice, ...], dict[str, dict[str, Any]]]":
-        """Return the models with their settings, and the settings of strategies that have any.
-
-        Raises:
-            UserError: settings that make no model or no strategy.
-        """
+        """Return the models with their settings, and the settings of strategies that have any."""
         from perennial.replay.config import choose_models, choose_strategies
 
         known = {*STRATEGIES, *strategies}
@@ -215,11 +207,7 @@ class LimitOptions:
 def make_config(
     chains: ChainOptions, settings: SettingOptions, protocol: ProtocolOptions, limits: LimitOptions
 ) -> "ReplayConfig":
-    """Return the settings of a replay.
-
-    Raises:
-        UserError: names or settings that make no replay.
-    """
+    """Return the settings of a replay; raise `UserError` if they make none."""
     from perennial.replay.config import ReplayConfig
     from perennial.replay.plan import check_chains
     from perennial.stream.next_period import ProtocolSettings
@@ -277,11 +265,7 @@ class WorkerOptions:
         return self.engine != LOCAL or bool(self.workers or self.address or self.gpus_per_cell)
 
     def open(self) -> "AbstractContextManager[Executor]":
-        """Open the executor; it prints on stderr what it has.
-
-        Raises:
-            click.UsageError: options that the executor does not have.
-        """
+        """Open the executor; it prints on stderr what it has."""
         from perennial.replay.study.workers.base import ExecutorOptions
 
         if self.engine == LOCAL:

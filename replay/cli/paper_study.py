@@ -81,13 +81,9 @@ class PaperCellOptions:
     settings: tuple[Setting, ...] = ()
 
     def to_study(self, num_users: int, report: Callable[[str], None]) -> "StudyOptions":
-        """Return the options for a split.
+        """Return the options for a split, of whose users no sampler can take more than all.
 
-        No sampler can take more than the users of the split. `report` is called with a line about
-        what is done differently from what was requested.
-
-        Raises:
-            UserError: settings that make no model or no summary.
+        `report` is called with a line about what is done differently from what was requested.
         """
         from perennial.replay.config import choose_models
         from perennial.replay.study.paper.base import StudyOptions
@@ -225,11 +221,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
 
 
 def _refuse_ignored(entry: StudyEntry, cells: PaperCellOptions) -> None:
-    """Refuse options that the cells of the study would not use.
-
-    Raises:
-        click.UsageError: there is one.
-    """
+    """Refuse options that the cells of the study would not use, by a `click.UsageError`."""
     given = click.get_current_context().get_parameter_source
     few = [flag for flag in ("samplers", "users") if given(flag) is ParameterSource.COMMANDLINE]
     if entry.has_paper_table and few and "infinite-ae" not in cells.models:

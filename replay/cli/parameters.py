@@ -188,11 +188,7 @@ def named_source_option(command: Command) -> Command:
 def choose_source(source: str | None, named: str | None = None) -> str | None:
     """Return the source, and refuse a mistyped one before anything heavy is imported.
 
-    `named` is the option in place of the argument.
-
-    Raises:
-        click.UsageError: both are given.
-        UserError: no data set, file or folder has the name.
+    `named` is the option in place of the argument; both together are a `click.UsageError`.
     """
     if source is not None and named is not None:
         raise click.UsageError("the source is given twice; leave one out")

@@ -54,11 +54,7 @@ class AddressOptions:
     )
 
     def to_address(self) -> "ServerAddress":
-        """Return the address with its token.
-
-        Raises:
-            UserError: the token's file cannot be read.
-        """
+        """Return the address with its token; raise `UserError` if the token cannot be read."""
         from perennial.replay.service.security import read_token
         from perennial.replay.service.server import ServerAddress
 

@@ -140,8 +140,7 @@ class EnteredTitles:
     """Changes of the store by a file of titles.
 
     Attributes:
-        titles: number of items with a title in the file.
-        unknown: of these, items that are not in the store yet; their titles are kept for later.
+        unknown: of the titles, those of items that are not in the store yet; kept for later.
         repeated: rows that replaced the title of an earlier row.
         empty: rows without an item or a title, left out.
         cut: titles that were too long.
@@ -172,13 +171,7 @@ class EnteredTitles:
 def enter_titles(
     store: "Store", path: Path, item_column: str | None = None, title_column: str | None = None
 ) -> EnteredTitles:
-    """Read a file and enter its titles in one transaction, replacing those of the same items.
-
-    Columns whose name is `None` are guessed; see `perennial.storage.reading.titles`.
-
-    Raises:
-        UserError: the file cannot be read; nothing has changed.
-    """
+    """Read a file and enter its titles in one transaction, or nothing, as `read_titles_file`."""
     import numpy as np
 
     from perennial.storage.log.vocabulary import lookup_items, write_titles

@@ -65,11 +65,9 @@ class Metric(Protocol):
 
 @dataclass(frozen=True)
 class UserValues:
-    """A metric user by user; the period's figure is Σ weight·value / Σ weight.
+    """A metric user by user, in the scale that is reported (per cent for HR, nDCG and PSP).
 
-    Attributes:
-        values: in the scale that is reported (per cent for HR, nDCG and PSP).
-        weights: ≥ 0.
+    The period's figure is Σ weight·value / Σ weight; weights are ≥ 0.
     """
 
     values: Float64[np.ndarray, " n"]

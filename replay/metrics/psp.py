@@ -17,12 +17,8 @@ def propensity_weights(
 ) -> Float64[np.ndarray, " num_items"]:
     """Compute w_i = 1 + C (N_i + B)^(−A), C = (ln N − 1)(B + 1)^A (design note 5).
 
-    Args:
-        item_counts: N_i ≥ 0, whose sum is N. Below N = e the formula's C would be
-            negative; it is taken as 0.
-
-    Returns:
-        Weights ≥ 1, the largest for items never seen.
+    `item_counts` are N_i ≥ 0, whose sum is N. Below N = e the formula's C would be negative; it is
+    taken as 0. Weights are ≥ 1, the largest for items never seen.
     """
     total = max(int(item_counts.sum()), 1)
     scale = max(math.log(total) - 1.0, 0.0) * (_B + 1.0) ** _A
@@ -31,11 +27,10 @@ def propensity_weights(
 
 
 def captured_share(block: RankedBlock, k: int) -> Float64[np.ndarray, " b"]:
-    """Compute the weight of the hits among the k best, over the largest possible weight.
+    """Compute the weight of the hits among the k best, over the largest possible weight, in [0, 1].
 
-    Returns:
-        Shares in [0, 1]: Σ over hits of w_i, over the sum of the min(k, number of targets)
-        largest w among the user's targets.
+    That is Σ over hits of w_i, over the sum of the min(k, number of targets) largest w among the
+    user's targets.
     """
     weights = block.propensity_weights
     captured = np.where(block.hits[:, :k], weights[block.ranking[:, :k]], 0.0).sum(axis=1)

@@ -23,11 +23,7 @@ METRICS: "Registry[type[Metric]]" = Registry(
 
 
 def make_metric(name: str) -> "Metric":
-    """Build a metric at its usual cut-offs.
-
-    Raises:
-        UserError: unknown metric.
-    """
+    """Build a metric at its usual cut-offs; raise `UserError` if it is unknown."""
     return METRICS.load(name)()
 
 

@@ -20,11 +20,7 @@ _MAX_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class BatchReport:
-    """Counts of a written file of recommendations.
-
-    Attributes:
-        unknown: number of requested users that are not in the store.
-    """
+    """Counts of a written file of recommendations; unknown users are not in the store."""
 
     users: int
     unknown: int
@@ -32,11 +28,7 @@ class BatchReport:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Read identifiers from a text file, one per line, without duplicates and in their order.
-
-    Raises:
-        UserError: the file cannot be read, is not text, or is too large.
-    """
+    """Read distinct identifiers, one per line of a file, in order; `UserError` if it is no text."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise UserError(f"{path}: larger than {_MAX_BYTES >> 20} MiB; split it")

@@ -59,11 +59,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, store: Store, users: Sequence[str | int] | None = None) -> "Catalogue":
-        """Load it, with the histories of those `users` that are in the store; of all if `None`.
-
-        Raises:
-            UserError: the log is empty.
-        """
+        """Load it, with the histories of those `users` that are in the store; of all if `None`."""
         periods = list_periods(store)
         if not periods:
             raise UserError(
@@ -94,10 +90,7 @@ class Catalogue:
         )
 
     def context(self, user: str | int | None, items: Sequence[str | int] = ()) -> csr_array:
-        """Build the context of a user, or of an unknown user who likes `items`.
-
-        Returns:
-            `(1, items)` float32 binary.
+        """Build the context, `(1, items)` float32 binary, of a user, or of one who likes `items`.
 
         Raises:
             UnknownName: the user, or one of the items, is not in the store.
@@ -114,11 +107,7 @@ class Catalogue:
         return self.indicator(items)
 
     def find_rows(self, users: Sequence[str | int]) -> NDArray[np.int64]:
-        """Return the rows of `histories` of some users, `(n,)`.
-
-        Raises:
-            UnknownName: one of the users is unknown.
-        """
+        """Return the rows of `histories` of some users, `(n,)`; `UnknownName` if one is unknown."""
         unknown = [str(user) for user in users if canonical(user) not in self.user_rows]
         if unknown:
             names = _shorten([repr(name[:80]) for name in unknown])

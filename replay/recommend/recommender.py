@@ -32,7 +32,6 @@ class RecommendationQuery:
     """Query for the recommendations of one user.
 
     Attributes:
-        user: a user of the store, or `None`.
         items: instead of a user, items that an unknown user likes.
         k: number of items to recommend, ≥ 1.
         exclude: items to leave out; unknown ones are ignored.
@@ -48,11 +47,7 @@ class RecommendationQuery:
     why: bool = False
 
     def validate(self) -> None:
-        """Refuse a query that makes no sense.
-
-        Raises:
-            UserError: neither or both of user and items, or k < 1.
-        """
+        """Refuse by a `UserError` a query for k < 1, or for neither or both of user and items."""
         if (self.user is None) == (not self.items):
             raise UserError("give either a user or items that someone likes")
         _check_k(self.k)
@@ -62,10 +57,8 @@ class RecommendationQuery:
 class RecommendedItem:
     """One recommended item.
 
-    Attributes:
-        item: its identifier, as in the log.
-        score: score of the model; only the order of one user's scores has a meaning.
-        reasons: training rows that contribute most to the score, if requested.
+    Only the order of one user's scores has a meaning. The reasons are training rows that contribute
+    most to the score, if requested.
     """
 
     item: str | int

@@ -13,11 +13,7 @@ from perennial.storage.errors import UserError
 
 
 def save_audit_plot(audit: Audit, path: Path) -> None:
-    """Draw both halves of an audit side by side; the file's ending gives the format.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
+    """Draw both halves of an audit side by side; the file's ending gives the format."""
     with rc_context(STYLE):
         figure = Figure(figsize=(10, 4), layout="constrained")
         near, member = figure.subplots(1, 2)

@@ -31,11 +31,7 @@ class TerminalConsole(Console):
 
 @dataclass(frozen=True)
 class TableCell:
-    """One cell of a table.
-
-    Attributes:
-        detail: secondary text after it, e.g. a standard error.
-    """
+    """One cell of a table; `detail` is secondary text after it, such as a standard error."""
 
     text: str
     detail: str = ""

@@ -119,8 +119,7 @@ def _covered_periods(
 def remark_on_periods(means: Iterable[tuple[str, str, tuple[int, ...] | int]]) -> str:
     """Return a sentence if means are over different periods, else an empty text.
 
-    Args:
-        means: (row, metric, periods or their number) of the means that are shown side by side.
+    `means` are (row, metric, periods or their number) of those that are shown side by side.
     """
     by_row: dict[str, dict[tuple[int, ...] | int, list[str]]] = {}
     for row, metric, periods in means:

@@ -64,9 +64,8 @@ _MEDIA_TYPES = {
 class Service:
     """State that the routes share.
 
-    Attributes:
-        drop_erased_users: drops the users that the store no longer has from the current model.
-        started: time of the start, on the monotonic clock.
+    `drop_erased_users` drops the users that the store no longer has from the current model; the
+    service `started` at that time on the monotonic clock.
     """
 
     current: CurrentModel
@@ -83,11 +82,7 @@ class Service:
         self.reading.close()
 
     def recommender(self) -> Recommender:
-        """Return the model that one request uses from its start to its end.
-
-        Raises:
-            Refusal: 503, nothing is published yet.
-        """
+        """Return the model that one request uses from its start to its end, or refuse with 503."""
         if self.current.recommender is None:
             message = "no model is published yet; `perennial ingest` publishes one"
             raise Refusal(503, message, RETRY_AFTER)

@@ -41,11 +41,7 @@ class ServiceLimits:
 
 
 class Refusal(Exception):  # noqa: N818 - it is no fault of the program
-    """A request that is not served.
-
-    Attributes:
-        headers: headers of the response, in addition to those of every response.
-    """
+    """A request that is not served; its headers are added to those of every response."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)

@@ -40,11 +40,7 @@ class StoreFile:
 
     @contextmanager
     def reading(self) -> Iterator[Store]:
-        """Open the store for reading.
-
-        Raises:
-            UserError: it cannot be read, maybe only now.
-        """
+        """Open the store for reading; raise `UserError` if it cannot be read, maybe only now."""
         # One at a time: DuckDB shares an open file within a process, so a thread that opens it
         # while another one still has it open would miss that a writer has replaced it.
         with self._lock, open_for_reading(self.path) as store:
@@ -54,8 +50,7 @@ class StoreFile:
 class CurrentModel:
     """Reference to the current model; a request reads it once and uses it to its end.
 
-    Attributes:
-        recommender: the newest published model; `None` before the first publication.
+    It is `None` before the first publication.
     """
 
     def __init__(self, recommender: Recommender | None = None) -> None:
@@ -97,11 +92,7 @@ class Watcher:
             self._thread.join(timeout=5)
 
     def check(self) -> bool:
-        """Load the newest publication if it is a new one, and return whether it was.
-
-        Raises:
-            UserError: the store cannot be read, maybe only now.
-        """
+        """Load the newest publication if it is a new one, and return whether it was."""
         # Taken before reading: a change in between gives another stamp at the next check.
         stamp = self._file.stamp()
         if stamp == self._stamp:
@@ -186,11 +177,7 @@ class StatusReader:
         self._last: tuple[Stamp, Mapping[str, object]] | None = None
 
     def read(self) -> Mapping[str, object]:
-        """Return the state, or the last one known if the store cannot be read.
-
-        Raises:
-            Refusal: 503, it could not be read yet.
-        """
+        """Return the state, the last one if the store cannot be read, or refuse with 503."""
         stamp = self._file.stamp()
         if self._last is not None and self._last[0] == stamp:
             return self._last[1]

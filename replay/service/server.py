@@ -33,11 +33,9 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """Address of the service and the names and token that requests must have.
+    """Address of the service, port 0 for any free one, and the token that requests must have.
 
-    Attributes:
-        port: 0 for any free one.
-        allowed_hosts: host names that requests may be addressed to, besides those of loopback.
+    Requests may be addressed to `allowed_hosts`, besides the names of loopback.
     """
 
     host: str
@@ -105,11 +103,7 @@ def serve_store(
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Open a listening socket.
-
-    Raises:
-        UserError: the port is in use, or the host is not an address of this machine.
-    """
+    """Open a listening socket; `UserError` if the port is in use, or the host is elsewhere."""
     try:
         ((family, _, _, _, address), *_) = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -72,11 +72,7 @@ class DistillingStrategy(Protocol):
 
 
 def check_extent(extent: str) -> None:
-    """Refuse what is neither `full` nor `period`.
-
-    Raises:
-        ValueError: it is something else.
-    """
+    """Refuse by a `ValueError` what is neither `full` nor `period`."""
     if extent not in get_args(Extent):
         raise ValueError(f"history must be {' or '.join(get_args(Extent))}")
 

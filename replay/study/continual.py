@@ -71,12 +71,7 @@ class ContinualStudy:
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """Numbers of a study's runs in the store.
-
-    Attributes:
-        main: evaluated on the next period.
-        transfer: evaluated on every period; `None` for a study without transfer.
-    """
+    """Numbers of a study's runs in the store; `transfer` is `None` for a study without it."""
 
     main: int
     transfer: int | None

@@ -112,11 +112,7 @@ def load_study(
 
 
 def check_periods(store: Store, confirm_from: int | None, until: int | None) -> None:
-    """Check before a study that `load_study` will have periods to report.
-
-    Raises:
-        UserError: it will not.
-    """
+    """Check before a study that `load_study` will have periods to report, else `UserError`."""
     last = len(list_periods(store))
     if until is not None:
         last = min(last, until)

@@ -23,10 +23,8 @@ _OWN, _RESULTS = "own.duckdb", "results.duckdb"
 class ContinualRequest(TaskRequest):
     """Task of a worker.
 
-    Attributes:
-        snapshot: store with the log, to copy.
-        store: the worker's own; an existing one is resumed.
-        results: store for the results without the log; empty for none.
+    The snapshot with the log is copied to the worker's own store, or an existing one is resumed.
+    `results` is a store for the results without the log; empty for none.
     """
 
     snapshot: str

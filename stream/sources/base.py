@@ -14,9 +14,8 @@ if TYPE_CHECKING:
 class LogFiles:
     """A log as files on this machine, ready to be ingested.
 
-    Attributes:
-        paths: its files, in the order of time as far as their names show it.
-        cut: default cut of the log; `files` if each file is a period.
+    `paths` are in the order of time as far as their names show it. `cut` is the log's default one,
+    `files` if each file is a period.
     """
 
     name: str
@@ -29,10 +28,8 @@ class LogFiles:
 class SourceInfo:
     """Description of a source for `perennial datasets list`.
 
-    Attributes:
-        summary: content of the log, in a few words.
-        size: rows, users, items; bytes to download.
-        licence: permitted use, in a few words.
+    `summary` names the content in a few words, `size` the rows, users, items and bytes to download,
+    `licence` the permitted use.
     """
 
     summary: str
@@ -58,14 +55,10 @@ class Source(Protocol):
         ...
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
-        """Download, generate or find the files of the log.
+        """Download, generate or find the files of the log; `UserError` if it is not available.
 
-        Args:
-            cache: folder for downloads and generated logs; created if absent.
-            mirror: address to download from in place of the publisher's.
-            progress: called during anything that takes over two seconds.
-
-        Raises:
-            UserError: the log is not available.
+        `cache` is the folder for downloads and generated logs, created if absent, and `mirror` an
+        address to download from in place of the publisher's. Progress is called during anything
+        that takes over two seconds.
         """
         ...

@@ -32,11 +32,7 @@ class CompleteJourney:
         )
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
-        """Return the package's own file; see `Source.open`.
-
-        Raises:
-            UserError: the package is not installed.
-        """
+        """Return the package's own file; `UserError` if it is not installed. See `Source.open`."""
         path = find_transactions(PACKAGE)
         if path is None:
             raise UserError(

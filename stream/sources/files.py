@@ -46,11 +46,7 @@ def open_path(path: Path) -> LogFiles:
 
 
 def _find_partitions(folder: Path) -> tuple[Path, ...]:
-    """Return the files below a folder in the order of their paths, without those of writers.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Return the files below a folder by path, without those of writers; `UserError` if none."""
     files: list[Path] = []
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
@@ -66,11 +62,7 @@ def _find_partitions(folder: Path) -> tuple[Path, ...]:
 
 
 def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the files of a folder that are periods, in natural name order.
-
-    Raises:
-        UserError: no file is a period.
-    """
+    """Return the files of a folder that are periods, in natural name order; `UserError` if none."""
     files = [name for name in names if not name.startswith(".") and _is_log(name)]
     chosen = ([name for name in files if one.fullmatch(name)] for one in _PREFERRED)
     periods = next((names for names in chosen if names), files)

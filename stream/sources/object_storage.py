@@ -47,10 +47,6 @@ def open_local_source(
     mirror: str | None = None,
     progress: Progress = ignore_progress,
 ) -> Iterator[LogFiles]:
-    """Open a source as `open_source` does; copies from object storage are removed at the end.
-
-    Raises:
-        UserError: the log is not available.
-    """
+    """Open a source as `open_source` does; copies from object storage are removed at the end."""
     with local_source(source, near, progress) as path:
         yield open_source(path, cache=cache, mirror=mirror, progress=progress)

@@ -36,11 +36,7 @@ class PublicFile:
 
 @dataclass(frozen=True)
 class PublicDataSet:
-    """A `Source` with published files.
-
-    Attributes:
-        name: name on the command line, and of its folder in the cache.
-    """
+    """A `Source` with published files; its name is on the command line and of its cache folder."""
 
     name: str
     info: SourceInfo

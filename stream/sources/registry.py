@@ -56,11 +56,7 @@ def open_source(
 
 
 def check_source(source: str) -> None:
-    """Check that a source is the name of a data set, a file or a folder; nothing is read.
-
-    Raises:
-        UserError: it is none of them.
-    """
+    """Check that a source is a data set, a file or a folder, else `UserError`; nothing is read."""
     named = source in SOURCES or SOURCES.is_target(source)
     if not named and not Path(source).expanduser().exists():
         raise UserError(

@@ -16,11 +16,7 @@ GENERATOR = 2
 
 
 def write(log: "SyntheticLog", path: Path) -> None:
-    """Write a log as Parquet: `user_id`, `item_id`, `timestamp` in Unix seconds.
-
-    Raises:
-        UserError: the folder cannot be written; no part of a file is left.
-    """
+    """Write a log as Parquet, all or nothing: `user_id`, `item_id`, `timestamp` (Unix seconds)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -66,13 +66,7 @@ class SyntheticSettings:
 
 @dataclass(frozen=True)
 class SyntheticLog:
-    """A generated log, in the order of time.
-
-    Attributes:
-        users: `(n,)` int32, from 1.
-        items: `(n,)` int32, from 1.
-        times: `(n,)` int64, Unix seconds, non-decreasing.
-    """
+    """A generated log, in the order of time: int32 users and items from 1, int64 Unix seconds."""
 
     users: NDArray[np.int32]
     items: NDArray[np.int32]
@@ -226,13 +220,10 @@ def _draw_choices(
     tastes: NDArray[np.float64],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw the items of each burst.
+    """Draw the items of each burst: two `(n,)` arrays, the burst and the item.
 
-    The largest of log-weights plus Gumbel noise are a draw without replacement (Gumbel top-k).
-    All first bursts are drawn together, then all second ones, which know what came before.
-
-    Returns:
-        Two `(n,)` arrays: the burst and the item.
+    The largest of log-weights plus Gumbel noise are a draw without replacement (Gumbel top-k). All
+    first bursts are drawn together, then all second ones, which depend on those before.
     """
     had = np.zeros((settings.num_users, settings.num_items), dtype=np.bool_)
     rows, columns = [], []

@@ -76,11 +76,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class PaperStudy:
-    """A study.
+    """A study; `axis` is `None` for a table that is plotted as it is.
 
-    Attributes:
-        axis: of the plots; `None` for a table that is plotted as it is.
-        row: name of a group's row in the paper's table; `None` for a study without one.
+    `row` names a group's row in the paper's table; `None` for a study without one.
     """
 
     title: str

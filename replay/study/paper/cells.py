@@ -47,11 +47,7 @@ class TrainingSet:
         return f"{name} noise {percent:g}%" if percent else name
 
     def distillation(self) -> DistillSettings:
-        """Build the settings of DISTILL-CF.
-
-        Raises:
-            UserError: an unknown field or an invalid value.
-        """
+        """Build the settings of DISTILL-CF; raise `UserError` for a field or value that is none."""
         given = {**self.settings, "num_synthetic_users": self.users}
         settings = build("sampler", DISTILL, DistillSettings, given)
         assert isinstance(settings, DistillSettings)  # noqa: S101
@@ -69,12 +65,7 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class StudyCell:
-    """A model fitted on training rows.
-
-    Attributes:
-        model: with the settings that differ from its defaults.
-        seed: of every draw: rows, fit, negatives and the order of ties.
-    """
+    """A model fitted on training rows; the seed is of rows, fit, negatives and order of ties."""
 
     rows: TrainingSet
     model: ModelChoice
@@ -88,11 +79,9 @@ class StudyCell:
 
 @dataclass(frozen=True)
 class StudyContext:
-    """Everything that the cells of a study share.
+    """Everything that the cells of a study share; cells and rows lie in `folder`.
 
-    Attributes:
-        folder: for cells and rows.
-        keep_repeats: count targets that are part of the context as misses, as the authors do.
+    With `keep_repeats` targets in the context count as misses, as the authors do.
     """
 
     split: str

@@ -29,9 +29,8 @@ _CHOSEN = (
 class Estimate:
     """A metric over the seeds.
 
-    Attributes:
-        stderr: of that mean under other seeds; `None` with one seed.
-        user_stderr: under other users: mean of the cells' own.
+    `stderr` is of that mean under other seeds, `None` with one; `user_stderr` under other users,
+    the mean of the cells' own.
     """
 
     mean: float
@@ -41,11 +40,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that differ only in their seeds.
-
-    Attributes:
-        estimates: metric -> estimate; metrics without a value are left out.
-    """
+    """Cells that differ only in their seeds; metrics without a value have no estimate."""
 
     records: tuple[CellRecord, ...]
     estimates: Mapping[Figure, Estimate]

@@ -21,11 +21,9 @@ FOLDER = "cells"
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A metric of a cell.
+    """A metric of a cell: mean over the test users as reported, and its standard error over others.
 
-    Attributes:
-        mean: over the test users, in the scale that is reported; `None` without users.
-        stderr: of that mean under other users of the same kind.
+    The mean is `None` without users.
     """
 
     metric: str
@@ -49,10 +47,9 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """A finished cell.
+    """A finished cell; its key is a hash of everything that determines it.
 
     Attributes:
-        key: hash of everything that determines it.
         users: requested number of rows; `None` for all.
         noise: in the training rows, per cent.
         seconds: by stage: `rows` for distilling or sampling, `fit`, `test`.
@@ -89,11 +86,7 @@ def record_path(folder: Path, key: str) -> Path:
 
 
 def write_record(folder: Path, record: CellRecord) -> None:
-    """Write the file of a cell whole or not at all, synced; this commits the cell.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Write the file of a cell whole or not at all, synced; this commits the cell."""
     path = record_path(folder, record.key)
     text = json.dumps(_plain(record.to_json()), indent=1, allow_nan=False)
     try:

@@ -31,12 +31,7 @@ FOLDER = "rows"
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Sampled or distilled rows from their file.
-
-    Attributes:
-        rows: `(n, num_items)` float32, values in (0, 1].
-        peak_bytes: largest size of that process.
-    """
+    """Sampled or distilled rows from their file, `(n, num_items)` float32 in (0, 1]."""
 
     rows: csr_array
     seconds: float
@@ -78,12 +73,7 @@ def rows_path(context: StudyContext, rows: TrainingSet, seed: int) -> Path:
 
 
 def make_rows(context: StudyContext, rows: TrainingSet, seed: int, progress: Progress) -> Path:
-    """Sample or distil rows, and write their file whole or not at all.
-
-    Raises:
-        UserError: the split cannot be read, or the file cannot be written.
-        KeyboardInterrupt: Ctrl-C; nothing is written.
-    """
+    """Sample or distil rows, and write their file whole or not at all, as after Ctrl-C."""
     holdout = split_holdout(read_paper_split(Path(context.split)), rows.noise, seed)
     watch = Stopwatch(Clock())
     with watch.stage("rows"):
@@ -101,11 +91,7 @@ def make_rows(context: StudyContext, rows: TrainingSet, seed: int, progress: Pro
 
 
 def read_rows(path: Path) -> StoredRows:
-    """Read the file of `make_rows`.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
+    """Read the file of `make_rows`; raise `UserError` if it is missing or damaged."""
     arrays, manifest = load_arrays(path)
     try:
         rows = csr_from_arrays(arrays, int(manifest["num_items"]))

@@ -58,11 +58,9 @@ class SplitRequest:
 
 @dataclass(frozen=True)
 class OpenSplit:
-    """A split in a file.
+    """A split in a file; `num_interactions` are in use of train, validation and test.
 
-    Attributes:
-        paper: a key of `PAPER`; `None` for a log without figures in the paper.
-        num_interactions: in use of train, validation and test.
+    `paper` is a key of `PAPER`; `None` for a log without figures in the paper.
     """
 
     path: Path

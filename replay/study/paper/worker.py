@@ -15,11 +15,9 @@ _SPLIT = "split.parquet"
 
 @dataclass(frozen=True)
 class PaperRequest(TaskRequest):
-    """Task of a worker: a cell, or sampled or distilled rows.
+    """Task of a worker: a cell or, without a model, sampled or distilled rows.
 
-    Attributes:
-        model: of the cell; `None` for a task that makes the rows.
-        memory_limit: bytes for the fit; it is refused if it needs more.
+    A fit that needs more than `memory_limit` bytes is refused.
     """
 
     context: StudyContext

@@ -32,11 +32,7 @@ class TaskFiles:
     outputs: Mapping[str, Path]
 
     def destination(self, output: str) -> Path:
-        """Return the path here of a file that a worker returned.
-
-        Raises:
-            ValueError: it is none of `outputs` and lies below none of them.
-        """
+        """Return the path here of a file that a worker returned; `ValueError` for any other."""
         parts = output.split("/")
         for depth in range(len(parts), 0, -1):
             base = self.outputs.get("/".join(parts[:depth]))
@@ -65,11 +61,7 @@ class TaskRequest:
 
 @dataclass(frozen=True)
 class Task:
-    """A part of a study that is run by itself.
-
-    Attributes:
-        name: shown to people; unique within the study.
-    """
+    """A part of a study that is run by itself; its name is unique within the study."""
 
     name: str
     request: TaskRequest
@@ -98,12 +90,9 @@ TaskListener = Callable[[TaskEvent], None]
 
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """Settings of an executor.
+    """Settings of an executor; `None` for its own default.
 
-    Attributes:
-        workers: maximum number at a time; `None` for as many as there is room for.
-        address: of the cluster; `None` for the executor's default.
-        gpus_per_cell: GPUs for each worker of a cluster; 0 for workers that compute on CPUs.
+    `gpus_per_cell` are for each worker of a cluster; 0 for workers that compute on CPUs.
     """
 
     workers: int | None = None
@@ -133,10 +122,8 @@ class TaskBatch:
 class Executor(Protocol):
     """Runs tasks in worker processes, and retries those whose workers die.
 
-    Attributes:
-        num_workers: maximum number of workers at a time.
-        workers_per_machine: maximum number of workers on one machine; they share its memory.
-        versions: of the workers' code and libraries, and their device.
+    `versions` are of the workers' code and libraries, and their device. The workers of one machine,
+    `workers_per_machine` at most, share its memory.
     """
 
     @property

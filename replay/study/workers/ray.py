@@ -206,11 +206,7 @@ class _SubmittedTasks:
         self._on_event(TaskEvent(running.task, event.pid, event.kind, event.details))
 
     def _finish(self, running: _Running, reference: Any) -> None:
-        """Write the outputs of a finished task and collect it.
-
-        Raises:
-            UserError: it failed.
-        """
+        """Write the outputs of a finished task and collect it; raise `UserError` if it failed."""
         import ray
 
         task = running.task

@@ -52,11 +52,7 @@ class RemoteTask:
 
 @dataclass(frozen=True)
 class RemoteResult:
-    """Result of a `RemoteTask`.
-
-    Attributes:
-        files: path in the worker's folder -> content; none if the task was refused.
-    """
+    """Result of a `RemoteTask`: path in the worker's folder -> content; none if it was refused."""
 
     files: Mapping[str, bytes]
     refusal: str = ""
@@ -64,11 +60,7 @@ class RemoteResult:
 
 @dataclass(frozen=True)
 class RemoteEvent:
-    """An event on its way from a worker to the executor.
-
-    Attributes:
-        attempt: random name of the attempt.
-    """
+    """An event on its way from a worker to the executor; `attempt` is a random name."""
 
     task: str
     attempt: str
