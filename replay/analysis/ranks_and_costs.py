@@ -27,6 +27,7 @@ class Rank:
     rank: float
     of_mean: float
     periods: int
+    eval_periods: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -60,14 +61,20 @@ def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
     ranks: list[Rank] = []
     for (model, metric, k), periods in values.items():
         strategies = list(dict.fromkeys(name for figures in periods.values() for name in figures))
-        whole = [figures for figures in periods.values() if len(figures) == len(strategies)]
+        whole = {
+            period: figures
+            for period, figures in sorted(periods.items())
+            if len(figures) == len(strategies)
+        }
         if not whole:
             continue
-        table = np.array([[np.mean(figures[name]) for name in strategies] for figures in whole])
+        table = np.array(
+            [[np.mean(figures[name]) for name in strategies] for figures in whole.values()]
+        )
         by_period = rankdata(-table, axis=1).mean(axis=0)
         by_mean = rankdata(-table.mean(axis=0))
         ranks.extend(
-            Rank(name, model, metric, k, float(mean), float(place), len(whole))
+            Rank(name, model, metric, k, float(mean), float(place), len(whole), tuple(whole))
             for name, mean, place in zip(strategies, by_period, by_mean, strict=True)
         )
     return tuple(ranks)

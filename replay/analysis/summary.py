@@ -75,6 +75,7 @@ class Difference:
     low: float | None
     high: float | None
     periods: int
+    eval_periods: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,7 @@ class _Analysis:
             low=None if half is None else mean - half,
             high=None if half is None else mean + half,
             periods=int(is_whole.sum()),
+            eval_periods=tuple(self.periods[is_whole].tolist()),
         )
 
     def _measure(self, groups: Sequence[Group], chosen: NDArray[np.bool_]) -> Uncertainty | None:

@@ -62,7 +62,7 @@ def ranks_table(report: StudyReport) -> Table:
     metrics = headline_metrics(report.summary)
     by_key = {(one.model, one.strategy, one.metric, one.k): one for one in report.ranks}
     remark = remark_on_periods(
-        (one.model, metric_label(one.metric, one.k), one.periods)
+        (one.model, metric_label(one.metric, one.k), one.eval_periods)
         for one in report.ranks
         if (one.metric, one.k) in metrics
     )

@@ -116,33 +116,28 @@ def _covered_periods(
             yield from ((f"{row}, seed {seed}", metric, one) for seed, one in sets.items())
 
 
-def remark_on_periods(means: Iterable[tuple[str, str, tuple[int, ...] | int]]) -> str:
+def remark_on_periods(means: Iterable[tuple[str, str, tuple[int, ...]]]) -> str:
     """Return a sentence if means are over different periods, else an empty text.
 
-    `means` are (row, metric, periods or their number) of those that are shown side by side.
+    `means` are (row, metric, periods) of the figures that are shown side by side.
     """
-    by_row: dict[str, dict[tuple[int, ...] | int, list[str]]] = {}
+    by_row: dict[str, dict[tuple[int, ...], list[str]]] = {}
     for row, metric, periods in means:
         by_row.setdefault(row, {}).setdefault(periods, []).append(metric)
-    names: dict[tuple[int, ...] | int, list[str]] = {}
+    names: dict[tuple[int, ...], list[str]] = {}
     for row, metrics in by_row.items():
         for periods, labels in metrics.items():
             name = row if len(metrics) == 1 else f"{', '.join(labels)} of {row}"
             names.setdefault(periods, []).append(name)
     if len(names) < 2:
         return ""
-    counts = {one: one if isinstance(one, int) else len(one) for one in names}
-    differ = len(set(counts.values())) == len(names)
+    differ = len(set(map(len, names))) == len(names)
     parts = (
-        f"{', '.join(names[one])} over {counts[one] if differ else _list_periods(one)}"
-        for one in sorted(names, key=counts.__getitem__, reverse=True)
+        f"{', '.join(names[one])} over {len(one) if differ else ', '.join(map(str, one))}"
+        for one in sorted(names, key=len, reverse=True)
     )
     what = "numbers of periods" if differ else "periods"
     return f"Not comparable, as they are over different {what}: {'; '.join(parts)}."
-
-
-def _list_periods(periods: tuple[int, ...] | int) -> str:
-    return str(periods) if isinstance(periods, int) else ", ".join(map(str, periods))
 
 
 def differences_table(summary: RunSummary) -> Table | None:
@@ -169,7 +164,7 @@ def paired_table(
     """
     by_key = {(one.model, name, one.metric, one.k): one for name, one in named}
     remark = remark_on_periods(
-        (f"{name} of {model}", metric_label(metric, k), one.periods)
+        (f"{name} of {model}", metric_label(metric, k), one.eval_periods)
         for (model, name, metric, k), one in by_key.items()
         if (metric, k) in metrics
     )

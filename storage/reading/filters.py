@@ -22,7 +22,8 @@ from perennial.storage.reading.settings import IngestSettings
 
 # ASCII only: `float` takes digits of all scripts, and underscores.
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?[0-9]+\.[0-9]+")
+# `1e999999999` has no plain form that fits in memory.
+_MOST_DIGITS = 400
 # Values that are shown where no row counts.
 _EXAMPLES = 5
 Mask = NDArray[np.bool_]
@@ -151,7 +152,7 @@ def _is_among(column: Column, accepted: Sequence[str]) -> Mask:
     """Return which values are accepted.
 
     Numbers are compared as numbers; among texts 1 and 1.0 are one value, as of identifiers, and
-    so are 1.5 and 1.50.
+    so are 1.5 and 1.50, 0.5 and .5, 1000 and 1e3.
     """
     kind = pa.from_numpy_dtype(column.dtype) if isinstance(column, np.ndarray) else column.type
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
@@ -189,8 +190,14 @@ def _encode(column: Column) -> tuple[list[Any], pa.ChunkedArray]:
 
 def _to_form(value: Any) -> str:
     text = _to_text(value).strip()
-    if _DECIMAL.fullmatch(text):
-        text = text.rstrip("0").rstrip(".")
+    # Whole numbers with zeros before them, as 007, are texts.
+    if _NUMBER.fullmatch(text) and not text.lstrip("+-").isdigit():
+        number = Decimal(text)
+        if not number:
+            text = "0"
+        elif abs(number.adjusted()) < _MOST_DIGITS:
+            plain = f"{number:f}"
+            text = plain.rstrip("0").rstrip(".") if "." in plain else plain
     return text.lower() if text.lower() in ("true", "false") else canonical(text)
 
 

@@ -135,6 +135,14 @@ class TestTables:
         table = ranks_table(dataclasses.replace(report, ranks=ranks))
         assert {row[-1] for row in texts(table) if row[0] == "mvae"} == {"–"}
 
+    def test_ranks_over_other_periods_are_told_apart(self, report):
+        ranks = tuple(
+            dataclasses.replace(one, eval_periods=(2, 3, 9)) if one.model == "mvae" else one
+            for one in report.ranks
+        )
+        assert "Not comparable" not in ranks_table(report).note
+        assert "mvae over 2, 3, 9" in ranks_table(dataclasses.replace(report, ranks=ranks)).note
+
 
 class TestMaps:
     def test_one_scale_contains_all_known_values(self):

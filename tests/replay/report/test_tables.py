@@ -191,12 +191,23 @@ def test_means_over_other_sets_of_periods_are_told_apart(others, expected):
     assert not any(entry.best for row in table.rows for entry in row)
 
 
-def test_differences_over_other_numbers_of_periods_are_told_apart():
-    hr = {HR: [10.0, 20.0]}
-    cells = {(name, "mvae", 0, 2): hr for name in ("individual", "joint", "toy")}
-    cells |= {(name, "mvae", 0, 3): hr for name in ("individual", "joint")}
+@pytest.mark.parametrize(
+    ("toy", "expected"),
+    [
+        ((2,), "joint of mvae over 2; toy of mvae over 1."),
+        ((2, 4), "joint of mvae over 2, 3; toy of mvae over 2, 4."),
+    ],
+    ids=["fewer", "as many"],
+)
+def test_differences_over_other_periods_are_told_apart(toy, expected):
+    chosen = {"individual": (2, 3, 4), "joint": (2, 3), "toy": toy}
+    cells = {
+        (name, "mvae", 0, period): {HR: [10.0, 20.0]}
+        for name, periods in chosen.items()
+        for period in periods
+    }
     table = tables.differences_table(summarise(make_run(cells)))
-    assert "joint of mvae over 2; toy of mvae over 1." in table.note
+    assert expected in table.note
 
 
 def test_a_metric_without_some_periods_is_told_apart():

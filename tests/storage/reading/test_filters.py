@@ -319,7 +319,22 @@ class TestNextNight:
 
 @pytest.mark.parametrize(
     ("text", "given", "is_among"),
-    [("1.50", "1.5", True), ("1.5", "1.500", True), ("2.00", "2", True), ("v1.50", "v1.5", False)],
+    [
+        ("1.50", "1.5", True),
+        ("1.5", "1.500", True),
+        ("2.00", "2", True),
+        (".5", "0.5", True),
+        ("0.50", ".5", True),
+        ("1e3", "1000", True),
+        ("1000.0", "1E+3", True),
+        ("25e-2", "0.25", True),
+        ("+1.5", "1.5", True),
+        ("-0.0", "0", True),
+        ("1e999999999", "1e999999999", True),
+        ("1e999999999", "1e999999998", False),
+        ("007", "7", False),
+        ("v1.50", "v1.5", False),
+    ],
 )
 def test_texts_of_decimals_are_compared_as_numbers(tmp_path, text, given, is_among):
     path = tmp_path / "a.csv"
