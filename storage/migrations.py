@@ -178,6 +178,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         7, "rows that do not count", sql("ALTER TABLE ingests ADD COLUMN filtered BIGINT DEFAULT 0")
     ),
+    # At most one row: `IngestSettings` that were fixed before the first ingestion.
+    Migration(8, "conditions", sql("CREATE TABLE conditions (settings VARCHAR NOT NULL)")),
 )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import hash_files, ingest_log, ingest_period
-from perennial.storage.log.ledger import IngestReport
+from perennial.storage.log.ledger import IngestReport, continue_filters
 from perennial.storage.log.matrices import read_events
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.reading.columns import Column
@@ -26,12 +27,15 @@ def load_log(
 ) -> tuple[IngestReport, ...]:
     """Load a log into a store that is empty or holds the first files of the same log.
 
+    Rows count as in what the store holds; see `continue_filters`.
+
     Returns:
         Reports of what was ingested; empty if the store held the log already.
 
     Raises:
         UserError: the store holds something else, or the log cannot be read; nothing has changed.
     """
+    log = replace(log, settings=continue_filters(store, log.settings))
     if list_periods(store) and _is_loaded(store, log, cut, progress):
         return ()
     reports = ingest_files(store, log, cut, progress)

@@ -26,6 +26,22 @@ def nights(tmp_path: Path) -> list[Path]:
     return found
 
 
+def test_init_fixes_the_rows_that_count_before_the_first_night(tmp_path: Path, nights) -> None:
+    store = tmp_path / "s.duckdb"
+    fix = ("init", "--store", store, *QUICK)
+    assert_fails(call(*fix, "--rating-column", "rating"), "--rating-column is for --min-rating")
+    for given in (("--min-rating", 3), ("--min-rating", 3), ()):
+        assert "read with --min-rating 3" in call_well(*fix, *given).stdout
+    assert_fails(call(*fix, "--min-rating", 4), "is read with --min-rating 3; leave")
+    assert call_json("status", "--store", store)["conditions"] == "--min-rating 3"
+    assert "read with --min-rating 4" in call_well(*fix, "--min-rating", 4, "--replace").stdout
+    once = ("--periods", 2, "--strategy", "individual", "--model", "pop")
+    first, again = (call_json("replay", nights[0], "--store", store, *once) for _ in range(2))
+    assert first["read_as"][0]["min_rating"] == 4
+    assert (again["read_as"], again["results"]) == ([], first["results"])
+    assert_fails(call(*fix, "--min-rating", 3, "--replace"), "is read with --min-rating 4; leave")
+
+
 def by_hand(path: Path) -> Path:
     head, *lines = path.read_text().splitlines()
     kept = [one for one in lines if one.split(",")[2] in "45" and one.split(",")[3] != "view"]
@@ -39,11 +55,14 @@ def figures(store: Path) -> object:
     return [(one["metric"], one["k"], one["values"]) for one in status["metrics"]], status["log"]
 
 
-def test_the_second_night_counts_as_the_first(tmp_path: Path, nights: list[Path]) -> None:
+@pytest.mark.parametrize("fixed_by", ["init", "ingest"])
+def test_the_second_night_counts_as_the_first(tmp_path: Path, nights, fixed_by: str) -> None:
     filtered, plain = tmp_path / "filtered.duckdb", tmp_path / "plain.duckdb"
-    for store in (filtered, plain):
-        call_well("init", "--store", store, *QUICK)
-    (first, _) = call_json("ingest", nights[0], "--store", filtered, *CONDITIONS)["steps"]
+    call_well("init", "--store", plain, *QUICK)
+    told = call_well("init", "--store", filtered, *QUICK, *CONDITIONS[: 4 * (fixed_by == "init")])
+    assert ("; files are read with --min-rating 4" in told.stdout) is (fixed_by == "init")
+    given = CONDITIONS if fixed_by == "ingest" else ()
+    (first, _) = call_json("ingest", nights[0], "--store", filtered, *given)["steps"]
     assert (first["filtered"], first["rejected"]) == (108 - first["interactions"], 0)
     assert first["read_as"][0]["where"] == {"event": ["add", "buy"]}
     assert (first["read_as"][0]["rating"], first["read_as"][0]["min_rating"]) == ("rating", 4.0)
@@ -70,7 +89,7 @@ def test_other_conditions_change_nothing(
     store = tmp_path / "s.duckdb"
     call_well("ingest", nights[0], "--store", store, *CONDITIONS)
     refused = call("ingest", nights[1], "--store", store, *other)
-    assert_fails(refused, "was read with --min-rating 4 --where event=add,buy")
+    assert_fails(refused, "is read with --min-rating 4 --where event=add,buy")
     assert refused.stderr.count("\n") == 1
     assert len(call_json("periods", "--store", store)["periods"]) == 1
     assert_fails(call("ingest", nights[0], "--store", store, "--where", "event"), "no condition")

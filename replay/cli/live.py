@@ -11,7 +11,7 @@ from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.errors import echo
-from perennial.replay.cli.log_options import ReadingOptions
+from perennial.replay.cli.log_options import ConditionOptions, ReadingOptions
 from perennial.replay.cli.options import (
     ChainOptions,
     LimitOptions,
@@ -83,7 +83,12 @@ class LateOptions:
     help="Strategy: what it is refitted on.",
 )
 @seed_option
-@options(settings=SettingOptions, protocol=ProtocolOptions, limits=LimitOptions)
+@options(
+    settings=SettingOptions,
+    protocol=ProtocolOptions,
+    limits=LimitOptions,
+    conditions=ConditionOptions,
+)
 @click.option("--replace", is_flag=True, help="Start again if something else is fixed.")
 @wait_option
 def init(
@@ -96,6 +101,7 @@ def init(
     settings: SettingOptions,
     protocol: ProtocolOptions,
     limits: LimitOptions,
+    conditions: ConditionOptions,
 ) -> None:
     """Fix which model is kept current in a store, and how.
 
@@ -103,16 +109,22 @@ def init(
     the memory, and publishes it. The same command again changes nothing.
     """
     from perennial.replay.live.setup import configure_live, describe
+    from perennial.storage.log.ledger import read_settings
     from perennial.storage.log.periods import list_periods
     from perennial.storage.opening import open_for_writing
+    from perennial.storage.reading.filters import describe_conditions
+    from perennial.storage.reading.settings import DEFAULT_SETTINGS
 
     chain = ChainOptions(models=(model,), strategies=(strategy,), seeds=(seed,))
     config = make_config(chain, settings, protocol, limits)
     with open_for_writing(store, wait) as opened:
-        record = configure_live(opened, config, replace=replace)
+        record = configure_live(
+            opened, config, conditions=conditions.to_settings(), replace=replace
+        )
         held = len(list_periods(opened))
         names = describe(opened, record)
-    echo(f"{store}: live with {names}")
+        counts = describe_conditions(read_settings(opened) or DEFAULT_SETTINGS)
+    echo(f"{store}: live with {names}" + (f"; files are read with {counts}" if counts else ""))
     what = "perennial update" if held else "perennial ingest FILE..."
     echo(f"next: {what} --store {store}")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -21,6 +21,8 @@ from perennial.replay.cli.parameters import (
 )
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from perennial.replay.logs import OpenLog
     from perennial.storage.log.ledger import IngestReport
     from perennial.storage.reading.settings import IngestSettings
@@ -38,13 +40,41 @@ def _parse_where(
     return parse_where(texts)
 
 
+class _SettingOptions:
+    """Options that are fields of `IngestSettings`; `None` for the source's own setting."""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Fields of `IngestSettings` that were given."""
+        names = (one.name for one in dataclasses.fields(cast("DataclassInstance", self)))
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def to_settings(self) -> "IngestSettings":
+        """Return the settings for files of a user's own."""
+        from perennial.storage.reading.settings import IngestSettings
+
+        return IngestSettings(**self.changes)
+
+
 @dataclass(frozen=True)
-class ReadingOptions:
-    """Settings of the reader of log files; `None` for the source's own setting."""
+class ColumnOptions(_SettingOptions):
+    """The columns of log files."""
 
     user_column: str | None = option("--user-column", metavar="NAME", help=_COLUMN)
     item_column: str | None = option("--item-column", metavar="NAME", help=_COLUMN)
     time_column: str | None = option("--time-column", metavar="NAME", help=_COLUMN)
+    time_format: str | None = option(
+        "--time-format",
+        metavar="FORMAT",
+        help="Format of the times: a pattern such as '%d/%m/%Y %H:%M', or s, ms, us or ns since "
+        "1970, excel or ticks.  [default: Unix times, ISO 8601, or digits such as 20240131]",
+    )
+
+
+@dataclass(frozen=True)
+class FormOptions(_SettingOptions):
+    """The form of files."""
+
     format: str | None = option(
         "--format", type=click.Choice(FORMATS), help="Guessed from the file's name if not given."
     )
@@ -58,17 +88,16 @@ class ReadingOptions:
         metavar="NAME",
         help="Encoding of a text file, such as latin-1.  [default: utf-8]",
     )
-    time_format: str | None = option(
-        "--time-format",
-        metavar="FORMAT",
-        help="Format of the times: a pattern such as '%d/%m/%Y %H:%M', or s, ms, us or ns since "
-        "1970, excel or ticks.  [default: Unix times, ISO 8601, or digits such as 20240131]",
-    )
     max_reject_share: float | None = option(
         "--max-reject-share",
         type=click.FloatRange(0, 1),
         help="Share of bad lines over which a file is refused.  [default: 0.05]",
     )
+
+
+@dataclass(frozen=True)
+class ConditionOptions(_SettingOptions):
+    """The rows of log files that count."""
 
     min_rating: float | None = option(
         "--min-rating",
@@ -87,17 +116,10 @@ class ReadingOptions:
         "repeatable, all conditions hold.  [default: those of the store's log, else all rows]",
     )
 
-    @property
-    def changes(self) -> dict[str, Any]:
-        """Fields of `IngestSettings` that were given."""
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if value is not None}
 
-    def to_settings(self) -> "IngestSettings":
-        """Return the settings for files of a user's own."""
-        from perennial.storage.reading.settings import IngestSettings
-
-        return IngestSettings(**self.changes)
+@dataclass(frozen=True)
+class ReadingOptions(ConditionOptions, FormOptions, ColumnOptions):
+    """Settings of the reader of log files."""
 
 
 @dataclass(frozen=True)

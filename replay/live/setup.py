@@ -4,7 +4,9 @@ import json
 from typing import TYPE_CHECKING
 
 from perennial.storage.errors import UserError
+from perennial.storage.log.ledger import fix_conditions
 from perennial.storage.log.periods import first_retained_period
+from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
 from perennial.storage.results.publications import LiveRecord, read_live, write_live
 from perennial.storage.results.runs import insert_run, read_run
 from perennial.storage.results.versions import read_versions
@@ -16,17 +18,23 @@ if TYPE_CHECKING:
 
 
 def configure_live(
-    store: Store, config: "ReplayConfig", *, replace: bool = False, clock: "Clock | None" = None
+    store: Store,
+    config: "ReplayConfig",
+    *,
+    conditions: IngestSettings = DEFAULT_SETTINGS,
+    replace: bool = False,
+    clock: "Clock | None" = None,
 ) -> LiveRecord:
     """Configure the live model of a store, and start the run that its cells go into.
 
     The same configuration again changes nothing.
 
-    With `replace` another configuration is replaced; the cells of its run stay.
+    With `replace` another configuration is replaced; the cells of its run stay. `conditions` that
+    are given decide which rows of all later files count.
 
     Raises:
-        UserError: more than one of the three, invalid settings, another configuration, or a
-            strategy that needs the dropped periods of the log.
+        UserError: more than one of the three, invalid settings, another configuration, a strategy
+            that needs the dropped periods of the log, or other conditions than those of the log.
     """
     from perennial.replay.machine import Clock
     from perennial.replay.plan import make_chains
@@ -43,6 +51,8 @@ def configure_live(
     recorded = json.loads(json.dumps(config.to_json()))
     current = read_live(store)
     if current is not None and current.config == recorded:
+        with store.transaction():
+            fix_conditions(store, conditions, replace=replace)
         return current
     if current is not None and not replace:
         raise UserError(
@@ -63,6 +73,7 @@ def configure_live(
         )
     now = (clock or Clock()).now()
     with store.transaction():
+        fix_conditions(store, conditions, replace=replace)
         run_id = insert_run(store, config.to_named_json(), versions, 0, now, "live")
         record = LiveRecord(recorded, run_id)
         write_live(store, record)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perennial.storage.results.cells import make_list_column, read_list_column
 from perennial.storage.store import Store
 
-_UNCHANGED = ("ingests", "ingested_files", "rejects", "runs", "live")
+_UNCHANGED = ("ingests", "ingested_files", "rejects", "conditions", "runs", "live")
 _BEFORE = {
     "publications": "SELECT * FROM publications WHERE period < $1 ORDER BY rowid",
     "summaries": "SELECT * FROM summaries WHERE period < $1 ORDER BY rowid",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.filters import describe_conditions
+from perennial.storage.reading.filters import check_conditions, describe_conditions
 from perennial.storage.reading.layout import FileLayout
 from perennial.storage.reading.rejects import Rejects
 from perennial.storage.reading.settings import IngestSettings
@@ -134,15 +134,35 @@ def read_report(store: Store, files: tuple[Path, ...], ingest: int) -> IngestRep
 
 
 def read_settings(store: Store) -> IngestSettings | None:
-    """Read the settings of the last ingestion; `None` if there is none."""
+    """Read the settings of the last ingestion, or those fixed before the first; else `None`."""
     rows = store.rows("SELECT settings FROM ingests ORDER BY ingest DESC LIMIT 1")
+    rows = rows or store.rows("SELECT settings FROM conditions")
     return TypeAdapter(IngestSettings).validate_json(rows[0][0]) if rows else None
+
+
+def fix_conditions(store: Store, settings: IngestSettings, *, replace: bool = False) -> None:
+    """Fix the conditions for all files to come, if any are given; for use inside a transaction.
+
+    With `replace` they replace other ones, as long as there is no ingestion.
+
+    Raises:
+        UserError: as of `check_conditions` and `continue_filters`.
+    """
+    check_conditions(settings)
+    if settings.min_rating is None and settings.where is None:
+        return
+    has_log = bool(store.rows("SELECT 1 FROM ingests LIMIT 1"))
+    if has_log or not replace:
+        settings = continue_filters(store, settings)
+    if not has_log:
+        store.rows("DELETE FROM conditions")
+        store.rows("INSERT INTO conditions VALUES (?)", [json.dumps(settings.to_json())])
 
 
 def continue_filters(store: Store, settings: IngestSettings) -> IngestSettings:
     """Return settings under which rows count as in the log of a store.
 
-    Conditions that are not given are those of the last ingestion.
+    Conditions that are not given are those of `read_settings`.
 
     Raises:
         UserError: other conditions are given: a log in which rows count differently from night to
@@ -157,7 +177,7 @@ def continue_filters(store: Store, settings: IngestSettings) -> IngestSettings:
         ):
             if given is not None and given != known:
                 raise UserError(
-                    f"the log in {store.path or 'the store'} was read with "
+                    f"the log in {store.path or 'the store'} is read with "
                     f"{describe_conditions(recorded) or neither}; leave {option} out, or use "
                     "another store"
                 )
