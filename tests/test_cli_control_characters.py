@@ -50,11 +50,7 @@ def evil_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evil")
     for period in range(2):
         rows = [
-            (
-                f"u{user}{EVIL}",
-                f"i{(user + place * period) % 11}{EVIL}",
-                10 * place + user,
-            )
+            (f"u{user}{EVIL}", f"i{(user + place * period) % 11}{EVIL}", 10 * place + user)
             for user in range(8)
             for place in range(4)
         ]

@@ -1,9 +1,7 @@
 """Configurations of live stores, and what of a store must not depend on how it came about."""
 
 from perennial.replay.config import ModelChoice, ReplayConfig
-from perennial.replay.live.ingest import (
-    LiveRequest,
-)
+from perennial.replay.live.ingest import LiveRequest
 from perennial.storage.results.cells import read_cells, read_user_figures
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import newest_publication

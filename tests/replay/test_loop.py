@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 from killed_replay import STORED
 from replays import numbers, replay, split_last_day
-from toys import (
-    BYTES_PER_ROW,
-    LastRow,
-    Popularity,
-    fill,
-    interrupt_after,
-    write_log,
-)
+from toys import BYTES_PER_ROW, LastRow, Popularity, fill, interrupt_after, write_log
 
 from perennial.models.base import FitOptions, TrainingRows
 from perennial.replay import cells, loop

@@ -8,10 +8,7 @@ from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished
 from perennial.replay.keys import evaluation_key
 from perennial.replay.loop import run_replay
-from perennial.replay.plan import (
-    missing_tasks,
-    plan_evaluations,
-)
+from perennial.replay.plan import missing_tasks, plan_evaluations
 from perennial.storage.log.periods import fingerprint
 from perennial.stream.history import HeldOutUsers
 from perennial.stream.next_period import ProtocolSettings

@@ -7,12 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.storage.errors import UserError
-from perennial.stream.random_split import (
-    SplitPart,
-    draw_parts,
-    has_split,
-    read_paper_split,
-)
+from perennial.stream.random_split import SplitPart, draw_parts, has_split, read_paper_split
 
 rows_of_lengths = st.lists(st.integers(0, 40), min_size=1, max_size=15).map(lambda more: [6, *more])
 

@@ -14,10 +14,7 @@ from model_rows import scores_of
 from perennial.models.base import FitOptions, Holdout, TrainingRows
 from perennial.models.holdout import hold_out
 from perennial.models.infinite_ae.kernel import KernelSettings
-from perennial.models.infinite_ae.memory_estimate import (
-    estimate_bytes,
-    sizes_of,
-)
+from perennial.models.infinite_ae.memory_estimate import estimate_bytes, sizes_of
 from perennial.models.infinite_ae.recipe import InfiniteAE, best_reg
 
 NUM_ITEMS = 30

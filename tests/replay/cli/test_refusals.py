@@ -92,10 +92,7 @@ SPLIT = ("study", "table1", "--split", "log.csv")
             ("study", "transfer", "log.csv", "--sampler", "user-rns", *UNUSED),
             ("distill-cf", "--sampler"),
         ),
-        (
-            (*ONCE, "--settle", 1),
-            ("--once", "--settle"),
-        ),
+        ((*ONCE, "--settle", 1), ("--once", "--settle")),
         ((*ONCE, "--every", 1), ("--once", "--every")),
     ],
 )

@@ -173,10 +173,7 @@ def test_means_over_other_numbers_of_periods_are_told_apart():
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
-        (
-            [("toy", 0, 2), ("toy", 0, 4)],
-            "joint of mvae over 2, 3; toy of mvae over 2, 4.",
-        ),
+        ([("toy", 0, 2), ("toy", 0, 4)], "joint of mvae over 2, 3; toy of mvae over 2, 4."),
         ([("toy", 0, 2), ("toy", 0, 3), ("toy", 1, 3)], "toy of mvae, seed 1 over 1."),
     ],
     ids=["as many", "fewer of a seed"],

@@ -12,11 +12,7 @@ from patience import PATIENCE, wait_until
 from published_store import make_live, publish_period, write_period
 
 from perennial.replay.recommend.catalogue import UnknownName
-from perennial.replay.recommend.recommender import (
-    RecommendationQuery,
-    RecommendedItem,
-    Recommender,
-)
+from perennial.replay.recommend.recommender import RecommendationQuery, RecommendedItem, Recommender
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.replay.service.reload import CurrentModel, StatusReader, StoreFile, Watcher
 from perennial.storage.access import snapshot_path
@@ -135,11 +131,7 @@ def take_untrained(path):
 
 @pytest.mark.parametrize(
     ("user", "second_users", "then", "published"),
-    [
-        ("u0", 30, None, None),
-        ("u30", 31, None, 1),
-        ("u30", 30, take_untrained, 2),
-    ],
+    [("u0", 30, None, None), ("u30", 31, None, 1), ("u30", 30, take_untrained, 2)],
     ids=["no publication is left", "the model of the one left is gone", "in no publication"],
 )
 @pytest.mark.parametrize("is_killed", [False, True])

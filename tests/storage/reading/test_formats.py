@@ -10,12 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import (
-    Columns,
-    find_column,
-    find_columns,
-    looks_like_header,
-)
+from perennial.storage.reading.columns import Columns, find_column, find_columns, looks_like_header
 from perennial.storage.reading.formats import read_file, read_times
 from perennial.storage.reading.settings import IngestSettings as Settings
 
@@ -299,26 +294,10 @@ def test_given_names_go_over_guesses():
     [
         (["a", "item_id"], Settings(), "no user column among a, item_id: name it"),
         (["user_id", "b"], Settings(), "no item column among user_id, b: name it"),
-        (
-            ["user_id", "item_id", "user_id"],
-            Settings(),
-            "several columns are called 'user_id'",
-        ),
-        (
-            ["user_id", "item_id"],
-            Settings(time_column="when"),
-            "no column 'when' for the time",
-        ),
-        (
-            ["user_id", "item_id"],
-            Settings(user_column="item_id"),
-            "must be different columns",
-        ),
-        (
-            ["user_id", "item_id"],
-            Settings(time_column="item_id"),
-            "must be different columns",
-        ),
+        (["user_id", "item_id", "user_id"], Settings(), "several columns are called 'user_id'"),
+        (["user_id", "item_id"], Settings(time_column="when"), "no column 'when' for the time"),
+        (["user_id", "item_id"], Settings(user_column="item_id"), "must be different columns"),
+        (["user_id", "item_id"], Settings(time_column="item_id"), "must be different columns"),
     ],
 )
 def test_what_cannot_be_found_is_named(names, choice, words):

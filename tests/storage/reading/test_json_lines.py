@@ -60,10 +60,7 @@ def test_values_keep_their_text(write, value, text):
         (LINE.replace("u", "\u00fc").encode("latin-1").strip(), "invalid UTF-8"),
         (LINE.replace('"u"', '"\\ud83e"').encode().strip(), "invalid UTF-8"),
         *(
-            (
-                LINE.replace('"u"', value).encode().strip(),
-                "a list or an object in place of a value",
-            )
+            (LINE.replace('"u"', value).encode().strip(), "a list or an object in place of a value")
             for value in ("[1]", '{"id": 1}')
         ),
     ],

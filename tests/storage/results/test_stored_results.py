@@ -26,13 +26,7 @@ from perennial.storage.results.fits import (
     sweep_model_files,
     write_model,
 )
-from perennial.storage.results.runs import (
-    end_run,
-    insert_run_cell,
-    list_runs,
-    read_run,
-    start_run,
-)
+from perennial.storage.results.runs import end_run, insert_run_cell, list_runs, read_run, start_run
 from perennial.storage.results.summaries import (
     StoredSummary,
     find_summary,

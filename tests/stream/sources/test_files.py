@@ -44,10 +44,7 @@ def names(folder):
 
 @pytest.mark.parametrize(
     "names_in_order",
-    [
-        ["combined_data_2.txt", "combined_data_10.txt"],
-        ["mv_0000002.txt", "mv_0000010.txt"],
-    ],
+    [["combined_data_2.txt", "combined_data_10.txt"], ["mv_0000002.txt", "mv_0000010.txt"]],
 )
 def test_files_of_the_netflix_prize_are_one_log(fill, names_in_order):
     folder = fill(*names_in_order, "movie_titles.csv", "probe.txt", content="1:\n2,3,2005-01-01\n")
@@ -77,11 +74,7 @@ class TestPartitions:
             "day=2/part-10.csv", "day=2/part-9.csv", "day=10/h=1/part-0.csv", "day=2/_SUCCESS",
             "day=2/.part-9.csv.crc", "day=2/_temporary/part-1.csv", "day=2/.hidden.csv",
         )  # fmt: skip
-        assert names(folder) == [
-            "day=2/part-9.csv",
-            "day=2/part-10.csv",
-            "day=10/h=1/part-0.csv",
-        ]
+        assert names(folder) == ["day=2/part-9.csv", "day=2/part-10.csv", "day=10/h=1/part-0.csv"]
         assert open_path(folder).cut == "equal-count"
 
     def test_without_a_log_are_refused(self, fill):
