@@ -1,7 +1,6 @@
 """Giving commands as a person does, inside this process."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,16 +39,7 @@ def call_json(*arguments: object) -> Any:
     return json.loads(line, parse_constant=lambda name: 1 / 0)
 
 
-def write_log(
-    path: Path,
-    *,
-    seed: int = 7,
-    num_users: int = 40,
-    num_items: int = 25,
-    num_lines: int = 1200,
-    first_item: int = 0,
-    begin: int = 0,
-) -> Path:
+def write_log(path, *, seed=7, num_users=40, num_items=25, num_lines=1200, first_item=0, begin=0):
     """Write a random log, one line a minute from minute `begin` on."""
     rng = np.random.default_rng(seed)
     users = rng.integers(num_users, size=num_lines)

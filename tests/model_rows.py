@@ -1,6 +1,6 @@
 """Rows that models are tested on, and what a model says of contexts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,19 +23,13 @@ def rows_of(matrix: csr_array, **changes: object) -> TrainingRows:
     return replace(rows, **changes)
 
 
-def rows_of_dense(
-    dense: NDArray[np.float32] | Sequence[Sequence[float]],
-    weights: Sequence[float] | None = None,
-    **changes: object,
-) -> TrainingRows:
+def rows_of_dense(dense, weights=None, **changes):
     """The same of a dense matrix, with weights."""
     rows = rows_of(csr_array(np.asarray(dense, dtype=np.float32)), **changes)
     return rows if weights is None else replace(rows, weights=np.asarray(weights, dtype=np.float64))
 
 
-def dense_rows(
-    num_rows: int, num_items: int = 8, seed: int = 0, *, soft: bool = False, most: float = 0.8
-) -> NDArray[np.float32]:
+def dense_rows(num_rows, num_items=8, seed=0, *, soft=False, most=0.8):
     """Items from a popular one, which a share of `most` has, to one that nobody has."""
     generator = np.random.default_rng(seed)
     popularity = np.linspace(most, 0.1, num_items)
@@ -64,15 +58,7 @@ class Oracle:
         raise NotImplementedError
 
 
-def taught_rows(
-    num_new: int = 25,
-    num_old: int = 15,
-    known: int = 24,
-    num_items: int = 30,
-    *,
-    weight: float | None = None,
-    soft: bool = False,
-) -> TrainingRows:
+def taught_rows(num_new=25, num_old=15, known=24, num_items=30, *, weight=None, soft=False):
     """New rows and, in no order, replayed ones with a teacher of `known` items.
 
     Weights are drawn unless replayed rows have one, beside new rows of weight 1; `soft` replayed
@@ -102,9 +88,7 @@ def planted(num_rows: int = 160, num_items: int = 50, seed: int = 0) -> csr_arra
     return csr_array((member & (generator.random(member.shape) < 0.5)).astype(np.float32))
 
 
-def scores_of(
-    model: FittedModel, contexts: csr_array | NDArray[np.float32], block_rows: int = 1000
-) -> NDArray[np.float32]:
+def scores_of(model, contexts, block_rows=1000):
     """All scores, from blocks that are as they should be."""
     rows = contexts if isinstance(contexts, csr_array) else csr_array(np.asarray(contexts, "f4"))
     blocks = list(model.score_blocks(rows, block_rows))

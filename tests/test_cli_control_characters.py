@@ -113,9 +113,7 @@ def test_json_has_it_as_it_is(evil_folder: Path) -> None:
     assert found["recommendations"][0]["item"].endswith(EVIL)
 
 
-def test_summaries_show_their_items(
-    replayed: tuple[Path, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_summaries_show_their_items(replayed, monkeypatch):
     from perennial.replay import summaries
 
     monkeypatch.setattr(summaries, "item_ids", lambda _store, items: [f"[/]{EVIL}"] * len(items))

@@ -55,9 +55,7 @@ def real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("status", ()),
     ],
 )
-def test_a_command_leaves_the_link_and_works_on_the_real_file(
-    real: Path, command: str, options: tuple[str, ...]
-) -> None:
+def test_a_command_leaves_the_link_and_works_on_the_real_file(real, command, options):
     before = real.stat().st_ino
     call_well(*command.split(), *options, "--store", "log.duckdb")
     assert {one.name for one in Path().iterdir()} == {"log.duckdb", "chosen"}
@@ -114,9 +112,7 @@ def test_a_link_to_nothing_is_refused(real: Path, command: tuple[str, ...]) -> N
         ("update", "--forget-log-after", "1"),
     ],
 )
-def test_a_file_with_a_second_name_is_not_written_anew(
-    real: Path, command: tuple[str, ...]
-) -> None:
+def test_a_file_with_a_second_name_is_not_written_anew(real, command):
     Path("second.duckdb").hardlink_to(real)
     result = call(*command, "--store", "second.duckdb")
     assert result.exit_code == 1

@@ -138,9 +138,7 @@ def test_watch_takes_what_is_there_once(store: Path, files: list[Path], tmp_path
     assert call("watch", tmp_path / "none", "--store", store, "--once").exit_code == 1
 
 
-def test_watch_tries_again_what_the_store_did_not_take(
-    store: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_watch_tries_again_what_the_store_did_not_take(store, files, monkeypatch):
     asked: list[str] = []
 
     def take(_store: Path, paths: tuple[Path, ...], *_: object) -> None:
@@ -188,9 +186,7 @@ def test_watch_goes_on_until_interrupted(store: Path, files: list[Path], tmp_pat
 
 
 @pytest.mark.slow
-def test_a_second_writer_is_told_at_once_and_readers_work(
-    store: Path, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_writer_is_told_at_once_and_readers_work(store, files, tmp_path, monkeypatch):
     acquire, waits = WriterLock.acquire, list[float]()
     monkeypatch.setattr(
         WriterLock, "acquire", lambda lock, wait: (waits.append(wait), acquire(lock, wait))

@@ -83,9 +83,7 @@ def test_the_second_night_counts_as_the_first(tmp_path: Path, nights, fixed_by: 
 
 
 @pytest.mark.parametrize("other", [("--min-rating", 3), ("--where", "event=buy")])
-def test_other_conditions_change_nothing(
-    tmp_path: Path, nights: list[Path], other: tuple[object, ...]
-) -> None:
+def test_other_conditions_change_nothing(tmp_path, nights, other):
     store = tmp_path / "s.duckdb"
     call_well("ingest", nights[0], "--store", store, *CONDITIONS)
     refused = call("ingest", nights[1], "--store", store, *other)

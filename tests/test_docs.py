@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -121,9 +121,7 @@ def names(document: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("problems", [links, commands, calls, names])
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
-def test_what_a_document_names_exists(
-    problems: Callable[[Path], Iterator[str]], document, tmp_path, monkeypatch
-):
+def test_what_a_document_names_exists(problems, document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not list(problems(document))
 

@@ -236,9 +236,7 @@ class TestADamagedStore:
         return said
 
     @pytest.mark.parametrize(("name", "last", "count"), [("headers", 12_288, 4), ("file", None, 6)])
-    def test_a_flipped_bit(
-        self, whole: Whole, tmp_path: Path, name: str, last: int | None, count: int
-    ) -> None:
+    def test_a_flipped_bit(self, whole, tmp_path, name, last, count):
         rng = np.random.default_rng(11)
         copies = {}
         for number in range(count):
@@ -332,9 +330,7 @@ def test_a_damaged_model_is_made_again(whole: Whole, tmp_path: Path) -> None:
         assert hash_files(tmp_path / str(number) / "s.duckdb.models")
 
 
-def test_an_error_of_the_machine_is_no_fault_of_the_program(
-    whole: Whole, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_the_machine_is_no_fault_of_the_program(whole, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error", "/mnt/page.html")
 

@@ -73,9 +73,7 @@ def command(wheel, tmp_path_factory) -> Path:
     return environment / ("Scripts" if os.name == "nt" else "bin") / "perennial"
 
 
-def _run(
-    command: Path, folder: Path, *arguments: str, path: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def _run(command, folder, *arguments, path=None):
     """Run the installed command in a folder, with another one on PYTHONPATH."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     if path is not None:

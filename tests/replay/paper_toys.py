@@ -38,9 +38,7 @@ def make_context(split: Path, folder: Path, **changes: Any) -> StudyContext:
     return StudyContext(str(split), folder=str(folder), **{**given, **changes})
 
 
-def make_record(
-    sampler="all-users", users=None, model="mvae", seed=0, **changes: Any
-) -> CellRecord:
+def make_record(sampler="all-users", users=None, model="mvae", seed=0, **changes):
     """A cell whose figures are 10 and its seed, but for those given as `HR=12.0`."""
     figures = {("HR", 10): 10.0, ("HR", 100): 50.0, ("nDCG", 10): 9.0, ("nDCG", 100): 20.0}
     figures |= {("PSP", 10): 2.0, ("AUC", None): 0.9}

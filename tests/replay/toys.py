@@ -9,9 +9,8 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from perennial.memory.base import Memory, join_rows, replayed_rows
-from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import Summary
-from perennial.models.base import FitOptions, FittedModel, TrainingRows
+from perennial.models.base import FitOptions, TrainingRows
 from perennial.models.registry import MODELS
 from perennial.replay.analysis.run import load_run
 from perennial.replay.events import CellFinished, Event
@@ -168,15 +167,7 @@ class LastRow(Memory):
         row = np.isin(np.arange(num_items), self.items)[None].astype(np.float32)
         return replayed_rows(csr_array(row), 3.0, np.zeros(1, np.int32))
 
-    def update(
-        self,
-        history: History,
-        model: FittedModel | None,
-        seed: int,
-        say: Callable[[str], None] | None = None,
-        *,
-        chain_seed: int | None = None,
-    ) -> Memory:
+    def update(self, history, model, seed, say=None, *, chain_seed=None):
         rows = history.rows(first=history.period).interactions
         rng = np.random.default_rng(seed)
         chosen = rows[[int(rng.integers(rows.shape[0]))]].indices
@@ -224,9 +215,7 @@ class StoredToy(Toy):
         return StoredRow()
 
 
-def distill(
-    rows: TrainingRows, settings: DistillSettings, seed: int, **_options: object
-) -> Summary:
+def distill(rows, settings, seed, **_options):
     """Draw rows in place of a distillation."""
     filled = np.flatnonzero(np.diff(rows.interactions.indptr))
     chosen = np.random.default_rng(seed).permutation(filled)[: settings.num_synthetic_users]
@@ -251,9 +240,7 @@ def record_fits(monkeypatch: Any, *recipes: type) -> list[tuple[Any, TrainingRow
     for recipe in recipes:
         original = recipe.fit
 
-        def fit(
-            self: Any, rows: TrainingRows, options: FitOptions, original: Any = original
-        ) -> FittedModel:
+        def fit(self, rows, options, original=original):
             fits.append((self, rows, options))
             return original(self, rows, options)
 

@@ -20,7 +20,7 @@ from perennial.models.mvae.training import (
     update,
     warm_weights,
 )
-from perennial.models.training.batches import SparseBatch, assemble, make_key, scale_weights
+from perennial.models.training.batches import assemble, make_key, scale_weights
 from perennial.models.training.loop import start
 
 RECIPE = MVAE(
@@ -29,13 +29,7 @@ RECIPE = MVAE(
 
 
 @jax.jit
-def _bound(
-    parameters: MVAEParameters,
-    batch: SparseBatch,
-    beta: jax.Array,
-    key: jax.Array,
-    dropout: jax.Array,
-) -> jax.Array:
+def _bound(parameters, batch, beta, key, dropout):
     num_items = jnp.int32(20)
     return negative_bound(parameters, batch, num_items, beta, key, dropout=dropout, gather=False)
 
