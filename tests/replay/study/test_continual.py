@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from made_studies import Recorder, assert_counted_once, figures_of, make_log_sto
 
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished
+from perennial.replay.study import continual_worker
 from perennial.replay.study.continual import ContinualStudy, StudyRuns, run_continual
 from perennial.storage.errors import UserError
 from perennial.storage.results.cells import read_cells
@@ -25,6 +27,9 @@ CONFIG = ReplayConfig(
     strategy_settings={"ader": {"budget": 5}},
     models=(ModelChoice("infinite-ae", {"reg": 5.0}),),
 )
+
+WARM = ModelChoice("popularity", {"warm": True})
+CONFIG_OF_TOYS = ReplayConfig(strategies=("individual", "toy"), models=(WARM,))
 
 
 class StudyRecorder(Recorder):
@@ -141,7 +146,6 @@ class TestWorkers:
         assert figures(path, runs) == figures(*whole[:2])
 
     @pytest.mark.campaign
-    @pytest.mark.campaign
     def test_an_interrupted_study_resumes_with_other_workers(self, path, whole):
         first, second = StudyRecorder(), StudyRecorder()
 
@@ -165,6 +169,52 @@ class TestWorkers:
         assert len(first.made()) + len(second.made()) <= 30
         assert_whole(path, runs)
         assert figures(path, runs) == figures(*whole[:2])
+
+
+class WorkHere:
+    """Executor that runs tasks in this process, and is interrupted after a number of cells."""
+
+    num_workers = workers_per_machine = 1
+
+    def __init__(self, monkeypatch, last_cell=None):
+        self.versions, self.made, self.last_cell = {"code": "toys"}, [], last_cell
+        monkeypatch.setattr(continual_worker, "emit", self.emit)
+
+    def emit(self, kind, cell=None, seconds=None, **_):
+        if kind == "finished" and seconds is not None:
+            self.made.append(tuple(cell.values()))
+            if len(self.made) == self.last_cell:
+                raise KeyboardInterrupt
+
+    def run_tasks(self, batch):
+        for task in batch.tasks:
+            continual_worker._work(task.request.to_line())
+            batch.collect(task)
+
+
+@pytest.mark.usefixtures("with_toys")
+def test_a_study_resumes_from_the_stores_that_an_interrupted_one_left(path, tmp_path, monkeypatch):
+    whole = Path(shutil.copy(path, tmp_path / "whole.duckdb"))
+    study = ContinualStudy(CONFIG_OF_TOYS, HeldOutUsers(0.4), (0,), 1)
+
+    def run(path, last_cell=None):
+        executor = WorkHere(monkeypatch, last_cell)
+        with pytest.raises(KeyboardInterrupt) if last_cell else nullcontext():
+            return executor.made, run_continual(path, study, on_event=print, executor=executor)
+        return executor.made, None
+
+    # The first task's twelve cells and the second one's first fit.
+    first, _ = run(path, last_cell=16)
+    (left,) = path.with_name(path.name + ".study").glob("*.task.duckdb")
+    with Store.open(path) as store, Store.open(left) as own:
+        counts = [one.rows("SELECT count(*) FROM cells") for one in (store, own)]
+        assert counts == [[(12,)], [(4,)]]
+    second, runs = run(path)
+    made, expected = run(whole)
+    assert sorted(first + second) == sorted(made)
+    assert len(first) == 16
+    assert figures(path, runs) == figures(whole, expected)
+    assert_counted_once(path, 30, num_models=4)
 
 
 class TestPlan:
