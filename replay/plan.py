@@ -12,6 +12,7 @@ from perennial.replay.metrics.registry import default_metrics
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import fingerprint, first_retained_period, list_periods
 from perennial.storage.results.cells import has_cell
+from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
 
 
@@ -47,6 +48,9 @@ def plan_evaluations(
     if first_retained > 1:
         # Contexts have only what the store still holds.
         extra["held_from"] = first_retained
+        record = read_live(store)
+        if record is not None and record.keep_histories:
+            extra["keep_histories"] = record.keep_histories
     planned = []
     for eval_period in eval_periods(config, fit_period, num_periods):
         if config.held_out is not None:

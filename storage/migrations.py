@@ -146,6 +146,14 @@ _DROPPED_COUNTS_SCHEMA = sql(
     "CREATE TABLE dropped_item_counts (item_index INTEGER NOT NULL, interactions BIGINT NOT NULL)"
 )
 
+_HISTORIES_SCHEMA = sql(
+    # The last items of each user may be kept of a dropped period: `kept` is then not 0.
+    "ALTER TABLE periods ADD COLUMN dropped BOOLEAN DEFAULT FALSE",
+    "UPDATE periods SET dropped = kept = 0",
+    "ALTER TABLE live ADD COLUMN forget_log_after INTEGER",
+    "ALTER TABLE live ADD COLUMN keep_histories INTEGER DEFAULT 0",
+)
+
 
 def _give_forms(connection: duckdb.DuckDBPyConnection) -> None:
     """Give identifiers their `canonical` form, except where another one has it already."""
@@ -180,6 +188,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     # At most one row: `IngestSettings` that were fixed before the first ingestion.
     Migration(8, "conditions", sql("CREATE TABLE conditions (settings VARCHAR NOT NULL)")),
+    Migration(9, "histories of dropped periods", _HISTORIES_SCHEMA),
 )
 
 

@@ -102,12 +102,9 @@ class History:
     def active_rows(self) -> UserRows:
         """Read the users of period t, each with all interactions up to t that the store holds."""
         active = self.rows(first=self.period)
-        first = first_retained_period(self.store)
-        if first == self.period or len(active.users) == 0:
+        if self.period == 1 or len(active.users) == 0:
             return active
-        return read_rows(
-            self.store, first, self.period, num_items=self.num_items, users=active.users
-        )
+        return read_rows(self.store, 1, self.period, num_items=self.num_items, users=active.users)
 
     def last_items(self) -> NDArray[np.int32]:
         """Return the item of each user's last event in period t: `(n,)`, users as in `rows(t)`."""

@@ -102,6 +102,48 @@ def test_old_interactions_go(store: Path, files: list[Path]) -> None:
     assert_fails(call("replay", "--store", store, *QUICK), "only from period 3 on")
 
 
+@pytest.mark.parametrize("number", [2, 9])
+def test_histories_of_users_stay(tmp_path: Path, files: list[Path], number: int) -> None:
+    store, whole = tmp_path / "live.duckdb", tmp_path / "whole.duckdb"
+    with files[0].open("a") as stream:
+        stream.writelines(f"away,i{item},{START + at}\n" for at, item in enumerate("14234"))
+    options = ("--forget-log-after", 1, "--keep-histories", number)
+    call_well("init", "--store", store, *QUICK, *options)
+    call_well("init", "--store", whole, *QUICK)
+    told = call_well("ingest", *files, "--store", store).stdout
+    assert f"only in the memory and as each user's last {number} items" in told
+    call_well("ingest", *files, "--store", whole)
+    items = "i3,i4" if number == 2 else "i1,i2,i3,i4"
+    answers = [
+        call_json("recommend", "--store", path, *who)["recommendations"]
+        for path, who in (
+            (store, ("--user", "away")),
+            (store, ("--items", items)),
+            (whole, ("--items", items)),
+        )
+    ]
+    assert answers[0] == answers[1] == answers[2]
+    status = call_json("status", "--store", store)
+    histories = status["histories"]
+    assert (status["forget_log_after"], histories["items"]) == (1, number)
+    assert histories["bytes"] == 16 * histories["interactions"]
+    held = f"{histories['interactions']:,} interactions of dropped periods"
+    assert held in call_well("status", "--store", store).stdout
+    assert_fails(
+        call("periods", "export", "--store", store, "--period", 1, "-o", tmp_path), "no longer"
+    )
+    call_well("forget", "--user", "away", "--store", store)
+    left = call_json("status", "--store", store)["histories"]["interactions"]
+    assert left == histories["interactions"] - len(items.split(","))
+
+
+def test_histories_without_dropping_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "live.duckdb"
+    refused = call("init", "--store", path, *QUICK, "--keep-histories", 5)
+    assert_fails(refused, "--forget-log-after")
+    assert not path.exists()
+
+
 def test_late_files_are_refused_or_merged(store: Path, files: list[Path], tmp_path: Path) -> None:
     call_well("ingest", *files, "--store", store)
     late = tmp_path / "late.csv"

@@ -2,27 +2,30 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.errors import echo
-from perennial.replay.cli.log_options import ConditionOptions, ReadingOptions
+from perennial.replay.cli.log_options import (
+    ConditionOptions,
+    ForgetOptions,
+    LateOptions,
+    ReadingOptions,
+)
 from perennial.replay.cli.options import (
     ChainOptions,
     LimitOptions,
     ProtocolOptions,
     SettingOptions,
     make_config,
-    option,
     options,
 )
 from perennial.replay.cli.parameters import (
-    POSITIVE,
+    NATURAL,
     NameChoice,
     PlaceType,
     check_files,
@@ -42,30 +45,6 @@ if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
 
 # Heavy imports are in the functions that need them, so that `--help` is fast.
-
-
-@dataclass(frozen=True)
-class ForgetOptions:
-    """Limit of the log that is kept."""
-
-    forget_log_after: int | None = option(
-        "--forget-log-after",
-        type=POSITIVE,
-        metavar="K",
-        help="Keep the interactions of the newest K periods only; the memory stands for the rest.",
-    )
-
-
-@dataclass(frozen=True)
-class LateOptions:
-    """Treatment of late files."""
-
-    late: Literal["refuse", "merge"] = option(
-        "--late",
-        type=click.Choice(("refuse", "merge")),
-        default="refuse",
-        help="Treatment of a file that is older than the newest period, or overlaps it.",
-    )
 
 
 @click.command()
@@ -88,6 +67,14 @@ class LateOptions:
     protocol=ProtocolOptions,
     limits=LimitOptions,
     conditions=ConditionOptions,
+    forget=ForgetOptions,
+)
+@click.option(
+    "--keep-histories",
+    type=NATURAL,
+    default=0,
+    metavar="N",
+    help="Of what --forget-log-after drops, keep the last N items of each user.",
 )
 @click.option("--replace", is_flag=True, help="Start again if something else is fixed.")
 @wait_option
@@ -96,12 +83,14 @@ def init(
     model: str,
     strategy: str,
     seed: int,
+    keep_histories: int,
     replace: bool,
     wait: float,
     settings: SettingOptions,
     protocol: ProtocolOptions,
     limits: LimitOptions,
     conditions: ConditionOptions,
+    forget: ForgetOptions,
 ) -> None:
     """Fix which model is kept current in a store, and how.
 
@@ -119,7 +108,12 @@ def init(
     config = make_config(chain, settings, protocol, limits)
     with open_for_writing(store, wait) as opened:
         record = configure_live(
-            opened, config, conditions=conditions.to_settings(), replace=replace
+            opened,
+            config,
+            forget_log_after=forget.forget_log_after,
+            keep_histories=keep_histories,
+            conditions=conditions.to_settings(),
+            replace=replace,
         )
         held = len(list_periods(opened))
         names = describe(opened, record)
@@ -175,14 +169,14 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
     For use after `perennial ingest --no-train`, or after an interruption.
     """
     from perennial.replay.cli.progress import show_stages
-    from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_forgetting
+    from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_request
     from perennial.replay.live.setup import require_live
     from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.opening import open_to_serve_readers
 
     with open_to_serve_readers(store, wait) as opened:
         require_live(opened)
-        check_forgetting(opened, LiveRequest(forget_log_after=forget.forget_log_after))
+        check_request(opened, LiveRequest(forget_log_after=forget.forget_log_after))
         with show_stages(TerminalConsole(stderr=True)) as (_, listener):
             count = _print_steps(
                 bring_up_to_date(opened, forget.forget_log_after, listener), as_json

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -14,6 +14,7 @@ from perennial.replay.cli.options import field, option
 from perennial.replay.cli.parameters import (
     CUTS,
     FORMATS,
+    POSITIVE,
     cache_option,
     source_argument,
     store_option,
@@ -226,3 +227,27 @@ def open_requested_log(
             echo(describe_ingest(report), err=True)
         echo(f"log and results: {log.path}", err=True)
         yield log
+
+
+@dataclass(frozen=True)
+class ForgetOptions:
+    """Limit of the log that is kept."""
+
+    forget_log_after: int | None = option(
+        "--forget-log-after",
+        type=POSITIVE,
+        metavar="K",
+        help="Keep the interactions of the newest K periods only; the memory stands for the rest.",
+    )
+
+
+@dataclass(frozen=True)
+class LateOptions:
+    """Treatment of late files."""
+
+    late: Literal["refuse", "merge"] = option(
+        "--late",
+        type=click.Choice(("refuse", "merge")),
+        default="refuse",
+        help="Treatment of a file that is older than the newest period, or overlaps it.",
+    )

@@ -245,6 +245,15 @@ def _facts(status: "LiveStatus") -> Table:
         facts.add_row("published", Text.from_markup(_published(status)))
     facts.add_row("periods", Text(_periods(status)))
     facts.add_row("log", Text(counts))
+    if status.forget_log_after is not None:
+        facts.add_row("log kept", f"of the newest {status.forget_log_after:,} periods")
+    if status.histories is not None:
+        kept = status.histories
+        facts.add_row(
+            "histories",
+            f"{kept.interactions:,} interactions of dropped periods, {format_bytes(kept.bytes)}; "
+            f"{kept.items:,} items of a user at most",
+        )
     if status.conditions is not None:
         facts.add_row("rows that count", Text(status.conditions))
     facts.add_row("on disk", Text(f"store {size}, models {format_bytes(status.model_bytes)}"))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perennial.replay.events import Listener, ignore_events
-from perennial.replay.live.setup import require_live
+from perennial.replay.live.setup import check_forgetting, require_live
 from perennial.replay.live.steps import DroppedPeriods, PeriodPublished, Step
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
@@ -29,7 +29,7 @@ class LiveRequest:
         late: treatment of a file from the time of an earlier period.
         train: evaluate, refit and publish after each file, if the store has a live model.
         forget_log_after: K, the number of newest periods whose interactions are retained
-            afterwards; `None` retains all.
+            afterwards; `None` is the live configuration's.
     """
 
     reading: IngestSettings = DEFAULT_SETTINGS
@@ -57,7 +57,7 @@ def take_files(
     trains = request.train and read_live(store) is not None
     if trains:
         _check_live(store)
-    check_forgetting(store, request)
+    check_request(store, request)
     reading = continue_filters(store, request.reading)
     files = LogFiles("files", tuple(paths), reading)
     for path in order_files(store, files, progress):
@@ -71,6 +71,8 @@ def bring_up_to_date(
 ) -> Iterator[PeriodPublished | DroppedPeriods]:
     """Evaluate, refit and publish for new periods, then drop old interactions.
 
+    `forget_log_after` is as in `LiveRequest`.
+
     Raises:
         UserError: the store has no live model.
     """
@@ -78,11 +80,13 @@ def bring_up_to_date(
     from perennial.replay.live.updater import LiveUpdater
 
     yield from LiveUpdater(store, listener).catch_up()
-    if forget_log_after is not None:
-        last = len(list_periods(store)) - forget_log_after
+    record = require_live(store)
+    newest = forget_log_after or record.forget_log_after
+    if newest is not None:
+        last = len(list_periods(store)) - newest
         if last >= first_retained_period(store):
-            drop_events(store, last)
-            yield DroppedPeriods(last)
+            drop_events(store, last, record.keep_histories)
+            yield DroppedPeriods(last, record.keep_histories)
 
 
 def _check_live(store: Store) -> None:
@@ -97,7 +101,7 @@ def _check_live(store: Store) -> None:
     check_chains(ReplayConfig.from_json(require_live(store).config))
 
 
-def check_forgetting(store: Store, request: LiveRequest) -> None:
+def check_request(store: Store, request: LiveRequest) -> None:
     """Check that old periods of the log may be dropped.
 
     Raises:
@@ -112,19 +116,7 @@ def check_forgetting(store: Store, request: LiveRequest) -> None:
         )
     from perennial.replay.config import ReplayConfig
 
-    config = ReplayConfig.from_json(require_live(store).config)
-    (strategy,) = config.built_strategies
-    if config.min_user_events is not None:
-        raise UserError(
-            "--min-user-events of `perennial init` counts the interactions of all periods, so that "
-            "none may be dropped; leave --forget-log-after out"
-        )
-    if strategy.needs_log:
-        raise UserError(
-            f"strategy '{strategy.name}' needs the whole log, as it is set; for "
-            "--forget-log-after choose one that remembers, such as `perennial "
-            "init --strategy distill-cf --memory-policy rolling`"
-        )
+    check_forgetting(ReplayConfig.from_json(require_live(store).config))
 
 
 def forget_users(

@@ -1,5 +1,6 @@
 """Configuration of a store's live model: one strategy, model and seed."""
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ def configure_live(
     config: "ReplayConfig",
     *,
     conditions: IngestSettings = DEFAULT_SETTINGS,
+    forget_log_after: int | None = None,
+    keep_histories: int = 0,
     replace: bool = False,
     clock: "Clock | None" = None,
 ) -> LiveRecord:
@@ -29,12 +32,14 @@ def configure_live(
 
     The same configuration again changes nothing.
 
-    With `replace` another configuration is replaced; the cells of its run stay. `conditions` that
-    are given decide which rows of all later files count.
+    `forget_log_after` and `keep_histories` are as in `LiveRecord`. With `replace` another
+    configuration is replaced; the cells of its run stay. `conditions` that are given decide which
+    rows of all later files count.
 
     Raises:
         UserError: more than one of the three, invalid settings, another configuration, a strategy
-            that needs the dropped periods of the log, or other conditions than those of the log.
+            that needs periods of the log that are or will be dropped, histories without dropping,
+            or other conditions than those of the log.
     """
     from perennial.replay.machine import Clock
     from perennial.replay.plan import make_chains
@@ -46,11 +51,19 @@ def configure_live(
     ):
         if number != 1:
             raise UserError(f"a live store has one {what}, not {number}; name one")
+    if keep_histories and forget_log_after is None:
+        raise UserError(
+            "--keep-histories keeps items of the interactions that --forget-log-after drops; give "
+            "both, or none"
+        )
     versions = read_versions()
     (chain,) = make_chains(store, config, versions)
     recorded = json.loads(json.dumps(config.to_json()))
+    if forget_log_after is not None:
+        check_forgetting(config)
     current = read_live(store)
-    if current is not None and current.config == recorded:
+    wanted = LiveRecord(recorded, 0, forget_log_after, keep_histories)
+    if current is not None and dataclasses.replace(wanted, run_id=current.run_id) == current:
         with store.transaction():
             fix_conditions(store, conditions, replace=replace)
         return current
@@ -75,9 +88,29 @@ def configure_live(
     with store.transaction():
         fix_conditions(store, conditions, replace=replace)
         run_id = insert_run(store, config.to_named_json(), versions, 0, now, "live")
-        record = LiveRecord(recorded, run_id)
+        record = dataclasses.replace(wanted, run_id=run_id)
         write_live(store, record)
     return record
+
+
+def check_forgetting(config: "ReplayConfig") -> None:
+    """Check that a live model needs none of the interactions that are dropped.
+
+    Raises:
+        UserError: it counts them, or its strategy reads them again.
+    """
+    (strategy,) = config.built_strategies
+    if config.min_user_events is not None:
+        raise UserError(
+            "--min-user-events of `perennial init` counts the interactions of all periods, so that "
+            "none may be dropped; leave --forget-log-after out"
+        )
+    if strategy.needs_log:
+        raise UserError(
+            f"strategy '{strategy.name}' needs the whole log, as it is set; for "
+            "--forget-log-after choose one that remembers, such as `perennial "
+            "init --strategy distill-cf --memory-policy rolling`"
+        )
 
 
 def require_live(store: Store) -> LiveRecord:

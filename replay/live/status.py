@@ -15,13 +15,16 @@ from perennial.replay.strategies.base import DistillingStrategy
 from perennial.replay.strategies.registry import make_strategy
 from perennial.storage.base import Json
 from perennial.storage.log.ledger import read_settings
-from perennial.storage.log.periods import first_retained_period, list_periods
+from perennial.storage.log.periods import PeriodSummary, first_retained_period, list_periods
 from perennial.storage.reading.filters import describe_conditions
 from perennial.storage.reading.settings import DEFAULT_SETTINGS
 from perennial.storage.results.cells import read_cells, read_evaluated_users
 from perennial.storage.results.publications import LiveRecord, newest_publication, read_live
 from perennial.storage.results.summaries import list_summaries
 from perennial.storage.store import Store
+
+# User, item and time of an interaction.
+_EVENT_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,21 @@ class LogStatus:
 
 
 @dataclass(frozen=True)
+class HistoriesStatus:
+    """Interactions that are kept of dropped periods, as users' histories.
+
+    Attributes:
+        items: number of newest items that are kept for each user.
+        interactions: number of interactions that are kept now.
+        bytes: of them, in memory.
+    """
+
+    items: int
+    interactions: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class LiveStatus:
     """Status of a store.
 
@@ -102,6 +120,8 @@ class LiveStatus:
         store_bytes: of the store's file.
         remarks: sentences on periods without figures.
         conditions: options that decide which rows of files count; `None` if all do.
+        forget_log_after: number of newest periods whose interactions are retained; `None` if all.
+        histories: `None` if none are kept.
     """
 
     store: str
@@ -122,6 +142,8 @@ class LiveStatus:
     store_bytes: int
     remarks: tuple[str, ...] = ()
     conditions: str | None = None
+    forget_log_after: int | None = None
+    histories: HistoriesStatus | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return plain values; the time as ISO 8601 with its zone."""
@@ -155,16 +177,26 @@ def read_status(store: Store) -> LiveStatus:
         metrics=metrics,
         conditions=describe_conditions(read_settings(store) or DEFAULT_SETTINGS) or None,
         remarks=() if record is None else _remarks(store, record, metrics),
+        forget_log_after=None if record is None else record.forget_log_after,
+        histories=_histories(record, periods),
         memory=() if config is None else _memory(store, config),
         log=LogStatus(
             interactions=sum(one.interactions for one in periods),
-            kept=sum(one.kept for one in periods),
+            kept=sum(one.kept for one in periods if not one.dropped),
             users=sum(one.new_users for one in periods),
             items=sum(one.new_items for one in periods),
         ),
         model_bytes=_bytes_in(store.models_folder),
         store_bytes=0 if store.path is None else store.path.stat().st_size,
     )
+
+
+def _histories(
+    record: LiveRecord | None, periods: Sequence[PeriodSummary]
+) -> HistoriesStatus | None:
+    items = 0 if record is None else record.keep_histories
+    kept = sum(one.kept for one in periods if one.dropped)
+    return HistoriesStatus(items, kept, _EVENT_BYTES * kept) if items or kept else None
 
 
 def _bytes_in(folder: Path) -> int:

@@ -42,9 +42,11 @@ class DroppedPeriods:
 
     Attributes:
         last: newest of these periods.
+        keep_histories: number of newest items that are kept for each user.
     """
 
     last: int
+    keep_histories: int = 0
 
 
 Step = IngestReport | PeriodPublished | DroppedPeriods
@@ -117,7 +119,11 @@ def describe_step(step: Step | ErasedUser) -> str:
     if isinstance(step, PeriodPublished):
         return _describe_period(step)
     if isinstance(step, DroppedPeriods):
-        return f"interactions up to period {step.last} dropped; they remain only in the memory"
+        kept = f" and as each user's last {step.keep_histories:,} items"
+        return (
+            f"interactions up to period {step.last} dropped; they remain only in the memory"
+            f"{kept if step.keep_histories else ''}"
+        )
     return _describe_erased(step)
 
 
@@ -141,7 +147,11 @@ def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
     if isinstance(step, PeriodPublished):
         return _period_to_json(step)
     if isinstance(step, DroppedPeriods):
-        return {"step": "dropped", "last_period": step.last}
+        return {
+            "step": "dropped",
+            "last_period": step.last,
+            "keep_histories": step.keep_histories,
+        }
     # Not the identifier: what a program keeps of this must not bring it back.
     return {"step": "erased", **dataclasses.asdict(dataclasses.replace(step, user=""))}
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from perennial.storage.log.matrices import Events
 from perennial.storage.results.cells import make_list_column, read_list_column
 from perennial.storage.store import Store
 
@@ -56,6 +57,25 @@ def copy_tables(old: Store, new: Store, tables: Sequence[str]) -> None:
 def with_column(table: pa.Table, name: str, column: pa.Array) -> pa.Table:
     """Return a table with one column `(n,)` replaced."""
     return table.set_column(table.schema.get_field_index(name), name, column)
+
+
+def insert_dropped(new: Store, periods: pa.Table, histories: Events) -> None:
+    """Insert the dropped periods, the first ones of a store, and the events that stay of them."""
+    kept = np.bincount(histories.periods, minlength=periods.num_rows + 1)[1:]
+    for name, column in (
+        ("kept", pa.array(kept, pa.int64())),
+        ("first_row", pa.array(np.cumsum(kept) - kept, pa.int64())),
+        ("dropped", pa.array([True] * len(kept), pa.bool_())),
+    ):
+        periods = with_column(periods, name, column)
+    new.insert("periods", periods)
+    insert_events(new, histories)
+
+
+def insert_events(new: Store, events: Events) -> None:
+    """Append events to the log of a store."""
+    columns = {"user_index": events.users, "item_index": events.items, "time": events.times}
+    new.insert("interactions", pa.table(columns))
 
 
 def copy_records(old: Store, new: Store, change: Renumbering) -> None:

@@ -102,9 +102,9 @@ def _choose(store: Store, numbers: Sequence[int]) -> tuple[PeriodSummary, ...]:
         last = periods[-1].period
         raise UserError(f"{name}: there is no period {min(unknown)}; the last is {last}")
     chosen = [one for one in periods if not numbers or one.period in numbers]
-    dropped = [one.period for one in chosen if not one.kept]
+    dropped = [one.period for one in chosen if one.dropped]
     if dropped:
-        kept = [one.period for one in periods if one.kept]
+        kept = [one.period for one in periods if not one.dropped]
         rest = f"name others with --period, from {kept[0]} on" if kept else "no other is stored"
         raise UserError(
             f"{name}: the events of period {dropped[-1]} are no longer in the store; {rest}"

@@ -64,7 +64,7 @@ def merge_late(
     periods = np.searchsorted(begins, log.times, side="right") + 1
     first = int(periods[0])
     for one in summaries:
-        if one.kept == 0 and (periods == one.period).any():
+        if one.dropped and (periods == one.period).any():
             raise UserError(
                 f"{name}: some of it belongs to period {one.period}, whose interactions are no "
                 "longer held; take these lines out"

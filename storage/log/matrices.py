@@ -120,6 +120,23 @@ def read_events(store: Store, first: int, last: int) -> Events:
     return Events(users, items, times, periods.of(places))
 
 
+def read_last_events(store: Store, last: int, most: int) -> Events:
+    """Read each user's last events of the `most` newest items in periods ≤ `last`, in log order.
+
+    An item counts at its last event, and the order of the log decides between equal times.
+    """
+    periods = _find_periods(store, 1, last if most else 0)
+    table = store.table(
+        """SELECT user_index, item_index, arg_max(time, rowid), max(rowid) AS place
+        FROM interactions WHERE rowid < ? GROUP BY user_index, item_index
+        QUALIFY row_number() OVER (PARTITION BY user_index ORDER BY place DESC) <= ?
+        ORDER BY place""",
+        [periods.ends[1], most],
+    )
+    users, items, times, places = (column.to_numpy() for column in table.columns)
+    return Events(users, items, times, periods.of(places))
+
+
 @dataclass(frozen=True)
 class _Periods:
     """Positions of a range of periods in the log.
@@ -176,7 +193,7 @@ def find_active_users(store: Store, last: int, least: int) -> NDArray[np.int32]:
 def read_item_counts(store: Store, last: int, num_items: int) -> NDArray[np.int64]:
     """Count events per item in periods ≤ `last`: `(num_items,)` int64, without later items.
 
-    Dropped periods count too, all of them: `last` is not before the newest of them.
+    Dropped events count too, all of them: `last` is not before the newest dropped period.
     """
     table = store.table(
         """SELECT item_index, sum(events)::BIGINT FROM (

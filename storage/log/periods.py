@@ -18,7 +18,9 @@ class PeriodSummary:
         has_clock: True if times are times, and not line numbers.
         new_users: users that occur in no earlier period; `new_items` likewise.
         content_hash: SHA-256 of its events and new identifiers, order included.
-        kept: number of events that are still stored: all, or none after they were dropped.
+        kept: number of events that are still stored; after they were dropped, those that remain as
+            users' histories.
+        dropped: True after the events were dropped.
     """
 
     period: int
@@ -33,13 +35,14 @@ class PeriodSummary:
     new_items: int
     content_hash: str
     kept: int
+    dropped: bool = False
 
 
 def list_periods(store: Store) -> tuple[PeriodSummary, ...]:
     """List all periods of a store, oldest first."""
     rows = store.rows(
         """SELECT period, source, first_time, last_time, has_clock, interactions, users, items,
-        new_users, new_items, content_hash, kept FROM periods ORDER BY period"""
+        new_users, new_items, content_hash, kept, dropped FROM periods ORDER BY period"""
     )
     return tuple(PeriodSummary(*row) for row in rows)
 
@@ -58,6 +61,6 @@ def fingerprint(store: Store, last: int) -> str:
 
 
 def first_retained_period(store: Store) -> int:
-    """Return the oldest period whose events are still stored; 1 if none was dropped."""
-    (dropped,) = store.rows("SELECT coalesce(max(period), 0) FROM periods WHERE kept = 0")
+    """Return the oldest period whose events are all stored; 1 if none was dropped."""
+    (dropped,) = store.rows("SELECT coalesce(max(period), 0) FROM periods WHERE dropped")
     return int(dropped[0]) + 1

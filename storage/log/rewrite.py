@@ -6,6 +6,7 @@ log from the start. It replaces the old one atomically, and nothing of the old o
 folder.
 """
 
+import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +27,16 @@ from perennial.storage.log.carry_over import (
     Renumbering,
     copy_records,
     copy_tables,
+    insert_dropped,
+    insert_events,
     with_column,
 )
-from perennial.storage.log.matrices import count_known_items, read_events, read_item_counts
+from perennial.storage.log.matrices import (
+    count_known_items,
+    read_events,
+    read_item_counts,
+    read_last_events,
+)
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.log.vocabulary import ITEMS, USERS, Vocabulary, lookup_users, read_kind
 from perennial.storage.reading.identifier_forms import canonical
@@ -93,35 +101,32 @@ def find_indices(ids: pa.StringArray, among: pa.StringArray) -> NDArray[np.int32
     return indices
 
 
-def drop_events(store: Store, last: int) -> None:
+def drop_events(store: Store, last: int, keep_histories: int = 0) -> None:
     """Drop the events of periods ≤ `last`; the periods stay in the ledger, and so do all results.
 
-    The number of events of each item stays too, over all dropped periods together.
+    Each user's last events of their `keep_histories` newest items in these periods stay. So does
+    the number of events of each item, over all dropped events together.
 
     Raises:
         UserError: the new file cannot be written; everything is as before.
     """
     with _new_file(store) as new:
         copy_tables(store, new, (*RECORDS, "identifier_kinds", "users", "items"))
-        counts = read_item_counts(store, last, count_known_items(store, last))
+        histories = read_last_events(store, last, keep_histories)
+        num_items = count_known_items(store, last)
+        counts = read_item_counts(store, last, num_items)
+        counts -= np.bincount(histories.items, minlength=num_items)
         counted = np.flatnonzero(counts).astype(np.int32)
         dropped = {"item_index": counted, "interactions": counts[counted]}
         new.insert("dropped_item_counts", pa.table(dropped))
-        periods = store.table("SELECT * FROM periods ORDER BY period")
-        numbers = periods["period"].to_numpy()
-        kept = np.where(numbers <= last, 0, periods["kept"].to_numpy())
-        first_rows = np.cumsum(kept) - kept
-        for name, values in (("kept", kept), ("first_row", first_rows)):
-            periods = with_column(periods, name, pa.array(values, pa.int64()))
-        new.insert("periods", periods)
-        for number in numbers[kept > 0].tolist():
-            events = read_events(store, number, number)
-            new.insert(
-                "interactions",
-                pa.table(
-                    {"user_index": events.users, "item_index": events.items, "time": events.times}
-                ),
-            )
+        periods = store.table("SELECT * FROM periods WHERE period <= ? ORDER BY period", [last])
+        insert_dropped(new, periods, histories)
+        retained = store.table("SELECT * FROM periods WHERE period > ? ORDER BY period", [last])
+        kept = retained["kept"].to_numpy()
+        first_rows = pa.array(len(histories.times) + np.cumsum(kept) - kept, pa.int64())
+        new.insert("periods", with_column(retained, "first_row", first_rows))
+        for number in retained["period"].to_pylist():
+            insert_events(new, read_events(store, number, number))
 
 
 def rewrite_log(
@@ -208,7 +213,7 @@ def finish_rewriting(store: Store) -> None:
 def _copy_dropped(
     store: Store, new: Store, removed: NDArray[np.int32], first_periods: NDArray[np.int32]
 ) -> None:
-    """Copy the dropped periods, and the users and items that first occurred in them."""
+    """Copy the dropped periods, what stays of them, and users and items that first occur there."""
     retained = first_retained_period(store)
     for vocabulary in (USERS, ITEMS):
         rows = store.table(
@@ -230,7 +235,11 @@ def _copy_dropped(
             # Not a hash of events, which are gone, but a new one: results of the period are void.
             text = f"{row['content_hash']} without"
             row["content_hash"] = hashlib.sha256(text.encode()).hexdigest()
-    new.insert("periods", pa.Table.from_pylist(changed, schema=periods.schema))
+    histories = read_events(store, 1, retained - 1)
+    histories = histories.take(np.flatnonzero(~np.isin(histories.users, removed)))
+    users = histories.users - np.searchsorted(np.sort(removed), histories.users).astype(np.int32)
+    periods = pa.Table.from_pylist(changed, schema=periods.schema)
+    insert_dropped(new, periods, dataclasses.replace(histories, users=users))
 
 
 def _append_retained(
@@ -244,7 +253,7 @@ def _append_retained(
     """Append the edited events period by period; return the first period that becomes empty."""
     emptied = None
     for period, ingest, source, has_clock in store.rows(
-        "SELECT period, ingest, source, has_clock FROM periods WHERE kept > 0 ORDER BY period"
+        "SELECT period, ingest, source, has_clock FROM periods WHERE NOT dropped ORDER BY period"
     ):
         old = read_events(store, period, period)
         events = edit(period, PeriodEvents(old.users, old.items, old.times))
@@ -303,21 +312,22 @@ def erase_users(store: Store, users: Sequence[str]) -> tuple[ErasedUser, ...]:
             )
     vocabulary = read_vocabulary(store, USERS)
     firsts = vocabulary.first_periods[indices]
-    counts = np.zeros(len(vocabulary.first_periods), np.int64)
+    (counted,) = store.rows(
+        f"SELECT {', '.join(['count_if(user_index = ?)'] * len(indices))} FROM interactions",
+        indices.tolist(),
+    )
 
     def edit(_period: int, events: PeriodEvents) -> PeriodEvents:
-        theirs = np.isin(events.users, indices)
-        counts[:] += np.bincount(events.users[theirs], minlength=len(counts))
-        return events.take(~theirs)
+        return events.take(~np.isin(events.users, indices))
 
     retained = first_retained_period(store)
     summaries = [one.period for one in list_summaries(store)]
     items = read_vocabulary(store, ITEMS)
     rewrite_log(store, vocabulary, items, edit, int(firsts.min()), removed=indices)
     erased = []
-    for user, index, first in zip(users, indices, firsts.tolist(), strict=True):
+    for user, count, first in zip(users, counted, firsts.tolist(), strict=True):
         void = [period for period in summaries if period >= first]
         summaries = [period for period in summaries if period < first]
         lost = tuple(sorted({period for period in void if period < retained}))
-        erased.append(ErasedUser(user, first, int(counts[index]), len(void), lost))
+        erased.append(ErasedUser(user, first, count, len(void), lost))
     return tuple(erased)

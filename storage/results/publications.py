@@ -15,10 +15,19 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class LiveRecord:
-    """Configuration of a live store: `config` is that of a replay of one chain, as JSON."""
+    """Configuration of a live store.
+
+    Attributes:
+        config: that of a replay of one chain, as JSON.
+        forget_log_after: K, the number of newest periods whose interactions are retained; `None`
+            retains all, unless a command sets another one.
+        keep_histories: number of newest items that are kept for each user of dropped periods.
+    """
 
     config: Mapping[str, Json]
     run_id: int
+    forget_log_after: int | None = None
+    keep_histories: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class Publication:
 
 def read_live(store: Store) -> LiveRecord | None:
     """Read the live configuration; `None` if the store is not live."""
-    rows = store.rows("SELECT config, run_id FROM live")
-    return LiveRecord(json.loads(rows[0][0]), rows[0][1]) if rows else None
+    rows = store.rows("SELECT config, run_id, forget_log_after, keep_histories FROM live")
+    return LiveRecord(json.loads(rows[0][0]), *rows[0][1:]) if rows else None
 
 
 def write_live(store: Store, record: LiveRecord) -> None:
@@ -49,7 +58,13 @@ def write_live(store: Store, record: LiveRecord) -> None:
     store.connection.execute("DELETE FROM publications")
     store.connection.execute("DELETE FROM model_files WHERE purpose = 'live'")
     store.connection.execute(
-        "INSERT INTO live VALUES (?, ?)", [json.dumps(dict(record.config)), record.run_id]
+        "INSERT INTO live VALUES (?, ?, ?, ?)",
+        [
+            json.dumps(dict(record.config)),
+            record.run_id,
+            record.forget_log_after,
+            record.keep_histories,
+        ],
     )
 
 

@@ -9,7 +9,7 @@ from toys import Popularity, record_fits
 
 from perennial.replay.chain import Chain, Limits
 from perennial.replay.config import ModelChoice, ReplayConfig
-from perennial.replay.live.ingest import LiveRequest, check_forgetting
+from perennial.replay.live.ingest import LiveRequest, check_request
 from perennial.replay.live.setup import configure_live
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.strategies.real_users import Sampled
@@ -102,7 +102,7 @@ def test_interactions_that_are_counted_may_not_be_dropped(store):
     one = dataclasses.replace(ACTIVE, strategies=("individual",))
     configure_live(store, one)
     with pytest.raises(UserError, match="--min-user-events of `perennial init` counts"):
-        check_forgetting(store, LiveRequest(forget_log_after=1))
+        check_request(store, LiveRequest(forget_log_after=1))
     drop_events(store, 2)
     with pytest.raises(UserError, match="only from period 3 on"):
         configure_live(store, dataclasses.replace(one, min_user_events=2), replace=True)

@@ -5,7 +5,9 @@ import pytest
 
 from perennial.storage import migrations as migrations_module
 from perennial.storage.errors import UserError
+from perennial.storage.log.periods import list_periods
 from perennial.storage.migrations import MIGRATIONS, Migration, migrate, schema_version, sql
+from perennial.storage.results.publications import LiveRecord, read_live
 from perennial.storage.store import Store
 
 NEXT = len(MIGRATIONS) + 1
@@ -49,6 +51,19 @@ def test_identifiers_of_an_older_store_get_their_form(tmp_path):
         users = [name for (name,) in store.rows("SELECT id FROM users ORDER BY user_index")]
         assert users == [upper.lower(), "1", "1.0", "2", "2.00", "007"]
         assert store.rows("SELECT item_id FROM titles") == [("3",)]
+
+
+def test_an_older_store_has_dropped_the_periods_of_which_nothing_is_kept(tmp_path):
+    with duckdb.connect(tmp_path / "log.duckdb") as connection:
+        migrate(connection, MIGRATIONS[:7])
+        connection.executemany(
+            "INSERT INTO periods VALUES (?, 1, 'f', 0, 0, 0, TRUE, 3, 1, 1, 1, 1, '', ?)",
+            [[1, 0], [2, 3]],
+        )
+        connection.execute("INSERT INTO live VALUES ('{}', 1)")
+    with Store.open(tmp_path / "log.duckdb") as store:
+        assert [one.dropped for one in list_periods(store)] == [True, False]
+        assert read_live(store) == LiveRecord({}, 1)
 
 
 def test_a_newer_store_is_refused_and_kept(tmp_path):

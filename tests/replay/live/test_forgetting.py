@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_chains import CHAINS, FORGETFUL, MODEL, published_arrays, summaries
+from live_chains import CHAINS, FORGETFUL, MODEL, chain, figures, published_arrays, summaries
 
 from perennial.replay.config import ReplayConfig
 from perennial.replay.live.ingest import (
@@ -59,11 +59,25 @@ class TestForgettingTheLog:
         # Contexts know less, so that figures differ.
         assert evaluated_periods(kept, read_live(kept).run_id) == {2, 3, 4, 5}
 
+    def test_histories_give_the_rows_and_contexts_of_the_whole_log(self, live, period_files):
+        config = chain("active", MODEL)
+        kept, whole = live(config), live(config, 5, "whole")
+        configure_live(kept, config, forget_log_after=1, keep_histories=99, replace=True)
+        for path in period_files:
+            list(take_files(kept, [path], LiveRequest()))
+        assert first_retained_period(kept) == 5
+        assert published_arrays(kept) == published_arrays(whole)
+        assert figures(kept, read_live(kept).run_id) == figures(whole, read_live(whole).run_id)
+        with pytest.raises(UserError, match="only from period 5 on"):
+            run_replay(kept, config)
+
     @pytest.mark.parametrize("name", ["joint", "whole"])
     def test_strategies_that_read_it_again_refuse(self, name, live, period_files):
         store = live(CHAINS[name])
         with pytest.raises(UserError, match=r"needs the whole log.*rolling"):
             list(take_files(store, period_files[:1], LiveRequest(forget_log_after=2)))
+        with pytest.raises(UserError, match=r"needs the whole log.*rolling"):
+            configure_live(store, CHAINS[name], forget_log_after=2, replace=True)
         assert list_periods(store) == ()
 
     def test_nothing_is_dropped_that_nobody_remembers(self, live, period_files, tmp_path):

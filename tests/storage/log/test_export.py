@@ -168,7 +168,7 @@ class TestChoosing:
         assert export_periods(store, folder, [2]) == (second,)
         assert [path.name for path in folder.iterdir()] == ["period-0002.parquet"]
         store.rows("DELETE FROM interactions WHERE rowid < 3")
-        store.rows("UPDATE periods SET kept = 0 WHERE period = 1")
+        store.rows("UPDATE periods SET kept = 0, dropped = TRUE WHERE period = 1")
         words = "events of period 1 are no longer in the store; name others with --period, from 2"
         with pytest.raises(UserError, match=words):
             export_periods(store, folder)

@@ -211,6 +211,58 @@ def test_dropped_events_leave_the_ledger_and_the_others(tmp_path_factory, log, l
         assert len(read_events(store, number + 1, number + 1).times) == 2
 
 
+@given(log=LOGS, stops=st.sets(st.integers(1, 4), min_size=1), most=st.integers(1, 4))
+@settings(max_examples=6, deadline=None, phases=PHASES)
+def test_histories_are_the_last_items_of_all_that_was_dropped(tmp_path_factory, log, stops, most):
+    path = ingest(tmp_path_factory.mktemp("histories"), "log", log)
+    stops = sorted({min(stop, len(log)) for stop in stops})
+    everything = "SELECT * FROM events"
+    with Store.open(path) as store:
+        number, known = len(log), count_known_items(store, len(log))
+        before = [fingerprint(store, number), read_item_counts(store, number, known).tolist()]
+        wanted, taken = [], {}
+        for event in reversed(store.rows(everything)):
+            period, user, item, _ = event
+            items = taken.setdefault(user, set())
+            if period > stops[-1] or (item not in items and len(items) < most):
+                wanted.append(event)
+            if period <= stops[-1]:
+                items.add(item)
+        for stop in stops:
+            drop_events(store, stop, most)
+        assert store.rows(everything) == wanted[::-1]
+        assert first_retained_period(store) == stops[-1] + 1
+        assert [one.dropped for one in list_periods(store)] == [
+            period <= stops[-1] for period in range(1, number + 1)
+        ]
+        after = [fingerprint(store, number), read_item_counts(store, number, known).tolist()]
+        assert after == before
+        user = wanted[-1][1]
+        (erased,) = erase_users(store, [user])
+        others = [event for event in wanted[::-1] if event[1] != user]
+        assert store.rows(everything) == others
+        assert erased.interactions == len(wanted) - len(others)
+        drop_events(store, stops[-1], 0)
+        held = [event for event in others if event[0] > stops[-1]]
+        assert store.rows(everything) == held
+
+
+def test_late_events_leave_histories_as_they_are(tmp_path):
+    log: Log = [
+        [("u", "a", 1), ("v", "b", 2)],
+        [("u", "b", 11), ("u", "a", 12)],
+        [("w", "a", 21), ("w", "b", 25)],
+    ]
+    with Store.open(ingest(tmp_path, "log", log)) as store:
+        drop_events(store, 2, 1)
+        late = late_file(tmp_path, "late.csv", "z,z,22")
+        assert ingest_period(store, late, late="merge").periods == (3,)
+        found = [row[:3] for row in store.rows("SELECT * FROM events")]
+        assert found == [(1, "v", "b"), (2, "u", "a"), (3, "w", "a"), (3, "z", "z"), (3, "w", "b")]
+        with pytest.raises(UserError, match="period 2, whose interactions are no longer held"):
+            ingest_period(store, late_file(tmp_path, "older.csv", "z,z,12"), late="merge")
+
+
 def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path):
     log: Log = [
         [("u", "a", 1), ("v", "b", 2)],
