@@ -107,7 +107,7 @@ def _ledger(store: Store) -> Iterator[str]:
     if [one.period for one in periods] != list(range(1, len(periods) + 1)):
         yield "periods are not numbered 1, 2, ..."
     for one in periods:
-        if one.kept not in (0, one.interactions):
+        if one.kept > one.interactions or (one.kept < one.interactions and not one.dropped):
             yield f"period {one.period}: {one.kept} of {one.interactions} events are kept"
     begins = [row for (row,) in store.rows("SELECT first_row FROM periods ORDER BY period")]
     kept = np.array([one.kept for one in periods], np.int64)
@@ -117,7 +117,7 @@ def _ledger(store: Store) -> Iterator[str]:
 
 def _hashes(store: Store) -> Iterator[str]:
     for one in list_periods(store):
-        if not one.kept:
+        if one.dropped:
             continue
         events = read_events(store, one.period, one.period)
         digest = hashlib.sha256()

@@ -60,6 +60,7 @@ SCENARIOS = {
             "rolling",
             (
                 *("--strategy", "distill-cf", "--memory-policy", "rolling", "--budget", "4"),
+                *("--forget-log-after", "3", "--keep-histories", "3"),
                 *("--model", "infinite-ae", "--set", "infinite-ae.reg=5"),
             ),
             drops=True,
