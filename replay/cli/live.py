@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.errors import echo
@@ -29,6 +28,7 @@ from perennial.replay.cli.parameters import (
     NameChoice,
     PlaceType,
     check_files,
+    given,
     json_lines_option,
     json_option,
     seed_option,
@@ -37,6 +37,7 @@ from perennial.replay.cli.parameters import (
 )
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.errors import StorageUnavailable, UserError
+from perennial.storage.opening import open_for_writing, open_to_serve_readers
 
 if TYPE_CHECKING:
     from perennial.replay.live.ingest import LiveRequest
@@ -100,7 +101,6 @@ def init(
     from perennial.replay.live.setup import configure_live, describe
     from perennial.storage.log.ledger import read_settings
     from perennial.storage.log.periods import list_periods
-    from perennial.storage.opening import open_for_writing
     from perennial.storage.reading.filters import describe_conditions
     from perennial.storage.reading.settings import DEFAULT_SETTINGS
 
@@ -171,13 +171,11 @@ def update(store: Path, forget: ForgetOptions, wait: float, as_json: bool) -> No
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, check_request
     from perennial.replay.live.setup import require_live
-    from perennial.replay.report.drawing import TerminalConsole
-    from perennial.storage.opening import open_to_serve_readers
 
     with open_to_serve_readers(store, wait) as opened:
         require_live(opened)
         check_request(opened, LiveRequest(forget_log_after=forget.forget_log_after))
-        with show_stages(TerminalConsole(stderr=True)) as (_, listener):
+        with show_stages() as (_, listener):
             count = _print_steps(
                 bring_up_to_date(opened, forget.forget_log_after, listener), as_json
             )
@@ -226,12 +224,7 @@ def watch(
 
     from perennial.replay.live.watch import WatchedFolder
 
-    context = click.get_current_context()
-    timed = [
-        name
-        for name in ("settle", "every")
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
+    timed = given("settle", "every")
     if once and timed:
         raise click.UsageError(f"--{timed[0]} is for watching, and --once does not; leave one out")
     if isinstance(folder, Path) and not folder.is_dir():
@@ -284,12 +277,10 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
     """
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import forget_users
-    from perennial.replay.report.drawing import TerminalConsole
-    from perennial.storage.opening import open_to_serve_readers
 
     with (
         open_to_serve_readers(store, wait) as opened,
-        show_stages(TerminalConsole(stderr=True)) as (_, listener),
+        show_stages() as (_, listener),
     ):
         _print_steps(forget_users(opened, users, listener), as_json)
 
@@ -307,13 +298,11 @@ def _ingest(
 ) -> None:
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import take_files
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.objects.copies import local_copies
-    from perennial.storage.opening import open_for_writing
 
     with (
         open_for_writing(store, wait) as opened,
-        show_stages(TerminalConsole(stderr=True)) as (progress, listener),
+        show_stages() as (progress, listener),
         local_copies(files, store.parent, progress) as paths,
     ):
         _print_steps(

@@ -206,7 +206,6 @@ def open_requested_log(
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.live.steps import describe_ingest
     from perennial.replay.logs import LogRequest, open_log
-    from perennial.replay.report.drawing import TerminalConsole
 
     request = LogRequest(
         download.folder,
@@ -219,7 +218,7 @@ def open_requested_log(
         wait=stored.wait,
     )
     with ExitStack() as stack:
-        with show_bar(TerminalConsole(stderr=True)) as progress:
+        with show_bar() as progress:
             log = stack.enter_context(open_log(request, progress))
         printer = ReadingPrinter()
         for report in log.reports:

@@ -15,6 +15,7 @@ from perennial.replay.cli.parameters import (
     store_option,
     table_option,
 )
+from perennial.storage.opening import open_existing, open_for_reading
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
@@ -36,7 +37,6 @@ def show_memory(store: Path, as_json: bool) -> None:
     from perennial.replay.cli.tables import describe_devices, render_summaries
     from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.summaries import show_summaries
-    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         shown = show_summaries(opened)
@@ -61,7 +61,6 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: "Pl
     of a summary are numbered in order of usefulness.
     """
     from perennial.replay.summaries import export_summaries
-    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         count = export_summaries(opened, output, period=period, seed=seed)
@@ -97,13 +96,11 @@ def audit_memory(
     from perennial.replay.cli.tables import print_audit
     from perennial.replay.privacy_audit import audit_summary
     from perennial.replay.report.audit import save_audit_plot
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.summaries import choose_summaries
-    from perennial.storage.opening import open_existing
 
     with (
         open_existing(store) as opened,
-        show_distillation(TerminalConsole(stderr=True)) as listener,
+        show_distillation() as listener,
     ):
         record = choose_summaries(opened, period, seed)[-1]
         audit = audit_summary(opened, record, audit_seed, listener)
@@ -112,4 +109,6 @@ def audit_memory(
     if as_json:
         click.echo(json.dumps(audit.to_json(), allow_nan=False))
     else:
+        from perennial.replay.report.drawing import TerminalConsole
+
         print_audit(audit, TerminalConsole())

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.errors import echo
@@ -22,6 +21,7 @@ from perennial.replay.cli.parameters import (
     choose_source,
     file_option,
     folder_option,
+    given,
     json_option,
     memory_limit_option,
     named_source_option,
@@ -188,15 +188,13 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
         _refuse_ignored(entry, cells)
 
         from perennial.replay.cli.progress import show_bar
-        from perennial.replay.report.drawing import TerminalConsole
         from perennial.replay.study.paper.split import SplitRequest, open_split
         from perennial.stream.sources.object_storage import local_source
 
         folder = output or Path("studies")
-        errors = TerminalConsole(stderr=True)
         with ExitStack() as stack:
             if source is not None:
-                with show_bar(errors) as progress:
+                with show_bar() as progress:
                     source = stack.enter_context(local_source(source, folder, progress))
             executor = stack.enter_context(workers.open())
             printer = ReadingPrinter()
@@ -209,7 +207,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
                 seed=split.split_seed,
                 reading=reading.changes,
             )
-            with show_bar(errors) as progress:
+            with show_bar() as progress:
                 opened = open_split(request, folder, progress, printer)
             study_options = cells.to_study(opened.num_users, lambda line: echo(line, err=True))
             results = _run(
@@ -222,9 +220,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
 
 def _refuse_ignored(entry: StudyEntry, cells: PaperCellOptions) -> None:
     """Refuse options that the cells of the study would not use, by a `click.UsageError`."""
-    given = click.get_current_context().get_parameter_source
-    few = [flag for flag in ("samplers", "users") if given(flag) is ParameterSource.COMMANDLINE]
-    if entry.has_paper_table and few and "infinite-ae" not in cells.models:
+    if entry.has_paper_table and given("samplers", "users") and "infinite-ae" not in cells.models:
         raise click.UsageError(
             "--sampler and --users are for the rows that infinite-ae is fitted on; name it with "
             "--model, or leave them out"
@@ -234,7 +230,7 @@ def _refuse_ignored(entry: StudyEntry, cells: PaperCellOptions) -> None:
             "settings of distill-cf are given, and it is not among the samplers; name it with "
             "--sampler, or leave them out"
         )
-    if given("noise_kind") is ParameterSource.COMMANDLINE and not any(cells.noises):
+    if given("noise_kind") and not any(cells.noises):
         raise click.UsageError("--noise-kind is given and no --noise above 0; leave one out")
 
 
@@ -248,7 +244,6 @@ def _run(
     memory_limit: int,
 ) -> "StudyResults":
     from perennial.replay.cli.progress import watch_tasks
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.study.paper.cells import StudyContext
     from perennial.replay.study.paper.registry import find_study
     from perennial.replay.study.paper.report import StudyResults, describe_study
@@ -260,7 +255,7 @@ def _run(
         str(split.path), split.content, str(folder), keep_repeats, executor.versions
     )
     num_tasks = sum(map(len, plan_tasks(context, cells)))
-    with watch_tasks(TerminalConsole(stderr=True), num_tasks) as watch:
+    with watch_tasks(num_tasks=num_tasks) as watch:
         records = run_cells(
             context, cells, executor.workers_per_machine, watch, memory_limit, executor
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import Place, RemotePath, is_remote
@@ -255,6 +256,12 @@ class PlaceType(click.Path):
             return RemotePath.parse(value)
         except UserError as error:
             self.fail(str(error), param, ctx)
+
+
+def given(*names: str) -> list[str]:
+    """Return those of the parameters that were given on the command line."""
+    source = click.get_current_context().get_parameter_source
+    return [name for name in names if source(name) is ParameterSource.COMMANDLINE]
 
 
 def check_files(files: tuple[Place, ...]) -> tuple[Place, ...]:

@@ -1,4 +1,4 @@
-"""Progress of commands on the terminal, all of it on stderr."""
+"""Progress of commands on the terminal, on stderr unless another console is given."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ from perennial.replay.events import (
     RunStarted,
     StageMessage,
 )
-from perennial.replay.report.drawing import render_table
+from perennial.replay.report.drawing import TerminalConsole, render_table
 from perennial.replay.report.tables import format_figures, format_seconds, means_table
 from perennial.replay.study.workers.base import TaskEvent, TaskListener
 from perennial.storage.base import Progress as Report
@@ -42,6 +42,10 @@ from perennial.storage.store import Store
 
 if TYPE_CHECKING:
     from perennial.memory.distill.summary import DistillListener
+
+
+def _errors() -> TerminalConsole:
+    return TerminalConsole(stderr=True)
 
 
 def _make_bars(console: Console, *columns: ProgressColumn, hidden: bool = False) -> Progress:
@@ -58,7 +62,8 @@ def _counts() -> tuple[ProgressColumn, ...]:
 
 
 @contextmanager
-def _show_one_bar(console: Console, *columns: ProgressColumn) -> Iterator[Report]:
+def _show_one_bar(console: Console | None, *columns: ProgressColumn) -> Iterator[Report]:
+    console = console or _errors()
     with _make_bars(console, *columns, hidden=not console.is_terminal) as bars:
         task = bars.add_task("", total=None)
 
@@ -70,14 +75,14 @@ def _show_one_bar(console: Console, *columns: ProgressColumn) -> Iterator[Report
 
 
 @contextmanager
-def show_bar(console: Console) -> Iterator[Report]:
+def show_bar(console: Console | None = None) -> Iterator[Report]:
     """Draw a bar with the share that is done; nothing if the console is no terminal."""
     with _show_one_bar(console, TaskProgressColumn(), TimeElapsedColumn()) as progress:
         yield progress
 
 
 @contextmanager
-def show_distillation(console: Console) -> Iterator["DistillListener"]:
+def show_distillation(console: Console | None = None) -> Iterator["DistillListener"]:
     """Draw a bar with the step, the loss, the validation and the time left."""
     from perennial.memory.distill.summary import report_steps
 
@@ -86,9 +91,9 @@ def show_distillation(console: Console) -> Iterator["DistillListener"]:
 
 
 @contextmanager
-def show_status(console: Console) -> Iterator[Report]:
+def show_status(console: Console | None = None) -> Iterator[Report]:
     """Draw a spinner and the last message, for work of unknown length."""
-    with console.status("") as status:
+    with (console or _errors()).status("") as status:
 
         def show(message: str, done: int = 0, total: int | None = None, /) -> None:
             share = f" ({100 * done // total}%)" if total else ""
@@ -98,7 +103,7 @@ def show_status(console: Console) -> Iterator[Report]:
 
 
 @contextmanager
-def show_stages(console: Console) -> Iterator[tuple[Report, Listener]]:
+def show_stages(console: Console | None = None) -> Iterator[tuple[Report, Listener]]:
     """Draw the stage of evaluations and refits, and the progress of work before them."""
     with show_status(console) as progress:
 
@@ -114,12 +119,12 @@ _SHORTEST = 0.05
 
 
 @contextmanager
-def watch_tasks(console: Console, num_tasks: int = 0) -> Iterator[TaskListener]:
+def watch_tasks(console: Console | None = None, num_tasks: int = 0) -> Iterator[TaskListener]:
     """Draw a bar for each running task on a terminal; elsewhere print a line per task and refit.
 
-    The console writes to stderr, as stdout is for the results. Tasks are counted if their number is
-    given.
+    Tasks are counted if their number is given.
     """
+    console = console or _errors()
     if not console.is_terminal:
         yield _TaskLines(console, num_tasks)
         return
@@ -200,11 +205,12 @@ def _waiting(event: TaskEvent) -> str:
 
 
 @contextmanager
-def watch_replay(store: Store, console: Console) -> Iterator[Listener]:
+def watch_replay(store: Store, console: Console | None = None) -> Iterator[Listener]:
     """Draw bars and a growing table of a replay on a terminal; elsewhere print a line per cell.
 
-    The table is read from the store. The console writes to stderr, as stdout is for the results.
+    The table is read from the store.
     """
+    console = console or _errors()
     if not console.is_terminal:
         yield lambda event: _print_line(console, event)
         return

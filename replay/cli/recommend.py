@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from perennial.models.registry import MODELS
 from perennial.replay.cli.errors import echo
@@ -16,6 +15,7 @@ from perennial.replay.cli.parameters import (
     NATURAL,
     POSITIVE,
     NameChoice,
+    given,
     json_option,
     parse_ids,
     store_option,
@@ -23,7 +23,7 @@ from perennial.replay.cli.parameters import (
 )
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.base import escape_controls
-from perennial.storage.opening import require_store
+from perennial.storage.opening import open_existing, open_for_reading, require_store
 
 if TYPE_CHECKING:
     from perennial.replay.recommend.reasons import Reason
@@ -195,10 +195,7 @@ def recommend(
     users = (user,) if user is not None else read_names(users_file) if users_file else ()
     excluded = (exclude or ()) + (read_names(exclude_file) if exclude_file else ())
     query = RecommendationQuery(user, items or (), k, excluded, not keep_seen, why)
-    must_fit = any(
-        context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _FITTING
-    )
-    live = None if must_fit else _load_published(store, users)
+    live = None if given(*_FITTING) else _load_published(store, users)
     if live is None:
         first_query = None if users_file else query
         recommender = _fit(store, users, first_query, model, strategy, seed, settings, limits)
@@ -222,7 +219,6 @@ def _load_published(
     """Load the published model of a live store; `None` if no live model is fixed."""
     from perennial.replay.recommend.recommender import Recommender
     from perennial.storage.errors import UserError
-    from perennial.storage.opening import open_for_reading
     from perennial.storage.results.publications import read_live
 
     with open_for_reading(store) as opened:
@@ -253,9 +249,7 @@ def _fit(
     from perennial.replay.recommend.catalogue import Catalogue
     from perennial.replay.recommend.fitting import newest_model
     from perennial.replay.recommend.recommender import Recommender
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.strategies.registry import make_strategy
-    from perennial.storage.opening import open_existing
 
     (chosen,), of_strategy = settings.choose((model,), (strategy,))
     made = make_strategy(strategy, of_strategy.get(strategy))
@@ -265,7 +259,7 @@ def _fit(
             # Before the fit: a mistyped identifier costs no time.
             catalogue.context(query.user, query.items)
         fit_limits = Limits(limits.memory_limit, limits.max_rows, limits.min_user_events)
-        with show_status(TerminalConsole(stderr=True)) as progress:
+        with show_status() as progress:
             fitted = newest_model(opened, made, chosen.recipe, seed, fit_limits, progress)
         return Recommender.from_model(opened, fitted, made.name, chosen.recipe.name, catalogue)
 
@@ -279,9 +273,8 @@ def _recommend_to_file(
 ) -> None:
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.recommend.batch import recommend_to_file
-    from perennial.replay.report.drawing import TerminalConsole
 
-    with show_bar(TerminalConsole(stderr=True)) as progress:
+    with show_bar() as progress:
         report = recommend_to_file(
             recommender,
             users,

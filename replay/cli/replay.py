@@ -33,6 +33,7 @@ from perennial.replay.cli.parameters import (
     store_option,
     until_option,
 )
+from perennial.storage.opening import open_for_reading
 
 if TYPE_CHECKING:
     from perennial.replay.analysis.run import RunData
@@ -94,7 +95,7 @@ def replay(
         with open_requested_log(stored, cut, reading, download) as log:
             config = dataclasses.replace(config, source=log.source, cut=log.cut)
             if executor is None:
-                with watch_replay(log.store, TerminalConsole(stderr=True)) as listener:
+                with watch_replay(log.store) as listener:
                     run_id = run_replay(log.store, config, fresh=fresh, listener=listener)
                 data = load_run(log.store, run_id)
         if executor is not None:
@@ -114,12 +115,10 @@ def replay(
 def _replay_with(executor: "Executor", path: Path, config: "ReplayConfig") -> "RunData":
     from perennial.replay.analysis.run import load_run
     from perennial.replay.cli.progress import watch_tasks
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.study.continual import ContinualStudy, run_continual
-    from perennial.storage.opening import open_for_reading
 
     plan = ContinualStudy.of(config, transfer=False, num_workers=executor.workers_per_machine)
-    with watch_tasks(TerminalConsole(stderr=True)) as watch:
+    with watch_tasks() as watch:
         runs = run_continual(path, plan, on_event=watch, executor=executor)
     with open_for_reading(path) as store:
         return load_run(store, runs.main)
@@ -152,7 +151,6 @@ def report(
     from perennial.replay.cli.tables import print_against, print_summary
     from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.report.run import report_json, write_report
-    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         data = load_run(opened, run_id, until=until)

@@ -29,7 +29,6 @@ from perennial.replay.cli.parameters import (
 from perennial.stream.sources.registry import SOURCES, open_source
 
 if TYPE_CHECKING:
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.objects.bucket import Place
     from perennial.stream.sources.base import LogFiles
 
@@ -67,9 +66,8 @@ def download_dataset(name: str, download: DownloadOptions) -> None:
     A download that broke off resumes where it stopped.
     """
     from perennial.replay.cli.progress import show_bar
-    from perennial.replay.report.drawing import TerminalConsole
 
-    with show_bar(TerminalConsole(stderr=True)) as progress:
+    with show_bar() as progress:
         log = open_source(name, cache=download.folder, mirror=download.mirror, progress=progress)
     for path in log.paths:
         echo(path)
@@ -121,14 +119,13 @@ def distill_source(
     choose_source(source)
 
     from perennial.replay.cli.progress import show_distillation
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.whole_log import DistillRequest, distill_to_file
 
     request = DistillRequest(users, seed, method, max_items, export, steps, reading.changes)
-    console, printer = TerminalConsole(stderr=True), ReadingPrinter()
+    printer = ReadingPrinter()
     with ExitStack() as stack:
-        log = _open(stack, source, output, download, console)
-        listener = stack.enter_context(show_distillation(console))
+        log = _open(stack, source, output, download)
+        listener = stack.enter_context(show_distillation())
         report = distill_to_file(log, request, output, listener, printer)
     if as_json:
         click.echo(json.dumps({**report, **printer.to_json()}, allow_nan=False))
@@ -169,12 +166,11 @@ def sample_log(
     """
     choose_source(source)
 
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.replay.whole_log import SampleRequest, sample_to_file
 
     printer = ReadingPrinter()
     with ExitStack() as stack:
-        log = _open(stack, source, output, download, TerminalConsole(stderr=True))
+        log = _open(stack, source, output, download)
         request = SampleRequest(sampler, users, seed, reading.changes)
         report = sample_to_file(log, request, output, printer)
     if as_json:
@@ -191,14 +187,13 @@ def _open(
     source: str,
     output: "Place",
     download: DownloadOptions,
-    console: "TerminalConsole",
 ) -> "LogFiles":
     """Open the files of a log; copies of remote ones are next to the output until the end."""
     from perennial.replay.cli.progress import show_bar
     from perennial.stream.sources.object_storage import open_local_source
 
     folder = output.parent if isinstance(output, Path) else Path()
-    with show_bar(console) as progress:
+    with show_bar() as progress:
         return stack.enter_context(
             open_local_source(
                 source, folder, cache=download.folder, mirror=download.mirror, progress=progress

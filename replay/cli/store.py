@@ -19,7 +19,7 @@ from perennial.replay.cli.parameters import (
     place_option,
     store_option,
 )
-from perennial.storage.opening import require_store
+from perennial.storage.opening import open_existing, open_for_reading, require_store
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
@@ -39,7 +39,6 @@ def status(store: Path, as_json: bool) -> None:
     from perennial.replay.cli.tables import print_status
     from perennial.replay.live.status import read_status
     from perennial.replay.report.drawing import TerminalConsole
-    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         read = read_status(opened)
@@ -66,7 +65,6 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     from perennial.replay.report.drawing import TerminalConsole, render_table
     from perennial.replay.report.run_tables import periods_table
     from perennial.storage.log.periods import list_periods
-    from perennial.storage.opening import open_for_reading
 
     with open_for_reading(store) as opened:
         listed = list_periods(opened)
@@ -114,7 +112,6 @@ def export_periods(
 
     from perennial.replay.cli.progress import show_bar
     from perennial.replay.logs import LogRequest, open_to_export
-    from perennial.replay.report.drawing import TerminalConsole
     from perennial.storage.log.export import export_periods as write_periods
 
     request = LogRequest(
@@ -127,7 +124,7 @@ def export_periods(
         reading=reading.changes,
     )
     with (
-        show_bar(TerminalConsole(stderr=True)) as progress,
+        show_bar() as progress,
         open_to_export(request, progress) as opened,
     ):
         written = write_periods(opened, output, numbers, force=force, progress=progress)
@@ -209,8 +206,6 @@ def titles(
     Reads Parquet, CSV and TSV (gzip too) with an item and a title column, and MovieLens'
     movies.dat. All titles of FILE go in, or none; those of other items stay.
     """
-    from perennial.storage.opening import open_existing
-
     with open_existing(store) as opened:
         entered = enter_titles(opened, file, item_column, title_column)
     if as_json:

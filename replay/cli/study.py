@@ -107,7 +107,7 @@ def study_continual(
         plan = ContinualStudy.of(
             config, transfer=transfer, num_workers=executor.workers_per_machine
         )
-        with watch_tasks(TerminalConsole(stderr=True)) as watch:
+        with watch_tasks() as watch:
             runs = run_continual(log.path, plan, on_event=watch, executor=executor)
     report = load_study(log.path, runs, plan.transfer, confirm_from, until)
     written = write_study(report, output) if output else ()
