@@ -12,7 +12,7 @@ import numpy as np
 from model_rows import planted, rows_of
 from scipy.sparse import csr_array
 
-from perennial.memory.distill import dense as work
+from perennial.memory.distill import loop as work
 from perennial.memory.distill.loop import distill
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.base import FitOptions

@@ -34,8 +34,8 @@ ALL_PHASES = frozenset({*PHASES.values(), ELSEWHERE})
 _FUNCTIONS = (
     "shutil.copyfile",
     "perennial.storage.results.artifacts.write_synced",
-    "perennial.memory.distill.dense.save_progress",
-    "perennial.memory.distill.dense.DenseOptimisation.step",
+    "perennial.memory.distill.loop.save_progress",
+    "perennial.memory.distill.loop.DenseOptimisation.step",
     "perennial.models.infinite_ae.recipe.InfiniteAE.fit",
     "perennial.models.mvae.recipe.MVAE.fit",
     "duckdb.connect",

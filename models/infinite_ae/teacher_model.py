@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import TrainingRows
+from perennial.models.infinite_ae.exact_model import SolvedRows
 from perennial.models.infinite_ae.explanations import Explanation, weigh
 from perennial.models.infinite_ae.gram import TileKernel, gram_below
 from perennial.models.infinite_ae.row_blocks import RowBlock, popular_items, split_rows
-from perennial.models.infinite_ae.solved_rows import SolvedRows
 from perennial.models.infinite_ae.storage import describe_rows
 from perennial.models.scoring import score_in_parts
 from perennial.models.solver import Factor, KernelSystem, make_system

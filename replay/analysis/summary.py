@@ -7,16 +7,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from perennial.replay.analysis.bootstrap import (
-    PeriodSeries,
-    Series,
-    all_users,
-    mean_of_known,
-    resample_means,
-)
 from perennial.replay.analysis.evaluated_periods import EvaluatedPeriod, evaluated_periods
 from perennial.replay.analysis.run import RunData
-from perennial.replay.analysis.uncertainty import Arm, Uncertainty, measure
+from perennial.replay.analysis.uncertainty import (
+    Arm,
+    PeriodSeries,
+    Series,
+    Uncertainty,
+    all_users,
+    mean_of_known,
+    measure,
+    resample_means,
+)
 from perennial.storage.base import Json
 from perennial.storage.results.cells import Cell
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 METRICS: "Registry[type[Metric]]" = Registry(
     "metric",
     {
-        "HR": "perennial.replay.metrics.hit_rate:HitRate",
-        "nDCG": "perennial.replay.metrics.ndcg:NDCG",
+        "HR": "perennial.replay.metrics.hits:HitRate",
+        "nDCG": "perennial.replay.metrics.hits:NDCG",
         "PSP": "perennial.replay.metrics.psp:PSP",
         "PSPn": "perennial.replay.metrics.psp:PSPn",
         "AUC": "perennial.replay.metrics.auc:AUC",

@@ -1,4 +1,4 @@
-"""`distill-cf`: fit on the new period and on synthetic users for the periods before it."""
+"""`distill-cf` and `distill-ader`: synthetic users for the periods before the new one."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from perennial.replay.strategies.base import BudgetedReplay, Extent
 
 if TYPE_CHECKING:
     from perennial.memory.base import Memory
+
 
 WITH_REAL_USERS = DistillSettings(guide=0.5, start_scale=1.0, num_steps=50)
 """Rows about as heavy as real ones, half of them the users' own; the steps are not for `rolling`.
@@ -69,3 +70,32 @@ class DistillCF(SummaryReplay):
     def needs_log(self) -> bool:
         """Return whether the policy distils the whole log."""
         return parse_policy(self.policy).name == "whole"
+
+
+@dataclass(frozen=True)
+class DistillAder(SummaryReplay):
+    """Summaries as contexts, ADER's distillation as targets.
+
+    Attributes:
+        budget: B, the most synthetic users that are replayed.
+        memory_weight: of a synthetic user; a user of the new period has weight 1.
+        history: as in `BudgetedReplay`.
+        distillation: settings; the budget replaces the number of synthetic users.
+            With the settings and budget of `distill-cf` under the policy `whole`, both share the
+            summaries.
+    """
+
+    budget: int = 500
+    memory_weight: float = 1.0
+    history: Extent = "full"
+    distillation: DistillSettings = field(default_factory=lambda: WITH_REAL_USERS)
+
+    name = "distill-ader"
+    policy = "whole"
+    needs_log = True
+
+    def empty_memory(self) -> "Memory":
+        """Return the memory without summaries."""
+        from perennial.memory.exemplar_memory import TeacherMemory
+
+        return TeacherMemory(super().empty_memory())

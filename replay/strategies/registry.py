@@ -10,7 +10,7 @@ from perennial.storage.registry import Registry
 if TYPE_CHECKING:
     from perennial.replay.strategies.base import Strategy
 
-SAMPLED = "perennial.replay.strategies.real_users:Sampled"
+SAMPLED = "perennial.replay.strategies.baselines:Sampled"
 """The class of every sampler's strategy."""
 
 STRATEGIES: "Registry[type[Strategy]]" = Registry(
@@ -22,7 +22,7 @@ STRATEGIES: "Registry[type[Strategy]]" = Registry(
         "finetune": "perennial.replay.strategies.baselines:Finetune",
         "distill-cf": "perennial.replay.strategies.distill_cf:DistillCF",
         "ader": "perennial.replay.strategies.ader:Ader",
-        "distill-ader": "perennial.replay.strategies.distill_ader:DistillAder",
+        "distill-ader": "perennial.replay.strategies.distill_cf:DistillAder",
         **dict.fromkeys(SAMPLERS, SAMPLED),
     },
     group="perennial.strategies",

@@ -12,7 +12,7 @@ from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.live.ingest import LiveRequest, check_request
 from perennial.replay.live.setup import configure_live
 from perennial.replay.machine import Clock, Stopwatch
-from perennial.replay.strategies.real_users import Sampled
+from perennial.replay.strategies.baselines import Sampled
 from perennial.storage.base import ignore_progress
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import read_events

@@ -11,8 +11,7 @@ from scipy.sparse import csr_array
 from perennial.models.ranking import top_items
 from perennial.replay.evaluate import evaluate
 from perennial.replay.metrics.auc import AUC, AUCu
-from perennial.replay.metrics.hit_rate import HitRate
-from perennial.replay.metrics.ndcg import NDCG
+from perennial.replay.metrics.hits import NDCG, HitRate
 from perennial.replay.metrics.psp import PSP, PSPn, propensity_weights
 from perennial.stream.evaluation import Evaluation, EvaluationCounts
 

@@ -11,9 +11,8 @@ from scipy.sparse import csr_array, random_array
 import perennial.memory.distill.item_blocks as item_blocks
 import perennial.memory.distill.loop as distillation
 import perennial.memory.distill.problem as work
-from perennial.memory.distill.dense import DenseOptimisation
 from perennial.memory.distill.item_blocks import BlockedOptimisation, ItemBlocks
-from perennial.memory.distill.loop import distill
+from perennial.memory.distill.loop import DenseOptimisation, distill
 from perennial.memory.distill.problem import DistillationProblem, takes_blocks
 from perennial.memory.distill.settings import DistillSettings
 from perennial.models.base import Holdout

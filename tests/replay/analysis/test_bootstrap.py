@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perennial.replay.analysis.bootstrap import PeriodSeries, Series, all_users, resample_means
+from perennial.replay.analysis.uncertainty import PeriodSeries, Series, all_users, resample_means
 
 
 def one_group(columns, users=None):
@@ -65,7 +65,7 @@ def test_blocks_of_draws_do_not_change_anything(monkeypatch):
     rng = np.random.default_rng(0)
     periods = one_group([(rng.normal(size=30), None), (rng.normal(size=30), None)])
     whole = resample_means(periods, 1, num_resamples=50, seed=3)
-    monkeypatch.setattr("perennial.replay.analysis.bootstrap._BLOCK_NUMBERS", 90)
+    monkeypatch.setattr("perennial.replay.analysis.uncertainty._BLOCK_NUMBERS", 90)
     np.testing.assert_allclose(resample_means(periods, 1, num_resamples=50, seed=3), whole)
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from perennial.replay.analysis.bootstrap import PeriodSeries, Series, resample_means
-from perennial.replay.analysis.uncertainty import Arm, measure
+from perennial.replay.analysis.uncertainty import Arm, PeriodSeries, Series, measure, resample_means
 
 NUM_USERS = 80
 PERIODS = 3

@@ -16,8 +16,13 @@ from test_report_page import EVIL, check_self_contained, read
 
 from perennial.replay.analysis.transfer import TransferMatrix
 from perennial.replay.cli.tables import print_study
-from perennial.replay.report.heatmaps import colour_range, inline_heatmap, save_heatmaps
-from perennial.replay.report.study import render_study, write_study
+from perennial.replay.report.study import (
+    colour_range,
+    inline_heatmap,
+    render_study,
+    save_heatmaps,
+    write_study,
+)
 from perennial.replay.report.study_tables import (
     costs_table,
     findings,

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 from made_runs import HR, make_run
 
-from perennial.replay.analysis.ranks_and_costs import count_costs, rank_strategies
 from perennial.replay.analysis.summary import summarise
+from perennial.replay.study.continual_report import count_costs, rank_strategies
 
 AUC = ("AUC", None)
 
