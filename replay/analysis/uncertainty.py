@@ -3,11 +3,11 @@
 A figure varies with the users that happen to be in the log and, where fits draw at random, with the
 seeds. The variance is the sum of the two parts. A bootstrap over users gives the first: users are
 resampled with all their periods, in the same way for all strategies, models, seeds and metrics, so
-that differences are paired (design note 5). The sample variance of the seeds' figures, divided by their number, is the
-second, and is unbiased however few they are (resampling S seeds would give (S − 1)/S of it). What a
-seed does to single users is in both, so it is taken out of the first.
+that differences are paired (design note 5). The sample variance of the seeds' figures, divided by
+their number, is the second, and is unbiased however few they are (resampling S seeds would give (S
+− 1)/S of it). What a seed does to single users is in both, so it is taken out of the first.
 
-A few seeds give their variance badly, so the interval has Student's t for each part:
+A few seeds are a poor estimate of their variance, so the interval has Student's t for each part:
 half its width is √(t₁²·users + t₂²·seeds), by Banerjee (Sankhyā 22, 1960), whose coverage is at
 least the nominal one whatever the shares of the parts. The degrees of freedom are those of the
 users, and for the seeds Welch's: the seeds of the two sides draw independently of each other.
