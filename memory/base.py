@@ -41,6 +41,10 @@ class Memory(Protocol):
         """Return whether each fit stores `state`: the log alone does not give the memory back."""
         return self.needs_model
 
+    def first_period(self, last: int) -> int:
+        """Return the first period that the memory stands for, after its update with `last`."""
+        return 1
+
     def replay_rows(self, num_items: int) -> TrainingRows | None:
         """Rows to train on next to those of period t, all marked `replayed`.
 
@@ -48,7 +52,7 @@ class Memory(Protocol):
             num_items: d_t, the width of the rows.
 
         Returns:
-            At most the budget's rows, or `None` while nothing is remembered.
+            At most the budget's rows or bytes, or `None` while nothing is remembered.
         """
         ...
 

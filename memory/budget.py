@@ -1,10 +1,14 @@
-"""Budget of replayed rows, shared among the periods by a policy (design note 5)."""
+"""Budget of a memory in rows or bytes, shared among the periods by a policy (design note 5)."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from perennial.storage.base import parse_size, sparse_bytes
 from perennial.storage.errors import UserError
 
 _Part = TypeVar("_Part")
@@ -37,6 +41,13 @@ class Policy:
         """
         return {"recent": self.periods, "whole": 1}.get(self.name)
 
+    def first_period(self, last: int) -> int:
+        """Return the first of the periods up to `last` that the buffer stands for."""
+        return max(1, last - self.periods + 1) if self.name == "recent" else 1
+
+
+_ALL = Policy("all")
+
 
 def parse_policy(text: str) -> Policy:
     """Parse `all`, `recent:K`, `rolling` or `whole`.
@@ -52,6 +63,90 @@ def parse_policy(text: str) -> Policy:
     raise UserError(
         f"'{text}' is no memory policy; choose all, recent:K (such as recent:1), rolling or whole"
     )
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a memory replays.
+
+    Attributes:
+        amount: number of rows, or of bytes.
+        in_bytes: True for bytes, as `sparse_bytes` counts them.
+    """
+
+    amount: int
+    in_bytes: bool = False
+
+    def rows_of(self, num_items: int | None) -> int:
+        """Return the number of rows that it holds if none has more than `num_items`.
+
+        Raises:
+            ValueError: it holds no such row, or there is no bound (`None`).
+        """
+        if not self.in_bytes:
+            return self.amount
+        if num_items is None:
+            raise ValueError(
+                "budget in bytes needs distillation.max_items, the most items of a row"
+            )
+        each = sparse_bytes(1, num_items)
+        if self.amount < each:
+            raise ValueError(
+                f"budget of {self.amount:,} bytes is less than a row of {num_items:,} items takes, "
+                f"{each:,} bytes"
+            )
+        return self.amount // each
+
+    def rows_of_mean(self, num_rows: int, num_entries: int) -> int:
+        """Return the number of rows that it holds if they are on average as long as some rows."""
+        size = sparse_bytes(num_rows, num_entries)
+        return self.amount * num_rows // size if self.in_bytes and size else self.amount
+
+    def share(self, entries: Sequence[NDArray[np.int64]], policy: Policy = _ALL) -> tuple[int, ...]:
+        """Compute the number of rows that are replayed of each part, as `share_budget` does.
+
+        Bytes that are left because the next row is larger go to the next newer part.
+
+        Args:
+            entries: of each part, the oldest first: numbers of entries of its first 1, 2, … rows.
+            policy: by which the budget is shared.
+        """
+        ends = [self._measure(one) for one in entries]
+        sizes = [int(one[-1]) if len(one) else 0 for one in ends]
+        counts, left = [], 0
+        for one, share in zip(ends, share_budget(self.amount, sizes, policy), strict=True):
+            left += share
+            counts.append(int(np.searchsorted(one, left, side="right")))
+            left -= int(one[counts[-1] - 1]) if counts[-1] else 0
+        return tuple(counts)
+
+    def _measure(self, entries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the amount that the first 1, 2, … rows take, `(n,)`."""
+        rows = np.arange(1, len(entries) + 1)
+        if not self.in_bytes:
+            return rows
+        return sparse_bytes(1, 0) * rows + sparse_bytes(0, 1) * entries
+
+
+def parse_budget(given: int | str) -> Budget:
+    """Parse a number of rows, such as 500, or a size with its unit, such as `256KiB`.
+
+    Raises:
+        ValueError: it is neither, or too small for a row.
+    """
+    text = str(given).strip()
+    if text.isdecimal():
+        budget = Budget(int(text))
+    else:
+        # A number without a unit is no size.
+        size = None if text[-1:].isdecimal() else parse_size(text)
+        budget = Budget(size or 0, in_bytes=True)
+    if budget.amount < 1:
+        raise ValueError(
+            f"budget must be rows such as 500, or bytes such as 256KiB, and not '{given}'"
+        )
+    budget.rows_of(1)
+    return budget
 
 
 def share_budget(budget: int, sizes: Sequence[int], policy: Policy) -> tuple[int, ...]:

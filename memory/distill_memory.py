@@ -79,6 +79,10 @@ class DistillMemory(Memory):
         """Reach of the policy."""
         return self.policy.reach
 
+    def first_period(self, last: int) -> int:
+        """Return the first period of the oldest summary."""
+        return self.summaries[0].record.first_period if self.summaries else last
+
     def update(
         self,
         history: History,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from perennial.memory.base import Memory, replayed_rows, widen
+from perennial.memory.budget import parse_budget
 from perennial.models.base import FittedModel, Teacher, TrainingRows
 from perennial.storage.base import Progress, derive_seed, ignore_progress
 from perennial.storage.errors import UserError
@@ -33,12 +34,12 @@ class ExemplarMemory(Memory):
     """Exemplars carried over the periods.
 
     Attributes:
-        budget: M, the most rows that are kept.
+        budget: M, the most rows that are kept, or bytes such as `256KiB`.
         exemplars: chosen in the last update, among its period's rows and the exemplars before.
         teacher: model fitted at that period; `None` before the first update and after `restore`.
     """
 
-    budget: int
+    budget: int | str
     exemplars: "Exemplars" = dataclasses.field(default_factory=lambda: Exemplars.none())
     teacher: FittedModel | None = None
 
@@ -71,13 +72,20 @@ class ExemplarMemory(Memory):
         progress(f"herding exemplars of period {history.period}")
         candidates = self._candidates(history)
         draws = seed if chain_seed is None else chain_seed
+        generator = np.random.default_rng(derive_seed(draws, history.period, "exemplars"))
+        budget, rows = parse_budget(self.budget), candidates.rows
         chosen = herd_groups(
             candidates.groups,
-            self.budget,
-            lambda chosen: model.similarity(candidates.rows[chosen]),
-            np.random.default_rng(derive_seed(draws, history.period, "exemplars")),
+            budget.rows_of_mean(rows.shape[0], rows.nnz),
+            lambda chosen: model.similarity(rows[chosen]),
+            generator,
         )
-        return dataclasses.replace(self, exemplars=candidates.take(chosen), teacher=model)
+        if budget.in_bytes:
+            # What does not fit is left out of any group alike.
+            chosen = generator.permutation(chosen)
+        (count,) = budget.share([np.cumsum(np.diff(rows.indptr)[chosen])])
+        exemplars = candidates.take(np.sort(chosen[:count]))
+        return dataclasses.replace(self, exemplars=exemplars, teacher=model)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the exemplars."""
@@ -96,8 +104,10 @@ class ExemplarMemory(Memory):
             rows = csr_from_arrays(arrays, num_items, binary=True)
             groups = np.asarray(arrays["groups"], dtype=np.int64)
             periods = np.asarray(arrays["periods"], dtype=np.int32)
-            if not len(groups) == len(periods) == rows.shape[0] == num_rows <= self.budget:
+            if not len(groups) == len(periods) == rows.shape[0] == num_rows:
                 raise ValueError("there is not one group and period for each row")
+            if parse_budget(self.budget).share([rows.indptr[1:].astype(np.int64)]) != (num_rows,):
+                raise ValueError("there are more than the budget holds")
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"the stored exemplars are damaged ({error}); replay with --fresh"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from perennial.memory.base import Memory
@@ -15,9 +16,9 @@ from perennial.models.base import FitOptions, FittedModel, Recipe, TrainingRows
 from perennial.replay.keys import FitKeys, chain_key, fit_keys
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.strategies.base import Strategy, WarmStart
-from perennial.storage.base import Json, Progress, build, derive_seed
+from perennial.storage.base import Json, Progress, build, derive_seed, sparse_bytes
 from perennial.storage.errors import UserError
-from perennial.storage.log.periods import first_retained_period
+from perennial.storage.log.periods import first_retained_period, list_periods, log_bytes
 from perennial.storage.results.fits import Fit, find_fit, read_model
 from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers, History
@@ -161,8 +162,13 @@ class Chain:
         """Count what the fit used of the periods before its own, for the reports."""
         own = history.rows(first=history.period).interactions
         arrays = {} if previous is None else previous.to_arrays()[0]
+        num_rows, last = int(rows.replayed.sum()), history.period - 1
+        entries = int(np.diff(rows.interactions.indptr)[rows.replayed].sum())
+        first = self._memory.first_period(last) if num_rows else history.period
         return {
-            "kept_rows": int(rows.replayed.sum()),
+            "kept_rows": num_rows,
+            "memory_bytes": sparse_bytes(num_rows, entries),
+            "log_bytes": log_bytes(list_periods(self._store), first, last),
             "kept_interactions": max(0, int(rows.interactions.nnz) - int(own.nnz)),
             "kept_model_bytes": sum(array.nbytes for array in arrays.values()),
         }

@@ -134,7 +134,7 @@ def choose_strategies(
     names: Sequence[str],
     settings: Sequence[tuple[str, str, Json]] = (),
     *,
-    budget: int | None = None,
+    budget: int | str | None = None,
     policy: str | None = None,
     weight: float | None = None,
     history: str | None = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perennial.storage.errors import UserError
+from perennial.storage.log.periods import list_periods, log_bytes
 from perennial.storage.log.vocabulary import ITEMS, id_column, item_ids
 from perennial.storage.objects.bucket import Place
 from perennial.storage.objects.table_files import write_table
@@ -34,10 +35,11 @@ class WeightedItem:
 
 @dataclass(frozen=True)
 class SummaryView:
-    """A summary as `memory show` prints it, with the most weighted items, heaviest first."""
+    """A summary as `memory show` prints it: the heaviest items first, and the bytes of its log."""
 
     record: SummaryRecord
     items: tuple[WeightedItem, ...]
+    log_bytes: int
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -59,20 +61,22 @@ class SummaryView:
             "versions": dict(record.versions),
             "created": record.created.isoformat(),
             "stored_bytes": record.stored_bytes,
+            "log_bytes": self.log_bytes,
             "most_weighted": weighted,
         }
 
 
 def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
     """Read all summaries of a store with their heaviest items."""
-    shown = []
+    shown, periods = [], list_periods(store)
     for record in list_summaries(store):
         weights = read_item_weights(store, record)
         order = np.argsort(-weights, kind="stable")[:num_items]
         order = order[weights[order] > 0]
         named = zip(item_ids(store, order), weights[order].tolist(), strict=True)
         items = tuple(WeightedItem(item, weight) for item, weight in named)
-        shown.append(SummaryView(record, items))
+        size = log_bytes(periods, record.first_period, record.period)
+        shown.append(SummaryView(record, items, size))
     return tuple(shown)
 
 

@@ -69,6 +69,24 @@ def build(
         raise UserError(f"{kind} '{name}', setting '{where}': {first['msg']}") from None
 
 
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?")
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse_size(text: str) -> int | None:
+    """Parse bytes such as `8GiB`, `500k` or `1024`, in units of 1024; `None` for other texts."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    return None if match is None else int(float(match[1]) * _UNITS[match[2]])
+
+
+def sparse_bytes(num_rows: int, num_entries: int) -> int:
+    """Return the bytes of sparse rows: item and weight of each entry, and the begin of each row.
+
+    Memories and the log are both measured so, whatever form they have on disk or on a device.
+    """
+    return 4 * num_rows + 8 * num_entries
+
+
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters of ASCII and Latin-1, line separators, changes of the direction of writing,
 and halves of surrogate pairs, as in names of files that are no UTF-8."""

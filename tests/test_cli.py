@@ -175,7 +175,8 @@ class TestReplay:
     def test_the_printed_json_has_the_agreed_shape(self, replayed):
         _, printed = replayed
         assert list(printed) == [
-            *("config", "results", "means", "evaluations", "timings", "read_as", "remarks")
+            *("config", "results", "means", "evaluations", "timings", "costs"),
+            *("read_as", "remarks"),
         ]
         assert all(list(one) == RESULT_FIELDS for one in printed["results"])
         periods = {(one["fit_period"], one["eval_period"]) for one in printed["results"]}

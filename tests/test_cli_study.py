@@ -36,8 +36,8 @@ class TestStudy:
         printed = json.loads(result.stdout, parse_constant=pytest.fail)
         assert result.stdout.count("\n") == 1
         assert list(printed) == [
-            *("config", "results", "means", "evaluations", "timings", "differences"),
-            *("ranks", "costs", "confirmation", "transfer", "read_as", "remarks"),
+            *("config", "results", "means", "evaluations", "timings", "costs"),
+            *("differences", "ranks", "confirmation", "transfer", "read_as", "remarks"),
         ]
         assert printed["config"]["source"] == "visits"
         assert printed["config"]["status"] == "finished"

@@ -66,14 +66,19 @@ def thin(keys: csr_array, count: int) -> csr_array:
     return csr_array((ones, keys.indices[kept], offsets), shape=keys.shape)
 
 
+def mean_entries(num_rows: int, extent: tuple[int, int]) -> int:
+    """Return the number of interactions of rows of mean length; `extent` is as in `Sample`."""
+    users, interactions = extent
+    return max(num_rows, round(num_rows * interactions / max(users, 1)))
+
+
 def thin_to_mean(rows: csr_array, extent: tuple[int, int], seed: int) -> csr_array:
     """Keep random interactions, at most as many as rows of random users have on average.
 
     The rows `(n, num_items)` are binary, none of them empty; `extent` are the numbers of users and
     interactions of the log that they stand for.
     """
-    users, interactions = extent
-    count = round(rows.shape[0] * interactions / max(users, 1))
+    count = mean_entries(rows.shape[0], extent)
     if count >= rows.nnz:
         return rows
     keys = np.random.default_rng(seed).random(rows.nnz)

@@ -1,9 +1,12 @@
-"""Data of a run, or of some of its periods."""
+"""Data of a run, or of some of its periods, and the costs of its strategies."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from perennial.storage.base import Json, sparse_bytes
 from perennial.storage.errors import UserError
 from perennial.storage.log.periods import PeriodSummary, list_periods
 from perennial.storage.results.cells import (
@@ -77,3 +80,58 @@ def until_period(data: RunData, last: int) -> RunData:
 def is_within(cell: Cell, last: int) -> bool:
     """Check that a cell is one of a log that ends with period `last`."""
     return max(cell.eval_period, cell.fit_period + 1) <= last
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Costs of a strategy with a model, for one seed.
+
+    Attributes:
+        memory_seconds: of updates of the memory; models share it, and the first one bears it.
+        kept_rows: rows replayed at the last refit.
+        kept_interactions: needed by the last refit besides those of its own period.
+        kept_bytes: of these, and of the previous period's model if it was needed.
+        memory_bytes: of the rows alone.
+        log_bytes: of the periods that the rows stand for.
+    """
+
+    strategy: str
+    model: str
+    num_refits: int
+    fit_seconds: float
+    memory_seconds: float
+    kept_rows: int
+    kept_interactions: int
+    kept_bytes: int
+    memory_bytes: int
+    log_bytes: int
+
+
+def count_costs(data: RunData) -> tuple[Cost, ...]:
+    """Compute the costs of each model and strategy of a run, averaged over seeds."""
+    costs = []
+    for model, strategy in dict.fromkeys((cell.model, cell.strategy) for cell in data.cells):
+        cells = [cell for cell in data.cells if (cell.model, cell.strategy) == (model, strategy)]
+        seeds = len({cell.seed for cell in cells})
+        last = max(cell.fit_period for cell in cells)
+        reports = [cell.fit_report for cell in cells if cell.fit_period == last]
+
+        def mean(name: str, reports: Sequence[Mapping[str, Json]] = reports) -> int:
+            return round(float(np.mean([one.get(name, 0) for one in reports])))
+
+        rows, entries = mean("kept_rows"), mean("kept_interactions")
+        costs.append(
+            Cost(
+                strategy,
+                model,
+                num_refits=len(cells) // seeds,
+                fit_seconds=sum(cell.stages.get("fit", 0.0) for cell in cells) / seeds,
+                memory_seconds=sum(cell.stages.get("memory", 0.0) for cell in cells) / seeds,
+                kept_rows=rows,
+                kept_interactions=entries,
+                kept_bytes=sparse_bytes(rows, entries) + mean("kept_model_bytes"),
+                memory_bytes=mean("memory_bytes"),
+                log_bytes=mean("log_bytes"),
+            )
+        )
+    return tuple(costs)

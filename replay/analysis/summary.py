@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perennial.replay.analysis.evaluated_periods import EvaluatedPeriod, evaluated_periods
-from perennial.replay.analysis.run import RunData
+from perennial.replay.analysis.run import Cost, RunData, count_costs
 from perennial.replay.analysis.uncertainty import (
     Arm,
     PeriodSeries,
@@ -90,6 +90,7 @@ class RunSummary:
     means: tuple[MeanFigure, ...]
     differences: tuple[Difference, ...]
     evaluations: tuple[EvaluatedPeriod, ...] = ()
+    costs: tuple[Cost, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """Return the object that `--json` prints."""
@@ -102,6 +103,7 @@ class RunSummary:
                 _name(cell) | {"seconds": dict(cell.stages), "peak_rss_bytes": cell.peak_rss_bytes}
                 for cell in self.cells
             ],
+            "costs": [asdict(one) for one in self.costs],
         }
 
 
@@ -124,6 +126,7 @@ def summarise(
         means=analysis.means(),
         differences=analysis.differences(baselines) if num_resamples > 1 else (),
         evaluations=evaluated_periods(data),
+        costs=count_costs(data),
     )
 
 

@@ -19,6 +19,7 @@ from perennial.replay.cli.parameters import (
     PROTOCOLS,
     Decorator,
     Setting,
+    check_budget,
     memory_limit_option,
     names_option,
     parse_seeds,
@@ -127,10 +128,12 @@ class SettingOptions:
     """Settings of models and strategies, the memory's with options of their own."""
 
     settings: tuple[Setting, ...] = field(settings_option)
-    budget: int | None = option(
+    budget: int | str | None = option(
         "--budget",
-        type=POSITIVE,
-        help="Rows that a memory may replay at any period.  [default: 500]",
+        metavar="ROWS|SIZE",
+        callback=check_budget,
+        help="Rows, or bytes such as 256KiB, that a memory may replay at any period.  "
+        "[default: 500]",
     )
     memory_policy: str | None = option(
         "--memory-policy",

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 import click
 from click.core import ParameterSource
 
+from perennial.storage.base import parse_size
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import Place, RemotePath, is_remote
 from perennial.storage.objects.table_files import TABLE_SUFFIXES, check_suffix
@@ -47,8 +48,7 @@ POSITIVE = click.IntRange(min=1)
 NATURAL = click.IntRange(min=0)
 
 _SETTING = re.compile(r"([^.=]+|[A-Za-z_][\w.]*:\w+)\.([^.=]+)=(.*)")
-_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:(%)|([kmgt]?)(?:i?b)?)")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 def names_option(
@@ -136,14 +136,31 @@ def parse_settings(
 
 def parse_memory(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
     """`8GiB` (units of 1024), or a share of the machine's memory such as `70%` -> bytes."""
-    match = _SIZE.fullmatch(text.strip().lower())
-    if match is None or float(match[1]) <= 0:
-        raise click.BadParameter(f"'{text}' is no size; give one such as 8GiB, 500MiB or 70%")
-    if match[2] is None:
-        return int(float(match[1]) * _UNITS[match[3]])
-    from perennial.replay.machine import total_memory
+    share = _SHARE.fullmatch(text.strip())
+    if share is not None:
+        from perennial.replay.machine import total_memory
 
-    return int(float(match[1]) / 100 * total_memory())
+        size: int | None = int(float(share[1]) / 100 * total_memory())
+    else:
+        size = parse_size(text)
+    if not size:
+        raise click.BadParameter(f"'{text}' is no size; give one such as 8GiB, 500MiB or 70%")
+    return size
+
+
+def check_budget(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> int | str | None:
+    """`500` -> 500 rows; `256KiB` -> the text, as strategies take it."""
+    if text is None:
+        return None
+    from perennial.memory.budget import parse_budget
+
+    try:
+        budget = parse_budget(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return text.strip() if budget.in_bytes else budget.amount
 
 
 def parse_ids(

@@ -94,7 +94,7 @@ def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
     table = Table(title="Summaries", title_justify="left", box=None, header_style="bold")
     table.add_column("period", no_wrap=True, min_width=6)
     # On a narrow screen the items give way, not the figures: the padded names are as wide as them.
-    for name in ("seed", "users", "non-zeros", "density", "loss  ", "HR@100", "time  "):
+    for name in ("seed", "users", "size    ", "its log ", "loss  ", "HR@100", "time  "):
         table.add_column(name.strip(), justify="right", no_wrap=True, min_width=len(name))
     table.add_column("most weighted items", overflow="ellipsis", no_wrap=True)
     for one in shown:
@@ -104,8 +104,8 @@ def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
             f"{first}{record.period}",
             str(record.seed),
             f"{record.num_rows:,}",
-            f"{record.num_entries:,}",
-            f"{100 * record.density:.1f}%",
+            format_bytes(record.stored_bytes),
+            format_bytes(one.log_bytes),
             _figure(report.get("loss"), ".3g"),
             _figure(report.get("validation"), ".2f"),
             f"{_figure(report.get('seconds'), '.1f')} s",
@@ -115,13 +115,15 @@ def render_summaries(shown: "tuple[SummaryView, ...]") -> Table:
 
 
 def describe_devices(shown: "tuple[SummaryView, ...]") -> str:
-    """Describe the devices that made the summaries, the memory used there and the stored bytes."""
+    """Describe the devices that made the summaries, the memory used there and their sizes."""
     devices = sorted({str(one.record.report.get("device", "unknown")) for one in shown})
     most = max(one.record.report.get("device_bytes", 0) for one in shown)
     stored = sum(one.record.stored_bytes for one in shown)
+    larger = sum(one.record.stored_bytes > one.log_bytes for one in shown)
+    remark = f"; {larger} of {len(shown)} larger than the log that they stand for"
     return (
         f"made on {', '.join(devices)} with up to {most / 2**20:.0f} MiB there; "
-        f"{stored / 2**20:.1f} MiB stored"
+        f"{stored / 2**20:.1f} MiB stored{remark if larger else ''}"
     )
 
 

@@ -10,6 +10,7 @@ from perennial.replay.report.drawing import Table, TableCell, make_row
 from perennial.replay.report.tables import (
     chain_order,
     describe_differences,
+    describe_memories,
     format_bytes,
     format_seconds,
     format_value,
@@ -37,7 +38,7 @@ def findings(report: StudyReport) -> list[str]:
     sentences = describe_differences(summary, differences)
     if report.confirmed is not None and sentences:
         sentences.insert(0, f"On the periods from {report.confirm_from} on:")
-    return [*limits(report.summary), *sentences]
+    return [*limits(report.summary), *sentences, *describe_memories(report.summary)]
 
 
 def subject_of(summary: RunSummary) -> str:
@@ -97,7 +98,7 @@ def ranks_table(report: StudyReport) -> Table:
 
 def costs_table(report: StudyReport) -> Table:
     """Tabulate the costs of each strategy."""
-    costs = {(one.model, one.strategy): one for one in report.costs}
+    costs = {(one.model, one.strategy): one for one in report.summary.costs}
     rows = []
     for model, strategy in chain_order(report.summary):
         one = costs[model, strategy]
@@ -118,8 +119,9 @@ def costs_table(report: StudyReport) -> Table:
         num_labels=2,
         note="Seconds of one seed over all periods. Models share the memory; its time is counted"
         " with the first. Kept: data of the past that the last refit needed, eight bytes an"
-        " interaction, and the model of the period before if it was used. A memory that is made"
-        " of the whole log in each period (policy whole) also needs the log.",
+        " interaction and four a row of the memory, and the model of the period before if it was"
+        " used. A memory that is made of the whole log in each period (policy whole) also needs"
+        " the log.",
     )
 
 

@@ -59,7 +59,9 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """Format a size, such as `75 KiB`, `812 MiB` or `3.4 GiB`."""
+    """Format a size, such as `980 bytes`, `75 KiB`, `812 MiB` or `3.4 GiB`."""
+    if 0 < count < 2**10:
+        return f"{count} bytes"
     if count < 2**20:
         return f"{count / 2**10:.0f} KiB"
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"
@@ -183,8 +185,24 @@ def paired_table(
 
 
 def headline(summary: RunSummary) -> list[str]:
-    """Return the findings: a sentence per model and strategy compared with a baseline."""
-    return [*limits(summary), *describe_differences(summary, summary.differences)]
+    """Return a sentence per model and strategy compared with a baseline, and per memory."""
+    differences = describe_differences(summary, summary.differences)
+    return [*limits(summary), *differences, *describe_memories(summary)]
+
+
+def describe_memories(summary: RunSummary) -> list[str]:
+    """Return a sentence per memory: its bytes beside those of the log that it stands for."""
+    models: dict[tuple[str, int, int], list[str]] = {}
+    for one in summary.costs:
+        if one.memory_bytes:
+            sizes = one.strategy, one.memory_bytes, one.log_bytes
+            models.setdefault(sizes, []).append(one.model)
+    return [
+        f"With {' and '.join(names)}, the memory of {strategy} has {format_bytes(memory)} at the"
+        f" last refit, the log that it stands for {format_bytes(log)}"
+        f"{': it is larger than what it stands for' if memory > log else ''}."
+        for (strategy, memory, log), names in models.items()
+    ]
 
 
 def limits(summary: RunSummary) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perennial.memory.base import Memory, join_rows
+from perennial.memory.budget import parse_budget
 from perennial.memory.exemplar_memory import ExemplarMemory
 from perennial.models.base import TrainingRows
 from perennial.replay.strategies.base import Extent, WarmStart, check_extent, newest_rows
@@ -19,7 +20,7 @@ class Ader:
     Their backbone is SASRec on session prefixes; here rows are users, and the models are ours.
 
     Attributes:
-        budget: M, the most exemplars that are kept.
+        budget: M, the most exemplars that are kept, or bytes such as `256KiB`.
         distillation_weight: λ_base; 0.8 on DIGINETICA and 1 on YOOCHOOSE in the paper.
         warm_start: start from the weights of the period before where the model has any, as the
             method does; without it, the effect of the exemplars is separate from that of the
@@ -28,7 +29,7 @@ class Ader:
             holds (`full`), or period t's alone (`period`, the paper).
     """
 
-    budget: int = 500
+    budget: int | str = 500
     distillation_weight: float = 1.0
     warm_start: bool = True
     history: Extent = "full"
@@ -40,8 +41,7 @@ class Ader:
     def __post_init__(self) -> None:
         """Refuse settings that are out of range."""
         check_extent(self.history)
-        if self.budget < 1:
-            raise ValueError("budget must be at least 1")
+        parse_budget(self.budget)
         if not 0 < self.distillation_weight < float("inf"):
             raise ValueError("distillation_weight must be positive")
 

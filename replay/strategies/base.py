@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
-from perennial.memory.budget import parse_policy
+from perennial.memory.budget import parse_budget, parse_policy
 
 if TYPE_CHECKING:
     from perennial.memory.base import Memory
@@ -90,14 +90,14 @@ class BudgetedReplay:
     """Base of strategies that fit on period t and on what a memory under a budget replays.
 
     Attributes:
-        budget: B, the most rows that are replayed.
+        budget: B, the most rows that are replayed, or bytes such as `256KiB`.
         policy: by which the budget is shared among the periods.
         memory_weight: of a replayed row; a row of the new period has weight 1.
         history: interactions of period t's users that are trained on: all up to t that the store
             holds (`full`), or period t's alone (`period`, the paper).
     """
 
-    budget: int
+    budget: int | str
     policy: str
     memory_weight: float
     history: Extent
@@ -108,8 +108,7 @@ class BudgetedReplay:
         """Refuse settings that are out of range."""
         parse_policy(self.policy)
         check_extent(self.history)
-        if self.budget < 1:
-            raise ValueError("budget must be at least 1")
+        parse_budget(self.budget)
         if not 0 < self.memory_weight < float("inf"):
             raise ValueError("memory_weight must be positive")
 

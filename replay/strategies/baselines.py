@@ -90,16 +90,15 @@ class Sampled(BudgetedReplay):
 
     Attributes:
         sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
-        budget: B, the most rows that are replayed.
-        policy: `all`, `recent:K`, `rolling` or `whole`, see `budget`. Under `rolling` the
-            buffer of `user-rns` is a uniform sample of all rows so far: a returning user has one
-            for each period.
+        budget: as in `BudgetedReplay`.
+        policy: as in `BudgetedReplay`. Under `rolling` the buffer of `user-rns` is a uniform sample
+            of all rows so far: a returning user has one for each period.
         memory_weight: of a replayed row; a row of the new period has weight 1.
         history: as in `BudgetedReplay`.
     """
 
     sampler: str
-    budget: int = 500
+    budget: int | str = 500
     policy: str = "rolling"
     memory_weight: float = 1.0
     history: Extent = "full"

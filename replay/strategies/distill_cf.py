@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from perennial.memory.budget import parse_policy
+from perennial.memory.budget import parse_budget, parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.replay.strategies.base import BudgetedReplay, Extent
 
@@ -23,10 +23,20 @@ class SummaryReplay(BudgetedReplay):
 
     distillation: DistillSettings
 
+    def __post_init__(self) -> None:
+        """Refuse settings that are out of range, and a budget without room for a row."""
+        super().__post_init__()
+        self.num_rows  # noqa: B018
+
+    @property
+    def num_rows(self) -> int:
+        """The most synthetic users: bytes hold so many with all the items that each may have."""
+        return parse_budget(self.budget).rows_of(self.distillation.max_items)
+
     @property
     def summary_settings(self) -> Mapping[str, Any]:
         """Settings of the distillation, as they are recorded with each summary."""
-        settings = dataclasses.replace(self.distillation, num_synthetic_users=self.budget)
+        settings = dataclasses.replace(self.distillation, num_synthetic_users=self.num_rows)
         return dataclasses.asdict(settings)
 
     def empty_memory(self) -> "Memory":
@@ -34,7 +44,7 @@ class SummaryReplay(BudgetedReplay):
         from perennial.memory.distill_memory import DistillMemory
 
         policy = parse_policy(self.policy)
-        return DistillMemory(self.budget, policy, self.memory_weight, self.distillation)
+        return DistillMemory(self.num_rows, policy, self.memory_weight, self.distillation)
 
 
 @dataclass(frozen=True)
@@ -42,14 +52,14 @@ class DistillCF(SummaryReplay):
     """Fit on period t and the summaries of the periods before it (paper section 5.3).
 
     Attributes:
-        budget: B, the most synthetic users that are replayed.
+        budget: B, the most synthetic users that are replayed, or bytes such as `256KiB`.
         policy: `all`, `recent:K`, `rolling` or `whole`, see `perennial.memory.budget`.
         memory_weight: of a synthetic user; a real user has weight 1.
         history: as in `BudgetedReplay`.
         distillation: settings; B replaces the number of synthetic users.
     """
 
-    budget: int = 500
+    budget: int | str = 500
     policy: str = "rolling"
     memory_weight: float = 1.0
     history: Extent = "full"
@@ -77,7 +87,7 @@ class DistillAder(SummaryReplay):
     """Summaries as contexts, ADER's distillation as targets.
 
     Attributes:
-        budget: B, the most synthetic users that are replayed.
+        budget: B, the most synthetic users that are replayed, or bytes such as `256KiB`.
         memory_weight: of a synthetic user; a user of the new period has weight 1.
         history: as in `BudgetedReplay`.
         distillation: settings; the budget replaces the number of synthetic users.
@@ -85,7 +95,7 @@ class DistillAder(SummaryReplay):
             summaries.
     """
 
-    budget: int = 500
+    budget: int | str = 500
     memory_weight: float = 1.0
     history: Extent = "full"
     distillation: DistillSettings = field(default_factory=lambda: WITH_REAL_USERS)

@@ -22,9 +22,6 @@ from perennial.storage.log.periods import list_periods
 from perennial.storage.results.cells import read_cells
 from perennial.storage.store import Store
 
-_ENTRY_BYTES = 8
-"""Size of a replayed interaction: an item's index and a weight of four bytes each."""
-
 
 @dataclass(frozen=True)
 class Rank:
@@ -42,27 +39,6 @@ class Rank:
     of_mean: float
     periods: int
     eval_periods: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Costs of a strategy with a model, for one seed.
-
-    Attributes:
-        memory_seconds: of updates of the memory; models share it, and the first one bears it.
-        kept_rows: rows replayed at the last refit.
-        kept_interactions: needed by the last refit besides those of its own period.
-        kept_bytes: of these, and of the previous period's model if it was needed.
-    """
-
-    strategy: str
-    model: str
-    num_refits: int
-    fit_seconds: float
-    memory_seconds: float
-    kept_rows: int
-    kept_interactions: int
-    kept_bytes: int
 
 
 def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
@@ -94,31 +70,6 @@ def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
     return tuple(ranks)
 
 
-def count_costs(data: RunData) -> tuple[Cost, ...]:
-    """Compute the costs of each model and strategy of a run, averaged over seeds."""
-    costs = []
-    for model, strategy in dict.fromkeys((cell.model, cell.strategy) for cell in data.cells):
-        cells = [cell for cell in data.cells if (cell.model, cell.strategy) == (model, strategy)]
-        seeds = len({cell.seed for cell in cells})
-        last = max(cell.fit_period for cell in cells)
-        reports = [cell.fit_report for cell in cells if cell.fit_period == last]
-        entries = np.mean([report.get("kept_interactions", 0) for report in reports])
-        models = np.mean([report.get("kept_model_bytes", 0) for report in reports])
-        costs.append(
-            Cost(
-                strategy,
-                model,
-                num_refits=len(cells) // seeds,
-                fit_seconds=sum(cell.stages.get("fit", 0.0) for cell in cells) / seeds,
-                memory_seconds=sum(cell.stages.get("memory", 0.0) for cell in cells) / seeds,
-                kept_rows=round(float(np.mean([one.get("kept_rows", 0) for one in reports]))),
-                kept_interactions=round(float(entries)),
-                kept_bytes=round(float(_ENTRY_BYTES * entries + models)),
-            )
-        )
-    return tuple(costs)
-
-
 TRANSFER: tuple[Metric, ...] = (("HR", 10), ("nDCG", 10), ("HR", 100), ("PSP", 10))
 """Metrics of the transfer matrices."""
 
@@ -140,7 +91,6 @@ class StudyReport:
     confirm_from: int | None
     confirmed: RunSummary | None
     ranks: tuple[Rank, ...]
-    costs: tuple[Cost, ...]
     transfer: tuple[TransferMatrix, ...]
 
     @classmethod
@@ -158,8 +108,8 @@ class StudyReport:
         if confirm_from is not None:
             later = from_period(data, confirm_from)
             confirmed = summarise(later, num_resamples=num_resamples, baselines=strategies)
-        ranks, costs = rank_strategies(summary), count_costs(data)
-        return cls(data, summary, confirm_from, confirmed, ranks, costs, transfer)
+        ranks = rank_strategies(summary)
+        return cls(data, summary, confirm_from, confirmed, ranks, transfer)
 
     def to_json(self) -> dict[str, Json]:
         """Return the object that `--json` prints."""
@@ -174,7 +124,6 @@ class StudyReport:
             **self.summary.to_json(),
             "differences": [asdict(one) for one in self.summary.differences],
             "ranks": [asdict(one) for one in self.ranks],
-            "costs": [asdict(one) for one in self.costs],
             "confirmation": confirmed,
             "transfer": [one.to_json() for one in self.transfer],
         }

@@ -1,8 +1,10 @@
 """The ledger of periods, and fingerprints of the log up to a period."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from perennial.storage.base import sparse_bytes
 from perennial.storage.store import Store
 
 
@@ -45,6 +47,15 @@ def list_periods(store: Store) -> tuple[PeriodSummary, ...]:
         new_users, new_items, content_hash, kept, dropped FROM periods ORDER BY period"""
     )
     return tuple(PeriodSummary(*row) for row in rows)
+
+
+def log_bytes(periods: Iterable[PeriodSummary], first: int, last: int) -> int:
+    """Return the bytes of periods `first` to `last` as sparse rows, one of each user and period.
+
+    Every interaction counts, also a repeated one, and one that is no longer stored.
+    """
+    chosen = [one for one in periods if first <= one.period <= last]
+    return sum(sparse_bytes(one.users, one.interactions) for one in chosen)
 
 
 def fingerprint(store: Store, last: int) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from perennial.storage.base import Json
+from perennial.storage.base import Json, sparse_bytes
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 
@@ -51,8 +51,8 @@ class SummaryRecord:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of its entries in memory: row, item and weight."""
-        return 12 * self.num_entries
+        """Bytes of its rows."""
+        return sparse_bytes(self.num_rows, self.num_entries)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ def test_a_cell_is_what_its_parts_give_by_hand(store, config):
         "rows_used": rows.num_rows,
         "reg": 5.0,
         "kept_rows": 0,
+        "memory_bytes": 0,
+        "log_bytes": 0,
         "kept_interactions": rows.interactions.nnz - own.nnz,
         "kept_model_bytes": 0,
         "draws_at_random": True,

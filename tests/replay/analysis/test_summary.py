@@ -21,7 +21,7 @@ def hr_run(values):
 def test_json_has_exactly_the_agreed_shape():
     data = make_run({("joint", "mvae", 0, 2): {HR: [10.0, 30.0], ("AUC", None): [0.5, 0.7]}})
     shape = json.loads(json.dumps(summarise(data).to_json(), allow_nan=False))
-    assert list(shape) == ["config", "results", "means", "evaluations", "timings"]
+    assert list(shape) == ["config", "results", "means", "evaluations", "timings", "costs"]
     name = {"strategy": "joint", "model": "mvae", "seed": 0, "fit_period": 1, "eval_period": 2}
     result = {**name, "metric": "HR", "k": 10, "value": 20.0, "num_users": 2}
     assert list(shape["results"][0].items()) == list(result.items())

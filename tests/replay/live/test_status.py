@@ -92,7 +92,9 @@ def test_it_tells_how_good_it_has_been_and_what_is_remembered(published):
         values = [one.value for one in metric.values]
         assert metric.mean == pytest.approx(sum(values) / 4)
     assert [one.period for one in status.memory] == [1, 2, 3]
-    assert all(one.rows <= 4 and one.bytes == 12 * one.entries > 0 for one in status.memory)
+    assert all(
+        one.rows <= 4 and one.bytes == 8 * one.entries + 4 * one.rows > 0 for one in status.memory
+    )
 
 
 def test_json_has_the_agreed_keys(published):

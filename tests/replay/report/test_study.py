@@ -133,7 +133,7 @@ class TestTables:
         assert len(ranks.rows) == 10
         assert sum(entry.best for row in ranks.rows for entry in row) >= 10
         assert all(len(row) == len(costs.columns) for row in costs.rows)
-        assert texts(costs)[0][-3:] == ["500", "9,000", "70 KiB"]
+        assert texts(costs)[0][-3:] == ["500", "9,000", "72 KiB"]
 
     def test_a_metric_that_no_period_has_whole_gets_a_dash(self, report):
         ranks = tuple(one for one in report.ranks if (one.model, one.metric) != ("mvae", "AUC"))
@@ -193,8 +193,8 @@ class TestFiles:
         assert write_study(report, folder) == written
         read_back = json.loads(written[1].read_text(), parse_constant=refuse)
         assert list(read_back) == [
-            *("config", "results", "means", "evaluations", "timings", "differences"),
-            *("ranks", "costs", "confirmation", "transfer"),
+            *("config", "results", "means", "evaluations", "timings", "costs"),
+            *("differences", "ranks", "confirmation", "transfer"),
         ]
         assert read_back["confirmation"]["from_period"] == 3
         assert len(read_back["transfer"]) == 1 * 2 * 4

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 from made_runs import HR, make_run
 
+from perennial.replay.analysis.run import count_costs
 from perennial.replay.analysis.summary import summarise
-from perennial.replay.study.continual_report import count_costs, rank_strategies
+from perennial.replay.study.continual_report import rank_strategies
 
 AUC = ("AUC", None)
 
@@ -88,7 +89,7 @@ def test_costs_are_those_of_one_seed_and_of_the_last_refit():
     assert cost.fit_seconds == pytest.approx(3 * 2.5)
     assert cost.memory_seconds == pytest.approx(1.5)
     assert (cost.kept_rows, cost.kept_interactions) == (30, 305)
-    assert cost.kept_bytes == 8 * 305 + 4000
+    assert cost.kept_bytes == 8 * 305 + 4 * 30 + 4000
 
 
 def test_a_fit_without_a_report_kept_nothing():
