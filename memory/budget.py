@@ -66,7 +66,7 @@ def parse_policy(text: str) -> Policy:
 
 
 @dataclass(frozen=True)
-class Budget:
+class ReplayBudget:
     """The most that a memory replays.
 
     Attributes:
@@ -92,8 +92,7 @@ class Budget:
         each = sparse_bytes(1, num_items)
         if self.amount < each:
             raise ValueError(
-                f"budget of {self.amount:,} bytes is less than a row of {num_items:,} items takes, "
-                f"{each:,} bytes"
+                f"budget of {self.amount:,} bytes is too small for a row, which takes {each:,}"
             )
         return self.amount // each
 
@@ -108,7 +107,7 @@ class Budget:
         Bytes that are left because the next row is larger go to the next newer part.
 
         Args:
-            entries: of each part, the oldest first: numbers of entries of its first 1, 2, … rows.
+            entries: `(n,)` for each part, the oldest first: entries of its first 1, 2, … n rows.
             policy: by which the budget is shared.
         """
         ends = [self._measure(one) for one in entries]
@@ -128,7 +127,7 @@ class Budget:
         return sparse_bytes(1, 0) * rows + sparse_bytes(0, 1) * entries
 
 
-def parse_budget(given: int | str) -> Budget:
+def parse_budget(given: int | str) -> ReplayBudget:
     """Parse a number of rows, such as 500, or a size with its unit, such as `256KiB`.
 
     Raises:
@@ -136,11 +135,11 @@ def parse_budget(given: int | str) -> Budget:
     """
     text = str(given).strip()
     if text.isdecimal():
-        budget = Budget(int(text))
+        budget = ReplayBudget(int(text))
     else:
         # A number without a unit is no size.
         size = None if text[-1:].isdecimal() else parse_size(text)
-        budget = Budget(size or 0, in_bytes=True)
+        budget = ReplayBudget(size or 0, in_bytes=True)
     if budget.amount < 1:
         raise ValueError(
             f"budget must be rows such as 500, or bytes such as 256KiB, and not '{given}'"

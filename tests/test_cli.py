@@ -290,6 +290,7 @@ class TestRefusals:
         assert_fails(call("replay", log, "--cut", "year"), "'year' is not one of", 2)
         assert_fails(call("replay", log, "--seed", "x"), "'x' is no seed", 2)
         assert_fails(call("replay", log, "--memory-limit", "lots"), "'lots' is no size", 2)
+        assert_fails(call("replay", log, "--budget", "500.0"), "bytes such as 256KiB", 2)
         assert_fails(call("replay", log, "--set", "latent=4"), "model.setting=value", 2)
         assert_fails(call("replays"), "No such command 'replays'", 2)
         self.assert_leaves_nothing(here)

@@ -65,6 +65,32 @@ class TestReplay:
 
 
 @pytest.mark.slow
+class TestSizes:
+    def test_bytes_bound_every_memory(self, log, tmp_path):
+        store = tmp_path / "s.duckdb"
+        strategies = ("--strategy", "individual,distill-cf,ader,user-rns,interaction-rns")
+        options = (*strategies, *MEMORY, "--periods", 4, "--model", "infinite-ae")
+        command = ("replay", log, "--store", store, *options, "--budget", "1KiB")
+        costs = {one["strategy"]: one for one in call_json(*command)["costs"]}
+        assert costs.pop("individual")["memory_bytes"] == 0
+        for one in costs.values():
+            assert 700 < one["memory_bytes"] <= 1024
+            # Two periods of 300 interactions: about 40 users each.
+            assert 2 * 8 * 300 < one["log_bytes"] <= 2 * (8 * 300 + 4 * 40)
+        text = " ".join(call_well(*command).stdout.split())
+        assert re.search(r"memory of ader has \d+ B at the last refit, [a-z ]+ for 5 KiB\.", text)
+        for one in call_json("memory", "show", "--store", store)["summaries"]:
+            assert 700 < one["stored_bytes"] <= 1024 < one["log_bytes"]
+
+    def test_a_memory_larger_than_its_log_is_remarked_on(self, log, tmp_path):
+        store, settings = ("--store", tmp_path / "s.duckdb"), '{"max_items": 25, "start_scale": 9}'
+        options = ("--strategy", "distill-cf", "--set", f"distill-cf.distillation={settings}")
+        command = ("replay", log, *store, *options, "--periods", 4, "--model", "infinite-ae")
+        assert "it is larger than" in " ".join(call_well(*command).stdout.split())
+        assert "2 of 2 larger than the log" in call_well("memory", "show", *store).stdout
+
+
+@pytest.mark.slow
 def test_distill_writes_a_whole_log(log, tmp_path):
     path = tmp_path / "summary.parquet"
     options = ("--users", 12, "--max-items", 5, "--steps", 4)
@@ -82,6 +108,7 @@ class TestMistakes:
         [
             (("--memory-policy", "some"), "choose all, recent:K"),
             (("--strategy", "joint", "--budget", 5), "none of joint has the setting budget"),
+            (("--budget", "1KiB"), "too small for a row, which takes 1,604"),
             (("--set", "distill-cf.nothing=1"), "has no setting 'nothing'"),
             (("--strategy", "joint", "--set", "distill-cf.budget=1"), "does not run"),
             (("--set", 'distill-cf.distillation={"guide": 2}'), "guide must lie"),

@@ -19,7 +19,6 @@ from perennial.replay.cli.parameters import (
     PROTOCOLS,
     Decorator,
     Setting,
-    check_budget,
     memory_limit_option,
     names_option,
     parse_seeds,
@@ -98,6 +97,21 @@ def numbers_option(
     )
 
 
+def _check_budget(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> int | str | None:
+    """`500` -> 500 rows; `256KiB` -> the text, as strategies take it."""
+    if text is None:
+        return None
+    from perennial.memory.budget import parse_budget
+
+    try:
+        budget = parse_budget(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    return text.strip() if budget.in_bytes else budget.amount
+
+
 def _fit_seeds(*default: int) -> Any:
     return numbers_option("--seed", "seeds", default, "Seeds of the fits", parse=parse_seeds)
 
@@ -131,7 +145,7 @@ class SettingOptions:
     budget: int | str | None = option(
         "--budget",
         metavar="ROWS|SIZE",
-        callback=check_budget,
+        callback=_check_budget,
         help="Rows, or bytes such as 256KiB, that a memory may replay at any period.  "
         "[default: 500]",
     )

@@ -148,21 +148,6 @@ def parse_memory(_ctx: click.Context, _param: click.Parameter, text: str) -> int
     return size
 
 
-def check_budget(
-    _ctx: click.Context, _param: click.Parameter, text: str | None
-) -> int | str | None:
-    """`500` -> 500 rows; `256KiB` -> the text, as strategies take it."""
-    if text is None:
-        return None
-    from perennial.memory.budget import parse_budget
-
-    try:
-        budget = parse_budget(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    return text.strip() if budget.in_bytes else budget.amount
-
-
 def parse_ids(
     _ctx: click.Context, _param: click.Parameter, text: str | None
 ) -> tuple[str, ...] | None:

@@ -59,9 +59,9 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_bytes(count: int) -> str:
-    """Format a size, such as `980 bytes`, `75 KiB`, `812 MiB` or `3.4 GiB`."""
+    """Format a size, such as `980 B`, `75 KiB`, `812 MiB` or `3.4 GiB`."""
     if 0 < count < 2**10:
-        return f"{count} bytes"
+        return f"{count} B"
     if count < 2**20:
         return f"{count / 2**10:.0f} KiB"
     return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

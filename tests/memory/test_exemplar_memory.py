@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from perennial.memory import exemplar_memory as herding
 from perennial.memory.exemplar_memory import ExemplarMemory, draw_quotas, herd, herd_groups
+from perennial.storage.base import sparse_bytes
 from perennial.storage.errors import UserError
 from perennial.storage.log.matrices import UserRows
 
@@ -87,6 +88,19 @@ def test_the_budget_is_never_exceeded(budget):
         assert rows.num_rows <= 30 * period
 
 
+@given(amount=st.integers(12, 8000), seed=st.integers(0, 3))
+@settings(max_examples=30, deadline=None)
+def test_bytes_are_never_exceeded(amount, seed):
+    memory = ExemplarMemory(f"{amount}B")
+    for period in range(1, 4):
+        memory = learn(memory, Log(period), seed)
+        kept = memory.exemplars.rows
+        assert sparse_bytes(kept.shape[0], kept.nnz) <= amount
+        assert memory.restore(memory.state()).exemplars.rows.shape == kept.shape
+    # Quotas beyond a group's rows are lost, as with a budget of rows.
+    assert sparse_bytes(kept.shape[0], kept.nnz) > min(amount, 4000) / 2 - 200
+
+
 def test_exemplars_are_real_rows_of_the_periods_so_far():
     memory = after(4)
     rows = memory.replay_rows(40)
@@ -160,9 +174,10 @@ def test_damaged_exemplars_are_refused_in_one_line(damage):
         ExemplarMemory(20).restore(arrays)
 
 
-def test_more_exemplars_than_the_budget_are_refused():
+@pytest.mark.parametrize("budget", [2, "100B"])
+def test_more_exemplars_than_the_budget_are_refused(budget):
     with pytest.raises(UserError, match="damaged"):
-        ExemplarMemory(2).restore(after(2).state())
+        ExemplarMemory(budget).restore(after(2).state())
 
 
 @pytest.mark.parametrize("num_users", [0, 1, 2])

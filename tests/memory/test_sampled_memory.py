@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
 from perennial.memory.base import widen
 from perennial.memory.budget import parse_policy
 from perennial.memory.sampled_memory import SampledMemory
 from perennial.memory.samplers.registry import SAMPLERS
+from perennial.storage.base import sparse_bytes
 
 
 class Log:
@@ -91,6 +94,53 @@ def test_random_interactions_stay_as_many_as_random_users_bring(policy, budget):
     if policy == "rolling":
         held = memory.parts[-1].rows
         assert held.nnz <= round(held.shape[0] * np.mean(means))
+
+
+POLICIES = ["all", "recent:2", "rolling", "whole"]
+
+
+def uneven(policy, sampler, budget, periods=4):
+    """Yield what is replayed after each period; `None` while nothing is."""
+    memory = SampledMemory(budget, parse_policy(policy), 1.0, SAMPLERS.load(sampler))
+    for period in range(1, periods + 1):
+        memory = memory.update(UnevenLog(period), None, 0)
+        yield memory.replay_rows(50)
+
+
+def size_of(rows):
+    return 0 if rows is None else sparse_bytes(rows.num_rows, rows.interactions.nnz)
+
+
+SLOW_MODEL = pytest.param("svp-cf-user", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    "sampler", [*(name for name in SAMPLERS if name != "svp-cf-user"), SLOW_MODEL]
+)
+def test_bytes_are_never_exceeded(policy, sampler):
+    @settings(max_examples=3 if sampler == "svp-cf-user" else 20, deadline=None)
+    @given(st.integers(12, 12_000))
+    def check(amount):
+        sizes = [size_of(rows) for rows in uneven(policy, sampler, f"{amount}B")]
+        assert max(sizes) <= amount
+        # A row has at most 40 items, and a period may have fewer rows than there is room for.
+        room = min(amount, size_of(list(uneven(policy, sampler, 30))[-1]))
+        assert sizes[-1] > room - 2 * sparse_bytes(1, 40)
+
+    check()
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("sampler", ["user-rns", "head-user"])
+def test_the_bytes_of_some_rows_hold_these_rows(policy, sampler):
+    for expected in uneven(policy, sampler, 7):
+        found = list(uneven(policy, sampler, f"{size_of(expected)}B", expected.last_period.max()))
+        if policy in ("rolling", "whole"):
+            np.testing.assert_array_equal(
+                found[-1].interactions.toarray(), expected.interactions.toarray()
+            )
+        assert size_of(found[-1]) <= size_of(expected)
 
 
 def test_parts_of_rows_stay_parts_of_rows():

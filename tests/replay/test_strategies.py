@@ -22,6 +22,7 @@ from perennial.replay.recommend.fitting import newest_model
 from perennial.replay.strategies.ader import Ader, adaptive_weight
 from perennial.replay.strategies.base import WarmStart
 from perennial.replay.strategies.registry import make_strategy
+from perennial.storage.base import sparse_bytes
 from perennial.storage.errors import UserError
 from perennial.storage.log.ingest import ingest_period
 from perennial.storage.results.artifacts import load_arrays
@@ -313,7 +314,10 @@ def short_store(tmp_path):
         ("finetune", "history", "some"),
         ("distill-cf", "history", "some"),
         ("user-rns", "history", "some"),
+        ("ader", "budget", "5B"),
         ("user-rns", "budget", 0),
+        ("user-rns", "budget", "some"),
+        ("distill-cf", "budget", "1600B"),
         ("user-rns", "policy", "some"),
         ("user-rns", "memory_weight", 0.0),
         ("distill-ader", "budget", 0),
@@ -378,6 +382,19 @@ DISTILL_CONFIG = ReplayConfig(
     },
     models=(ModelChoice("infinite-ae", {"reg": 5.0}), ModelChoice("mvae", SMALL_MVAE)),
 )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["all", "recent:2", "rolling", "whole"])
+def test_summaries_never_exceed_bytes(store, policy):
+    settings = {"distillation": {**QUICK["distillation"], "max_items": 6}}
+    memory = make_strategy(
+        "distill-cf", {"budget": "400B", "policy": policy, **settings}
+    ).empty_memory()
+    for period in range(1, 4):
+        memory = memory.update(History(store, period), None, 0)
+        rows = memory.replay_rows(History(store, period).num_items)
+        assert 200 < sparse_bytes(rows.num_rows, rows.interactions.nnz) <= 400
 
 
 @pytest.mark.slow

@@ -122,7 +122,7 @@ def test_durations_and_sizes_have_a_readable_unit():
     durations = {0.04: "0.0 s", 59.9: "59.9 s", 59.97: "1 min 00 s", 200: "3 min 20 s"}
     for seconds, text in (durations | {7500: "2 h 05 min"}).items():
         assert tables.format_seconds(seconds) == text
-    sizes = {76_800: "75 KiB", 851_443_712: "812 MiB", 3_650_722_202: "3.4 GiB"}
+    sizes = {980: "980 B", 76_800: "75 KiB", 851_443_712: "812 MiB", 3_650_722_202: "3.4 GiB"}
     for size, text in sizes.items():
         assert tables.format_bytes(size) == text
 
@@ -143,6 +143,25 @@ def test_findings_agree_with_the_interval(data):
     beats, trails = tables.headline(summarise(clear))
     assert beats.startswith("With mvae, joint beats individual by 1.50 points of HR@10")
     assert trails.startswith("With mvae, toy trails individual by 1.50 points of HR@10")
+
+
+@pytest.mark.parametrize(
+    ("log", "end"), [(480_256, "469 KiB: it is larger than what it stands for."), (2**20, "1 MiB.")]
+)
+def test_a_memory_is_compared_with_its_log(log, end):
+    cells = {(name, model, 0, 2): {HR: [10.0]} for name in "ab" for model in ("mvae", "toy")}
+    data = make_run(cells)
+    sized = tuple(
+        dataclasses.replace(cell, fit_report={"memory_bytes": 802_000, "log_bytes": log})
+        if cell.strategy == "b"
+        else cell
+        for cell in data.cells
+    )
+    summary = summarise(dataclasses.replace(data, cells=sized), num_resamples=0)
+    assert tables.describe_memories(summary) == [
+        "With mvae and toy, the memory of b has 783 KiB at the last refit, the log that it stands"
+        f" for {end}"
+    ]
 
 
 def test_one_seed_of_fits_that_draw_shows_no_difference():
