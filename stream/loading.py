@@ -121,7 +121,7 @@ def _is_loaded(store: Store, log: LogFiles, cut: Cut, progress: Progress) -> boo
             "SELECT file_hash FROM ingested_files ORDER BY ingest, ordinal"
         )
     ]
-    hashes = dict(zip(log.paths, hash_files(log.paths, log.settings, progress), strict=True))
+    hashes = dict(zip(log.paths, hash_files(store, log.paths, progress), strict=True))
     if not set(stored) <= set(hashes.values()):
         raise UserError(
             f"{store.path} holds more than '{log.name}', or another log; name another --store, or "

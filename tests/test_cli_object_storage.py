@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from command_line import assert_fails, call, call_well
+from command_line import assert_fails, call, call_json, call_well
 from object_storage import ACCESS_KEY, BUCKET, SECRET
 from scipy.sparse import csr_array
 
@@ -129,6 +129,21 @@ class TestFolders:
         again = call("replay", f"s3://{BUCKET}/months/", *chosen)
         assert again.exit_code == 0
         assert "day-1.csv" not in again.stderr
+
+    def test_a_folder_of_partitions_is_read_as_here(self, here, object_storage):
+        for day in (1, 2, 10):
+            object_storage.put(f"lake/day=2024-01-{day:02}/a.csv", b"user_id,item_id\n1,2\n3,4\n")
+        object_storage.put("lake/_delta_log/a.csv", b"no log")
+        chosen = ["--time-column", "day", "--model", "pop", "--strategy", "individual"]
+        folder = f"s3://{BUCKET}/lake"
+        told = call_json("replay", folder, "--cut", "day", "--store", "s.duckdb", *chosen)
+        assert {one["time"] for one in told["read_as"]} == {"day"}
+        with Store.open(here / "s.duckdb", read_only=True) as store:
+            assert [one.interactions for one in list_periods(store)] == [2, 2, 2]
+        address = f"{folder}/day=2024-01-02/a.csv"
+        told = call_json("ingest", address, "--store", "t.duckdb", "--time-column", "day")["steps"]
+        assert told[0]["read_as"][0]["time"] == "day"
+        assert_no_copies(here)
 
     def test_a_folder_without_a_log_is_told_by_its_address(self, here, object_storage):
         object_storage.put("notes/readme.md", b"x")

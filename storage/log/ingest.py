@@ -87,7 +87,7 @@ def _ingest(
     files = tuple(Path(path) for path in paths)
     settings = continue_filters(store, settings)
     _check(files, settings)
-    hashes = hash_files(files, settings, progress)
+    hashes = hash_files(store, files, progress)
     _check_distinct(files, hashes)
     if (report := _find_again(store, files, hashes, settings, cut)) is not None:
         return report
@@ -224,16 +224,17 @@ def _check(files: tuple[Path, ...], settings: IngestSettings) -> None:
     check_conditions(settings)
 
 
-def hash_files(files: Sequence[Path], settings: IngestSettings, progress: Progress) -> list[str]:
-    """Compute the SHA-256 of each file, and of the names of its folders that are read.
+def hash_files(store: Store, files: Sequence[Path], progress: Progress) -> list[str]:
+    """Compute the SHA-256 of each file and of the names of its folders `key=value`.
 
-    Equal files in different partitions have different hashes.
+    So equal files in different partitions are different files. The hash is of the content alone if
+    the store holds that, from a file elsewhere or by an earlier version.
 
     Raises:
         UserError: a file cannot be read.
     """
+    stored = {known for (known,) in store.rows("SELECT file_hash FROM ingested_files")}
     hashes = []
-    distinct: dict[tuple[str, str], str] = {}
     for number, path in enumerate(files):
         progress(f"checking {path.name}", number, len(files))
         try:
@@ -241,16 +242,9 @@ def hash_files(files: Sequence[Path], settings: IngestSettings, progress: Progre
                 digest = hashlib.file_digest(stream, "sha256")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-        partitions = find_partitions(path)
-        for name in (settings.time_column, *(column for column, _ in settings.where or ())):
-            if name in partitions:
-                digest.update(json.dumps((name, partitions[name])).encode())
-        key = (digest.hexdigest(), json.dumps(partitions, sort_keys=True))
-        if key not in distinct:
-            # The first of equal files keeps the hash of its content alone.
-            is_new = key[0] not in distinct.values()
-            distinct[key] = key[0] if is_new else hashlib.sha256("".join(key).encode()).hexdigest()
-        hashes.append(distinct[key])
+        if (partitions := find_partitions(path)) and digest.hexdigest() not in stored:
+            digest.update(json.dumps(partitions, sort_keys=True).encode())
+        hashes.append(digest.hexdigest())
     return hashes
 
 

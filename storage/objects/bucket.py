@@ -146,25 +146,38 @@ class Bucket:
         if self._kind(place, place.bucket) == fs.FileType.NotFound:
             raise UserError(f"{place}: there is no bucket '{place.bucket}'; check its name")
 
-    def list(self, folder: RemotePath) -> tuple[ObjectInfo, ...]:
-        """List the objects of a folder, without subfolders; empty if there is no such folder.
+    def list(self, folder: RemotePath, *, recursive: bool = False) -> tuple[ObjectInfo, ...]:
+        """List the objects of a folder, or all below it; empty if there is no such folder.
 
         Raises:
             UserError: there is no such bucket, or it cannot be reached.
         """
         from pyarrow import fs
 
+        return tuple(
+            ObjectInfo(replace(folder, path=one.path), one.size, one.mtime_ns or 0)
+            for one in self._entries(folder, recursive=recursive)
+            if one.type == fs.FileType.File and one.path.isprintable()
+        )
+
+    def list_subfolders(self, folder: RemotePath) -> tuple[str, ...]:
+        """List the names of the subfolders of a folder; errors as of `list`."""
+        from pyarrow import fs
+
+        entries = self._entries(folder, recursive=False)
+        return tuple(one.base_name for one in entries if one.type == fs.FileType.Directory)
+
+    def _entries(self, folder: RemotePath, *, recursive: bool) -> Any:
+        from pyarrow import fs
+
+        selector = fs.FileSelector(folder.path, allow_not_found=True, recursive=recursive)
         try:
-            found = self._system.get_file_info(fs.FileSelector(folder.path, allow_not_found=True))
+            found = self._system.get_file_info(selector)
         except OSError as error:
             raise _explain(folder, error) from None
         if not found:
             self.require(folder)
-        return tuple(
-            ObjectInfo(folder / one.base_name, one.size, one.mtime_ns or 0)
-            for one in found
-            if one.type == fs.FileType.File and one.base_name.isprintable()
-        )
+        return found
 
     def open(self, place: RemotePath) -> Any:
         """Open an object for pyarrow to read in parts; raise `OSError` if it cannot be read."""

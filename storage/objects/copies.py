@@ -13,6 +13,7 @@ from perennial.storage.atomic import replacing
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import StorageUnavailable, UserError
 from perennial.storage.objects.bucket import Bucket, Place, RemotePath
+from perennial.storage.reading.formats import partition_folders
 
 _PREFIX = ".perennial-fetched-"
 _LOCK = ".lock"
@@ -47,8 +48,9 @@ def local_copies(
             if bucket.is_folder(place):
                 raise UserError(f"{place}: is a folder; name the objects in it")
             # The name is kept: its suffix is that of the format, and it is stored with the period.
-            paths.append(folder / str(number) / place.name)
-            paths[-1].parent.mkdir()
+            above = partition_folders(place.path.split("/")[:-1])
+            paths.append(Path(folder, str(number), *above, place.name))
+            paths[-1].parent.mkdir(parents=True)
             bucket.get(place, paths[-1], progress)
         with _errors_by_address(dict(zip(paths, places, strict=True))):
             yield tuple(paths)
@@ -58,12 +60,16 @@ def local_copies(
 def local_folder(
     folder: RemotePath, names: Sequence[str], near: Path, progress: Progress = ignore_progress
 ) -> Iterator[Path]:
-    """Yield a local folder of the same name with copies of a remote one's; see `local_copies`."""
+    """Yield a local folder of the same name with copies of a remote one's; see `local_copies`.
+
+    `names` are paths below the folder.
+    """
     bucket = Bucket(folder)
     with _temporary_folder(near) as parent:
         copies = parent / folder.name
         copies.mkdir()
         for name in names:
+            (copies / name).parent.mkdir(parents=True, exist_ok=True)
             bucket.get(folder / name, copies / name, progress)
         with _errors_by_address({copies: folder}):
             yield copies

@@ -1,10 +1,10 @@
 """Columns of a file, found by their names."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -44,21 +44,73 @@ RATING_NAMES = (
 )  # fmt: skip
 
 
-class MissingColumnError(UserError):
-    """A column is not in the file.
+TITLE_NAMES = (
+    "title", "itemtitle", "movietitle", "producttitle", "booktitle", "tracktitle", "songtitle",
+    "primarytitle", "name", "itemname", "moviename", "productname", "bookname", "trackname",
+    "songname", "artistname", "description",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Role:
+    """The content of a column: a word for messages and options, and usual names of the column."""
+
+    what: str
+    usual: tuple[str, ...]
+
+
+LOG_ROLES = (Role("user", USER_NAMES), Role("item", ITEM_NAMES), Role("time", TIME_NAMES))
+TITLES_ROLES = (Role("item", (*ITEM_NAMES, "id")), Role("title", TITLE_NAMES))
+
+
+@dataclass(frozen=True)
+class FileSettings(IngestSettings):
+    """Settings for reading one file.
 
     Attributes:
-        column: the name that was given; `None` for a user or an item that cannot be guessed.
+        partitions: keys and values of the folders above it; columns of the file go first.
+        roles: contents of `user_column`, `item_column` and, if there are three, `time_column`.
     """
 
-    def __init__(self, column: str | None, message: str) -> None:
-        super().__init__(message)
-        self.column = column
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    roles: tuple[Role, ...] = LOG_ROLES
+
+    @classmethod
+    def of(
+        cls, settings: IngestSettings, partitions: Mapping[str, str], roles: tuple[Role, ...]
+    ) -> Self:
+        """Complete the settings of all files by those of one."""
+        given = {one.name: getattr(settings, one.name) for one in fields(IngestSettings)}
+        return cls(**given, partitions=partitions, roles=roles)
+
+    @property
+    def is_log(self) -> bool:
+        """True for interactions, which may have times and ratings; False for titles."""
+        return self.roles == LOG_ROLES
+
+    @property
+    def given(self) -> tuple[tuple[Role, str | None], ...]:
+        """The roles, and the names or positions that were given of their columns."""
+        names = (self.user_column, self.item_column, self.time_column)
+        return tuple(zip(self.roles, names, strict=False))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names or positions of the columns of the file that were given."""
+        return self._inside([name for _, name in self.given])
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names or positions that were given of the columns that decide which rows count."""
+        return self._inside([self.rating_column, *(column for column, _ in self.where or ())])
+
+    def _inside(self, names: Sequence[str | None]) -> tuple[str, ...]:
+        return tuple(name for name in names if name is not None and name not in self.partitions)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Positions of the columns in a file, from 0.
+    """Positions of the columns in a file, from 0; of the folders above it, from −1 down.
 
     Attributes:
         time: `None` if the file has none.
@@ -85,6 +137,11 @@ class Columns:
         rating = () if self.rating is None else (self.rating,)
         return tuple(dict.fromkeys((*self.events, *rating, *self.where)))
 
+    @property
+    def inside(self) -> tuple[int, ...]:
+        """Those of `places` that are in the file, not of its folders."""
+        return tuple(place for place in self.places if place >= 0)
+
     def split(
         self, columns: Sequence[Column]
     ) -> tuple[Column, Column, Column | None, Column | None, tuple[Column, ...]]:
@@ -100,7 +157,7 @@ class Columns:
 
 
 def find_columns(
-    names: Sequence[str], settings: IngestSettings, empty: Sequence[int] = ()
+    names: Sequence[str], settings: FileSettings, empty: Sequence[int] = ()
 ) -> Columns:
     """Find all columns that are needed among the names of a file; `empty` ones come last."""
     rating = find_column(names, None, RATING_NAMES, "rating")
@@ -108,7 +165,7 @@ def find_columns(
 
 
 def add_conditions(
-    columns: Columns, names: Sequence[str], settings: IngestSettings, rating: int | None
+    columns: Columns, names: Sequence[str], settings: FileSettings, rating: int | None
 ) -> Columns:
     """Add the columns that decide which rows count.
 
@@ -121,11 +178,11 @@ def add_conditions(
     Raises:
         UserError: a named column is missing or there twice, or no column looks like ratings.
     """
-    find = partial(find_column, header=settings.header)
+    find = partial(find_column, header=settings.header, folders=tuple(settings.partitions))
     where = [find(names, name, (), "--where") for name, _ in settings.where or ()]
     columns = dataclasses.replace(columns, where=tuple(one for one in where if one is not None))
     if settings.min_rating is None:
-        ignored = None if rating in columns.places else rating
+        ignored = rating if settings.is_log and rating not in columns.places else None
         columns = dataclasses.replace(columns, ignored=ignored)
     else:
         if settings.rating_column is not None:
@@ -141,9 +198,9 @@ def add_conditions(
 
 
 def find_event_columns(
-    names: Sequence[str], settings: IngestSettings, empty: Sequence[int] = ()
+    names: Sequence[str], settings: FileSettings, empty: Sequence[int] = ()
 ) -> Columns:
-    """Find the columns of interactions among the names of a file.
+    """Find the columns of interactions, or of titles, among the names of a file.
 
     Args:
         names: names of all columns; positions from 1 in a file without names.
@@ -153,25 +210,29 @@ def find_event_columns(
     Raises:
         UserError: a given name is missing, a needed one cannot be guessed, or two are the same.
     """
-    find = partial(find_column, header=settings.header)
-    user = find(names, settings.user_column, USER_NAMES, "user", empty)
-    item = find(names, settings.item_column, ITEM_NAMES, "item", empty)
-    time = find(names, settings.time_column, TIME_NAMES, "time", empty)
-    for place, what in ((user, "user"), (item, "item")):
-        if place is None:
-            raise MissingColumnError(
-                None,
-                f"no {what} column among {list_names(names)}: name it with --{what}-column, or "
-                "give its position, 1 for the first",
+    find = partial(find_column, header=settings.header, folders=tuple(settings.partitions))
+    places: list[int] = []
+    for role, given in settings.given:
+        place = find(names, given, role.usual, role.what, empty)
+        if place is not None:
+            places.append(place)
+        elif role in settings.roles[:2]:
+            raise UserError(
+                f"no {role.what} column among {list_names(names)}: name it with "
+                f"--{role.what}-column, or give its position, 1 for the first"
             )
-    _check_single(names, [place for place in (user, item, time) if place is not None])
-    if user is None or item is None or user == item or time in (user, item):
-        raise UserError("user, item and time must be different columns; name others")
-    return Columns(user, item, time)
+    _check_single(names, places)
+    if len(set(places)) < len(places):
+        *others, last = (role.what for role in settings.roles)
+        raise UserError(f"{', '.join(others)} and {last} must be different columns; name others")
+    if max(places[:2]) < 0:
+        raise UserError("the file itself must have users or items; not both may be folders' names")
+    user, item, *time = places
+    return Columns(user, item, time[0] if time else None)
 
 
 def _check_single(names: Sequence[str], places: Sequence[int]) -> None:
-    for name in {names[place] for place in places}:
+    for name in {names[place] for place in places if place >= 0}:
         if list(names).count(name) > 1:
             raise UserError(
                 f"several columns are called '{printable(name, 40)}': rename all but one of them"
@@ -186,6 +247,7 @@ def find_column(
     empty: Sequence[int] = (),
     *,
     header: bool | None = None,
+    folders: Sequence[str] = (),
 ) -> int | None:
     """Find one column among the names of a file.
 
@@ -196,6 +258,7 @@ def find_column(
         what: content of the column, for the error message.
         empty: positions of columns without values, which are guessed last.
         header: True if the user gave that the names are names, so that they go over positions.
+        folders: names that may be given too if no column has them; their positions are −1, −2, ….
 
     Returns:
         The position of the column; `None` if it cannot be guessed.
@@ -215,8 +278,10 @@ def find_column(
             )
         if place is not None:
             return place
-        raise MissingColumnError(
-            wanted, f"no column '{printable(wanted, 40)}' for the {what} among {list_names(names)}"
+        if wanted in folders:
+            return -1 - list(folders).index(wanted)
+        raise UserError(
+            f"no column '{printable(wanted, 40)}' for the {what} among {list_names(names)}"
         )
     plain = [_plain(name) for name in names]
     places = [plain.index(name) for name in known if name in plain]
@@ -235,10 +300,10 @@ def printable(text: str, limit: int) -> str:
     return "".join(signs)[:limit]
 
 
-def looks_like_header(names: Sequence[str]) -> bool:
-    """Return True if the first line of a text file names a user column and an item column."""
+def looks_like_header(names: Sequence[str], roles: Sequence[Role] = LOG_ROLES) -> bool:
+    """Return True if the first line of a text file names the first two columns that it needs."""
     plain = {_plain(name) for name in names}
-    return not plain.isdisjoint(USER_NAMES) and not plain.isdisjoint(ITEM_NAMES)
+    return all(not plain.isdisjoint(role.usual) for role in roles[:2])
 
 
 def _plain(name: str) -> str:

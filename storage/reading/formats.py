@@ -2,7 +2,7 @@
 
 import csv
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
-import numpy as np
 import pyarrow as pa
 
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Column, MissingColumnError, printable
+from perennial.storage.reading.columns import LOG_ROLES, Column, FileSettings, Role, printable
 from perennial.storage.reading.delimited_text.dialects import HEAD_BYTES, detect_layout
 from perennial.storage.reading.delimited_text.encodings import detect_encoding, transcode, unpacked
 from perennial.storage.reading.delimited_text.parsing import read_text
@@ -33,7 +32,7 @@ class Reader(Protocol):
     """Reader of one format."""
 
     def __call__(
-        self, path: Path, settings: IngestSettings, progress: Progress, budget: Budget, /
+        self, path: Path, settings: FileSettings, progress: Progress, budget: Budget, /
     ) -> RawFile:
         """Read a log file; arguments as for `read_file`, and the memory for its contents."""
         ...
@@ -52,7 +51,7 @@ class Format:
 
 
 def read_delimited(
-    path: Path, settings: IngestSettings, progress: Progress, budget: Budget, *, text_format: str
+    path: Path, settings: FileSettings, progress: Progress, budget: Budget, *, text_format: str
 ) -> RawFile:
     """Read a log.
 
@@ -77,7 +76,7 @@ def read_delimited(
             progress(f"reading {path.name}", packed.tell(), size)
 
         utf8 = transcode(stream, encoding)
-        rows = read_text(utf8, found.dialect, found.columns.places, report, budget=budget)
+        rows = read_text(utf8, found.dialect, found.columns.inside, report, budget=budget)
     raw = make_raw_file(
         "text",
         found.names,
@@ -86,6 +85,8 @@ def read_delimited(
         found.hint,
         rows.lines,
         rows.rejects,
+        settings,
+        budget,
         header=found.header,
         header_guessed=found.header_guessed,
         separator=found.dialect.delimiter.decode(),
@@ -121,29 +122,30 @@ _ERRORS = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 
 
 def read_file(
-    path: Path, settings: IngestSettings, progress: Progress = ignore_progress
+    path: Path,
+    settings: IngestSettings,
+    progress: Progress = ignore_progress,
+    roles: tuple[Role, ...] = LOG_ROLES,
 ) -> RawFile:
-    """Read the rows of a log file that count.
+    """Read the rows of a log file, or of another one, that count.
 
     Args:
         path: the file.
         settings: format, columns and what else the user gave.
         progress: called with the bytes of a text file read so far.
+        roles: contents of the columns.
 
     Raises:
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.
     """
     with readable_errors(path):
-        budget = Budget()
         chosen = _choose_format(path, settings)
         for option in ("header", "encoding"):
             if getattr(settings, option) is not None and option not in FORMATS[chosen].options:
                 raise UserError(f"--{option} is given, and {chosen} files have none; leave it out")
 
-        def read(columns: IngestSettings) -> RawFile:
-            return FORMATS[chosen].read(path, columns, progress, budget)
-
-        return keep_counted(_read_below_partitions(path, settings, read, budget), settings)
+        of_file = FileSettings.of(settings, find_partitions(path), roles)
+        return keep_counted(FORMATS[chosen].read(path, of_file, progress, Budget()), settings)
 
 
 def read_times(path: Path, settings: IngestSettings) -> Column | None:
@@ -151,7 +153,8 @@ def read_times(path: Path, settings: IngestSettings) -> Column | None:
     with readable_errors(path):
         needs_all = settings.where or settings.min_rating is not None or find_partitions(path)
         if _choose_format(path, settings) == "parquet" and not needs_all:
-            return read_parquet_times(path, settings, Budget())
+            of_file = FileSettings.of(settings, {}, LOG_ROLES)
+            return read_parquet_times(path, of_file, Budget())
     return read_file(path, settings).times
 
 
@@ -188,56 +191,13 @@ def find_partitions(path: Path) -> dict[str, str]:
 
     The lowest counts if several have one key. Folders above one without such a name do not count.
     """
-    folders = takewhile(lambda name: "=" in name, reversed(path.parent.parts))
-    pairs = [folder.split("=", 1) for folder in folders]
-    return {key: unquote(value) for key, value in reversed(pairs)}
+    pairs = (folder.split("=", 1) for folder in partition_folders(path.parent.parts))
+    return {key: unquote(value) for key, value in pairs}
 
 
-def _read_below_partitions(
-    path: Path, settings: IngestSettings, read: Callable[[IngestSettings], RawFile], budget: Budget
-) -> RawFile:
-    """Read a file; times and columns of conditions that it lacks are those of its folders."""
-    partitions = find_partitions(path)
-    inside, missing = settings, set[str]()
-    while True:
-        try:
-            raw = read(inside)
-            break
-        except MissingColumnError as error:
-            wanted = (inside.time_column, *(name for name, _ in inside.where or ()))
-            # A name that no column has makes the first line of a file without header one.
-            chosen = wanted if error.column is None else (error.column,)
-            found = {name for name in chosen if name is not None and name in partitions}
-            if not found & set(wanted):
-                raise
-            missing |= found
-            is_time = inside.time_column in missing
-            inside = replace(
-                inside,
-                time_column=None if is_time else inside.time_column,
-                where=tuple(one for one in inside.where or () if one[0] not in missing),
-            )
-    if not missing:
-        return raw
-    size, own = len(raw.users), iter(raw.where)
-    where = tuple(
-        _repeat(partitions[name], size, budget) if name in missing else next(own)
-        for name, _ in settings.where or ()
-    )
-    raw = replace(raw, where=where)
-    if settings.time_column not in missing or settings.time_column is None:
-        return raw
-    layout = replace(raw.layout, time=printable(settings.time_column, 40))
-    times = _repeat(partitions[settings.time_column], size, budget)
-    # Without a time column the first remark is that there is none.
-    remarks = raw.remarks[1:] if raw.times is None else raw.remarks
-    return replace(raw, times=times, layout=layout, remarks=remarks)
-
-
-def _repeat(value: str, size: int, budget: Budget) -> pa.ChunkedArray:
-    """Return a column of one value."""
-    budget.take(size * (len(value) + 4))
-    return pa.chunked_array([pa.array([value]).take(pa.array(np.zeros(size, np.int32)))])
+def partition_folders(folders: Sequence[str]) -> tuple[str, ...]:
+    """Return the last of some folders, from the first after which all are `key=value`."""
+    return tuple(takewhile(lambda name: "=" in name, reversed(folders)))[::-1]
 
 
 def guess_format(path: Path) -> str:

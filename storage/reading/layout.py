@@ -7,10 +7,19 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Column, Columns, printable
+from perennial.storage.reading.columns import (
+    TIME_NAMES,
+    Column,
+    Columns,
+    FileSettings,
+    find_column,
+    printable,
+)
+from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Rejects
 
 _SEPARATORS = {
@@ -21,6 +30,9 @@ _SEPARATORS = {
     "::": "double colons",
     " ": "blanks",
 }
+
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_OFFSET_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,8 @@ class RawFile:
         lines: `(n,)` int64, line of each row, from 1; `None` if row k is line k + 1.
         rejects: lines that are no rows.
         num_lines: number of lines read, rejected ones included.
-        typed: True if the columns have types of the file; text has none.
+        typed: True if the column of the users has a type of the file, which text has not; and for
+            the items.
         layout: interpretation of the file.
         remarks: what its owner should know of that, one line each.
         rating: `(n,)` ratings, if `IngestSettings.min_rating` is set.
@@ -116,7 +129,7 @@ class RawFile:
     lines: NDArray[np.int64] | None
     rejects: Rejects
     num_lines: int
-    typed: bool
+    typed: tuple[bool, bool]
     layout: FileLayout
     remarks: tuple[str, ...] = ()
     rating: Column | None = None
@@ -141,6 +154,8 @@ def make_raw_file(
     hint: str | None,
     lines: NDArray[np.int64] | None,
     rejects: Rejects,
+    settings: FileSettings,
+    budget: Budget,
     *,
     typed: bool = False,
     header: bool | None = None,
@@ -154,19 +169,33 @@ def make_raw_file(
         file_format: name of the format in the interpretation.
         names: names of all columns of the file.
         found: positions of the columns that were read.
-        columns: `(n,)` each, those of `found.places`.
+        columns: `(n,)` each, those of `found.inside`.
         hint: name of a column that seems to hold the times, if no time column was found.
         lines: `(n,)`, as in `RawFile`.
         rejects: lines that are no rows.
-        typed: as in `RawFile`.
+        settings: the folders' names, of which some may be columns.
+        budget: memory for these columns.
+        typed: True if the columns of the file have types.
         header: as in `FileLayout`, like the rest.
         header_guessed: as in `FileLayout`.
         separator: as in `FileLayout`.
         encoding: as in `FileLayout`.
     """
-    users, items, times, rating, where = found.split(columns)
-    num_lines = len(users) + len(rejects)
-    shown = [printable(names[place], 40) for place in found.events]
+    own, num_rows = iter(columns), len(columns[0])
+    values = list(settings.partitions.values())
+    users, items, times, rating, where = found.split(
+        [
+            next(own) if place >= 0 else _repeat(values[-1 - place], num_rows, budget)
+            for place in found.places
+        ]
+    )
+    num_lines = num_rows + len(rejects)
+    keys = list(settings.partitions)
+    labels = [*names, *reversed(keys)]
+    if hint is None:
+        place = find_column(keys, None, TIME_NAMES, "time")
+        hint = None if place is None else keys[place]
+    shown = [printable(labels[place], 40) for place in found.events]
     layout = FileLayout(
         file_format,
         user=shown[0],
@@ -177,7 +206,7 @@ def make_raw_file(
         separator=separator,
         encoding=encoding,
         rows=num_lines,
-        rating=None if found.rating is None else printable(names[found.rating], 40),
+        rating=None if found.rating is None else printable(labels[found.rating], 40),
     )
     return RawFile(
         users,
@@ -186,12 +215,19 @@ def make_raw_file(
         lines,
         rejects,
         num_lines,
-        typed=typed,
+        typed=(typed and found.user >= 0, typed and found.item >= 0),
         layout=layout,
         remarks=_describe_guesses(names, found, hint),
         rating=rating,
         where=where,
     )
+
+
+def _repeat(value: str, size: int, budget: Budget) -> pa.ChunkedArray:
+    """Return a column of one value, `(size,)`; nulls for Hive's name of a missing one."""
+    budget.take(size * (len(value.encode()) + _OFFSET_BYTES))
+    values = pa.array([None if value == _HIVE_NULL else value], pa.string())
+    return pa.chunked_array([values.take(pa.array(np.zeros(size, np.int32)))])
 
 
 def label_column(name: str) -> str:

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import find_columns
+from perennial.storage.reading.columns import FileSettings, find_columns
 from perennial.storage.reading.delimited_text.encodings import ByteStream, unpacked
 from perennial.storage.reading.delimited_text.parsing import BLOCK_BYTES, Dialect, read_text
 from perennial.storage.reading.delimited_text.records import BOM
 from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Rejects
-from perennial.storage.reading.settings import IngestSettings
 
 _HEAD_BYTES = 1 << 12
 _FIRST_LINE = re.compile(rb"\s*\d+:[ \t]*\r?\n")
@@ -36,9 +35,7 @@ def is_netflix(head: bytes) -> bool:
     return _FIRST_LINE.match(head.removeprefix(BOM)) is not None
 
 
-def read_netflix(
-    path: Path, settings: IngestSettings, progress: Progress, budget: Budget
-) -> RawFile:
+def read_netflix(path: Path, settings: FileSettings, progress: Progress, budget: Budget) -> RawFile:
     """Read a log: lines `user,rating,date` after a line with the item and a colon.
 
     Args:
@@ -56,13 +53,14 @@ def read_netflix(
     values = _read_names(head)
     names = [_ITEM_NAME, *values]
     found = find_columns(names, settings)
+    places = found.inside
     dialect = Dialect(b",", len(values), quoting=False, skip_lines=0)
     with path.open("rb") as packed, unpacked(packed) as stream:
         blocks = _BlockStream(stream, budget)
         rows = read_text(
             blocks,
             dialect,
-            tuple(place - 1 for place in found.places if place),
+            tuple(place - 1 for place in places if place),
             lambda: progress(f"reading {path.name}", packed.tell(), size),
             BLOCK_BYTES,
             budget,
@@ -70,7 +68,7 @@ def read_netflix(
     budget.take(4 * len(rows.lines))
     items = _find_items(blocks, rows.lines)
     others = iter(rows.columns)
-    columns = [next(others) if place else items for place in found.places]
+    columns = [next(others) if place else items for place in places]
     is_block = np.isin(rows.rejects.lines, blocks.lines[np.array(blocks.items) != ""])
     rejects = Rejects(rows.rejects.lines[~is_block], rows.rejects.faults[~is_block])
     return make_raw_file(
@@ -81,6 +79,8 @@ def read_netflix(
         None,
         rows.lines,
         rejects,
+        settings,
+        budget,
         separator=",",
         encoding="UTF-8",
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores, run_all, split_evenly
-from perennial.storage.reading.columns import Column, Columns, find_columns, printable
+from perennial.storage.reading.columns import Column, Columns, FileSettings, find_columns, printable
 from perennial.storage.reading.identifier_forms import UUID_BYTES, uuid_texts
 from perennial.storage.reading.layout import RawFile, label_column, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
@@ -28,7 +28,6 @@ from perennial.storage.reading.parquet_batches import (
     read_texts,
 )
 from perennial.storage.reading.rejects import LONGEST_ID, Rejects
-from perennial.storage.reading.settings import IngestSettings
 
 _CODE_BYTES = 4
 
@@ -38,7 +37,7 @@ class ParquetRows:
     """Columns of a Parquet file.
 
     Attributes:
-        columns: those of `found.places`, `(n,)` each.
+        columns: those of `found.inside`, `(n,)` each.
         num_rows: n.
         found: positions of the columns.
         names: names of all columns of the file.
@@ -53,7 +52,7 @@ class ParquetRows:
 
 
 def read_parquet(
-    path: Path, settings: IngestSettings, _progress: Progress, budget: Budget
+    path: Path, settings: FileSettings, _progress: Progress, budget: Budget
 ) -> RawFile:
     """Read a log; see `read_columns`."""
     read = read_columns(path, settings, budget)
@@ -65,18 +64,20 @@ def read_parquet(
         read.hint,
         None,
         Rejects.join([]),
+        settings,
+        budget,
         typed=True,
     )
 
 
-def read_parquet_times(path: Path, settings: IngestSettings, budget: Budget) -> Column | None:
+def read_parquet_times(path: Path, settings: FileSettings, budget: Budget) -> Column | None:
     """Read only the time column; `None` if there is none."""
     columns = read_columns(path, settings, budget, only_times=True).columns
     return columns[0] if columns else None
 
 
 def read_columns(
-    path: Path, settings: IngestSettings, budget: Budget, *, only_times: bool = False
+    path: Path, settings: FileSettings, budget: Budget, *, only_times: bool = False
 ) -> ParquetRows:
     """Read the columns of users, items, times and of the conditions on the rows.
 
@@ -95,7 +96,7 @@ def read_columns(
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
     found = find_columns(schema.names, settings)
-    places = found.events[2:] if only_times else found.places
+    places = found.events[2:] if only_times else found.inside
     kinds: dict[str, np.dtype[Any]] = {}
     for place in places:
         is_identifier = place in (found.user, found.item)

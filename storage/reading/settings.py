@@ -37,18 +37,6 @@ class IngestSettings:
     rating_column: str | None = None
     where: tuple[tuple[str, tuple[str, ...]], ...] | None = None
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names or positions of the columns that were given."""
-        given = (self.user_column, self.item_column, self.time_column)
-        return tuple(name for name in given if name is not None)
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Names or positions that were given of the columns that decide which rows count."""
-        rating = () if self.rating_column is None else (self.rating_column,)
-        return (*rating, *(column for column, _ in self.where or ()))
-
     def to_json(self) -> dict[str, Any]:
         """Plain values; settings that came later only where they are not the default.
 

@@ -117,8 +117,8 @@ def _stage_file(
 ) -> StagedLog:
     users, items = run_all(
         [
-            partial(_encode, raw.users, raw.layout.user, USER_FAULTS, raw.typed),
-            partial(_encode, raw.items, raw.layout.item, ITEM_FAULTS, raw.typed),
+            partial(_encode, raw.users, raw.layout.user, USER_FAULTS, raw.typed[0]),
+            partial(_encode, raw.items, raw.layout.item, ITEM_FAULTS, raw.typed[1]),
         ]
     )
     if raw.times is None:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from perennial.storage.errors import UserError
@@ -35,8 +35,14 @@ def open_path(path: Path) -> LogFiles:
         if not path.is_dir():
             return LogFiles(_stem(path), (path,), IngestSettings())
         entries = list(path.iterdir())
-        if any(_PARTITION.fullmatch(entry.name) and entry.is_dir() for entry in entries):
-            return LogFiles(path.resolve().name, _find_partitions(path), IngestSettings())
+        if has_partitions([entry.name for entry in entries if entry.is_dir()]):
+            below = [
+                Path(root, name).relative_to(path).as_posix()
+                for root, _, names in os.walk(path)
+                for name in names
+            ]
+            partitions = tuple(path / name for name in choose_partitions(path, below))
+            return LogFiles(path.resolve().name, partitions, IngestSettings())
         names = choose_periods(path, [entry.name for entry in entries if entry.is_file()])
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
@@ -45,20 +51,27 @@ def open_path(path: Path) -> LogFiles:
     return LogFiles(path.resolve().name, files, IngestSettings(), cut=cut)
 
 
-def _find_partitions(folder: Path) -> tuple[Path, ...]:
-    """Return the files below a folder by path, without those of writers; `UserError` if none."""
-    files: list[Path] = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        found = [name for name in names if not name.startswith((".", "_")) and _is_log(name)]
-        files.extend(Path(root, name) for name in found)
-    if not files:
+def has_partitions(subfolders: Iterable[str]) -> bool:
+    """Return True if the name of a subfolder is a key and a value (Hive)."""
+    return any(_PARTITION.fullmatch(name) for name in subfolders)
+
+
+def choose_partitions(folder: object, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the paths below a folder that are logs, in natural order, without those of writers.
+
+    Raises:
+        UserError: there is none.
+    """
+    found = [
+        name
+        for name in names
+        if _is_log(name) and not any(part.startswith((".", "_")) for part in name.split("/"))
+    ]
+    if not found:
         raise UserError(f"folder {folder} has no log in it, only empty subfolders")
-
-    def key(path: Path) -> list[tuple[tuple[str | int, ...], str]]:
-        return [natural_key(Path(part)) for part in path.relative_to(folder).parts]
-
-    return tuple(sorted(files, key=key))
+    return tuple(
+        sorted(found, key=lambda name: [natural_key(Path(one)) for one in name.split("/")])
+    )
 
 
 def choose_periods(folder: object, names: Sequence[str]) -> tuple[str, ...]:

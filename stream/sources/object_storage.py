@@ -8,7 +8,7 @@ from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.objects.bucket import Bucket, RemotePath, is_remote
 from perennial.storage.objects.copies import local_copies, local_folder
 from perennial.stream.sources.base import LogFiles
-from perennial.stream.sources.files import choose_periods
+from perennial.stream.sources.files import choose_partitions, choose_periods, has_partitions
 from perennial.stream.sources.registry import open_source
 
 
@@ -30,7 +30,10 @@ def local_source(source: str, near: Path, progress: Progress = ignore_progress) 
     place = RemotePath.parse(source)
     bucket = Bucket(place)
     if bucket.is_folder(place):
-        names = choose_periods(place, [one.place.name for one in bucket.list(place)])
+        is_divided = has_partitions(bucket.list_subfolders(place))
+        objects = bucket.list(place, recursive=is_divided)
+        below = [one.place.path.removeprefix(f"{place.path}/") for one in objects]
+        names = (choose_partitions if is_divided else choose_periods)(place, below)
         with local_folder(place, names, near, progress) as folder:
             yield str(folder)
         return

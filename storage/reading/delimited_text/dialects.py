@@ -4,11 +4,12 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import (
     Columns,
+    FileSettings,
     add_conditions,
     find_columns,
     find_event_columns,
@@ -18,7 +19,6 @@ from perennial.storage.reading.columns import (
 from perennial.storage.reading.delimited_text.parsing import Dialect
 from perennial.storage.reading.delimited_text.records import BOM, Quoting, split_records
 from perennial.storage.reading.rejects import is_missing
-from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.reading.times.formats import is_moment
 
 # Bytes of the beginning of a file, and records of it, that detection uses.
@@ -62,7 +62,7 @@ class TextLayout:
     hint: str | None
 
 
-def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> TextLayout:
+def detect_layout(head: bytes, settings: FileSettings, text_format: str) -> TextLayout:
     """Detect the dialect of a text file and find its columns.
 
     Without a header and without given columns the first column is the user and the second the
@@ -108,14 +108,11 @@ def detect_layout(head: bytes, settings: IngestSettings, text_format: str) -> Te
     if header:
         columns = find_columns(names, settings, _places(body, is_missing))
     else:
-        found = (
-            find_event_columns(places, settings)
-            if settings.columns
-            else _guess_columns(body or rows[:1])
-        )
+        found = _find_places(body or rows[:1], places, settings)
         columns = add_conditions(found, places, settings, _guess_rating(body, found))
     by_name = header or settings.columns
-    _check_lists(body, columns.events if by_name else range(len(names)))
+    if settings.is_log:
+        _check_lists(body, columns.events if by_name else range(len(names)))
     shown = tuple(names if header else (f"column {place}" for place in places))
     hint = None if columns.time is not None else _find_times(body, columns)
     return TextLayout(
@@ -200,7 +197,7 @@ def _split(record: str, delimiter: str, quoting: bool, spaced: bool) -> list[str
 
 
 def _has_header(
-    names: Sequence[str], rows: Sequence[Sequence[str]], settings: IngestSettings, delimiter: str
+    names: Sequence[str], rows: Sequence[Sequence[str]], settings: FileSettings, delimiter: str
 ) -> bool:
     """Guess whether the first record names the columns.
 
@@ -209,7 +206,7 @@ def _has_header(
     is a number or a date, but between blanks, as ADER writes: a header of unknown names must not
     become an event.
     """
-    if looks_like_header(names):
+    if looks_like_header(names, settings.roles):
         return True
     if any(not name.isdecimal() for name in (*settings.columns, *settings.conditions)):
         return True
@@ -229,11 +226,26 @@ def _is_value(text: str) -> bool:
     return bool(_NUMBER.fullmatch(text)) or is_moment(text)
 
 
+def _find_places(
+    rows: Sequence[Sequence[str]], places: Sequence[str], settings: FileSettings
+) -> Columns:
+    """Find the columns of a file without a header; guess them if none in it is given."""
+    if settings.columns or settings.user_column or settings.item_column:
+        return find_event_columns(places, settings)
+    if len(rows[0]) < 2:
+        needed = " and one of ".join(f"{role.what}s" for role in settings.roles[:2])
+        raise UserError(f"a line needs a column of {needed}; name the format if it is another one")
+    if not settings.is_log:
+        return Columns(0, 1, None)
+    found = _guess_columns(rows)
+    if settings.time_column is None:
+        return found
+    named = replace(settings, user_column=str(found.user + 1), item_column=str(found.item + 1))
+    return find_event_columns(places, named)
+
+
 def _guess_columns(rows: Sequence[Sequence[str]]) -> Columns:
     """Guess the columns of a file without a header; `UserError` if the first two may hold times."""
-    width = len(rows[0])
-    if width < 2:
-        raise UserError("a line needs a user and an item; name the format if it is another one")
     dated = _places(rows, is_moment)
     unix = [] if dated else _places(rows, _UNIX_TIME.fullmatch)
     first = next((place for place in (*dated, *unix) if place < 2), None)

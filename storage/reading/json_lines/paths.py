@@ -6,14 +6,7 @@ from itertools import islice
 from typing import Final
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import (
-    ITEM_NAMES,
-    TIME_NAMES,
-    USER_NAMES,
-    find_column,
-    printable,
-)
-from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.reading.columns import FileSettings, find_column, printable
 
 Path = tuple[str | None, ...]
 """Keys from an object to a value; `None` is each element of a list."""
@@ -57,7 +50,7 @@ def _add_paths(value: object, name: str, path: Path, found: dict[str, Path]) -> 
         found.setdefault(name, path)
 
 
-def check_depth(paths: Mapping[str, Path], settings: IngestSettings) -> str | None:
+def check_depth(paths: Mapping[str, Path], settings: FileSettings) -> str | None:
     """Refuse objects whose user or item has a usual name, but lies deeper.
 
     Returns:
@@ -66,21 +59,16 @@ def check_depth(paths: Mapping[str, Path], settings: IngestSettings) -> str | No
     Raises:
         UserError: there is such a user or item; the message names the options that read it.
     """
-    named = {
-        "user": (settings.user_column, USER_NAMES),
-        "item": (settings.item_column, ITEM_NAMES),
-        "time": (settings.time_column, TIME_NAMES),
-    }
     names = list(paths)
     ends = [name.rpartition(".")[2].removesuffix("[]") for name in names]
     options: dict[str, str] = {}
-    for what, (given, usual) in named.items():
-        if given is not None or find_column(names, None, usual, what) is not None:
+    for role, given in settings.given:
+        if given is not None or find_column(names, None, role.usual, role.what) is not None:
             continue
-        place = find_column(ends, None, usual, what)
+        place = find_column(ends, None, role.usual, role.what)
         if place is not None:
-            options[what] = names[place]
-    if "user" in options or "item" in options:
+            options[role.what] = names[place]
+    if any(role.what in options for role in settings.roles[:2]):
         words = " ".join(
             f"--{what}-column '{printable(name, 60)}'" for what, name in options.items()
         )

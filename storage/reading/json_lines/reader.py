@@ -2,16 +2,24 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import find_columns, printable
+from perennial.storage.reading.columns import (
+    TIME_NAMES,
+    FileSettings,
+    find_column,
+    find_columns,
+    printable,
+)
 from perennial.storage.reading.delimited_text.encodings import (
     ByteStream,
     detect_encoding,
@@ -24,7 +32,6 @@ from perennial.storage.reading.json_lines.paths import Rows, Unfit, check_depth,
 from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Fault, Rejects
-from perennial.storage.reading.settings import IngestSettings
 
 # Values of one long line may take twenty times its bytes while it is read.
 BLOCK_BYTES = 1 << 22
@@ -36,7 +43,7 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambd
 
 
 def read_json_lines(
-    path: Path, settings: IngestSettings, progress: Progress, budget: Budget
+    path: Path, settings: FileSettings, progress: Progress, budget: Budget
 ) -> RawFile:
     """Read a log; a column in a list, such as `events.aid`, gives a row for each element.
 
@@ -56,37 +63,53 @@ def read_json_lines(
     with path.open("rb") as packed, unpacked(packed) as stream:
         paths = _find_paths(transcode(stream, encoding), settings)
     hint = check_depth(paths, settings)
-    names = list(paths)
-    found = find_columns(names, settings)
-    rows = Rows.find([paths[names[place]] for place in found.places])
-    chunks: list[list[pa.Array]] = [[] for _ in found.places]
+    found = find_columns(list(paths), settings)
+    chunks: dict[int, list[pa.Array]] = {place: [] for place in found.inside}
+    rows = _find_rows(paths, chunks)
+    known = {str(keys[0]) for keys in paths.values()}
     numbers, rejects, first_line = [np.zeros(0, np.int64)], [], 1
     with path.open("rb") as packed, unpacked(packed) as stream:
         for block in read_lines(transcode(stream, encoding), BLOCK_BYTES):
-            columns, lines, bad = _read_block(block, rows, first_line)
+            lines = list(_parse_lines(block, first_line))
+            if found.time is None and settings.is_log:
+                paths = _add_late_paths(lines, paths, known)
+                found = replace(found, time=find_column(list(paths), None, TIME_NAMES, "time"))
+                if found.time is not None:
+                    # No object before this block has a time.
+                    chunks[found.time] = [pa.array([""] * sum(map(len, numbers)), pa.string())]
+                    rows = _find_rows(paths, chunks)
+            columns, good, bad = _read_lines(lines, rows)
             first_line += block.count(b"\n")
-            numbers.append(lines)
+            numbers.append(good)
             rejects.append(bad)
-            for chunk, column in zip(chunks, columns, strict=True):
+            for chunk, column in zip(chunks.values(), columns, strict=True):
                 chunk.append(column)
-            kept = (*columns, lines, bad.lines, bad.faults)
+            kept = (*columns, good, bad.lines, bad.faults)
             budget.take(sum(part.nbytes for part in kept))
             progress(f"reading {path.name}", packed.tell(), size)
-    texts = [pa.chunked_array(chunk, pa.string()) for chunk in chunks]
+    names = list(paths)
     return make_raw_file(
         "JSON lines",
         names,
         found,
-        texts,
+        [pa.chunked_array(chunks[place], pa.string()) for place in found.inside],
         hint,
         np.concatenate(numbers),
         Rejects.join(rejects),
+        settings,
+        budget,
         encoding=encoding.upper(),
     )
 
 
-def _find_paths(stream: ByteStream, settings: IngestSettings) -> dict[str, Keys]:
-    """Find the paths of the first objects, and of later ones until all columns are among them.
+def _find_rows(paths: Mapping[str, Keys], places: Iterable[int]) -> Rows:
+    """Find the rows that have columns at some places among the paths."""
+    keys = list(paths.values())
+    return Rows.find([keys[place] for place in places])
+
+
+def _find_paths(stream: ByteStream, settings: FileSettings) -> dict[str, Keys]:
+    """Find the paths of the first objects, and of later ones until all that are needed are found.
 
     Raises:
         UserError: there is no object among the first lines, or the columns lie deeper.
@@ -100,11 +123,22 @@ def _find_paths(stream: ByteStream, settings: IngestSettings) -> dict[str, Keys]
     return paths
 
 
-def _has_all(paths: Mapping[str, Keys], settings: IngestSettings) -> bool:
+def _has_all(paths: Mapping[str, Keys], settings: FileSettings) -> bool:
     try:
-        return find_columns(list(paths), settings).time is not None
+        find_columns(list(paths), settings)
     except UserError:
         return False
+    return True
+
+
+def _add_late_paths(
+    lines: Sequence["_Line"], paths: dict[str, Keys], known: set[str]
+) -> dict[str, Keys]:
+    """Return the paths and, after them, those of objects with unknown keys; add these keys."""
+    late = [one.record for one in lines if isinstance(one.record, dict)]
+    late = [record for record in late if not record.keys() <= known]
+    known.update(*late)
+    return collect_paths(late, paths) if late else paths
 
 
 def _parse_sample(sample: Sequence[bytes]) -> list[dict[str, object]]:
@@ -136,23 +170,34 @@ def _parse(line: bytes) -> dict[str, object] | Fault:
     return record if isinstance(record, dict) else Fault.BAD_JSON
 
 
-def _read_block(
-    block: bytes, rows: Rows, first_line: int
+class _Line(NamedTuple):
+    """A line, from 1; its object or fault; True if it may hold half of a surrogate pair."""
+
+    number: int
+    record: dict[str, object] | Fault
+    may_be_cut: bool
+
+
+def _parse_lines(block: bytes, first_line: int) -> Iterator[_Line]:
+    """Parse whole lines; blank ones are left out."""
+    for number, line in enumerate(block.split(b"\n"), first_line):
+        if line and not line.isspace():
+            yield _Line(number, _parse(line), b"\\u" in line)
+
+
+def _read_lines(
+    lines: Sequence[_Line], rows: Rows
 ) -> tuple[list[pa.Array], np.ndarray[tuple[int], np.dtype[np.int64]], Rejects]:
-    """Read the rows of whole lines: columns, the line of each row, and bad lines."""
+    """Read the rows of lines: columns, the line of each row, and bad lines."""
     good: list[Sequence[str]] = []
     numbers: list[int] = []
     bad: list[int] = []
     faults: list[int] = []
-    for number, line in enumerate(block.split(b"\n"), first_line):
-        if not line or line.isspace():
-            continue
-        record = _parse(line)
+    for number, record, may_be_cut in lines:
         if isinstance(record, Fault):
             bad.append(number)
             faults.append(record)
             continue
-        may_be_cut = b"\\u" in line
         for row in rows.read(record):
             fault = _find_fault(row, may_be_cut)
             if isinstance(fault, Fault):

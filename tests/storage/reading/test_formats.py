@@ -10,9 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Columns, find_column, find_columns, looks_like_header
+from perennial.storage.reading.columns import (
+    Columns,
+    find_column,
+    find_columns,
+    looks_like_header,
+)
+from perennial.storage.reading.columns import FileSettings as Settings
 from perennial.storage.reading.formats import read_file, read_times
-from perennial.storage.reading.settings import IngestSettings as Settings
 
 Write = Callable[[str, str | bytes], Path]
 
@@ -62,7 +67,7 @@ def test_text_formats_agree(write, name, packed):
     assert raw.items.to_pylist() == ITEMS
     assert raw.times is not None
     assert raw.times.to_pylist() == TIMES
-    assert not raw.typed
+    assert raw.typed == (False, False)
     assert raw.num_lines == 3
     lines = render(name).split("\n")
     assert [("186" in lines[line - 1]) for line in raw.line_numbers()] == [False, True, False]
@@ -112,7 +117,7 @@ def test_a_format_can_be_named(write):
         ("names.csv", "who,what,when\na,b,c\n", "no user column among who, what, when"),
         ("half.csv", "user_id,what,timestamp\n1,2,3\n", "no item column among user_id, what"),
         ("pairs.csv", "alice,book\nbob,book\n", "no user column among alice, book"),
-        ("one.csv", "123\n456\n", "a line needs a user and an item"),
+        ("one.csv", "123\n456\n", "a line needs a column of users and one of items"),
         ("empty.csv", "", "no interactions"),
         ("blank.csv", "\n\r\n \n", "no interactions"),
         ("log.inter", "a:token\tb:token\n1\t2\n", "no user column among a, b"),
@@ -159,7 +164,7 @@ def test_parquet_types(tmp_path, kind):
     as_array = (pa.int64(), pa.int32(), pa.uint64(), pa.dictionary(pa.int32(), pa.int64()))
     assert is_array == (kind in as_array)
     assert raw.items.to_pylist() == ITEMS
-    assert raw.typed
+    assert raw.typed == (True, True)
     assert raw.num_lines == 3
     assert raw.line_numbers().tolist() == [1, 2, 3]
 

@@ -7,6 +7,7 @@ import pytest
 
 from perennial.storage.errors import UserError
 from perennial.storage.reading.formats import read_file
+from perennial.storage.reading.json_lines import reader
 from perennial.storage.reading.settings import IngestSettings
 
 LINE = '{"user_id": "u", "item_id": "i", "timestamp": 1}\n'
@@ -133,10 +134,37 @@ def test_other_files_are_refused_in_a_line(write, content, words):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("block_bytes", [1 << 10, reader.BLOCK_BYTES])
 @pytest.mark.parametrize("rows", [99, 150, 2000])
 @pytest.mark.parametrize("column", [None, "timestamp", "seen.at"])
-def test_a_column_that_appears_late_is_found(write, rows, column):
+def test_a_column_that_appears_late_is_found(write, monkeypatch, rows, column, block_bytes):
+    monkeypatch.setattr(reader, "BLOCK_BYTES", block_bytes)
     late = LINE.replace("}", ', "seen": {"at": 2}}')
     path = write("a.jsonl", ('{"user_id": "u", "item_id": "i"}\n' * rows + late).encode())
     times = read(path, time_column=column).times.to_pylist()
     assert times == [*[""] * rows, "2" if column == "seen.at" else "1"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"where": (("event", ("buy",)),)},
+        {"where": (("event", ("buy",)), ("to.land", ("de",)))},
+        {"min_rating": 4},
+        {"min_rating": 4, "rating_column": "to.points"},
+    ],
+    ids=str,
+)
+def test_a_column_of_a_condition_may_appear_late(write, choice):
+    late = LINE.replace("}", ', "event": "buy", "rating": 5, "to": {"land": "de", "points": 4}}')
+    raw = read(write("a.jsonl", (LINE + "\n") * 150 + late), **choice)
+    assert (len(raw.users), raw.layout.filtered) == (1, 150)
+
+
+def test_a_file_without_times_is_parsed_once(write, monkeypatch):
+    parsed = []
+    parse = reader._parse
+    monkeypatch.setattr(reader, "_parse", lambda line: parsed.append(line) or parse(line))
+    raw = read(write("a.jsonl", '{"user_id": "u", "item_id": "i"}\n' * 500))
+    assert (raw.times, len(raw.users)) == (None, 500)
+    assert len(parsed) == 500 + reader._SAMPLE_ROWS

@@ -7,15 +7,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
+from perennial.storage.log.ingest import ingest_period
 from perennial.storage.log.periods import list_periods
+from perennial.storage.log.vocabulary import ITEMS, USERS, read_kind
 from perennial.storage.reading.formats import read_file, read_times
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.store import Store
 from perennial.stream.cuts import make_cut
-from perennial.stream.loading import load_log
+from perennial.stream.loading import ingest_files, load_log
 from perennial.stream.sources.files import open_path
 
 LINES = "user_id,item_id\n1,2\n"
+DAYS = (("day", ("2024-01-01", "2024-01-02")),)
 
 
 @pytest.fixture
@@ -108,6 +111,41 @@ class TestPartitions:
         assert read_file(folder / file, settings).times.to_pylist() == ["2024-01-31"]
         assert read_times(folder / file, settings).to_pylist() == ["2024-01-31"]
 
+    @pytest.mark.parametrize("file", ["part.csv", "part.parquet", "part.jsonl"])
+    @pytest.mark.parametrize("what", ["user", "item"])
+    @pytest.mark.parametrize("value", ["17", "a b"])
+    def test_may_be_users_or_items(self, store, fill, file, what, value):
+        folder = fill(f"shop={value}/part.csv") / f"shop={value}"
+        other = {"user": "item", "item": "user"}[what]
+        pq.write_table(pa.table({f"{other}_id": [1, 2]}), folder / "part.parquet")
+        (folder / "part.csv").write_text(f"{other}_id\n1\n2\n")
+        (folder / "part.jsonl").write_text(f'{{"{other}_id": 1}}\n{{"{other}_id": 2}}\n')
+        settings = IngestSettings(**{f"{what}_column": "shop"})
+        report = ingest_period(store, folder / file, settings)
+        assert (report.interactions, getattr(report.layouts[0], what)) == (2, "shop")
+        assert store.rows(f"SELECT id FROM {what}s") == [(value,)]
+        assert read_kind(store, {"user": USERS, "item": ITEMS}[what]).kind == (
+            "integer" if value == "17" else "string"
+        )
+
+    def test_without_a_value_are_missing(self, store, fill):
+        path = (
+            fill("shop=__HIVE_DEFAULT_PARTITION__/a.csv") / "shop=__HIVE_DEFAULT_PARTITION__/a.csv"
+        )
+        with pytest.raises(UserError, match="1 × null or empty user"):
+            ingest_period(store, path, IngestSettings(user_column="shop"))
+
+    def test_are_not_users_and_items(self, fill):
+        path = fill("u=1/i=2/a.csv") / "u=1/i=2/a.csv"
+        with pytest.raises(UserError, match="the file itself must have users or items"):
+            read_file(path, IngestSettings(user_column="u", item_column="i"))
+
+    @pytest.mark.parametrize("content", [LINES, "1,2\n"])
+    def test_that_look_like_times_are_told(self, fill, content):
+        path = fill("date=2024-01-31/a.csv", content=content) / "date=2024-01-31/a.csv"
+        (remark,) = read_file(path, IngestSettings()).remarks
+        assert remark.endswith("does column 'date' hold the times? name it with --time-column")
+
     def test_count_only_next_above_the_file(self, fill):
         path = fill("date=1999-01-01/logs/part.csv") / "date=1999-01-01/logs/part.csv"
         with pytest.raises(UserError, match="no column 'date'"):
@@ -120,11 +158,22 @@ class TestPartitions:
         raw = read_file(path, IngestSettings(where=(("land", values),)))
         assert (len(raw.users), raw.layout.filtered) == (rows, 1 - rows)
 
-    def test_may_hold_equal_files(self, store, fill):
-        log = open_path(fill("land=de/a.csv", "land=fr/a.csv", content="user_id,item_id\n1,2\n"))
-        (report,) = load_log(store, log, make_cut("equal-count", 2))
-        assert report.lines == 2
-        assert load_log(store, log, make_cut("equal-count", 2)) == ()
+    @pytest.mark.parametrize("cut", [make_cut("equal-count", 2), make_cut("files")])
+    @pytest.mark.parametrize("content", ["user_id,item_id\n1,2\n", "user_id,item_id\n1,2\n1,3\n"])
+    @pytest.mark.parametrize("choice", [{}, {"time_column": "day"}, {"where": DAYS}])
+    def test_may_hold_equal_files(self, store, fill, cut, content, choice):
+        log = open_path(fill("day=2024-01-01/a.csv", "day=2024-01-02/a.csv", content=content))
+        log = replace(log, settings=IngestSettings(**choice))
+        reports = load_log(store, log, cut)
+        assert sum(report.lines for report in reports) == 2 * (content.count("\n") - 1)
+        assert len(reports) == (2 if cut.by_file else 1)
+        assert load_log(store, log, cut) == ()
+        assert all(report.already_ingested for report in ingest_files(store, log, cut))
+
+    def test_are_known_again_elsewhere(self, store, fill):
+        folder = fill("a.csv", "land=de/a.csv")
+        ingest_period(store, folder / "a.csv")
+        assert ingest_period(store, folder / "land=de/a.csv").already_ingested
 
     def test_hold_no_file_twice(self, store, fill):
         log = open_path(fill("land=de/a.csv", "land=fr/a.csv", "land=fr/b.csv"))

@@ -3,13 +3,12 @@
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Columns
+from perennial.storage.reading.columns import Columns, FileSettings
 from perennial.storage.reading.delimited_text.dialects import HEAD_BYTES, detect_layout
-from perennial.storage.reading.settings import IngestSettings
 
 
 def detect(text, text_format="csv", **given):
-    return detect_layout(text.encode(), IngestSettings(**given), text_format)
+    return detect_layout(text.encode(), FileSettings(**given), text_format)
 
 
 @pytest.mark.parametrize(
