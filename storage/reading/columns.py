@@ -1,111 +1,21 @@
 """Columns of a file, found by their names."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.reading.settings import LOG_ROLES, RATING_NAMES, FileSettings, Role
 
 Column: TypeAlias = pa.ChunkedArray | NDArray[np.int32] | NDArray[np.int64]
 """Values of a column, `(n,)`. Integers without nulls that fit are an array, int32 for identifiers
 and int64 for times; the next step may overwrite it."""
-
-# In order of preference; compared in lower case without "_", "-" and spaces.
-USER_NAMES = (
-    "userid", "user", "uid", "userindex", "reviewerid", "customerid", "customer", "householdid",
-    "householdkey", "household", "visitorid", "memberid", "buyerid", "clientid", "accountid",
-    "profileid", "username", "sessionid", "session", "playlistid",
-)  # fmt: skip
-ITEM_NAMES = (
-    "itemid", "item", "iid", "itemindex", "movieid", "movie", "productid", "product", "parentasin",
-    "asin", "isbn", "bookid", "trackid", "songid", "artistid", "articleid", "newsid", "videoid",
-    "gameid", "businessid", "venueid", "recipeid", "gmapid", "sku", "appid", "goodsid", "aid",
-    "musicid",
-)  # fmt: skip
-TIME_NAMES = (
-    "timestamp", "ts", "time", "transactiontimestamp", "datetime", "unixtime", "unixreviewtime",
-    "timestampms", "eventtime", "eventtimestamp", "createdat", "eventdate", "date", "reviewtime",
-    "reviewdate", "tdat", "orderdate", "ordertime", "orderedat", "purchasedate", "purchasetime",
-    "purchasedat", "invoicedate", "transactiondate", "transactiontime", "utctimestamp", "utctime",
-    "visittime", "checkintime", "clicktime", "viewedat", "updatedat", "createdtime", "creationtime",
-    "createdate", "createddate", "eventat", "ratedat", "datetimeutc",
-)  # fmt: skip
-RATING_NAMES = (
-    "rating", "ratings", "score", "stars", "overall", "review/score", "reviewscore",
-    "review/overall", "reviewoverall", "starrating", "userrating", "bookrating", "movierating",
-    "ratingvalue", "reviewrating", "overallrating", "ratingscore", "userscore", "rate",
-)  # fmt: skip
-
-
-TITLE_NAMES = (
-    "title", "itemtitle", "movietitle", "producttitle", "booktitle", "tracktitle", "songtitle",
-    "primarytitle", "name", "itemname", "moviename", "productname", "bookname", "trackname",
-    "songname", "artistname", "description",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Role:
-    """The content of a column: a word for messages and options, and usual names of the column."""
-
-    what: str
-    usual: tuple[str, ...]
-
-
-LOG_ROLES = (Role("user", USER_NAMES), Role("item", ITEM_NAMES), Role("time", TIME_NAMES))
-TITLES_ROLES = (Role("item", (*ITEM_NAMES, "id")), Role("title", TITLE_NAMES))
-
-
-@dataclass(frozen=True)
-class FileSettings(IngestSettings):
-    """Settings for reading one file.
-
-    Attributes:
-        partitions: keys and values of the folders above it; columns of the file go first.
-        roles: contents of `user_column`, `item_column` and, if there are three, `time_column`.
-    """
-
-    partitions: Mapping[str, str] = field(default_factory=dict)
-    roles: tuple[Role, ...] = LOG_ROLES
-
-    @classmethod
-    def of(
-        cls, settings: IngestSettings, partitions: Mapping[str, str], roles: tuple[Role, ...]
-    ) -> Self:
-        """Complete the settings of all files by those of one."""
-        given = {one.name: getattr(settings, one.name) for one in fields(IngestSettings)}
-        return cls(**given, partitions=partitions, roles=roles)
-
-    @property
-    def is_log(self) -> bool:
-        """True for interactions, which may have times and ratings; False for titles."""
-        return self.roles == LOG_ROLES
-
-    @property
-    def given(self) -> tuple[tuple[Role, str | None], ...]:
-        """The roles, and the names or positions that were given of their columns."""
-        names = (self.user_column, self.item_column, self.time_column)
-        return tuple(zip(self.roles, names, strict=False))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names or positions of the columns of the file that were given."""
-        return self._inside([name for _, name in self.given])
-
-    @property
-    def conditions(self) -> tuple[str, ...]:
-        """Names or positions that were given of the columns that decide which rows count."""
-        return self._inside([self.rating_column, *(column for column, _ in self.where or ())])
-
-    def _inside(self, names: Sequence[str | None]) -> tuple[str, ...]:
-        return tuple(name for name in names if name is not None and name not in self.partitions)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from perennial.storage.base import Progress, ignore_progress
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import LOG_ROLES, Column, FileSettings, Role, printable
+from perennial.storage.reading.columns import Column, printable
 from perennial.storage.reading.delimited_text.dialects import HEAD_BYTES, detect_layout
 from perennial.storage.reading.delimited_text.encodings import detect_encoding, transcode, unpacked
 from perennial.storage.reading.delimited_text.parsing import read_text
@@ -25,7 +25,7 @@ from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.netflix import is_netflix, read_netflix
 from perennial.storage.reading.parquet import read_parquet, read_parquet_times
-from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.reading.settings import LOG_ROLES, FileSettings, IngestSettings, Role
 
 
 class Reader(Protocol):

@@ -11,16 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import (
-    TIME_NAMES,
-    Column,
-    Columns,
-    FileSettings,
-    find_column,
-    printable,
-)
+from perennial.storage.reading.columns import Column, Columns, find_column, printable
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Rejects
+from perennial.storage.reading.settings import TIME_NAMES, FileSettings
 
 _SEPARATORS = {
     ",": "commas",

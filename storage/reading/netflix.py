@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import FileSettings, find_columns
+from perennial.storage.reading.columns import find_columns
 from perennial.storage.reading.delimited_text.encodings import ByteStream, unpacked
 from perennial.storage.reading.delimited_text.parsing import BLOCK_BYTES, Dialect, read_text
 from perennial.storage.reading.delimited_text.records import BOM
 from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Rejects
+from perennial.storage.reading.settings import FileSettings
 
 _HEAD_BYTES = 1 << 12
 _FIRST_LINE = re.compile(rb"\s*\d+:[ \t]*\r?\n")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
 from perennial.storage.parallel import count_cores, run_all, split_evenly
-from perennial.storage.reading.columns import Column, Columns, FileSettings, find_columns, printable
+from perennial.storage.reading.columns import Column, Columns, find_columns, printable
 from perennial.storage.reading.identifier_forms import UUID_BYTES, uuid_texts
 from perennial.storage.reading.layout import RawFile, label_column, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
@@ -28,6 +28,7 @@ from perennial.storage.reading.parquet_batches import (
     read_texts,
 )
 from perennial.storage.reading.rejects import LONGEST_ID, Rejects
+from perennial.storage.reading.settings import FileSettings
 
 _CODE_BYTES = 4
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import ITEM_NAMES, find_column, list_names, printable
+from perennial.storage.reading.columns import find_column, list_names, printable
 from perennial.storage.reading.delimited_text.encodings import unpacked
 from perennial.storage.reading.formats import readable_errors
 from perennial.storage.reading.identifier_forms import canonical
@@ -24,6 +24,7 @@ from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.parquet import read_named
 from perennial.storage.reading.parquet_batches import is_string, plain_type
 from perennial.storage.reading.rejects import LONGEST_ID, Fault
+from perennial.storage.reading.settings import ITEM_NAMES
 
 TITLE_NAMES = (
     "title", "itemtitle", "movietitle", "producttitle", "booktitle", "tracktitle", "songtitle",

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from perennial.storage.errors import UserError
 from perennial.storage.reading.columns import (
     Columns,
-    FileSettings,
     add_conditions,
     find_columns,
     find_event_columns,
@@ -19,6 +18,7 @@ from perennial.storage.reading.columns import (
 from perennial.storage.reading.delimited_text.parsing import Dialect
 from perennial.storage.reading.delimited_text.records import BOM, Quoting, split_records
 from perennial.storage.reading.rejects import is_missing
+from perennial.storage.reading.settings import FileSettings
 from perennial.storage.reading.times.formats import is_moment
 
 # Bytes of the beginning of a file, and records of it, that detection uses.

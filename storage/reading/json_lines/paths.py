@@ -6,7 +6,8 @@ from itertools import islice
 from typing import Final
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import FileSettings, find_column, printable
+from perennial.storage.reading.columns import find_column, printable
+from perennial.storage.reading.settings import FileSettings
 
 Path = tuple[str | None, ...]
 """Keys from an object to a value; `None` is each element of a list."""

@@ -13,13 +13,7 @@ import pyarrow as pa
 
 from perennial.storage.base import Progress
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import (
-    TIME_NAMES,
-    FileSettings,
-    find_column,
-    find_columns,
-    printable,
-)
+from perennial.storage.reading.columns import find_column, find_columns, printable
 from perennial.storage.reading.delimited_text.encodings import (
     ByteStream,
     detect_encoding,
@@ -32,6 +26,7 @@ from perennial.storage.reading.json_lines.paths import Rows, Unfit, check_depth,
 from perennial.storage.reading.layout import RawFile, make_raw_file
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Fault, Rejects
+from perennial.storage.reading.settings import TIME_NAMES, FileSettings
 
 # Values of one long line may take twenty times its bytes while it is read.
 BLOCK_BYTES = 1 << 22

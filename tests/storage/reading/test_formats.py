@@ -10,14 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import (
-    Columns,
-    find_column,
-    find_columns,
-    looks_like_header,
-)
-from perennial.storage.reading.columns import FileSettings as Settings
+from perennial.storage.reading.columns import Columns, find_column, find_columns, looks_like_header
 from perennial.storage.reading.formats import read_file, read_times
+from perennial.storage.reading.settings import FileSettings as Settings
 
 Write = Callable[[str, str | bytes], Path]
 

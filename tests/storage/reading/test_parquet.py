@@ -12,7 +12,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.reading import parquet
 from perennial.storage.reading.identifiers import USER_FAULTS, encode
 from perennial.storage.reading.memory_budget import Budget
-from perennial.storage.reading.settings import IngestSettings
+from perennial.storage.reading.settings import FileSettings
 
 TEXT_TYPES = (
     pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(),
@@ -33,7 +33,7 @@ def write(path, users, **options):
 
 def read_users(path, budget=None):
     """Read the users of a log, None where there is none."""
-    read = parquet.read_columns(path, IngestSettings(), budget or Budget())
+    read = parquet.read_columns(path, FileSettings(), budget or Budget())
     (users, items), num_rows = read.columns, read.num_rows
     assert num_rows == len(users) == len(items)
     encoded = encode(users, USER_FAULTS, typed=True)

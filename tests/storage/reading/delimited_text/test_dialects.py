@@ -3,8 +3,9 @@
 import pytest
 
 from perennial.storage.errors import UserError
-from perennial.storage.reading.columns import Columns, FileSettings
+from perennial.storage.reading.columns import Columns
 from perennial.storage.reading.delimited_text.dialects import HEAD_BYTES, detect_layout
+from perennial.storage.reading.settings import FileSettings
 
 
 def detect(text, text_format="csv", **given):
