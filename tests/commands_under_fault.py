@@ -13,11 +13,7 @@ from perennial.storage.store import Store
 
 
 def call_commands(calls: list[list[str]], limit: int | None) -> None:
-    """Call commands one after the other.
-
-    For each a JSON line with its arguments is printed, then one with the exit code and what the
-    command printed; so the last line names the one that ended the process.
-    """
+    """Call commands one after the other; print a JSON line before each, and one with its result."""
     if limit is not None:
         import jax
 

@@ -1,9 +1,4 @@
-"""Compiled code kept between test runs, in the user's cache folder.
-
-JAX writes entries without a lock and never again once they exist, and tests kill processes: so each
-run has a folder of its own, made of copies of the kept entries, and adds its new ones at the end
-after they have been read whole. Bytecode, which Python replaces atomically, is shared as it is.
-"""
+"""Compiled code kept between test runs: each has a folder of copies, for JAX takes no lock."""
 
 import hashlib
 import importlib.metadata

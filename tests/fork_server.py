@@ -1,8 +1,4 @@
-"""Python processes forked from one that has imported the program: fresh ones without the seconds.
-
-The server starts no thread, not even JAX's or DuckDB's, so that it can be forked. It reads a JSON
-line for each call and answers with the exit status.
-"""
+"""Processes forked from one that has imported the program and started no thread."""
 
 import atexit
 import functools
@@ -23,7 +19,7 @@ PATH = (TESTS.parent, TESTS, TESTS / "replay")
 
 @dataclass(frozen=True)
 class Finished:
-    """How a process ended: exit code, or minus the signal that killed it, and what it wrote."""
+    """Exit code of a process, or minus the signal that killed it, and its output."""
 
     code: int
     stdout: str

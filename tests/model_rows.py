@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, FittedModel, Recipe, TrainingRows
+from perennial.models.mvae.recipe import MVAE
 
 
 def rows_of(matrix: csr_array, **changes: object) -> TrainingRows:
@@ -24,7 +25,7 @@ def rows_of(matrix: csr_array, **changes: object) -> TrainingRows:
 
 
 def rows_of_dense(dense, weights=None, **changes):
-    """The same of a dense matrix, with weights."""
+    """Users of one period from a dense matrix, with weights."""
     rows = rows_of(csr_array(np.asarray(dense, dtype=np.float32)), **changes)
     return rows if weights is None else replace(rows, weights=np.asarray(weights, dtype=np.float64))
 
@@ -59,11 +60,7 @@ class Oracle:
 
 
 def taught_rows(num_new=25, num_old=15, known=24, num_items=30, *, weight=None, soft=False):
-    """New rows and, in no order, replayed ones with a teacher of `known` items.
-
-    Weights are drawn unless replayed rows have one, beside new rows of weight 1; `soft` replayed
-    rows are real-valued.
-    """
+    """New rows and, in no order, replayed ones with a teacher; weights are drawn unless given."""
     generator = np.random.default_rng(100)
     dense = dense_rows(num_new + num_old, num_items, most=0.5)
     replayed = generator.permutation(num_new + num_old) >= num_new
@@ -112,6 +109,18 @@ def planted_hits(model: FittedModel, num_items: int = 50) -> tuple[float, float]
 
     popularity = np.tile(np.asarray(planted(num_items=num_items).sum(axis=0)), (160, 1))
     return share_hit(scores_of(model, contexts)), share_hit(popularity)
+
+
+QUICK_MVAE = MVAE(
+    hidden=24,
+    latent=8,
+    learning_rate=0.01,
+    batch_size=64,
+    max_updates=60,
+    check_every=10,
+    patience=2,
+)
+"""A small network that learns the planted rows."""
 
 
 def check_heavy_rows(recipe: Recipe) -> None:

@@ -22,7 +22,7 @@ class Server:
     client: Any
 
     def environment(self) -> dict[str, str]:
-        """What tells the program of it."""
+        """Environment variables that name the server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,

@@ -8,11 +8,7 @@ PATIENCE = 300
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        AssertionError: it does not hold in time.
-    """
+    """Wait until a condition holds; fail where it does not in time."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end

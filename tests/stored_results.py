@@ -6,7 +6,9 @@ from datetime import datetime
 import numpy as np
 from scipy.sparse import csr_array
 
-from perennial.storage.results.cells import Cell, EvaluatedUsers, Figure, UserFigure
+from perennial.storage.results.cells import Cell, EvaluatedUsers, Figure, UserFigure, insert_cell
+from perennial.storage.results.fits import Fit, find_fit, insert_fit, insert_model_file, write_model
+from perennial.storage.results.runs import insert_run_cell
 from perennial.storage.results.summaries import StoredSummary, SummaryRecord
 
 START = datetime(2025, 1, 2, 3, 4, 5, 678)
@@ -44,6 +46,30 @@ def make_user_figures(last=3.0):
         UserFigure("HR", 10, np.array([1, 2, last], np.float32), None),
         UserFigure("AUC", None, np.zeros(3, np.float32), np.array([0, 1, 2.5], np.float32)),
     ]
+
+
+def record_cell(store, cell, run_id=None, *, memory_limit=None, users=(4, 9, 2), values=None):
+    """Record a cell with its fit, users and figures, by default its own; link it to a run."""
+    values = values or make_user_figures(float(sum(cell.key.encode())))
+    with store.transaction():
+        insert_fit(store, Fit(cell.fit_key, memory_limit, cell.fit_report))
+        insert_cell(store, cell, make_evaluated(cell, users), values)
+        if run_id is not None:
+            insert_run_cell(store, run_id, cell.key)
+
+
+def weights_of(key):
+    return np.arange(6.0) + ord(key[0])
+
+
+def keep_model(store, key, purpose="published", chain="chain"):
+    """Write a model file and its row, and its fit if there is none."""
+    path = write_model(store, key, {"weights": weights_of(key)}, {"key": key})
+    with store.transaction():
+        if find_fit(store, key) is None:
+            insert_fit(store, Fit(key, None, {"reg": 5.0}))
+        insert_model_file(store, key, purpose, chain, path)
+    return path
 
 
 def make_summary(dense, key="a", period=3, seed=0):

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from perennial import cli
 from perennial.replay.cli import parameters
-from perennial.replay.cli.progress import show_bar, show_status, watch_replay
+from perennial.replay.cli.progress import watch_replay
 from perennial.replay.events import (
     CellFinished,
     CellName,
@@ -114,7 +114,7 @@ class TestHelp:
 
 
 class TestStartUp:
-    """What a command imports: each runs in a process of its own."""
+    """Imports of a command, each in a process of its own."""
 
     def imported(self, folder: Path, *arguments: object) -> set[str]:
         program = (
@@ -245,7 +245,7 @@ class TestReplay:
 
 
 class TestScreen:
-    """What is drawn where someone watches; nothing of it may reach stdout."""
+    """Drawings where someone watches; nothing of them may reach stdout."""
 
     def test_a_terminal_shows_stages_bars_and_means(self, replayed, capsys):
         drawn = io.StringIO()
@@ -264,25 +264,10 @@ class TestScreen:
         assert "Mean over the evaluated periods" in text
         assert capsys.readouterr().out == ""
 
-    def test_a_bar_and_a_status_on_a_terminal(self):
-        drawn = io.StringIO()
-        console = Console(file=drawn, force_terminal=True, width=120)
-        with show_bar(console) as progress:
-            progress("reading [red].csv", 3, 4)
-        with show_status(console) as say:
-            say("fitting [red]")
-        assert "reading [red].csv" in drawn.getvalue()
-        assert "75%" in drawn.getvalue()
-        assert "fitting [red]" in drawn.getvalue()
-
 
 class TestRefusals:
     def assert_leaves_nothing(self, folder: Path) -> None:
         assert [path.name for path in folder.iterdir() if "duckdb" in path.name] == []
-
-    def test_no_such_source(self, here):
-        assert_fails(call("replay", "nothing.csv"), "'nothing.csv' is neither a file")
-        self.assert_leaves_nothing(here)
 
     def test_unknown_names(self, log, here):
         assert_fails(call("replay", log, "--model", "svd"), "'svd' is unknown", 2)
@@ -293,6 +278,7 @@ class TestRefusals:
         assert_fails(call("replay", log, "--budget", "500.0"), "bytes such as 256KiB", 2)
         assert_fails(call("replay", log, "--set", "latent=4"), "model.setting=value", 2)
         assert_fails(call("replays"), "No such command 'replays'", 2)
+        assert_fails(call("replay", "nothing.csv"), "'nothing.csv' is neither a file")
         self.assert_leaves_nothing(here)
 
     def test_bad_settings(self, log, here):
@@ -420,19 +406,6 @@ class TestAfterwards:
         assert shown["results"] == first
         assert "Only periods up to 2" in call_well(*report, "2").stdout
         assert_fails(call(*report, "1"), "'--until-period'", 2)
-
-    def test_recommendations(self, replayed):
-        store, _ = replayed
-        arguments = ("recommend", "--store", store, "--strategy", "individual", "--k", "3")
-        for whom in (("--user", "u7"), ("--items", "103,111")):
-            items = [one["item"] for one in call_json(*arguments, *whom)["recommendations"]]
-            assert len(set(items)) == 3
-            lines = call_well(*arguments, *whom).stdout.splitlines()
-            assert [line.split()[1] for line in lines] == [str(item) for item in items]
-        assert_fails(call(*arguments, "--user", "nobody"), "user 'nobody' is not in")
-        assert_fails(call(*arguments, "--items", "103,999"), "unknown item 999")
-        assert_fails(call(*arguments), "either --user or --items", 2)
-        assert_fails(call(*arguments, "--user", "u7", "--items", "103"), "either", 2)
 
     def test_data_sets(self, tmp_path):
         listed = call_well("datasets", "list", "--cache", tmp_path).stdout

@@ -1,4 +1,4 @@
-"""Which rows and users count, as a person says it: two nights, a live model, a replay, a study."""
+"""Conditions on rows and users, through the commands of two nights, a replay and a study."""
 
 from pathlib import Path
 

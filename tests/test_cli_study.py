@@ -15,10 +15,7 @@ from perennial.replay.config import ReplayConfig
 from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers.base import Task, TaskEvent
 
-SMALL = (
-    *("--periods", "3", "--model", "infinite-ae", "--set", "infinite-ae.reg=5"),
-    *("--strategy", "individual,joint", "--seed", "0"),
-)
+SMALL = ("--periods", "3", "--model", "pop", "--strategy", "individual,joint", "--seed", "0")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +55,7 @@ class TestStudy:
         for name in ("individual seed 0", "joint seed 0", "joint seed 0 transfer"):
             assert f"{name}: begun" in lines
             assert f"{name}: done" in lines
-        assert any(line.startswith("joint seed 0: period 1 infinite-ae (") for line in lines)
+        assert any(line.startswith("joint seed 0: period 1 pop (") for line in lines)
 
     def test_it_writes_a_page_and_pictures(self, studied):
         folder, result = studied
@@ -135,13 +132,13 @@ class TestRefusals:
         assert_fails(late, "no period from 3 on is left by --until-period 2")
 
     def test_what_cannot_go_together(self, log, here):
-        result = call("study", "continual", log, *SMALL[:-4], "--strategy", "finetune")
+        result = call("study", "continual", log, *SMALL[:4], "--strategy", "finetune")
         assert_fails(result, "choose another model")
         assert not (here / "visits.duckdb.study").exists()
 
 
 class TestScreen:
-    """What is drawn while workers are at work; nothing of it may reach stdout."""
+    """Drawings while workers are at work; nothing of them may reach stdout."""
 
     def events(self):
         task = Task("joint [red] seed 0", ContinualRequest("a", "b", ReplayConfig()), 2)

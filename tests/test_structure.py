@@ -193,10 +193,7 @@ def protocol_methods() -> frozenset[str]:
 
 
 def public_array_functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
-    """Public functions of a module that take or return arrays without jaxtyping's shapes.
-
-    Mappings of named arrays do not count: their shapes belong to the class that stores them.
-    """
+    """Public functions that take or return arrays, not mappings of them, without shapes."""
     for node in tree.body:
         inside = node.body if isinstance(node, ast.ClassDef) else [node]
         if isinstance(node, ast.ClassDef) and node.name.startswith("_"):

@@ -55,10 +55,7 @@ def wheel(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def command(wheel, tmp_path_factory) -> Path:
-    """The console command of an environment that holds the wheel and what it requires.
-
-    Pinned, and without TensorFlow (2 GB, which nothing imports), as with `uv run`.
-    """
+    """Console command of an environment with the wheel and its pins, without TensorFlow."""
     folder = tmp_path_factory.mktemp("installed")
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["uv"]
     overrides, constraints = folder / "overrides.txt", folder / "constraints.txt"

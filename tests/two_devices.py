@@ -1,9 +1,4 @@
-"""Fits, scores and distils on as many CPU devices as asked for, and writes what came out.
-
-    python two_devices.py DEVICES FILE.npz
-
-JAX fixes its devices once, so this is a process of its own; see `test_two_devices.py`.
-"""
+"""Fits, scores and distillations on some CPU devices: `python two_devices.py DEVICES FILE.npz`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Budgets in rows and bytes, and how they are shared among summaries."""
+"""Budgets in rows and bytes, and their shares among summaries."""
 
 import numpy as np
 import pytest

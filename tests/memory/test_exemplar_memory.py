@@ -266,7 +266,7 @@ def test_quotas_go_by_frequency():
 
 
 def similarity_of(size, seed=0):
-    """Of rows at random, and which were asked for at a time."""
+    """Similarity of rows at random, and the rows that were asked for at a time."""
     features = np.random.default_rng(seed).standard_normal((size, 5))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     gram = features @ features.T

@@ -1,4 +1,4 @@
-"""What is read back from the store is sparse, whatever was distilled."""
+"""Sparse rows in the store, for any distilled ones."""
 
 import dataclasses
 from datetime import datetime

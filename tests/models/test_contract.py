@@ -1,7 +1,4 @@
-"""The contract of every model in the registry: a new one is tested by its line there.
-
-A class of tests runs once per model, or way to fit it, on one small fit.
-"""
+"""Contract of every model in the registry: a new one is tested by its line there."""
 
 import dataclasses
 import json

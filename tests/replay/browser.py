@@ -35,7 +35,7 @@ def find_browser() -> str | None:
 
 @dataclass
 class Seen:
-    """What a page did."""
+    """Values, picture, errors and requests of a page."""
 
     values: list = field(default_factory=list)
     picture: bytes = b""

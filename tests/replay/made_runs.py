@@ -14,11 +14,7 @@ RUN = Run(3, "finished", {"seeds": [0], "periods": 3}, {"jax": "0"}, 4, NOW, NOW
 
 
 def make_run(values, run=RUN, *, draws_at_random=False):
-    """A run from {(strategy, model, seed, eval_period): {(metric, k): values}}.
-
-    Instead of values there may be (values, weights). The users of a period are 0, 1, ... as many
-    as values.
-    """
+    """A run from {(strategy, model, seed, period): {(metric, k): values or (values, weights)}}."""
     cells, judged, user_figures = [], {}, {}
     for (strategy, model, seed, period), metrics in values.items():
         figures, by_user = [], []

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from toys import fill, write_log
 
-from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
 from perennial.storage.store import Store
 
 
@@ -50,10 +49,7 @@ def planted_modules(folder, monkeypatch):
 
 
 def assert_counted_once(path: Path, num_cells: int, num_models: int) -> None:
-    """Check that each cell is there once, with the models of its chains, and no other files.
-
-    Each of `num_models` chains with a warm start keeps its newest model.
-    """
+    """Check that each cell is there once, with the newest model of each warm chain alone."""
     with Store.open(path) as store:
         ((cells, keys),) = store.rows("SELECT count(*), count(DISTINCT cell_key) FROM cells")
         assert cells == keys == num_cells
@@ -66,18 +62,3 @@ def assert_counted_once(path: Path, num_cells: int, num_models: int) -> None:
         assert kept == {one.name for one in store.models_folder.iterdir()}
         assert len(kept) == num_models
     assert not path.with_name(path.name + ".study").exists()
-
-
-def figures_of(store: Store, run_id: int) -> dict:
-    """Read all of a run that must be equal on any machine, by strategy and periods."""
-    judged, by_user = read_evaluated_users(store, run_id), read_user_figures(store, run_id)
-    return {
-        (cell.strategy, cell.fit_period, cell.eval_period): (
-            cell.key,
-            [(one.metric, one.k, one.value, one.num_users) for one in cell.figures],
-            judged[cell.evaluation_key].users.tolist(),
-            [one.values.tolist() for one in by_user[cell.key]],
-            {key: value for key, value in cell.fit_report.items() if key != "seconds"},
-        )
-        for cell in read_cells(store, run_id)
-    }

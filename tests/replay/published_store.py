@@ -16,7 +16,7 @@ DAY = 86_400
 
 
 def live_config() -> ReplayConfig:
-    """What is kept current: cheap to fit, and able to tell why."""
+    """Configuration of a live model that is cheap to fit and explains."""
     return ReplayConfig(
         strategies=("individual",), models=(ModelChoice("infinite-ae", {"reg": 1.0}),), seeds=(0,)
     )

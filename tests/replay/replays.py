@@ -6,10 +6,9 @@ import shutil
 import pytest
 from toys import register_toys
 
-from perennial.replay.analysis.run import load_run
-from perennial.replay.analysis.summary import summarise
 from perennial.replay.events import CellFinished
 from perennial.replay.loop import run_replay
+from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
 from perennial.storage.store import Store
 
 
@@ -24,28 +23,27 @@ def replay(store, config, **options):
     return run_replay(store, config, listener=listen, **options), made
 
 
-def numbers(store, run_id):
-    """Results that must not depend on how a run came about."""
-    data = load_run(store, run_id)
-    summary = summarise(data, num_resamples=20).to_json()
-    users = {
-        (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
-            data.evaluated_users[cell.evaluation_key].users.tolist(),
-            one.values.tolist(),
-            None if one.weights is None else one.weights.tolist(),
+def figures_of(store, run_id):
+    """Read all of a run that must not depend on how it came about, by cell."""
+    evaluated, by_user = read_evaluated_users(store, run_id), read_user_figures(store, run_id)
+    return {
+        (cell.strategy, cell.model, cell.seed, cell.fit_period, cell.eval_period): (
+            cell.key,
+            [(one.metric, one.k, one.value, one.num_users) for one in cell.figures],
+            evaluated[cell.evaluation_key].users.tolist(),
+            [(one.values.tolist(), repr(one.weights)) for one in by_user[cell.key]],
+            {key: value for key, value in cell.fit_report.items() if key != "seconds"},
         )
-        for cell in data.cells
-        for one in data.user_figures[cell.key]
+        for cell in read_cells(store, run_id)
     }
-    return summary["results"], summary["means"], users
 
 
-def undisturbed(toy_store_file, path, config, read):
-    """Read the results of a replay in a copy of the toy store."""
+def undisturbed(toy_store_file, path, config):
+    """Read the figures of a replay in a copy of the toy store."""
     shutil.copy(toy_store_file, path)
     with pytest.MonkeyPatch.context() as patch, Store.open(path) as store:
         register_toys(patch)
-        return read(store, replay(store, config)[0])
+        return figures_of(store, replay(store, config)[0])
 
 
 def split_last_day(toy_log, folder):

@@ -179,11 +179,13 @@ def test_no_users_give_no_figure():
     assert all(math.isnan(result.values.mean) for result in results)
 
 
-def test_refuses_a_model_of_another_catalogue():
-    with pytest.raises(ValueError, match="has 51 items, but the evaluation is about 50"):
-        evaluate(fixed(90, 51), question())
-
-
-def test_refuses_a_model_that_leaves_users_out():
-    with pytest.raises(ValueError, match="scored 3 of 90 users"):
-        evaluate(fixed(3), question())
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((90, 51), "has 51 items, but the evaluation is about 50"),
+        ((3, 50), "scored 3 of 90 users"),
+    ],
+)
+def test_refuses_a_model_of_another_catalogue_or_number_of_users(shape, words):
+    with pytest.raises(ValueError, match=words):
+        evaluate(fixed(*shape), question())

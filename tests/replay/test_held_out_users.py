@@ -6,8 +6,7 @@ import itertools
 import killed_replay
 import numpy as np
 import pytest
-from made_studies import figures_of
-from replays import replay, split_last_day, undisturbed
+from replays import figures_of, replay, split_last_day, undisturbed
 from toys import Popularity, fill, record_fits
 
 from perennial.models.base import FitOptions
@@ -35,7 +34,7 @@ CONFIG = dataclasses.replace(killed_replay.CONFIG, seeds=(0,), held_out=HELD_OUT
 @pytest.fixture(scope="module")
 def wanted(toy_store_file, tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
-    return undisturbed(toy_store_file, path, CONFIG, figures_of)
+    return undisturbed(toy_store_file, path, CONFIG)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 import pytest
 from fork_server import fork_server
 from killed_replay import CONFIG
-from replays import numbers, replay, undisturbed
+from replays import figures_of, replay, undisturbed
 
 from perennial.storage.results.cells import read_cells
 from perennial.storage.results.runs import read_run
@@ -40,7 +40,7 @@ def killed(path, point, count, name="CONFIG"):
 @pytest.fixture(scope="module")
 def wanted(toy_store_file, tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed") / "store.duckdb"
-    return undisturbed(toy_store_file, path, CONFIG, numbers)
+    return undisturbed(toy_store_file, path, CONFIG)
 
 
 @pytest.mark.parametrize(("point", "count"), KILL_POINTS)
@@ -52,7 +52,7 @@ def test_a_killed_run_goes_on_to_the_same_figures(tmp_path, toy_store_file, want
         done = read_cells(store, 1)
         run_id, made = replay(store, CONFIG)
         assert len(made) == 16 - len(done), "what was finished is not made again"
-        assert numbers(store, run_id) == wanted
+        assert figures_of(store, run_id) == wanted
         assert read_run(store, 1).status == "interrupted"
         files = {path.name for path in store.models_folder.iterdir()}
         rows = store.connection.execute("SELECT file FROM model_files").fetchall()
@@ -68,4 +68,4 @@ def test_a_run_killed_again_and_again_comes_to_its_end(tmp_path, toy_store_file,
         assert attempts < 10, "no progress"
     assert attempts == 4, "five new cells each time"
     with Store.open(path) as store:
-        assert numbers(store, read_run(store).run_id) == wanted
+        assert figures_of(store, read_run(store).run_id) == wanted

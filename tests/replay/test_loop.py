@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pytest
 from killed_replay import STORED
-from replays import numbers, replay, split_last_day
+from replays import figures_of, replay, split_last_day
 from toys import BYTES_PER_ROW, LastRow, Popularity, fill, interrupt_after, write_log
 
 from perennial.models.base import FitOptions, TrainingRows
@@ -129,7 +129,7 @@ def test_a_rerun_makes_nothing_again_unless_it_is_fresh(store, config):
     assert read_cells(store, first) == read_cells(store, second)
     third, made = replay(store, config, fresh=True)
     assert len(made) == 16
-    assert numbers(store, first) == numbers(store, second) == numbers(store, third)
+    assert figures_of(store, first) == figures_of(store, second) == figures_of(store, third)
 
 
 def test_one_more_period_makes_only_its_cells(tmp_path, toy_log, config):
@@ -141,10 +141,10 @@ def test_one_more_period_makes_only_its_cells(tmp_path, toy_log, config):
         after, made = replay(grown, config)
         assert {name[3] for name in made} == {4}
         assert len(read_cells(grown, before)) == 12
-        grown_numbers = numbers(grown, after)
+        grown_figures = figures_of(grown, after)
     with Store.open(tmp_path / "whole.duckdb") as whole:
         run_id, _ = replay(fill(whole, toy_log), config)
-        assert numbers(whole, run_id) == grown_numbers
+        assert figures_of(whole, run_id) == grown_figures
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_a_stored_memory_is_restored_without_a_model(store, num_done):
     run_id, made = replay(store, STORED)
     assert len(made) == 8 - num_done
     fresh, _ = replay(store, STORED, fresh=True)
-    assert numbers(store, run_id) == numbers(store, fresh)
+    assert figures_of(store, run_id) == figures_of(store, fresh)
 
 
 def test_a_memory_is_updated_once_a_period_and_timed_with_the_next(store, monkeypatch):

@@ -33,11 +33,7 @@ def block_of(scores, contexts, targets, negatives, weights=None, depth=3):
 
 @pytest.fixture
 def block():
-    """Five known items and one unknown, two users.
-
-    The first ranks 4, 3, 2 (its context is item 0) and has the targets 3, 1 and the unknown 5; the
-    second ranks 0, 2, 1 (its context is item 3) and has the target 0.
-    """
+    """Five known items and one unknown; the users rank 4, 3, 2 and 0, 2, 1."""
     return block_of(
         scores=[[9, 1, 2, 3, 4], [5, 3, 4, 6, 2]],
         contexts=[[1, 0, 0, 0, 0], [0, 0, 0, 1, 0]],

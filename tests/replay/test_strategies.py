@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from toys import fill, interrupt_after, record_fits, user_figures, write_log
+from replays import figures_of
+from toys import fill, interrupt_after, record_fits, write_log
 
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.exemplar_memory import ExemplarMemory
@@ -59,7 +60,7 @@ def check_resume(store, config, listener):
     events = []
     resumed = run_replay(store, config, listener=events.append)
     fresh = run_replay(store, config, fresh=True)
-    assert user_figures(store, resumed) == user_figures(store, fresh)
+    assert figures_of(store, resumed) == figures_of(store, fresh)
     return events
 
 
@@ -143,18 +144,16 @@ def test_it_is_individual_at_first_and_another_later(store):
     config = ReplayConfig(
         strategies=("individual", "ader"), models=(ModelChoice("infinite-ae", {"reg": 5.0}),)
     )
-    found = user_figures(store, run_replay(store, config))
-    for _, report in found.values():
+    found = figures_of(store, run_replay(store, config))
+    for _, _, _, _, report in found.values():
         # A property of the strategy, also where nothing is replayed; reports are shared.
         report.pop("draws_at_random", None)
-    same = {
-        (period, found["individual", *key] == found["ader", *key])
-        for (strategy, *key) in found
+    same = [
+        found["individual", *rest][1:] == found["ader", *rest][1:]
+        for (strategy, *rest) in found
         if strategy == "ader"
-        for period in [key[2]]
-    }
-    assert {equal for period, equal in same if period == 1} == {True}
-    assert {period for period, equal in same if not equal} == {2, 3, 4}
+    ]
+    assert same == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_an_interrupt_within_a_fit_changes_nothing(store):
 @pytest.mark.parametrize("lost", ["file", "row and file", "damaged"])
 def test_without_its_file_it_fits_again(store, model, lost):
     config = config_of(model)
-    wanted = user_figures(store, run_replay(store, config))
+    wanted = figures_of(store, run_replay(store, config))
     store.connection.execute("DELETE FROM cells WHERE fit_period = 4")
     store.connection.execute("DELETE FROM fits WHERE fit_key NOT IN (SELECT fit_key FROM cells)")
     if lost == "row and file":
@@ -225,14 +224,14 @@ def test_without_its_file_it_fits_again(store, model, lost):
     assert [text for text in said if "again" in text] == [
         f"fitting period {period} again, to resume from it" for period in (1, 2, 3)
     ]
-    assert user_figures(store, run_id) == wanted
+    assert figures_of(store, run_id) == wanted
 
 
 def test_cells_in_between_can_be_made_again(store):
     config = config_of("infinite-ae")
-    wanted = user_figures(store, run_replay(store, config))
+    wanted = figures_of(store, run_replay(store, config))
     store.connection.execute("DELETE FROM cells WHERE fit_period IN (2, 4)")
-    assert user_figures(store, run_replay(store, config)) == wanted
+    assert figures_of(store, run_replay(store, config)) == wanted
 
 
 @pytest.mark.parametrize("model", ["infinite-ae", "mvae"])
@@ -305,23 +304,13 @@ def short_store(tmp_path):
 @pytest.mark.parametrize(
     ("strategy", "setting", "value"),
     [
-        ("ader", "budget", 0),
-        ("ader", "distillation_weight", 0.0),
-        ("ader", "distillation_weight", -1.0),
-        ("ader", "distillation_weight", float("inf")),
-        ("ader", "policy", "all"),
-        ("ader", "history", "some"),
-        ("finetune", "history", "some"),
-        ("distill-cf", "history", "some"),
-        ("user-rns", "history", "some"),
-        ("ader", "budget", "5B"),
-        ("user-rns", "budget", 0),
-        ("user-rns", "budget", "some"),
+        *((name, "budget", 0) for name in ("ader", "user-rns", "distill-ader")),
+        *(("ader", "budget", "5B"), ("user-rns", "budget", "some")),
         ("distill-cf", "budget", "1600B"),
-        ("user-rns", "policy", "some"),
-        ("user-rns", "memory_weight", 0.0),
-        ("distill-ader", "budget", 0),
-        ("distill-ader", "memory_weight", 0.0),
+        *(("ader", "distillation_weight", value) for value in (0.0, -1.0, float("inf"))),
+        *((name, "history", "some") for name in ("ader", "finetune", "distill-cf", "user-rns")),
+        *((name, "memory_weight", 0.0) for name in ("user-rns", "distill-ader")),
+        *(("ader", "policy", "all"), ("user-rns", "policy", "some")),
     ],
 )
 def test_settings_out_of_range_are_refused(strategy, setting, value):
@@ -332,28 +321,21 @@ def test_settings_out_of_range_are_refused(strategy, setting, value):
 CHEAP = tuple(name for name in SAMPLERS if name != "svp-cf-user")
 
 
-def check_sampled_resume(store, strategies, policy):
+@pytest.mark.parametrize(
+    ("strategies", "policy"),
+    [
+        *((CHEAP, policy) for policy in ("all", "recent:2", "rolling", "whole")),
+        pytest.param(("svp-cf-user",), "rolling", marks=pytest.mark.slow),
+    ],
+)
+def test_a_resumed_replay_draws_the_same_rows(store, strategies, policy):
     settings = choose_strategies(strategies, budget=6, policy=policy, weight=0.5)
     assert set(settings) == set(strategies)
-    config = ReplayConfig(
-        strategies=strategies,
-        models=(ModelChoice("popularity"),),
-        seeds=(0, 7),
-        strategy_settings=settings,
-    )
+    models = (ModelChoice("popularity"),)
+    config = ReplayConfig(strategies, settings, models=models, seeds=(0, 7))
     # After two periods and a cell; the memory is rebuilt from the log.
     num_done = 2 * 2 * len(strategies) + 1
     assert count_linked(check_resume(store, config, interrupt_after(num_done))) == num_done
-
-
-@pytest.mark.parametrize("policy", ["all", "recent:2", "rolling", "whole"])
-def test_a_resumed_replay_draws_the_same_rows(store, policy):
-    check_sampled_resume(store, CHEAP, policy)
-
-
-@pytest.mark.slow
-def test_so_does_the_one_with_a_model(store):
-    check_sampled_resume(store, ("svp-cf-user",), "rolling")
 
 
 @pytest.mark.parametrize("name", CHEAP)

@@ -12,7 +12,6 @@ from perennial.memory.base import Memory, join_rows, replayed_rows
 from perennial.memory.distill.summary import Summary
 from perennial.models.base import FitOptions, TrainingRows
 from perennial.models.registry import MODELS
-from perennial.replay.analysis.run import load_run
 from perennial.replay.events import CellFinished, Event
 from perennial.replay.strategies.base import WarmStart
 from perennial.replay.strategies.registry import STRATEGIES
@@ -83,10 +82,7 @@ class PopularityModel:
 
 @dataclasses.dataclass(frozen=True)
 class Popularity:
-    """Counts the rows' items, with noise that follows from the seed.
-
-    `warm` adds half of what the model before had, so that a chain of fits is one.
-    """
+    """Counts of the rows' items with seeded noise; `warm` adds half of the previous model's."""
 
     noise: float = 0.1
     warm: bool = False
@@ -220,19 +216,6 @@ def distill(rows, settings, seed, **_options):
     filled = np.flatnonzero(np.diff(rows.interactions.indptr))
     chosen = np.random.default_rng(seed).permutation(filled)[: settings.num_synthetic_users]
     return Summary(rows.interactions[chosen], {"steps": 1, "users_given": rows.num_rows})
-
-
-def user_figures(store: Store, run_id: int) -> dict[tuple[Any, ...], Any]:
-    """Every user's figures and the report of the fit, cell by cell."""
-    data = load_run(store, run_id)
-    return {
-        (cell.strategy, cell.model, cell.seed, cell.fit_period, one.metric, one.k): (
-            one.values.tolist(),
-            cell.fit_report,
-        )
-        for cell in data.cells
-        for one in data.user_figures[cell.key]
-    }
 
 
 def record_fits(monkeypatch: Any, *recipes: type) -> list[tuple[Any, TrainingRows, FitOptions]]:

@@ -1,7 +1,4 @@
-"""No file brings about anything but a whole period, or a refusal in one line that changes nothing.
-
-The files and the check are those of `benchmarks.fuzz_ingest`, which has ten thousand of them.
-"""
+"""A sample of `benchmarks.fuzz_ingest`: a whole period, or a refusal that changes nothing."""
 
 import gzip
 from collections.abc import Callable

@@ -113,28 +113,19 @@ def test_other_databases_are_refused_and_kept(tmp_path):
         assert connection.execute("SHOW TABLES").fetchall() == [("invoices",)]
 
 
-@contextmanager
-def another_writer(path, then="pass"):
-    """A process that has the store open for writing and has run `then`."""
-    code = (
+def writing(then="pass"):
+    """Program that has the store open for writing, and has run `then`, until its input ends."""
+    return (
         "import sys; from perennial.storage.store import Store; store = Store.open(sys.argv[1]); "
         f"{then}; print('open', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, path]
-    with subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"open\n"
-        yield
-        process.communicate()
 
 
 @contextmanager
 def working_beside(code, path):
-    """A process that has said "open" and then ends by itself, well."""
+    """A process that has said "open" and then ends by itself, or with its input, well."""
     with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-c", code, path], stdout=subprocess.PIPE
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
@@ -145,7 +136,7 @@ def working_beside(code, path):
 
 def test_a_second_writer_is_refused_at_once(tmp_path):
     path = tmp_path / "log.duckdb"
-    with another_writer(path):
+    with working_beside(writing(), path):
         for wait in (0.0, 0.1):
             with pytest.raises(UserError, match=r"log\.duckdb: another process is writing"):
                 Store.open(path, wait=wait)
@@ -171,7 +162,7 @@ def test_readers_see_the_snapshot_while_a_writer_works(tmp_path):
     path = tmp_path / "log.duckdb"
     insert = "store.connection.execute(\"INSERT INTO users VALUES ({}, 'a', 1)\")"
     steps = f"{insert.format(0)}; store.write_snapshot(); {insert.format(1)}"
-    with another_writer(path, steps), Store.open(path, read_only=True) as store:
+    with working_beside(writing(steps), path), Store.open(path, read_only=True) as store:
         assert store.path == path
         assert store.rows("SELECT user_index FROM users") == [(0,)]
     with Store.open(path, read_only=True) as store:

@@ -1,8 +1,4 @@
-"""Nothing after period t may change anything that is fitted at t.
-
-Cuts are fixed as times first. Rows after t are then deleted, or their order in the file and the
-items they hold are permuted, without moving any across a cut.
-"""
+"""Independence of everything fitted at period t from rows after it, deleted or permuted."""
 
 import numpy as np
 import pytest
@@ -153,7 +149,7 @@ def test_the_check_would_notice_a_change_of_the_past(store_of):
 
 
 def past_of_fixed_size():
-    """The same 30 users in two periods: a fit compiles once for all examples."""
+    """Thirty users in two periods, so that a fit compiles once for all examples."""
     generator = np.random.default_rng(0)
     return [
         (user, 100 + int(item), period, place)

@@ -33,7 +33,7 @@ def log(num_users=128, num_items=150):
 
 
 def started(settings, rows=None, seed=5):
-    """The same task for both: all users are in every batch, so that they see the same ones."""
+    """One task for both, with all users in every batch."""
     rows = log() if rows is None else rows
     return DistillationProblem.of(hold_out(rows, 0, max_users=40), settings, seed)
 
@@ -152,7 +152,7 @@ def test_an_accelerator_and_many_users_are_for_whole_rows(device, num_users, wid
 
 
 def test_nothing_as_wide_as_the_items_is_held_but_three_arrays():
-    """Of 40,000 items, so that one array too many would show."""
+    """A catalogue of 40,000 items, in which one array too many would show."""
     import tracemalloc
 
     generator = np.random.default_rng(0)

@@ -1,10 +1,4 @@
-"""Properties of the kernel matrices over generated rows, and their agreement with neural-tangents.
-
-They are the matrices that the solver factorises, that contexts are scored with and that exemplars
-are compared by; only gradients are taken on dense rows. Rows have one shape, so that nothing is
-compiled again for each example. The first are always an empty row, a one-item row, its twin, and
-two equal rows: where the angle is 0 or has no meaning.
-"""
+"""Properties of the kernel matrices over generated rows, and agreement with neural-tangents."""
 
 from functools import partial
 

@@ -100,19 +100,17 @@ def test_no_other_combination_of_centres_costs_less():
     num_rows=st.integers(1, 40),
     reg=st.sampled_from([1.0, 5.0, 100.0]),
     soft=st.booleans(),
+    spare=st.sampled_from([0, 10_000]),
 )
-def test_with_all_rows_as_centres_it_is_the_exact_solution(seed, num_rows, reg, soft):
+def test_with_all_rows_as_centres_it_is_the_exact_solution(seed, num_rows, reg, soft, spare):
     """Equal rows among them too, which makes K(C, C) singular without its jitter."""
     dense = dense_rows(num_rows, NUM_ITEMS, seed, soft=soft)
     dense = np.concatenate([dense, dense[:2]])
     rows = rows_of_dense(dense, np.random.default_rng(seed).uniform(0.3, 4, len(dense)))
     contexts = dense_rows(5, NUM_ITEMS, seed + 1)
     exact = replace(EXACT, reg=reg).fit(rows, OPTIONS)
-    for centres in (len(dense), 10_000):
-        model = replace(EXACT, reg=reg, centres=centres).fit(rows, OPTIONS)
-        np.testing.assert_allclose(
-            scores_of(model, contexts), scores_of(exact, contexts), atol=1e-5
-        )
+    model = replace(EXACT, reg=reg, centres=len(dense) + spare).fit(rows, OPTIONS)
+    np.testing.assert_allclose(scores_of(model, contexts), scores_of(exact, contexts), atol=1e-5)
 
 
 @settings(max_examples=15)
@@ -278,11 +276,7 @@ def test_rows_with_a_teacher_are_refused_in_one_line():
 def test_settings_of_runs_without_centres_are_those_of_before():
     assert "centres" not in InfiniteAE().settings
     recipe = make_recipe("infinite-ae", {"centres": "500"})
-    assert recipe == InfiniteAE(centres=500)
-    assert recipe.settings["centres"] == 500
-    for wrong in ("0", "-3", "many"):
-        with pytest.raises(UserError, match="infinite-ae"):
-            make_recipe("infinite-ae", {"centres": wrong})
+    assert (recipe, recipe.settings["centres"]) == (InfiniteAE(centres=500), 500)
 
 
 def test_the_memory_limit_caps_rows_as_ever_and_never_centres():

@@ -124,25 +124,6 @@ def test_zero_takes_the_jitter_where_equal_rows_would_be_singular():
     np.testing.assert_allclose(scores_of(model, dense[:3]), expected, atol=1e-5)
 
 
-def test_empty_rows_and_items_nobody_has():
-    dense = dense_rows(30)
-    dense[:10] = 0
-    dense[:, 5] = 0
-    model = InfiniteAE().fit(training_rows(dense), FitOptions(seed=0))
-    scores = scores_of(model, np.zeros((2, NUM_ITEMS), np.float32))
-    assert (scores[:, 5] == 0).all()
-    assert (scores[:, 0] > 0).all()
-
-
-@pytest.mark.parametrize(("max_rows", "cap"), [(25, "max_rows 25"), (40, None)])
-def test_a_row_cap_is_reported_and_said(max_rows, cap):
-    messages = []
-    options = FitOptions(0, max_rows=max_rows, memory_limit=1 << 30, progress=messages.append)
-    report = DOUBLE.fit(training_rows(dense_rows(40)), options).report
-    assert (report["rows_given"], report["rows_used"], report["row_cap"]) == (40, max_rows, cap)
-    assert any(f"25 of 40 rows ({cap})" in message for message in messages) == (cap is not None)
-
-
 def limit_for(recipe, rows, num_rows):
     sizes = sizes_of(rows.interactions, rows.weights, 0, recipe.precision, recipe.reg)
     return estimate_bytes(sizes, num_rows)
@@ -189,8 +170,9 @@ def test_the_ml_1m_split_scores_as_the_authors_code_does(shared_data):
         rows, judged.users[some].astype(np.int64), judged.targets[some, : rows.num_items]
     )
     recipe = InfiniteAE(regs=(1.0, 5.0, 20.0))
-    assert best_reg(recipe.sweep(held, FitOptions(seed=0)), recipe.regs) == 5.0
-    found = figures(replace(recipe, reg=5.0).fit(rows, FitOptions(seed=0)), split.test)
+    model = recipe.fit_with_holdout(held, rows, FitOptions(seed=0))
+    assert model.report["reg"] == 5.0
+    found = figures(model, split.test)
     authors = {
         ("HR", 10): 31.91,
         ("HR", 100): 60.91,

@@ -4,22 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from model_rows import QUICK_MVAE as SMALL
 from model_rows import check_heavy_rows, planted, planted_hits, rows_of, scores_of
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions
 from perennial.models.mvae.recipe import MVAE, FittedMVAE
 from perennial.storage.errors import UserError
-
-SMALL = MVAE(
-    hidden=24,
-    latent=8,
-    learning_rate=0.01,
-    batch_size=64,
-    max_updates=60,
-    check_every=10,
-    patience=2,
-)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +34,11 @@ def test_the_report_says_what_was_chosen(fitted: FittedMVAE):
 
 def test_early_stopping_refits_for_as_long_as_validation_gained():
     # A learning rate this high is at its best after a few updates.
-    recipe = replace(SMALL, learning_rate=0.3, averaging=0.0, check_every=2)
-    report = recipe.fit(rows_of(planted()), FitOptions(seed=1)).report
+    recipe, said = replace(SMALL, learning_rate=0.3, averaging=0.0, check_every=2), []
+    report = recipe.fit(rows_of(planted()), FitOptions(seed=1, progress=said.append)).report
     assert report["updates_tried"] == report["updates"] + 4 < 60
+    assert sum("validation" in line for line in said) >= 3
+    assert any("refit" in line for line in said)
 
 
 def test_only_the_direction_of_a_real_valued_row_matters(fitted: FittedMVAE):
@@ -76,13 +69,6 @@ def test_a_catalogue_too_large_is_refused_in_one_line_before_anything_is_allocat
     with pytest.raises(UserError, match=r"mvae needs 2\d\.\d GiB .* of 1,000,000 items") as refusal:
         MVAE().fit(period, FitOptions(seed=1, memory_limit=16 << 30))
     assert "\n" not in str(refusal.value)
-
-
-def test_progress_is_told_at_every_look():
-    said: list[str] = []
-    SMALL.fit(rows_of(planted()), FitOptions(seed=1, progress=said.append))
-    assert sum("validation" in line for line in said) >= 3
-    assert any("refit" in line for line in said)
 
 
 def test_a_warm_start_goes_on_from_the_previous_model(fitted: FittedMVAE):

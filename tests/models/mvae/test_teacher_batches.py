@@ -1,13 +1,14 @@
-"""What an MVAE is taught by the model before: how much at a time, what, and to what effect."""
+"""Batches of a teacher's answers for an MVAE, and their effect."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from model_rows import Oracle, rows_of_dense
+from model_rows import QUICK_MVAE, Oracle, rows_of_dense
 from scipy.sparse import csr_array
 
 from perennial.models.base import FitOptions, Teacher
@@ -21,15 +22,7 @@ from perennial.models.training.loop import start
 
 NUM_ITEMS, KNOWN = 60, 50
 ORACLE = Oracle(KNOWN, mean=0.0, deviation=1.0)
-SMALL = MVAE(
-    hidden=24,
-    latent=8,
-    learning_rate=0.01,
-    batch_size=32,
-    max_updates=60,
-    check_every=10,
-    patience=2,
-)
+SMALL = replace(QUICK_MVAE, batch_size=32)
 
 
 def make_rows(num_new, num_old, weight=1.0, teacher=None):
@@ -211,24 +204,25 @@ def test_the_noise_of_a_teacher_batch_is_not_that_of_the_new_rows(monkeypatch):
     """JAX folds 0 and 1 into the very keys that it splits the same key into."""
     rows = make_rows(100, 30)
     taught_batch = next(draw_teacher_batches(rows, 20, seed=0))
-    keys = []
 
     def note(position):
         def loss(parameters, *arguments, **settings):
-            keys.append(arguments[position])
+            key = arguments[position]
+            keys = jnp.stack([key, *jax.random.split(key)])
+            jax.debug.callback(lambda found: used.extend(found), jax.random.key_data(keys))
             return parameters.item_bias.sum()
 
         return loss
 
+    used = []
     monkeypatch.setattr(mvae_training, "negative_bound", note(3))
     monkeypatch.setattr(mvae_training, "distillation_loss", note(1))
-    first, batch = start(quiet_weights(rows)), taught_batch.batch
-    with jax.disable_jit():
-        numbers = (np.int32(NUM_ITEMS), make_key(1), np.int32(5), QUIET.rates(5))
-        update(first, batch, *numbers, taught_batch, gather=False)
-    of_new, of_taught = keys
-    used = [of_new, *jax.random.split(of_new), of_taught, *jax.random.split(of_taught)]
-    assert len(np.unique([jax.random.key_data(key) for key in used], axis=0)) == 6
+    numbers = (np.int32(NUM_ITEMS), make_key(1), np.int32(5), QUIET.rates(5))
+    # Compiled anew, with the losses above.
+    compiled = jax.jit(partial(update.__wrapped__, gather=False))
+    compiled(start(quiet_weights(rows)), taught_batch.batch, *numbers, taught_batch)
+    jax.effects_barrier()
+    assert len(np.unique(used, axis=0)) == len(used) == 6
 
 
 def planted(blocks, num_rows, seed, num_items=NUM_ITEMS):

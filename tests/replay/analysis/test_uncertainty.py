@@ -26,11 +26,7 @@ def make_arms(values, num_resamples=120, *, draws=True):
 
 
 def draw_values(rng, num_seeds, *, seed_deviation, taste, noise):
-    """Draw two arms of one mean.
-
-    Users differ in both arms alike and, by `taste`, in each; seeds shift all users of all periods,
-    as with a memory, and by `noise` single ones.
-    """
+    """Draw two arms of one mean; seeds shift all users, `taste` users in an arm, `noise` values."""
     shape = (2, num_seeds, PERIODS, NUM_USERS)
     return (
         rng.normal(50, 20, size=(1, 1, PERIODS, NUM_USERS))

@@ -1,4 +1,4 @@
-"""Where nobody can be evaluated, every command gives the numbers and the reason."""
+"""Numbers and the reason from every command where nobody can be evaluated."""
 
 import pytest
 from command_line import call_json, call_well

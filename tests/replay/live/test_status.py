@@ -134,16 +134,12 @@ def test_a_store_without_a_live_model(store):
     assert "choose a model with `perennial init`" in drawn(status)
 
 
-def test_an_empty_store(tmp_path):
-    with Store.open(tmp_path / "s.duckdb") as store:
+def test_an_empty_store_in_memory():
+    with Store.open(":memory:") as store:
         status = read_status(store)
     assert (status.periods, status.newest_period, status.held_from) == (0, None, None)
+    assert status.store_bytes == 0
     assert "none yet" in drawn(status)
-
-
-def test_a_store_in_memory():
-    with Store.open(":memory:") as store:
-        assert read_status(store).store_bytes == 0
 
 
 def drawn(status, width=80, encoding="utf-8"):

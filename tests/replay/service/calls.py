@@ -1,15 +1,20 @@
 """The application in the test's process, and requests to it."""
 
 import asyncio
+import threading
+from contextlib import contextmanager
 from datetime import datetime
 
 import httpx
+import uvicorn
+from patience import PATIENCE, wait_until
 
 from perennial.replay.recommend.recommender import RecommendedItem
 from perennial.replay.service.app import Service, create_app
 from perennial.replay.service.limits import ServiceLimits, WorkQueue
 from perennial.replay.service.monitoring import ServiceMetrics
 from perennial.replay.service.reload import CurrentModel
+from perennial.replay.service.server import bind, configure_server
 
 TOKEN = "t" * 20
 
@@ -72,6 +77,21 @@ def make_app(recommender=None, limits=None, *, token=None, hosts=None, service=N
     return create_app(
         service or make_service(recommender), limits or ServiceLimits(), token=token, hosts=hosts
     )
+
+
+@contextmanager
+def serving(app, limits=ServiceLimits()):  # noqa: B008 - immutable
+    """The application on a port of this machine; yields the bound socket."""
+    with bind("127.0.0.1", 0) as bound:
+        server = uvicorn.Server(configure_server(app, limits))
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        try:
+            wait_until(lambda: server.started)
+            yield bound
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE)
 
 
 def call(app, method, path, **options):

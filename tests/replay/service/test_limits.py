@@ -1,4 +1,4 @@
-"""What is too long, too slow or too much is refused early, and takes no place afterwards."""
+"""Early refusal of requests that are too long, too slow or too many."""
 
 import asyncio
 import threading

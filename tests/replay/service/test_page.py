@@ -1,21 +1,17 @@
 """The page in a real browser: live state, recommendations, and no request to another host."""
 
-import contextlib
 import io
 import json
-import threading
 import time
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-import uvicorn
-from calls import STATUS, TOKEN, FixedStatus, make_app, make_service
+from calls import STATUS, TOKEN, FixedStatus, make_app, make_service, serving
 from matplotlib.image import imread
-from patience import PATIENCE
 
 from perennial.replay.service.limits import Refusal
-from perennial.replay.service.server import bind, url_of
+from perennial.replay.service.server import url_of
 
 pytestmark = pytest.mark.campaign
 PERIODS = range(2, 18)
@@ -65,21 +61,6 @@ LAYOUT = (
 )
 
 
-@contextlib.contextmanager
-def serving(app):
-    """The application on a port of this machine."""
-    with bind("127.0.0.1", 0) as bound:
-        config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([bound],))
-        thread.start()
-        try:
-            yield url_of(bound)
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE)
-
-
 READY = """new Promise((resolve) => {
   const check = () => (document.body.dataset.ready ? resolve() : setTimeout(check, 20));
   check();
@@ -102,7 +83,8 @@ def when_ready(browser, expressions, then):
 
 def look(browser, app, expressions, *, page="", size=(390, 844), then="", **given):
     """Return all that a page did, and the values of expressions; no other host is contacted."""
-    with serving(app) as address:
+    with serving(app) as bound:
+        address = url_of(bound)
         ask = when_ready(browser, expressions, then)
         seen = browser.look(f"{address}{page}", *size, ask=ask, **given)
     own = urlsplit(address).netloc

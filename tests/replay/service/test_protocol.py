@@ -3,17 +3,13 @@
 import json
 import logging
 import socket
-import threading
-from contextlib import contextmanager
 
 import pytest
-import uvicorn
-from calls import FakeRecommender, make_app
-from patience import PATIENCE, wait_until
+from calls import FakeRecommender, make_app, serving
+from patience import PATIENCE
 
 from perennial.replay.service.limits import ServiceLimits
 from perennial.replay.service.monitoring import SECURITY_HEADERS
-from perennial.replay.service.server import bind, configure_server
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -21,25 +17,11 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 BODY = b'{"user": "a"}'
 
 
-@contextmanager
-def serving(limits):
-    """The service on a port of this machine; yields the address."""
-    with bind("127.0.0.1", 0) as bound:
-        server = uvicorn.Server(configure_server(make_app(FakeRecommender(), limits), limits))
-        thread = threading.Thread(target=server.run, args=([bound],))
-        thread.start()
-        try:
-            wait_until(lambda: server.started)
-            yield bound.getsockname()
-        finally:
-            server.should_exit = True
-            thread.join(PATIENCE)
-
-
 @pytest.fixture(scope="module")
 def address():
-    with serving(ServiceLimits(max_header=2048)) as found:
-        yield found
+    limits = ServiceLimits(max_header=2048)
+    with serving(make_app(FakeRecommender(), limits), limits) as bound:
+        yield bound.getsockname()
 
 
 def exchange(address, data):
@@ -106,7 +88,9 @@ def test_nonsense_after_a_request_is_refused_alone(address, caplog):
 
 
 def test_too_many_connections_are_refused_in_json():
-    with serving(ServiceLimits(connections=2)) as address:
+    limits = ServiceLimits(connections=2)
+    with serving(make_app(FakeRecommender(), limits), limits) as bound:
+        address = bound.getsockname()
         assert parse(exchange(address, HEALTH + b"Connection: close\r\n\r\n"))[0] == 200
         with socket.create_connection(address, timeout=PATIENCE) as kept:
             kept.sendall(HEALTH + b"\r\n")

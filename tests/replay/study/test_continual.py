@@ -8,7 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from made_studies import Recorder, assert_counted_once, figures_of, make_log_store
+from made_studies import Recorder, assert_counted_once, make_log_store
+from replays import figures_of
 
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.events import CellFinished

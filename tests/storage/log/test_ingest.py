@@ -281,12 +281,6 @@ def test_wrong_column_types_name_the_file(store, tmp_path):
         ingest_period(store, path)
 
 
-def test_leading_zeros_make_strings(store, write):
-    ingest_period(store, write("log.csv", HEADER + "007,12,1\n7,13,2\n"))
-    assert user_ids(store, [0, 1]) == ["007", "7"]
-    assert item_ids(store, [0, 1]) == [12, 13]
-
-
 def test_integers_by_type_do_not_meet_strings(store, write, tmp_path):
     ingest_period(store, write_parquet(tmp_path / "log.parquet", [1], [1], [1]))
     before = dump(store)
@@ -496,19 +490,6 @@ def test_twice_is_once(tmp_path, rows, with_times):
     assert vars(again) == {**vars(first), **read}
     assert first.interactions == (len(set(rows)) if with_times else len(rows))
     assert first.interactions + first.merged == first.lines
-
-
-def test_the_seed_orders_ties(write):
-    rows = HEADER + "".join(f"u,{item},5\n" for item in range(30))
-    found = []
-    for number, seed in enumerate((0, 0, 1)):
-        with Store.open(":memory:") as store:
-            path = write(f"log{number}.csv", rows)
-            ingest_period(store, path, IngestSettings(tie_seed=seed))
-            found.append([item for _, _, item, _ in events_of(store)])
-    assert found[0] == found[1] != found[2]
-    assert sorted(found[0]) == sorted(found[2]) == list(range(30))
-    assert found[0] != sorted(found[0])
 
 
 def test_progress_is_reported(store, write):

@@ -92,7 +92,7 @@ def test_a_large_log_is_sorted_on_all_cores():
 
 
 def test_ties_do_not_favour_items():
-    """Of two items at one time, each comes first for about half of the users."""
+    """First places of two items at one time, each for about half of the users."""
     rng = np.random.default_rng(0)
     users = np.repeat(np.arange(4_000, dtype=np.int32), 2)
     items = np.tile(np.array([0, 1], np.int32), 4_000)

@@ -44,17 +44,12 @@ def faults_of(encoded):
 @pytest.mark.parametrize(
     ("values", "kind"),
     [
-        *(
-            ([7, 3, 7, 127, 0], kind())
-            for kind in (pa.int8, pa.int16, pa.int32, pa.int64, pa.uint8, pa.uint32, pa.uint64)
-        ),
-        ([-128, 127, 0], pa.int8()),
-        ([-(2**63), 2**63 - 1, 0], pa.int64()),
-        ([2**64 - 1, 0, 5], pa.uint64()),
-        ([2**64 - 1, 2**64 - 2], pa.uint64()),
-        ([10**12, 10**12 + 1], pa.int64()),
+        *(([7, 3, 7, 127, 0], kind()) for kind in (pa.int8, pa.int16, pa.int32, pa.int64)),
+        *(([7, 3, 7, 127, 0], kind()) for kind in (pa.uint8, pa.uint32, pa.uint64)),
+        *(([-128, 127, 0], pa.int8()), ([0, 10**9], pa.int64())),
+        *(([2**64 - 1, 0, 5], pa.uint64()), ([2**64 - 1, 2**64 - 2], pa.uint64())),
+        *(([-(2**63), 2**63 - 1, 0], pa.int64()), ([10**12, 10**12 + 1], pa.int64())),
         ([-(10**12), -(10**12) - 1], pa.int64()),
-        ([0, 10**9], pa.int64()),
     ],
 )
 def test_integers_of_every_width(values, kind):
@@ -98,21 +93,10 @@ def test_any_text(values):
 @pytest.mark.parametrize(
     ("values", "integers"),
     [
-        (["1", "20", "0", "-5"], True),
-        (["1", ""], True),
-        (["1", "NaN"], True),
-        (["007", "1"], False),
-        (["1", "+2"], False),
-        (["1", "-0"], False),
-        (["1", " 2"], True),
-        (["1", "2.0"], True),
-        (["-0.0", "-3.00"], True),
-        (["9" * 76, "5"], True),
-        (["9" * 77, "5"], False),
-        *((["1", text], False) for text in ("2.", "2.5", "007.0", ".0", "+2.0", "2.0e1", "2.0\n")),
-        (["1", "a"], False),
-        (["1", "١"], False),
-        (["1", "2\n"], False),
+        *((["1", *others], True) for others in (["20", "0", "-5"], [""], ["NaN"], [" 2"], ["2.0"])),
+        *((["-0.0", "-3.00"], True), (["9" * 76, "5"], True), (["9" * 77, "5"], False)),
+        *((["1", text], False) for text in ("007", "+2", "-0", "a", "١", "2\n", "2.", "2.5")),
+        *((["1", text], False) for text in ("007.0", ".0", "+2.0", "2.0e1", "2.0\n")),
     ],
 )
 def test_text_is_integers_if_all_of_it_is_written_so(values, integers):
@@ -194,15 +178,15 @@ UUID = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
 @pytest.mark.parametrize(
     ("text", "form"),
     [
-        *(("1.0", "1"), ("-20.00", "-20"), ("-0.0", "0"), ("0.0", "0"), ("007.0", "007.0")),
         *(
-            ("1.50", "1.50"),
-            ("1.", "1."),
-            ("+1.0", "+1.0"),
+            ("1.0", "1"),
+            ("-20.00", "-20"),
+            ("-0.0", "0"),
+            ("0.0", "0"),
             (" 1.0\t", "1"),
             ("a b ", "a b"),
-            ("1e0", "1e0"),
         ),
+        *((text, text) for text in ("007.0", "1.50", "1.", "+1.0", "1e0")),
         *((UUID, UUID), (UUID.upper(), UUID), (f"{{{UUID.upper()}}}", UUID)),
         *((text, text) for text in (f"{{{UUID}", f"{UUID}}}", UUID.upper()[:-1], f"X{UUID}")),
         (UUID.upper().replace("-", ""), UUID.upper().replace("-", "")),

@@ -1,7 +1,4 @@
-"""Public logs are read right in their published shapes, or refused with the options that read them.
-
-Each sample has a few lines, made up in the exact shape of the publisher's file.
-"""
+"""Public logs, a few lines each in their published shapes: read right, or refused with options."""
 
 import json
 import re

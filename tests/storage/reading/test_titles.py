@@ -84,6 +84,7 @@ def test_columns_can_be_named(tmp_path):
     path = write(tmp_path / "a.csv", "number,item,title,heading\n1,x,y,Toy Story\n")
     assert read_titles_file(path).titles == {"x": "y"}
     assert read_titles_file(path, "number", "heading").titles == {"1": "Toy Story"}
+    assert read_titles_file(path, "1", "4").titles == {"1": "Toy Story"}
     bare = write(tmp_path / "bare.csv", "Toy Story,1\nJumanji,2\n")
     assert read_titles_file(bare, "2", "1").titles == {"1": "Toy Story", "2": "Jumanji"}
     films = write(tmp_path / "films.dat", "x::1::Toy Story\n")
@@ -207,16 +208,3 @@ def test_what_csv_writes_is_read(tmp_path_factory, titles):
     csv.writer(text).writerows([("item", "title"), *titles.items()])
     path = write(tmp_path_factory.mktemp("csv") / "a.csv", text.getvalue())
     assert read_titles_file(path).titles == titles
-
-
-@pytest.mark.parametrize(
-    ("content", "titles"),
-    [
-        ("1,Toy Story,2\n2,Jumanji,3\n", {"1": "Toy Story", "2": "Jumanji"}),
-        ("item_id,title,year\n1,Toy Story,1995\n", {"1": "Toy Story"}),
-    ],
-)
-def test_places_are_places(tmp_path, content, titles):
-    path = tmp_path / "titles.csv"
-    path.write_text(content)
-    assert read_titles_file(path, "1", "2").titles == titles

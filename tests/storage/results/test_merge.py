@@ -6,11 +6,12 @@ from contextlib import ExitStack
 import duckdb
 import numpy as np
 import pytest
-from stored_results import START, make_cell, make_evaluated, make_summary, make_user_figures
+from stored_results import START, make_cell, make_summary, weights_of
+from stored_results import keep_model as keep
+from stored_results import record_cell as record
 
 from perennial.storage.results import merge
 from perennial.storage.results.cells import (
-    insert_cell,
     read_cells,
     read_evaluated_users,
     read_user_figures,
@@ -19,10 +20,8 @@ from perennial.storage.results.fits import (
     Fit,
     find_fit,
     insert_fit,
-    insert_model_file,
     read_model,
     sweep_model_files,
-    write_model,
 )
 from perennial.storage.results.merge import merge_results
 from perennial.storage.results.runs import insert_run_cell, start_run
@@ -43,26 +42,9 @@ def other():
         yield opened
 
 
-def record(store, cell, memory_limit=None):
-    """Record a cell with its fit, evaluated users, and figures that are the cell's own."""
-    with store.transaction():
-        insert_fit(store, Fit(cell.fit_key, memory_limit, cell.fit_report))
-        figures = make_user_figures(float(sum(cell.key.encode())))
-        insert_cell(store, cell, make_evaluated(cell), figures)
-
-
 def enter_fit(store, key, memory_limit=None):
     with store.transaction():
         insert_fit(store, Fit(key, memory_limit, {"reg": 5.0}))
-
-
-def keep(store, key, purpose="warm-start", chain="chain"):
-    path = write_model(store, key, {"weights": np.arange(6.0) + ord(key[0])}, {"key": key})
-    if find_fit(store, key) is None:
-        enter_fit(store, key)
-    with store.transaction():
-        insert_model_file(store, key, purpose, chain, path)
-    return path
 
 
 def content(store):
@@ -116,7 +98,7 @@ def test_everything_is_merged_once_and_runs_stay(store, other):
     assert summary.record == make_summary(DENSE, "summary").record
     np.testing.assert_array_equal(summary.rows.toarray(), DENSE)
     arrays, manifest = read_model(store, "b")
-    np.testing.assert_array_equal(arrays["weights"], np.arange(6.0) + ord("b"))
+    np.testing.assert_array_equal(arrays["weights"], weights_of("b"))
     assert manifest == {"key": "b"}
     with Store.open(":memory:") as third:
         assert merge_results(third, other) == 2
@@ -194,7 +176,7 @@ class TestModelFiles:
 
     def test_files_of_every_purpose_are_merged(self, store, other):
         keep(other, "a")
-        keep(other, "a", purpose="published")
+        keep(other, "a", purpose="warm-start")
         merge_results(store, other)
         assert content(store)["model_files"] == content(other)["model_files"]
         assert len(content(store)["model_files"]) == 2

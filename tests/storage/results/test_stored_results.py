@@ -4,9 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored_results import START, make_cell, make_evaluated, make_summary, make_user_figures
+from stored_results import START, make_cell, make_evaluated, make_summary, record_cell, weights_of
+from stored_results import keep_model as keep
 
 from perennial.storage.errors import UserError
 from perennial.storage.results.cells import (
@@ -21,7 +22,6 @@ from perennial.storage.results.fits import (
     Fit,
     find_fit,
     insert_fit,
-    insert_model_file,
     read_model,
     sweep_model_files,
     write_model,
@@ -34,13 +34,6 @@ from perennial.storage.results.summaries import (
     list_summaries,
 )
 from perennial.storage.store import Store
-
-
-def record(store, run_id, cell, users=(4, 9, 2), values=None):
-    with store.transaction():
-        insert_fit(store, Fit(cell.fit_key, None, cell.fit_report))
-        insert_cell(store, cell, make_evaluated(cell, users), values or make_user_figures())
-        insert_run_cell(store, run_id, cell.key)
 
 
 def new_run(store):
@@ -65,7 +58,7 @@ def test_round_trip_of_any_number_of_users(store, size):
     ]
     figures = tuple(Figure("HR", one.k, 1.0, size) for one in values)
     run_id = new_run(store)
-    record(store, run_id, make_cell(figures=figures), range(size), values)
+    record_cell(store, make_cell(figures=figures), run_id, users=range(size), values=values)
     assert read_cells(store, run_id)[0].figures == figures
     (evaluated,) = read_evaluated_users(store, run_id).values()
     np.testing.assert_array_equal(evaluated.users, np.arange(size))
@@ -75,7 +68,7 @@ def test_round_trip_of_any_number_of_users(store, size):
 def test_cells_stay_in_order_and_belong_to_several_runs(store):
     first = new_run(store)
     for key in "zamb":
-        record(store, first, make_cell(key))
+        record_cell(store, make_cell(key), first)
     second = new_run(store)
     with store.transaction():
         insert_run_cell(store, second, "b")
@@ -86,9 +79,9 @@ def test_cells_stay_in_order_and_belong_to_several_runs(store):
 
 def test_the_same_key_again_replaces(store):
     run_id = new_run(store)
-    record(store, run_id, make_cell())
+    record_cell(store, make_cell(), run_id)
     changed = make_cell(peak_rss_bytes=1)
-    record(store, new_run(store), changed)
+    record_cell(store, changed, new_run(store))
     assert read_cells(store, run_id) == (changed,)
     assert len(read_user_figures(store, run_id)["cell"]) == 2
 
@@ -113,22 +106,9 @@ def test_runs_are_numbered_and_end(store):
     run = read_run(store, 1)
     assert (run.started, run.ended, run.config, run.num_cells) == (START, START, {"seeds": [1]}, 4)
     assert read_run(store).run_id == 2
-
-
-def test_a_run_left_by_a_killed_process_is_closed(store):
     new_run(store)
-    new_run(store)
-    assert [run.status for run in list_runs(store)] == ["interrupted", "running"]
-
-
-ARRAYS = {"weights": np.arange(6, dtype=np.float32)}
-
-
-def keep(store, key, purpose="published", chain="chain"):
-    path = write_model(store, key, ARRAYS, {"key": key})
-    with store.transaction():
-        insert_model_file(store, key, purpose, chain, path)
-    return path
+    # One that a killed process left is closed.
+    assert [run.status for run in list_runs(store)] == ["finished", "interrupted", "running"]
 
 
 def files(store):
@@ -146,9 +126,9 @@ def test_fits_round_trip_and_are_replaced(store):
 def test_model_round_trip(store):
     keep(store, "a")
     arrays, manifest = read_model(store, "a")
-    np.testing.assert_array_equal(arrays["weights"], ARRAYS["weights"])
+    np.testing.assert_array_equal(arrays["weights"], weights_of("a"))
     assert manifest == {"key": "a"}
-    write_model(store, "b", ARRAYS, {})
+    write_model(store, "b", arrays, {})
     assert read_model(store, "b") is None, "no row names it"
 
 
@@ -204,12 +184,12 @@ def dense_summaries(draw):
     return dense.astype(np.float32)
 
 
-@given(dense_summaries())
-def test_summary_round_trip(dense):
-    with Store.open(":memory:") as store:
-        summary = make_summary(dense)
-        insert_summary(store, summary)
-        found = find_summary(store, "a")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(dense=dense_summaries())
+def test_summary_round_trip(store, dense):
+    summary = make_summary(dense, key=f"number {len(list_summaries(store))}")
+    insert_summary(store, summary)
+    found = find_summary(store, summary.record.key)
     assert found is not None
     assert found.record == summary.record
     np.testing.assert_array_equal(found.rows.toarray(), dense)

@@ -112,7 +112,7 @@ def test_tastes_come_back():
 
 def test_tastes_drift():
     def fading(drift):
-        """How much more alike neighbouring tenths are than distant ones."""
+        """Return by how much neighbouring tenths are more alike than distant ones."""
         alike = likeness(drift=drift)
         return alike[0, 1] + alike[8, 9] - alike[0, 9] - alike[1, 8]
 

@@ -1,8 +1,4 @@
-"""A cheap worker that follows its request's `snapshot`: a list of steps for each attempt.
-
-`cell`: finish the next cell. `noise`: print lines that are no events. `die`, `refuse`, `interrupt`,
-`hang`. Finished cells are kept in its store, a text file, from which the next attempt resumes.
-"""
+"""A cheap worker that follows its request's `snapshot`: a list of steps for each attempt."""
 
 import json
 import os

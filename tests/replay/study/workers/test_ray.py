@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 from command_line import call_well
-from made_studies import Recorder, assert_counted_once, figures_of, make_log_store, planted_modules
+from made_studies import Recorder, assert_counted_once, make_log_store, planted_modules
 from paper_toys import write_split
 from patience import wait_until
+from replays import figures_of
 
 from benchmarks.machines import compare, make_log, make_study, to_markdown, two_nodes
 from perennial.replay.config import ModelChoice, ReplayConfig
