@@ -103,13 +103,13 @@ def stage_table(name: str, outcome: Outcome) -> Table:
 
 
 def quality_table(name: str, outcome: Outcome) -> Table:
-    """Means over the judged periods with their standard errors."""
+    """Means over the evaluated periods with their standard errors."""
     shown = [("HR", 10), ("HR", 100), ("nDCG", 10), ("nDCG", 100), ("PSP", 10), ("AUC", None)]
     means = {
         (mean["model"], mean["strategy"], mean["metric"], mean["k"]): mean
         for mean in outcome.answer["means"]
     }
-    table = Table(title=f"{name}: mean over the judged periods ± standard error")
+    table = Table(title=f"{name}: mean over the evaluated periods ± standard error")
     for column in ("model", "strategy", *(f"{metric}@{k}" if k else metric for metric, k in shown)):
         table.add_column(column)
     for model, strategy in dict.fromkeys(key[:2] for key in means):
@@ -126,7 +126,7 @@ def quality_table(name: str, outcome: Outcome) -> Table:
 @click.argument("names", nargs=-1, type=click.Choice(tuple(JOBS)))
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="Folder of real logs.")
 def main(names: Sequence[str], data: Path) -> None:
-    """Replay NAMES, all unless told, and print what each takes."""
+    """Replay NAMES, all by default, and print what each takes."""
     console = Console(width=120)
     overview = Table(title="Whole replays")
     for column in ("log", "wall s", "target s", "CPU s", "peak GiB", "target GiB"):

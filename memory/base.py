@@ -52,7 +52,7 @@ class Memory(Protocol):
             num_items: d_t, the width of the rows.
 
         Returns:
-            At most the budget's rows or bytes, or `None` while nothing is remembered.
+            At most the budget's rows or bytes, or `None` while there are none.
         """
         ...
 

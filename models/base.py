@@ -232,7 +232,7 @@ class Recipe(Protocol):
 def check_memory(model: str, needed: int, limit: int | None, purpose: str, remedy: str) -> None:
     """Refuse a fit that takes more bytes than the limit, before anything is allocated.
 
-    The message says for which purpose they are, and the remedy apart from raising the limit.
+    The message gives their purpose, and the remedy apart from raising the limit.
 
     Raises:
         UserError: the fit needs more than the limit.

@@ -16,7 +16,7 @@ _HEADER_BYTES = 3 * 4096
 
 
 class UserError(Exception):
-    """A mistake outside the program: one line that says what is wrong, where, and what to do.
+    """A mistake outside the program: one line with what is wrong, where, and what to do.
 
     The command line prints the message without a traceback and exits with 1.
     """
@@ -39,8 +39,8 @@ def raise_fault(path: Path | None, error: BaseException | None) -> None:
     """Raise an error of the file or the disk as one line; do nothing for any other error.
 
     DuckDB words such errors but has no class for them: a full disk may come as an error of the
-    transaction. After one inside a transaction, every later error only says that it is aborted, so
-    the first error of the chain counts.
+    transaction. After one inside a transaction, every later error only reports that it is aborted,
+    so the first error of the chain counts.
 
     Raises:
         StorageUnavailable: the file is damaged, or the disk takes no more.

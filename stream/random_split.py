@@ -94,7 +94,7 @@ def read_paper_split(
     """Read a Parquet file with the columns `user_id`, `item_id` and `split`.
 
     Rows whose split is `train`, `validation` or `test` are used. Users and items are numbered in
-    the order of their identifiers, and the model knows all items that are used. Propensities are
+    the order of their identifiers, and the model has all items that are used. Propensities are
     counted on `train` alone.
 
     With `keep_repeats` targets that are in the context count as misses, as the authors do, instead

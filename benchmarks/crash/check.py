@@ -35,10 +35,10 @@ _EMPTY_QUERIES = {
     "figures without a cell": "SELECT 1 FROM figures ANTI JOIN cells USING (cell_key)",
     "a run's cell that is not there": "SELECT 1 FROM run_cells ANTI JOIN cells USING (cell_key)",
     "a cell of no run": "SELECT 1 FROM run_cells ANTI JOIN runs USING (run_id)",
-    "a figure of other users than were judged": "SELECT 1 FROM figures JOIN cells USING (cell_key) "
+    "a figure of other users than were evaluated": "SELECT 1 FROM figures JOIN cells USING (cell_key) "
     "JOIN evaluations USING (evaluation_key) WHERE len(user_values) != len(users) "
     "OR len(user_weights) != len(users)",
-    "judged users who are not there": "SELECT 1 FROM (SELECT unnest(users) AS user_index "
+    "evaluated users who are not there": "SELECT 1 FROM (SELECT unnest(users) AS user_index "
     "FROM evaluations) ANTI JOIN users USING (user_index)",
     "a run that miscounts its cells": "SELECT 1 FROM runs WHERE status = 'live' AND num_cells != "
     "(SELECT count(*) FROM run_cells WHERE run_cells.run_id = runs.run_id)",

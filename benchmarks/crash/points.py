@@ -18,7 +18,7 @@ PHASES = {
     "perennial.replay.live.setup.configure_live": "init",
     "perennial.replay.live.ingest.ingest_period": "ingest",
     "perennial.storage.log.ingest.merge_late": "merge",
-    "perennial.replay.live.updater.LiveUpdater._evaluate": "judge",
+    "perennial.replay.live.updater.LiveUpdater._evaluate": "evaluate",
     "perennial.memory.distill_memory.DistillMemory.update": "distil",
     "perennial.replay.live.updater.LiveUpdater._fit": "refit",
     "perennial.replay.live.updater.LiveUpdater._publish": "publish",

@@ -29,7 +29,7 @@ class Sample:
 
 
 class Sampler(Protocol):
-    """A function that chooses rows to remember."""
+    """A function that chooses rows to keep."""
 
     def __call__(self, rows: csr_array, budget: int, seed: int) -> Sample:
         """Sample at most `budget` ≥ 1 rows of `(m, num_items)` float32 binary, or parts of them.

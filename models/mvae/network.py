@@ -50,7 +50,7 @@ class TeacherBatch(NamedTuple):
     Attributes:
         batch: the rows; their weights are those of the distillation relative to the new rows.
         expected: `(B, I)` ≥ 0, the teacher's probabilities times the row's sum: the row spread as
-            the teacher would; 0 on items that it does not know.
+            the teacher would; 0 on items that it cannot score.
         num_known: scalar int32, the items that the teacher can score.
     """
 

@@ -89,8 +89,8 @@ def audit_memory(
 ) -> None:
     """Measure how well a summary hides the users it was made of.
 
-    Compares each synthetic user with the nearest real one, and tries to tell users the summary was
-    made of from users it was not made of.
+    Compares each synthetic user with the nearest real one, and tries to distinguish users the
+    summary was made of from users it was not made of.
     """
     from perennial.replay.cli.progress import show_distillation
     from perennial.replay.cli.tables import print_audit

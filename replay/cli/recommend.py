@@ -130,7 +130,7 @@ _FITTING = (
     help="Items to leave out, one a line.",
 )
 @click.option("--keep-seen", is_flag=True, help="Recommend also items that the user has had.")
-@click.option("--why", is_flag=True, help="Show the training rows that speak for each item.")
+@click.option("--why", is_flag=True, help="Show the training rows that raise each item's score.")
 @click.option(
     "--model",
     type=NameChoice(tuple(MODELS)),

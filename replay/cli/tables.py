@@ -155,7 +155,7 @@ def print_audit(audit: "Audit", console: Console) -> None:
         "real user than 95% of the real ones do.\n"
     )
     tests = Table(title="Who was in the log?", title_justify="left", box=None, header_style="bold")
-    for name in ("told by", "AUC", "95% interval"):
+    for name in ("measured by", "AUC", "95% interval"):
         tests.add_column(name, no_wrap=True)
     for test in audit.membership:
         tests.add_row(test.similarity, f"{test.auc:.3f}", f"{test.low:.3f} to {test.high:.3f}")
@@ -163,9 +163,9 @@ def print_audit(audit: "Audit", console: Console) -> None:
     console.print(
         f"A summary of {audit.half:,} synthetic users was made of one half of the users"
         f"{', period by period as the stored one' if audit.is_rolling else ''}, and the "
-        "halves were told apart by the distance to it. 0.5 is a coin. The interval is over other "
-        "users, not over other halves or summaries. This is one simple attack: a better one may "
-        "tell more, and no figure here is a promise of privacy."
+        "halves were distinguished by the distance to it. 0.5 is chance. The interval is over "
+        "other users, not over other halves or summaries. This is one simple attack: a better one may "
+        "find more, and no figure here is a promise of privacy."
     )
 
 

@@ -88,8 +88,8 @@ def evaluation_table(data: RunData) -> Table:
         ),
         rows=tuple(rows),
         note="Skipped: users with too few interactions. Unseen items: share of the targets whose"
-        " item no model knew yet; they count as misses. Masked: targets left out because they are"
-        " in the context. Context dropped: context items that no model knew yet.",
+        " item is new to every model; they count as misses. Masked: targets left out because they"
+        " are in the context. Context dropped: context items that are new to every model.",
     )
 
 

@@ -275,7 +275,7 @@ def _error_handlers() -> dict[Any, Any]:
         status = 422 if error.status_code == 400 else error.status_code
         messages = {
             404: "no such page; /docs lists what there is",
-            405: "this page is asked for in another way; see /docs",
+            405: "this page takes another method; see /docs",
             422: "the body is no valid JSON",
         }
         headers = dict(error.headers or {})

@@ -51,7 +51,7 @@ def read_batches(
     The metadata are those of the file if `None`.
 
     Raises:
-        UserError: the row groups hold more or fewer rows than the metadata say.
+        UserError: the row groups hold more or fewer rows than in the metadata.
     """
     if not columns:
         return
@@ -116,7 +116,7 @@ def _make_dictionaries(
 
 
 def _read_plain_metadata(path: Path) -> pq.FileMetaData:
-    """Read the metadata without the schema of Arrow in them, which may ask for dictionaries.
+    """Read the metadata without the schema of Arrow in them, which may require dictionaries.
 
     The footer ends with its length, four bytes, and `PAR1` (Parquet format, "File format").
     """

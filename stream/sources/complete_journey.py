@@ -22,7 +22,7 @@ class CompleteJourney:
     info = SourceInfo(
         summary="The Complete Journey: grocery lines of 2,469 households, 2017",
         size="1,469,307 rows, 2,469 users, 68,509 items; installed, 31 MB",
-        licence="MIT, says the package",
+        licence="MIT, as stated in the package",
     )
 
     def state(self, cache: Path) -> str:

@@ -89,7 +89,7 @@ def fetch(
             # The pieces may be of two versions of the file: try once more in one piece.
         raise UserError(
             f"{url} is not the file that was published: its checksum is {actual}, "
-            f"{remote.checksum_from} says {remote.checksum}; try another mirror, or download "
+            f"{remote.checksum_from} gives {remote.checksum}; try another mirror, or download "
             "the data by hand and give its path"
         )
     except OSError as error:

@@ -118,8 +118,8 @@ def generate(settings: SyntheticSettings, seed: int) -> SyntheticLog:
       taste_u(t) is the mean of u's themes, each weighted by u's interest and the theme's season,
       plus u's own fixed deviation.
 
-    Forgetting costs something here because the company an item keeps in one period says what its
-    followers want when their season returns. No model of this project has any part in the
+    Forgetting costs something here because the items that occur together in one period show what
+    their followers like when the season returns. No model of this project has any part in the
     generator.
     """
     rng = np.random.default_rng(seed)

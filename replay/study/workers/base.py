@@ -107,8 +107,8 @@ class TaskBatch:
     Attributes:
         worker: module that runs one task in a process of its own.
         folder: for the workers' standard error, a file for each task.
-        collect: called once with each finished task, in this process; its outputs are then where
-            its request says.
+        collect: called once with each finished task, in this process; its outputs are then at
+            the paths in its request.
         on_event: called with each event, in this process.
     """
 

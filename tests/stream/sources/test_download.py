@@ -130,7 +130,7 @@ def test_another_file_than_the_published_one_is_refused(server, get, tmp_path):
         get(remote)
     actual = server.remote("a.bin").checksum
     assert actual in str(refusal.value)
-    assert f"the test says {remote.checksum}" in str(refusal.value)
+    assert f"the test gives {remote.checksum}" in str(refusal.value)
     assert names(tmp_path) == []
     assert len(server.requests) == 1
 
