@@ -47,8 +47,8 @@ class ReplayConfig:
         min_user_events: users with fewer interactions up to period t are no training rows of the
             fit at t; `None` for no such limit.
         held_out: users that no fit is trained on; with them each fit is evaluated on every
-            period, on these users alone, for how well it retains old periods and predicts new ones. `None`: each
-            fit is evaluated on the next period and all its users.
+            period, on these users alone, for how well it retains old periods and predicts new
+            ones. `None`: each fit is evaluated on the next period and all its users.
         source: where the log came from, and `cut` how it was cut; recorded only.
     """
 

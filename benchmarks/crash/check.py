@@ -35,7 +35,7 @@ _EMPTY_QUERIES = {
     "figures without a cell": "SELECT 1 FROM figures ANTI JOIN cells USING (cell_key)",
     "a run's cell that is not there": "SELECT 1 FROM run_cells ANTI JOIN cells USING (cell_key)",
     "a cell of no run": "SELECT 1 FROM run_cells ANTI JOIN runs USING (run_id)",
-    "a figure of other users than were evaluated": "SELECT 1 FROM figures JOIN cells USING (cell_key) "
+    "a figure of users who were not evaluated": "SELECT 1 FROM figures JOIN cells USING (cell_key) "
     "JOIN evaluations USING (evaluation_key) WHERE len(user_values) != len(users) "
     "OR len(user_weights) != len(users)",
     "evaluated users who are not there": "SELECT 1 FROM (SELECT unnest(users) AS user_index "

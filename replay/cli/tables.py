@@ -164,8 +164,8 @@ def print_audit(audit: "Audit", console: Console) -> None:
         f"A summary of {audit.half:,} synthetic users was made of one half of the users"
         f"{', period by period as the stored one' if audit.is_rolling else ''}, and the "
         "halves were distinguished by the distance to it. 0.5 is chance. The interval is over "
-        "other users, not over other halves or summaries. This is one simple attack: a better one may "
-        "find more, and no figure here is a promise of privacy."
+        "other users, not over other halves or summaries. This is one simple attack: a better one "
+        "may find more, and no figure here is a promise of privacy."
     )
 
 
