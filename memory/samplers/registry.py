@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 SAMPLERS: "Registry[Sampler]" = Registry(
     "sampler",
     {
-        "user-rns": "perennial.memory.samplers.user_rns:sample",
+        "user-rns": "perennial.memory.samplers.whole_users:sample_random",
         "interaction-rns": "perennial.memory.samplers.interaction_rns:sample",
-        "head-user": "perennial.memory.samplers.head_user:sample",
+        "head-user": "perennial.memory.samplers.whole_users:sample_longest",
         "svp-cf-user": "perennial.memory.samplers.svp_cf_user:sample",
     },
     group="perennial.samplers",

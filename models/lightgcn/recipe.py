@@ -26,7 +26,7 @@ from perennial.models.selection import (
     report_choice,
     validate_model,
 )
-from perennial.models.training.early_stopping import Check, Search
+from perennial.models.training.loop import Check, Search
 from perennial.storage.base import Json, derive_seed, require
 from perennial.storage.errors import UserError
 

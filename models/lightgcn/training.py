@@ -25,8 +25,7 @@ from perennial.models.training.batches import (
     pad_rows,
     usual_entries,
 )
-from perennial.models.training.early_stopping import Check
-from perennial.models.training.loop import run_updates
+from perennial.models.training.loop import Check, run_updates
 from perennial.storage.base import derive_seed
 
 BLOCK_ROWS = 1024

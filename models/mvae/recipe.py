@@ -23,7 +23,7 @@ from perennial.models.mvae.training import (
 )
 from perennial.models.selection import HoldoutRecipe, Trial
 from perennial.models.training.batches import check_stored
-from perennial.models.training.early_stopping import Check, Search
+from perennial.models.training.loop import Check, Search
 from perennial.storage.base import Json, derive_seed, require
 from perennial.storage.errors import UserError
 

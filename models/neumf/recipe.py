@@ -47,7 +47,7 @@ from perennial.models.training.batches import (
     with_padding,
     without_padding,
 )
-from perennial.models.training.early_stopping import Check, Search
+from perennial.models.training.loop import Check, Search
 from perennial.storage.base import Json, derive_seed, require
 from perennial.storage.errors import UserError
 

@@ -20,8 +20,7 @@ from perennial.models.training.batches import (
     pad_items,
     pad_rows,
 )
-from perennial.models.training.early_stopping import Check
-from perennial.models.training.loop import AveragedState, run_updates, start, step
+from perennial.models.training.loop import AveragedState, Check, run_updates, start, step
 from perennial.storage.base import derive_seed
 
 _STATE_COPIES = 5

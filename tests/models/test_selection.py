@@ -23,7 +23,7 @@ from perennial.models.selection import (
     cross,
     report_choice,
 )
-from perennial.models.training.early_stopping import Patience
+from perennial.models.training.loop import Search
 
 
 @pytest.fixture
@@ -69,17 +69,17 @@ def test_the_cap_comes_before_the_hold_out(rows):
     assert kept.last_period.min() == 2
 
 
-def test_patience_ends_after_looks_without_a_better_score():
-    patience = Patience(checks=2)
-    assert [patience.add(step, score) for step, score in enumerate([1.0, 3.0, 3.0])] == [
-        True,
-        True,
-        False,
-    ]
-    assert not patience.ended
-    assert patience.add(3, 2.0) is False
-    assert patience.ended
-    assert (patience.best, patience.best_step) == (3.0, 1)
+def test_a_training_ends_after_checks_without_a_better_score():
+    scores = [1.0, 3.0, 3.0, 2.0, 9.0]
+    search = Search(2, scores.__getitem__, FitOptions(0))
+
+    def train(check):
+        for step in range(len(scores)):
+            if not check(step, step):
+                break
+
+    assert search.attempt({}, "tried:", train) == Trial({}, 3.0, 1)
+    assert (search.best, search.last_step) == (1, 3)
 
 
 @dataclass(frozen=True)

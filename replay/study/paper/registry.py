@@ -68,7 +68,7 @@ PAPER_STUDIES: Mapping[str, StudyEntry] = {
         users=_NUMBERS,
     ),
     "transfer": StudyEntry(
-        "perennial.replay.study.paper.studies.transfer:STUDY",
+        "perennial.replay.study.paper.studies.sample_efficiency:TRANSFER",
         "Fit models that were not distilled for on the same rows (Figure 2).\n\n"
         "Rows are shared with `sample-efficiency` where the output folder is the same.",
         models=("ease", "mvae"),

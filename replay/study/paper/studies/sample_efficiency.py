@@ -1,4 +1,4 @@
-"""The paper's Figure 1: ∞-AE against the number of users that it is fitted on, by sampler."""
+"""The paper's Figures 1 and 2: ∞-AE, or another model, against the number of users, by sampler."""
 
 from collections.abc import Sequence
 
@@ -56,3 +56,13 @@ STUDY = PaperStudy(
     describe=describe,
     axis=BY_USERS,
 )
+
+TRANSFER = PaperStudy(
+    title="Transfer to other models",
+    about="Synthetic users are learnt with ∞-AE. Here other models are fitted on them, and on the"
+    " users that each sampler keeps: the rows of the study of sample efficiency.",
+    cells=cells,
+    describe=describe,
+    axis=BY_USERS,
+)
+"""The paper's Figure 2: other models on the synthetic users that were learnt with ∞-AE."""
