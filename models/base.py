@@ -160,10 +160,8 @@ class Teacher(FittedModel, Protocol):
     def similarity(self, rows: csr_array) -> NDArray[np.float64]:
         """Compute the inner products of the rows' representations, each scaled to length 1.
 
-        The rows are `(n, num_items)` float32.
-
-        Returns:
-            `(n, n)`, symmetric and positive semi-definite.
+        The rows are `(n, num_items)` float32, the products `(n, n)`, symmetric and positive
+        semi-definite.
         """
         ...
 
@@ -248,10 +246,7 @@ def cap_rows(rows: TrainingRows, max_rows: int | None, seed: int) -> TrainingRow
     """Keep the most recent rows, drawing by seed among those of the oldest period that is kept.
 
     Replayed rows are older than all others and would be dropped first: half of the places are
-    theirs, and more where there are few real rows.
-
-    Returns:
-        `rows` itself if there are at most `max_rows` ≥ 1, else the kept rows in their order.
+    theirs, and more where there are few real rows. At most `max_rows` ≥ 1 rows stay as they are.
     """
     if max_rows is None or rows.num_rows <= max_rows:
         return rows

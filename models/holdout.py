@@ -54,13 +54,10 @@ def validation_score(
     k: int = 100,
     tie_seed: int = 0,
 ) -> float:
-    """Compute the mean of `HR` or `nDCG` at k over the validation rows, in per cent.
+    """Compute the mean of `HR` or `nDCG` at k over the validation rows, in per cent; NaN without.
 
     Each row's own training items are left out of its ranking. `score_blocks` are `(≤ block,
     num_items)` float32 scores of `holdout.contexts`, in order; `tie_seed` orders equal scores.
-
-    Returns:
-        Per cent; NaN if there are no validation rows.
 
     Raises:
         UserError: a score is NaN or infinite.

@@ -139,13 +139,10 @@ def choose_strategies(
     weight: float | None = None,
     history: str | None = None,
 ) -> dict[str, dict[str, Json]]:
-    """Check strategies and their settings before anything is made.
+    """Check strategies and their settings before anything is made; return settings by strategy.
 
-    The last one of the settings (strategy, setting, value) counts. `budget`, `policy`,
-    `weight` and `history` are set for every strategy that has them.
-
-    Returns:
-        Strategy -> its settings, for those that have any.
+    The last one of the settings (strategy, setting, value) counts. `budget`, `policy`, `weight` and
+    `history` are set for every strategy that has them.
 
     Raises:
         UserError: unknown strategy or setting, a value that does not fit, or a setting of a

@@ -38,15 +38,11 @@ def evaluate(
     progress: Progress = ignore_progress,
     block_bytes: int = BLOCK_BYTES,
 ) -> tuple[MetricResult, ...]:
-    """Score the users in blocks, rank the items, and compute every metric.
+    """Score the users in blocks, rank the items, and compute every metric at its cut-offs.
 
-    A pure function: the same model and evaluation give the same figures to the bit.
-
-    All registered metrics are computed by default. At most `block_bytes` of scores exist at a time,
-    but at least those of one user.
-
-    Returns:
-        Metric by metric, each at its cut-offs; empty values without users.
+    A pure function: the same model and evaluation give the same figures to the bit. All registered
+    metrics are computed by default. At most `block_bytes` of scores exist at a time, but at least
+    those of one user. Values are empty without users.
 
     Raises:
         UserError: a score is NaN or infinite.

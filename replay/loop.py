@@ -44,15 +44,12 @@ def run_replay(
     fresh: bool = False,
     versions: Mapping[str, str] | None = None,
 ) -> int:
-    """Replay the log of a store.
+    """Replay the log of a store, and return the number of the run.
 
     All registered metrics are taken by default. With `fresh` every cell is made again, also those
     that the store has. `versions` are of the code, its libraries and the device that the store's
     cells were made with; this process's own by default, others if workers with another device made
     all cells.
-
-    Returns:
-        The number of the run, for `runs` and `perennial.replay.analysis.run`.
 
     Raises:
         UserError: the log has fewer than two periods, or the settings make no run.

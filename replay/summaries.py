@@ -106,10 +106,7 @@ def export_summaries(
     """Write summaries as rows (summary, period, seed, synthetic_user, item_id, weight).
 
     The file, here or on object storage, is replaced as a whole. It has the summaries that
-    `choose_summaries` lists.
-
-    Returns:
-        Number of summaries written.
+    `choose_summaries` lists; their number is returned.
 
     Raises:
         UserError: there is none, or the file cannot be written.

@@ -64,15 +64,10 @@ def distill_to_file(
     listener: DistillListener,
     on_read: IngestListener = ignore_report,
 ) -> dict[str, Any]:
-    """Read the log, distil it, write the file.
+    """Read the log, distil it, write the file; raise `UserError` if one of them fails.
 
-    `output` is a file, here or on object storage, replaced as a whole.
-
-    Returns:
-        The report of the distillation, `synthetic_users`, `non_zeros` and `density`.
-
-    Raises:
-        UserError: the log cannot be read, or the file cannot be written.
+    `output` is a file, here or on object storage, replaced as a whole. The report of the
+    distillation is returned with `synthetic_users`, `non_zeros` and `density`.
     """
     check_folder(output)
     with hold_whole(log, request.reading, on_read) as store:
@@ -102,13 +97,8 @@ def sample_to_file(
 ) -> dict[str, Any]:
     """Read the log, choose, write `user_id` and `item_id`, highest priority first.
 
-    `output` is as for `distill_to_file`.
-
-    Returns:
-        `users`, `interactions`, and `users_given`, `interactions_given` before the choice.
-
-    Raises:
-        UserError: the log cannot be read, or the file cannot be written.
+    It is as `distill_to_file`, and returns `users`, `interactions`, and `users_given`,
+    `interactions_given` before the choice.
     """
     check_folder(output)
     sampler = SAMPLERS.load(request.sampler)

@@ -212,13 +212,9 @@ def schema_version(connection: duckdb.DuckDBPyConnection) -> int:
 def migrate(
     connection: duckdb.DuckDBPyConnection, migrations: tuple[Migration, ...] = MIGRATIONS
 ) -> tuple[str, ...]:
-    """Upgrade a store to the newest schema; each migration is a transaction of its own.
+    """Upgrade a store to the newest schema, and return the names of the migrations that ran.
 
-    Returns:
-        Names of the migrations that ran.
-
-    Raises:
-        UserError: the store is newer than this program, or is not a store.
+    Each is a transaction of its own. A newer store, or no store, is a `UserError`.
     """
     version = schema_version(connection)
     _check_not_newer(version, migrations)

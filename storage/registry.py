@@ -82,13 +82,10 @@ class Registry(MutableMapping[str, str], Generic[T]):
 
 
 def external_source(instance: object) -> dict[str, str]:
-    """Identify the code of an object whose class is not one of this package.
+    """Return the target and a hash of the code of an object whose class is not of this package.
 
     Results are recorded under keys that contain a hash of this package's sources; for a class from
-    elsewhere the key needs its sources too.
-
-    Returns:
-        `{"source": "package.module:Name", "source_hash": …}`; empty for a class of this package.
+    elsewhere the key needs its sources too. For a class of this package it is empty.
     """
     cls = type(instance)
     if cls.__module__.split(".")[0] == __name__.split(".")[0]:

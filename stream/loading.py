@@ -27,10 +27,8 @@ def load_log(
 ) -> tuple[IngestReport, ...]:
     """Load a log into a store that is empty or holds the first files of the same log.
 
-    Rows count as in what the store holds; see `continue_filters`.
-
-    Returns:
-        Reports of what was ingested; empty if the store held the log already.
+    Rows count as in what the store holds; see `continue_filters`. Reports of what was ingested are
+    returned, none if the store held the log already.
 
     Raises:
         UserError: the store holds something else, or the log cannot be read; nothing has changed.
@@ -45,14 +43,11 @@ def load_log(
 def ingest_files(
     store: Store, log: LogFiles, cut: Cut, progress: Progress = ignore_progress
 ) -> tuple[IngestReport, ...]:
-    """Ingest a log into a store that is open for writing.
+    """Ingest a log into a store that is open for writing; return a report for each transaction.
 
     The cut `files` makes each file the next period, in the order of `order_files`. Each file is
     ingested in a transaction of its own, so that an interrupted load resumes with the first file
     that is missing. Any other cut takes all files as one log, in one transaction.
-
-    Returns:
-        One report for each file, or one for all of them.
 
     Raises:
         UserError: a file cannot be read or is refused, or the log has no times and the cut follows

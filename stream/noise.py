@@ -81,13 +81,10 @@ def _remove(rows: csr_array, counts: NDArray[np.int64], keys: NDArray[np.float64
 def _draw(
     forbidden: csr_array, counts: NDArray[np.int64], most: NDArray[np.int64], seed: int
 ) -> csr_array:
-    """Draw items for each row uniformly among those that are not forbidden.
+    """Draw items for each row, `(n, items)` float32 binary, uniformly among those not forbidden.
 
     So many items as at 100%, `most` `(n,)`, are put in random order whatever the `counts` `(n,)` of
     items to draw are, so that a smaller draw is the beginning of a larger one.
-
-    Returns:
-        `(n, items)` float32 binary.
     """
     chunk = max(1, _CHUNK_CELLS // max(1, int(most.max(initial=1))))
     users, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]

@@ -242,12 +242,9 @@ class ItemBlocks:
         return combined
 
     def inner(self, columns: NDArray[np.int64], values: Floats) -> Floats:
-        """Multiply all users' rows with vectors that have entries in a few columns.
+        """Multiply all users' rows with vectors that have entries in a few columns: `(n, m)`.
 
         The vectors are `values` `(c, m)` over `columns` `(c,)`, ascending.
-
-        Returns:
-            `(n, m)` inner products.
         """
         narrow = self.rows[:, columns]
 

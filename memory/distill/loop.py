@@ -41,8 +41,8 @@ class Optimisation(Protocol):
     def load(self, path: Path) -> tuple[BestSupport, int, int] | None:
         """Resume from a checkpoint of this problem, if there is one.
 
-        Returns:
-            The best support so far, steps made, validations since the best one.
+        The best support so far, the steps made, and the validations since the best one are
+        returned.
         """
         ...
 
@@ -253,13 +253,10 @@ def _run(
 def sparse_rows(
     support: NDArray[np.float32] | csr_array, items: NDArray[np.int64], num_items: int
 ) -> csr_array:
-    """Convert a support into sparse rows over the whole catalogue, without empty ones.
+    """Convert a support into `(≤ μ, num_items)` float32 rows over the whole catalogue, none empty.
 
     The most useful rows come first, as by `order_by_usefulness`. The support is `(μ, i)`: a column
     for each of the items `(n,)`, ascending, and then padding.
-
-    Returns:
-        `(≤ μ, num_items)` float32.
     """
     narrow: csr_array = csr_array(support[:, : len(items)])
     narrow = narrow[np.flatnonzero(np.diff(narrow.indptr))]
@@ -272,12 +269,9 @@ def sparse_rows(
 def order_by_usefulness(rows: csr_array) -> NDArray[np.int64]:
     """Order rows `(n, d)` in [0, 1] so that each is the one that those before it predict worst.
 
-    That is the pivot order of a Cholesky factorisation of the kernel matrix, the greedy choice of
-    rows for a Nyström approximation (Fine & Scheinberg, JMLR 2001): a prefix spans as much as so
-    few rows can.
-
-    Returns:
-        `(n,)` a permutation.
+    That `(n,)` is the pivot order of a Cholesky factorisation of the kernel matrix, the greedy
+    choice of rows for a Nyström approximation (Fine & Scheinberg, JMLR 2001): a prefix spans as
+    much as so few rows can.
     """
     if rows.shape[0] < 2:
         return np.arange(rows.shape[0])

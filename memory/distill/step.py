@@ -59,13 +59,10 @@ def initial_state(
 def outer_step(
     state: StepState, users: DeviceUsers, settings: DistillSettings, mesh: Mesh | None = None
 ) -> tuple[StepState, Float32[Array, ""]]:
-    """Draw a batch of real users, and make a gradient step on the outer loss.
+    """Draw a batch of real users, and make a gradient step; return the state, and the loss before.
 
     The buffers of `state` are donated. Each of the settings compiles once. The batch is split over
     the devices of the mesh; each has the whole support, and their gradients are added up.
-
-    Returns:
-        The state after the step, and the loss before it.
     """
     method = PARAMETRISATIONS[settings.method]
     batch_key, noise_key, next_key = jax.random.split(state.key, 3)

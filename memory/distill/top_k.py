@@ -58,10 +58,8 @@ def largest_of_columns(
     """Select the k ≥ 1 largest entries ≥ 0 of each column of a large array, without a pass over it.
 
     At least k entries reach the k-th largest of the groups' maxima, `group_maxima`, so that only
-    the groups that reach it are read.
-
-    Returns:
-        Rows, columns and values of the entries, by column, the largest first.
+    the groups that reach it are read. Rows, columns and values of the entries are returned, by
+    column, the largest first.
     """
     count, width = maxima.shape
     bound = np.zeros(width, dtype=np.float32)

@@ -57,18 +57,13 @@ class SupportValidator:
     _best: int | None = field(default=None, init=False)
 
     def validate(self, support: Array | csr_array) -> tuple[float, float]:
-        """Return the best HR@100 over the grid, in per cent, and its λ.
+        """Return the best HR@100 over the grid, in per cent, and its λ, for a support `(μ, i)`.
 
         The search starts from the λ that was best the last time, at first the middle of the grid,
         and goes in both directions as long as HR@100 rises: λ moves slowly, and each one costs as
-        much as a step.
-
-        Args:
-            support: `(μ, i)` as it would be stored, `i` at least the holdout's columns; exactly
-                these if it is sparse.
-
-        Returns:
-            NaN and the middle of the grid without validation users.
+        much as a step. The support is as it would be stored, with at least the holdout's columns,
+        and exactly these if it is sparse. Without validation users it is NaN and the middle of the
+        grid.
         """
         if len(self.holdout.users) == 0:
             return float("nan"), self.regs[len(self.regs) // 2]

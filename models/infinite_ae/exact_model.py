@@ -196,10 +196,8 @@ class ExactSystem:
     def training_scores(self, reg: float, first: int) -> Iterator[NDArray[np.float32]]:
         """Score training rows as contexts, without a product with K.
 
-        K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X. The rows from `first` on are scored.
-
-        Yields:
-            `(≤ score_rows(num_items), num_items)`.
+        Blocks have `score_rows(num_items)` rows. | K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
+        The rows from `first` on are scored.
         """
         ridge = self.system.ridge(reg)
         start = first

@@ -45,13 +45,10 @@ def _gram(
     width: int,
     settings: KernelSettings,
 ) -> Array:
-    """Compute Θ of rows with themselves, exact on the diagonal.
+    """Compute Θ of rows with themselves, exact on the diagonal: `(p, p)`, its rows shared out.
 
     `squares` are `(p,)` |x|², p a multiple of the devices, and `width` the number of items in a
     block. The rows past n are padding, and a part of the identity in the result.
-
-    Returns:
-        `(p, p)`, its rows shared out.
     """
     size = len(squares)
     share = size // mesh.size

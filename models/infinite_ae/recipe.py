@@ -143,16 +143,14 @@ class InfiniteAE:
     def sweep(
         self, holdout: Holdout, options: FitOptions, shared: NystromSystem | None = None
     ) -> dict[float, float]:
-        """Compute HR@100 on a holdout for each λ of the grid, from one kernel matrix.
+        """Compute HR@100 in per cent on a holdout by λ of the grid, from one kernel matrix.
 
-        A validation row is a training row, so its scores need no product with K:
-        (Kα)_u = X_u − λ'/w_u α_u, and α_u is a row of the inverse times X. On centres, with a
-        teacher and with external contexts that does not hold, and f(x) is computed.
+        A validation row is a training row, so its scores need no product with K: (Kα)_u = X_u −
+        λ'/w_u α_u, and α_u is a row of the inverse times X. On centres, with a teacher and with
+        external contexts that does not hold, and f(x) is computed.
 
-        `shared` is the system of `holdout.training` on centres; it is made unless given.
-
-        Returns:
-            λ -> per cent; empty without validation rows.
+        `shared` is the system of `holdout.training` on centres; it is made unless given. Without
+        validation rows the result is empty.
         """
         if len(holdout.users) == 0:
             return {}

@@ -88,13 +88,10 @@ def train(
     check_every: int = 0,
     check: Check[Propagated] | None = None,
 ) -> Propagated:
-    """Train for `num_updates`, or until a check ends the training.
+    """Train for `num_updates`, or until a check ends it; return the last representations.
 
     `graph` is that of the interactions `(num_rows, num_items)` float32; the weights `(num_rows,)` >
     0 are those of the rows in the loss. A check takes the propagated embeddings.
-
-    Returns:
-        The representations after the last update.
     """
     num_rows, num_items = interactions.shape
     no_rows = np.zeros((num_rows, settings.dim), dtype=np.float32)

@@ -165,13 +165,10 @@ def solve_rows(
 def sweep(
     rows: csr_array, weights: NDArray[np.float64], first: Factors, objective: Objective
 ) -> Iterator[tuple[Factors, Factors]]:
-    """Make endless sweeps, each solving for the users and then for the items.
+    """Make endless sweeps, each solving for the users and then for the items; yield both.
 
     The rows are `(n, m)` in (0, 1], `weights` `(n,)` > 0, and `first` `(m, d)` the first vectors of
-    the items.
-
-    Yields:
-        The vectors of the users `(n, d)` and of the items `(m, d)` after each sweep.
+    the items. Vectors are `(n, d)` of the users and `(m, d)` of the items.
     """
     columns = rows.T.tocsr()
     ones = np.ones(rows.shape[1])

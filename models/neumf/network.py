@@ -158,17 +158,10 @@ def log_loss(
 
         w_u |I|/|C| Σ_{i ∈ C} [ h_ui x_ui softplus(−s_ui) / δ + ω (1 − x_ui) softplus(s_ui) ].
 
-    A share δ of the entries is hidden at random at each update (h = 1): if it had to predict the
-    others, the network would learn to copy its input.
-
-    Args:
-        parameters: the weights of the network.
-        batch: the rows, their weights scaled to mean 1 over the data.
-        candidates: C.
-        key: key of the draw of the hidden entries.
-        dropout: δ in (0, 1).
-        negative_weight: ω, the weight of an absence.
-        num_items: |I|, the number of items that are not padding.
+    A share δ = `dropout` in (0, 1) of the entries is hidden at random at each update (h = 1): if it
+    had to predict the others, the network would learn to copy its input. The weights of the rows
+    are scaled to mean 1 over the data, C are the candidates, ω is `negative_weight`, and |I| the
+    number of items that are not padding.
     """
     drawn = jax.random.uniform(key, batch.values.shape, dtype=jnp.float32)
     hidden = (drawn < dropout).astype(jnp.float32)

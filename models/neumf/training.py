@@ -46,13 +46,10 @@ def update(
     number: Array,
     rates: NeuMFRates,
 ) -> tuple[AveragedState[NeuMFParameters], Array]:
-    """Make one step of Adam on the log loss, and of the running average of the weights.
+    """Make one step of Adam on the log loss, and of the running average; return state and loss.
 
     The buffers of `state` become the result's. The update's own key is folded from the `key` of the
     training and the `number` of updates before, an int32 scalar.
-
-    Returns:
-        The next state and the loss.
     """
 
     def loss_of(parameters: NeuMFParameters) -> Array:
@@ -85,12 +82,9 @@ def train(
     check_every: int = 0,
     check: Check[NeuMFParameters] | None = None,
 ) -> NeuMFParameters:
-    """Train for `num_updates`, or until a check ends the training.
+    """Train for `num_updates`, or until a check ends it; return the averaged weights then.
 
     Only the ratios of the rows' weights matter. A check may keep the averaged weights that it gets.
-
-    Returns:
-        The averaged weights after the last update.
     """
     state: AveragedState[NeuMFParameters] = start(parameters)
     if rows.num_rows == 0 or rows.num_items == 0:

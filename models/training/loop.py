@@ -35,14 +35,11 @@ def run_updates(
     check_every: int = 0,
     check: Check[Weights] | None = None,
 ) -> State:
-    """Make `num_updates`, or fewer if a check ends the training.
+    """Make `num_updates`, or fewer if a check ends the training; return the last state.
 
     `update` takes a state, which it may overwrite, and the number of updates before it. The weights
     of a state are checked every `check_every` updates and after the last; a check returns False to
     end the training.
-
-    Returns:
-        The state after the last update.
     """
     for made in range(1, num_updates + 1):
         state = update(state, made - 1)

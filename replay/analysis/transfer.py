@@ -119,8 +119,7 @@ def transfer_matrices(
 def chance_figures(store: Store, config: ReplayConfig) -> dict[Metric, NDArray[np.float64]]:
     """Evaluate a random order of the items on each period, of those known one period before.
 
-    Returns:
-        Metric -> `(P,)`, NaN for the first period and for periods without users.
+    The figures are `(P,)` by metric, NaN for the first period and for periods without users.
     """
     num_periods = len(list_periods(store))
     figures: dict[Metric, NDArray[np.float64]] = {}

@@ -52,13 +52,10 @@ class Reason:
 def find_reasons(
     explanation: Explanation, context: csr_array, catalogue: Catalogue, *, on_newest: bool
 ) -> tuple[tuple[Reason, ...], ...]:
-    """Select the rows that contribute most to each item.
+    """Select for each item at most `NUM_REASONS` rows that contribute most, the largest first.
 
-    The context is `(1, num_items)` binary. `on_newest`: the rows of real users are those of the
-    newest period.
-
-    Returns:
-        For each item at most `NUM_REASONS`, largest contribution first, positive ones only.
+    Only positive contributions count. The context is `(1, num_items)` binary. `on_newest`: the rows
+    of real users are those of the newest period.
     """
     rows = explanation.rows
     counts = np.bincount(rows.indices, minlength=rows.shape[1])

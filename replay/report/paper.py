@@ -60,13 +60,8 @@ _MEANINGS = (
 def write_paper_study(results: StudyResults, folder: Path) -> tuple[Path, ...]:
     """Write the page, the numbers and pictures of a study into its own folder, and the index.
 
-    `folder` is that of all studies; the files of an earlier run of this study are replaced.
-
-    Returns:
-        The files written, the page first.
-
-    Raises:
-        UserError: a folder cannot be written.
+    `folder` is that of all studies; the files of an earlier run of this study are replaced. The
+    page is the first of the files that are returned.
     """
     own = folder / results.name
     written = write_folder(

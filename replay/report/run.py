@@ -75,15 +75,10 @@ def write_folder(
     numbers: Mapping[str, Any],
     save_pictures: Callable[[Path], tuple[Path, ...]],
 ) -> tuple[Path, ...]:
-    """Write a report of any kind into a folder; earlier reports in it are replaced.
+    """Write a report of any kind into a folder, and return the files, the page first.
 
-    `save_pictures` writes the pictures into a folder and returns their paths.
-
-    Returns:
-        The files written, the page first.
-
-    Raises:
-        UserError: the folder cannot be written.
+    Earlier reports in it are replaced. `save_pictures` writes the pictures into a folder and
+    returns their paths. A folder that cannot be written is a `UserError`.
     """
     try:
         plots = folder / PLOTS

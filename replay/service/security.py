@@ -33,10 +33,7 @@ def is_loopback(host: str) -> bool:
 
 
 def read_token(file: Path | None) -> str | None:
-    """Read the token from a file, or from the environment if `file` is `None`.
-
-    Returns:
-        The token; `None` if neither has one.
+    """Read the token from a file, or from the environment if `file` is `None`; `None` without one.
 
     Raises:
         UserError: the file cannot be read, or the token is too short or has other characters.

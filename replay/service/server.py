@@ -132,13 +132,10 @@ def serve_store(
     check_every: float,
     report: Callable[[str], None],
 ) -> bool:
-    """Serve the newest published model of a store until a signal ends it.
+    """Serve the newest published model of a store until a signal; return whether it was Ctrl-C.
 
     Checks for a new publication are `check_every` seconds apart; `report` is called with each
     message for the terminal.
-
-    Returns:
-        Whether the signal was Ctrl-C.
 
     Raises:
         UserError: no such store, a port in use, or no token on an address that others reach.

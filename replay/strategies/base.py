@@ -52,12 +52,7 @@ class Strategy(Protocol):
         ...
 
     def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
-        """Return the rows to fit on at period t = `history.period`.
-
-        Args:
-            history: the log up to and including t.
-            memory: of the periods before t.
-        """
+        """Return the rows to fit on at t = `history.period`, with a memory of those before t."""
         ...
 
 

@@ -57,16 +57,11 @@ class _Appearances:
 
 
 def append_log(store: Store, log: OrderedLog, ingest: int, source: str) -> tuple[int, ...]:
-    """Append events as the next periods.
+    """Append events as the next periods, inside a transaction, and return the numbers of these.
 
-    For use inside a transaction. The codes of the log are overwritten: their memory is reused for
-    the indices. `source` is the name of the file or files.
-
-    Returns:
-        Numbers of the new periods.
-
-    Raises:
-        UserError: the kinds of the identifiers and of those in the store differ.
+    The codes of the log are overwritten: their memory is reused for the indices. `source` is the
+    name of the file or files. If identifiers are of another kind than the store's, it is a
+    `UserError`.
     """
     last, first_row = store.rows(
         "SELECT coalesce(max(period), 0), coalesce(max(first_row + kept), 0) FROM periods"

@@ -83,13 +83,9 @@ class LogOrder:
     def take(
         self, values: NDArray[np.int32], out: NDArray[np.int32] | None = None
     ) -> NDArray[np.int32]:
-        """Sort values of all rows.
+        """Sort values of all rows, `(rows,)` int32 before sorting, into log order: `(n,)` int32.
 
-        The values are `(rows,)` int32, one for each row before sorting; `out` is memory for the
-        result.
-
-        Returns:
-            `(n,)` int32 in log order.
+        `out` is memory for the result.
         """
         taken = np.empty(len(self.keys), np.int32) if out is None else out[: len(self.keys)]
 
@@ -269,10 +265,8 @@ def _resolve_ties(
     """Sort rows whose time and shortened hash agree by the whole hash.
 
     The times of the log are overwritten already. The keys `(n,)` uint64 are sorted in place; those
-    at `tied` `(m,)` agree with the next one.
-
-    Returns:
-        `(k,)` int64, indices of rows equal to the one before in user, item and time.
+    at `tied` `(m,)` agree with the next one. `(k,)` int64 indices of rows equal to the one before
+    in user, item and time are returned.
     """
     is_tied = np.zeros(len(keys), np.bool_)
     is_tied[tied] = is_tied[tied + 1] = True

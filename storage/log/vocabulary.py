@@ -194,12 +194,9 @@ def read_titles(store: Store, items: Sequence[str | int] | None = None) -> dict[
 
 
 def write_titles(store: Store, titles: Mapping[str, str]) -> int:
-    """Write titles in one transaction, replacing those of the same items.
+    """Write titles in one transaction, replacing those of the same items; return their number.
 
     Items need not be known yet: a catalogue may come before the first interaction with its items.
-
-    Returns:
-        The number of titles in the store.
     """
     rows = pa.table(
         {

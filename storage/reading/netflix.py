@@ -37,16 +37,9 @@ def is_netflix(head: bytes) -> bool:
 
 
 def read_netflix(path: Path, settings: FileSettings, progress: Progress, budget: Budget) -> RawFile:
-    """Read a log: lines `user,rating,date` after a line with the item and a colon.
+    """Read a log as a `Reader`: lines `user,rating,date` after a line with the item and a colon.
 
-    Args:
-        path: the file.
-        settings: columns, named `item`, `user`, `rating` and `date`, and what else the user gave.
-        progress: called with the bytes of the file read so far.
-        budget: memory for the rows.
-
-    Raises:
-        UserError: it has no such blocks, or the rows take too much memory.
+    The columns are named `item`, `user`, `rating` and `date`.
     """
     size = path.stat().st_size
     with path.open("rb") as packed, unpacked(packed) as stream:

@@ -116,15 +116,9 @@ def read_columns(
 def read_named(
     path: Path, kinds: Mapping[str, np.dtype[Any]], budget: Budget
 ) -> tuple[list[Column], int]:
-    """Read columns, `(n,)` each, and n.
+    """Read columns, `(n,)` each, and n; `kinds` are the types of the integers by column name.
 
-    Args:
-        path: the file.
-        kinds: type of the integers of each column, by its name.
-        budget: memory for the columns.
-
-    Raises:
-        UserError: the columns take too much memory, or the metadata are wrong.
+    Columns that take too much memory, and wrong metadata, are a `UserError`.
     """
     with pq.ParquetFile(path) as file:
         schema, metadata = file.schema_arrow, file.metadata

@@ -74,10 +74,8 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
 def csr_to_arrays(rows: "csr_array", *, binary: bool = False) -> dict[str, NDArray[Any]]:
     """Split a sparse matrix `(n, d)` into the arrays that are stored of it.
 
-    `binary` leaves the values out, since all are 1.
-
-    Returns:
-        `offsets` `(n + 1,)` int32, `items` `(nnz,)` int32 and `values` `(nnz,)` float32.
+    They are `offsets` `(n + 1,)` int32, `items` `(nnz,)` int32 and, unless `binary`, `values`
+    `(nnz,)` float32: all are 1 then.
     """
     arrays: dict[str, NDArray[Any]] = {
         "offsets": rows.indptr.astype(np.int32),
@@ -91,12 +89,7 @@ def csr_to_arrays(rows: "csr_array", *, binary: bool = False) -> dict[str, NDArr
 def csr_from_arrays(
     arrays: Mapping[str, NDArray[Any]], num_items: int, *, binary: bool = False
 ) -> "csr_array":
-    """Rebuild and check the sparse matrix that `csr_to_arrays` took apart.
-
-    `binary`: all values are 1, and none are stored.
-
-    Returns:
-        `(n, d)` float32.
+    """Rebuild and check the `(n, d)` float32 matrix that `csr_to_arrays` took apart.
 
     Raises:
         KeyError: an array is missing.

@@ -27,10 +27,8 @@ def merge_results(store: Store, other: Store) -> int:
     """Copy fits, evaluations, cells, summaries and model files, in one transaction.
 
     Both stores have the same log, cut the same way. Model files are copied for new fits only;
-    `store` keeps its own of the chains that `other` has not continued.
-
-    Returns:
-        The number of new cells.
+    `store` keeps its own of the chains that `other` has not continued. The number of new cells is
+    returned.
     """
     with store.transaction():
         new = {

@@ -14,12 +14,9 @@ from perennial.stream.sources.registry import open_source
 
 @contextmanager
 def local_source(source: str, near: Path, progress: Progress = ignore_progress) -> Iterator[str]:
-    """Replace an address on object storage by the path of a temporary copy.
+    """Replace an address on object storage by a temporary copy; yield its path, or `source` itself.
 
     The copy is in the folder `near` or, if that does not exist, in the nearest parent that does.
-
-    Yields:
-        The path of the copy, or `source` itself if it is no such address.
 
     Raises:
         UserError: the object cannot be copied, or the folder has no log in it.

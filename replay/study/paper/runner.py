@@ -29,15 +29,12 @@ def run_cells(
     memory_limit: int | None = None,
     executor: Executor | None = None,
 ) -> tuple[CellRecord, ...]:
-    """Compute missing cells; the same call again computes none.
+    """Compute missing cells, and return one record for each cell, in the same order.
 
-    A worker computes one cell and ends, so that its peak memory is the cell's own. The cell of a
-    worker that dies is computed again by another. The workers of a machine share `memory_limit`
-    bytes; a fit that needs more is refused. Processes of this machine run the tasks without an
-    `executor`.
-
-    Returns:
-        One record for each cell, in the same order.
+    The same call again computes none. A worker computes one cell and ends, so that its peak memory
+    is the cell's own. The cell of a worker that dies is computed again by another. The workers of a
+    machine share `memory_limit` bytes; a fit that needs more is refused. Processes of this machine
+    run the tasks without an `executor`.
 
     Raises:
         UserError: another study works in the folder, or a task failed.

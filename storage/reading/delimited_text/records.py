@@ -168,13 +168,10 @@ def split_records(lines: Sequence[str], quoting: Quoting | None) -> list[str]:
 def _join_lines(
     data: NDArray[np.uint8], ends: NDArray[np.int64], quotes: NDArray[np.int64], quoting: Quoting
 ) -> tuple[NDArray[np.int64], int | None]:
-    """Leave out newlines inside quotes.
+    """Leave out newlines inside quotes; return ends of records, and the start of one that is open.
 
     A line with an odd number of quotes begins a record that ends with the next such line, if all
     quotes between are where RFC 4180 has them. If not, the line is a bad record of its own.
-
-    Returns:
-        Ends of the records, and the start of a last record that is not closed.
     """
     line = np.searchsorted(ends, quotes)
     first, counts = np.unique(line, return_counts=True)

@@ -40,18 +40,7 @@ _DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambd
 def read_json_lines(
     path: Path, settings: FileSettings, progress: Progress, budget: Budget
 ) -> RawFile:
-    """Read a log; a column in a list, such as `events.aid`, gives a row for each element.
-
-    Args:
-        path: the file.
-        settings: columns and what else the user gave.
-        progress: called with the bytes of the file read so far.
-        budget: memory for the rows.
-
-    Raises:
-        UserError: it is no file of JSON lines, the columns cannot be found, or the rows take too
-            much memory.
-    """
+    """Read a log as a `Reader`; a column in a list, such as `events.aid`, gives rows."""
     size = path.stat().st_size
     with path.open("rb") as packed, unpacked(packed) as stream:
         encoding = detect_encoding(stream.read(_HEAD_BYTES), settings)

@@ -24,13 +24,8 @@ def read_dates(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Read numbers such as 20240131, 2024013123, 202401312359 or 20240131235959 (ISO 8601, basic).
 
     None of them can be a Unix time of the last decades: as seconds or ms they are in 1970, after
-    2030, in 1976 and in 2600.
-
-    Args:
-        numbers: `(n,)` int64.
-
-    Returns:
-        `(n,)` int64, µs since 1970, −1 for a number that is no date; `None` if they are not dates.
+    2030, in 1976 and in 2600. `(n,)` int64 become `(n,)` int64, µs since 1970, −1 for a number that
+    is no date; the result is `None` if they are not dates.
     """
     if not len(numbers):
         return None
@@ -50,14 +45,10 @@ def read_dates(numbers: NDArray[np.int64]) -> NDArray[np.int64] | None:
 
 
 def find_form(numbers: NDArray[np.float64]) -> tuple[str, str] | None:
-    """Find what finite numbers, too small for Unix times, look like.
+    """Find what finite numbers `(n ≥ 1,)` float64, too small for Unix times, look like.
 
-    Args:
-        numbers: `(n,)` float64, at least one.
-
-    Returns:
-        Name of the form and the time format that reads it; `None` if they look like nothing, as
-        a count of seconds does.
+    The name of the form and the time format that reads it are returned; `None` if they look like
+    nothing, as a count of seconds does.
     """
     whole = numbers.astype(np.int64)
     is_whole = numbers == whole
