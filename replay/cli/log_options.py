@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from perennial.storage.log.ledger import IngestReport
     from perennial.storage.reading.settings import IngestSettings
 
-_COLUMN = "Its name, or its position, 1 for the first.  [default: a usual name]"
+COLUMN = "Its name, or its position, 1 for the first.  [default: a usual name]"
 
 
 def _parse_where(
@@ -61,9 +61,9 @@ class _SettingOptions:
 class ColumnOptions(_SettingOptions):
     """The columns of log files."""
 
-    user_column: str | None = option("--user-column", metavar="NAME", help=_COLUMN)
-    item_column: str | None = option("--item-column", metavar="NAME", help=_COLUMN)
-    time_column: str | None = option("--time-column", metavar="NAME", help=_COLUMN)
+    user_column: str | None = option("--user-column", metavar="NAME", help=COLUMN)
+    item_column: str | None = option("--item-column", metavar="NAME", help=COLUMN)
+    time_column: str | None = option("--time-column", metavar="NAME", help=COLUMN)
     time_format: str | None = option(
         "--time-format",
         metavar="FORMAT",
@@ -107,7 +107,7 @@ class ConditionOptions(_SettingOptions):
         help="Only rows with a rating of at least X count.  [default: those of the store's log, "
         "else all rows]",
     )
-    rating_column: str | None = option("--rating-column", metavar="NAME", help=_COLUMN)
+    rating_column: str | None = option("--rating-column", metavar="NAME", help=COLUMN)
     where: tuple[tuple[str, tuple[str, ...]], ...] | None = option(
         "--where",
         multiple=True,

@@ -4,15 +4,22 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from perennial.replay.cli.errors import echo
-from perennial.replay.cli.log_options import CutOptions, DownloadOptions, ReadingOptions
+from perennial.replay.cli.log_options import (
+    COLUMN,
+    CutOptions,
+    DownloadOptions,
+    FormOptions,
+    ReadingOptions,
+)
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
     POSITIVE,
+    PlaceType,
     check_files,
     choose_source,
     json_option,
@@ -23,6 +30,7 @@ from perennial.storage.opening import open_existing, open_for_reading, require_s
 
 if TYPE_CHECKING:
     from perennial.storage.objects.bucket import Place
+    from perennial.storage.reading.titles import TitlesFile
     from perennial.storage.store import Store
 
 # Heavy imports are in the functions that need them, so that `--help` is fast.
@@ -136,18 +144,11 @@ def export_periods(
 class EnteredTitles:
     """Changes of the store by a file of titles.
 
-    Attributes:
-        unknown: of the titles, those of items that are not in the store yet; kept for later.
-        repeated: rows that replaced the title of an earlier row.
-        empty: rows without an item or a title, left out.
-        cut: titles that were too long.
+    `unknown` of its titles are of items that are not in the store yet; they are kept for later.
     """
 
-    titles: int
+    file: "TitlesFile"
     unknown: int
-    repeated: int
-    empty: int
-    cut: int
     in_store: int
 
     def describe(self) -> str:
@@ -156,59 +157,76 @@ class EnteredTitles:
             f"{count:,} {what}"
             for count, what in (
                 (self.unknown, "of items that the store has not met yet"),
-                (self.empty, "rows without an item or a title left out"),
-                (self.repeated, "rows replaced an earlier one of the same item"),
-                (self.cut, "cut short"),
+                (self.file.empty, "rows without an item or a title left out"),
+                (self.file.repeated, "rows replaced an earlier one of the same item"),
+                (self.file.cut, "cut short"),
+                *((count, reason) for reason, count in self.file.rejects.counts().items()),
             )
             if count
         ]
-        return f"{self.titles:,} titles" + "".join(f"; {remark}" for remark in remarks)
+        return f"{len(self.file.titles):,} titles" + "".join(f"; {remark}" for remark in remarks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        file = self.file
+        return {
+            "titles": len(file.titles),
+            "unknown": self.unknown,
+            "repeated": file.repeated,
+            "empty": file.empty,
+            "cut": file.cut,
+            "rejected": len(file.rejects),
+            "reject_reasons": file.rejects.counts(),
+            "in_store": self.in_store,
+            "read_as": file.to_json(),
+            "remarks": list(file.remarks),
+        }
 
 
-def enter_titles(
-    store: "Store", path: Path, item_column: str | None = None, title_column: str | None = None
-) -> EnteredTitles:
-    """Read a file and enter its titles in one transaction, or nothing, as `read_titles_file`."""
+def enter_titles(store: "Store", file: "TitlesFile") -> EnteredTitles:
+    """Enter the titles of a file in one transaction, replacing those of the same items."""
     import numpy as np
 
     from perennial.storage.log.vocabulary import lookup_items, write_titles
-    from perennial.storage.reading.titles import read_titles_file
 
-    file = read_titles_file(path, item_column, title_column)
     known = lookup_items(store, list(file.titles))
-    in_store = write_titles(store, file.titles)
-    return EnteredTitles(
-        titles=len(file.titles),
-        unknown=int(np.count_nonzero(known < 0)),
-        repeated=file.repeated,
-        empty=file.empty,
-        cut=file.cut,
-        in_store=in_store,
-    )
+    return EnteredTitles(file, int(np.count_nonzero(known < 0)), write_titles(store, file.titles))
 
 
 @click.command()
 @click.argument(
     "file",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PlaceType(),
     callback=lambda _context, _parameter, file: check_files((file,))[0],
 )
 @store_option("The store whose items have these titles.")
-@click.option("--item-column", metavar="NAME", help="Guessed from usual names if not given.")
-@click.option("--title-column", metavar="NAME", help="Guessed from usual names if not given.")
+@click.option("--item-column", metavar="NAME", help=COLUMN)
+@click.option("--title-column", metavar="NAME", help=COLUMN)
+@options(form=FormOptions)
 @json_option
 def titles(
-    file: Path, store: Path, item_column: str | None, title_column: str | None, as_json: bool
+    file: "Place",
+    store: Path,
+    item_column: str | None,
+    title_column: str | None,
+    form: FormOptions,
+    as_json: bool,
 ) -> None:
     """Add titles of items to a store, so that recommendations show them.
 
-    Reads Parquet, CSV and TSV (gzip too) with an item and a title column, and MovieLens'
-    movies.dat. All titles of FILE go in, or none; those of other items stay.
+    Reads all formats of `ingest`, here or at an address such as s3://BUCKET/KEY, with an item and a
+    title column. All titles of FILE go in, or none; those of other items stay.
     """
-    with open_existing(store) as opened:
-        entered = enter_titles(opened, file, item_column, title_column)
+    from perennial.storage.objects.copies import local_copies
+    from perennial.storage.reading.titles import read_titles_file
+
+    with open_existing(store) as opened, local_copies((file,), store.parent) as (path,):
+        read = read_titles_file(path, item_column, title_column, form.to_settings())
+        entered = enter_titles(opened, read)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(entered)))
+        click.echo(json.dumps(entered.to_json()))
     else:
+        for line in (f"{file.name}: {read.describe()}", *(f"note: {one}" for one in read.remarks)):
+            echo(line, err=True)
         echo(f"{file.name}: {entered.describe()}")

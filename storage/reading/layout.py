@@ -65,6 +65,16 @@ class FileLayout:
 
     def describe(self) -> str:
         """Describe the interpretation in one line."""
+        time = "no time (line order)"
+        if self.time is not None:
+            time = f"time = {self.time} (not line order)"
+        return (
+            f"{self.describe_form()}; user = {self.user}, item = {self.item}, {time}; "
+            f"{self.rows:,} rows{self._describe_filtered()}"
+        )
+
+    def describe_form(self) -> str:
+        """Describe format, header, separator and encoding."""
         parts = [self.format]
         if self.header is not None:
             guessed = " (guessed)" if self.header_guessed else ""
@@ -73,13 +83,7 @@ class FileLayout:
             parts.append(_SEPARATORS.get(self.separator, repr(self.separator)))
         if self.encoding is not None:
             parts.append(self.encoding)
-        time = "no time (line order)"
-        if self.time is not None:
-            time = f"time = {self.time} (not line order)"
-        return (
-            f"read as {', '.join(parts)}; user = {self.user}, item = {self.item}, {time}; "
-            f"{self.rows:,} rows{self._describe_filtered()}"
-        )
+        return f"read as {', '.join(parts)}"
 
     def _describe_filtered(self) -> str:
         conditions = [
@@ -211,7 +215,7 @@ def make_raw_file(
         num_lines,
         typed=(typed and found.user >= 0, typed and found.item >= 0),
         layout=layout,
-        remarks=_describe_guesses(names, found, hint),
+        remarks=_describe_guesses(names, found, hint) if settings.is_log else (),
         rating=rating,
         where=where,
     )

@@ -102,7 +102,7 @@ def read_columns(
     for place in places:
         is_identifier = place in (found.user, found.item)
         kinds[schema.names[place]] = np.dtype("i4" if is_identifier else "i8")
-        _check_flat(schema.field(place), place, found)
+        _check_flat(schema.field(place), place, found, is_log=settings.is_log)
     columns, num_rows = read_named(path, kinds, budget)
     # Times in texts are parsed row by row.
     plain = (
@@ -178,10 +178,11 @@ def _rows_at_once(kind: pa.DataType) -> int:
     return min(BATCH_ROWS, 1 + BATCH_BYTES // max(1, width))
 
 
-def _check_flat(field: pa.Field, place: int, found: Columns) -> None:
+def _check_flat(field: pa.Field, place: int, found: Columns, *, is_log: bool) -> None:
     """Refuse lists and structures before they are read, since their rows are not single values."""
     if pa.types.is_nested(field.type):
-        named = {found.user: "identifiers", found.item: "identifiers", found.time: "times"}
+        of_items = "identifiers" if is_log else "titles"
+        named = {found.user: "identifiers", found.item: of_items, found.time: "times"}
         raise UserError(
             f"{label_column(field.name)}: type {printable(str(field.type), 80)} cannot hold "
             f"{named.get(place, 'single values')}; name another column"

@@ -9,6 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from perennial.storage.errors import UserError
+
 LONGEST_ID = 1 << 16
 """Bytes of an identifier; real ones are far shorter, and many of 1 MB would fill the memory."""
 
@@ -91,3 +93,18 @@ def total_counts(parts: Sequence[Rejects]) -> dict[str, int]:
     for part in parts:
         totals.update(part.counts())
     return dict(totals)
+
+
+def check_share(rejects: Rejects, num_lines: int, max_share: float, advice: str = "") -> None:
+    """Refuse a file with too large a share of bad lines by a `UserError` that ends in advice."""
+    if len(rejects) <= max_share * num_lines:
+        return
+    counts = ", ".join(f"{count} × {reason}" for reason, count in rejects.counts().items())
+    if (rejects.faults == Fault.BAD_UTF8).any():
+        words = "; if it is in another encoding than UTF-8, name it, such as --encoding latin-1"
+        advice = words + advice
+    raise UserError(
+        f"{len(rejects)} of {num_lines} lines are bad ({counts}; the first is line "
+        f"{rejects.lines[0]}), more than the share of {max_share:g} that may be: mend the file "
+        f"or allow more; nothing was changed{advice}"
+    )

@@ -120,6 +120,11 @@ class FileSettings(IngestSettings):
         return self.roles == LOG_ROLES
 
     @property
+    def content(self) -> str:
+        """What the rows of the file are, in a word."""
+        return "interactions" if self.is_log else "titles"
+
+    @property
     def given(self) -> tuple[tuple[Role, str | None], ...]:
         """The roles, and the names or positions that were given of their columns."""
         names = (self.user_column, self.item_column, self.time_column)

@@ -29,7 +29,7 @@ from perennial.storage.reading.identifiers import (
     merge,
 )
 from perennial.storage.reading.layout import FileLayout, RawFile, name_column
-from perennial.storage.reading.rejects import Fault, Rejects
+from perennial.storage.reading.rejects import Fault, Rejects, check_share
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.reading.times.timestamps import (
     Times,
@@ -138,7 +138,7 @@ def _stage_file(
         rejects = Rejects.join([rejects, Rejects(raw.line_numbers()[bad], faults[bad])])
     _check_identifiers(users, "user", raw.layout.user)
     _check_identifiers(items, "item", raw.layout.item)
-    _check_share(rejects, raw.num_lines, settings.max_reject_share, advice)
+    check_share(rejects, raw.num_lines, settings.max_reject_share, advice)
     return StagedLog(
         users,
         items,
@@ -173,17 +173,14 @@ def _first_faults(columns: Sequence[NDArray[np.uint8] | None]) -> NDArray[np.uin
 
 
 def _advise(raw: RawFile, times: Times, connection: duckdb.DuckDBPyConnection) -> str:
-    """Return what the owner of a file with bad lines should know of them."""
-    advice = ""
-    if (raw.rejects.faults == Fault.BAD_UTF8).any():
-        advice = "; if it is in another encoding than UTF-8, name it, such as --encoding latin-1"
+    """Return what the owner of a file with bad times should know of them."""
     if raw.times is None or times.faults is None:
-        return advice
+        return ""
     bad = np.flatnonzero(times.faults == Fault.BAD_TIME)[:_EXAMPLES]
     if not len(bad):
-        return advice
+        return ""
     texts = [str(value) for value in pa.chunked_array(raw.times).take(pa.array(bad)).to_pylist()]
-    return f"{advice}; {describe_unparsable(texts, connection)}"
+    return f"; {describe_unparsable(texts, connection)}"
 
 
 def _check_identifiers(column: Encoded, what: str, name: str) -> None:
@@ -193,16 +190,6 @@ def _check_identifiers(column: Encoded, what: str, name: str) -> None:
         raise UserError(
             f"the {what}s, {name}, are times ({printable(texts[0], 40)}, ...): name the right "
             "columns with --user-column, --item-column and --time-column"
-        )
-
-
-def _check_share(rejects: Rejects, num_lines: int, max_share: float, advice: str) -> None:
-    if len(rejects) > max_share * num_lines:
-        counts = ", ".join(f"{count} × {reason}" for reason, count in rejects.counts().items())
-        raise UserError(
-            f"{len(rejects)} of {num_lines} lines are bad ({counts}; the first is line "
-            f"{rejects.lines[0]}), more than the share of {max_share:g} that may be: mend the file "
-            f"or allow more; nothing was changed{advice}"
         )
 
 

@@ -80,7 +80,7 @@ def detect_layout(head: bytes, settings: FileSettings, text_format: str) -> Text
     lines = text.split("\n")
     blank = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
     if blank == len(lines):
-        raise UserError("no interactions in it")
+        raise UserError(f"no {settings.content} in it")
     if blank == len(lines) - 1 and len(head) >= HEAD_BYTES:
         raise UserError(f"the first line is longer than {HEAD_BYTES} bytes; is it a text file?")
     # The last line may be cut.

@@ -100,7 +100,7 @@ def _find_paths(stream: ByteStream, settings: FileSettings) -> dict[str, Keys]:
     """
     blocks = read_lines(stream, BLOCK_BYTES)
     lines = (line for block in blocks for line in block.split(b"\n") if line.strip())
-    paths = collect_paths(_parse_sample(list(islice(lines, _SAMPLE_ROWS))))
+    paths = collect_paths(_parse_sample(list(islice(lines, _SAMPLE_ROWS)), settings.content))
     check_depth(paths, settings)
     while not _has_all(paths, settings) and (more := list(islice(lines, _SAMPLE_ROWS))):
         paths = collect_paths((one for one in map(_parse, more) if isinstance(one, dict)), paths)
@@ -125,10 +125,10 @@ def _add_late_paths(
     return collect_paths(late, paths) if late else paths
 
 
-def _parse_sample(sample: Sequence[bytes]) -> list[dict[str, object]]:
+def _parse_sample(sample: Sequence[bytes], content: str) -> list[dict[str, object]]:
     """Parse the first lines of a file; raise `UserError` if none of them is an object."""
     if not sample:
-        raise UserError("no interactions in it")
+        raise UserError(f"no {content} in it")
     parsed = (_parse(line) for line in sample)
     records = [record for record in parsed if isinstance(record, dict)]
     if records:

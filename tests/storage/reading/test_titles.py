@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perennial.storage.errors import UserError
+from perennial.storage.reading import formats
 from perennial.storage.reading import titles as titles_file
+from perennial.storage.reading.memory_budget import Budget
+from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.reading.titles import MAX_TITLE, clean_title, read_titles_file
 
 TITLES = {"1": "Toy Story (1995)", "2": "Amélie, “le film”"}
@@ -91,6 +94,55 @@ def test_columns_can_be_named(tmp_path):
     assert read_titles_file(films, "2", "3").titles == {"1": "Toy Story"}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "choice", "form"),
+    [
+        (
+            "a.csv",
+            "id,name\n1,Léon\n".encode("utf-16"),
+            {},
+            "text, header (guessed), commas, UTF-16",
+        ),
+        (
+            "u.item",
+            "1|Léon|1994|x\n".encode("latin-1"),
+            {"encoding": "latin-1"},
+            "text, no header (guessed), vertical bars, ISO8859-1",
+        ),
+        ("a.csv", "x1,Léon\n", {"header": False}, "text, no header, commas, UTF-8"),
+        ("a.txt", "id\ttitle\n1\tLéon\n", {}, "text, header (guessed), tabs, UTF-8"),
+        ("a.jsonl", '{"item": {"sku": 1}, "title": "Léon"}\n', {}, "JSON lines, UTF-8"),
+        ("a.json.gz", gzip.compress(b'{"id": 1, "title": "L\\u00e9on"}'), {}, "JSON lines, UTF-8"),
+        ("a", "id,title\r\n1, Léon\r\n", {}, "text, header (guessed), commas, UTF-8"),
+    ],
+)
+def test_all_formats_of_logs_are_read(tmp_path, name, text, choice, form):
+    columns = ("item.sku", "title") if "sku" in str(text) else ()
+    found = read_titles_file(
+        write(tmp_path / name, text), *columns or (None, None), IngestSettings(**choice)
+    )
+    assert list(found.titles.values()) == ["Léon"]
+    assert found.describe().startswith(f"read as {form}; item = ")
+    assert found.remarks == ()
+
+
+@pytest.mark.parametrize("option", ["header", "encoding"])
+def test_options_of_text_are_not_for_parquet(tmp_path, option):
+    pq.write_table(pa.table({"item": [1], "title": ["A"]}), tmp_path / "a.parquet")
+    given = IngestSettings(**{option: {"header": True, "encoding": "latin-1"}[option]})
+    with pytest.raises(UserError, match=f"--{option} is given, and parquet files have none"):
+        read_titles_file(tmp_path / "a.parquet", None, None, given)
+
+
+def test_a_few_bad_lines_are_rejected(tmp_path):
+    lines = [f"{item},Film {item}\n" for item in range(40)]
+    path = write(tmp_path / "a.csv", "item,title\n" + "".join(lines) + "40\n")
+    found = read_titles_file(path)
+    assert (len(found.titles), found.rejects.lines.tolist()) == (40, [42])
+    with pytest.raises(UserError, match="more than the share of 0 that may be"):
+        read_titles_file(path, None, None, IngestSettings(max_reject_share=0))
+
+
 def test_movielens_is_in_latin_1(tmp_path):
     path = write(tmp_path / "movies.dat", "1::Léon (1994)::Crime\n", "latin-1")
     assert read_titles_file(path).titles == {"1": "Léon (1994)"}
@@ -107,17 +159,17 @@ def test_left_out_rows_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "no item column among none"),
-        ("a,b\n1,2\n", "no item column among a, b; name it with --item-column"),
-        ("item,b\n1,2\n", "no title column among item, b; name it with --title-column"),
+        ("", "no titles in it"),
+        ("a,b\n1,2\n", "no item column among a, b: name it with --item-column"),
+        ("item,b\n1,2\n", "no title column among item, b: name it with --title-column"),
         ("item,title\n", "no titles in it"),
-        ("item,title\n1,A\n2\n", "row 3 has 1 columns, the first has 2"),
-        ("1::Toy Story\n2\n", "line 2 has no title"),
-        ('item,title\n1,"' + "x" * 200_000, "field larger"),
-        ("item,title\n" + "y" * 2_000_000, "a line or the whole"),
+        ("item,title\n1,A\n2\n", "1 × wrong number of columns; the first is line 3"),
+        ("1::Toy Story\n2\n", "1 × wrong number of columns; the first is line 2"),
+        ('item,title\n1,"' + "x" * 200_000, "1 × misplaced or unclosed quote"),
+        ("item,title\n" + "y" * 20_000_000, "a line is longer than"),
         ("item,title\n" + "y" * 1001 + ",A\n", "an item of 1,001 characters"),
-        (b"item,title\n1,L\xe9on\n", "not written in UTF-8"),
-        (b"PAR1 no, it is not", "cannot be read"),
+        (b"item,title\n1,L\xe9on\n", "1 × invalid UTF-8.*name it, such as --encoding latin-1"),
+        (b"PAR1 no, it is not", "a Parquet file; name the format parquet"),
         (b"\x1f\x8b and then nothing", "cannot be read"),
     ],
 )
@@ -146,14 +198,14 @@ def test_columns_that_are_not_there(tmp_path, name, columns, words):
 @pytest.mark.parametrize(
     ("column", "values", "words"),
     [
-        ("title", [1.5], "column 'title' of type double cannot hold titles"),
-        ("title", [[1]], "column 'title' of type list.* cannot hold titles"),
-        ("item", [[1]], "column 'item' of type list.* cannot hold items"),
+        ("title", [1.5], "column 'title': type double cannot hold titles"),
+        ("title", [[1]], "column 'title': type list.* cannot hold titles"),
+        ("item", [[1]], "column 'item': type list.* cannot hold identifiers"),
         ("item", [True], "column 'item': type bool cannot hold identifiers"),
-        ("item", [1.5], "no titles in it"),
+        ("item", [1.5], "1 × item is not a whole number"),
         ("item", [2.0**60], "exact up to 9,007,199,254,740,992 only"),
         ("item", ["x" * 1001], "an item of 1,001 characters"),
-        ("item", ["x" * 70_000], "an item of more than 65,536 bytes"),
+        ("item", ["x" * 70_000], "1 × item is longer than 65536 bytes"),
     ],
 )
 def test_parquet_columns_of_other_kinds(tmp_path, column, values, words):
@@ -169,14 +221,14 @@ def test_too_many(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="more than 2 titles"):
         read_titles_file(path)
     pq.write_table(pa.table({"item": range(5), "title": ["A"] * 5}), tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="5 rows are too many"):
+    with pytest.raises(UserError, match="more than 2 titles"):
         read_titles_file(tmp_path / "a.parquet")
 
 
 def test_a_bomb_is_refused_before_memory_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(titles_file, "_MAX_TEXT", 10_000)
+    monkeypatch.setattr(formats, "Budget", lambda: Budget(lambda: 10_000))
     bomb = gzip.compress(b"item,title\n" + b"1,A\n" * 10_000)
-    with pytest.raises(UserError, match="too long"):
+    with pytest.raises(UserError, match="takes more than half of"):
         read_titles_file(write(tmp_path / "a.csv.gz", bomb))
 
 
