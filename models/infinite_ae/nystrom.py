@@ -70,11 +70,7 @@ class Centres:
 
     @classmethod
     def of(
-        cls,
-        matrix: csr_array,
-        chosen: Int64[np.ndarray, " m"],
-        kernel: TileKernel,
-        jitter: float,
+        cls, matrix: csr_array, chosen: Int64[np.ndarray, " m"], kernel: TileKernel, jitter: float
     ) -> "Centres":
         """Factorise K(C, C) + εI.
 

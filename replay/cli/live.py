@@ -278,10 +278,7 @@ def forget(store: Path, users: tuple[str, ...], wait: float, as_json: bool) -> N
     from perennial.replay.cli.progress import show_stages
     from perennial.replay.live.ingest import forget_users
 
-    with (
-        open_to_serve_readers(store, wait) as opened,
-        show_stages() as (_, listener),
-    ):
+    with open_to_serve_readers(store, wait) as opened, show_stages() as (_, listener):
         _print_steps(forget_users(opened, users, listener), as_json)
 
 

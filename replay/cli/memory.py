@@ -98,10 +98,7 @@ def audit_memory(
     from perennial.replay.report.audit import save_audit_plot
     from perennial.replay.summaries import choose_summaries
 
-    with (
-        open_existing(store) as opened,
-        show_distillation() as listener,
-    ):
+    with open_existing(store) as opened, show_distillation() as listener:
         record = choose_summaries(opened, period, seed)[-1]
         audit = audit_summary(opened, record, audit_seed, listener)
     if plot is not None:

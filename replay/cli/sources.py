@@ -182,12 +182,7 @@ def sample_log(
     )
 
 
-def _open(
-    stack: ExitStack,
-    source: str,
-    output: "Place",
-    download: DownloadOptions,
-) -> "LogFiles":
+def _open(stack: ExitStack, source: str, output: "Place", download: DownloadOptions) -> "LogFiles":
     """Open the files of a log; copies of remote ones are next to the output until the end."""
     from perennial.replay.cli.progress import show_bar
     from perennial.stream.sources.object_storage import open_local_source

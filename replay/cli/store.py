@@ -131,10 +131,7 @@ def export_periods(
         num_periods=cut.periods,
         reading=reading.changes,
     )
-    with (
-        show_bar() as progress,
-        open_to_export(request, progress) as opened,
-    ):
+    with show_bar() as progress, open_to_export(request, progress) as opened:
         written = write_periods(opened, output, numbers, force=force, progress=progress)
     for one in written:
         echo(f"{one.path}: {one.interactions:,} interactions")

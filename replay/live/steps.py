@@ -147,11 +147,7 @@ def step_to_json(step: Step | ErasedUser) -> dict[str, Any]:
     if isinstance(step, PeriodPublished):
         return _period_to_json(step)
     if isinstance(step, DroppedPeriods):
-        return {
-            "step": "dropped",
-            "last_period": step.last,
-            "keep_histories": step.keep_histories,
-        }
+        return {"step": "dropped", "last_period": step.last, "keep_histories": step.keep_histories}
     # Not the identifier: what a program keeps of this must not bring it back.
     return {"step": "erased", **dataclasses.asdict(dataclasses.replace(step, user=""))}
 
