@@ -40,10 +40,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class FittedBias:
-    """Biases of the items `(num_items,)`, and the settings that a user's bias follows from.
-
-    `mean` is μ, `unobserved` ω and `damping` γ.
-    """
+    """Biases of the items `(num_items,)`, with μ, ω and γ, which a user's bias follows from."""
 
     mean: float
     item_bias: Vector

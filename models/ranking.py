@@ -73,10 +73,7 @@ def hit_rate(
 def ndcg(
     hits: Bool[np.ndarray, "b k"], num_targets: Integer[np.ndarray, " b"]
 ) -> Float64[np.ndarray, " b"]:
-    """Discounted cumulative gain with 1 / log2(rank + 1), over that of a perfect ranking.
-
-    See `hit_rate` for the arguments and the range.
-    """
+    """Discounted cumulative gain with 1 / log2(rank + 1), over the best; see `hit_rate`."""
     k = hits.shape[1]
     gains = 1.0 / np.log2(np.arange(k) + 2.0)
     ideal = np.cumsum(gains)[np.minimum(k, num_targets) - 1]

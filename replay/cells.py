@@ -117,10 +117,7 @@ class CellMaker:
         return EvaluatedCell(cell, users, [_user_figure(result) for result in results])
 
     def insert(self, fit: Fit, evaluated: Sequence[EvaluatedCell]) -> None:
-        """Write a fit and its cells, and make these part of the run.
-
-        For use inside a transaction.
-        """
+        """Write a fit and its cells, part of the run from then on; for use inside a transaction."""
         insert_fit(self.store, fit)
         for one in evaluated:
             insert_cell(self.store, one.cell, one.users, one.user_figures)

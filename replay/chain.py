@@ -275,11 +275,7 @@ class Chain:
 
 
 def warm_recipe(recipe: Recipe, strategy: Strategy) -> Recipe:
-    """Return the recipe with a warm start if the strategy requires one.
-
-    Raises:
-        UserError: the strategy's memory needs what the model lacks: weights, or a teacher.
-    """
+    """Return the recipe with a warm start if the strategy requires one; see `check_chains`."""
     if strategy.empty_memory().needs_teacher and not getattr(recipe, "can_teach", False):
         raise UserError(
             f"strategy '{strategy.name}' fits a model to the scores of the one before, and "

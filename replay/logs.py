@@ -123,11 +123,7 @@ def _make_cut(request: LogRequest, default: str) -> Cut:
 
 @contextmanager
 def open_to_export(request: LogRequest, progress: Progress) -> Iterator[Store]:
-    """Open the store that is named, or cut the source into a store in memory.
-
-    Raises:
-        UserError: no such store or source, or a store together with how to cut it.
-    """
+    """Open the store that is named, or cut the source into a store in memory."""
     if request.store is not None:
         _refuse_cut(request, "give a SOURCE in place of --store, or ")
         with open_for_reading(request.store) as store:

@@ -61,10 +61,7 @@ _CONTAINER_LIMITS = (
 
 
 def total_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
-    """Return the bytes of memory of the machine, or of its container.
-
-    `limits` are files with a container's limit in bytes, on Linux; missing ones are ignored.
-    """
+    """Return the bytes of memory of the machine, or less if one of the files `limits` has less."""
     total = int(psutil.virtual_memory().total)
     for path in limits:
         if path.is_file():

@@ -18,10 +18,7 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class PlannedEvaluation:
-    """An evaluation of the fits at one period on another period.
-
-    `fit_period` is the newest that the fits have seen, `key` of everything that it follows from.
-    """
+    """An evaluation of the fits at a period, the newest that they have seen, on another period."""
 
     fit_period: int
     eval_period: int

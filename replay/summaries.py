@@ -83,10 +83,7 @@ def show_summaries(store: Store, num_items: int = 5) -> tuple[SummaryView, ...]:
 def choose_summaries(
     store: Store, period: int | None, seed: int | None
 ) -> tuple[SummaryRecord, ...]:
-    """List the summaries of a period and a seed, oldest first; `None` stands for any.
-
-    If there is none, it is a `UserError`.
-    """
+    """List the summaries of a period and a seed, or any, oldest first; `UserError` if none."""
     chosen = tuple(
         record
         for record in list_summaries(store)

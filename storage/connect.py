@@ -43,10 +43,7 @@ def check_place(path: Path, read_only: bool) -> None:
 
 
 def lock_for_writing(path: Path, wait: float) -> WriterLock:
-    """Become the writer of a store, and remove what a killed writer left unfinished.
-
-    The file need not exist. Another writer may take `wait` seconds to end.
-    """
+    """Become the writer of a store within `wait` seconds, and remove what a killed one left."""
     lock = WriterLock(path)
     lock.acquire(wait)
     remove_snapshot(path)
@@ -71,11 +68,7 @@ def create_file(path: Path) -> None:
 
 
 def connect_writer(path: Path) -> duckdb.DuckDBPyConnection:
-    """Open a store for writing; the process must hold the lock of the writer.
-
-    Raises:
-        StorageUnavailable: readers keep the file open, or it cannot be opened.
-    """
+    """Open a store for writing, for a process that has its lock; may be `StorageUnavailable`."""
     deadline = time.monotonic() + _READER_PATIENCE
     while True:
         try:

@@ -16,10 +16,7 @@ _HEADER_BYTES = 3 * 4096
 
 
 class UserError(Exception):
-    """A mistake outside the program: one line with what is wrong, where, and what to do.
-
-    The command line prints the message without a traceback and exits with 1.
-    """
+    """A mistake outside the program: one line with what is wrong, where, and what to do."""
 
 
 class StorageUnavailable(UserError):  # noqa: N818 - a UserError by another name

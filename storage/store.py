@@ -225,10 +225,7 @@ class Store:
                 self.connection.unregister(name)
 
     def insert(self, name: str, table: pa.Table) -> None:
-        """Append Arrow rows to a table, in their order, by column names.
-
-        The name of the table never comes from outside the program.
-        """
+        """Append Arrow rows in order, by column names, to a table of the program's own naming."""
         self.connection.register("incoming", table)
         try:
             self.connection.execute(f"INSERT INTO {name} BY NAME SELECT * FROM incoming").fetchall()

@@ -37,10 +37,7 @@ def cut_equal_count(times: NDArray[np.int64], num_periods: int) -> NDArray[np.in
 
 
 def cut_equal_span(times: NDArray[np.int64], num_periods: int) -> NDArray[np.int64]:
-    """Give each of P periods the same span of time; a span without rows is no period.
-
-    Sorted times `(n,)` int64 -> `(≤ P − 1,)` int64.
-    """
+    """Give each of P periods of sorted times `(n,)` int64 the same span, but for empty ones."""
     # Python integers: the product of a span in microseconds and P may exceed 64 bits.
     first, span = int(times[0]), int(times[-1]) - int(times[0]) + 1
     edges = [first + -(-part * span // num_periods) for part in range(1, num_periods)]

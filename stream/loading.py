@@ -68,10 +68,7 @@ def ingest_files(
 
 
 def order_files(store: Store, log: LogFiles, progress: Progress) -> tuple[Path, ...]:
-    """Sort the files of a log by their first times; files without times keep their order.
-
-    If some have times and some have none, or one cannot be read, it is a `UserError`.
-    """
+    """Sort the files of a log by their first times, or keep their order if none has times."""
     if len(log.paths) == 1:
         return log.paths
     timed: dict[Path, int] = {}

@@ -194,10 +194,9 @@ class ExactSystem:
         )
 
     def training_scores(self, reg: float, first: int) -> Iterator[NDArray[np.float32]]:
-        """Score training rows as contexts, without a product with K.
+        """Score training rows from `first` on as contexts, `score_rows(num_items)` at a time.
 
-        Blocks have `score_rows(num_items)` rows. | K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
-        The rows from `first` on are scored.
+        It takes no product with K: K(K + λ'W⁻¹)⁻¹ X = X − λ'W⁻¹ (K + λ'W⁻¹)⁻¹ X.
         """
         ridge = self.system.ridge(reg)
         start = first

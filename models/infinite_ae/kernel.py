@@ -123,10 +123,7 @@ def kernel_values(
 def kernel_diagonal(
     squares: Float[Array, " n"], num_items: Num[Array, ""], settings: KernelSettings
 ) -> Float[Array, " n"]:
-    """Compute Θ of each row with itself from its |x|² and d > 0, where κ₀ = κ₁ = 1.
-
-    That is 2 Σ₀ + 0.01 at depth 1 with the authors' values.
-    """
+    """Compute Θ of each row with itself from its |x|² and d > 0, where κ₀ = κ₁ = 1."""
     half_variance, bias = settings.weight_variance / 2, settings.bias_variance
     sigma = settings.weight_variance * squares / jnp.asarray(num_items, squares.dtype) + bias
     theta = sigma

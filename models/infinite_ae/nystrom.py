@@ -162,10 +162,7 @@ class NormalEquations:
         return cls(centres, gram, right, mean)
 
     def factorise(self, reg: float) -> Float64[np.ndarray, "m m"]:
-        """Compute the Cholesky factor of A + λ'I; raise `UserError` if the matrix is singular.
-
-        It is `(m, m)` in Fortran order, the factor in its lower triangle.
-        """
+        """Compute the `(m, m)` lower Cholesky factor of A + λ'I; `UserError` if it is singular."""
         system = self.gram.copy(order="F")
         system[np.diag_indices(len(system))] += reg * self.mean_diagonal
         return _cholesky(system, lower=True, what=f"system with λ = {reg:g}")

@@ -311,10 +311,7 @@ class InfiniteAE:
 
 
 def best_reg(validation: Mapping[float, float], regs: tuple[float, ...]) -> float:
-    """Return the λ with the best validation score.
-
-    Of equal ones it is the larger; without validation rows it is the middle of the grid.
-    """
+    """Return the λ with the best score, of equal ones the larger, without any the middle one."""
     if not validation:
         return sorted(regs)[len(regs) // 2]
     return max(validation, key=lambda reg: (validation[reg], reg))

@@ -220,8 +220,7 @@ class _Training:
     def choose_updates(self, holdout: Holdout) -> tuple[Trial, int]:
         """Train on the rows of the holdout until nDCG@100 on its targets no longer grows.
 
-        Returns:
-            The best number of updates with its score, and the number of updates made.
+        The best number of updates with its score, and the number of updates made are returned.
         """
         recipe = self.recipe
         if len(holdout.users) == 0:

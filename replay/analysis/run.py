@@ -23,10 +23,7 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class RunData:
-    """Data of a run: evaluated users by `Cell.evaluation_key`, user figures by `Cell.key`.
-
-    Evaluated periods after `until`, if it is set, are left out.
-    """
+    """Data of a run up to period `until`, if set; users by `evaluation_key`, figures by `key`."""
 
     run: Run
     periods: tuple[PeriodSummary, ...]

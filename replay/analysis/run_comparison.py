@@ -25,10 +25,7 @@ _NO_SETTINGS = ("strategies", "models", "strategy_settings", "periods", "source"
 
 @dataclass(frozen=True)
 class ChangedSetting:
-    """A setting in which two runs differ; `None` where it is missing.
-
-    Its name is as `max_rows`, `protocol.mask_context`, `mvae.warm_start` or `versions.code`.
-    """
+    """A setting in which two runs differ, such as `mvae.warm_start`; `None` where it is missing."""
 
     name: str
     here: Json

@@ -90,9 +90,9 @@ class TransferMatrix:
 def transfer_matrices(
     cells: Sequence[Cell], metrics: Sequence[Metric], chance: Mapping[Metric, NDArray[np.float64]]
 ) -> tuple[TransferMatrix, ...]:
-    """Make the matrices of a run with held-out users, in the order of its cells.
+    """Make a matrix for each chain of a run with held-out users and each of `metrics`.
 
-    A matrix for each of `metrics`; `chance` is the result of `chance_figures`, `(P,)` by metric.
+    `chance` is the result of `chance_figures`, `(P,)` by metric.
     """
     chains = dict.fromkeys((cell.model, cell.strategy) for cell in cells)
     num_fits = max(cell.fit_period for cell in cells)

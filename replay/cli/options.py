@@ -40,10 +40,7 @@ def field(decorator: Decorator) -> Any:
 
 
 def option(*flags: str, **attributes: Any) -> Any:
-    """Declare a field of a group by the flags and attributes of `click.option`.
-
-    The parameter has the field's name where that is not the flag's.
-    """
+    """Declare a field, which has the parameter's name, by the arguments of `click.option`."""
     return field(click.option(*flags, **attributes))
 
 

@@ -120,10 +120,7 @@ _SHORTEST = 0.05
 
 @contextmanager
 def watch_tasks(console: Console | None = None, num_tasks: int = 0) -> Iterator[TaskListener]:
-    """Draw a bar for each running task on a terminal; elsewhere print a line per task and refit.
-
-    Tasks are counted if their number is given.
-    """
+    """Draw a bar for each running task on a terminal; elsewhere print a line per task and refit."""
     console = console or _errors()
     if not console.is_terminal:
         yield _TaskLines(console, num_tasks)
@@ -206,10 +203,7 @@ def _waiting(event: TaskEvent) -> str:
 
 @contextmanager
 def watch_replay(store: Store, console: Console | None = None) -> Iterator[Listener]:
-    """Draw bars and a growing table of a replay on a terminal; elsewhere print a line per cell.
-
-    The table is read from the store.
-    """
+    """Draw bars and a growing table of a replay on a terminal; elsewhere print a line per cell."""
     console = console or _errors()
     if not console.is_terminal:
         yield lambda event: _print_line(console, event)

@@ -38,11 +38,7 @@ if TYPE_CHECKING:
 def items_to_json(
     items: "Sequence[RecommendedItem]", model: "Recommender", *, published: bool, why: bool
 ) -> dict[str, Any]:
-    """Return the output of `recommend --json`.
-
-    The items are listed best first. The model is described if it is the published one; with `why`
-    the reasons are added.
-    """
+    """Return the output of `recommend --json`, with the model if it is `published`."""
     from perennial.storage.reading.identifier_forms import to_json_identifier
 
     listed = [
@@ -69,10 +65,7 @@ def _reason_to_json(reason: "Reason") -> dict[str, Any]:
 
 
 def describe_items(items: "Sequence[RecommendedItem]", period: int) -> Iterator[str]:
-    """Yield a line for each item, followed by its reasons.
-
-    The items are listed best first; `period` is the newest that the model has seen.
-    """
+    """Yield a line for each item and its reasons; `period` is the newest in the fit."""
     names = [escape_controls(str(one.item)) for one in items]
     titled = (name for name, one in zip(names, items, strict=True) if one.title is not None)
     width = max(map(len, titled), default=0)

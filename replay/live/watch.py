@@ -32,11 +32,7 @@ class WatchedFolder:
     _bucket: Bucket | None = None
 
     def poll(self) -> tuple[Place, ...]:
-        """Return the complete files that were not returned before in this version, by name.
-
-        Raises:
-            UserError: the folder on object storage cannot be listed.
-        """
+        """Return the complete files that were not returned before in this version, by name."""
         now, complete = self.seconds(), []
         present = dict(self._versions())
         self._seen = {path: seen for path, seen in self._seen.items() if path in present}

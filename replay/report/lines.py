@@ -97,11 +97,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric of one model.
-
-    Attributes:
-        ticks: labelled values of the horizontal axis; empty for whole numbers, as many as fit.
-    """
+    """One metric of one model; `ticks` are labelled values of the horizontal axis, if any."""
 
     model: str
     metric: str
@@ -208,10 +204,7 @@ def value_range(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def inline_svg(panel: Panel, name: str, limits: tuple[float, float]) -> str:
-    """Draw a panel as an SVG element for a page, without title and legend; see `figure_element`.
-
-    `limits` are the range of the value axis.
-    """
+    """Draw a panel as an SVG element, its values within `limits`; see `figure_element`."""
     with rc_context({**STYLE, "svg.fonttype": "none", "font.size": 11}):
         figure = Figure(figsize=(5.0, 3.0), layout="constrained")
         axes = figure.subplots()

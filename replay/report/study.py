@@ -39,10 +39,7 @@ def colour_range(matrices: Sequence[TransferMatrix]) -> tuple[float, float]:
 
 
 def inline_heatmap(matrix: TransferMatrix, name: str, limits: tuple[float, float]) -> str:
-    """Draw a map as an SVG element for a page; see `figure_element`.
-
-    `limits` are the range of the colours.
-    """
+    """Draw a map as an SVG element for a page, its colours over `limits`; see `figure_element`."""
     label = metric_label(matrix.metric, matrix.k)
     with rc_context({**_STYLE, "svg.fonttype": "none"}):
         figure = Figure(figsize=(4.0, 3.4), layout="constrained")

@@ -160,10 +160,7 @@ def paired_table(
     metrics: Sequence[tuple[str, int | None]],
     heading: str = "strategy",
 ) -> Table:
-    """Tabulate differences with their intervals, a row for each model and name.
-
-    `heading` is that of the names, and `metrics` those that get a column.
-    """
+    """Tabulate differences with intervals, a row per model and name, a column per metric."""
     by_key = {(one.model, name, one.metric, one.k): one for name, one in named}
     remark = remark_on_periods(
         (f"{name} of {model}", metric_label(metric, k), one.eval_periods)

@@ -48,10 +48,7 @@ class StoreFile:
 
 
 class CurrentModel:
-    """Reference to the current model; a request reads it once and uses it to its end.
-
-    It is `None` before the first publication.
-    """
+    """Reference to the current model, `None` before the first; a request keeps what it has read."""
 
     def __init__(self, recommender: Recommender | None = None) -> None:
         self.recommender = recommender

@@ -1,8 +1,4 @@
-"""Worker of the study of strategies: `python -m perennial.replay.study.continual_worker`.
-
-The process works in a store of its own, a copy of the log, so that the study's store has one
-writer.
-"""
+"""Worker of the study of strategies: a process that works on a copy of the store."""
 
 import shutil
 import sys

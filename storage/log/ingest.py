@@ -263,11 +263,7 @@ def _find_again(
     settings: IngestSettings,
     cut: Cut | None,
 ) -> IngestReport | None:
-    """Return the report of the same files, if the store has them read and cut the same way.
-
-    Raises:
-        UserError: the store has one of them otherwise; its events would be doubled.
-    """
+    """Return the report of the same files; `UserError` if the store has one of them otherwise."""
     stored = store.rows("SELECT file_hash, ingest FROM ingested_files ORDER BY ingest, ordinal")
     ingests = {ingest for file_hash, ingest in stored if file_hash in hashes}
     if not ingests:

@@ -50,10 +50,7 @@ def list_periods(store: Store) -> tuple[PeriodSummary, ...]:
 
 
 def log_bytes(periods: Iterable[PeriodSummary], first: int, last: int) -> int:
-    """Return the bytes of periods `first` to `last` as sparse rows, one of each user and period.
-
-    Every interaction counts, also a repeated one, and one that is no longer stored.
-    """
+    """Return the bytes of periods `first` to `last` as sparse rows, of repeated events too."""
     chosen = [one for one in periods if first <= one.period <= last]
     return sum(sparse_bytes(one.users, one.interactions) for one in chosen)
 

@@ -48,10 +48,7 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class GrowingVocabulary:
-    """The identifiers of a vocabulary by dense index, and possibly new ones at the end.
-
-    `first_periods` `(known,)` int32 is the first period of each known identifier.
-    """
+    """Identifiers by dense index, new ones at the end, and `(known,)` int32 their first periods."""
 
     ids: pa.StringArray
     kind: IdentifierKind

@@ -60,10 +60,7 @@ def local_copies(
 def local_folder(
     folder: RemotePath, names: Sequence[str], near: Path, progress: Progress = ignore_progress
 ) -> Iterator[Path]:
-    """Yield a local folder of the same name with copies of a remote one's; see `local_copies`.
-
-    `names` are paths below the folder.
-    """
+    """Yield a local folder with copies of paths `names` below a remote one; see `local_copies`."""
     bucket = Bucket(folder)
     with _temporary_folder(near) as parent:
         copies = parent / folder.name

@@ -95,11 +95,7 @@ def _read_names(head: bytes) -> tuple[str, ...]:
 
 
 class _BlockStream:
-    """A stream that records the lines which begin blocks, while it is read.
-
-    Attributes:
-        items: item of each block; empty where it cannot be read.
-    """
+    """A stream that records items and lines which begin blocks, while it is read."""
 
     def __init__(self, stream: ByteStream, budget: Budget) -> None:
         self._stream, self._budget = stream, budget

@@ -121,7 +121,7 @@ class FileSettings(IngestSettings):
 
     @property
     def content(self) -> str:
-        """What the rows of the file are, in a word."""
+        """Word for the rows of the file."""
         return "interactions" if self.is_log else "titles"
 
     @property

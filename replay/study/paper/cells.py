@@ -79,10 +79,7 @@ class StudyCell:
 
 @dataclass(frozen=True)
 class StudyContext:
-    """Everything that the cells of a study share; cells and rows lie in `folder`.
-
-    With `keep_repeats` targets in the context count as misses, as the authors do.
-    """
+    """Everything that the cells of a study share; `keep_repeats` as in `read_paper_split`."""
 
     split: str
     content: str

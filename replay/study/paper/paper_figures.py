@@ -57,10 +57,7 @@ PAPER: Mapping[str, Mapping[str, Mapping[Figure, float]]] = {
 
 
 def published_figure(paper: str | None, row: str, figure: Figure) -> float | None:
-    """Return the paper's figure for a row of its table: a model, or `distill-cf`.
-
-    `paper` is a key of `PAPER`, or `None` for another log.
-    """
+    """Return the paper's figure for a row of its table, a model or `distill-cf`; `None` without."""
     if paper is None:
         return None
     return PAPER[paper].get(row, {}).get(figure)

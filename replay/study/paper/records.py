@@ -21,10 +21,7 @@ FOLDER = "cells"
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A metric of a cell: mean over the test users as reported, and its standard error over others.
-
-    The mean is `None` without users.
-    """
+    """A metric of a cell: mean over the test users, `None` without any, and its standard error."""
 
     metric: str
     k: int | None
@@ -97,10 +94,7 @@ def write_record(folder: Path, record: CellRecord) -> None:
 
 
 def read_record(folder: Path, key: str) -> CellRecord | None:
-    """Read the finished cell with a key; `None` if its file is missing or damaged.
-
-    A cell with a damaged file is computed again and the file replaced.
-    """
+    """Read the finished cell with a key; `None` if its file is missing or damaged."""
     try:
         record = TypeAdapter(CellRecord).validate_json(record_path(folder, key).read_bytes())
     except (OSError, ValidationError):

@@ -15,10 +15,7 @@ _SPLIT = "split.parquet"
 
 @dataclass(frozen=True)
 class PaperRequest(TaskRequest):
-    """Task of a worker: a cell or, without a model, sampled or distilled rows.
-
-    A fit that needs more than `memory_limit` bytes is refused.
-    """
+    """Task of a worker: a cell, fitted within a limit of bytes, or rows if there is no model."""
 
     context: StudyContext
     rows: TrainingSet

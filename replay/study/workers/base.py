@@ -136,11 +136,7 @@ class Executor(Protocol):
     def versions(self) -> Mapping[str, str]: ...  # noqa: D102 - above
 
     def run_tasks(self, batch: TaskBatch) -> None:
-        """Run tasks to their end.
-
-        Raises:
-            UserError: a task was refused, or lost `MAX_ATTEMPTS` workers; the others are ended.
-        """
+        """Run tasks to their end; a task that is refused, or lost too often, is a `UserError`."""
         ...
 
 

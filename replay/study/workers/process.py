@@ -36,11 +36,7 @@ _MAX_LINES = 100
 
 
 class WorkerProcess:
-    """A worker that this process has started.
-
-    Attributes:
-        refusal: why the task cannot be run, if the worker reported so.
-    """
+    """A worker that this process has started; `refusal` is why the task cannot be run, if so."""
 
     def __init__(
         self,

@@ -97,11 +97,7 @@ class _Running:
 
 
 class _SubmittedTasks:
-    """Tasks on a cluster, and their events.
-
-    Attributes:
-        running: reference of the result -> the task.
-    """
+    """Tasks on a cluster by reference of their results, and their events."""
 
     def __init__(self, executor: RayExecutor, batch: TaskBatch) -> None:
         import ray

@@ -69,10 +69,7 @@ def join_cluster(
 
 
 def count_slots(nodes: Sequence[Mapping[str, Any]], gpus: float) -> list[int]:
-    """Count the workers, with one core and `gpus` each, that each machine of `ray.nodes` can run.
-
-    Machines without room are left out.
-    """
+    """Count the workers, of one core and `gpus`, that machines of `ray.nodes` with room can run."""
     slots = []
     for node in nodes:
         resources = node["Resources"] if node["Alive"] else {}

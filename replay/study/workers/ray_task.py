@@ -86,11 +86,7 @@ class EventQueue:
 
 
 def run_remote_task(task: RemoteTask, event_queue: Any) -> RemoteResult:
-    """Run a task in a worker process of this machine; `event_queue` is a handle of an `EventQueue`.
-
-    Raises:
-        LostWorker: the process died; Ray retries the task.
-    """
+    """Run a task in a worker process of this machine; Ray retries it after a `LostWorker`."""
     import ray
 
     with tempfile.TemporaryDirectory(prefix="perennial-") as scratch:

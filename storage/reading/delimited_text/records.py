@@ -208,10 +208,7 @@ def _are_misplaced(
 
 
 def find_enclosed(records: Records, quotes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Find the bytes with an odd number of quotes before them in their record: `(b,)` bool.
-
-    `quotes` are the positions of all quotes, `(q,)` int64.
-    """
+    """Find bytes with an odd number of quotes `(q,)` before them in their record: `(b,)` bool."""
     toggles = np.zeros(len(records.data), np.int8)
     toggles[quotes] = 1
     parity = np.bitwise_xor.accumulate(toggles)
