@@ -169,7 +169,13 @@ class TestTitles:
         assert_fails(call(*arguments), "t.tsv: no item column among a, b; name it")
         printed = call_json(*arguments, "--item-column", "a", "--title-column", "b")
         counts = {"titles": 2, "unknown": 1, "repeated": 0, "empty": 0, "cut": 0, "in_store": 10}
-        assert printed == counts
+        assert printed.items() >= counts.items()
+        assert (printed["read_as"]["item"], printed["read_as"]["title"]) == ("a", "b")
+        (tmp_path / "bare.tsv").write_text("a\tb\n3\tThree\n")
+        bare = ("titles", tmp_path / "bare.tsv", "--store", own, "--no-header", "--json")
+        told = call_well(*bare)
+        assert json.loads(told.stdout)["read_as"]["header"] is False
+        assert "read as text, no header, tabs" in call_well(*bare[:-1]).stderr
         assert_fails(call(*arguments[:2], "--store", tmp_path / "no.duckdb"), "no such store")
 
 
