@@ -166,7 +166,7 @@ class TestTitles:
     def test_json_and_columns(self, own, tmp_path):
         (tmp_path / "t.tsv").write_text("a\tb\n3\tThree\n77\tSeven\n")
         arguments = ("titles", tmp_path / "t.tsv", "--store", own)
-        assert_fails(call(*arguments), "t.tsv: no item column among a, b; name it")
+        assert_fails(call(*arguments), "t.tsv: no item column among a, b: name it")
         printed = call_json(*arguments, "--item-column", "a", "--title-column", "b")
         counts = {"titles": 2, "unknown": 1, "repeated": 0, "empty": 0, "cut": 0, "in_store": 10}
         assert printed.items() >= counts.items()
