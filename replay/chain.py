@@ -29,13 +29,7 @@ _MEMORY = "memory."
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a fit; `None` for none.
-
-    Attributes:
-        memory_limit: bytes.
-        max_rows: row cap.
-        min_user_events: fewest interactions up to t of a user who is a training row.
-    """
+    """Limits of a fit: bytes, rows, and the fewest interactions of a user in the rows."""
 
     memory_limit: int | None = None
     max_rows: int | None = None

@@ -19,12 +19,7 @@ BLOCK_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One metric at one cut-off.
-
-    Attributes:
-        k: its cut-off; `None` for a metric of the whole ranking.
-        values: a value and a weight for each of `Evaluation.users`, in their order.
-    """
+    """One metric at one cut-off, a value and a weight for each of `Evaluation.users`, in order."""
 
     metric: str
     k: int | None

@@ -28,7 +28,6 @@ class LogRequest:
     """Name of a log, and how to read and cut it.
 
     Attributes:
-        cache: folder for downloads and generated logs.
         mirror: address to download from in place of the publisher's.
         source: name of a data set, a file or a folder, here or on object storage; `None` for the
             log in the store, or the embedded stream if the store has none.
@@ -36,7 +35,6 @@ class LogRequest:
         cut: name of the cut; `None` for the default of the source.
         num_periods: number of periods, for the cuts that take it; `None` for 17.
         reading: fields of `IngestSettings` that differ from the source's own.
-        wait: seconds to wait for another writer of the store to end.
     """
 
     cache: Path

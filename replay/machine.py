@@ -26,10 +26,7 @@ def _peak_rss_bytes() -> int:
 class Clock:
     """Source of times and memory figures; tests pass their own.
 
-    Attributes:
-        seconds: a clock that only runs forward.
-        now: the date and time, UTC without a zone.
-        peak_rss_bytes: the process's largest resident size so far.
+    `seconds` is a clock that only runs forward, and `now` is in UTC without a zone.
     """
 
     seconds: Callable[[], float] = time.perf_counter

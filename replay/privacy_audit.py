@@ -46,7 +46,6 @@ class Audit:
         first_compared: first period whose users were compared: the log of those before is dropped.
         is_rolling: whether it was made of the summary before and its last period.
         users: number of real users of the compared periods that were compared.
-        nearness: nearness of the stored summary to the users.
         membership: results by similarity, for a summary made of one half of these users.
         half: number of synthetic users of that summary.
     """

@@ -53,7 +53,6 @@ class Evaluation:
         item_counts: `(≥ num_items,)` int64, events per item in periods ≤ t (0 for unknown items),
             for the propensities; as wide as `targets`.
         tie_seed: seed of the order in which equal scores are ranked.
-        counts: numbers of skipped users and dropped items.
     """
 
     fit_period: int

@@ -85,7 +85,6 @@ class Cost:
 
     Attributes:
         memory_seconds: of updates of the memory; models share it, and the first one bears it.
-        kept_rows: rows replayed at the last refit.
         kept_interactions: needed by the last refit besides those of its own period.
         kept_bytes: of these, and of the previous period's model if it was needed.
         memory_bytes: of the rows alone.

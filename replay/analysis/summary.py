@@ -46,7 +46,6 @@ class MeanFigure:
         stderr: standard error over users and seeds; `None` if it cannot be computed, as from one
             seed of fits that draw at random.
         user_stderr: standard error over users alone; `None` if it cannot be computed.
-        periods: number of periods with a figure.
     """
 
     strategy: str

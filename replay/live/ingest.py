@@ -25,7 +25,6 @@ class LiveRequest:
     """Settings of the ingestion of period files.
 
     Attributes:
-        reading: settings of the reader.
         late: treatment of a file from the time of an earlier period.
         train: evaluate, refit and publish after each file, if the store has a live model.
         forget_log_after: K, the number of newest periods whose interactions are retained

@@ -37,15 +37,7 @@ class PeriodValue:
 
 @dataclass(frozen=True)
 class MetricStatus:
-    """Figures of a metric of the live model over the periods.
-
-    Attributes:
-        metric: its name.
-        k: its cut-off; `None` for a metric of the whole ranking.
-        label: name and cut-off.
-        values: by evaluated period, oldest first.
-        mean: of the values that are not `None`.
-    """
+    """Figures of a metric of the live model over the periods, oldest first, and their mean."""
 
     metric: str
     k: int | None
@@ -56,14 +48,7 @@ class MetricStatus:
 
 @dataclass(frozen=True)
 class MemoryStatus:
-    """Size of a summary in the store.
-
-    Attributes:
-        period: newest period that it stands for.
-        rows: number of synthetic users.
-        entries: number of stored weights.
-        bytes: of them.
-    """
+    """Size of a summary in the store, of the newest period that it stands for."""
 
     period: int
     rows: int
@@ -83,13 +68,7 @@ class LogStatus:
 
 @dataclass(frozen=True)
 class HistoriesStatus:
-    """Interactions that are kept of dropped periods, as users' histories.
-
-    Attributes:
-        items: number of newest items that are kept for each user.
-        interactions: number of interactions that are kept now.
-        bytes: of them, in memory.
-    """
+    """Interactions of dropped periods that are kept: the newest items of each user."""
 
     items: int
     interactions: int
@@ -101,12 +80,8 @@ class LiveStatus:
     """Status of a store.
 
     Attributes:
-        store: its file.
         strategy: of the live configuration; `None` without one, as the next three.
-        model: name of the live model.
-        seed: of its draws.
         config: the whole live configuration.
-        periods: number of periods in the store.
         newest_period: `None` in an empty store.
         published_period: newest period that the published model has seen; `None` without one.
         published: time of the publication, UTC, without a zone.
@@ -115,9 +90,7 @@ class LiveStatus:
         held_from: first period whose interactions are retained; `None` in an empty store.
         metrics: of the live run so far, those of the short reports.
         memory: summaries of the strategy, by period.
-        log: its size.
         model_bytes: of all files of fitted models.
-        store_bytes: of the store's file.
         remarks: sentences on periods without figures.
         conditions: options that decide which rows of files count; `None` if all do.
         forget_log_after: number of newest periods whose interactions are retained; `None` if all.

@@ -23,7 +23,6 @@ class PeriodPublished:
     """A period that the live model has caught up with.
 
     Attributes:
-        period: its number.
         evaluated: figures of the model before it, if they were computed now.
         users: numbers of evaluated and skipped users, with `evaluated`.
         publication: of the model that has seen it; `None` where later periods make it unnecessary,

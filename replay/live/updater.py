@@ -44,14 +44,7 @@ from perennial.storage.store import Store
 
 @dataclass
 class LiveUpdater:
-    """Keeps the model of a store current.
-
-    Attributes:
-        store: open for writing, with a live configuration.
-        listener: called with each event.
-        clock: source of times and memory figures.
-        chain: of the live strategy, model and seed.
-    """
+    """Keeps the model of a store current that is open for writing and has a live configuration."""
 
     store: Store
     listener: Listener = ignore_events

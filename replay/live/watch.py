@@ -16,12 +16,9 @@ _Version = tuple[int, int]
 
 @dataclass
 class WatchedFolder:
-    """A folder that is polled.
+    """A folder that is polled, without its subfolders, local or on object storage.
 
-    Attributes:
-        path: of the folder, local or on object storage; its subfolders are ignored.
-        settle: seconds for which a file must not have changed.
-        seconds: a clock that only runs forward.
+    A file must not have changed for `settle` seconds, by a clock that only runs forward.
     """
 
     path: Place

@@ -17,9 +17,7 @@ class RankedBlock:
         scores: raw, nothing is masked.
         ranking: the best items, best first, masked items left out; −1 where a user has fewer
             rankable items. `depth` is at least the largest k of any metric.
-        hits: whether the ranked item is a target.
         targets: `(b, ≥ num_items)` binary rows; columns from `num_items` on are unknown items.
-        contexts: `(b, num_items)` binary rows.
         negatives: sampled items, −1 where padded.
         propensity_weights: w_i = 1 / propensity of item i, of all items of `targets`.
     """

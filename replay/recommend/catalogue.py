@@ -40,12 +40,10 @@ class Catalogue:
         user_ids: users whose histories were loaded, as in the log.
         user_rows: identifier, as `canonical` text -> row of `histories`.
         histories: `(len(user_ids), items)` float32 binary: retained interactions of each user.
-        item_ids: identifiers by dense index, as in the log.
         item_indices: identifier, as `canonical` text -> dense index.
         titles: identifier, as `canonical` text -> title, of the items that have one.
         user_type: Arrow type of a column of users: int64 if all users of the store are such
             integers, else text.
-        item_type: as for users.
     """
 
     user_ids: Sequence[str | int]

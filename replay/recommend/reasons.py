@@ -37,7 +37,6 @@ class Reason:
         contribution: part of the score that comes from the row; all rows together sum to the score.
         share: contribution as a share of all positive contributions, in [0, 1].
         similarity: normalised kernel between row and context, 1 for the same items.
-        shared: items in common with the context, rarest first, at most `NUM_SHARED`.
     """
 
     row: int

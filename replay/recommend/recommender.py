@@ -34,9 +34,6 @@ class RecommendationQuery:
     Attributes:
         items: instead of a user, items that an unknown user likes.
         k: number of items to recommend, ≥ 1.
-        exclude: items to leave out; unknown ones are ignored.
-        exclude_seen: leave out the items of the context.
-        why: explain each item by training rows.
     """
 
     user: str | int | None = None

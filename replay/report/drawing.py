@@ -43,7 +43,6 @@ class Table:
     """A table of a report.
 
     Attributes:
-        rows: cells, one per column.
         num_labels: number of leading text columns; the columns after them are numbers.
         num_remarks: number of trailing text columns, whose text may be long.
         long_labels: whether labels, not numbers, are wrapped on a narrow terminal.

@@ -74,12 +74,8 @@ STYLE: Any = {
 class Line:
     """Values of one strategy over the periods, or along another axis.
 
-    Attributes:
-        style: index of its colour and marker.
-        periods: evaluated periods, ascending; empty for one constant value along the whole axis.
-        mean: mean over the seeds, one for each period.
-        low: value of the lowest seed; equal to `mean` with one seed.
-        high: value of the highest seed.
+    `style` is the index of its colour and marker, `low` and `high` are the lowest and highest seed.
+    `periods` are ascending; empty for one constant value along the whole axis.
     """
 
     label: str

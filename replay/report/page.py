@@ -78,7 +78,6 @@ class Section:
     Attributes:
         pictures: subheading -> its pictures, each a caption and an SVG element made by us.
         legend: names and signs of the pictures; the colours follow from the order.
-        links: texts and relative addresses of other pages of the report.
     """
 
     title: str

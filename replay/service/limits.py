@@ -19,15 +19,10 @@ RETRY_AFTER = {"Retry-After": "1"}
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """Limits of one request and of all requests together.
+    """Limits of one request and of all requests together, in bytes and seconds.
 
-    Attributes:
-        max_body: bytes of a request's body.
-        max_header: bytes of a request's line and headers.
-        waiting: number of further queries that may wait.
-        request_seconds: time limit of a request's body, and then of its response.
-        keep_alive_seconds: time after which an idle connection is closed.
-        shutdown_seconds: time that requests in flight get when the service shuts down.
+    `request_seconds` are for a request's body, and then for its response; `waiting` queries wait
+    next to the `scorings` that run; `keep_alive_seconds` end an idle connection.
     """
 
     max_body: int = 2**20

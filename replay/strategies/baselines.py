@@ -89,12 +89,8 @@ class Sampled(BudgetedReplay):
     """Fit on period t and sampled rows of the periods before it; baselines of the paper.
 
     Attributes:
-        sampler: a key of `perennial.memory.samplers.registry.SAMPLERS`.
-        budget: as in `BudgetedReplay`.
         policy: as in `BudgetedReplay`. Under `rolling` the buffer of `user-rns` is a uniform sample
             of all rows so far: a returning user has one for each period.
-        memory_weight: of a replayed row; a row of the new period has weight 1.
-        history: as in `BudgetedReplay`.
     """
 
     sampler: str

@@ -53,9 +53,7 @@ class DistillCF(SummaryReplay):
 
     Attributes:
         budget: B, the most synthetic users that are replayed, or bytes such as `256KiB`.
-        policy: `all`, `recent:K`, `rolling` or `whole`, see `perennial.memory.budget`.
         memory_weight: of a synthetic user; a real user has weight 1.
-        history: as in `BudgetedReplay`.
         distillation: settings; B replaces the number of synthetic users.
     """
 
@@ -88,8 +86,6 @@ class DistillAder(SummaryReplay):
 
     Attributes:
         budget: B, the most synthetic users that are replayed, or bytes such as `256KiB`.
-        memory_weight: of a synthetic user; a user of the new period has weight 1.
-        history: as in `BudgetedReplay`.
         distillation: settings; the budget replaces the number of synthetic users.
             With the settings and budget of `distill-cf` under the policy `whole`, both share the
             summaries.

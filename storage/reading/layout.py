@@ -34,19 +34,14 @@ class FileLayout:
     """Interpretation of a file.
 
     Attributes:
-        format: name of the format.
         user: user column: its name, or "column 1" for the first of a file without names.
         item: item column, as for users.
         time: time column, as for users; `None` if the file has no times.
         header: True if the first line names the columns; `None` for a format without lines.
         header_guessed: True if `header` was guessed from the first lines.
-        separator: separator of the fields of a text file.
-        encoding: encoding of a text file.
         rows: number of lines or rows read, bad ones included.
         filtered: number of rows that do not count.
         rating: rating column that decides which rows count; `None` if none does.
-        min_rating: least rating of a row that counts.
-        where: columns and the values of the rows that count.
     """
 
     format: str

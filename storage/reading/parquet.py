@@ -39,8 +39,6 @@ class ParquetRows:
 
     Attributes:
         columns: those of `found.inside`, `(n,)` each.
-        num_rows: n.
-        found: positions of the columns.
         names: names of all columns of the file.
         hint: name of a column of times, if no time column was found.
     """

@@ -47,8 +47,6 @@ class StagedLog:
     """The valid rows of one file or several.
 
     Attributes:
-        users: user of each row.
-        items: item of each row.
         times: `(n,)` int64, time since 1970, or line of each row if the files have no times.
         time_scale: µs per unit of `times`; 1 for lines.
         has_clock: True if `times` are times.

@@ -33,7 +33,6 @@ class TitlesFile:
     Attributes:
         titles: identifier, as `canonical` text -> title; the last one of an item that occurs twice.
         repeated: number of rows whose item had a title already.
-        empty: number of rows without an item or a title.
         cut: number of titles that were too long.
         rejects: bad lines.
         layout: interpretation of the file; its users are the items, and its items the titles.

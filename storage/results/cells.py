@@ -47,7 +47,6 @@ class EvaluatedUsers:
     Attributes:
         key: hash of everything that the evaluation depends on.
         fit_period: last period that the models have seen.
-        eval_period: the period with the targets.
         users: `(n,)` int32 dense indices.
         counts: the fields of `perennial.stream.evaluation.EvaluationCounts`.
     """
@@ -61,13 +60,7 @@ class EvaluatedUsers:
 
 @dataclass(frozen=True)
 class Figure:
-    """Value of one metric of one cell.
-
-    Attributes:
-        k: cutoff; `None` for a metric of the whole ranking.
-        value: mean over the users; `None` if no user has any weight.
-        num_users: number of evaluated users.
-    """
+    """Value of one metric of one cell, `None` if no user has any weight; see `UserFigure`."""
 
     metric: str
     k: int | None

@@ -36,7 +36,6 @@ class Publication:
 
     Attributes:
         period: t, the newest period that the model has seen.
-        stages: seconds per stage of the fit.
         published: time of publication, UTC without a zone.
     """
 

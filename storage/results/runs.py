@@ -21,7 +21,6 @@ class Run:
         run_id: 1, 2, ... in order of start.
         status: `running` also for a killed run, until the next one starts; `live` for the run of a
             live store, which grows with every period.
-        versions: versions of Perennial and of the libraries that figures depend on.
         started: UTC without a zone.
         ended: time when it finished or was interrupted, UTC without a zone.
     """

@@ -25,10 +25,7 @@ class SummaryRecord:
     Attributes:
         first_period: first period that it summarises; `period` is the last.
         report: losses, validation, steps, seconds, device, ...
-        num_rows: number of synthetic users.
         num_items: width of the rows when they were made.
-        num_entries: number of stored weights.
-        created: UTC.
     """
 
     key: str

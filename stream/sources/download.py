@@ -28,9 +28,7 @@ class RemoteFile:
 
     Attributes:
         folder: address of its folder, ending in `/`; a mirror replaces this part.
-        name: the rest of the address.
         checksum: `md5:…` or `sha256:…`, in lower-case hexadecimal.
-        checksum_from: origin of the checksum, for the error message.
         max_bytes: largest size; a larger transfer is stopped.
     """
 

@@ -22,7 +22,6 @@ class PublicFile:
 
     Attributes:
         name: name of the log file in the cache; its suffix is that of its format.
-        max_bytes: largest size of the log; unpacking a larger one fails.
         member: the log's path in the downloaded zip archive; `None` if it is no archive.
         header: first line with the names of the columns, if the published file has none.
     """

@@ -18,7 +18,6 @@ class SyntheticSettings:
         first_day: the log begins at midnight UTC of this day (ISO 8601).
         num_factors: f, dimensions of the taste space.
         num_themes: themes, directions in the taste space that items belong to and users follow.
-        themes_per_user: number of themes that a user follows.
         zipf_exponent: popularity of the r-th item ∝ r^−zipf_exponent.
         old_items: share of the items that exist from the beginning.
         lasting_items: share of the items that never leave.
@@ -34,7 +33,6 @@ class SyntheticSettings:
         later_visit: mean number of items in each later burst.
         visit_spread: standard deviation of the logarithm of a burst's mean, between users.
         loyal_users: share of the users who return at all.
-        mean_returns: mean number of their returns.
         return_gap: median share of the span between two bursts of a user.
     """
 

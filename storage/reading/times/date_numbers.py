@@ -74,13 +74,10 @@ def _to_days(year: Integers, month: Integers, day: Integers) -> Integers:
 
 @dataclass(frozen=True)
 class _Form:
-    """A form of numbers that people write in place of times.
+    """A form of numbers that people write in place of times, with its name in error messages.
 
-    Attributes:
-        name: name in error messages.
-        time_format: format that reads them.
-        test: numbers without their fractions, `(n,)` int64 -> which have the form, `(n,)` bool.
-        fractions: True if numbers with a fraction may have it.
+    `test` marks which numbers without fractions, `(n,)` int64, have the form, as `(n,)` bool; with
+    `fractions` those with one may have it. `time_format` reads them.
     """
 
     name: str
