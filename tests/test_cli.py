@@ -76,8 +76,7 @@ class TestHelp:
         for parameter in command.params:
             if isinstance(parameter, click.Option):
                 assert parameter.help, f"{path} {parameter.opts}"
-        result = call_well(*path.split()[1:], "--help")
-        assert result.stdout.startswith(f"Usage: {path} ")
+        assert call_well(*path.split()[1:], "--help").stdout.startswith(f"Usage: {path} ")
 
     @pytest.mark.parametrize(("path", "command"), LEAVES, ids=[path for path, _ in LEAVES])
     def test_every_command_and_option_stands_in_the_docs(self, path, command):
@@ -155,8 +154,7 @@ class TestStartUp:
 
     def test_data_sets_are_listed_without_arrays(self, tmp_path):
         heavy = {"duckdb", "numpy", "pyarrow", "pydantic"} | NEVER_TO_LOOK
-        found = self.imported(tmp_path, "datasets", "list", "--cache", tmp_path)
-        assert heavy.isdisjoint(found)
+        assert heavy.isdisjoint(self.imported(tmp_path, "datasets", "list", "--cache", tmp_path))
 
     @pytest.mark.parametrize("command", ["status", "periods", "memory show"])
     def test_a_look_into_a_store_imports_no_numerical_library(self, replayed, command):
@@ -381,8 +379,7 @@ class TestAfterwards:
 
     def test_report_of_a_run(self, replayed, tmp_path):
         store, printed = replayed
-        again = call_json("report", "--store", store, "--run", "1")
-        assert again["results"] == printed["results"]
+        assert call_json("report", "--store", store, "--run", "1")["results"] == printed["results"]
         result = call_well("report", "--store", store, "-o", tmp_path / "pages")
         assert (tmp_path / "pages" / "report.html").is_file()
         assert str(tmp_path / "pages" / "report.html") in result.stdout.replace("\n", "")
@@ -402,8 +399,7 @@ class TestAfterwards:
         store, printed = replayed
         report = ("report", "--store", store, "--until-period")
         shown = call_json(*report, "2")
-        first = [one for one in printed["results"] if one["eval_period"] == 2]
-        assert shown["results"] == first
+        assert shown["results"] == [one for one in printed["results"] if one["eval_period"] == 2]
         assert "Only periods up to 2" in call_well(*report, "2").stdout
         assert_fails(call(*report, "1"), "'--until-period'", 2)
 

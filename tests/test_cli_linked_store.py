@@ -98,8 +98,7 @@ def test_a_link_to_nothing_is_refused(real: Path, command: tuple[str, ...]) -> N
     Path("new.duckdb").symlink_to("missing.duckdb")
     Path("loop.duckdb").symlink_to("loop.duckdb")
     for name in ("new.duckdb", "loop.duckdb"):
-        result = call(*command, "--store", name)
-        assert_fails(result, f"{name}: a link to")
+        assert_fails(call(*command, "--store", name), f"{name}: a link to")
         assert Path(name).is_symlink()
     assert not Path("missing.duckdb").exists()
 

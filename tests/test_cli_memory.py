@@ -37,8 +37,7 @@ class TestReplay:
     def test_recommend_uses_it(self, replayed):
         options = ("--strategy", "distill-cf", *MEMORY)
         recommend = ("recommend", "--store", replayed[0], "--user", "u3", "--k", 3)
-        printed = call_json(*recommend, *options)
-        assert len(printed["recommendations"]) == 3
+        assert len(call_json(*recommend, *options)["recommendations"]) == 3
 
     def test_show_names_items_and_device(self, replayed):
         shown = call_well("memory", "show", "--store", replayed[0]).stdout

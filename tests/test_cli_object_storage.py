@@ -123,8 +123,7 @@ class TestFolders:
         ],
     )
     def test_a_bucket_that_is_not_there(self, here, months, command):
-        result = call(*(one or months[0] for one in command))
-        assert_fails(result, "there is no bucket 'elsewhere'")
+        assert_fails(call(*(one or months[0] for one in command)), "there is no bucket 'elsewhere'")
 
     def test_a_folder_is_replayed_as_its_periods(self, here, months):
         chosen = ["--model", "pop", "--strategy", "individual", "--json"]

@@ -118,8 +118,7 @@ def test_users_with_few_interactions_train_no_live_model(tmp_path: Path, nights)
     assert "period 2: refitted and published" in second.stdout
     third = call_well("ingest", nights[2], "--store", store)
     assert "period 3: the model of period 2 evaluated on it: HR@10" in third.stdout
-    told = call_well("status", "--store", store).stdout
-    assert "users with at least 10 interactions" in told
+    assert "users with at least 10 interactions" in call_well("status", "--store", store).stdout
     assert call_json("report", "--store", store)["config"]["min_user_events"] == 10
     assert_fails(
         call("update", "--store", store, "--forget-log-after", 1), "leave --forget-log-after out"

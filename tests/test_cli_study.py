@@ -104,8 +104,7 @@ def test_the_last_period_can_be_left_out(studied, log):
     again = ("study", "continual", log, *SMALL, "--store", folder / "visits.duckdb")
     printed, whole = call_json(*again, "--until-period", "2"), json.loads(result.stdout)
     assert printed["results"] == [one for one in whole["results"] if one["eval_period"] == 2]
-    matrix = printed["transfer"][0]["matrix"]
-    assert matrix == [whole["transfer"][0]["matrix"][0][:2]]
+    assert printed["transfer"][0]["matrix"] == [whole["transfer"][0]["matrix"][0][:2]]
 
 
 class TestRefusals:

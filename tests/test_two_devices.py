@@ -32,9 +32,7 @@ def close(found, expected):
 
 
 def test_the_kernel_matrix_is_shared_out(made):
-    assert made[1]["devices"] == 0
-    assert len(made[1]["shares"]) == 0
-    assert made[2]["devices"] == 2
+    assert (made[1]["devices"], len(made[1]["shares"]), made[2]["devices"]) == (0, 0, 2)
     assert list(made[2]["shares"]) == [512, 512]
 
 
@@ -44,8 +42,7 @@ def test_fits_and_scores_are_the_same(made):
 
 
 def test_every_step_of_a_distillation_is_on_both(made):
-    assert set(made[1]["lies_on"]) == {1}
-    assert set(made[2]["lies_on"]) == {2}
+    assert (set(made[1]["lies_on"]), set(made[2]["lies_on"])) == ({1}, {2})
 
 
 def test_summaries_are_the_same(made):

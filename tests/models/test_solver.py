@@ -65,8 +65,7 @@ def test_many_rows_of_the_inverse(system, share):
     kernel, weights, buffer, diagonal = problem(num_rows)
     first = int(num_rows * (1 - share))
     rows = np.concatenate(list(system(buffer, diagonal, weights).inverse_rows(1.0, first, 256)))
-    expected = exact_inverse(kernel, weights, 1.0)[first:]
-    np.testing.assert_allclose(rows, expected, atol=1e-11)
+    np.testing.assert_allclose(rows, exact_inverse(kernel, weights, 1.0)[first:], atol=1e-11)
 
 
 def test_the_factor_lies_in_the_buffer_and_the_matrix_below_it_survives():
@@ -109,5 +108,4 @@ def test_the_system_is_lapacks_on_a_cpu_and_the_devices_elsewhere(monkeypatch):
 
 
 def test_the_whole_inverse_takes_no_corner():
-    assert inverse_rows_bytes(100, 100, 8) == 0
-    assert inverse_rows_bytes(100, 10, 8) == 1600
+    assert (inverse_rows_bytes(100, 100, 8), inverse_rows_bytes(100, 10, 8)) == (0, 1600)

@@ -194,9 +194,7 @@ def test_a_memory_limit_counts_only_where_it_bites(store):
 
     assert made_with(None) == []
     assert made_with(largest + 5) == [1, 2, 3, 4]  # whether it bites is not known before
-    assert made_with(largest + 5) == []
-    assert made_with(largest + 9) == []
-    assert made_with(None) == []
+    assert (made_with(largest + 5), made_with(largest + 9), made_with(None)) == ([], [], [])
     small = made_with(20)
     assert small == [1, 2, 3, 4]
     assert made_with(20) == []

@@ -20,8 +20,7 @@ def test_a_new_store_is_there_when_opened_again(tmp_path):
     with Store.open(path) as store:
         store.rows("INSERT INTO users VALUES (0, 'a', 1)")
     with Store.open(str(path)) as store:
-        assert store.path == path
-        assert store.rows("SELECT id FROM users") == [("a",)]
+        assert (store.path, store.rows("SELECT id FROM users")) == (path, [("a",)])
         assert store.models_folder == tmp_path / "log.duckdb.models"
 
 
@@ -67,8 +66,7 @@ def test_tables_are_inserted_by_name_and_in_order(store):
     store.rows("CREATE TABLE numbers (b BIGINT, a BIGINT)")
     store.insert("numbers", pa.table({"a": range(rows), "b": range(0, -rows, -1)}))
     table = store.table("SELECT a, b, rowid FROM numbers ORDER BY rowid")
-    assert table["a"].to_pylist() == list(range(rows))
-    assert table["b"][7].as_py() == -7
+    assert (table["a"].to_pylist(), table["b"][7].as_py()) == (list(range(rows)), -7)
     assert store.table(
         "SELECT sum(x) AS s FROM t WHERE x > ?", [1], inputs={"t": pa.table({"x": [1, 2, 3]})}
     )["s"].to_pylist() == [5]
@@ -163,8 +161,7 @@ def test_readers_see_the_snapshot_while_a_writer_works(tmp_path):
     insert = "store.connection.execute(\"INSERT INTO users VALUES ({}, 'a', 1)\")"
     steps = f"{insert.format(0)}; store.write_snapshot(); {insert.format(1)}"
     with working_beside(writing(steps), path), Store.open(path, read_only=True) as store:
-        assert store.path == path
-        assert store.rows("SELECT user_index FROM users") == [(0,)]
+        assert (store.path, store.rows("SELECT user_index FROM users")) == (path, [(0,)])
     with Store.open(path, read_only=True) as store:
         assert store.rows("SELECT user_index FROM users ORDER BY 1") == [(0,), (1,)]
 

@@ -76,8 +76,7 @@ def test_contexts_are_all_earlier_parts(small):
     assert split.validation.users.tolist() == [0]
     assert split.validation.contexts.toarray().tolist() == [[1, 0, 1, 0]]
     assert split.validation.targets.toarray().tolist() == [[0, 1, 0, 0]]
-    assert split.validation.counts.skipped_users == 2
-    assert split.test.users.tolist() == [0, 2]
+    assert (split.validation.counts.skipped_users, split.test.users.tolist()) == (2, [0, 2])
     assert split.test.contexts.toarray().tolist() == [[1, 1, 1, 0], [0, 0, 1, 0]]
     assert split.test.targets.toarray().tolist() == [[0, 0, 0, 1], [0, 1, 0, 1]]
     assert (split.test.counts.skipped_users, split.test.counts.masked_targets) == (1, 1)
@@ -121,8 +120,7 @@ def test_recognises_a_file_with_a_split(small, tmp_path):
 def test_reads_the_splits_of_the_paper(shared_data, name, shape, validated, tested):
     split = read_paper_split(shared_data / f"{name}-paper-split.parquet", keep_repeats=True)
     assert split.train.interactions.shape == shape
-    assert len(split.validation.users) == validated
-    assert len(split.test.users) == tested
+    assert (len(split.validation.users), len(split.test.users)) == (validated, tested)
     overlap = split.test.contexts.multiply(split.test.targets).nnz
     assert overlap == {"ml-1m": 0, "magazine": 287}[name]
     held = np.diff(split.validation.contexts.indptr)

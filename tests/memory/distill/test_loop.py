@@ -127,8 +127,7 @@ def test_users_beyond_the_limit_are_sampled(monkeypatch):
 
 def test_resident_users_change_where_not_all_fit(monkeypatch):
     monkeypatch.setattr(work, "RESIDENT_CELLS", 64 * 512)
-    summary = distill(tastes(), SETTINGS, 0)
-    assert summary.report["validation"] is not None
+    assert distill(tastes(), SETTINGS, 0).report["validation"] is not None
 
 
 def test_a_step_makes_no_transfer_and_stays_on_the_default_device():

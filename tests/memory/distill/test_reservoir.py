@@ -87,8 +87,7 @@ def test_all_users_so_far_are_kept_with_equal_probability():
         for period, size in enumerate(sizes):
             rows = marked_rows(size, period, 3)
             summary = extend_summary(summary, rows, everybody(rows), OWN, 10 * seed + period)
-        assert summary.num_rows == 10
-        assert summary.report["users_given"] == 120
+        assert (summary.num_rows, summary.report["users_given"]) == (10, 120)
         found += summary.rows.toarray().sum(axis=0)
     # The standard error of a share is about 0.01.
     np.testing.assert_allclose(found / found.sum(), np.array(sizes) / 120, atol=0.04)

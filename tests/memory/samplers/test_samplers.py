@@ -123,8 +123,7 @@ def test_users_who_follow_no_crowd_are_the_hardest():
         start = 50 * (user % 4)
         dense[user, start : start + 50] = generator.random(50) < 0.6
     dense[200:] = generator.random((20, 200)) < 0.15
-    found = SAMPLERS.load("svp-cf-user")(csr_array(dense), 20, 0)
-    assert (found.users >= 200).sum() >= 16
+    assert (SAMPLERS.load("svp-cf-user")(csr_array(dense), 20, 0).users >= 200).sum() >= 16
 
 
 def test_an_unknown_sampler_is_refused():
@@ -144,8 +143,7 @@ def test_rows_get_shorter_and_none_gets_empty(seed, count, interactions):
     dense = np.random.default_rng(seed).random((count, 7)) < 0.5
     rows = csr_array(dense[dense.any(axis=1)].astype(np.float32))
     part = thin_to_mean(rows, (10, interactions), seed)
-    assert part.dtype == np.float32
-    assert part.shape == rows.shape
+    assert (part.dtype, part.shape) == (np.float32, rows.shape)
     assert (np.diff(part.indptr) > 0).all()
     assert (part.toarray() <= rows.toarray()).all()
     wanted = round(rows.shape[0] * interactions / 10)

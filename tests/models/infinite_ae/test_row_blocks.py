@@ -57,6 +57,5 @@ def test_entries_that_stand_twice_are_added_and_what_was_given_stays():
     twice = csr_array(
         (np.ones(3, dtype=np.float32), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2)
     )
-    block = split_rows(twice, np.array([1]))
-    assert block.squares.tolist() == [4.0, 1.0]
+    assert split_rows(twice, np.array([1])).squares.tolist() == [4.0, 1.0]
     assert twice.nnz == 3

@@ -127,8 +127,7 @@ def test_a_growing_catalogue_compiles_once_per_bucket(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(mvae_training, "negative_bound", counting)
     for num_items in (250, 253, 256):
-        matrix = csr_array(np.eye(num_items, dtype=np.float32))
-        _train(matrix, 3, batch_size=4)
+        _train(csr_array(np.eye(num_items, dtype=np.float32)), 3, batch_size=4)
     assert traces == [(256,)]
 
 

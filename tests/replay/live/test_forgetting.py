@@ -151,8 +151,8 @@ class TestForgettingAUser:
             "GROUP BY id ORDER BY count(*) DESC, id LIMIT 1"
         )[0][0]
         judged = evaluated_periods(store, read_live(store).run_id)
-        steps = list(forget_users(store, [user]))
-        assert isinstance(steps[0], ErasedUser)
+        erased, *_ = forget_users(store, [user])
+        assert isinstance(erased, ErasedUser)
         assert evaluated_periods(store, read_live(store).run_id) == judged
         with Store.open(tmp_path / "other.duckdb") as other:
             list(take_files(other, without(user, period_files, tmp_path), LiveRequest()))

@@ -77,8 +77,7 @@ def test_it_tells_how_current_the_model_is(published):
     path, status, model, now = published
     assert (status.store, status.strategy, status.model) == (str(path), "distill-cf", "infinite-ae")
     assert (status.periods, status.newest_period, status.held_from) == (5, 5, 1)
-    assert (status.published_period, status.periods_behind) == (3, 2)
-    assert status.published == now
+    assert (status.published_period, status.periods_behind, status.published) == (3, 2, now)
     assert status.model_bytes >= model.stat().st_size
     assert status.store_bytes > 0
     assert status.log.kept == status.log.interactions > status.log.users > 0
@@ -89,8 +88,7 @@ def test_it_tells_how_good_it_has_been_and_what_is_remembered(published):
     assert [one.label for one in status.metrics] == ["HR@10", "nDCG@10", "HR@100", "PSP@10", "AUC"]
     for metric in status.metrics:
         assert [one.period for one in metric.values] == [2, 3, 4, 5]
-        values = [one.value for one in metric.values]
-        assert metric.mean == pytest.approx(sum(values) / 4)
+        assert metric.mean == pytest.approx(sum([one.value for one in metric.values]) / 4)
     assert [one.period for one in status.memory] == [1, 2, 3]
     assert all(
         one.rows <= 4 and one.bytes == 8 * one.entries + 4 * one.rows > 0 for one in status.memory

@@ -33,8 +33,7 @@ def test_a_file_is_given_once_it_stays_as_it_is(tmp_path: Path) -> None:
     clock.now = 8.0
     assert folder.poll() == ()
     clock.now = 9.0
-    assert folder.poll() == (tmp_path / "b.csv",)
-    assert folder.poll() == ()
+    assert (folder.poll(), folder.poll()) == ((tmp_path / "b.csv",), ())
     clock.now = 20.0
     touch(tmp_path / "b.csv", "mended")
     assert folder.poll() == ()
@@ -48,8 +47,7 @@ def test_a_file_that_could_not_be_taken_is_given_again(tmp_path: Path) -> None:
         touch(tmp_path / name, "x")
     whole = folder.poll()
     folder.forget(whole[1:])
-    assert folder.poll() == whole[1:]
-    assert folder.poll() == ()
+    assert (folder.poll(), folder.poll()) == (whole[1:], ())
 
 
 def test_what_is_not_finished_is_not_looked_at(tmp_path: Path) -> None:

@@ -112,8 +112,7 @@ class TestPage:
         assert all(path.is_file() for path in written)
         assert {path.suffix for path in (own / "plots").iterdir()} == {".png", ".svg"}
         assert json.loads((own / "report.json").read_text())["study"] == found.name
-        table = pq.read_table(own / "table.parquet")
-        assert table.to_pylist() == found.rows()
+        assert pq.read_table(own / "table.parquet").to_pylist() == found.rows()
         index = (tmp_path / "index.html").read_text()
         assert read(index).loads == [("a", "href", f"{found.name}/report.html")]
         assert written[0].read_text() == render_paper_study(found), "the same bytes each time"
@@ -147,8 +146,7 @@ class TestTable1:
     def test_chosen_settings_and_costs(self):
         found = make_table1()
         rows = texts(choices_table(found))
-        assert len(rows) == 4
-        assert rows[0][2:] == ["50.00", "λ 5"]
+        assert (len(rows), rows[0][2:]) == (4, ["50.00", "λ 5"])
         reports = ({"reg": 1.0, "validation_HR@100": 41.0}, {"reg": 5.0, "validation_HR@100": 40.5})
         records = [make_record(seed=seed, fit_report=reports[seed]) for seed in (0, 1)]
         (row,) = texts(choices_table(make_results("table1", found.study, records)))

@@ -68,8 +68,7 @@ def parse(answer):
 def test_it_is_refused_in_json_and_the_connection_closed(address, request_bytes, status):
     found, headers, body = parse(exchange(address, request_bytes))
     assert found == status
-    assert headers["connection"] == "close"
-    assert headers["content-type"] == "application/json"
+    assert (headers["connection"], headers["content-type"]) == ("close", "application/json")
     assert list(body) == ["error"]
     assert set(SECURITY_HEADERS) <= set(headers)
 

@@ -174,8 +174,7 @@ class TestErasing:
             watcher.check()
         assert user not in watcher._current.recommender.catalogue.user_rows
         # Their history leaves the memory too, with a model that did not change.
-        kept = watcher._current.recommender.catalogue.user_ids
-        assert (user in kept) == (published != 2)
+        assert (user in watcher._current.recommender.catalogue.user_ids) == (published != 2)
 
 
 def test_an_inode_that_is_given_again(path, monkeypatch):

@@ -208,8 +208,7 @@ def test_a_study_resumes_from_the_stores_that_an_interrupted_one_left(path, tmp_
     first, _ = run(path, last_cell=16)
     (left,) = path.with_name(path.name + ".study").glob("*.task.duckdb")
     with Store.open(path) as store, Store.open(left) as own:
-        counts = [one.rows("SELECT count(*) FROM cells") for one in (store, own)]
-        assert counts == [[(12,)], [(4,)]]
+        assert [one.rows("SELECT count(*) FROM cells") for one in (store, own)] == [[(12,)], [(4,)]]
     second, runs = run(path)
     made, expected = run(whole)
     assert sorted(first + second) == sorted(made)

@@ -67,8 +67,7 @@ def test_a_file_becomes_the_next_period(store, write):
 
 def test_a_log_is_cut_at_times(store, write):
     path = write("log.csv", HEADER + "u,a,30\nv,b,10\nu,b,20\nw,c,20\nx,a,19\n")
-    report = ingest_log(store, [path], cut_at(5, 20, 25, 26, 27, 90))
-    assert report.periods == (1, 2, 3)
+    assert ingest_log(store, [path], cut_at(5, 20, 25, 26, 27, 90)).periods == (1, 2, 3)
     assert [summary.interactions for summary in list_periods(store)] == [2, 2, 1]
     periods = {time: period for period, _, _, time in events_of(store)}
     assert periods == {10_000_000: 1, 19_000_000: 1, 20_000_000: 2, 30_000_000: 3}
@@ -373,8 +372,7 @@ def test_a_crash_leaves_nothing_or_everything(tmp_path, write, table):
         if table != "none":
             assert store.rows("SELECT count(*) FROM interactions") == [(1,)]
             assert fingerprint(store, 9) == before
-        report = ingest_period(store, tmp_path / "log.parquet")
-        assert report.already_ingested is (table == "none")
+        assert ingest_period(store, tmp_path / "log.parquet").already_ingested is (table == "none")
         assert store.rows("SELECT count(*) FROM interactions") == [(size + 1,)]
         assert fingerprint(store, 9) != before
 

@@ -110,8 +110,7 @@ def test_rows_equal_a_loop_over_events(tmp_path_factory, periods, first, last):
         assert rows.users.tolist() == sorted(dense)
         assert rows.last_period.tolist() == [last_period[user] for user in sorted(dense)]
         for row, user in enumerate(sorted(dense)):
-            found = rows.interactions[[row], :].indices.tolist()
-            assert found == sorted(dense[user])
+            assert rows.interactions[[row], :].indices.tolist() == sorted(dense[user])
     assert [column.dtype for column in vars(events_read).values()] == [
         *(np.int32, np.int32, np.int64, np.int32)
     ]

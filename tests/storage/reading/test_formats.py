@@ -58,12 +58,9 @@ def test_text_formats_agree(write, name, packed):
     content = render(name).encode()
     path = write(f"{name}.gz", gzip.compress(content)) if packed else write(name, content)
     raw = read(path)
-    assert raw.users.to_pylist() == USERS
-    assert raw.items.to_pylist() == ITEMS
+    assert (raw.users.to_pylist(), raw.items.to_pylist()) == (USERS, ITEMS)
     assert raw.times is not None
-    assert raw.times.to_pylist() == TIMES
-    assert raw.typed == (False, False)
-    assert raw.num_lines == 3
+    assert (raw.times.to_pylist(), raw.typed, raw.num_lines) == (TIMES, (False, False), 3)
     lines = render(name).split("\n")
     assert [("186" in lines[line - 1]) for line in raw.line_numbers()] == [False, True, False]
 
@@ -82,8 +79,7 @@ def test_text_formats_agree(write, name, packed):
 )
 def test_files_without_times(write, name, content):
     raw = read(write(name, content))
-    assert raw.users.to_pylist() == USERS
-    assert raw.items.to_pylist() == ITEMS
+    assert (raw.users.to_pylist(), raw.items.to_pylist()) == (USERS, ITEMS)
     assert raw.times is None
 
 
@@ -93,8 +89,7 @@ def test_columns_can_be_named_or_counted(write):
     assert (raw.users[0].as_py(), raw.items[0].as_py(), raw.times[0].as_py()) == ("2", "1", "3")
     path = write("counted.csv", "B1,A1,5.0,1400000000\n")
     raw = read(path, user_column="2", item_column="1", time_column="4")
-    assert (raw.users[0].as_py(), raw.items[0].as_py()) == ("A1", "B1")
-    assert raw.num_lines == 1
+    assert (raw.users[0].as_py(), raw.items[0].as_py(), raw.num_lines) == ("A1", "B1", 1)
 
 
 def test_a_format_can_be_named(write):
@@ -158,9 +153,7 @@ def test_parquet_types(tmp_path, kind):
     assert [*map(str, read_users)] == USERS
     as_array = (pa.int64(), pa.int32(), pa.uint64(), pa.dictionary(pa.int32(), pa.int64()))
     assert is_array == (kind in as_array)
-    assert raw.items.to_pylist() == ITEMS
-    assert raw.typed == (True, True)
-    assert raw.num_lines == 3
+    assert (raw.items.to_pylist(), raw.typed, raw.num_lines) == (ITEMS, (True, True), 3)
     assert raw.line_numbers().tolist() == [1, 2, 3]
 
 

@@ -34,15 +34,13 @@ def test_lines_of_users_and_dates_are_read(write):
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 def test_blocks_may_be_cut_anywhere(write, monkeypatch, size):
     monkeypatch.setattr("perennial.storage.reading.netflix.BLOCK_BYTES", max(size, 30))
-    items = read_file(write("a.txt", BLOCKS), IngestSettings()).items
-    assert items.to_pylist() == ["1", "1", "13"]
+    assert read_file(write("a.txt", BLOCKS), IngestSettings()).items.to_pylist() == ["1", "1", "13"]
 
 
 def test_rows_after_a_broken_block_have_no_item(write):
     path = write("a.txt", BLOCKS.replace("13:", "13"))
     raw = read_file(path, IngestSettings())
-    assert raw.items.to_pylist() == ["1", "1", ""]
-    assert raw.rejects.lines.tolist() == [5]
+    assert (raw.items.to_pylist(), raw.rejects.lines.tolist()) == (["1", "1", ""], [5])
 
 
 @pytest.mark.parametrize("content", ["user,item\n1,2\n", "1:\n2,3,4,5\n", "1:\n", ""])

@@ -81,8 +81,7 @@ def test_each_task_runs_once(runner):
     for name in names:
         assert runner.events.kinds(name) == ["attempt", "finished", "finished", "done"]
         assert runner.attempts(name) == 1
-    assert runner.most_running == 2
-    assert runner.events.names("attempt") == names
+    assert (runner.most_running, runner.events.names("attempt")) == (2, names)
 
 
 def test_one_worker_runs_tasks_in_order(runner):
@@ -103,8 +102,7 @@ def test_a_task_that_loses_three_workers_ends_the_study_in_one_line(runner):
     log = next(runner.folder.glob("joint*.log"))
     assert str(log) in text
     assert log.read_text().count("last words") == 3
-    assert runner.attempts("joint seed 1") == 3
-    assert runner.collected == []
+    assert (runner.attempts("joint seed 1"), runner.collected) == (3, [])
     runner.assert_none_alive()
 
 

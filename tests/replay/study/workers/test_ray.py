@@ -206,8 +206,7 @@ def test_a_study_on_a_split_has_the_figures_of_one_process(cluster, tmp_path):
     assert [count for _, count in done] == ["1", "2", "3"]
     files = {one.name for one in (tmp_path / "there" / "cells").iterdir()}
     assert files == {one.name for one in (tmp_path / "here" / "cells").iterdir()}
-    again = call_well(*options, "--workers", "1", "-o", tmp_path / "there")
-    assert "begun" not in again.stderr
+    assert "begun" not in call_well(*options, "--workers", "1", "-o", tmp_path / "there").stderr
 
 
 def test_a_sample_of_the_benchmark(cluster, tmp_path):

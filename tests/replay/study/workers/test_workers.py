@@ -153,8 +153,7 @@ class TestOpening:
             {"Alive": True, "Resources": {"CPU": 3.0}},
             {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}},
         ]
-        assert count_slots(nodes, 0) == [4, 3]
-        assert count_slots(nodes, 0.5) == [2]
+        assert (count_slots(nodes, 0), count_slots(nodes, 0.5)) == ([4, 3], [2])
         assert count_slots(nodes, 2) == []
 
     def refuse(self, address):

@@ -119,8 +119,7 @@ def test_separators_and_quotes(text, text_format, delimiter, quoting, width):
 )
 def test_blanks_after_separators(text, spaced):
     found = detect(text)
-    assert found.dialect.spaced == spaced
-    assert found.names == ("user_id", "item_id")
+    assert (found.dialect.spaced, found.names) == (spaced, ("user_id", "item_id"))
 
 
 def test_a_header_of_two_lines_is_skipped_whole():
