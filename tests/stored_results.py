@@ -17,21 +17,12 @@ COUNTS = {"skipped_users": 3, "targets": 17}
 
 def make_cell(key="cell", **changes):
     cell = Cell(
-        key=key,
-        fit_key="fit",
-        evaluation_key="evaluation",
-        strategy="joint",
-        model="it's; a model",
-        seed=2**62,
-        fit_period=4,
-        eval_period=5,
+        key=key, fit_key="fit", evaluation_key="evaluation", strategy="joint",
+        model="it's; a model", seed=2**62, fit_period=4, eval_period=5,
         figures=(Figure("HR", 10, 12.5, 3), Figure("AUC", None, None, 3)),
-        fit_report={"reg": 5.0, "note": None},
-        stages={"fit": 1.5, "evaluate": 0.25},
-        peak_rss_bytes=2**40,
-        versions={"jax": "0"},
-        finished=START,
-    )
+        fit_report={"reg": 5.0, "note": None}, stages={"fit": 1.5, "evaluate": 0.25},
+        peak_rss_bytes=2**40, versions={"jax": "0"}, finished=START,
+    )  # fmt: skip
     return dataclasses.replace(cell, **changes)
 
 
@@ -75,16 +66,8 @@ def keep_model(store, key, purpose="published", chain="chain"):
 def make_summary(dense, key="a", period=3, seed=0):
     rows = csr_array(np.asarray(dense, dtype=np.float32))
     record = SummaryRecord(
-        key=key,
-        first_period=period,
-        period=period,
-        seed=seed,
-        settings={"regs": [1.0]},
-        report={"loss": 0.5, "validation": None},
-        versions={"code": "x"},
-        num_rows=rows.shape[0],
-        num_items=rows.shape[1],
-        num_entries=rows.nnz,
-        created=datetime(2026, 1, 2, 3, 4, 5),
-    )
+        key=key, first_period=period, period=period, seed=seed, settings={"regs": [1.0]},
+        report={"loss": 0.5, "validation": None}, versions={"code": "x"}, num_rows=rows.shape[0],
+        num_items=rows.shape[1], num_entries=rows.nnz, created=datetime(2026, 1, 2, 3, 4, 5),
+    )  # fmt: skip
     return StoredSummary(record, rows)

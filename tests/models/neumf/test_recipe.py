@@ -23,16 +23,9 @@ from perennial.models.neumf.training import (
 from perennial.models.training.batches import assemble, make_key, scale_weights
 
 SMALL = NeuMF(
-    factors=8,
-    embedding=4,
-    hidden=4,
-    learning_rates=(0.05, 0.02),
-    averaging=0.9,
-    num_candidates=32,
-    max_updates=120,
-    check_every=20,
-    patience=2,
-)
+    factors=8, embedding=4, hidden=4, learning_rates=(0.05, 0.02), averaging=0.9, num_candidates=32,
+    max_updates=120, check_every=20, patience=2,
+)  # fmt: skip
 
 RATES = NeuMFRates(*map(np.float32, (0.01, 0.5, 0.9, 0.5, 50.0)))
 

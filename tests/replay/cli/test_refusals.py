@@ -36,7 +36,16 @@ def assert_refused(here, arguments, *words):
 ONCE = ("watch", "files", "--store", "s.duckdb", "--once")
 MANY = ("recommend", "--store", "log.csv", "--users-file", "log.csv")
 UNUSED = ("--set", "distill-cf.max_items=5")
+AUDIT = ("memory", "audit", "--store", "log.csv")
+TRANSFER = ("study", "transfer", "log.csv")
 SPLIT = ("study", "table1", "--split", "log.csv")
+TABLE1 = ("study", "table1", "log.csv", "--model", "pop")
+EXPORT = ("periods", "export", "log.csv", "-o", "out")
+NOISE = ("study", "noise", "log.csv", "--noise", "0")
+TO_FILES = (
+    *(("sample", "log.csv", "-o"), ("distill", "log.csv", "-o")),
+    *(("memory", "export", "--store", "log.csv", "-o"), (*MANY, "-o")),
+)
 
 
 @pytest.mark.parametrize(
@@ -50,48 +59,21 @@ SPLIT = ("study", "table1", "--split", "log.csv")
         *(
             ((*command, name), (name, "suffix", ".parquet, .csv, .tsv, .jsonl"))
             for name in ("x.xlsx", "x", "x.json")
-            for command in (
-                ("sample", "log.csv", "-o"),
-                ("distill", "log.csv", "-o"),
-                ("memory", "export", "--store", "log.csv", "-o"),
-                (*MANY, "-o"),
-            )
+            for command in TO_FILES
         ),
-        (
-            ("memory", "audit", "--store", "log.csv", "--plot", "x.gif"),
-            ("x.gif", "suffix", ".png, .svg, .pdf"),
-        ),
+        ((*AUDIT, "--plot", "x.gif"), ("x.gif", "suffix", ".png, .svg, .pdf")),
         (("replay", "files", "--periods", 3), ("--periods", "'files'", "--cut")),
-        (
-            ("periods", "export", "log.csv", "-o", "out", "--periods", 3, "--cut", "month"),
-            ("--periods", "month"),
-        ),
+        ((*EXPORT, "--periods", 3, "--cut", "month"), ("--periods", "month")),
         *(
             ((*command, "--mirror", "http://localhost"), ("--mirror", "log.csv"))
-            for command in (
-                ("replay", "log.csv"),
-                ("sample", "log.csv", "-o", "s.parquet"),
-                ("distill", "log.csv", "-o", "s.parquet"),
-            )
+            for command in (("replay", "log.csv"), *((*one, "s.parquet") for one in TO_FILES[:2]))
         ),
         ((*SPLIT, "--split-seed", 0), ("log.csv", "split already", "--split-seed")),
         ((*SPLIT, "--user-column", "user_id"), ("log.csv", "split already")),
-        (
-            ("study", "table1", "log.csv", "--model", "pop", "--sampler", "user-rns"),
-            ("--sampler", "infinite-ae"),
-        ),
-        (
-            ("study", "table1", "log.csv", "--model", "pop", "--users", "5"),
-            ("--users", "infinite-ae"),
-        ),
-        (
-            ("study", "noise", "log.csv", "--noise", "0", "--noise-kind", "flip"),
-            ("--noise-kind", "--noise"),
-        ),
-        (
-            ("study", "transfer", "log.csv", "--sampler", "user-rns", *UNUSED),
-            ("distill-cf", "--sampler"),
-        ),
+        ((*TABLE1, "--sampler", "user-rns"), ("--sampler", "infinite-ae")),
+        ((*TABLE1, "--users", "5"), ("--users", "infinite-ae")),
+        ((*NOISE, "--noise-kind", "flip"), ("--noise-kind", "--noise")),
+        ((*TRANSFER, "--sampler", "user-rns", *UNUSED), ("distill-cf", "--sampler")),
         ((*ONCE, "--settle", 1), ("--once", "--settle")),
         ((*ONCE, "--every", 1), ("--once", "--every")),
     ],

@@ -33,16 +33,10 @@ from perennial.storage.results.publications import (
 from perennial.storage.results.runs import list_runs
 from perennial.storage.store import Store
 
+DISTILLATION = {"num_steps": 1, "batch_size": 8}
+SETTINGS = {"budget": 4, "policy": "rolling", "distillation": DISTILLATION}
 CONFIG = ReplayConfig(
-    strategies=("distill-cf",),
-    strategy_settings={
-        "distill-cf": {
-            "budget": 4,
-            "policy": "rolling",
-            "distillation": {"num_steps": 1, "batch_size": 8},
-        }
-    },
-    models=(ModelChoice("infinite-ae", {"reg": 1.0}),),
+    ("distill-cf",), {"distill-cf": SETTINGS}, (ModelChoice("infinite-ae", {"reg": 1.0}),)
 )
 
 

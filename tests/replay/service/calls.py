@@ -20,23 +20,14 @@ TOKEN = "t" * 20
 
 VALUES = [{"period": 2, "value": 31.5}]
 STATUS = {
-    "store": "live.duckdb",
-    "strategy": "individual",
-    "model": "infinite-ae",
-    "seed": 0,
-    "config": {},
-    "periods": 2,
-    "newest_period": 2,
-    "published_period": 2,
-    "published": "2026-01-02T03:04:05+00:00",
-    "periods_behind": 0,
-    "held_from": 1,
+    "store": "live.duckdb", "strategy": "individual", "model": "infinite-ae", "seed": 0,
+    "config": {}, "periods": 2, "newest_period": 2, "published_period": 2,
+    "published": "2026-01-02T03:04:05+00:00", "periods_behind": 0, "held_from": 1,
     "metrics": [{"metric": "HR", "k": 10, "label": "HR@10", "values": VALUES, "mean": 31.5}],
     "memory": [{"period": 1, "rows": 5, "entries": 40, "bytes": 480}],
-    "log": {"interactions": 360, "kept": 360, "users": 30, "items": 24},
-    "model_bytes": 20_000,
+    "log": {"interactions": 360, "kept": 360, "users": 30, "items": 24}, "model_bytes": 20_000,
     "store_bytes": 4_000_000,
-}
+}  # fmt: skip
 
 
 class FixedStatus:

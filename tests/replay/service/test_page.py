@@ -39,16 +39,10 @@ FULL = STATUS | {
     ],
 }
 EMPTY = STATUS | {
-    "periods": 0,
-    "newest_period": None,
-    "published_period": None,
-    "published": None,
-    "held_from": None,
-    "metrics": [],
-    "memory": [],
-    "log": {"interactions": 0, "kept": 0, "users": 0, "items": 0},
-    "model_bytes": None,
-}
+    "periods": 0, "newest_period": None, "published_period": None, "published": None,
+    "held_from": None, "metrics": [], "memory": [],
+    "log": {"interactions": 0, "kept": 0, "users": 0, "items": 0}, "model_bytes": None,
+}  # fmt: skip
 LAYOUT = (
     "window.innerWidth",
     "document.documentElement.scrollWidth",

@@ -118,23 +118,15 @@ def test_equal_rows_are_merged_and_counted(store, write):
 
 
 BAD_LINES = [
-    (b"u,a", "wrong number of columns"),
-    (b"u,a,1,2", "wrong number of columns"),
-    (b'u,"a,1', "misplaced or unclosed quote"),
-    (b"u\xff,a,1", "invalid UTF-8"),
-    (b",a,1", "null or empty user"),
-    (b"  ,a,1", "null or empty user"),
-    (b"NULL,a,1", "null or empty user"),
-    (b"NaN,a,1", "user is NaN"),
-    (b"u,,1", "null or empty item"),
-    (b"u,nan,1", "item is NaN"),
-    (b"u,a,", "null or empty time"),
-    (b"u,a,soon", "unparsable time"),
-    (b"u,a,2020-13-01", "unparsable time"),
-    (b"u,a,nan", "time is NaN"),
-    (b"u,a,-5", "time out of range"),
+    (b"u,a", "wrong number of columns"), (b"u,a,1,2", "wrong number of columns"),
+    (b'u,"a,1', "misplaced or unclosed quote"), (b"u\xff,a,1", "invalid UTF-8"),
+    (b",a,1", "null or empty user"), (b"  ,a,1", "null or empty user"),
+    (b"NULL,a,1", "null or empty user"), (b"NaN,a,1", "user is NaN"),
+    (b"u,,1", "null or empty item"), (b"u,nan,1", "item is NaN"), (b"u,a,", "null or empty time"),
+    (b"u,a,soon", "unparsable time"), (b"u,a,2020-13-01", "unparsable time"),
+    (b"u,a,nan", "time is NaN"), (b"u,a,-5", "time out of range"),
     (b"u,a,2e11", "time out of range"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("bad", "reason"), BAD_LINES)

@@ -209,34 +209,22 @@ def test_is_read_right(store, write, sample):
 @pytest.mark.parametrize(
     ("name", "text", "options", "words"),
     [
-        (
-            "australian_user_reviews.json",
-            "{'user_id': '76561197970982479', 'reviews': [{'item_id': '1250', 'funny': ''}]}\n",
-            "",
-            "its lines are Python dictionaries",
-        ),
-        (
-            "steam_reviews.json",
-            "{u'username': u'Chaos Syren', u'product_id': u'725280', u'date': u'2017-12-17'}\n",
-            "",
-            "its lines are Python dictionaries",
-        ),
-        (
-            "behaviors.tsv",
-            "1\tU13740\t11/11/2019 9:05:58 AM\tN55189 N42782 N34694\tN55689-1 N35729-0\n"
-            "2\tU91836\t11/12/2019 6:11:30 PM\tN31739 N6072\tN20678-0 N39317-0\n",
-            "",
-            "column 4 holds lists",
-        ),
-        (
-            "behaviors.tsv",
-            "1\tU13740\t11/11/2019 9:05:58 AM\tN55189 N42782 N34694\tN55689-1 N35729-0\n",
-            "--user-column 2 --item-column 5 --time-column 3",
-            "column 5 holds lists",
-        ),
+        ("australian_user_reviews.json",
+         "{'user_id': '76561197970982479', 'reviews': [{'item_id': '1250', 'funny': ''}]}\n", "",
+         "its lines are Python dictionaries"),
+        ("steam_reviews.json",
+         "{u'username': u'Chaos Syren', u'product_id': u'725280', u'date': u'2017-12-17'}\n", "",
+         "its lines are Python dictionaries"),
+        ("behaviors.tsv",
+         "1\tU13740\t11/11/2019 9:05:58 AM\tN55189 N42782 N34694\tN55689-1 N35729-0\n"
+         "2\tU91836\t11/12/2019 6:11:30 PM\tN31739 N6072\tN20678-0 N39317-0\n", "",
+         "column 4 holds lists"),
+        ("behaviors.tsv",
+         "1\tU13740\t11/11/2019 9:05:58 AM\tN55189 N42782 N34694\tN55689-1 N35729-0\n",
+         "--user-column 2 --item-column 5 --time-column 3", "column 5 holds lists"),
     ],
     ids=["Steam, items", "Steam, reviews", "MIND", "MIND, named"],
-)
+)  # fmt: skip
 def test_is_refused_for_its_shape(store, write, name, text, options, words):
     with pytest.raises(UserError, match=words):
         read(store, write(name, text), options)

@@ -155,16 +155,8 @@ def test_an_interrupted_study_leaves_no_worker_and_resumes(executor, path, expec
 
 def test_a_replay_on_a_cluster_has_the_figures_of_one_process(cluster, log_store, tmp_path):
     options = (
-        *(
-            "replay",
-            log_store.with_suffix(".csv"),
-            "--periods",
-            "3",
-            "--model",
-            "infinite-ae",
-            "--json",
-        ),
-        *("--set", "infinite-ae.reg=5", "--strategy", "individual,joint"),
+        *("replay", log_store.with_suffix(".csv"), "--periods", "3", "--model", "infinite-ae"),
+        *("--json", "--set", "infinite-ae.reg=5", "--strategy", "individual,joint"),
     )
     here = call_well(*options, "--workers", "1", "--store", tmp_path / "here.duckdb")
     there = call_well(

@@ -119,20 +119,14 @@ class TestTaskFiles:
 @pytest.mark.parametrize(
     ("expected", "own", "words"),
     [
-        (
-            {"code": "a", "jax": "1"},
-            {"code": "b", "jax": "1"},
-            "^the worker on n1 has code b, this machine has code a; start all machines from the "
-            "same image or wheel$",
-        ),
+        ({"code": "a", "jax": "1"}, {"code": "b", "jax": "1"},
+         "^the worker on n1 has code b, this machine has code a; start all machines from the "
+         "same image or wheel$"),
         ({"jax": "1"}, {}, "jax none"),
-        (
-            {"device": "gpu"},
-            {"device": "cpu"},
-            "^the worker on n1 computes on cpu, not on gpu; .*--gpus-per-cell",
-        ),
+        ({"device": "gpu"}, {"device": "cpu"},
+         "^the worker on n1 computes on cpu, not on gpu; .*--gpus-per-cell"),
     ],
-)
+)  # fmt: skip
 def test_differences_of_versions_are_named(expected, own, words):
     assert re.search(words, describe_difference(expected, own, "n1"))
     assert describe_difference(own, own, "n1") is None
