@@ -232,15 +232,6 @@ class TestReplay:
         assert model["settings"]["warm_start"] is True
         assert (config["source"], config["cut"]) == ("visits", "equal-count")
 
-    def test_a_folder_is_one_file_per_period(self, tmp_path, here):
-        folder = tmp_path / "months"
-        folder.mkdir()
-        for number in (1, 2, 10):
-            begin = 20_000_000 + 1000 * number
-            write_log(folder / f"m{number}.csv", seed=number, num_lines=300 + number, begin=begin)
-        assert call_json("replay", folder, *QUICK[2:])["config"]["periods"] == 3
-        assert (here / "months.duckdb").is_file()
-
 
 class TestScreen:
     """Drawings where someone watches; nothing of them may reach stdout."""

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command_line import assert_fails, call, call_json, call_well
+from command_line import call_json, call_well
 
 from perennial.replay.study.paper.split import SplitRequest, open_split
 from perennial.storage.base import ignore_progress
@@ -71,35 +71,6 @@ def test_recommendations_for_many_users(store, tmp_path):
     assert ids_in(tmp_path / "out.parquet") <= {*USERS[:2], *ITEMS}
 
 
-def test_exported_periods_are_taken_back(store, tmp_path):
-    call_well("periods", "export", "--store", store, "-o", tmp_path / "periods")
-    (exported,) = (tmp_path / "periods").iterdir()
-    assert ids_in(exported) <= {*USERS, *ITEMS}
-    call_well("ingest", exported, "--store", tmp_path / "again.duckdb")
-    counts = [
-        call_json("periods", "--store", one)["periods"][0]["new_users"]
-        for one in (store, tmp_path / "again.duckdb")
-    ]
-    assert counts[0] == counts[1] > 20
-
-
 def test_a_split_is_written(large, tmp_path):
     split = open_split(SplitRequest(tmp_path, source=str(large)), tmp_path, ignore_progress)
     assert ids_in(split.path) <= {*USERS, *ITEMS}
-
-
-def test_numbers_are_taken_with_a_fraction_of_zeros(tmp_path):
-    log, store = tmp_path / "log.csv", tmp_path / "log.duckdb"
-    log.write_text("user_id,item_id\n1,10\n1,20\n2,10\n2.0,30.0\n3,30\n")
-    call_well("ingest", log, "--store", store)
-    (tmp_path / "titles.csv").write_text("item,title\n30.0,Thirty\n")
-    call_well("titles", tmp_path / "titles.csv", "--store", store)
-    fit = ("recommend", "--store", store, "--model", "pop")
-    found = [
-        call_json(*fit, *whom)["recommendations"]
-        for whom in (("--user", "1"), ("--user", "1.0"), ("--items", "10.0,20"))
-    ]
-    assert found[0] == found[1] == found[2]
-    assert [(one["item"], one["title"]) for one in found[0]] == [(30, "Thirty")]
-    call_well("forget", "--store", store, "--user", "2.0", "--user", "2")
-    assert_fails(call(*fit, "--user", "2"), "not in the store")

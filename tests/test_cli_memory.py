@@ -1,6 +1,5 @@
 """The commands of memory and samplers, and `replay` with them, as a person runs them."""
 
-import csv
 import json
 import re
 
@@ -197,18 +196,3 @@ def test_samplers_are_strategies(log, tmp_path):
     printed = call_json(*command)
     assert {one["strategy"] for one in printed["results"]} == set(names)
     assert call_json(*command, "--fresh")["results"] == printed["results"]
-
-
-def test_the_suffix_of_the_output_names_its_format(log, tmp_path):
-    for suffix in ("parquet", "csv", "tsv", "jsonl"):
-        call_well("sample", log, "--users", 7, "-o", tmp_path / f"sample.{suffix}")
-    expected = pq.read_table(tmp_path / "sample.parquet").to_pylist()
-    for name, delimiter in (("sample.csv", ","), ("sample.tsv", "\t")):
-        with (tmp_path / name).open(newline="") as file:
-            rows = [
-                {**row, "item_id": int(row["item_id"])}
-                for row in csv.DictReader(file, delimiter=delimiter)
-            ]
-        assert rows == expected
-    lines = (tmp_path / "sample.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == expected

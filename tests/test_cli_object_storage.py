@@ -182,12 +182,6 @@ class TestExport:
         there = [key for key in object_storage.keys() if key.startswith("out/p")]  # noqa: SIM118
         assert there == [f"out/period-000{n}.parquet" for n in (1, 2, 3)]
 
-    def test_a_source_there_is_cut(self, here, months):
-        source = f"s3://{BUCKET}/months/day-1.csv"
-        call_well("periods", "export", source, "--periods", 3, "-o", "out")
-        assert len(list((here / "out").iterdir())) == 3
-        assert_no_copies(here)
-
 
 class TestSummaries:
     @pytest.mark.slow
