@@ -54,7 +54,7 @@ def validation_score(
     k: int = 100,
     tie_seed: int = 0,
 ) -> float:
-    """Compute the mean of `HR` or `nDCG` at k over the validation rows, in per cent; NaN without.
+    """Compute the mean `HR` or `nDCG` at k of the validation rows in per cent; NaN without any.
 
     Each row's own training items are left out of its ranking. `score_blocks` are `(≤ block,
     num_items)` float32 scores of `holdout.contexts`, in order; `tie_seed` orders equal scores.

@@ -46,7 +46,7 @@ class Trial:
 def cap_and_hold_out(
     rows: TrainingRows, options: FitOptions, max_users: int | None, share: float = 0.1
 ) -> tuple[TrainingRows, Holdout]:
-    """Apply the row cap, then hold out interactions of the real rows, at most `max_users`."""
+    """Apply the row cap, then hold out interactions; at most `max_users` rows are validated."""
     kept = cap_rows(rows, options.max_rows, derive_seed(options.seed, "row cap"))
     return kept, hold_out(kept, derive_seed(options.seed, "hold-out"), share, max_users)
 

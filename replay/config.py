@@ -27,7 +27,7 @@ class ModelChoice:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Recipe of the model with these settings; raise `UserError` if there is none."""
+        """Recipe of the model with these settings; raise `UserError` for invalid ones."""
         return make_recipe(self.name, self.settings)
 
 
@@ -67,7 +67,7 @@ class ReplayConfig:
 
     @cached_property
     def built_strategies(self) -> tuple[Strategy, ...]:
-        """The strategies with their settings; raise `UserError` if there are none such."""
+        """The strategies with their settings; raise `UserError` for invalid ones."""
         return tuple(
             make_strategy(name, self.strategy_settings.get(name)) for name in self.strategies
         )

@@ -109,7 +109,7 @@ def find_log(request: LogRequest, progress: Progress) -> Iterator[tuple[LogFiles
 
 
 def _make_cut(request: LogRequest, default: str) -> Cut:
-    """Make the requested cut, or the source's own; raise `UserError` if there is no such."""
+    """Make the requested cut, or the source's own; raise `UserError` for an invalid one."""
     cut = make_cut(request.cut or default, request.num_periods or DEFAULT_PERIODS)
     if request.num_periods is not None and not cut.takes_number:
         raise UserError(

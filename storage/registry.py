@@ -65,7 +65,7 @@ class Registry(MutableMapping[str, str], Generic[T]):
         return re.fullmatch(r"[A-Za-z_][\w.]*:\w+", name) is not None
 
     def check(self, name: str) -> None:
-        """Refuse by a `UserError` what is neither a registered name nor a target."""
+        """Raise a `UserError` for what is neither a registered name nor a target."""
         if name not in self and not self.is_target(name):
             raise UserError(f"unknown {self.kind} '{name}'; choose from {', '.join(sorted(self))}")
 

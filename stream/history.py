@@ -21,7 +21,7 @@ from perennial.storage.store import Store
 
 @dataclass(frozen=True)
 class HeldOutUsers:
-    """A random share, in (0, 1), of all users; it never changes as the log grows."""
+    """A random share, in (0, 1), of all users, always the same ones as the log grows."""
 
     share: float = 0.1
     seed: int = 0

@@ -99,7 +99,7 @@ def _place(cell: Cell) -> tuple[str, str, int, int]:
 
 
 def _check_same_evaluations(data: RunData, other: RunData, here: str, there: str) -> None:
-    """Check that the cells have the same evaluations; raise `UserError` if they do not."""
+    """Raise a `UserError` unless the cells have the same evaluations."""
     same = all(
         data.run.config.get(name) == other.run.config.get(name) for name in _EVALUATION_SETTINGS
     )

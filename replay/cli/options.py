@@ -45,7 +45,7 @@ def option(*flags: str, **attributes: Any) -> Any:
 
 
 def options(**groups: type[Any]) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Add to a command the options of groups, of each of which it gets an instance by this name."""
+    """Add options of groups to a command, which gets an instance of each by its name."""
 
     def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
         @functools.wraps(command)

@@ -81,7 +81,7 @@ class PaperCellOptions:
     settings: tuple[Setting, ...] = ()
 
     def to_study(self, num_users: int, report: Callable[[str], None]) -> "StudyOptions":
-        """Return the options for a split, of whose users no sampler can take more than all.
+        """Return the options for a split; samplers take at most all of its users.
 
         `report` is called with a line about what is done differently from what was requested.
         """
@@ -219,7 +219,7 @@ def make_command(name: str, entry: StudyEntry) -> click.Command:
 
 
 def _refuse_ignored(entry: StudyEntry, cells: PaperCellOptions) -> None:
-    """Refuse options that the cells of the study would not use, by a `click.UsageError`."""
+    """Raise a `click.UsageError` for options that the cells of the study would not use."""
     if entry.has_paper_table and given("samplers", "users") and "infinite-ae" not in cells.models:
         raise click.UsageError(
             "--sampler and --users are for the rows that infinite-ae is fitted on; name it with "

@@ -44,7 +44,7 @@ from perennial.storage.store import Store
 
 @dataclass
 class LiveUpdater:
-    """Keeps the model of a store current that is open for writing and has a live configuration."""
+    """Keeps the model of a store current; the store is live, and open for writing."""
 
     store: Store
     listener: Listener = ignore_events

@@ -44,7 +44,7 @@ class RecommendationQuery:
     why: bool = False
 
     def validate(self) -> None:
-        """Refuse by a `UserError` a query for k < 1, or for neither or both of user and items."""
+        """Raise a `UserError` for k < 1, and for neither or both of user and items."""
         if (self.user is None) == (not self.items):
             raise UserError("give either a user or items that someone likes")
         _check_k(self.k)

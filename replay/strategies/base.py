@@ -67,7 +67,7 @@ class DistillingStrategy(Protocol):
 
 
 def check_extent(extent: str) -> None:
-    """Refuse by a `ValueError` what is neither `full` nor `period`."""
+    """Raise a `ValueError` for what is neither `full` nor `period`."""
     if extent not in get_args(Extent):
         raise ValueError(f"history must be {' or '.join(get_args(Extent))}")
 

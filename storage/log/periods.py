@@ -50,7 +50,10 @@ def list_periods(store: Store) -> tuple[PeriodSummary, ...]:
 
 
 def log_bytes(periods: Iterable[PeriodSummary], first: int, last: int) -> int:
-    """Return the bytes of periods `first` to `last` as sparse rows, of repeated events too."""
+    """Return the bytes of periods `first` to `last` as sparse rows, one of each user and period.
+
+    Every interaction counts, also a repeated one, and one that is no longer stored.
+    """
     chosen = [one for one in periods if first <= one.period <= last]
     return sum(sparse_bytes(one.users, one.interactions) for one in chosen)
 

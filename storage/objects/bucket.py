@@ -184,7 +184,7 @@ class Bucket:
         return self._system.open_input_file(place.path)
 
     def get(self, place: RemotePath, target: Path, progress: Progress = ignore_progress) -> None:
-        """Download an object to a file; raise `UserError` if either refuses."""
+        """Download an object to a file; raise `UserError` if one of them fails."""
         try:
             with target.open("wb") as file:
                 for done, size, block in self._blocks(place):

@@ -55,7 +55,7 @@ class Columns:
     def split(
         self, columns: Sequence[Column]
     ) -> tuple[Column, Column, Column | None, Column | None, tuple[Column, ...]]:
-        """Return users, items, times, ratings and those of `where`, given `(n,)` of `places`."""
+        """Return users, items, times, ratings and those of `where`, given `(n,)` columns."""
         at = dict(zip(self.places, columns, strict=True))
         return (
             at[self.user],

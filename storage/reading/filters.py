@@ -237,7 +237,7 @@ def describe_conditions(settings: IngestSettings) -> str:
 
 
 def check_conditions(settings: IngestSettings) -> None:
-    """Check the conditions before a file is read; `UserError` if they are not about ratings."""
+    """Check the conditions before a file is read; `UserError` for an invalid least rating."""
     if settings.min_rating is not None and not math.isfinite(settings.min_rating):
         raise UserError(f"--min-rating {settings.min_rating} is no number; give one such as 4")
     if settings.rating_column is not None and settings.min_rating is None:

@@ -182,7 +182,7 @@ def _advise(raw: RawFile, times: Times, connection: duckdb.DuckDBPyConnection) -
 
 
 def _check_identifiers(column: Encoded, what: str, name: str) -> None:
-    """Refuse identifiers that are times by a `UserError` that names the column."""
+    """Raise a `UserError` that names the column if identifiers are times."""
     texts = [text for text in column.ids[:_EXAMPLES].to_pylist() if text.strip()]
     if looks_like_times(texts):
         raise UserError(

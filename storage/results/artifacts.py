@@ -74,8 +74,8 @@ def load_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
 def csr_to_arrays(rows: "csr_array", *, binary: bool = False) -> dict[str, NDArray[Any]]:
     """Split a sparse matrix `(n, d)` into the arrays that are stored of it.
 
-    They are `offsets` `(n + 1,)` int32, `items` `(nnz,)` int32 and, unless `binary`, `values`
-    `(nnz,)` float32: all are 1 then.
+    They are `offsets` `(n + 1,)` int32, `items` `(nnz,)` int32 and `values` `(nnz,)` float32;
+    `binary` leaves out the values, which are all 1.
     """
     arrays: dict[str, NDArray[Any]] = {
         "offsets": rows.indptr.astype(np.int32),

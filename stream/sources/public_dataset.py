@@ -35,7 +35,7 @@ class PublicFile:
 
 @dataclass(frozen=True)
 class PublicDataSet:
-    """A `Source` with published files; its name is on the command line and of its cache folder."""
+    """A `Source` with published files; its name is that of its cache folder too."""
 
     name: str
     info: SourceInfo

@@ -47,7 +47,7 @@ class TrainingSet:
         return f"{name} noise {percent:g}%" if percent else name
 
     def distillation(self) -> DistillSettings:
-        """Build the settings of DISTILL-CF; raise `UserError` for a field or value that is none."""
+        """Build the settings of DISTILL-CF; raise `UserError` for an invalid field."""
         given = {**self.settings, "num_synthetic_users": self.users}
         settings = build("sampler", DISTILL, DistillSettings, given)
         assert isinstance(settings, DistillSettings)  # noqa: S101

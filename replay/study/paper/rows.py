@@ -73,7 +73,7 @@ def rows_path(context: StudyContext, rows: TrainingSet, seed: int) -> Path:
 
 
 def make_rows(context: StudyContext, rows: TrainingSet, seed: int, progress: Progress) -> Path:
-    """Sample or distil rows, and write their file whole or not at all, as after Ctrl-C."""
+    """Sample or distil rows, and write their file whole, or not at all after Ctrl-C."""
     holdout = split_holdout(read_paper_split(Path(context.split)), rows.noise, seed)
     watch = Stopwatch(Clock())
     with watch.stage("rows"):

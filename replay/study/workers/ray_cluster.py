@@ -93,7 +93,7 @@ def _import_ray() -> Any:
 
 
 def _check_reachable(address: str) -> None:
-    """Fail quickly by a `UserError` if nothing answers at an address, or it is malformed."""
+    """Raise a `UserError` quickly if nothing answers at an address, or it is malformed."""
     if address in ("auto", "local"):
         return
     match = _HOST_AND_PORT.fullmatch(address)

@@ -272,7 +272,7 @@ def _describe_misplaced(rows: Sequence[Sequence[str]], time: int) -> str:
 
 
 def _check_lists(rows: Sequence[Sequence[str]], places: Iterable[int]) -> None:
-    """Refuse columns that hold lists by a `UserError`."""
+    """Raise a `UserError` if a column holds lists."""
     lists = _places(rows, lambda text: _LIST.fullmatch(text) and not is_moment(text))
     for place in places:
         if place in lists:
