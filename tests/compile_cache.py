@@ -54,7 +54,10 @@ def _copy(files: Iterable[Path], folder: Path) -> None:
         # Another run may have deleted it as too old.
         with suppress(FileNotFoundError):
             part = folder / f"{path.name}-{os.getpid()}"
-            shutil.copyfile(path, part)
+            try:
+                os.link(path, part)
+            except OSError:  # Another file system; no such file fails again.
+                shutil.copyfile(path, part)
             part.replace(folder / path.name)
 
 

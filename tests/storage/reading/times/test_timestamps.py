@@ -15,6 +15,7 @@ from perennial.storage.reading.times.timestamps import LATEST, parse_times, tick
 
 MOMENT = datetime(2001, 2, 3, 4, 5, 6, 789_000, UTC)
 MICROS = 981_173_106_789_000
+SECOND, MINUTE, DAY = (MICROS // unit * unit for unit in (10**6, 60 * 10**6, 86_400 * 10**6))
 
 
 def parse(connection, values, kind):
@@ -32,41 +33,28 @@ def faults_of(times):
 @pytest.mark.parametrize(
     ("value", "kind", "micros"),
     [
-        (981_173_106, pa.int64(), MICROS // 10**6 * 10**6),
-        (981_173_106, pa.int32(), MICROS // 10**6 * 10**6),
-        (981_173_106, pa.uint32(), MICROS // 10**6 * 10**6),
-        (981_173_106, pa.uint64(), MICROS // 10**6 * 10**6),
-        (981_173_106_789, pa.int64(), MICROS),
-        (MICROS, pa.int64(), MICROS),
-        (MICROS * 1000 + 999, pa.int64(), MICROS),
-        (MICROS * 1000 + 999, pa.timestamp("ns"), MICROS),
-        (f"{MICROS * 1000 + 999}", pa.string(), MICROS),
-        ("2001-02-03T04:05:06.789000999Z", pa.string(), MICROS),
-        (20010203, pa.int64(), 981_158_400_000_000),
-        (20010203.0, pa.float64(), 981_158_400_000_000),
-        ("20010203", pa.string(), 981_158_400_000_000),
-        ("20010203T040506Z", pa.string(), MICROS // 10**6 * 10**6),
-        (20010203040506, pa.int64(), MICROS // 10**6 * 10**6),
+        *((981_173_106, kind(), SECOND) for kind in (pa.int64, pa.int32, pa.uint32, pa.uint64)),
+        *((value, pa.int64(), MICROS) for value in (981_173_106_789, MICROS, MICROS * 1000 + 999)),
+        *((value, pa.float64(), MICROS) for value in (981_173_106.789, 981_173_106_789.0)),
+        *((20010203, pa.int64(), DAY), (20010203.0, pa.float64(), DAY)),
+        *((20010203040506, pa.int64(), SECOND), (MICROS * 1000 + 999, pa.timestamp("ns"), MICROS)),
         (Decimal("981173106.789"), pa.decimal128(20, 3), MICROS),
-        (981_173_106.789, pa.float64(), MICROS),
-        (981_173_106_789.0, pa.float64(), MICROS),
-        (MOMENT, pa.timestamp("ms", "UTC"), MICROS),
-        (MOMENT, pa.timestamp("us", "Europe/Paris"), MICROS),
+        *((MOMENT, pa.timestamp(*of), MICROS) for of in (("ms", "UTC"), ("us", "Europe/Paris"))),
         (MOMENT.replace(tzinfo=None), pa.timestamp("ns"), MICROS),
-        (MOMENT.replace(tzinfo=None, microsecond=0), pa.timestamp("s"), MICROS // 10**6 * 10**6),
-        (date(2001, 2, 3), pa.date32(), 981_158_400_000_000),
-        (date(2001, 2, 3), pa.date64(), 981_158_400_000_000),
-        ("981173106", pa.string(), MICROS // 10**6 * 10**6),
-        ("981173106789", pa.string(), MICROS),
-        ("981173106.789", pa.string(), MICROS),
-        ("9.81173106789e8", pa.string(), MICROS),
-        ("2001-02-03T04:05:06.789", pa.string(), MICROS),
-        ("2001-02-03 04:05:06.789Z", pa.string(), MICROS),
-        ("2001-02-03T06:05:06.789+02:00", pa.string(), MICROS),
-        ("2001-02-02T22:35:06.789-0530", pa.string(), MICROS),
-        (" 2001-02-03 04:05:06.789 ", pa.string(), MICROS),
-        ("2001-02-03T04:05Z", pa.string(), MICROS // 60_000_000 * 60_000_000),
-        ("2001-02-03", pa.string(), 981_158_400_000_000),
+        (MOMENT.replace(tzinfo=None, microsecond=0), pa.timestamp("s"), SECOND),
+        *((date(2001, 2, 3), kind(), DAY) for kind in (pa.date32, pa.date64)),
+        *((text, pa.string(), DAY) for text in ("20010203", "2001-02-03")),
+        *((text, pa.string(), SECOND) for text in ("981173106", "20010203T040506Z")),
+        ("2001-02-03T04:05Z", pa.string(), MINUTE),
+        *(
+            (text, pa.string(), MICROS)
+            for text in (
+                *("981173106789", "981173106.789", "9.81173106789e8", f"{MICROS * 1000 + 999}"),
+                *("2001-02-03T04:05:06.789", "2001-02-03 04:05:06.789Z"),
+                *("2001-02-03T06:05:06.789+02:00", "2001-02-02T22:35:06.789-0530"),
+                *(" 2001-02-03 04:05:06.789 ", "2001-02-03T04:05:06.789000999Z"),
+            )
+        ),
     ],
 )
 def test_one_moment_in_many_forms(utc, value, kind, micros):
@@ -89,54 +77,35 @@ def test_arrays_are_read_like_columns(utc, values, micros, fault):
     assert faults_of(times)[1] == fault
 
 
+NO_TIMES = ("", "  ", "NULL", "\\N", "NaT", "None", "NA", "n/a")
+BAD_TIMES = ("yesterday", "2001-02-30", "2001-02-03T25:00:00", "12:30", "1_000_000_000")
+FAR_TIMES = ("-1", "99999999999", "1e300", "1969-12-31T23:59:59Z", "2100-01-01")
+
+
 @pytest.mark.parametrize(
     ("bad", "fault"),
     [
-        ("", Fault.NO_TIME),
-        ("  ", Fault.NO_TIME),
-        ("NULL", Fault.NO_TIME),
-        ("\\N", Fault.NO_TIME),
-        ("NaT", Fault.NO_TIME),
-        ("None", Fault.NO_TIME),
-        ("NA", Fault.NO_TIME),
-        ("n/a", Fault.NO_TIME),
-        ("NaN", Fault.NAN_TIME),
-        ("-inf", Fault.NAN_TIME),
-        ("infinity", Fault.NAN_TIME),
-        ("yesterday", Fault.BAD_TIME),
-        ("2001-02-30", Fault.BAD_TIME),
-        ("2001-02-03T25:00:00", Fault.BAD_TIME),
-        ("12:30", Fault.BAD_TIME),
-        ("1_000_000_000", Fault.BAD_TIME),
-        ("-1", Fault.TIME_RANGE),
-        ("99999999999", Fault.TIME_RANGE),
-        ("1e300", Fault.TIME_RANGE),
-        ("1969-12-31T23:59:59Z", Fault.TIME_RANGE),
-        ("2100-01-01", Fault.TIME_RANGE),
+        *((bad, Fault.NO_TIME) for bad in NO_TIMES),
+        *((bad, Fault.NAN_TIME) for bad in ("NaN", "-inf", "infinity")),
+        *((bad, Fault.BAD_TIME) for bad in BAD_TIMES),
+        *((bad, Fault.TIME_RANGE) for bad in FAR_TIMES),
     ],
 )
 @pytest.mark.parametrize("good", ["981173106", "2001-02-03T04:05:06Z", "981173106.0"])
 def test_bad_text_is_rejected(utc, bad, fault, good):
     times = parse(utc, [good, bad, good, good], pa.string())
     assert faults_of(times) == [Fault.NONE, fault, Fault.NONE, Fault.NONE]
-    whole = MICROS // 10**6 * 10**6
-    assert times.micros.tolist() == [whole, 0, whole, whole]
+    assert times.micros.tolist() == [SECOND, 0, SECOND, SECOND]
 
 
 @pytest.mark.parametrize(
     ("value", "kind", "fault"),
     [
-        (None, pa.int64(), Fault.NO_TIME),
-        (None, pa.float64(), Fault.NO_TIME),
-        (None, pa.timestamp("us"), Fault.NO_TIME),
-        (float("nan"), pa.float64(), Fault.NAN_TIME),
-        (float("inf"), pa.float64(), Fault.NAN_TIME),
-        (-1, pa.int64(), Fault.TIME_RANGE),
-        (2**63 - 1, pa.int64(), Fault.TIME_RANGE),
-        (-(2**63), pa.int64(), Fault.TIME_RANGE),
+        *((None, kind, Fault.NO_TIME) for kind in (pa.int64(), pa.float64(), pa.timestamp("us"))),
+        *((value, pa.float64(), Fault.NAN_TIME) for value in (float("nan"), float("inf"))),
+        *((value, pa.int64(), Fault.TIME_RANGE) for value in (-1, 2**63 - 1, -(2**63))),
+        *((value, pa.float64(), Fault.TIME_RANGE) for value in (-1.0, 1e300)),
         (2**64 - 1, pa.uint64(), Fault.TIME_RANGE),
-        (-1.0, pa.float64(), Fault.TIME_RANGE),
-        (1e300, pa.float64(), Fault.TIME_RANGE),
         (2**62, pa.timestamp("s"), Fault.TIME_RANGE),
     ],
 )
@@ -190,11 +159,8 @@ def test_numbers_that_look_like_dates_are_refused(utc, kind, value, words):
 @pytest.mark.parametrize(
     ("value", "ticks", "when"),
     [
-        (0, 1, "before 1975"),
-        (99_999, 1, "before 1975"),
-        (88_888_888, 1, "before 1975"),
-        (133_500_000_000_000_000, 10**9, "before 1975"),
-        (3_000_000_000, 1, "after 2037"),
+        *((value, 1, "before 1975") for value in (0, 99_999, 88_888_888)),
+        *((133_500_000_000_000_000, 10**9, "before 1975"), (3_000_000_000, 1, "after 2037")),
     ],
 )
 def test_odd_times_are_remarked_on(utc, value, ticks, when):
