@@ -118,6 +118,7 @@ FORMATS: Mapping[str, Format] = {
 }
 """Name on the command line -> format. A new format is one reader and one line here."""
 
+_PACKED = (".zip", ".zst", ".xz", ".bz2", ".7z", ".rar", ".tar", ".tgz", ".lz4", ".z")
 _ERRORS = (OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
 
 
@@ -206,4 +207,6 @@ def guess_format(path: Path) -> str:
     for name, one in FORMATS.items():
         if suffix in one.suffixes:
             return name
+    if suffix in _PACKED:
+        raise UserError(f"packed as {suffix}; unpack it, or pack it with gzip")
     raise UserError(f"cannot recognise the format of this file; name one of {', '.join(FORMATS)}")

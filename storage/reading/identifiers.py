@@ -20,8 +20,8 @@ from perennial.storage.reading.rejects import LONGEST_ID, Fault
 # Fewer than `MISSING_WORDS`: a user or an item may be called NA.
 _NULL_WORDS = ["", "\\N", "NULL", "null"]
 _NAN_WORDS = ["NaN", "nan", "NAN"]
-# By width in bits. Above it neighbouring integers are the same float.
-_LAST_EXACT_FLOAT = {16: 2**11, 32: 2**24, 64: 2**53}
+# By width in bits. No other integer is rounded to one of these.
+_LAST_EXACT_FLOAT = {16: 2**11 - 1, 32: 2**24 - 1, 64: 2**53 - 1}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ _OTHER_KINDS = {
     b"BZh": "packed with bzip2; unpack it",
 }
 _GZIP = b"\x1f\x8b"
+_UTF32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -37,6 +38,9 @@ def detect_encoding(head: bytes, settings: IngestSettings) -> str:
             raise UserError(words)
     if settings.encoding is not None:
         return check_encoding(settings.encoding)
+    # The mark of UTF-32 begins with that of UTF-16.
+    if head.startswith(_UTF32):
+        return "utf-32"
     if head.startswith(_UTF16):
         return "utf-16"
     if len(head) >= 16 and not (head[0:16:2].strip(b"\0") and head[1:16:2].strip(b"\0")):

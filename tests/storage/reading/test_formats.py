@@ -92,6 +92,12 @@ def test_columns_can_be_named_or_counted(write):
     assert (raw.users[0].as_py(), raw.items[0].as_py(), raw.num_lines) == ("A1", "B1", 1)
 
 
+@pytest.mark.parametrize("suffix", ["zip", "zst", "csv.bz2", "tar.gz", "jsonl.xz"])
+def test_packed_files_are_refused_by_their_names(write, suffix):
+    with pytest.raises(UserError, match=r"packed as \.(zip|zst|bz2|tar|xz); unpack it"):
+        read(write(f"log.{suffix}", "user_id,item_id\n1,2\n"))
+
+
 def test_a_format_can_be_named(write):
     path = write("log.unknown", "1::2::3::881250949\n")
     with pytest.raises(UserError, match="cannot recognise the format of this file"):

@@ -70,8 +70,8 @@ def test_texts(tmp_path, kind, encoding, page):
         (pa.array([*UUIDS, None, UUIDS[0]] * 2, pa.uuid()), [*UUIDS, None, UUIDS[0]] * 2),
         (pa.array([b"ab", None, b"cd"] * 2, pa.binary(2)), ["ab", None, "cd"] * 2),
         (pa.array([1.0, None, -0.0] * 2, pa.float16()), ["1", None, "0"] * 2),
-        (pa.array([2**24, None, 0.0] * 2, pa.float32()), [2**24, None, "0"] * 2),
-        (pa.array([2**53, None, 0.5] * 2, pa.float64()), [2**53, None, None] * 2),
+        (pa.array([2**24 - 1, None, 0.0] * 2, pa.float32()), [2**24 - 1, None, "0"] * 2),
+        (pa.array([2**53 - 1, None, 0.5] * 2, pa.float64()), [2**53 - 1, None, None] * 2),
         (pa.array([2**64 - 1, None, 0] * 2, pa.uint64()), [2**64 - 1, None, 0] * 2),
         *(
             (

@@ -203,7 +203,7 @@ def test_columns_that_are_not_there(tmp_path, name, columns, words):
         ("item", [[1]], "column 'item': type list.* cannot hold identifiers"),
         ("item", [True], "column 'item': type bool cannot hold identifiers"),
         ("item", [1.5], "1 × item is not a whole number"),
-        ("item", [2.0**60], "exact up to 9,007,199,254,740,992 only"),
+        ("item", [2.0**60], "exact up to 9,007,199,254,740,991 only"),
         ("item", ["x" * 1001], "an item of 1,001 characters"),
         ("item", ["x" * 70_000], "1 × item is longer than 65536 bytes"),
     ],

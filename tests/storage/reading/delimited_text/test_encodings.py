@@ -17,8 +17,9 @@ TEXT = "user_id,item_id,time\nJosé,Ünal,1400000000\nZoë,naïve,1400000001\n"
 @pytest.mark.parametrize(
     ("encoding", "given"),
     [
-        ("utf-8", None), ("utf-8-sig", None), ("utf-16", None), ("utf-16-be", "utf-16-be"),
-        ("latin-1", "latin-1"), ("cp1252", "windows-1252"), ("utf-32", "utf-32"),
+        ("utf-8", None), ("utf-8-sig", None), ("utf-16", None), ("utf-32", None),
+        ("utf-16-be", "utf-16-be"), ("latin-1", "latin-1"), ("cp1252", "windows-1252"),
+        ("utf-32", "utf-32"),
     ],
 )  # fmt: skip
 def test_rows_are_the_same_in_every_encoding(write, encoding, given):
