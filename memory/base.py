@@ -24,7 +24,6 @@ class Memory(Protocol):
     @property
     def reach(self) -> int | None:
         """Number of last periods whose updates rebuild the memory; `None`: all of them."""
-        ...
 
     @property
     def needs_model(self) -> bool:
@@ -54,7 +53,6 @@ class Memory(Protocol):
         Returns:
             At most the budget's rows or bytes, or `None` while there are none.
         """
-        ...
 
     def update(
         self,
@@ -78,7 +76,6 @@ class Memory(Protocol):
         Raises:
             UserError: the model is of a kind that cannot teach.
         """
-        ...
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the arrays that `restore` needs, without the model."""

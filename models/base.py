@@ -126,12 +126,10 @@ class FittedModel(Protocol):
     @property
     def num_items(self) -> int:
         """Items that the model can score: the prefix 0..num_items−1 of the vocabulary."""
-        ...
 
     @property
     def report(self) -> Mapping[str, Json]:
         """Choices and sizes of the fit: `reg`, `rows_used`, `rows_given`, `epochs`, ..."""
-        ...
 
     def score_blocks(self, contexts: csr_array, block_rows: int) -> Iterator[NDArray[np.float32]]:
         """Score all items for each context row.
@@ -146,11 +144,9 @@ class FittedModel(Protocol):
         Raises:
             ValueError: the contexts have another number of items.
         """
-        ...
 
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Json]]:
         """Return the arrays by name and the JSON-able manifest that `Recipe.restore` needs."""
-        ...
 
 
 @runtime_checkable
@@ -163,7 +159,6 @@ class Teacher(FittedModel, Protocol):
         The rows are `(n, num_items)` float32, the products `(n, n)`, symmetric and positive
         semi-definite.
         """
-        ...
 
 
 class Recipe(Protocol):
@@ -172,17 +167,14 @@ class Recipe(Protocol):
     @property
     def name(self) -> str:
         """Name on the command line, e.g. `infinite-ae`."""
-        ...
 
     @property
     def settings(self) -> Mapping[str, Json]:
         """Settings as they are recorded with a run."""
-        ...
 
     @property
     def starts_warm(self) -> bool:
         """True if `fit` reads `FitOptions.previous`; the loop then keeps the last model."""
-        ...
 
     @property
     def can_teach(self) -> bool:
@@ -190,7 +182,6 @@ class Recipe(Protocol):
 
         A class without it has none of both.
         """
-        ...
 
     @property
     def draws_at_random(self) -> bool:
@@ -198,11 +189,9 @@ class Recipe(Protocol):
 
         The holdout that chooses a setting counts; a class without it is taken to draw.
         """
-        ...
 
     def fit(self, rows: TrainingRows, options: FitOptions) -> FittedModel:
         """Choose by validation on a holdout of the real rows, then fit on all rows."""
-        ...
 
     def fit_with_holdout(
         self, holdout: Holdout, rows: TrainingRows, options: FitOptions
@@ -218,13 +207,11 @@ class Recipe(Protocol):
         Raises:
             UserError: the fit needs more memory than the limit.
         """
-        ...
 
     def restore(
         self, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[str, Json]
     ) -> FittedModel:
         """Restore the model that `FittedModel.to_arrays` was called on, or raise a `UserError`."""
-        ...
 
 
 def check_memory(model: str, needed: int, limit: int | None, purpose: str, remedy: str) -> None:

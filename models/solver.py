@@ -35,7 +35,6 @@ class Factor(Protocol):
 
     def solve(self, right: Float[np.ndarray, "b n"]) -> Float[np.ndarray, "b n"]:
         """Compute B (K + λ'W⁻¹)⁻¹ of B `(b, n)`, which may be overwritten."""
-        ...
 
 
 class KernelSystem(ABC):

@@ -22,7 +22,6 @@ class Progress(Protocol):
         The message replaces the one before. `done` and `total` are amounts of work in any unit;
         `total` is `None` if it is not known or not counted.
         """
-        ...
 
 
 def ignore_progress(_message: str, _done: int = 0, _total: int | None = None, /) -> None:

@@ -44,23 +44,18 @@ class Optimisation(Protocol):
         The best support so far, the steps made, and the validations since the best one are
         returned.
         """
-        ...
 
     def save(self, path: Path, best: BestSupport, step: int, worse: int) -> None:
         """Write all that the next steps follow from; the file is replaced as a whole."""
-        ...
 
     def load_users(self, step: int) -> None:
         """Load the users that batches are drawn from after `step` steps."""
-        ...
 
     def step(self) -> None:
         """Make an outer step."""
-        ...
 
     def validate(self, step: int) -> BestSupport:
         """Return the support as it would be stored after `step` steps, with its validation."""
-        ...
 
 
 class DenseOptimisation:

@@ -29,23 +29,19 @@ class Parametrisation(Protocol):
         self, rows: Float[Array, "m i"], targets: Float[Array, "m i"], settings: DistillSettings
     ) -> Float[Array, "m i"]:
         """Return parameters from μ real users' rows and targets."""
-        ...
 
     def support(
         self, parameters: Float[Array, "m i"], key: Key[Array, ""], settings: DistillSettings
     ) -> Float[Array, "m i"]:
         """Return the support in [0, 1], through which gradients reach the parameters."""
-        ...
 
     def project(self, parameters: Float[Array, "m i"]) -> Float[Array, "m i"]:
         """Return parameters after a step, projected into their domain."""
-        ...
 
     def optimiser(
         self, settings: DistillSettings, shape: tuple[int, ...]
     ) -> optax.GradientTransformation:
         """Return the optimiser of parameters of that shape."""
-        ...
 
 
 class SparseWeights:

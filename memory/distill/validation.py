@@ -95,7 +95,6 @@ class _Products(Protocol):
 
     def score_blocks(self, reg: float) -> Iterator[NDArray[np.float32]]:
         """Yield the scores of all contexts; a block may be overwritten by the next."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,6 @@ class Sampler(Protocol):
 
         Rows may be empty. Every random draw derives from the seed.
         """
-        ...
 
 
 def take_first(rows: csr_array, priorities: NDArray[np.float64], budget: int) -> Sample:

@@ -35,7 +35,6 @@ class ExplainableModel(FittedModel, Protocol):
 
     def explain(self, context: csr_array, items: NDArray[np.integer[Any]]) -> Explanation:
         """Split the scores of `(m,)` items for a context `(1, d)` into parts of training rows."""
-        ...
 
 
 def compare(

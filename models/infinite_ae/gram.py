@@ -32,15 +32,12 @@ class TileKernel(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the values."""
-        ...
 
     def tile(self, left: RowBlock, right: RowBlock) -> Float[np.ndarray, "l r"]:
         """Compute Θ of each pair, `(l, r)`; both blocks have the same head."""
-        ...
 
     def diagonal(self, block: RowBlock) -> Float[np.ndarray, " n"]:
         """Compute the exact Θ of each row with itself, `(n,)`."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,6 @@ class Graph(Protocol):
     @property
     def item_scales(self) -> Float32[np.ndarray, " num_items"]:
         """`(num_items,)` 1/√d of each item; 0 where it has no edge."""
-        ...
 
     def propagate(
         self,
@@ -51,7 +50,6 @@ class Graph(Protocol):
         layers: int,
     ) -> Propagated:
         """Propagate rows `(num_rows, dim)` and items `(num_items, dim)` from layer 0 to K ≥ 1."""
-        ...
 
 
 def make_graph(interactions: csr_array) -> Graph:

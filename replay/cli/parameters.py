@@ -26,7 +26,6 @@ class Decorator(Protocol):
 
     def __call__(self, command: Command, /) -> Command:
         """Return the function with the parameter."""
-        ...
 
 
 Setting = tuple[str, str, Any]

@@ -45,20 +45,16 @@ class Metric(Protocol):
     @property
     def name(self) -> str:
         """Name in reports: `HR`, `nDCG`, `PSP`, ..."""
-        ...
 
     @property
     def cutoffs(self) -> tuple[int | None, ...]:
         """Cut-offs k that are reported; `(None,)` for a metric of the whole ranking."""
-        ...
 
     def collect(self, block: RankedBlock, k: int | None) -> Collected:
         """Compute the arrays to keep of a block, of its users or their targets."""
-        ...
 
     def finish(self, collected: Collected) -> "UserValues":
         """Compute values and weights from the arrays of all users, in order."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -30,30 +30,24 @@ class Strategy(Protocol):
     @property
     def name(self) -> str:
         """Name on the command line, e.g. `joint`."""
-        ...
 
     @property
     def starts_warm(self) -> WarmStart:
         """Condition under which fits start from the weights of the period before."""
-        ...
 
     @property
     def needs_log(self) -> bool:
         """Return whether a fit, or the rebuilding of its memory, reads periods before t."""
-        ...
 
     @property
     def draws_at_random(self) -> bool:
         """True if another seed may give other training rows; so it is taken without this."""
-        ...
 
     def empty_memory(self) -> "Memory":
         """Return the memory before the first period."""
-        ...
 
     def training_rows(self, history: "History", memory: "Memory") -> "TrainingRows":
         """Return the rows to fit on at t = `history.period`, with a memory of those before t."""
-        ...
 
 
 @runtime_checkable
@@ -63,7 +57,6 @@ class DistillingStrategy(Protocol):
     @property
     def summary_settings(self) -> Mapping[str, Any]:
         """Settings of the distillation, as they are recorded with each summary."""
-        ...
 
 
 def check_extent(extent: str) -> None:

@@ -35,7 +35,6 @@ class Reader(Protocol):
         self, path: Path, settings: FileSettings, progress: Progress, budget: Budget, /
     ) -> RawFile:
         """Read a log file; arguments as for `read_file`, and the memory for its contents."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -43,16 +43,13 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """Name on the command line."""
-        ...
 
     @property
     def info(self) -> SourceInfo:
         """Description of the log."""
-        ...
 
     def state(self, cache: Path) -> str:
         """Return `ready`, or what `open` needs first, in a few words."""
-        ...
 
     def open(self, *, cache: Path, mirror: str | None, progress: Progress) -> LogFiles:
         """Download, generate or find the files of the log; `UserError` if it is not available.
@@ -61,4 +58,3 @@ class Source(Protocol):
         address to download from in place of the publisher's. Progress is called during anything
         that takes over two seconds.
         """
-        ...

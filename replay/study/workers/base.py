@@ -137,7 +137,6 @@ class Executor(Protocol):
 
     def run_tasks(self, batch: TaskBatch) -> None:
         """Run tasks to their end; a task that is refused, or lost too often, is a `UserError`."""
-        ...
 
 
 def read_outputs(folder: Path, outputs: Iterable[str]) -> dict[str, bytes]:

@@ -28,7 +28,6 @@ class ByteStream(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """Return `size` bytes, or fewer at the end."""
-        ...
 
 
 def detect_encoding(head: bytes, settings: IngestSettings) -> str:
