@@ -77,13 +77,10 @@ def find_columns(
 def add_conditions(
     columns: Columns, names: Sequence[str], settings: FileSettings, rating: int | None
 ) -> Columns:
-    """Add the columns that decide which rows count.
+    """Add to the columns of user, item and time those that decide which rows count.
 
-    Args:
-        columns: of user, item and time.
-        names: names of all columns; positions from 1 in a file without names.
-        settings: the conditions.
-        rating: position of a column that looks like ratings, if there is one.
+    `names` are those of all columns; positions from 1 in a file without names. `rating` is the
+    position of a column that looks like ratings, if there is one.
 
     Raises:
         UserError: a named column is missing or there twice, or no column looks like ratings.
@@ -112,10 +109,8 @@ def find_event_columns(
 ) -> Columns:
     """Find the columns of interactions, or of titles, among the names of a file.
 
-    Args:
-        names: names of all columns; positions from 1 in a file without names.
-        settings: names or positions that the user gave.
-        empty: positions of columns without values, which are guessed last.
+    `names` are those of all columns; positions from 1 in a file without names. Columns without
+    values, at the positions `empty`, are guessed last.
 
     Raises:
         UserError: a given name is missing, a needed one cannot be guessed, or two are the same.
@@ -159,19 +154,12 @@ def find_column(
     header: bool | None = None,
     folders: Sequence[str] = (),
 ) -> int | None:
-    """Find one column among the names of a file.
+    """Find the position of one column among the names of a file; `None` if it cannot be guessed.
 
-    Args:
-        names: names of all columns.
-        wanted: the name that the user gave, if any, or a position, 1 for the first.
-        known: usual names, the preferred one first.
-        what: content of the column, for the error message.
-        empty: positions of columns without values, which are guessed last.
-        header: True if the user gave that the names are names, so that they go over positions.
-        folders: names that may be given too if no column has them; their positions are −1, −2, ….
-
-    Returns:
-        The position of the column; `None` if it cannot be guessed.
+    It is the `wanted` name or position, 1 for the first, if the user gave one, else the first of
+    the `known` names; columns without values, at the positions `empty`, come last. With a given
+    `header` names go over positions. `folders` may be wanted too if no column has their names;
+    their positions are −1, −2, …. Messages call the column by its content, `what`.
 
     Raises:
         UserError: the given name is missing, or is the position of another column.

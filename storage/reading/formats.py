@@ -52,18 +52,7 @@ class Format:
 def read_delimited(
     path: Path, settings: FileSettings, progress: Progress, budget: Budget, *, text_format: str
 ) -> RawFile:
-    """Read a log.
-
-    Args:
-        path: the file.
-        settings: columns and what else the user gave.
-        progress: called with the bytes of the file read so far.
-        budget: memory for the rows.
-        text_format: one of `perennial.storage.reading.formats.FORMATS` that is delimited text.
-
-    Raises:
-        UserError: the columns cannot be found, or the rows take too much memory.
-    """
+    """Read a log of delimited text as a `Reader`; `text_format` is one of `FORMATS`."""
     size = path.stat().st_size
     with path.open("rb") as packed, unpacked(packed) as stream:
         encoding = detect_encoding(stream.read(HEAD_BYTES), settings)
@@ -127,13 +116,9 @@ def read_file(
     progress: Progress = ignore_progress,
     roles: tuple[Role, ...] = LOG_ROLES,
 ) -> RawFile:
-    """Read the rows of a log file, or of another one, that count.
+    """Read the rows of a log file, or of another one with these `roles` of columns, that count.
 
-    Args:
-        path: the file.
-        settings: format, columns and what else the user gave.
-        progress: called with the bytes of a text file read so far.
-        roles: contents of the columns.
+    Progress is of the bytes of a text file.
 
     Raises:
         UserError: the file cannot be read or takes too much memory, or its columns cannot be found.

@@ -87,12 +87,9 @@ ITEM_FAULTS = ColumnFaults(Fault.NO_ITEM, Fault.NAN_ITEM, Fault.FRACTION_ITEM, F
 def encode(column: Column, faults: ColumnFaults, *, typed: bool) -> Encoded:
     """Give each distinct identifier of a column a code.
 
-    Args:
-        column: `(n,)` integers, whole floats or decimals, strings, bytes that are UTF-8, UUIDs, or
-            dictionaries of any of these. An array is overwritten: its memory is reused for the
-            codes.
-        faults: faults of its bad values.
-        typed: True if the column has a type of the file.
+    The column is `(n,)` integers, whole floats or decimals, strings, bytes that are UTF-8, UUIDs,
+    or dictionaries of any of these, `typed` if it has a type of the file. An array is overwritten:
+    its memory is reused for the codes. `faults` are those of its bad values.
 
     Raises:
         UserError: the type cannot hold identifiers.
@@ -142,19 +139,12 @@ def merge(columns: Sequence[Encoded], kind: IdentifierKind) -> Encoded:
 
 
 def join_kinds(known: IdentifierKind | None, incoming: IdentifierKind, name: str) -> IdentifierKind:
-    """Return the common kind of known and new identifiers.
+    """Return the common kind of known identifiers, if there are any, and incoming ones.
 
     The first identifiers decide it, so that an identifier is the same value for ever: after
     integers of untyped text, strings are returned as `str` and integers stay `int`. Typed integers
-    and strings do not go together: 7 and "7" would be two identifiers that look the same.
-
-    Args:
-        known: kind of the known identifiers; `None` if there are none.
-        incoming: kind of the new identifiers.
-        name: name of the new identifiers, for the error message.
-
-    Raises:
-        UserError: the kinds do not go together.
+    and strings do not go together: 7 and "7" would be two identifiers that look the same. The
+    message of the `UserError` calls the new ones by `name`.
     """
     if known is None:
         return incoming

@@ -156,23 +156,12 @@ def make_raw_file(
     separator: str | None = None,
     encoding: str | None = None,
 ) -> RawFile:
-    """Return what a reader read, with its interpretation and remarks; attributes as there.
+    """Return what a reader read, with its interpretation and remarks.
 
-    Args:
-        file_format: name of the format in the interpretation.
-        names: names of all columns of the file.
-        found: positions of the columns that were read.
-        columns: `(n,)` each, those of `found.inside`.
-        hint: name of a column that seems to hold the times, if no time column was found.
-        lines: `(n,)`, as in `RawFile`.
-        rejects: lines that are no rows.
-        settings: the folders' names, of which some may be columns.
-        budget: memory for these columns.
-        typed: True if the columns of the file have types.
-        header: as in `FileLayout`, like the rest.
-        header_guessed: as in `FileLayout`.
-        separator: as in `FileLayout`.
-        encoding: as in `FileLayout`.
+    `names` are those of all columns of the file, and `columns` `(n,)` each those of `found.inside`;
+    other columns are folders' values in the settings. `hint` is the name of a column that seems to
+    hold the times, if no time column was found, and `typed` true if the columns of the file have
+    types. All else is as in `RawFile` and `FileLayout`.
     """
     own, num_rows = iter(columns), len(columns[0])
     values = list(settings.partitions.values())

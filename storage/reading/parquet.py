@@ -78,16 +78,10 @@ def read_parquet_times(path: Path, settings: FileSettings, budget: Budget) -> Co
 def read_columns(
     path: Path, settings: FileSettings, budget: Budget, *, only_times: bool = False
 ) -> ParquetRows:
-    """Read the columns of users, items, times and of the conditions on the rows.
+    """Read the columns of users, items, times and of the conditions on the rows, or times alone.
 
     Identifiers that are texts become dictionaries: as plain rows, a long text that all rows share
     would be copied for each of them, and a file of a few kilobytes would fill any memory.
-
-    Args:
-        path: the file.
-        settings: names or positions of the columns that the user gave.
-        budget: memory for the columns.
-        only_times: read no other column than the times.
 
     Raises:
         UserError: the columns cannot be found or take too much memory, or the metadata are wrong.

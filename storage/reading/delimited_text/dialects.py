@@ -63,15 +63,11 @@ class TextLayout:
 
 
 def detect_layout(head: bytes, settings: FileSettings, text_format: str) -> TextLayout:
-    """Detect the dialect of a text file and find its columns.
+    """Detect the dialect of a text file from its head, in UTF-8, and find its columns.
 
-    Without a header and without given columns the first column is the user and the second the
-    item; the time is the last column that holds times.
-
-    Args:
-        head: the first `HEAD_BYTES` of the file, in UTF-8.
-        settings: what the user gave of columns and header.
-        text_format: one of `perennial.storage.reading.formats.FORMATS` that is text.
+    Without a header and without given columns the first column is the user and the second the item;
+    the time is the last column that holds times. `text_format` is one of
+    `perennial.storage.reading.formats.FORMATS`.
 
     Raises:
         UserError: the columns cannot be found, or the user or the item would be a column of times.

@@ -64,15 +64,11 @@ def from_excel(days: NDArray[np.float64]) -> NDArray[np.float64]:
 def parse_pattern(
     column: pa.ChunkedArray, pattern: str, connection: duckdb.DuckDBPyConnection
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Parse times by a pattern of `strptime`; times without a zone are UTC.
+    """Parse times by a pattern of DuckDB's `strptime`; times without a zone are UTC.
 
     A pattern without a year stands for days of the year 2000. Where all directives have a fixed
-    width, zeros that a number lost at its beginning are put back.
-
-    Args:
-        column: `(n,)` texts or whole numbers.
-        pattern: as DuckDB's `strptime` takes it.
-        connection: its session's time zone must be UTC.
+    width, zeros that a number lost at its beginning are put back. The column is `(n,)` texts or
+    whole numbers, and the time zone of the connection's session must be UTC.
 
     Returns:
         `(n,)` int64, µs since 1970, and `(n,)` bool, False where a value is no such time.

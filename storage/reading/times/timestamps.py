@@ -171,18 +171,10 @@ def _convert(
     present: NDArray[np.int64] | NDArray[np.float64],
     time_format: str | None,
 ) -> tuple[NDArray[np.int64], str]:
-    """Convert numbers to µs since 1970.
+    """Convert finite numbers `(n,)` to `(n,)` int64, µs since 1970, with a remark, if there is one.
 
-    Args:
-        values: `(n,)` finite numbers.
-        present: `(m,)`, those of them that are not missing.
-        time_format: a unit, "excel", "ticks" or `None`.
-
-    Returns:
-        `(n,)` int64, and a remark, if there is one.
-
-    Raises:
-        UserError: the numbers are dates of an unclear form.
+    `present` `(m,)` are those that are not missing, and the format a unit, "excel", "ticks" or
+    `None`. Numbers that are dates of an unclear form are a `UserError`.
     """
     if time_format == EXCEL:
         return _scale_floats(from_excel(values.astype(np.float64)), 1_000_000), ""
