@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from perennial.memory.distill.checkpoint import load_arrays_and_best, save_arrays_and_best
 from perennial.memory.distill.objective import SupportProducts, TargetBatch, loss_and_slopes
 from perennial.memory.distill.parametrisation import MOMENTUM, update_norm
 from perennial.memory.distill.problem import DistillationProblem
+from perennial.memory.distill.step import load_arrays_and_best, save_arrays_and_best
 from perennial.memory.distill.top_k import GROUP, group_maxima, largest_of_columns
 from perennial.memory.distill.validation import BestSupport
 from perennial.models.mesh import round_up

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_array
 
-from perennial.memory.distill.checkpoint import load_progress, save_progress
 from perennial.memory.distill.item_blocks import BlockedOptimisation
 from perennial.memory.distill.objective import NETWORK
 from perennial.memory.distill.parametrisation import PARAMETRISATIONS
@@ -24,7 +23,7 @@ from perennial.memory.distill.problem import (
     takes_blocks,
 )
 from perennial.memory.distill.settings import DistillSettings
-from perennial.memory.distill.step import DeviceUsers, outer_step
+from perennial.memory.distill.step import DeviceUsers, load_progress, outer_step, save_progress
 from perennial.memory.distill.summary import DistillListener, DistillStep, Summary, ignore_steps
 from perennial.memory.distill.top_k import keep_largest
 from perennial.memory.distill.validation import BestSupport

@@ -8,7 +8,7 @@ from pathlib import Path
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellFinished, CellStarted, Event, StageMessage
 from perennial.replay.study.workers.base import TaskFiles, TaskRequest
-from perennial.replay.study.workers.process import emit, run_worker
+from perennial.replay.study.workers.local import emit, run_worker
 from perennial.storage.access import copy_file
 from perennial.storage.results.artifacts import models_folder
 

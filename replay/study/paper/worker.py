@@ -8,7 +8,7 @@ from pathlib import Path
 from perennial.replay.config import ModelChoice
 from perennial.replay.study.paper.cells import StudyCell, StudyContext, TrainingSet
 from perennial.replay.study.workers.base import TaskFiles, TaskRequest
-from perennial.replay.study.workers.process import emit, run_worker
+from perennial.replay.study.workers.local import emit, run_worker
 
 _SPLIT = "split.parquet"
 

@@ -23,7 +23,7 @@ from perennial.replay.study.workers.base import (
     TaskEvent,
     TaskFiles,
 )
-from perennial.replay.study.workers.process import log_path, too_many_attempts
+from perennial.replay.study.workers.local import log_path, too_many_attempts
 from perennial.replay.study.workers.ray_cluster import count_slots, join_cluster
 from perennial.replay.study.workers.ray_task import (
     EventQueue,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.replay.study.workers.base import read_outputs
-from perennial.replay.study.workers.process import REFUSED, WorkerEvents, WorkerProcess, emit
+from perennial.replay.study.workers.local import REFUSED, WorkerEvents, WorkerProcess, emit
 from perennial.storage.base import Json
 
 _MODULE = "perennial.replay.study.workers.ray_task"

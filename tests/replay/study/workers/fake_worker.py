@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from perennial.replay.study.workers.process import REFUSED, emit
+from perennial.replay.study.workers.local import REFUSED, emit
 
 
 def main():

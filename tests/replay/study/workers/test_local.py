@@ -14,8 +14,12 @@ from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.study.continual import ContinualStudy, run_continual
 from perennial.replay.study.continual_worker import ContinualRequest
 from perennial.replay.study.workers.base import MAX_ATTEMPTS, Task, TaskBatch
-from perennial.replay.study.workers.local import LocalExecutor
-from perennial.replay.study.workers.process import REFUSED, WorkerProcess, worker_environment
+from perennial.replay.study.workers.local import (
+    REFUSED,
+    LocalExecutor,
+    WorkerProcess,
+    worker_environment,
+)
 from perennial.storage.errors import UserError
 from perennial.storage.store import Store
 

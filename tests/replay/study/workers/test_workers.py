@@ -52,7 +52,7 @@ def run_in(folder, files, monkeypatch, main):
     monkeypatch.chdir(folder)
     monkeypatch.setattr("sys.stdin", io.StringIO(files.line + "\n"))
     # The thread that ends with its input would end the tests.
-    monkeypatch.setattr("perennial.replay.study.workers.process._exit_with_input", lambda: None)
+    monkeypatch.setattr("perennial.replay.study.workers.local._exit_with_input", lambda: None)
     assert main() == 0
     return read_outputs(folder, files.outputs)
 
