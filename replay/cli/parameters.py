@@ -266,8 +266,10 @@ def given(*names: str) -> list[str]:
 
 
 def check_files(files: tuple[Place, ...]) -> tuple[Place, ...]:
-    """Refuse files that do not exist, before anything heavy is imported."""
+    """Refuse folders and files that do not exist, before anything heavy is imported."""
     for file in files:
+        if isinstance(file, Path) and file.is_dir():
+            raise UserError(f"{file}: is a folder; name the files in it")
         if isinstance(file, Path) and not file.exists():
             raise UserError(f"{file}: cannot be read (No such file or directory); check the path")
     return files

@@ -150,6 +150,8 @@ class EnteredTitles:
 
     def describe(self) -> str:
         """Describe the changes in one line."""
+        counts = self.file.rejects.counts().items()
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts)
         remarks = [
             f"{count:,} {what}"
             for count, what in (
@@ -157,7 +159,7 @@ class EnteredTitles:
                 (self.file.empty, "rows without an item or a title left out"),
                 (self.file.repeated, "rows replaced an earlier one of the same item"),
                 (self.file.cut, "cut short"),
-                *((count, reason) for reason, count in self.file.rejects.counts().items()),
+                (len(self.file.rejects), f"bad lines rejected ({reasons})"),
             )
             if count
         ]

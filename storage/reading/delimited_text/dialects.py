@@ -232,7 +232,9 @@ def _find_places(
         needed = " and one of ".join(f"{role.what}s" for role in settings.roles[:2])
         raise UserError(f"a line needs a column of {needed}; name the format if it is another one")
     if not settings.is_log:
-        return Columns(0, 1, None)
+        columns = enumerate(zip(*rows, strict=True))
+        texts = (place for place, values in columns if place and not all(map(_is_value, values)))
+        return Columns(0, next(texts, 1), None)
     found = _guess_columns(rows)
     if settings.time_column is None:
         return found

@@ -109,6 +109,7 @@ def test_columns_can_be_named(tmp_path):
             {"encoding": "latin-1"},
             "text, no header (guessed), vertical bars, ISO8859-1",
         ),
+        ("a.csv", "1,1994,Léon\n2,1995,Léon\n", {}, "text, no header (guessed), commas, UTF-8"),
         ("a.csv", "x1,Léon\n", {"header": False}, "text, no header, commas, UTF-8"),
         ("a.txt", "id\ttitle\n1\tLéon\n", {}, "text, header (guessed), tabs, UTF-8"),
         ("a.jsonl", '{"item": {"sku": 1}, "title": "Léon"}\n', {}, "JSON lines, UTF-8"),
@@ -121,7 +122,7 @@ def test_all_formats_of_logs_are_read(tmp_path, name, text, choice, form):
     found = read_titles_file(
         write(tmp_path / name, text), *columns or (None, None), IngestSettings(**choice)
     )
-    assert list(found.titles.values()) == ["Léon"]
+    assert set(found.titles.values()) == {"Léon"}
     assert found.describe().startswith(f"read as {form}; item = ")
     assert found.remarks == ()
 
@@ -240,6 +241,26 @@ def test_a_clean_title_is_one_bounded_line(text):
     assert "  " not in title
     assert all(sign.isprintable() or sign in "\u200c\u200d" for sign in title)
     assert clean_title(title) == title
+
+
+@pytest.mark.parametrize("suffix", ["csv", "dat", "tsv", "jsonl", "parquet", "unknown"])
+@given(
+    content=st.one_of(
+        st.binary(max_size=100),
+        st.text('12ab:,;|\t\n\r "{}é', max_size=100).map(
+            lambda text: f"item,title\n{text}".encode()
+        ),
+    )
+)
+def test_any_bytes_are_read_or_refused(tmp_path_factory, suffix, content):
+    path = write(tmp_path_factory.mktemp("any") / f"a.{suffix}", content)
+    try:
+        found = read_titles_file(path)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert found.titles
+        assert all(clean_title(title) == title for title in found.titles.values())
 
 
 def test_control_characters_are_removed():
