@@ -5,7 +5,13 @@ from pathlib import Path
 
 from toys import fill, write_log
 
+from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.storage.store import Store
+
+# One without and one with a warm start, for which a model is kept.
+CONFIG = ReplayConfig(
+    ("individual", "ader"), {"ader": {"budget": 5}}, (ModelChoice("infinite-ae", {"reg": 5.0}),)
+)
 
 
 class Recorder(list):

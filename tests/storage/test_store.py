@@ -150,7 +150,7 @@ def test_a_writer_may_wait_for_a_writer_and_waits_for_readers(tmp_path, read_onl
     code = (
         "import sys, time; from perennial.storage.store import Store; "
         f"store = Store.open(sys.argv[1], read_only={read_only}); "
-        "print('open', flush=True); time.sleep(1); store.close(); time.sleep(1)"
+        "print('open', flush=True); time.sleep(0.5); store.close(); time.sleep(0.5)"
     )
     with working_beside(code, path):
         Store.open(path, wait=wait).close()

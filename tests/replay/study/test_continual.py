@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from made_studies import Recorder, assert_counted_once, make_log_store
+from made_studies import CONFIG, Recorder, assert_counted_once, make_log_store
 from replays import figures_of
 
 from perennial.replay.config import ModelChoice, ReplayConfig
@@ -22,12 +22,6 @@ from perennial.storage.store import Store
 from perennial.stream.history import HeldOutUsers
 
 NUM_PERIODS = 4
-CONFIG = ReplayConfig(
-    # One without and one with a warm start, for which a model is kept.
-    strategies=("individual", "ader"),
-    strategy_settings={"ader": {"budget": 5}},
-    models=(ModelChoice("infinite-ae", {"reg": 5.0}),),
-)
 
 WARM = ModelChoice("popularity", {"warm": True})
 CONFIG_OF_TOYS = ReplayConfig(strategies=("individual", "toy"), models=(WARM,))
@@ -83,16 +77,6 @@ def assert_whole(path: Path, runs: StudyRuns) -> None:
         assert len(read_cells(store, runs.main)) == num_fits
         assert len(read_cells(store, runs.transfer)) == num_fits * NUM_PERIODS
     assert_counted_once(path, num_fits * (1 + NUM_PERIODS), num_models=2)
-
-
-@pytest.fixture(scope="module")
-def log_store(tmp_path_factory):
-    return make_log_store(tmp_path_factory.mktemp("log"), NUM_PERIODS)
-
-
-@pytest.fixture
-def path(tmp_path, log_store):
-    return Path(shutil.copy(log_store, tmp_path / "store.duckdb"))
 
 
 @pytest.fixture(scope="module")

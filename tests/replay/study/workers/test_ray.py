@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from command_line import call_well
-from made_studies import Recorder, assert_counted_once, make_log_store, planted_modules
+from made_studies import CONFIG, Recorder, assert_counted_once, planted_modules
 from paper_toys import write_split
 from patience import wait_until
 from replays import figures_of
@@ -40,12 +40,6 @@ pytestmark = [
 ]
 
 NUM_PERIODS = 6
-CONFIG = ReplayConfig(
-    # One without and one with a warm start, for which a model is kept.
-    strategies=("individual", "ader"),
-    strategy_settings={"ader": {"budget": 5}},
-    models=(ModelChoice("infinite-ae", {"reg": 5.0}),),
-)
 STUDY = ContinualStudy(CONFIG, None, (), 1)
 NUM_CELLS = 2 * (NUM_PERIODS - 1)
 TASKS = ["ader seed 0", "individual seed 0"]
@@ -78,16 +72,6 @@ def cluster():
 def executor(cluster):
     with open_ray(ExecutorOptions(address=cluster.address), lambda text: None) as opened:
         yield opened
-
-
-@pytest.fixture(scope="module")
-def log_store(tmp_path_factory):
-    return make_log_store(tmp_path_factory.mktemp("log"), NUM_PERIODS)
-
-
-@pytest.fixture
-def path(tmp_path, log_store):
-    return Path(shutil.copy(log_store, tmp_path / "store.duckdb"))
 
 
 @pytest.fixture(scope="module")

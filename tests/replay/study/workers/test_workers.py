@@ -5,10 +5,12 @@ import json
 import re
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command_line import assert_fails, call
+from made_studies import CONFIG as STUDY_CONFIG
 from made_studies import make_log_store
 from paper_toys import FAST, make_context, write_split
 from rich.console import Console
@@ -36,11 +38,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
-CONFIG = ReplayConfig(
-    strategies=("ader",),
-    strategy_settings={"ader": {"budget": 5}},
-    models=(ModelChoice("infinite-ae", {"reg": 5.0}),),
-)
+CONFIG = replace(STUDY_CONFIG, strategies=("ader",))
 
 
 def run_in(folder, files, monkeypatch, main):
