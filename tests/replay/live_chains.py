@@ -2,7 +2,6 @@
 
 from perennial.replay.config import ModelChoice, ReplayConfig
 from perennial.replay.live.ingest import LiveRequest
-from perennial.storage.results.cells import read_cells, read_user_figures
 from perennial.storage.results.fits import read_model
 from perennial.storage.results.publications import newest_publication
 from perennial.storage.results.summaries import list_summaries
@@ -44,16 +43,6 @@ REAL_CHAINS = {
 
 
 FORGETFUL = LiveRequest(forget_log_after=1)
-
-
-def figures(store, run_id):
-    """All figures, user by user."""
-    cells = {cell.key: cell for cell in read_cells(store, run_id)}
-    return {
-        (cells[key].eval_period, one.metric, one.k): one.values.tobytes()
-        for key, values in read_user_figures(store, run_id).items()
-        for one in values
-    }
 
 
 def summaries(store):

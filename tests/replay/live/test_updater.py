@@ -4,7 +4,8 @@ import dataclasses
 import shutil
 
 import pytest
-from live_chains import CHAINS, MODEL, REAL_CHAINS, TEACHER, figures, published_arrays, summaries
+from live_chains import CHAINS, MODEL, REAL_CHAINS, TEACHER, published_arrays, summaries
+from replays import figures_of
 
 from perennial.memory.distill.loop import distill as real_distill
 from perennial.models.registry import make_recipe
@@ -36,7 +37,7 @@ def assert_one_by_one_is_a_replay(config, live, plain_folder, tmp_path):
     shutil.copytree(plain_folder, tmp_path / "plain")
     with Store.open(tmp_path / "plain" / "live.duckdb") as whole:
         run_id = run_replay(whole, config)
-        assert figures(store, read_live(store).run_id) == figures(whole, run_id)
+        assert figures_of(store, read_live(store).run_id) == figures_of(whole, run_id)
         made = summaries(store)
         assert summaries(whole).items() <= made.items()
         (chain,) = make_chains(whole, config, read_versions())
@@ -71,7 +72,7 @@ def test_what_a_replay_made_is_taken_over(live, period_files):
     (done,) = bring_up_to_date(store, None)
     assert (done.period, done.evaluated) == (5, None)
     live_run = read_live(store).run_id
-    assert figures(store, live_run) == figures(store, run_id)
+    assert figures_of(store, live_run) == figures_of(store, run_id)
     assert next(run for run in list_runs(store) if run.run_id == live_run).num_cells == 4
 
 
