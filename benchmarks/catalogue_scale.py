@@ -2,7 +2,7 @@
 
 Seeded periods of 50,000 users whose items follow a power law, over more and more items of which
 nearly all occur, each distilled into 500 synthetic users and recommended from in a process of its
-own: ∞-AE is fitted on the summary and asked for ten items for each of some users. Beside each stand
+own: ∞-AE is fitted on the summary and recommends ten items for each of some users. Beside each stand
 the bare dense matrix products of as many steps in the same process, on as many items as fit, which
 is what a step over whole rows cannot do without.
 """
@@ -70,7 +70,7 @@ class Clock:
     def step_seconds(self) -> float:
         """Mean from the first validation to the last, validations included.
 
-        A compiled step is only known to have ended when the support is judged after it.
+        A compiled step is only known to have ended when the support is validated after it.
         """
         judged = [(at, step) for step, at in enumerate(self.at) if self.judged[step]]
         (first, before), (last, after) = judged[0], judged[-1]

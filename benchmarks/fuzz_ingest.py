@@ -45,7 +45,7 @@ class Line:
         verdict: "begun", or as in `benchmarks.fuzz.check.Outcome`.
         words: the refusal, or what is wrong.
         seconds: for making and judging it.
-        peak: bytes of memory at most while it was judged.
+        peak: bytes of memory at most while it was checked.
     """
 
     number: int
@@ -59,7 +59,7 @@ class Line:
 
 
 def work(seed: int, first: int, last: int, limit: int) -> None:
-    """Judge the files `first..last - 1` and tell about each on the standard output."""
+    """Check the files `first..last - 1` and print a line about each."""
     with tempfile.TemporaryDirectory() as folder, Judge(Path(folder)) as judge:
         for number in range(first, last):
             start = time.perf_counter()
@@ -90,7 +90,7 @@ def _peak() -> int:
 
 
 def watch(seed: int, first: int, count: int, limit: int, console: Console) -> list[Line]:
-    """Run workers until all files are judged; a worker that ends or sticks is a finding."""
+    """Run workers until all files are checked; a worker that ends or sticks is a finding."""
     lines: list[Line] = []
     with tempfile.TemporaryFile() as errors:
         while len(lines) < count:
@@ -119,7 +119,7 @@ def watch(seed: int, first: int, count: int, limit: int, console: Console) -> li
 def _listen(
     worker: "subprocess.Popen[str]", lines: list[Line], console: Console
 ) -> tuple[Line | None, bool]:
-    """Collect what a worker says until it ends, or is silent for too long and is killed.
+    """Collect the output of a worker until it ends, or is silent for too long and is killed.
 
     Returns:
         The file it was at, if it was at one, and whether it ended by itself.

@@ -1,9 +1,9 @@
 """Time and memory of ∞-AE against its number of rows: `python -m benchmarks.infinite_ae_rows`.
 
 The exact solver and the one on centres, each fit in a process of its own: one λ, and the scores
-of 1,000 contexts. Time is the processor's, on one core unless `--cores` says otherwise, since a
+of 1,000 contexts. Time is the processor's, on one core unless `--cores` is given, since a
 machine that others use stretches the time of day; memory is the peak of the process less what it
-held before, as Linux tells it. A power of n is fitted to each line, from `--fit-from` rows on,
+held before, as Linux reports it. A power of n is fitted to each line, from `--fit-from` rows on,
 where what does not depend on n no longer hides it. `--plot` draws both; with `--costs` what was
 measured is kept in a file, and a command that was stopped goes on from there.
 
@@ -38,7 +38,7 @@ REG = 5.0
 CONTEXTS = 1_000
 
 LOOKS = (("#000000", "o"), ("#0072b2", "s"), ("#e69f00", "^"), ("#cc79a7", "D"))
-"""A colour and a marker for each solver, told apart by the colour-blind too."""
+"""A colour and a marker for each solver, distinguished by the colour-blind too."""
 
 Centres = int | None
 """m, or `None` for the exact solver."""
@@ -125,11 +125,11 @@ def _peak() -> int:
 
 
 def _status(name: str) -> int:
-    """A size that the kernel tells of this process, in bytes."""
+    """A size that the kernel reports of this process, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])
-    raise SystemExit(f"the kernel does not tell {name}")
+    raise SystemExit(f"the kernel does not report {name}")
 
 
 def measure_apart(num_rows: int, centres: Centres, arguments: argparse.Namespace) -> Cost:

@@ -1,13 +1,13 @@
 """∞-AE beside a straightforward dense implementation: `python -m benchmarks.infinite_ae_speed`.
 
 Both do the same on the paper's split of ML-1M, in one process, in float32 and with the same number
-of threads: the kernel matrix of 6,040 users, six λ judged by HR@100 on the validation items, the
-best one fitted, all users' test items judged by HR, nDCG and PSP at 10 and 100 and AUC. The dense
+of threads: the kernel matrix of 6,040 users, six λ evaluated by HR@100 on the validation items, the
+best one fitted, all users' test items evaluated by HR, nDCG and PSP at 10 and 100 and AUC. The dense
 one takes its kernel from neural-tangents, solves for a dense α with LAPACK, scores validation and
 test with two dense products per λ, and measures user by user in Python. Ours is the path that
 `perennial replay` takes, which judges λ on 2,000 users; `--validation-users 0` judges it on all.
 
-On a machine that others use, one core and `--clock processor` tell more than the time of day:
+On a machine that others use, one core and `--clock processor` are better than the time of day:
 `OPENBLAS_NUM_THREADS=1 taskset -c 0 python -m benchmarks.infinite_ae_speed --clock processor`.
 """
 
@@ -220,7 +220,7 @@ def main() -> None:
         "--validation-users",
         type=int,
         default=InfiniteAE().validation_users,
-        help="judge λ on so many users in ours; 0 means all",
+        help="evaluate λ on so many users in ours; 0 means all",
     )
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     arguments = parser.parse_args()

@@ -139,7 +139,7 @@ def copy(files: Sequence[Path], database: Path) -> dict[str, float]:
 
 
 def read_period(database: Path, period: int) -> dict[str, float]:
-    """Read a period as a CSR matrix, and tell how much more memory that took."""
+    """Read a period as a CSR matrix, and return how much more memory that took."""
     with Store.open(database, read_only=True) as store:
         num_items = count_known_items(store, period)
         # What is loaded at first use is no part of it.
@@ -278,7 +278,7 @@ def draw(found: Sequence[Measured], path: Path) -> None:
 
     rows = [one.rows for one in found]
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    # Okabe and Ito's blue and vermilion, told apart by marker and dash too.
+    # Okabe and Ito's blue and vermilion, distinguished by marker and dash too.
     for name, ways, colour, style in (
         ("perennial ingest, 17 periods", [one.ours for one in found], "#0072B2", "o-"),
         ("DuckDB's COPY of the same files", [one.theirs for one in found], "#D55E00", "s--"),

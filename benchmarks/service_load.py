@@ -3,7 +3,7 @@
 A real service, and so many clients that each ask again as soon as they are answered. Three loads
 in one run: alone; with publications made beforehand that are put in place one after the other; and
 with a publisher in a third process that takes in and trains on one period after another. The second
-tells what swaps cost; the third adds the training, which wants the same cores. Ends with 1 if a
+shows what swaps cost; the third adds the training, which needs the same cores. Ends with 1 if a
 single request failed, or no swap was seen.
 """
 
@@ -215,7 +215,7 @@ def count_swaps(address: str) -> int:
 
 
 Change = Callable[[Path, threading.Event], None]
-"""Changes a store until it is told to end."""
+"""Changes a store until it is ended."""
 
 
 def make_versions(store: Path, logs: Sequence[Path]) -> list[Path]:

@@ -96,14 +96,14 @@ def _indices(store: Store) -> Iterator[str]:
         ):
             if recorded != found:
                 name = new.replace("_", " ")
-                yield f"period {period}: {found} {name}, the ledger says {recorded}"
+                yield f"period {period}: {found} {name}, the ledger has {recorded}"
 
 
 def _ledger(store: Store) -> Iterator[str]:
     ((events,),) = store.rows("SELECT count(*) FROM interactions")
     periods = list_periods(store)
     if events != sum(one.kept for one in periods):
-        yield f"{events} events, the ledger says {sum(one.kept for one in periods)}"
+        yield f"{events} events, the ledger has {sum(one.kept for one in periods)}"
     if [one.period for one in periods] != list(range(1, len(periods) + 1)):
         yield "periods are not numbered 1, 2, ..."
     for one in periods:

@@ -21,7 +21,7 @@ class Scenario:
 
     Attributes:
         name: of its chain.
-        fixed: what `init` is told of strategy and model.
+        fixed: options of `init` for strategy and model.
         drops: whether old interactions are let go at last.
     """
 

@@ -96,7 +96,7 @@ named("Parquet names: absurd ones beside good ones", "parquet", "be taken")(
         {**_typed(), "": pa.nulls(9), "a.b": pa.nulls(9), "a\n\0'\"": pa.nulls(9)}
     )
 )
-named("Parquet of a few bytes that says the same long text over and over", "parquet", "be taken")(
+named("Parquet of a few bytes with the same long text over and over", "parquet", "be taken")(
     lambda: write_parquet(_typed(user_id=_shared(50_000, 100_000)))
 )
 for _encoding in ("DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"):
@@ -115,7 +115,7 @@ named("Parquet of long texts that pack well", "parquet", None)(
         compression="zstd", use_dictionary=False, write_statistics=False,
     )
 )  # fmt: skip
-named("Parquet of a few bytes that says 300 million rows", "parquet", None)(
+named("Parquet of a few bytes with 300 million rows", "parquet", None)(
     lambda: _repeated_groups(write_parquet(_typed(user_id=pa.array([1] * 1_000_000))), 300)
 )
 

@@ -168,7 +168,7 @@ def _draw_times(rng: np.random.Generator, count: int) -> pa.Array:
 
 
 def lie(content: bytes, rng: np.random.Generator) -> bytes:
-    """A Parquet file whose footer, or the header of one of its pages, says something else."""
+    """A Parquet file whose footer, or the header of one of its pages, has something else."""
     footer = read_footer(content)
     if rng.random() < 0.4:
         places = [
