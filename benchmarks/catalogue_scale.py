@@ -2,7 +2,7 @@
 
 Seeded periods of 50,000 users whose items follow a power law, over more and more items of which
 nearly all occur, each distilled into 500 synthetic users and recommended from in a process of its
-own: ∞-AE is fitted on the summary and recommends ten items for each of some users. Beside each stand
+own: ∞-AE is fitted on the summary and recommends ten items for each of some users. Next to each are
 the bare dense matrix products of as many steps in the same process, on as many items as fit, which
 is what a step over whole rows cannot do without.
 """

@@ -2,7 +2,7 @@
 
 Both do the same on the paper's split of ML-1M, in one process, in float32 and with the same number
 of threads: the kernel matrix of 6,040 users, six λ evaluated by HR@100 on the validation items, the
-best one fitted, all users' test items evaluated by HR, nDCG and PSP at 10 and 100 and AUC. The dense
+best one fitted, all users' test items ranked by HR, nDCG and PSP at 10 and 100 and AUC. The dense
 one takes its kernel from neural-tangents, solves for a dense α with LAPACK, scores validation and
 test with two dense products per λ, and measures user by user in Python. Ours is the path that
 `perennial replay` takes, which judges λ on 2,000 users; `--validation-users 0` judges it on all.

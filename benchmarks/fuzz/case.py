@@ -17,7 +17,7 @@ class FuzzCase:
         content: its bytes.
         origin: how it came about: drawn by its structure, damaged, or one of the named cases.
         settings: how to read it.
-        pairs: users and items, as text, of the rows that must be kept; None where that is not known.
+        pairs: users and items, as text, of the rows that must be kept; None if not known.
         must: what has to come of it; None where both will do.
         typed_store: whether the store before it has identifiers that are integers by type.
     """
