@@ -129,9 +129,8 @@ def hold_whole(
     """Open a store in memory with the log; raise `UserError` if it cannot be read."""
     log = dataclasses.replace(log, settings=dataclasses.replace(log.settings, **reading))
     with Store.open(":memory:") as store:
-        # Any cut will do: the periods are read together.
-        cut = make_cut("files" if len(log.paths) > 1 else "equal-count", 1)
-        for report in load_log(store, log, cut):
+        # The periods are read together; files that are no periods may overlap in time.
+        for report in load_log(store, log, make_cut(log.cut, 1)):
             on_read(report)
         yield store
 

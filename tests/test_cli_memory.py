@@ -171,6 +171,21 @@ def test_a_sample_is_a_part_of_the_log(log, tmp_path, sampler):
     assert printed["users_given"] == 40
 
 
+def test_partitions_that_overlap_in_time_are_one_log(log, tmp_path):
+    head, *lines = log.read_text().splitlines()
+    for number in range(2):
+        folder = tmp_path / "lake" / f"part={number}"
+        folder.mkdir(parents=True)
+        (folder / "a.csv").write_text("\n".join([head, *lines[number::2]]) + "\n")
+    folder = tmp_path / "lake"
+    found = [
+        call_json("sample", source, "--users", 7, "-o", tmp_path / f"{number}.csv")
+        for number, source in enumerate((log, folder))
+    ]
+    assert found[0]["interactions_given"] == found[1]["interactions_given"]
+    assert (tmp_path / "0.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
+
+
 def test_it_reports_the_kept_users_and_refuses_a_missing_folder(log, tmp_path):
     result = call_well("sample", log, "--users", 1000, "-o", tmp_path / "all.parquet")
     assert "40 of 40 users" in result.stdout
