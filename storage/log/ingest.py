@@ -55,17 +55,18 @@ def ingest_period(
     Raises:
         UserError: the file cannot be read or is refused; the store is unchanged.
     """
-    return _ingest(store, [path], None, settings, progress, late)
+    return ingest_log(store, [path], None, settings, progress, late)
 
 
 def ingest_log(
     store: Store,
     paths: Sequence[Path | str],
-    cut: Cut,
+    cut: Cut | None,
     settings: IngestSettings = DEFAULT_SETTINGS,
     progress: Progress = ignore_progress,
+    late: Late = "refuse",
 ) -> IngestReport:
-    """Ingest a whole log, in one file or several, as the next periods.
+    """Ingest a log, in one file or several, as the next periods, or without a cut as the next one.
 
     Equal rows are merged across the files. Empty periods of the cut are left out, and the others
     are numbered without gaps.
@@ -73,17 +74,6 @@ def ingest_log(
     Raises:
         UserError: a file cannot be read or is refused; the store is unchanged.
     """
-    return _ingest(store, paths, cut, settings, progress)
-
-
-def _ingest(
-    store: Store,
-    paths: Sequence[Path | str],
-    cut: Cut | None,
-    settings: IngestSettings,
-    progress: Progress,
-    late: Late = "refuse",
-) -> IngestReport:
     files = tuple(Path(path) for path in paths)
     settings = continue_filters(store, settings)
     _check(files, settings)
