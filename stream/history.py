@@ -79,8 +79,7 @@ class History:
         if first < retained:
             raise UserError(
                 f"period {first} is needed, but the store holds interactions only from period "
-                f"{retained} on; choose a strategy that needs no more, such as distill-cf with "
-                "--memory-policy rolling"
+                f"{retained} on; choose a strategy that needs no more, such as distill-cf"
             )
         rows = read_rows(self.store, first, last, num_items=self.num_items)
         shown = np.ones(len(rows.users), np.bool_)

@@ -82,7 +82,7 @@ def configure_live(
         raise UserError(
             f"strategy '{chain.strategy.name}' needs the whole log, as it is set, and the store "
             f"holds interactions only from period {held_from} on; choose one that does without, "
-            "such as --strategy distill-cf --memory-policy rolling"
+            "such as --strategy distill-cf"
         )
     now = (clock or Clock()).now()
     with store.transaction():
@@ -109,7 +109,7 @@ def check_forgetting(config: "ReplayConfig") -> None:
         raise UserError(
             f"strategy '{strategy.name}' needs the whole log, as it is set; for "
             "--forget-log-after choose one that remembers, such as `perennial "
-            "init --strategy distill-cf --memory-policy rolling`"
+            "init --replace --strategy distill-cf`"
         )
 
 
