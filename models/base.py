@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from perennial.storage.base import Json, Progress, ignore_progress
-from perennial.storage.errors import UserError
+from perennial.storage.errors import MemoryLimitExceeded
 from perennial.storage.log.matrices import UserRows
 
 
@@ -220,10 +220,10 @@ def check_memory(model: str, needed: int, limit: int | None, purpose: str, remed
     The message gives their purpose, and the remedy apart from raising the limit.
 
     Raises:
-        UserError: the fit needs more than the limit.
+        MemoryLimitExceeded: the fit needs more than the limit.
     """
     if limit is not None and needed > limit:
-        raise UserError(
+        raise MemoryLimitExceeded(
             f"{model} needs {needed / 2**30:.1f} GiB for {purpose}, over the memory limit of "
             f"{limit / 2**30:.1f} GiB; raise --memory-limit, or {remedy}"
         )

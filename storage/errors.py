@@ -23,6 +23,10 @@ class StorageUnavailable(UserError):  # noqa: N818 - a UserError by another name
     """A store, its disk or object storage fails now and may work at another time."""
 
 
+class MemoryLimitExceeded(UserError):  # noqa: N818 - a UserError by another name
+    """A fit needs more than `--memory-limit`."""
+
+
 class OlderSchema(UserError):  # noqa: N818 - a UserError by another name
     """The store was written by an older program; opening it for writing upgrades it."""
 

@@ -189,6 +189,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     # At most one row: `IngestSettings` that were fixed before the first ingestion.
     Migration(8, "conditions", sql("CREATE TABLE conditions (settings VARCHAR NOT NULL)")),
     Migration(9, "histories of dropped periods", _HISTORIES_SCHEMA),
+    Migration(10, "default strategy", sql("ALTER TABLE live ADD COLUMN why_default VARCHAR")),
 )
 
 

@@ -11,7 +11,7 @@ from perennial.models.infinite_ae.gram import TILE
 from perennial.models.infinite_ae.row_blocks import popular_items
 from perennial.models.scoring import SCORE_ROWS, score_rows
 from perennial.models.solver import inverse_rows_bytes
-from perennial.storage.errors import UserError
+from perennial.storage.errors import MemoryLimitExceeded
 
 Precision = Literal["auto", "float32", "float64"]
 """Dtype of the kernel matrix and its factor."""
@@ -130,14 +130,14 @@ def _estimate_on_centres(sizes: FitSizes, num_rows: int, num_centres: int) -> in
 
 
 def largest_fit(sizes: FitSizes, limit: int) -> int:
-    """Return the largest number of rows within a limit; `UserError` if below `FEWEST_ROWS`."""
+    """Return the largest number of rows within a limit, or raise `MemoryLimitExceeded`."""
     low, high = 0, sizes.num_rows
     if sizes.num_centres is not None:
         # Fewer rows than centres would be another fit.
         fewest = min(sizes.num_centres, sizes.num_rows)
         needed = estimate_bytes(sizes, fewest)
         if needed > limit:
-            raise UserError(
+            raise MemoryLimitExceeded(
                 f"∞-AE: {fewest:,} centres and {sizes.num_items:,} items take "
                 f"{needed / 2**20:,.0f} MiB, over the memory limit of {limit / 2**20:,.0f} MiB; "
                 "take fewer with --set infinite-ae.centres=M, or raise --memory-limit"
@@ -150,7 +150,7 @@ def largest_fit(sizes: FitSizes, limit: int) -> int:
             high = middle - 1
     if low < min(FEWEST_ROWS, sizes.num_rows):
         needed = estimate_bytes(sizes, min(FEWEST_ROWS, sizes.num_rows))
-        raise UserError(
+        raise MemoryLimitExceeded(
             f"∞-AE: a memory limit of {limit:,} bytes has no room for even {FEWEST_ROWS} rows of "
             f"{sizes.num_items:,} items, which take {needed:,}; raise --memory-limit"
         )

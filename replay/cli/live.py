@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 @click.option(
     "--strategy",
     type=NameChoice(tuple(STRATEGIES)),
-    default="distill-cf",
-    help="Strategy: what it is refitted on.",
+    help="Strategy: what it is refitted on.  [default: joint where the log is kept and fits in "
+    "memory, else distill-cf]",
 )
 @seed_option
 @options(
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 def init(
     store: Path,
     model: str,
-    strategy: str,
+    strategy: str | None,
     seed: int,
     keep_histories: int,
     replace: bool,
@@ -98,12 +98,21 @@ def init(
     From then on `perennial ingest` evaluates the published model on each new period, refits it with
     the memory, and publishes it. The same command again changes nothing.
     """
+    from perennial.replay.live.default_strategy import choose_default, default_of
     from perennial.replay.live.setup import configure_live, describe
     from perennial.storage.log.ledger import read_settings
     from perennial.storage.log.periods import list_periods
     from perennial.storage.reading.filters import describe_conditions
     from perennial.storage.reading.settings import DEFAULT_SETTINGS
 
+    default = None
+    if strategy is None:
+        default = choose_default(
+            model,
+            keeps_log=forget.forget_log_after is None,
+            has_memory_settings=settings.has_any_of("distill-cf"),
+        )
+        strategy = default.name
     chain = ChainOptions(models=(model,), strategies=(strategy,), seeds=(seed,))
     config = make_config(chain, settings, protocol, limits)
     with open_for_writing(store, wait) as opened:
@@ -114,11 +123,14 @@ def init(
             keep_histories=keep_histories,
             conditions=conditions.to_settings(),
             replace=replace,
+            default=default,
         )
         held = len(list_periods(opened))
         names = describe(opened, record)
         counts = describe_conditions(read_settings(opened) or DEFAULT_SETTINGS)
     echo(f"{store}: live with {names}" + (f"; files are read with {counts}" if counts else ""))
+    if (chosen := default_of(record)) is not None:
+        echo(f"{chosen.name} by default: {chosen.reason}")
     what = "perennial update" if held else "perennial ingest FILE..."
     echo(f"next: {what} --store {store}")
 

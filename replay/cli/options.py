@@ -164,6 +164,13 @@ class SettingOptions:
         "holds, or the period's.  [default: full with a memory, period for finetune]",
     )
 
+    def has_any_of(self, strategy: str) -> bool:
+        """Return whether a setting of a memory, or another one of a strategy, is given."""
+        shared = (self.budget, self.memory_policy, self.memory_weight, self.history)
+        return any(one is not None for one in shared) or any(
+            name == strategy for name, _, _ in self.settings
+        )
+
     def choose(
         self, models: tuple[str, ...], strategies: tuple[str, ...], *, warm_start: bool = False
     ) -> "tuple[tuple[ModelChoice, ...], dict[str, dict[str, Any]]]":

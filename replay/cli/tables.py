@@ -241,6 +241,8 @@ def _facts(status: "LiveStatus") -> Table:
     counts = f"{log.interactions:,} interactions{held}, {log.users:,} users, {log.items:,} items"
     if status.strategy is not None:
         facts.add_row("live", Text(f"{status.model}, {status.strategy}, seed {status.seed}"))
+        if status.why_default is not None:
+            facts.add_row("by default", Text(f"{status.strategy}: {status.why_default}"))
         least = (status.config or {}).get("min_user_events")
         if least is not None:
             facts.add_row("fitted on", f"users with at least {least:,} interactions")

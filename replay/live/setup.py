@@ -4,11 +4,12 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+from perennial.replay.live.default_strategy import DefaultStrategy, choose_default
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import fix_conditions
 from perennial.storage.log.periods import first_retained_period
 from perennial.storage.reading.settings import DEFAULT_SETTINGS, IngestSettings
-from perennial.storage.results.publications import LiveRecord, read_live, write_live
+from perennial.storage.results.publications import LiveRecord, read_live, update_live, write_live
 from perennial.storage.results.runs import insert_run, read_run
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
@@ -26,6 +27,7 @@ def configure_live(
     forget_log_after: int | None = None,
     keep_histories: int = 0,
     replace: bool = False,
+    default: DefaultStrategy | None = None,
     clock: "Clock | None" = None,
 ) -> LiveRecord:
     """Configure the live model of a store, and start the run that its cells go into.
@@ -34,7 +36,8 @@ def configure_live(
 
     `forget_log_after` and `keep_histories` are as in `LiveRecord`. With `replace` another
     configuration is replaced; the cells of its run stay. `conditions` that are given decide which
-    rows of all later files count.
+    rows of all later files count. `default`: the strategy was chosen, and is chosen again if the
+    store holds only a part of the log.
 
     Raises:
         UserError: more than one of the three, invalid settings, another configuration, a strategy
@@ -56,23 +59,31 @@ def configure_live(
             "--keep-histories keeps items of the interactions that --forget-log-after drops; give "
             "both, or none"
         )
+    held_from = first_retained_period(store)
+    if default is not None and default.name == "joint" and held_from > 1:
+        default = choose_default(config.models[0].name, keeps_log=False)
+        config = dataclasses.replace(config, strategies=(default.name,))
     versions = read_versions()
     (chain,) = make_chains(store, config, versions)
     recorded = json.loads(json.dumps(config.to_json()))
     if forget_log_after is not None:
         check_forgetting(config)
     current = read_live(store)
-    wanted = LiveRecord(recorded, 0, forget_log_after, keep_histories)
-    if current is not None and dataclasses.replace(wanted, run_id=current.run_id) == current:
+    reason = None if default is None else default.reason
+    wanted = LiveRecord(recorded, 0, forget_log_after, keep_histories, reason)
+    if current is not None and _is_same(wanted, current):
         with store.transaction():
             fix_conditions(store, conditions, replace=replace)
+            if current.why_default is not None and reason is None:
+                # The strategy is given now, and no longer changes by itself.
+                current = dataclasses.replace(current, why_default=None)
+                update_live(store, current)
         return current
     if current is not None and not replace:
         raise UserError(
             f"{store.path or 'the store'} is live with {describe(store, current)} already; "
             "--replace begins anew with other settings"
         )
-    held_from = first_retained_period(store)
     if held_from > 1 and config.min_user_events is not None:
         raise UserError(
             "--min-user-events counts the interactions of all periods, and the store holds them "
@@ -91,6 +102,15 @@ def configure_live(
         record = dataclasses.replace(wanted, run_id=run_id)
         write_live(store, record)
     return record
+
+
+def _is_same(wanted: LiveRecord, current: LiveRecord) -> bool:
+    """Return whether a configuration is the current one; a default strategy may have changed."""
+    config, why = wanted.config, current.why_default
+    if None not in (wanted.why_default, why):
+        config = {**config, "strategies": current.config["strategies"]}
+    same = dataclasses.replace(wanted, config=config, run_id=current.run_id, why_default=why)
+    return same == current
 
 
 def check_forgetting(config: "ReplayConfig") -> None:

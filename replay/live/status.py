@@ -95,6 +95,7 @@ class LiveStatus:
         conditions: options that decide which rows of files count; `None` if all do.
         forget_log_after: number of newest periods whose interactions are retained; `None` if all.
         histories: `None` if none are kept.
+        why_default: reason for a strategy that was not given.
     """
 
     store: str
@@ -117,6 +118,7 @@ class LiveStatus:
     conditions: str | None = None
     forget_log_after: int | None = None
     histories: HistoriesStatus | None = None
+    why_default: str | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return plain values; the time as ISO 8601 with its zone."""
@@ -152,6 +154,7 @@ def read_status(store: Store) -> LiveStatus:
         remarks=() if record is None else _remarks(store, record, metrics),
         forget_log_after=None if record is None else record.forget_log_after,
         histories=_histories(record, periods),
+        why_default=None if record is None else record.why_default,
         memory=() if config is None else _memory(store, config),
         log=LogStatus(
             interactions=sum(one.interactions for one in periods),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from perennial.replay.analysis.evaluated_periods import EvaluatedPeriod, describe_skipped
+from perennial.replay.live.default_strategy import DefaultStrategy
 from perennial.replay.report.tables import format_figures, format_seconds
 from perennial.storage.log.ledger import IngestReport
 from perennial.storage.log.rewrite import ErasedUser
@@ -27,12 +28,14 @@ class PeriodPublished:
         users: numbers of evaluated and skipped users, with `evaluated`.
         publication: of the model that has seen it; `None` where later periods make it unnecessary,
             or no user has enough interactions for a fit.
+        new_strategy: default strategy that the publication is the first of, if it changed.
     """
 
     period: int
     evaluated: Cell | None
     users: EvaluatedPeriod | None
     publication: Publication | None
+    new_strategy: DefaultStrategy | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ def _describe_period(done: PeriodPublished) -> str:
     if done.publication is not None:
         seconds = sum(done.publication.stages.values())
         parts.append(f"refitted and published in {format_seconds(seconds)}")
+    if done.new_strategy is not None:
+        parts.append(f"{done.new_strategy.name} is live now, since {done.new_strategy.reason}")
     if not parts:
         parts.append("no fit, since no user has enough interactions yet (--min-user-events)")
     return f"period {done.period}: {'; '.join(parts)}"
@@ -173,7 +178,7 @@ def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
             {"metric": figure.metric, "k": figure.k, "value": figure.value}
             for figure in done.evaluated.figures
         ]
-    published = None
+    published, changed = None, done.new_strategy
     if done.publication is not None:
         published = {
             "fit_key": done.publication.fit_key,
@@ -186,6 +191,7 @@ def _period_to_json(done: PeriodPublished) -> dict[str, Any]:
         "evaluated": evaluated,
         "users": None if done.users is None else dataclasses.asdict(done.users),
         "published": published,
+        "new_strategy": None if changed is None else dataclasses.asdict(changed),
     }
 
 

@@ -5,20 +5,24 @@ one. Each goes through the chain and the cells of the replay, so that periods in
 give the same summaries, models and figures, to the bit, as a replay of them all.
 """
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from perennial.models.base import FittedModel
 from perennial.replay.analysis.evaluated_periods import count_users
 from perennial.replay.cells import CellMaker, EvaluatedCell
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellName, Listener, ignore_events, report_stages
+from perennial.replay.live.default_strategy import default_of, exceeds_memory
 from perennial.replay.live.setup import require_live
 from perennial.replay.live.steps import PeriodPublished
 from perennial.replay.machine import Clock, Stopwatch
 from perennial.replay.metrics.registry import default_metrics
 from perennial.replay.plan import PlannedEvaluation, make_chains
 from perennial.storage.base import Progress
+from perennial.storage.errors import MemoryLimitExceeded
 from perennial.storage.log.periods import first_retained_period, list_periods
 from perennial.storage.results.fits import (
     Fit,
@@ -31,13 +35,16 @@ from perennial.storage.results.fits import (
     write_model,
 )
 from perennial.storage.results.publications import (
+    LiveRecord,
     Publication,
     find_publication,
     insert_publication,
     list_publications,
     newest_publication,
+    read_live,
+    update_live,
 )
-from perennial.storage.results.runs import evaluated_periods
+from perennial.storage.results.runs import continue_run, evaluated_periods
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
@@ -52,14 +59,17 @@ class LiveUpdater:
 
     def __post_init__(self) -> None:
         """Raise `UserError` if the store has no live configuration."""
-        record = require_live(self.store)
+        self._published: tuple[int, FittedModel] | None = None
+        self._configure(require_live(self.store))
+
+    def _configure(self, record: LiveRecord) -> None:
+        self._record = record
         config = ReplayConfig.from_json(record.config)
         versions, metrics = read_versions(), tuple(default_metrics())
         self._maker = CellMaker(
             self.store, config, record.run_id, metrics, versions, self.clock, is_live=True
         )
         (self.chain,) = make_chains(self.store, config, versions)
-        self._published: tuple[int, FittedModel] | None = None
         for publication in list_publications(self.store):
             self.chain.recall(publication.period, publication.fit_key)
 
@@ -83,10 +93,12 @@ class LiveUpdater:
                 evaluated = self._evaluate(period)
                 cell, users = evaluated.cell, count_users(evaluated.users)
             publication, can_fit = None, self.chain.has_users(period)
+            before = self._record
             if can_fit and (period == periods[-1] or not self._is_evaluated(period + 1)):
                 publication = self._publish(period)
             if cell is not None or publication is not None or not can_fit:
-                yield PeriodPublished(period, cell, users, publication)
+                changed = None if self._record is before else default_of(self._record)
+                yield PeriodPublished(period, cell, users, publication, changed)
 
     def _has_model(self, period: int, first_retained: int) -> bool:
         """Return whether the model of a period is published or can be fitted again."""
@@ -139,17 +151,22 @@ class LiveUpdater:
         return self.chain.fit(self.chain.history(period), watch, self._progress(period))
 
     def _publish(self, period: int) -> Publication:
-        """Refit with the memory and make the new model current."""
+        """Refit with the memory and make the new model current.
+
+        If the fit exceeds the memory limit, a default strategy gives way to a smaller one.
+        """
         watch = Stopwatch(self.clock)
-        fit_key = self.chain.recorded_fit(period)
-        fit = None if fit_key is None else find_fit(self.store, fit_key)
-        path = None if fit_key is None else find_model_file(self.store, fit_key)
-        if fit is None or path is None or read_model(self.store, fit.key) is None:
-            model, fit = self._fit(period, watch)
-            path = write_model(self.store, fit.key, *self.chain.to_arrays(model))
-            self._published = (period, model)
+        try:
+            fit, path = self._make(period, watch)
+        except MemoryLimitExceeded:
+            smaller = exceeds_memory(self._record, period)
+            if smaller is None:
+                raise
+            self._configure(smaller)
+            fit, path = self._make(period, watch)
         publication = Publication(period, fit.key, watch.stages, self.clock.now())
         with self.store.transaction():
+            self._record_change()
             insert_fit(self.store, fit)
             for purpose in ("live", "warm-start") if self.chain.follows else ("live",):
                 insert_model_file(self.store, fit.key, purpose, self.chain.key, path)
@@ -158,6 +175,48 @@ class LiveUpdater:
         self.store.write_snapshot()
         sweep_model_files(self.store)
         return publication
+
+    def _make(self, period: int, watch: Stopwatch) -> tuple[Fit, Path]:
+        """Fit at a period, or take the recorded fit; return it and the file of its model.
+
+        Raises:
+            MemoryLimitExceeded: it does not fit, or only a part of the rows of a default strategy.
+        """
+        fit_key = self.chain.recorded_fit(period)
+        fit = None if fit_key is None else find_fit(self.store, fit_key)
+        path = None if fit_key is None else find_model_file(self.store, fit_key)
+        if fit is None or path is None or read_model(self.store, fit.key) is None:
+            model, fit = self._fit(period, watch)
+            self._check_rows(fit, period)
+            path = write_model(self.store, fit.key, *self.chain.to_arrays(model))
+            self._published = (period, model)
+        self._check_rows(fit, period)
+        return fit, path
+
+    def _check_rows(self, fit: Fit, period: int) -> None:
+        """Refuse a fit on fewer rows than given where the strategy may change instead."""
+        used, given = fit.report.get("rows_used"), fit.report.get("rows_given")
+        if used is None or given is None or exceeds_memory(self._record, period) is None:
+            return
+        if used < min(given, self._maker.config.max_rows or given):
+            raise MemoryLimitExceeded(
+                f"{used:,} of {given:,} users fit --memory-limit in period {period}"
+            )
+
+    def _record_change(self) -> None:
+        """Record a strategy that `_publish` changed to, and a run that continues the one before."""
+        if self._record == read_live(self.store):
+            return
+        run_id = continue_run(
+            self.store,
+            self._record.run_id,
+            self._maker.config.to_named_json(),
+            self._maker.versions,
+            self.clock.now(),
+        )
+        self._record = dataclasses.replace(self._record, run_id=run_id)
+        self._maker = dataclasses.replace(self._maker, run_id=run_id)
+        update_live(self.store, self._record)
 
     def _progress(self, period: int) -> Progress:
         name = CellName(

@@ -22,12 +22,14 @@ class LiveRecord:
         forget_log_after: K, the number of newest periods whose interactions are retained; `None`
             retains all, unless a command sets another one.
         keep_histories: number of newest items that are kept for each user of dropped periods.
+        why_default: reason for the strategy; `None` if the user gave it.
     """
 
     config: Mapping[str, Json]
     run_id: int
     forget_log_after: int | None = None
     keep_histories: int = 0
+    why_default: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,22 +49,30 @@ class Publication:
 
 def read_live(store: Store) -> LiveRecord | None:
     """Read the live configuration; `None` if the store is not live."""
-    rows = store.rows("SELECT config, run_id, forget_log_after, keep_histories FROM live")
+    rows = store.rows(
+        "SELECT config, run_id, forget_log_after, keep_histories, why_default FROM live"
+    )
     return LiveRecord(json.loads(rows[0][0]), *rows[0][1:]) if rows else None
 
 
 def write_live(store: Store, record: LiveRecord) -> None:
     """Write the live configuration, replacing an older one; for use inside a transaction."""
-    store.connection.execute("DELETE FROM live")
     store.connection.execute("DELETE FROM publications")
     store.connection.execute("DELETE FROM model_files WHERE purpose = 'live'")
+    update_live(store, record)
+
+
+def update_live(store: Store, record: LiveRecord) -> None:
+    """Write the live configuration and keep its publications; for use inside a transaction."""
+    store.connection.execute("DELETE FROM live")
     store.connection.execute(
-        "INSERT INTO live VALUES (?, ?, ?, ?)",
+        "INSERT INTO live VALUES (?, ?, ?, ?, ?)",
         [
             json.dumps(dict(record.config)),
             record.run_id,
             record.forget_log_after,
             record.keep_histories,
+            record.why_default,
         ],
     )
 

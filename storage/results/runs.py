@@ -64,6 +64,27 @@ def insert_run(
     return int(run_id)
 
 
+def continue_run(
+    store: Store,
+    run_id: int,
+    config: Mapping[str, Json],
+    versions: Mapping[str, str],
+    started: datetime,
+) -> int:
+    """Record a live run that begins with the cells of another; return its number.
+
+    For use inside a transaction.
+    """
+    new = insert_run(store, config, versions, 0, started, "live")
+    store.connection.execute(
+        """INSERT INTO run_cells SELECT * REPLACE (? AS run_id) FROM run_cells
+        WHERE run_id = ?""",
+        [new, run_id],
+    )
+    update_num_cells(store, new)
+    return new
+
+
 def update_num_cells(store: Store, run_id: int) -> None:
     """Set the number of cells of a live run to the actual one; for use inside a transaction."""
     store.connection.execute(
