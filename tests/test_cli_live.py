@@ -41,6 +41,25 @@ def store(tmp_path: Path) -> Path:
     return path
 
 
+def test_init_chooses_a_strategy_and_gives_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "kept.duckdb"
+    assert "joint by default: the log is kept" in call_well("init", "--store", path).stdout
+    status = json.loads(call_well("status", "--store", path, "--json").stdout)
+    assert status["strategy"] == "joint"
+    assert status["why_default"].startswith("the log is kept")
+    assert "by default" in call_well("status", "--store", path).stdout
+    # The strategy is now given.
+    assert "by default" not in call_well("init", "--store", path, "--strategy", "joint").stdout
+    for name, options, wanted in (
+        ("dropped", ("--forget-log-after", "2"), "distill-cf"),
+        ("sums", ("--forget-log-after", "2", "--model", "ease"), "active"),
+        ("memory", ("--budget", "100"), "distill-cf"),
+        ("setting", ("--set", "distill-cf.memory_weight=2"), "distill-cf"),
+    ):
+        made = call_well("init", "--store", tmp_path / f"{name}.duckdb", *options)
+        assert f"{wanted} by default: " in made.stdout
+
+
 def test_init_says_what_comes_next(tmp_path: Path, files: list[Path]) -> None:
     path = tmp_path / "live.duckdb"
     done = call_well("init", "--store", path, *QUICK)

@@ -1,9 +1,13 @@
 """Choice of the live strategy where none is given, and its change when the log outgrows memory."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
-from perennial.storage.results.publications import LiveRecord
+from perennial.storage.results.publications import LiveRecord, update_live
+from perennial.storage.results.runs import continue_run, read_run
+from perennial.storage.store import Store
 
 WITHOUT_SUMMARY = frozenset({"pop", "bias", "ease"})
 """Models whose fits keep sums over users, so that a summary of users saves them nothing."""
@@ -55,3 +59,18 @@ def exceeds_memory(record: LiveRecord, period: int) -> LiveRecord | None:
     reason = f"from period {period} on, a fit on the whole log exceeds --memory-limit"
     config = {**record.config, "strategies": ["distill-cf"]}
     return dataclasses.replace(record, config=config, why_default=reason)
+
+
+def record_change(
+    store: Store, record: LiveRecord, versions: Mapping[str, str], now: datetime
+) -> LiveRecord:
+    """Make a configuration the live one, with a run that begins with the cells of the one before.
+
+    The publications stay. For use inside a transaction; `record` has the number of the run before.
+    """
+    run = read_run(store, record.run_id)
+    strategies = {"strategies": record.config["strategies"]}
+    run_id = continue_run(store, record.run_id, {**run.config, **strategies}, versions, now)
+    changed = dataclasses.replace(record, run_id=run_id)
+    update_live(store, changed)
+    return changed

@@ -15,7 +15,7 @@ from perennial.replay.analysis.evaluated_periods import count_users
 from perennial.replay.cells import CellMaker, EvaluatedCell
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellName, Listener, ignore_events, report_stages
-from perennial.replay.live.default_strategy import default_of, exceeds_memory
+from perennial.replay.live.default_strategy import default_of, exceeds_memory, record_change
 from perennial.replay.live.setup import require_live
 from perennial.replay.live.steps import PeriodPublished
 from perennial.replay.machine import Clock, Stopwatch
@@ -42,9 +42,8 @@ from perennial.storage.results.publications import (
     list_publications,
     newest_publication,
     read_live,
-    update_live,
 )
-from perennial.storage.results.runs import continue_run, evaluated_periods
+from perennial.storage.results.runs import evaluated_periods
 from perennial.storage.results.versions import read_versions
 from perennial.storage.store import Store
 
@@ -166,7 +165,10 @@ class LiveUpdater:
             fit, path = self._make(period, watch)
         publication = Publication(period, fit.key, watch.stages, self.clock.now())
         with self.store.transaction():
-            self._record_change()
+            if self._record != read_live(self.store):
+                now = publication.published
+                self._record = record_change(self.store, self._record, self._maker.versions, now)
+                self._maker = dataclasses.replace(self._maker, run_id=self._record.run_id)
             insert_fit(self.store, fit)
             for purpose in ("live", "warm-start") if self.chain.follows else ("live",):
                 insert_model_file(self.store, fit.key, purpose, self.chain.key, path)
@@ -202,21 +204,6 @@ class LiveUpdater:
             raise MemoryLimitExceeded(
                 f"{used:,} of {given:,} users fit --memory-limit in period {period}"
             )
-
-    def _record_change(self) -> None:
-        """Record a strategy that `_publish` changed to, and a run that continues the one before."""
-        if self._record == read_live(self.store):
-            return
-        run_id = continue_run(
-            self.store,
-            self._record.run_id,
-            self._maker.config.to_named_json(),
-            self._maker.versions,
-            self.clock.now(),
-        )
-        self._record = dataclasses.replace(self._record, run_id=run_id)
-        self._maker = dataclasses.replace(self._maker, run_id=run_id)
-        update_live(self.store, self._record)
 
     def _progress(self, period: int) -> Progress:
         name = CellName(

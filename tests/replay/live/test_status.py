@@ -96,7 +96,7 @@ def test_json_has_the_agreed_keys(published):
         *("store", "strategy", "model", "seed", "config", "periods", "newest_period"),
         *("published_period", "published", "periods_behind", "held_from", "metrics", "memory"),
         *("log", "model_bytes", "store_bytes", "remarks", "conditions"),
-        *("forget_log_after", "histories"),
+        *("forget_log_after", "histories", "why_default"),
     ]
     assert list(told["metrics"][0]) == ["metric", "k", "label", "values", "mean"]
     assert list(told["metrics"][0]["values"][0]) == ["period", "value"]
