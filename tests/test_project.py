@@ -97,13 +97,8 @@ class TestPins:
     @pytest.mark.parametrize(
         "line",
         [
-            "a-b==1.0",
-            "a-b>=1.0 " + HASH,
-            "a-b==1.0 --hash=md5:0",
-            "a-b==1.0 --hash=sha256:0",
-            "a-b @ git+ssh://host/a.git " + HASH,
-            "./folder " + HASH,
-            "-e .",
+            *("a-b==1.0", "a-b==1.0 --hash=md5:0", "a-b==1.0 --hash=sha256:0", "-e ."),
+            *("a-b>=1.0 " + HASH, "a-b @ git+ssh://host/a.git " + HASH, "./folder " + HASH),
             "--extra-index-url somewhere",
         ],
     )
@@ -114,35 +109,25 @@ class TestPins:
         assert told.startswith(line.split(" --hash")[0])
 
 
-class TestVerdict:
-    def test_nothing_found(self, audit):
-        assert audit.judge(0, report(a=[], b=[]), "") == (
-            ["2 pins audited, 0 known weaknesses"],
-            False,
-        )
+CONNECTION = "Traceback\nrequests.exceptions.ConnectionError: failed to resolve"
+UNKNOWN = json.dumps({"dependencies": [{"name": "a", "skip_reason": "unknown"}]})
+USAGE = "usage: pip-audit\nerror: unknown option"
 
-    def test_a_finding_fails(self, audit):
-        lines, fails = audit.judge(1, report(a=[], b=["CVE-1"]), "Found 1 known vulnerability")
-        assert fails
-        assert lines[0] == "b 1.0: CVE-1, mended in 1.1"
 
-    def test_a_pin_that_could_not_be_asked_about_is_told(self, audit):
-        text = json.dumps({"dependencies": [{"name": "a", "skip_reason": "unknown"}]})
-        lines, fails = audit.judge(0, text, "")
-        assert lines == ["a: not audited, unknown", "0 pins audited, 0 known weaknesses"]
-        assert not fails
-
-    def test_a_service_that_does_not_answer_is_skipped_and_said(self, audit):
-        errors = "Traceback\nrequests.exceptions.ConnectionError: failed to resolve"
-        (line,), fails = audit.judge(1, "", errors)
-        assert line.startswith("SKIPPED, known weaknesses were not looked for")
-        assert not fails
-
-    @pytest.mark.parametrize("output", ["", "[]", "{}"])
-    def test_an_audit_that_breaks_fails(self, audit, output):
-        (line,), fails = audit.judge(2, output, "usage: pip-audit\nerror: unknown option")
-        assert line == "pip-audit failed: error: unknown option"
-        assert fails
+@pytest.mark.parametrize(
+    ("code", "output", "errors", "lines", "fails"),
+    [
+        (0, report(a=[], b=[]), "", ["2 pins audited, 0 known weaknesses"], False),
+        (1, report(a=[], b=["CVE-1"]), "Found 1", ["b 1.0: CVE-1, mended in 1.1", "2 pins"], True),
+        (0, UNKNOWN, "", ["a: not audited, unknown", "0 pins audited, 0 known weakn"], False),
+        (1, "", CONNECTION, ["SKIPPED, known weaknesses were not looked for"], False),
+        *((2, text, USAGE, ["pip-audit failed: error: unkn"], True) for text in ("", "[]", "{}")),
+    ],
+)
+def test_verdicts_of_an_audit(audit, code, output, errors, lines, fails):
+    found, failed = audit.judge(code, output, errors)
+    assert failed is fails
+    assert all(line.startswith(one) for line, one in zip(found, lines, strict=True)), found
 
 
 def test_ci_runs_it_last():

@@ -30,19 +30,23 @@ def hr_ranks(figures, seed_of=lambda place: 0, period_of=lambda place: 2 + place
     return {name[0]: ranks for name, ranks in ranks_of(values).items()}
 
 
-def test_ranks_are_averaged_over_periods():
-    # Ranks by period: a 3 3 1, b 1 2 2, c 2 1 3; means 20, 26.7, 23.3.
-    ranks = hr_ranks({"a": (10.0, 10.0, 40.0), "b": (30.0, 20.0, 30.0), "c": (20.0, 30.0, 20.0)})
-    assert ranks == {
-        "a": (pytest.approx(7 / 3), 3.0),
-        "b": (pytest.approx(5 / 3), 1.0),
-        "c": (2.0, 2.0),
-    }
-
-
-def test_equal_strategies_share_their_ranks():
-    ranks = hr_ranks({"a": (10.0, 1.0), "b": (10.0, 1.0), "c": (5.0, 1.0)})
-    assert ranks == {"a": (1.75, 1.5), "b": (1.75, 1.5), "c": (2.5, 3.0)}
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [
+        # Ranks by period: a 3 3 1, b 1 2 2, c 2 1 3; means 20, 26.7, 23.3.
+        (
+            {"a": (10.0, 10.0, 40.0), "b": (30.0, 20.0, 30.0), "c": (20.0, 30.0, 20.0)},
+            {"a": (pytest.approx(7 / 3), 3.0), "b": (pytest.approx(5 / 3), 1.0), "c": (2.0, 2.0)},
+        ),
+        # Equal strategies share their ranks.
+        (
+            {"a": (10.0, 1.0), "b": (10.0, 1.0), "c": (5.0, 1.0)},
+            {"a": (1.75, 1.5), "b": (1.75, 1.5), "c": (2.5, 3.0)},
+        ),
+    ],
+)
+def test_ranks_are_averaged_over_periods(figures, expected):
+    assert hr_ranks(figures) == expected
 
 
 def test_seeds_are_averaged_before_ranking():
