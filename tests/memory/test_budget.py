@@ -5,13 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perennial.memory.budget import (
-    Policy,
-    ReplayBudget,
-    parse_budget,
-    parse_policy,
-    share_budget,
-)
+from perennial.memory.budget import Policy, ReplayBudget, parse_budget, parse_policy, share_budget
 from perennial.storage.base import sparse_bytes
 from perennial.storage.errors import UserError
 

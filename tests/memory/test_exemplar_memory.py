@@ -89,7 +89,7 @@ def test_the_budget_is_never_exceeded(budget):
 
 
 @given(amount=st.integers(12, 8000), seed=st.integers(0, 3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_bytes_are_never_exceeded(amount, seed):
     memory = ExemplarMemory(f"{amount}B")
     for period in range(1, 4):

@@ -119,7 +119,7 @@ SLOW_MODEL = pytest.param("svp-cf-user", marks=pytest.mark.slow)
     "sampler", [*(name for name in SAMPLERS if name != "svp-cf-user"), SLOW_MODEL]
 )
 def test_bytes_are_never_exceeded(policy, sampler):
-    @settings(max_examples=3 if sampler == "svp-cf-user" else 20, deadline=None)
+    @settings(max_examples=3 if sampler == "svp-cf-user" else 20)
     @given(st.integers(12, 12_000))
     def check(amount):
         sizes = [size_of(rows) for rows in uneven(policy, sampler, f"{amount}B")]

@@ -28,7 +28,7 @@ def exact_inverse(kernel, weights, reg):
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(num_rows=st.sampled_from([1, 5, 12]), seed=st.integers(0, 1000), data=st.data())
 def test_a_sweep_reads_rows_of_the_inverse_for_one_regulariser_after_another(
     system, num_rows, seed, data

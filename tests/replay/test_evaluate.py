@@ -181,10 +181,7 @@ def test_no_users_give_no_figure():
 
 @pytest.mark.parametrize(
     ("shape", "words"),
-    [
-        ((90, 51), "has 51 items, but the evaluation is about 50"),
-        ((3, 50), "scored 3 of 90 users"),
-    ],
+    [((90, 51), "has 51 items, but the evaluation is about 50"), ((3, 50), "scored 3 of 90 users")],
 )
 def test_refuses_a_model_of_another_catalogue_or_number_of_users(shape, words):
     with pytest.raises(ValueError, match=words):

@@ -48,7 +48,7 @@ def test_the_budget_is_kept_and_rows_are_parts_of_real_ones(name, rows, budget, 
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(logs(), st.integers(1, 14), st.integers(0, 5))
 def test_so_does_the_one_with_a_model(rows, budget, seed):
     check_promises("svp-cf-user", rows, budget, seed)

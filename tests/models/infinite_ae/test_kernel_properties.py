@@ -95,10 +95,14 @@ def largest_cosines(rows, depth):
     return largest
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", DEPTHS)
-@settings(deadline=None, max_examples=25)
-@given(rows=generated_rows())
+def every_kernel(**drawn):
+    """Examples of rows, and of what is drawn besides, at each depth and dtype."""
+    examples = settings(max_examples=25)
+    dtypes, depths = (pytest.mark.parametrize(*of) for of in (("dtype", DTYPES), ("depth", DEPTHS)))
+    return lambda test: dtypes(depths(examples(given(rows=generated_rows(), **drawn)(test))))
+
+
+@every_kernel()
 def test_it_agrees_with_neural_tangents(depth, dtype, rows):
     ours = gram(rows, depth, dtype)
     theirs = stax_values(rows.astype(dtype), rows.astype(dtype), KernelSettings(depth))
@@ -108,10 +112,7 @@ def test_it_agrees_with_neural_tangents(depth, dtype, rows):
     assert difference[apart].max(initial=0) <= TOLERANCE_APART[dtype]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", DEPTHS)
-@settings(deadline=None, max_examples=25)
-@given(rows=generated_rows())
+@every_kernel()
 def test_two_sets_of_rows_agree_with_neural_tangents(depth, dtype, rows):
     left, right = rows[:4].astype(dtype), rows[4:].astype(dtype)
     first, second = split(rows, slice(4), slice(4, None))
@@ -123,10 +124,7 @@ def test_two_sets_of_rows_agree_with_neural_tangents(depth, dtype, rows):
     assert difference[apart].max(initial=0) <= TOLERANCE_APART[dtype]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", DEPTHS)
-@settings(deadline=None, max_examples=25)
-@given(rows=generated_rows())
+@every_kernel()
 def test_it_is_symmetric_and_positive_semidefinite(depth, dtype, rows):
     (block,), kernel = split(rows), kernel_of(depth, dtype)
     theta = kernel.tile(block, block)
@@ -139,10 +137,7 @@ def test_it_is_symmetric_and_positive_semidefinite(depth, dtype, rows):
         assert eigenvalues[0] >= -{np.float32: 1e-4, np.float64: 1e-8}[dtype] * eigenvalues[-1]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", DEPTHS)
-@settings(deadline=None, max_examples=25)
-@given(rows=generated_rows(), order=st.permutations(range(NUM_ROWS)))
+@every_kernel(order=st.permutations(range(NUM_ROWS)))
 def test_permuted_rows_permute_it(depth, dtype, rows, order):
     permuted = gram(rows[order], depth, dtype)
     np.testing.assert_allclose(
@@ -150,20 +145,14 @@ def test_permuted_rows_permute_it(depth, dtype, rows, order):
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", DEPTHS)
-@settings(deadline=None, max_examples=25)
-@given(rows=generated_rows(), order=st.permutations(range(NUM_ITEMS)))
+@every_kernel(order=st.permutations(range(NUM_ITEMS)))
 def test_the_order_of_the_items_does_not_matter(depth, dtype, rows, order):
     np.testing.assert_allclose(
         gram(rows[:, order], depth, dtype), gram(rows, depth, dtype), rtol=TOLERANCE[dtype]
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("depth", DEPTHS)
-@settings(deadline=None, max_examples=25)
-@given(rows=generated_rows())
+@every_kernel()
 def test_values_and_gradients_are_finite_where_rows_are_empty_or_equal(depth, dtype, rows):
     network = KernelSettings(depth)
     rows = rows.astype(dtype)

@@ -1,7 +1,7 @@
 """Products of rows split into a dense head and a sparse tail, against dense ones."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -17,7 +17,6 @@ def random_rows(seed, num_rows=40, num_items=30, real=False):
     return dense * generator.random(dense.shape).astype(np.float32) if real else dense
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), heads=st.integers(0, 30), real=st.booleans())
 def test_products_do_not_depend_on_what_is_dense(seed, heads, real):
     dense = random_rows(seed, real=real)

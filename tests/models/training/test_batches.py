@@ -1,7 +1,7 @@
 """Padded batches hold what the matrix holds, in few shapes."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, random_array
 
@@ -15,7 +15,6 @@ from perennial.models.training.batches import (
 )
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**7))
 def test_padding_fits_is_bounded_and_monotone(size: int):
     for pad, smallest, share in (
@@ -35,7 +34,6 @@ def test_a_growing_catalogue_meets_few_buckets():
     assert len({pad_items(num_items) for num_items in range(1, 2049)}) == 8
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12))
 def test_a_batch_is_the_chosen_rows(seed: int, num_chosen: int):
     generator = np.random.default_rng(seed)

@@ -40,7 +40,7 @@ def naive_means(periods, num_columns, num_resamples, seed):
     return samples
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 4))
 def test_agrees_with_a_plain_loop(seed, num_periods, num_columns):
     rng = np.random.default_rng(seed)

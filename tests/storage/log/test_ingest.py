@@ -399,9 +399,7 @@ IDS = {
     .map(canonical)
     .filter(lambda text: text.strip() not in ("", "\\N", "NULL", "null", "NaN", "nan", "NAN")),
 }
-SOME = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SOME = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write_rows(path, rows, with_times=True):

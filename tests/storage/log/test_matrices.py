@@ -88,7 +88,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS, st.integers(1, 4), st.integers(1, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rows_equal_a_loop_over_events(tmp_path_factory, periods, first, last):
     folder = tmp_path_factory.mktemp("log")
     with Store.open(":memory:") as store:

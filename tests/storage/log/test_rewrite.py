@@ -75,7 +75,7 @@ LOGS = st.lists(EVENTS, min_size=1, max_size=4).map(
 
 
 @given(log=LOGS, user=st.sampled_from("uvwx"))
-@settings(max_examples=12, deadline=None, phases=PHASES)
+@settings(max_examples=12, phases=PHASES)
 def test_without_a_user_it_is_the_store_that_never_had_them(tmp_path_factory, log, user):
     folder = tmp_path_factory.mktemp("erase")
     path = ingest(folder, "log", log)
@@ -100,7 +100,7 @@ def facts_of(store):
 
 
 @given(log=LOGS, late=EVENTS)
-@settings(max_examples=12, deadline=None, phases=PHASES)
+@settings(max_examples=12, phases=PHASES)
 def test_with_late_events_it_is_the_store_that_had_them_in_time(tmp_path_factory, log, late):
     folder = tmp_path_factory.mktemp("late")
     # Before the last period's last event, so that they are late.
@@ -178,7 +178,7 @@ def test_equal_late_events_are_there_once(tmp_path, two_periods):
 
 
 @given(log=LOGS, last=st.integers(0, 4))
-@settings(max_examples=10, deadline=None, phases=PHASES)
+@settings(max_examples=10, phases=PHASES)
 def test_dropped_events_leave_the_ledger_and_the_others(tmp_path_factory, log, last):
     folder = tmp_path_factory.mktemp("drop")
     path = ingest(folder, "log", log)
@@ -212,7 +212,7 @@ def test_dropped_events_leave_the_ledger_and_the_others(tmp_path_factory, log, l
 
 
 @given(log=LOGS, stops=st.sets(st.integers(1, 4), min_size=1), most=st.integers(1, 4))
-@settings(max_examples=6, deadline=None, phases=PHASES)
+@settings(max_examples=6, phases=PHASES)
 def test_histories_are_the_last_items_of_all_that_was_dropped(tmp_path_factory, log, stops, most):
     path = ingest(tmp_path_factory.mktemp("histories"), "log", log)
     stops = sorted({min(stop, len(log)) for stop in stops})

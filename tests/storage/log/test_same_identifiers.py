@@ -15,9 +15,7 @@ from perennial.storage.reading.identifier_forms import canonical, to_json_identi
 from perennial.storage.store import Store
 
 HEADER = "user_id,item_id,timestamp\n"
-SOME = settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SOME = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def as_text(suffix=""):

@@ -61,7 +61,7 @@ EVENTS = st.lists(
     st.integers(0, 3),
     st.sampled_from([0, 8, 50]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_events_are_sorted_and_equal_ones_merged(events, unit, start, seed, hash_bits):
     times, users, items = ([*column] for column in zip(*events, strict=True))
     rows = make_rows([start + time * unit for time in times], users, items, seed)

@@ -61,7 +61,7 @@ IDENTIFIERS = st.text().map(canonical).filter(bool)
 
 
 @given(st.lists(st.lists(IDENTIFIERS, unique=True, max_size=8), max_size=4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_text_comes_back_in_order_of_first_appearance(batches):
     with Store.open(":memory:") as store:
         expected: list[str] = []

@@ -125,9 +125,7 @@ def test_the_same_rows_count_in_every_format(write, name, least, values, users):
 
 
 @each_format
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(
         st.tuples(

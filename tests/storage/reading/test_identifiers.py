@@ -70,7 +70,7 @@ def test_arrays_are_encoded_like_columns(values):
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-50, 50), max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_integers(values):
     encoded = encode(column(values, pa.int64()), ITEM_FAULTS, typed=True)
     assert decode(encoded) == [str(value) for value in values]
@@ -78,7 +78,7 @@ def test_any_integers(values):
 
 
 @given(st.lists(st.text(), max_size=30))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text(values):
     encoded = encode(column(values, pa.string()), ITEM_FAULTS, typed=True)
     good = [fault == Fault.NONE for fault in faults_of(encoded)]
@@ -213,7 +213,7 @@ def test_texts_get_their_form_one_by_one_or_together(texts):
 
 
 @given(st.lists(st.binary(min_size=16, max_size=16) | st.none(), min_size=1, max_size=9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_uuids_are_written_as_text(values):
     texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in values]
     array = pa.array([b"\xff" * 16, *values], pa.binary(16))

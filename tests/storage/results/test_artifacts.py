@@ -30,7 +30,7 @@ ARRAYS = st.dictionaries(
 
 
 @given(arrays=ARRAYS, note=st.text())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_arrays_and_manifest_come_back(tmp_path_factory, arrays, note):
     folder = tmp_path_factory.mktemp("artifacts")
     path = save_arrays(folder, "model", arrays, {"note": note, "reg": 0.5})

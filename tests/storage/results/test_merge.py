@@ -11,18 +11,8 @@ from stored_results import keep_model as keep
 from stored_results import record_cell as record
 
 from perennial.storage.results import merge
-from perennial.storage.results.cells import (
-    read_cells,
-    read_evaluated_users,
-    read_user_figures,
-)
-from perennial.storage.results.fits import (
-    Fit,
-    find_fit,
-    insert_fit,
-    read_model,
-    sweep_model_files,
-)
+from perennial.storage.results.cells import read_cells, read_evaluated_users, read_user_figures
+from perennial.storage.results.fits import Fit, find_fit, insert_fit, read_model, sweep_model_files
 from perennial.storage.results.merge import merge_results
 from perennial.storage.results.runs import insert_run_cell, start_run
 from perennial.storage.results.summaries import find_summary, insert_summary

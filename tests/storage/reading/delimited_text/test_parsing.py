@@ -126,7 +126,7 @@ VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size
 
 
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), max_size=12), st.integers(64, 300))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_a_csv_writer_writes_is_read_back(rows, block_bytes):
     sink = io.StringIO(newline="")
     csv.writer(sink, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
@@ -184,7 +184,7 @@ def test_blanks_after_delimiters_are_dropped(quoting):
         st.binary(max_size=20).map(lambda line: line.translate(None, delete=b'\n"')), max_size=12
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_bytes_are_rows_or_rejects(lines):
     text = read(b"".join(line + b"\n" for line in lines))
     blank = {number for number, line in enumerate(lines, 1) if line in (b"", b"\r")}
@@ -213,7 +213,7 @@ def is_bad(line):
         max_size=8,
     )
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_bad_utf8_is_found_like_pythons_decoder_finds_it(lines):
     data = np.frombuffer(b"".join(line + b"\n" for line in lines), np.uint8)
     line_of_byte = np.repeat(np.arange(len(lines)), [len(line) + 1 for line in lines])
