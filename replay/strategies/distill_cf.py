@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from perennial.memory.base import Memory
 
 
-WITH_REAL_USERS = DistillSettings(guide=0.5, start_scale=1.0, num_steps=50)
-"""Rows about as heavy as real ones, half of them the users' own; the steps are not for `rolling`.
+WITH_REAL_USERS = DistillSettings(guide=0.3, start_scale=1.0, num_steps=50)
+"""Rows about as heavy as real ones, mostly the users' own; the steps are not for `rolling`.
 Alone, smoother and heavier rows are better for ∞-AE, but not with real users."""
 
 
