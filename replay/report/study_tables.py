@@ -31,14 +31,19 @@ MAP_METRIC: Metric = ("HR", 100)
 
 
 def findings(report: StudyReport) -> list[str]:
-    """Describe the subject's differences from the others, on the confirmation periods if any."""
+    """Describe the subject's differences from the others, and end with the strategy to take.
+
+    Differences are those on the confirmation periods, if there are any.
+    """
     summary = report.confirmed or report.summary
     subject = subject_of(summary)
     differences = (one for one in summary.differences if one.strategy == subject)
     sentences = describe_differences(summary, differences)
     if report.confirmed is not None and sentences:
         sentences.insert(0, f"On the periods from {report.confirm_from} on:")
-    return [*limits(report.summary), *sentences, *describe_memories(report.summary)]
+    memories = describe_memories(report.summary)
+    advice = " ".join(one.describe() for one in report.advice)
+    return [*limits(report.summary), *sentences, *memories, *([advice] if advice else [])]
 
 
 def subject_of(summary: RunSummary) -> str:

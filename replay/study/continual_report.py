@@ -1,11 +1,14 @@
 """Results of a study of the strategies over the periods."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 
+from perennial.replay.analysis.advice import Advice, advise
 from perennial.replay.analysis.run import RunData, from_period, is_within, load_run
 from perennial.replay.analysis.summary import RunSummary, summarise
 from perennial.replay.analysis.transfer import (
@@ -15,6 +18,7 @@ from perennial.replay.analysis.transfer import (
     transfer_matrices,
 )
 from perennial.replay.config import ReplayConfig
+from perennial.replay.strategies.registry import make_strategy
 from perennial.replay.study.continual import StudyRuns
 from perennial.storage.base import Json
 from perennial.storage.errors import UserError
@@ -84,6 +88,7 @@ class StudyReport:
         confirm_from: first evaluated period of `confirmed`.
         confirmed: summary of the periods from there on; `None` for a study without confirmation.
         transfer: R of each strategy and model; empty for a study without transfer.
+        advice: strategy to take with each model, by `confirmed` if there is one.
     """
 
     data: RunData
@@ -92,6 +97,7 @@ class StudyReport:
     confirmed: RunSummary | None
     ranks: tuple[Rank, ...]
     transfer: tuple[TransferMatrix, ...]
+    advice: tuple[Advice, ...] = ()
 
     @classmethod
     def of(
@@ -109,7 +115,8 @@ class StudyReport:
             later = from_period(data, confirm_from)
             confirmed = summarise(later, num_resamples=num_resamples, baselines=strategies)
         ranks = rank_strategies(summary)
-        return cls(data, summary, confirm_from, confirmed, ranks, transfer)
+        advice = advise(confirmed or summary, partial(_needs_log, data.run.config))
+        return cls(data, summary, confirm_from, confirmed, ranks, transfer, advice)
 
     def to_json(self) -> dict[str, Json]:
         """Return the object that `--json` prints."""
@@ -126,7 +133,17 @@ class StudyReport:
             "ranks": [asdict(one) for one in self.ranks],
             "confirmation": confirmed,
             "transfer": [one.to_json() for one in self.transfer],
+            "advice": [asdict(one) | {"sentence": one.describe()} for one in self.advice],
         }
+
+
+def _needs_log(config: Mapping[str, Json], strategy: str) -> bool:
+    """Return whether a strategy of a run needs the log of all periods; true if not known."""
+    try:
+        settings = config.get("strategy_settings", {}).get(strategy)
+        return make_strategy(strategy, settings).needs_log
+    except UserError:  # A strategy by target is recorded by its name alone.
+        return True
 
 
 def load_study(

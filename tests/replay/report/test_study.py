@@ -119,7 +119,9 @@ class TestTables:
         assert subject_of(make_report(strategies=("joint", "ader")).summary) == "ader"
 
     def test_findings_are_about_the_confirmation_periods(self, report):
-        where, *found = findings(report)
+        where, *found, advice = findings(report)
+        assert advice == " ".join(one.describe() for one in report.advice)
+        assert [one.model for one in report.advice] == ["infinite-ae", "mvae"]
         assert where == "On the periods from 3 on:"
         assert len(found) == 8
         assert all(one.startswith("With ") for one in found)
@@ -194,7 +196,7 @@ class TestFiles:
         read_back = json.loads(written[1].read_text(), parse_constant=refuse)
         assert list(read_back) == [
             *("config", "results", "means", "evaluations", "timings", "costs"),
-            *("differences", "ranks", "confirmation", "transfer"),
+            *("differences", "ranks", "confirmation", "transfer", "advice"),
         ]
         assert read_back["confirmation"]["from_period"] == 3
         assert len(read_back["transfer"]) == 1 * 2 * 4
