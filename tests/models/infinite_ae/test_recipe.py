@@ -109,6 +109,7 @@ def test_a_given_regulariser_is_not_validated():
     model = DOUBLE.fit(training_rows(dense_rows(20)), FitOptions(seed=0))
     assert model.report["reg"] == 5.0
     assert "validation" not in model.report
+    assert model.report["row_cap"] is None
 
 
 def test_equal_validation_scores_go_to_the_larger_regulariser_and_none_to_the_middle():
@@ -137,7 +138,7 @@ def test_the_memory_limit_caps_the_rows_to_the_most_that_fit():
     assert model.report["row_cap"] == f"memory limit of {limit:,} bytes"
     assert model.report["bytes_estimated"] <= limit
     fewer = DOUBLE.fit(rows, FitOptions(seed=0, memory_limit=limit, max_rows=100))
-    assert fewer.report["rows_used"] == 100
+    assert (fewer.report["rows_used"], fewer.report["row_cap"]) == (100, "max_rows 100")
 
 
 def paper_split(shared_data, name, keep_repeats=False):

@@ -90,6 +90,8 @@ def test_columns_can_be_named(tmp_path):
     assert read_titles_file(path, "1", "4").titles == {"1": "Toy Story"}
     bare = write(tmp_path / "bare.csv", "Toy Story,1\nJumanji,2\n")
     assert read_titles_file(bare, "2", "1").titles == {"1": "Toy Story", "2": "Jumanji"}
+    digits = write(tmp_path / "digits.csv", "1,Toy Story,2\n2,Jumanji,3\n")
+    assert read_titles_file(digits, "1", "2").titles == {"1": "Toy Story", "2": "Jumanji"}
     films = write(tmp_path / "films.dat", "x::1::Toy Story\n")
     assert read_titles_file(films, "2", "3").titles == {"1": "Toy Story"}
 
