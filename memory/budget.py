@@ -50,11 +50,7 @@ _ALL = Policy("all")
 
 
 def parse_policy(text: str) -> Policy:
-    """Parse `all`, `recent:K`, `rolling` or `whole`.
-
-    Raises:
-        UserError: the text is something else.
-    """
+    """Parse `all`, `recent:K`, `rolling` or `whole`; raise `UserError` for any other text."""
     recent = _RECENT.fullmatch(text)
     if recent is not None:
         return Policy("recent", int(recent[1]))
@@ -128,11 +124,7 @@ class ReplayBudget:
 
 
 def parse_budget(given: int | str) -> ReplayBudget:
-    """Parse a number of rows, such as 500, or a size with its unit, such as `256KiB`.
-
-    Raises:
-        ValueError: it is neither, or too small for a row.
-    """
+    """Parse a number of rows, such as 500, or a size such as `256KiB`; `ValueError` otherwise."""
     text = str(given).strip()
     if text.isdecimal():
         budget = ReplayBudget(int(text))

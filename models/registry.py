@@ -30,13 +30,10 @@ DEFAULT_MODELS = ("infinite-ae", "mvae")
 
 
 def make_recipe(name: str, settings: Mapping[str, Any] | None = None) -> "Recipe":
-    """Build the recipe of a model.
+    """Build the recipe of a model with fields of its dataclass that differ from the defaults.
 
-    `settings` are fields of the recipe's dataclass that differ from its defaults; text is converted
-    to the type of the field.
-
-    Raises:
-        UserError: unknown model, unknown setting, or a value that does not fit.
+    Text is converted to the type of the field. An unknown model or setting, and a value that does
+    not fit, are a `UserError`.
     """
     recipe: Recipe = build("model", name, MODELS.load(name), settings or {}, "fit")
     return recipe

@@ -120,13 +120,10 @@ CUTS: tuple[str, ...] = tuple(_RULES)
 
 
 def make_cut(name: str, num_periods: int = 17) -> Cut:
-    """Build a cut.
+    """Build a cut by its name.
 
     `num_periods` is for `equal-count` and `equal-span`; 17 of equal count reproduce the paper's
-    Figure 5 on ML-1M.
-
-    Raises:
-        UserError: unknown name, or a number below 1.
+    Figure 5 on ML-1M. An unknown name, and a number below 1, are a `UserError`.
     """
     if name not in _RULES:
         raise UserError(f"unknown cut '{name}'; choose from {', '.join(CUTS)}")

@@ -169,9 +169,8 @@ class Recommender:
     def recommend(self, query: RecommendationQuery) -> tuple[RecommendedItem, ...]:
         """Recommend at most `query.k` items to one user, best first.
 
-        Raises:
-            UserError: a query that makes no sense, or a model that cannot explain its scores.
-            UnknownName: a user or an item that is not in the store.
+        A query that makes no sense, and a model that cannot explain its scores, are a `UserError`,
+        and a user or an item that is not in the store an `UnknownName`.
         """
         query.validate()
         if query.why and not isinstance(self.model, ExplainableModel):

@@ -37,12 +37,9 @@ STUDY_STRATEGIES = ("individual", "joint", "ader", "distill-cf", "user-rns")
 
 
 def make_strategy(name: str, settings: Mapping[str, Any] | None = None) -> "Strategy":
-    """Build a strategy.
+    """Build a strategy with fields of its dataclass that differ from the defaults.
 
-    `settings` are fields of its dataclass that differ from its defaults.
-
-    Raises:
-        UserError: unknown strategy, unknown setting, or a value that does not fit.
+    An unknown strategy or setting, and a value that does not fit, are a `UserError`.
     """
     fixed = {"sampler": name} if name in SAMPLERS else {}
     given = {**(settings or {}), **fixed}

@@ -157,11 +157,7 @@ def _find_uuids(schema: pq.ParquetSchema) -> frozenset[str]:
 
 
 def _rows_at_once(kind: pa.DataType) -> int:
-    """Return how many rows may be read at once; one repeated value takes no room in the file.
-
-    Raises:
-        UserError: a single value is too long.
-    """
+    """Return how many rows may be read at once; `UserError` if a single value is too long."""
     if not pa.types.is_fixed_size_binary(kind):
         return BATCH_ROWS
     width = int(kind.byte_width)

@@ -147,11 +147,7 @@ def _collect(raw: RawFile, max_reject_share: float) -> TitlesFile:
 
 
 def _read_texts(column: Column, name: str) -> Iterator[str]:
-    """Return the texts of a column, cut to what a title is made of; nulls are empty.
-
-    Raises:
-        UserError: the column has another type.
-    """
+    """Return the texts of a column, cut to what a title is made of; nulls are empty."""
     chunks = [pa.array(column)] if isinstance(column, np.ndarray) else column.chunks
     kind = plain_type(chunks[0].type) if chunks else pa.string()
     if not is_string(kind):
