@@ -46,25 +46,27 @@ class Rank:
 
 
 def rank_strategies(summary: RunSummary) -> tuple[Rank, ...]:
-    """Rank the strategies of each model in each metric, over their common periods."""
-    values: dict[tuple[str, str, int | None], dict[int, dict[str, list[float]]]] = {}
+    """Rank the strategies of each model in each metric, over the periods of all their seeds."""
+    values: dict[tuple[str, str, int | None], dict[int, dict[tuple[str, int], float]]] = {}
     for one in summary.results:
         if one.value is not None:
             periods = values.setdefault((one.model, one.metric, one.k), {})
-            periods.setdefault(one.eval_period, {}).setdefault(one.strategy, []).append(one.value)
+            periods.setdefault(one.eval_period, {})[one.strategy, one.seed] = one.value
     ranks: list[Rank] = []
     for (model, metric, k), periods in values.items():
-        strategies = list(dict.fromkeys(name for figures in periods.values() for name in figures))
+        chains = {chain for figures in periods.values() for chain in figures}
+        strategies = list(dict.fromkeys(name for one in periods.values() for name, _ in one))
         whole = {
-            period: figures
+            period: [
+                np.mean([value for (of, _), value in figures.items() if of == name])
+                for name in strategies
+            ]
             for period, figures in sorted(periods.items())
-            if len(figures) == len(strategies)
+            if figures.keys() == chains
         }
         if not whole:
             continue
-        table = np.array(
-            [[np.mean(figures[name]) for name in strategies] for figures in whole.values()]
-        )
+        table = np.array(list(whole.values()))
         by_period = rankdata(-table, axis=1).mean(axis=0)
         by_mean = rankdata(-table.mean(axis=0))
         ranks.extend(

@@ -67,6 +67,18 @@ def test_models_and_metrics_are_ranked_separately():
     assert ranks["a", "infinite-ae", *HR] == (1.0, 1.0)
 
 
+def test_periods_that_a_seed_lacks_do_not_count():
+    # Seed 1 of b has no figure in period 3; the mean of other seeds is no match for a's.
+    cells = {(name, "mvae", seed, 2): {HR: [10.0 + seed]} for name in "ab" for seed in (0, 1)}
+    cells |= {("a", "mvae", seed, 3): {HR: [20.0]} for seed in (0, 1)}
+    cells["b", "mvae", 0, 3] = {HR: [30.0]}
+    found = rank_strategies(summarise(make_run(cells), num_resamples=0))
+    assert {(one.strategy, one.rank, one.eval_periods) for one in found} == {
+        ("a", 1.5, (2,)),
+        ("b", 1.5, (2,)),
+    }
+
+
 def test_only_common_periods_count():
     assert hr_ranks({"a": (10.0, 90.0), "b": (20.0, None)})["a"] == (2.0, 2.0)
     assert ranks_of({("a", "mvae", 0, 2): {HR: [1.0]}, ("b", "mvae", 0, 3): {HR: [2.0]}}) == {}
