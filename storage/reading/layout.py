@@ -15,6 +15,7 @@ from perennial.storage.reading.columns import Column, Columns, find_column, prin
 from perennial.storage.reading.memory_budget import Budget
 from perennial.storage.reading.rejects import Rejects
 from perennial.storage.reading.settings import TIME_NAMES, FileSettings
+from perennial.storage.reading.times.formats import is_moment
 
 _SEPARATORS = {
     ",": "commas",
@@ -176,7 +177,8 @@ def make_raw_file(
     labels = [*names, *reversed(keys)]
     if hint is None:
         place = find_column(keys, None, TIME_NAMES, "time")
-        hint = None if place is None else keys[place]
+        dated = (key for key, value in settings.partitions.items() if is_moment(value))
+        hint = next(dated, None) if place is None else keys[place]
     shown = [printable(labels[place], 40) for place in found.events]
     layout = FileLayout(
         file_format,

@@ -141,10 +141,12 @@ class TestPartitions:
             read_file(path, IngestSettings(user_column="u", item_column="i"))
 
     @pytest.mark.parametrize("content", [LINES, "1,2\n"])
-    def test_that_look_like_times_are_told(self, fill, content):
-        path = fill("date=2024-01-31/a.csv", content=content) / "date=2024-01-31/a.csv"
+    @pytest.mark.parametrize("folder", ["date=20240131", "night=2024-01-31", "night=7"])
+    def test_that_look_like_times_are_told(self, fill, content, folder):
+        path = fill(f"{folder}/a.csv", content=content) / folder / "a.csv"
         (remark,) = read_file(path, IngestSettings()).remarks
-        assert remark.endswith("does column 'date' hold the times? name it with --time-column")
+        key = "" if folder == "night=7" else folder.split("=")[0]
+        assert (f"does column '{key}' hold the times? name it with" in remark) is bool(key)
 
     def test_count_only_next_above_the_file(self, fill):
         path = fill("date=1999-01-01/logs/part.csv") / "date=1999-01-01/logs/part.csv"
