@@ -93,7 +93,7 @@ def configure_live(
         raise UserError(
             f"strategy '{chain.strategy.name}' needs the whole log, as it is set, and the store "
             f"holds interactions only from period {held_from} on; choose one that does without, "
-            "such as --strategy distill-cf"
+            f"such as --strategy {_without_log(config)}"
         )
     now = (clock or Clock()).now()
     with store.transaction():
@@ -128,9 +128,15 @@ def check_forgetting(config: "ReplayConfig") -> None:
     if strategy.needs_log:
         raise UserError(
             f"strategy '{strategy.name}' needs the whole log, as it is set; for "
-            "--forget-log-after choose one that remembers, such as `perennial "
-            "init --replace --strategy distill-cf`"
+            "--forget-log-after choose one that does without, such as "
+            f"`perennial init --replace --strategy {_without_log(config)}`"
         )
+
+
+def _without_log(config: "ReplayConfig") -> str:
+    """Return the option of a strategy for the model that does not read old periods of the log."""
+    name = choose_default(config.models[0].name, keeps_log=False).name
+    return f"{name} --memory-policy rolling" if name in config.strategies else name
 
 
 def require_live(store: Store) -> LiveRecord:

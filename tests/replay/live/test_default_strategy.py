@@ -153,6 +153,15 @@ def test_a_failing_change_leaves_the_strategy(store, period_files, monkeypatch):
     assert LiveUpdater(store).chain.strategy.name == "joint"
 
 
+@pytest.mark.parametrize(("model", "advised"), [("pop", "active"), ("popularity", "distill-cf")])
+def test_a_refusal_to_drop_periods_names_the_strategy_of_the_model(tmp_path, model, advised):
+    config = dataclasses.replace(CONFIG, models=(ModelChoice(model),))
+    with Store.open(tmp_path / "live.duckdb") as store:
+        with pytest.raises(UserError, match=f"init --replace --strategy {advised}`"):
+            configure_live(store, config, forget_log_after=2)
+        assert read_live(store) is None
+
+
 def test_without_the_whole_log_the_default_does_without(live, period_files):
     store = live(dataclasses.replace(CONFIG, strategies=("individual",), memory_limit=None), 3)
     drop_events(store, 1)

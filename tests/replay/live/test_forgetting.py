@@ -74,12 +74,15 @@ class TestForgettingTheLog:
         with pytest.raises(UserError, match="only from period 5 on"):
             run_replay(kept, config)
 
-    @pytest.mark.parametrize("name", ["joint", "whole"])
-    def test_strategies_that_read_it_again_refuse(self, name, live, period_files):
+    @pytest.mark.parametrize(
+        ("name", "policy"), [("joint", ""), ("whole", " --memory-policy rolling")]
+    )
+    def test_strategies_that_read_it_again_refuse(self, name, policy, live, period_files):
         store = live(CHAINS[name])
-        with pytest.raises(UserError, match=r"needs the whole log.*rolling"):
+        refusal = f"needs the whole log.*--strategy distill-cf{policy}`"
+        with pytest.raises(UserError, match=refusal):
             list(take_files(store, period_files[:1], LiveRequest(forget_log_after=2)))
-        with pytest.raises(UserError, match=r"needs the whole log.*rolling"):
+        with pytest.raises(UserError, match=refusal):
             configure_live(store, CHAINS[name], forget_log_after=2, replace=True)
         assert list_periods(store) == ()
 
