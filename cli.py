@@ -1,5 +1,7 @@
 """The command line: the list of commands."""
 
+import os
+
 import click
 from click.shell_completion import get_completion_class
 
@@ -9,9 +11,10 @@ from perennial.replay.cli.memory import memory
 from perennial.replay.cli.recommend import recommend
 from perennial.replay.cli.replay import replay, report
 from perennial.replay.cli.serve import serve
-from perennial.replay.cli.sources import datasets, distill_source, sample_log
+from perennial.replay.cli.sources import cache, datasets, distill_source, sample_log
 from perennial.replay.cli.store import periods, status, titles
 from perennial.replay.cli.study import study
+from perennial.storage.compile_cache import compile_variables
 from perennial.storage.errors import UserError
 
 
@@ -25,6 +28,7 @@ def main(debug: bool) -> None:
 
     `perennial replay` alone does so with an embedded synthetic stream.
     """
+    os.environ |= compile_variables(os.environ)
 
 
 @main.command()
@@ -59,6 +63,7 @@ for _command in (
     distill_source,
     sample_log,
     datasets,
+    cache,
 ):
     main.add_command(_command)
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from perennial.storage.compile_cache import jax_variables
+
 
 def share_compiled(folder: Path) -> dict[str, str]:
     """Return the environment variables under which processes share compiled code in a folder.
@@ -12,11 +14,7 @@ def share_compiled(folder: Path) -> dict[str, str]:
     than it works.
     """
     return {
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        # Caches for GPUs, whose path would be part of each entry's key.
-        "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",
+        **jax_variables(folder / "jax"),
         "PYTHONPYCACHEPREFIX": str(folder / "python"),
         "PYTHONDONTWRITEBYTECODE": "",
     }

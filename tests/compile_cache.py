@@ -1,18 +1,14 @@
 """Compiled code kept between test runs: each has a folder of copies, for JAX takes no lock."""
 
-import hashlib
-import importlib.metadata
 import os
-import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 from benchmarks.compiling import share_compiled
+from perennial.storage.compile_cache import cache_folder, describe_machine
 
 MAX_BYTES = 512 * 2**20
 """Limit of each of the two folders; what was written first is deleted first."""
@@ -20,7 +16,7 @@ MAX_BYTES = 512 * 2**20
 
 def use_kept_code(folder: Path) -> Callable[[], None]:
     """Compile into an empty folder with what earlier runs did; the result keeps what is new."""
-    kept = user_cache_path("perennial") / "tests" / _describe_machine()
+    kept = cache_folder() / "tests" / describe_machine()
     variables = share_compiled(folder)
     if sys.dont_write_bytecode:
         # As in many container images: each process would compile all libraries anew.
@@ -32,16 +28,6 @@ def use_kept_code(folder: Path) -> Callable[[], None]:
     mine = Path(variables["JAX_COMPILATION_CACHE_DIR"])
     _copy(_entries(kept / "jax"), mine)
     return lambda: _keep(mine, kept)
-
-
-def _describe_machine() -> str:
-    """Name of what compiled code depends on: versions, and the processor's instructions."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    flags = [line for line in lines if line.startswith(("flags", "Features"))]
-    versions = [importlib.metadata.version(name) for name in ("jax", "jaxlib")]
-    parts = (sys.version, platform.system(), platform.machine(), *versions, *sorted(set(flags)))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _entries(folder: Path) -> list[Path]:

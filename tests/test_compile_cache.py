@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Start a run in a folder of its own; the function that ends it."""
-    monkeypatch.setattr(compile_cache, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(compile_cache, "cache_folder", lambda: tmp_path / "perennial")
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(sys, "pycache_prefix", None)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -20,6 +20,7 @@ from perennial.replay.cli.parameters import (
     store_option,
     wait_option,
 )
+from perennial.storage.compile_cache import cache_folder
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -135,14 +136,7 @@ class DownloadOptions:
     @property
     def folder(self) -> Path:
         """Folder for downloads and generated logs."""
-        return self.cache or default_cache()
-
-
-def default_cache() -> Path:
-    """Return the user's cache folder, for downloads and generated logs."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("perennial")
+        return self.cache or cache_folder()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`datasets`, `distill` and `sample`: commands on a source, without a store."""
+"""`datasets`, `cache`, `distill` and `sample`: commands without a store."""
 
 import json
 from contextlib import ExitStack
@@ -13,7 +13,6 @@ from perennial.replay.cli.log_options import (
     DownloadOptions,
     ReadingOptions,
     ReadingPrinter,
-    default_cache,
 )
 from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
@@ -26,6 +25,7 @@ from perennial.replay.cli.parameters import (
     source_argument,
     table_option,
 )
+from perennial.storage.compile_cache import cache_folder, clear_compile_cache
 from perennial.stream.sources.registry import SOURCES, open_source
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def list_datasets(cache: Path | None) -> None:
     console = TerminalConsole()
     for name in SOURCES:
         source = SOURCES.load(name)
-        console.print(Text.assemble((name, "bold"), f": {source.state(cache or default_cache())}"))
+        console.print(Text.assemble((name, "bold"), f": {source.state(cache or cache_folder())}"))
         about = f"{source.info.summary}. {source.info.size}. Licence: {source.info.licence}."
         console.print(Padding(Text(about), (0, 0, 0, 4)))
 
@@ -71,6 +71,17 @@ def download_dataset(name: str, download: DownloadOptions) -> None:
         log = open_source(name, cache=download.folder, mirror=download.mirror, progress=progress)
     for path in log.paths:
         echo(path)
+
+
+@click.group()
+def cache() -> None:
+    """Compiled code in the user's cache folder."""
+
+
+@cache.command(name="clear")
+def clear_cache() -> None:
+    """Delete the compiled code that commands keep for the next ones; data sets stay."""
+    echo(f"{clear_compile_cache():,} bytes of compiled code deleted")
 
 
 @click.command(name="distill")

@@ -27,6 +27,7 @@ from perennial.replay.study.workers.base import (
     TaskEvent,
 )
 from perennial.storage.base import Json
+from perennial.storage.compile_cache import compile_variables
 from perennial.storage.errors import UserError
 from perennial.storage.results.versions import read_versions
 
@@ -122,7 +123,8 @@ def worker_environment(given: Mapping[str, str]) -> dict[str, str]:
     be run in place of the library's.
     """
     flags = f"{given.get('XLA_FLAGS', '')} {_XLA_FLAGS}".strip()
-    own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **given, **_ONE_THREAD, "XLA_FLAGS": flags}
+    own = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **compile_variables(given), **given}
+    own |= {**_ONE_THREAD, "XLA_FLAGS": flags}
     root = str(Path(perennial.__file__).parents[1])
     if root in map(str, (*site.getsitepackages(), site.getusersitepackages())):
         paths = []

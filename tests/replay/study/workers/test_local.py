@@ -148,13 +148,14 @@ def test_an_error_of_the_listener_ends_the_workers(runner):
 
 
 def test_the_environment_of_a_worker():
+    off = {"PERENNIAL_COMPILE_CACHE": "off"}
     name, root = "XLA_PYTHON_CLIENT_PREALLOCATE", str(Path(perennial.__file__).parents[1])
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
-    made = worker_environment({"OMP_NUM_THREADS": "8", "HOME": "/root", "NPROC": "4"})
+    made = worker_environment({**off, "OMP_NUM_THREADS": "8", "HOME": "/root", "NPROC": "4"})
     assert {made[one] for one in threads} == {"1"}
     assert (made["HOME"], made["PYTHONPATH"], made[name]) == ("/root", root, "false")
     assert made["XLA_FLAGS"] == "--xla_cpu_multi_thread_eigen=false"
-    given = {"XLA_FLAGS": "--xla_dump_to=x", name: "true", "PYTHONPATH": "elsewhere"}
+    given = {**off, "XLA_FLAGS": "--xla_dump_to=x", name: "true", "PYTHONPATH": "elsewhere"}
     made = worker_environment(given)
     assert made["XLA_FLAGS"] == "--xla_dump_to=x --xla_cpu_multi_thread_eigen=false"
     assert (made["PYTHONPATH"], made[name]) == (os.pathsep.join([root, "elsewhere"]), "true")
