@@ -1,6 +1,6 @@
 """Events of a replay; the command line shows them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from perennial.storage.base import Progress
@@ -20,10 +20,10 @@ class CellName:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The run is recorded in the store; it will have so many cells."""
+    """The run is recorded in the store; it will have these cells."""
 
     run_id: int
-    num_cells: int
+    cells: Sequence[CellName]
 
 
 @dataclass(frozen=True)

@@ -58,16 +58,19 @@ def run_replay(
     clock = clock or Clock()
     versions = read_versions() if versions is None else versions
     chains = make_chains(store, config, versions)
-    num_cells = len(chains) * sum(
-        len(eval_periods(config, period, num_periods)) for period in range(1, num_periods)
+    names = tuple(
+        CellName(chain.strategy.name, chain.recipe.name, chain.seed, period, eval_period)
+        for period in range(1, num_periods)
+        for chain in chains
+        for eval_period in eval_periods(config, period, num_periods)
     )
     recorded = config.to_named_json() | {"periods": num_periods}
     sweep_model_files(store)
-    run_id = start_run(store, recorded, versions, num_cells, clock.now())
-    listener(RunStarted(run_id, num_cells))
+    run_id = start_run(store, recorded, versions, len(names), clock.now())
+    listener(RunStarted(run_id, names))
     metrics = default_metrics() if metrics is None else tuple(metrics)
     maker = CellMaker(store, config, run_id, metrics, versions, clock)
-    replay = _Replay(maker, num_periods, num_cells, listener, fresh)
+    replay = _Replay(maker, num_periods, len(names), listener, fresh)
     try:
         for period in range(1, num_periods):
             replay.evaluate_period(period, chains)

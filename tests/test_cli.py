@@ -241,7 +241,7 @@ class TestScreen:
         console = Console(file=drawn, force_terminal=True, width=120)
         cell = CellName("individual", "infinite-ae", 0, 2, 3)
         with open_existing(replayed[0]) as store, watch_replay(store, console) as listener:
-            listener(RunStarted(run_id=1, num_cells=2))
+            listener(RunStarted(run_id=1, cells=(cell,) * 2))
             listener(CellStarted(cell))
             listener(StageMessage(cell, "kernel [bold]of[/] 40 rows"))
             listener(CellFinished(cell, 1, 2, None))

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +31,9 @@ class Program(click.Group):
     """
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **kwargs: Any) -> Any:
-        """Run a command, print its error, exit."""
+        """Run a command, print its error, exit; without `args` it is this process's command."""
+        if args is None and "_PERENNIAL_COMPLETE" not in os.environ:
+            START_LINE.start()
         try:
             code = super().main(args, *others, **kwargs | {"standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
@@ -69,7 +72,13 @@ class Program(click.Group):
 
 def echo(line: object = "", *, err: bool = False) -> None:
     """Print one line of text, whose control characters are made visible; `err`: on stderr."""
+    START_LINE.cancel()
     click.echo(escape_controls(str(line)), err=err)
+
+
+START_LINE = threading.Timer(1.0, click.echo, ("loading libraries …",), {"err": True})
+"""Line on stderr of a command that has printed nothing for a second."""
+START_LINE.daemon = True
 
 
 def _explain(error: Exception) -> str:

@@ -24,6 +24,8 @@ from rich.text import Text
 
 from perennial.replay.analysis.run import load_run
 from perennial.replay.analysis.summary import summarise
+from perennial.replay.analysis.time_left import TimeLeft
+from perennial.replay.cli.errors import START_LINE
 from perennial.replay.events import (
     CellFinished,
     CellName,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 
 def _errors() -> TerminalConsole:
+    START_LINE.cancel()
     return TerminalConsole(stderr=True)
 
 
@@ -206,7 +209,7 @@ def watch_replay(store: Store, console: Console | None = None) -> Iterator[Liste
     """Draw bars and a growing table of a replay on a terminal; elsewhere print a line per cell."""
     console = console or _errors()
     if not console.is_terminal:
-        yield lambda event: _print_line(console, event)
+        yield _ReplayLines(console)
         return
     screen = _Screen(store, console)
     with screen.live:
@@ -219,8 +222,10 @@ class _Screen:
     def __init__(self, store: Store, console: Console) -> None:
         self._store = store
         self._run_id: int | None = None
-        self._bars = _make_bars(console, *_counts())
-        self._cells = self._bars.add_task("refits", total=None)
+        self._time_left = TimeLeft(())
+        left = TextColumn("{task.fields[left]}")
+        self._bars = _make_bars(console, MofNCompleteColumn(), TimeElapsedColumn(), left)
+        self._cells = self._bars.add_task("refits", total=None, left="")
         self._stage = Spinner("dots")
         self._means: Table | None = None
         self.live = Live(console=console, transient=True, refresh_per_second=8)
@@ -229,13 +234,16 @@ class _Screen:
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._run_id = event.run_id
-            self._bars.update(self._cells, total=event.num_cells)
+            self._time_left = TimeLeft(event.cells)
+            self._bars.update(self._cells, total=len(event.cells))
         elif isinstance(event, CellStarted):
             self._show_stage(event.cell, "reading")
         elif isinstance(event, StageMessage):
             self._show_stage(event.cell, event.text)
         elif isinstance(event, CellFinished):
-            self._bars.update(self._cells, completed=event.num_done)
+            self._time_left.finish(event)
+            left = _format_left(self._time_left)
+            self._bars.update(self._cells, completed=event.num_done, left=left)
             if event.cell is not None or event.num_done == event.num_cells:
                 self._show_means()
 
@@ -253,15 +261,34 @@ class _Screen:
         self.live.update(Group(*above, self._bars, self._stage))
 
 
-def _print_line(console: Console, event: Event) -> None:
-    if not isinstance(event, CellFinished):
-        return
-    name = event.name
-    text = f"{event.num_done}/{event.num_cells} period {name.fit_period} {name.strategy} "
-    text += f"{name.model} seed {name.seed}: "
-    if event.cell is None:
-        text += "there already"
-    else:
+class _ReplayLines:
+    """A line for each cell, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._time_left = console, TimeLeft(())
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._time_left = TimeLeft(event.cells)
+        elif isinstance(event, CellFinished):
+            self._time_left.finish(event)
+            text = self._describe(event)
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _describe(self, event: CellFinished) -> str:
+        name = event.name
+        text = f"{event.num_done}/{event.num_cells} period {name.fit_period} {name.strategy} "
+        text += f"{name.model} seed {name.seed}: "
+        if event.cell is None:
+            return text + "there already"
         text += format_figures(event.cell.figures) or "nobody could be evaluated"
-        text += f" ({format_seconds(sum(event.cell.stages.values()))})"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        left = _format_left(self._time_left)
+        seconds = format_seconds(sum(event.cell.stages.values()))
+        return f"{text} ({seconds}{left and ', '}{left})"
+
+
+def _format_left(time_left: TimeLeft) -> str:
+    seconds = time_left.estimate()
+    if not seconds:
+        return ""
+    return f"about {format_seconds(seconds) if seconds > 60 else f'{seconds:.0f} s'} left"
