@@ -12,7 +12,7 @@ from perennial.replay.cli.recommend import recommend
 from perennial.replay.cli.replay import replay, report
 from perennial.replay.cli.serve import serve
 from perennial.replay.cli.sources import cache, datasets, distill_source, sample_log
-from perennial.replay.cli.store import periods, status, titles
+from perennial.replay.cli.store import periods, runs, status, titles
 from perennial.replay.cli.study import study
 from perennial.storage.compile_cache import compile_variables
 from perennial.storage.errors import UserError
@@ -58,6 +58,7 @@ for _command in (
     recommend,
     serve,
     report,
+    runs,
     study,
     memory,
     distill_source,

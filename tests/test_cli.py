@@ -146,6 +146,7 @@ class TestStartUp:
                 f"{command} --store absent.duckdb"
                 for command in ("status", "periods", "memory show", "recommend --user a", "update")
             ),
+            *(f"{command} --store absent.duckdb" for command in ("runs", "runs delete 1")),
         ],
     )
     def test_help_and_a_mistyped_name_import_no_library(self, tmp_path, command):
@@ -156,7 +157,9 @@ class TestStartUp:
         heavy = {"duckdb", "numpy", "pyarrow", "pydantic"} | NEVER_TO_LOOK
         assert heavy.isdisjoint(self.imported(tmp_path, "datasets", "list", "--cache", tmp_path))
 
-    @pytest.mark.parametrize("command", ["status", "periods", "memory show"])
+    @pytest.mark.parametrize(
+        "command", ["status", "periods", "memory show", "runs", "runs delete 1"]
+    )
     def test_a_look_into_a_store_imports_no_numerical_library(self, replayed, command):
         store, _ = replayed
         # Live, with summaries, and not fitted yet.
@@ -385,6 +388,21 @@ class TestAfterwards:
         assert {one["mean"] for one in against["differences"]} == {0.0}
         assert "Difference from run 1" in call_well(*report).stdout
         assert_fails(call(*report[:-1], "99"), "no run 99")
+
+    def test_runs_are_listed_and_deleted(self, log, replayed):
+        store, printed = replayed
+        call_well("replay", log, *QUICK, "--store", store, "--seed", "1")
+        call_well("init", "--store", store, "--model", "pop")
+        first, second, live = call_json("runs", "--store", store)["runs"]
+        assert (first["run"], first["cells"], first["newest_period"]) == (1, 12, 4)
+        assert (first["config"]["seeds"], second["config"]["seeds"]) == ([0], [1])
+        assert [one["status"] for one in (first, second, live)] == ["finished", "finished", "live"]
+        assert {"12/12", "live"} <= set(call_well("runs", "--store", store).stdout.split())
+        delete = ("runs", "delete", "--store", store)
+        assert_fails(call(*delete, "3"), "run 3 is the run of the live model")
+        assert call_json(*delete, "2") == {"run": 2, "cells": 3, "fits": 3, "models": 0}
+        assert_fails(call(*delete, "2"), "no run 2")
+        assert call_json("report", "--store", store, "--run", "1")["results"] == printed["results"]
 
     def test_report_of_the_first_periods(self, replayed):
         store, printed = replayed

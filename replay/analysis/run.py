@@ -1,7 +1,7 @@
-"""Data of a run, or of some of its periods, and the costs of its strategies."""
+"""Runs of a store, data of a run or of some of its periods, and the costs of its strategies."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,8 @@ from perennial.storage.results.cells import (
     read_evaluated_users,
     read_user_figures,
 )
-from perennial.storage.results.runs import Run, read_run
+from perennial.storage.results.publications import read_live
+from perennial.storage.results.runs import Run, RunExtent, list_runs, read_extents, read_run
 from perennial.storage.store import Store
 
 
@@ -57,6 +58,57 @@ def load_run(
             f"run {run.run_id} evaluated no period up to {until}; give a larger --until-period"
         )
     return shortened
+
+
+@dataclass(frozen=True)
+class ListedRun:
+    """A run of a store, its extent, and `is_current`, False for a live run that was replaced."""
+
+    run: Run
+    extent: RunExtent
+    is_current: bool
+
+    @property
+    def status(self) -> str:
+        """Status of the run; `replaced` for a live run that is no longer the live model's."""
+        return self.run.status if self.is_current or self.run.status != "live" else "replaced"
+
+    def to_json(self) -> dict[str, Json]:
+        """Return plain values; times are ISO 8601 in UTC."""
+        run = self.run
+        return {
+            "run": run.run_id,
+            "status": self.status,
+            "started": run.started.isoformat(),
+            "ended": run.ended and run.ended.isoformat(),
+            "cells": self.extent.num_cells,
+            "planned_cells": run.num_cells,
+            "newest_period": self.extent.newest_period,
+            "config": dict(run.config),
+            "versions": dict(run.versions),
+        }
+
+
+def show_runs(store: Store) -> tuple[ListedRun, ...]:
+    """List the runs of a store with their extents, oldest first."""
+    extents, live = read_extents(store), read_live(store)
+    return tuple(
+        ListedRun(
+            run,
+            extents.get(run.run_id, RunExtent()),
+            live is not None and live.run_id == run.run_id,
+        )
+        for run in list_runs(store)
+    )
+
+
+def flatten(settings: Mapping[str, Json], within: str = "") -> Iterator[tuple[str, Json]]:
+    """Yield nested settings by dotted names."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{within}{name}.")
+        else:
+            yield within + name, value
 
 
 def from_period(data: RunData, first: int) -> RunData:

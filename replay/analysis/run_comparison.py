@@ -1,14 +1,14 @@
 """Comparison of a run with another one of the same store: effect of a change of settings."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from perennial.models.registry import make_recipe
-from perennial.replay.analysis.run import RunData
+from perennial.replay.analysis.run import RunData, flatten
 from perennial.replay.analysis.summary import Difference, summarise
 from perennial.replay.keys import describe_recipe, describe_strategy
 from perennial.replay.strategies.registry import make_strategy
@@ -128,7 +128,7 @@ def _settings(data: RunData) -> dict[str, Json]:
     given = config.get("strategy_settings", {})
     for name in dict.fromkeys(cell.strategy for cell in data.cells):
         settings[name] = _complete(name, given, lambda *one: describe_strategy(make_strategy(*one)))
-    flat: dict[str, Json] = dict(_flatten(json.loads(json.dumps(settings))))
+    flat: dict[str, Json] = dict(flatten(json.loads(json.dumps(settings))))
     return flat
 
 
@@ -142,12 +142,3 @@ def _complete(
     with suppress(UserError):
         settings = describe(name, settings)["settings"]
     return settings
-
-
-def _flatten(settings: Mapping[str, Json], within: str = "") -> Iterator[tuple[str, Json]]:
-    """Yield nested settings by dotted names."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{within}{name}.")
-        else:
-            yield within + name, value

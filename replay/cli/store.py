@@ -1,4 +1,4 @@
-"""`status`, `periods` and `titles`: what is in a store."""
+"""`status`, `runs`, `periods` and `titles`: what is in a store."""
 
 import dataclasses
 import json
@@ -25,6 +25,7 @@ from perennial.replay.cli.parameters import (
     json_option,
     place_option,
     store_option,
+    wait_option,
 )
 from perennial.storage.opening import open_existing, open_for_reading, require_store
 
@@ -56,19 +57,79 @@ def status(store: Path, as_json: bool) -> None:
         print_status(read, TerminalConsole())
 
 
+def _take_store(context: click.Context, store: Path | None, as_json: bool) -> Path | None:
+    """Return the store of a group that is a command itself; `None` if a subcommand follows.
+
+    Raises:
+        click.UsageError: options before a subcommand, or no store without one.
+    """
+    if context.invoked_subcommand is not None:
+        if store is not None or as_json:
+            raise click.UsageError(f"give options after {context.invoked_subcommand}", context)
+        return None
+    if store is None:
+        raise click.UsageError("Missing option '--store'.", context)
+    require_store(store)
+    return store
+
+
+@click.group(invoke_without_command=True)
+@store_option("The store to look into.", required=False, must_exist=False)
+@json_option
+@click.pass_context
+def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
+    """List the runs of a store: their settings, when they began and how far they are."""
+    store = _take_store(context, store, as_json)
+    if store is None:
+        return
+
+    from perennial.replay.analysis.run import show_runs
+    from perennial.replay.report.drawing import TerminalConsole, render_table
+    from perennial.replay.report.run_tables import runs_table
+
+    with open_for_reading(store) as opened:
+        shown = show_runs(opened)
+    if as_json:
+        click.echo(json.dumps({"runs": [one.to_json() for one in shown]}, allow_nan=False))
+    elif not shown:
+        echo("no run yet; `perennial replay --store` makes one")
+    else:
+        console = TerminalConsole()
+        console.print(render_table(runs_table(shown), console.width))
+
+
+@runs.command(name="delete")
+@click.argument("run_id", metavar="RUN", type=POSITIVE)
+@store_option("The store that holds the run.")
+@wait_option
+@json_option
+def delete_one_run(run_id: int, store: Path, wait: float, as_json: bool) -> None:
+    """Delete a run by its number, and all results that only it uses.
+
+    Summaries stay. The run of the live model is refused.
+    """
+    from perennial.storage.results.runs import delete_run
+
+    with open_existing(store, wait) as opened:
+        deleted = delete_run(opened, run_id)
+    if as_json:
+        click.echo(json.dumps({"run": run_id, **dataclasses.asdict(deleted)}))
+    else:
+        echo(
+            f"run {run_id}: deleted, with all that only it used (cells: {deleted.cells:,}, fits: "
+            f"{deleted.fits:,}, models: {deleted.models:,})"
+        )
+
+
 @click.group(invoke_without_command=True)
 @store_option("The store to look into.", required=False, must_exist=False)
 @json_option
 @click.pass_context
 def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     """Show what is in a store, period by period."""
-    if context.invoked_subcommand is not None:
-        if store is not None or as_json:
-            raise click.UsageError(f"give options after {context.invoked_subcommand}", context)
-        return
+    store = _take_store(context, store, as_json)
     if store is None:
-        raise click.UsageError("Missing option '--store'.", context)
-    require_store(store)
+        return
 
     from perennial.replay.report.drawing import TerminalConsole, render_table
     from perennial.replay.report.run_tables import periods_table

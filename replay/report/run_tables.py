@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from perennial.replay.analysis.run import RunData
+from perennial.replay.analysis.run import ListedRun, RunData, flatten
 from perennial.replay.analysis.summary import RunSummary
 from perennial.replay.report.drawing import Table, TableCell, make_row
 from perennial.replay.report.tables import (
@@ -183,6 +183,48 @@ def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         else:
             rows.append((name.replace("_", " "), plain_value(value)))
     return rows
+
+
+def runs_table(runs: Sequence[ListedRun]) -> Table:
+    """Tabulate the runs of a store, with the settings in which they differ."""
+    settings = [_given_settings(one.run.config) for one in runs]
+    values: dict[str, set[str]] = {}
+    for name, value in (pair for one in settings for pair in one.items()):
+        values.setdefault(name, set()).add(value)
+    rows = []
+    for one, given in zip(runs, settings, strict=True):
+        config, started = one.run.config, f"{one.run.started:%Y-%m-%d %H:%M}"
+        parts = [
+            config.get("strategies", ()),
+            [model["name"] for model in config.get("models", ())],
+        ]
+        parts.append([f"seed {seed}" for seed in config.get("seeds", ())])
+        own = tuple(config.get("strategy_settings", ()))
+        parts.append(
+            f"{name}={value}"
+            for name, value in given.items()
+            if len(values[name]) > 1 or name.split(".")[0] in own
+        )
+        described = "; ".join(filter(None, map(", ".join, parts)))
+        refits = f"{one.extent.num_cells}/{one.run.num_cells}"
+        newest = str(one.extent.newest_period or "–")
+        rows.append(make_row(str(one.run.run_id), refits, newest, one.status, started, described))
+    return Table(
+        title="Runs",
+        columns=("run", "refits", "period", "status", "started", "settings"),
+        rows=tuple(rows),
+        num_remarks=3,
+        note="Refits: done and planned. Period: the newest evaluated one. Times in UTC.",
+    )
+
+
+def _given_settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings of a run by dotted names, but for its strategies, models and seeds."""
+    nested = {model["name"]: model["settings"] for model in config.get("models", ())}
+    nested |= config.get("strategy_settings", {})
+    named = ("strategies", "models", "seeds", "strategy_settings")
+    nested |= {name: value for name, value in config.items() if name not in named}
+    return {name: plain_value(value) for name, value in flatten(nested) if value is not None}
 
 
 def _by_chain(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:

@@ -1,13 +1,15 @@
 """Runs of the replay: configuration, status and cells."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from perennial.storage.base import Json
 from perennial.storage.errors import UserError
+from perennial.storage.results.fits import sweep_model_files
+from perennial.storage.results.publications import read_live
 from perennial.storage.store import Store
 
 RunStatus = Literal["running", "finished", "interrupted", "live"]
@@ -142,4 +144,78 @@ def read_run(store: Store, run_id: int | None = None) -> Run:
     for run in runs:
         if run.run_id == run_id:
             return run
-    raise UserError(f"no run {run_id} in {store.path or 'the store'}; it has 1 to {len(runs)}")
+    raise UserError(
+        f"no run {run_id} in {store.path or 'the store'}; `perennial runs` lists those that it has"
+    )
+
+
+@dataclass(frozen=True)
+class RunExtent:
+    """Number of recorded cells of a run, and the newest period that they were evaluated on."""
+
+    num_cells: int = 0
+    newest_period: int | None = None
+
+
+def read_extents(store: Store) -> dict[int, RunExtent]:
+    """Read the extents of all runs that have cells, by number."""
+    rows = store.rows(
+        "SELECT run_id, count(*), max(eval_period) FROM run_cells JOIN cells USING (cell_key)"
+        " GROUP BY run_id"
+    )
+    return {run_id: RunExtent(*extent) for run_id, *extent in rows}
+
+
+@dataclass(frozen=True)
+class DeletedResults:
+    """Numbers of cells, fits and model files that were deleted with a run."""
+
+    cells: int
+    fits: int
+    models: int
+
+
+def delete_run(store: Store, run_id: int) -> DeletedResults:
+    """Delete a run with the cells, fits and models that no other run and no publication uses.
+
+    Summaries stay, since they belong to no run.
+
+    Raises:
+        UserError: there is no such run, or it is the run of the live model.
+    """
+    read_run(store, run_id)
+    live = read_live(store)
+    if live is not None and live.run_id == run_id:
+        raise UserError(
+            f"run {run_id} is the run of the live model and cannot be deleted; "
+            "`perennial init --replace` starts a new one"
+        )
+    with store.transaction():
+        own = store.rows(
+            "SELECT cell_key, fit_key, evaluation_key FROM cells WHERE cell_key IN ("
+            " SELECT cell_key FROM run_cells WHERE run_id = $1"
+            " EXCEPT SELECT cell_key FROM run_cells WHERE run_id <> $1)",
+            [run_id],
+        )
+        cells, fits, evaluations = ({keys[column] for keys in own} for column in range(3))
+        for table in ("runs", "run_cells"):
+            store.connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
+        for table in ("figures", "cells"):
+            _delete_keys(store, table, "cell_key", cells)
+        used = store.rows("SELECT fit_key FROM cells UNION SELECT fit_key FROM publications")
+        fits -= {key for (key,) in used}
+        _delete_keys(store, "fits", "fit_key", fits)
+        models = _delete_keys(store, "model_files", "fit_key", fits)
+        used = store.rows("SELECT DISTINCT evaluation_key FROM cells")
+        _delete_keys(store, "evaluations", "evaluation_key", evaluations - {key for (key,) in used})
+    sweep_model_files(store)
+    return DeletedResults(len(cells), len(fits), models)
+
+
+def _delete_keys(store: Store, table: str, column: str, keys: Set[str]) -> int:
+    """Delete the rows of some keys; return their number."""
+    deleted = store.connection.execute(
+        f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?::VARCHAR[]))", [sorted(keys)]
+    )
+    ((count,),) = deleted.fetchall()
+    return int(count)

@@ -13,6 +13,7 @@ from perennial.storage.errors import UserError
 from perennial.storage.results.cells import (
     Figure,
     UserFigure,
+    has_cell,
     insert_cell,
     read_cells,
     read_evaluated_users,
@@ -26,7 +27,21 @@ from perennial.storage.results.fits import (
     sweep_model_files,
     write_model,
 )
-from perennial.storage.results.runs import end_run, insert_run_cell, list_runs, read_run, start_run
+from perennial.storage.results.publications import (
+    LiveRecord,
+    Publication,
+    insert_publication,
+    write_live,
+)
+from perennial.storage.results.runs import (
+    DeletedResults,
+    delete_run,
+    end_run,
+    insert_run_cell,
+    list_runs,
+    read_run,
+    start_run,
+)
 from perennial.storage.results.summaries import (
     StoredSummary,
     find_summary,
@@ -236,3 +251,46 @@ def test_a_summary_that_cannot_be_written_leaves_nothing(store):
         insert_summary(store, StoredSummary(record, broken.rows))
     assert list_summaries(store) == ()
     assert store.rows("SELECT count(*) FROM summary_entries") == [(0,)]
+
+
+class TestDeletedRun:
+    """Two runs share the cell `both`; the first has `own` and `shown` too, whose fit is live."""
+
+    @pytest.fixture
+    def run_id(self, store):
+        first, second = new_run(store), new_run(store)
+        for key in ("own", "shown", "both"):
+            keep(store, key, chain=key)
+            record_cell(store, make_cell(key, fit_key=key, evaluation_key=key), first)
+        with store.transaction():
+            insert_run_cell(store, second, "both")
+            insert_publication(store, Publication(5, "shown", {}, START))
+        return first
+
+    def test_what_only_it_used_goes(self, store, run_id):
+        assert delete_run(store, run_id) == DeletedResults(cells=2, fits=1, models=1)
+        assert [run.run_id for run in list_runs(store)] == [2]
+        for table, column, kept in (
+            ("cells", "cell_key", {"both"}),
+            ("figures", "cell_key", {"both"}),
+            ("evaluations", "evaluation_key", {"both"}),
+            ("fits", "fit_key", {"both", "shown"}),
+            ("model_files", "fit_key", {"both", "shown"}),
+        ):
+            assert {key for (key,) in store.rows(f"SELECT {column} FROM {table}")} == kept, table
+        assert {path.stem for path in store.models_folder.iterdir()} == {"fit-both", "fit-shown"}
+        assert [cell.key for cell in read_cells(store, 2)] == ["both"]
+
+    def test_cells_that_no_run_has_yet_stay(self, store, run_id):
+        record_cell(store, make_cell("to come", fit_key="own"))
+        delete_run(store, run_id)
+        assert find_fit(store, "own") is not None
+        assert has_cell(store, "to come")
+
+    def test_the_live_run_and_an_absent_one_are_refused(self, store, run_id):
+        with store.transaction():
+            write_live(store, LiveRecord({}, run_id))
+        for number, words in ((run_id, "the run of the live model"), (7, "no run 7")):
+            with pytest.raises(UserError, match=words):
+                delete_run(store, number)
+        assert len(read_cells(store, run_id)) == 3
