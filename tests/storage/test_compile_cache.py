@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import REPLAY, call_well
 
+from perennial.replay.study.workers.local import worker_environment
 from perennial.storage import compile_cache
 from perennial.storage.compile_cache import compile_variables
 from perennial.storage.opening import open_for_reading
@@ -40,6 +41,10 @@ def test_the_cache_is_in_the_users_folder_and_bounded(cache):
     assert Path(made[DIR]).parent == cache / "compiled"
     assert int(made["JAX_COMPILATION_CACHE_MAX_SIZE"]) == 512 * 2**20
     assert not cache.exists()
+
+
+def test_workers_share_it(cache):
+    assert worker_environment({})[DIR] == compile_variables({})[DIR]
 
 
 @pytest.mark.parametrize("given", [{"PERENNIAL_COMPILE_CACHE": "off"}, {DIR: "/of/the/user"}])
