@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from perennial import cli
@@ -32,6 +33,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "benchmarks" / "RESULTS.md",
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "Dockerfile", "compose.yaml")),
 ]
 EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 GROUPS = {one.group for one in (MODELS, STRATEGIES, SAMPLERS, SOURCES, METRICS)}
@@ -54,12 +56,14 @@ def links(document: Path) -> Iterator[str]:
 
 
 def shell_lines(text: str) -> list[str]:
-    """Lines of shell listings that call `perennial`."""
+    """Lines of shell listings that call `perennial`, and calls by units and containers."""
     blocks = re.findall(r"(?m)^```(?:sh|console)?\n((?:.*\n)*?)```$", text)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    called = [
-        re.sub(r"^(\$ )?(kubectl .*? -- |ray .*? -- |uv run )?", "", line).strip() for line in lines
-    ]
+    prefixes = r"^(\$ )?(kubectl .*? -- |docker compose exec \S+ |ray .*? -- |uv run )?"
+    called = [re.sub(prefixes, "", line).strip() for line in lines]
+    called += re.findall(r"(?m)^ExecStart=\S*/(perennial .*)$", text)
+    for arguments in re.findall(r"(?m)^(?:CMD| +command:| +args:) \[(.*)\]$", text):
+        called.append("perennial " + re.sub('[",]', "", arguments))
     return [line for line in called if re.match(r"(--extra \S+ )?perennial [a-z]", line)]
 
 
@@ -74,7 +78,8 @@ def find_command(words: list[str]) -> tuple[click.Command, list[str]]:
 
 def commands(document: Path) -> Iterator[str]:
     """Commands in listings that the command line does not accept, when their files exist."""
-    for line in shell_lines(document.read_text().replace("/data/", "")):
+    text = re.sub("/data/|/var/lib/perennial/", "", document.read_text())
+    for line in shell_lines(text):
         words = shlex.split(line, comments=True)
         words = words[words.index("perennial") + 1 :]
         words = words[: words.index(">")] if ">" in words else words
@@ -124,6 +129,14 @@ def names(document: Path) -> Iterator[str]:
 def test_what_a_document_names_exists(problems, document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not list(problems(document))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_yaml_parses(document):
+    text = document.read_text()
+    blocks = re.findall(r"(?ms)^```yaml\n(.*?)^```$", text)
+    for block in [text] if document.suffix == ".yaml" else blocks:
+        assert all(isinstance(one, dict) for one in yaml.safe_load_all(block))
 
 
 def option_tables() -> Iterator[tuple[click.Command, str]]:

@@ -37,10 +37,20 @@ def test_requirements_carry_hashes(requirements):
         assert "--hash=sha256:" in block, block.splitlines()[0]
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "pyproject.toml", ".ci/run", ".ci/pin"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "pyproject.toml", ".ci/run", ".ci/pin", "Dockerfile"]
+)
 def test_no_package_index_is_named(name):
     text = (ROOT / name).read_text()
     assert not re.search(r"[a-z]+://|^\s*(--?(extra-)?index|-i |-f |--find-links)", text, re.M)
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("CITATION.cff", r"(?m)^version: (\S+)$"), ("CHANGELOG.md", r"(?m)^## (\S+) \(")],
+)
+def test_newest_version_is_named(pyproject, name, pattern):
+    assert re.findall(pattern, (ROOT / name).read_text())[0] == pyproject["project"]["version"]
 
 
 def test_every_dependency_is_pinned(pyproject, requirements):

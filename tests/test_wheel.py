@@ -93,7 +93,8 @@ def test_wheel_holds_the_packages_and_cli_alone(wheel):
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert held == expected
-    assert any(name.endswith("dist-info/entry_points.txt") for name in names)
+    for name in ("entry_points.txt", "licenses/LICENSE"):
+        assert any(one.endswith(f"dist-info/{name}") for one in names)
 
 
 def test_installed_command_tells_its_version(command, tmp_path):
