@@ -19,8 +19,10 @@ _IS_INTEGER = re.compile(INTEGER)
 _WHOLE = r"-?(?:0|[1-9][0-9]*)\.0+"
 _BARE_UUID = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 _UUID = rf"{_BARE_UUID}|\{{{_BARE_UUID}\}}"
+_EXPONENT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?[eE]([+-]?[0-9]+)")
 _IS_WHOLE, _IS_UUID = re.compile(_WHOLE), re.compile(_UUID)
 _BLANKS = " \t"
+_MOST_DIGITS = len(str(LARGEST_JSON_INTEGER))
 _DASHES = (8, 13, 18, 23)
 UUID_BYTES, _UUID_LETTERS = 16, 36
 
@@ -39,6 +41,36 @@ def canonical(identifier: str | int) -> str:
     if _IS_UUID.fullmatch(text):
         return text.strip("{}").lower()
     return text
+
+
+class InexactNumber(str):
+    """Text of a whole JSON number with an exponent that a float may not represent exactly."""
+
+    __slots__ = ()
+
+
+def write_number(text: str) -> str:
+    """Return the text of a JSON number; whole numbers lose their exponent: `1e3` becomes "1000".
+
+    Numbers without an exponent and fractions stay. So do whole numbers above `LARGEST_JSON_INTEGER`
+    that have an exponent, as an `InexactNumber`.
+    """
+    match = _EXPONENT.fullmatch(text)
+    if match is None:
+        return text
+    sign, whole, fraction, power = match.groups("")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return "0"
+    # The float limits the exponent, which may have thousands of digits.
+    zeros = len(digits) - len(significant) - len(fraction) + float(power)
+    if zeros < 0:
+        return text
+    if len(significant) + zeros > _MOST_DIGITS:
+        return InexactNumber(text)
+    number = significant + "0" * int(zeros)
+    return InexactNumber(text) if int(number) > LARGEST_JSON_INTEGER else sign + number
 
 
 def canonical_texts(texts: pa.StringArray) -> pa.StringArray:

@@ -21,6 +21,11 @@ from perennial.storage.reading.delimited_text.encodings import (
     unpacked,
 )
 from perennial.storage.reading.delimited_text.records import read_lines
+from perennial.storage.reading.identifier_forms import (
+    LARGEST_JSON_INTEGER,
+    InexactNumber,
+    write_number,
+)
 from perennial.storage.reading.json_lines.paths import Path as Keys
 from perennial.storage.reading.json_lines.paths import Rows, Unfit, check_depth, collect_paths
 from perennial.storage.reading.layout import RawFile, make_raw_file
@@ -34,7 +39,7 @@ _HEAD_BYTES = 1 << 10
 _SAMPLE_ROWS = 100
 _PYTHON = re.compile(rb"""\{\s*u?'|\{\s*u\"""")
 # Numbers keep their text: an identifier may have more digits than a float.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: "NaN")
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=write_number, parse_constant=lambda _: "NaN")
 
 
 def read_json_lines(
@@ -50,6 +55,8 @@ def read_json_lines(
     found = find_columns(list(paths), settings)
     chunks: dict[int, list[pa.Array]] = {place: [] for place in found.inside}
     rows = _find_rows(paths, chunks)
+    identifiers = (found.user, found.item) if settings.is_log else (found.user,)
+    num_identifiers = sum(place >= 0 for place in identifiers)
     known = {str(keys[0]) for keys in paths.values()}
     numbers, rejects, first_line = [np.zeros(0, np.int64)], [], 1
     with path.open("rb") as packed, unpacked(packed) as stream:
@@ -62,7 +69,7 @@ def read_json_lines(
                     # No object before this block has a time.
                     chunks[found.time] = [pa.array([""] * sum(map(len, numbers)), pa.string())]
                     rows = _find_rows(paths, chunks)
-            columns, good, bad = _read_lines(lines, rows)
+            columns, good, bad = _read_lines(lines, rows, num_identifiers)
             first_line += block.count(b"\n")
             numbers.append(good)
             rejects.append(bad)
@@ -170,9 +177,15 @@ def _parse_lines(block: bytes, first_line: int) -> Iterator[_Line]:
 
 
 def _read_lines(
-    lines: Sequence[_Line], rows: Rows
+    lines: Sequence[_Line], rows: Rows, num_identifiers: int
 ) -> tuple[list[pa.Array], np.ndarray[tuple[int], np.dtype[np.int64]], Rejects]:
-    """Read the rows of lines: columns, the line of each row, and bad lines."""
+    """Read the rows of lines: columns, the line of each row, and bad lines.
+
+    The first `num_identifiers` columns hold identifiers.
+
+    Raises:
+        UserError: one of them is a number that a float may not represent exactly.
+    """
     good: list[Sequence[str]] = []
     numbers: list[int] = []
     bad: list[int] = []
@@ -188,6 +201,7 @@ def _read_lines(
                 bad.append(number)
                 faults.append(fault)
             else:
+                _check_numbers(fault[:num_identifiers], number)
                 good.append(fault)
                 numbers.append(number)
     columns = zip(*good, strict=True) if good else ([] for _ in rows.columns)
@@ -196,6 +210,16 @@ def _read_lines(
         np.array(numbers, np.int64),
         Rejects(np.array(bad, np.int64), np.array(faults, np.uint8)),
     )
+
+
+def _check_numbers(identifiers: Sequence[str], line: int) -> None:
+    for text in identifiers:
+        if isinstance(text, InexactNumber):
+            raise UserError(
+                f"line {line:,}: an identifier with an exponent is exact up to "
+                f"{LARGEST_JSON_INTEGER:,} only, and there is {printable(text, 40)}: write it "
+                "as an integer or text"
+            )
 
 
 def _find_fault(row: Sequence[str | Unfit], may_be_cut: bool) -> Sequence[str] | Fault:

@@ -38,6 +38,12 @@ def test_objects_are_rows(write, name):
         (str(10**40), str(10**40)),
         ('"007"', "007"),
         ("1.0", "1.0"),
+        *((text, "1000") for text in ("1e3", "1.0e3", "10E2", "1E+3", "10000e-1", "0.01e5")),
+        ("-1.5e1", "-15"),
+        ("-0e0", "0"),
+        ("9007199254740991e0", "9007199254740991"),
+        ('"1e3"', "1e3"),
+        *((text, text) for text in ("1.5", "15e-1", "1e-400", f"1e-{'9' * 5000}")),
         ("null", ""),
         ("true", "true"),
         ('"a\\u0000b"', "a\0b"),
@@ -47,6 +53,14 @@ def test_objects_are_rows(write, name):
 )
 def test_values_keep_their_text(write, value, text):
     assert read(write("a.jsonl", LINE.replace('"u"', value))).users.to_pylist() == [text]
+
+
+@pytest.mark.parametrize("number", ["9007199254740992e0", "1e16", "-1.2E+300", f"1e{'9' * 5000}"])
+def test_exponents_beyond_the_exact_range_are_refused_in_identifiers(write, number):
+    for name in ('"u"', '"i"'):
+        with pytest.raises(UserError, match="line 2: an identifier with an exponent"):
+            read(write("a.jsonl", LINE + LINE.replace(name, number)))
+    assert read(write("a.jsonl", LINE.replace("1}", f"{number}}}"))).times.to_pylist() == [number]
 
 
 @pytest.mark.parametrize(
