@@ -33,6 +33,7 @@ from perennial.storage.reading.formats import FORMATS
 from perennial.stream.cuts import CUTS
 from perennial.stream.next_period import ProtocolName
 from perennial.stream.noise import NoiseKind
+from perennial.stream.sources.registry import SOURCES
 
 ROOT = Path(cli.__file__).resolve().parent
 RESULT_FIELDS = [
@@ -88,6 +89,11 @@ class TestHelp:
                     assert f"`{option}`" in section, option
         readme = (ROOT / "README.md").read_text()
         assert f"`{path}" in readme
+
+    @pytest.mark.parametrize("path", [path for path, _ in LEAVES])
+    def test_every_command_that_prints_results_has_json(self, path):
+        has = any("--json" in one.opts for one in dict(LEAVES)[path].params)
+        assert has is (path not in {"perennial completion", "perennial serve"})
 
     def test_version(self):
         version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -412,12 +418,19 @@ class TestAfterwards:
         assert "Only periods up to 2" in call_well(*report, "2").stdout
         assert_fails(call(*report, "1"), "'--until-period'", 2)
 
+    def test_cleared_bytes(self, monkeypatch):
+        monkeypatch.setattr("perennial.replay.cli.sources.clear_compile_cache", lambda: 5)
+        assert call_json("cache", "clear") == {"bytes": 5}
+
     def test_data_sets(self, tmp_path):
         listed = call_well("datasets", "list", "--cache", tmp_path).stdout
-        for name in ("synthetic", "complete-journey", "ml-100k", "diginetica"):
-            assert name in listed
+        entries = call_json("datasets", "list", "--cache", tmp_path)["datasets"]
+        assert [one["name"] for one in entries] == list(SOURCES)
+        assert all(one[key] in listed for one in entries for key in ("name", "state"))
         path = call_well("datasets", "download", "synthetic", "--cache", tmp_path).stdout.strip()
         assert Path(path.replace("\n", "")).is_file()
+        printed = call_json("datasets", "download", "synthetic", "--cache", tmp_path)
+        assert printed == {"name": "synthetic", "files": [path]}
         assert_fails(call("datasets", "download", "netflix"), "'netflix' is not one of", 2)
 
 

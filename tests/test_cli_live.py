@@ -44,9 +44,12 @@ def store(tmp_path: Path) -> Path:
 def test_init_chooses_a_strategy_and_gives_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "kept.duckdb"
     assert "joint by default: the log is kept" in call_well("init", "--store", path).stdout
-    status = json.loads(call_well("status", "--store", path, "--json").stdout)
+    status = call_json("status", "--store", path)
     assert status["strategy"] == "joint"
     assert status["why_default"].startswith("the log is kept")
+    printed = call_json("init", "--store", path)
+    assert (printed.pop("run"), printed.pop("keep_histories")) == (1, 0)
+    assert printed == {name: status[name] for name in printed}
     assert "by default" in call_well("status", "--store", path).stdout
     # The strategy is now given.
     assert "by default" not in call_well("init", "--store", path, "--strategy", "joint").stdout

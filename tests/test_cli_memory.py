@@ -45,7 +45,8 @@ class TestReplay:
 
     def test_export_has_the_identifiers(self, replayed, tmp_path):
         path = tmp_path / "memory.parquet"
-        call_well("memory", "export", "--store", replayed[0], "--period", 2, "-o", path)
+        printed = call_json("memory", "export", "--store", replayed[0], "--period", 2, "-o", path)
+        assert printed == {"output": str(path), "summaries": 1}
         table = pq.read_table(path).to_pydict()
         assert set(table) == {"summary", "period", "seed", "synthetic_user", "item_id", "weight"}
         assert set(table["period"]) == {2}

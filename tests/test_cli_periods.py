@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from command_line import assert_fails, call, call_json, call_well
 
@@ -42,8 +43,11 @@ class TestExport:
     def test_a_period_of_a_store_is_exported(self, here):
         call_well("periods", "export", "log.csv", "--periods", 3, "-o", "out")
         call_well("ingest", *sorted((here / "out").iterdir()), "--store", "a.duckdb")
-        call_well("periods", "export", "--store", "a.duckdb", "--period", 2, "-o", "one")
+        export = ("periods", "export", "--store", "a.duckdb", "--period", 2, "-o", "one")
+        (printed,) = call_json(*export)["files"]
         (one,) = (here / "one").iterdir()
+        rows = pq.read_metadata(one).num_rows
+        assert printed == {"period": 2, "path": f"one/{one.name}", "interactions": rows}
         assert one.read_bytes() == (here / "out" / one.name).read_bytes()
 
     def test_refusals(self, here):

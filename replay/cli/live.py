@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 )
 @click.option("--replace", is_flag=True, help="Start again if something else is fixed.")
 @wait_option
+@json_option
 def init(
     store: Path,
     model: str,
@@ -87,6 +88,7 @@ def init(
     keep_histories: int,
     replace: bool,
     wait: float,
+    as_json: bool,
     settings: SettingOptions,
     protocol: ProtocolOptions,
     limits: LimitOptions,
@@ -99,7 +101,7 @@ def init(
     the memory, and publishes it. The same command again changes nothing.
     """
     from perennial.replay.live.default_strategy import choose_default, default_of
-    from perennial.replay.live.setup import configure_live, describe
+    from perennial.replay.live.setup import configure_live, describe, live_to_json
     from perennial.storage.log.ledger import read_settings
     from perennial.storage.log.periods import list_periods
     from perennial.storage.reading.filters import describe_conditions
@@ -126,8 +128,11 @@ def init(
             default=default,
         )
         held = len(list_periods(opened))
-        names = describe(opened, record)
+        names, printed = describe(opened, record), live_to_json(opened, record)
         counts = describe_conditions(read_settings(opened) or DEFAULT_SETTINGS)
+    if as_json:
+        click.echo(json.dumps({"store": str(store), **printed, "conditions": counts or None}))
+        return
     echo(f"{store}: live with {names}" + (f"; files are read with {counts}" if counts else ""))
     if (chosen := default_of(record)) is not None:
         echo(f"{chosen.name} by default: {chosen.reason}")

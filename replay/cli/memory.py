@@ -54,7 +54,10 @@ def show_memory(store: Path, as_json: bool) -> None:
 @click.option("--period", type=POSITIVE, help="Only this period's.  [default: all]")
 @click.option("--seed", type=NATURAL, help="Only summaries of this seed, as in `show`.")
 @table_option()
-def export_memory(store: Path, period: int | None, seed: int | None, output: "Place") -> None:
+@json_option
+def export_memory(
+    store: Path, period: int | None, seed: int | None, output: "Place", as_json: bool
+) -> None:
     """Write summaries to a file, to train other models on.
 
     Its columns are summary, period, seed, synthetic_user, item_id and weight; the synthetic users
@@ -64,7 +67,10 @@ def export_memory(store: Path, period: int | None, seed: int | None, output: "Pl
 
     with open_for_reading(store) as opened:
         count = export_summaries(opened, output, period=period, seed=seed)
-    echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
+    if as_json:
+        click.echo(json.dumps({"output": str(output), "summaries": count}))
+    else:
+        echo(f"{output}: {count} {'summary' if count == 1 else 'summaries'}")
 
 
 @memory.command(name="audit")

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -42,17 +43,26 @@ def datasets() -> None:
 
 @datasets.command(name="list")
 @cache_option
-def list_datasets(cache: Path | None) -> None:
+@json_option
+def list_datasets(cache: Path | None, as_json: bool) -> None:
     """List the data sets that `replay` takes by name."""
+    sources = [SOURCES.load(name) for name in SOURCES]
+    states = [source.state(cache or cache_folder()) for source in sources]
+    if as_json:
+        listed = [
+            {"name": source.name, "state": state, **asdict(source.info)}
+            for source, state in zip(sources, states, strict=True)
+        ]
+        click.echo(json.dumps({"datasets": listed}))
+        return
     from rich.padding import Padding
     from rich.text import Text
 
     from perennial.replay.report.drawing import TerminalConsole
 
     console = TerminalConsole()
-    for name in SOURCES:
-        source = SOURCES.load(name)
-        console.print(Text.assemble((name, "bold"), f": {source.state(cache or cache_folder())}"))
+    for source, state in zip(sources, states, strict=True):
+        console.print(Text.assemble((source.name, "bold"), f": {state}"))
         about = f"{source.info.summary}. {source.info.size}. Licence: {source.info.licence}."
         console.print(Padding(Text(about), (0, 0, 0, 4)))
 
@@ -60,7 +70,8 @@ def list_datasets(cache: Path | None) -> None:
 @datasets.command(name="download")
 @click.argument("name", type=click.Choice(tuple(SOURCES)))
 @options(download=DownloadOptions)
-def download_dataset(name: str, download: DownloadOptions) -> None:
+@json_option
+def download_dataset(name: str, download: DownloadOptions, as_json: bool) -> None:
     """Fetch a data set into the cache, verify its checksum, and print where its files are.
 
     A download that broke off resumes where it stopped.
@@ -69,6 +80,9 @@ def download_dataset(name: str, download: DownloadOptions) -> None:
 
     with show_bar() as progress:
         log = open_source(name, cache=download.folder, mirror=download.mirror, progress=progress)
+    if as_json:
+        click.echo(json.dumps({"name": name, "files": [str(path) for path in log.paths]}))
+        return
     for path in log.paths:
         echo(path)
 
@@ -79,9 +93,11 @@ def cache() -> None:
 
 
 @cache.command(name="clear")
-def clear_cache() -> None:
+@json_option
+def clear_cache(as_json: bool) -> None:
     """Delete the compiled code that commands keep for the next ones; data sets stay."""
-    echo(f"{clear_compile_cache():,} bytes of compiled code deleted")
+    size = clear_compile_cache()
+    echo(json.dumps({"bytes": size}) if as_json else f"{size:,} bytes of compiled code deleted")
 
 
 @click.command(name="distill")

@@ -160,6 +160,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     is_flag=True,
     help="Replace or remove every period-*.parquet in the folder, whatever it is.",
 )
+@json_option
 @options(reading=ReadingOptions, download=DownloadOptions)
 def export_periods(
     cut: CutOptions,
@@ -167,6 +168,7 @@ def export_periods(
     numbers: tuple[int, ...],
     output: "Place",
     force: bool,
+    as_json: bool,
     reading: ReadingOptions,
     download: DownloadOptions,
 ) -> None:
@@ -194,6 +196,10 @@ def export_periods(
     )
     with show_bar() as progress, open_to_export(request, progress) as opened:
         written = write_periods(opened, output, numbers, force=force, progress=progress)
+    if as_json:
+        files = [{**vars(one), "path": str(one.path)} for one in written]
+        click.echo(json.dumps({"files": files}))
+        return
     for one in written:
         echo(f"{one.path}: {one.interactions:,} interactions")
 

@@ -5,6 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 from perennial.replay.live.default_strategy import DefaultStrategy, choose_default
+from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 from perennial.storage.log.ledger import fix_conditions
 from perennial.storage.log.periods import first_retained_period
@@ -163,3 +164,11 @@ def describe(store: Store, record: LiveRecord) -> str:
     """Describe strategy, model and seed in a few words."""
     strategy, model = live_names(store, record)
     return f"{strategy}, {model} and seed {record.config['seeds'][0]}"
+
+
+def live_to_json(store: Store, record: LiveRecord) -> dict[str, Json]:
+    """Return the configuration of the live model as plain values."""
+    strategy, model = live_names(store, record)
+    named = {"strategy": strategy, "model": model, "seed": record.config["seeds"][0]}
+    recorded = dataclasses.asdict(record)
+    return {**named, "run": recorded.pop("run_id"), **recorded}
