@@ -11,7 +11,7 @@ from perennial.models.base import Recipe
 from perennial.models.registry import make_recipe
 from perennial.replay.keys import describe_strategy
 from perennial.replay.strategies.base import Strategy
-from perennial.replay.strategies.registry import make_strategy
+from perennial.replay.strategies.registry import STRATEGIES, make_strategy
 from perennial.storage.base import Json
 from perennial.storage.errors import UserError
 from perennial.stream.history import HeldOutUsers
@@ -99,6 +99,34 @@ class ReplayConfig:
     def from_json(cls, recorded: Mapping[str, Json]) -> "ReplayConfig":
         """Return the settings that `to_json` gave, also after a round trip through text."""
         return TypeAdapter(cls).validate_python(recorded)
+
+
+def choose_chains(
+    models: Sequence[str],
+    strategies: Sequence[str],
+    settings: Sequence[tuple[str, str, Json]] = (),
+    *,
+    warm_start: bool = False,
+    budget: int | str | None = None,
+    policy: str | None = None,
+    weight: float | None = None,
+    history: str | None = None,
+) -> tuple[tuple[ModelChoice, ...], dict[str, dict[str, Json]]]:
+    """Check models and strategies; see `choose_models` and `choose_strategies`.
+
+    Settings are (name, setting, value): of a strategy if the name is one, else of a model.
+    """
+    known = {*STRATEGIES, *strategies}
+    of_strategies = choose_strategies(
+        strategies,
+        [one for one in settings if one[0] in known],
+        budget=budget,
+        policy=policy,
+        weight=weight,
+        history=history,
+    )
+    of_models = [one for one in settings if one[0] not in known]
+    return choose_models(models, of_models, warm_start=warm_start), of_strategies
 
 
 def choose_models(

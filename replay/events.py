@@ -71,5 +71,15 @@ def report_stages(listener: Listener, cell: CellName) -> Progress:
     return progress
 
 
+def listen_to_stages(progress: Progress) -> Listener:
+    """Make a listener that sends the stages of fits and evaluations to a progress callback."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, StageMessage):
+            progress(f"period {event.cell.fit_period}: {event.text}")
+
+    return listen
+
+
 def ignore_events(_event: Event) -> None:
     """Drop an event."""

@@ -127,10 +127,17 @@ def open_to_export(request: LogRequest, progress: Progress) -> Iterator[Store]:
         with open_for_reading(request.store) as store:
             yield store
         return
+    with hold_log(request, progress) as log:
+        yield log.store
+
+
+@contextmanager
+def hold_log(request: LogRequest, progress: Progress) -> Iterator[OpenLog]:
+    """Cut the source into a store in memory; see `find_log`."""
     with Store.open(":memory:") as store:
         with find_log(request, progress) as (log, cut):
-            load_log(store, log, cut, progress)
-        yield store
+            reports = load_log(store, log, cut, progress)
+        yield OpenLog(store, Path(":memory:"), log.name, cut.name, reports)
 
 
 def _refuse_cut(request: LogRequest, alternative: str) -> None:

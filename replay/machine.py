@@ -1,6 +1,7 @@
 """Time, memory and cores of the machine."""
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+
+from perennial.storage.base import parse_size
+from perennial.storage.errors import UserError
 
 
 def _peak_rss_bytes() -> int:
@@ -66,6 +70,22 @@ def total_memory(limits: Sequence[Path] = _CONTAINER_LIMITS) -> int:
             if text.isdigit():
                 total = min(total, int(text))
     return total
+
+
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def parse_memory_size(text: str) -> int:
+    """Parse a size such as `8GiB`, or a share of the machine's memory such as `70%`, as bytes.
+
+    Raises:
+        UserError: the text is neither.
+    """
+    share = _SHARE.fullmatch(text.strip())
+    size = parse_size(text) if share is None else int(float(share[1]) / 100 * total_memory())
+    if not size:
+        raise UserError(f"'{text}' is no size; give one such as 8GiB, 500MiB or 70%")
+    return size
 
 
 def default_workers() -> int:

@@ -66,15 +66,32 @@ def distill_to_file(
 ) -> dict[str, Any]:
     """Read the log, distil it, write the file; raise `UserError` if one of them fails.
 
-    `output` is a file, here or on object storage, replaced as a whole. The report of the
-    distillation is returned with `synthetic_users`, `non_zeros` and `density`.
+    `output` is a file, here or on object storage, replaced as a whole. The report is that of
+    `distill_log`.
     """
     check_folder(output)
+    table, report = distill_log(log, request, listener, on_read)
+    write_table(table, output)
+    return report
+
+
+def distill_log(
+    log: LogFiles,
+    request: DistillRequest,
+    listener: DistillListener,
+    on_read: IngestListener = ignore_report,
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Read the log and distil it; raise `UserError` if one of them fails.
+
+    Returns:
+        The table of `summary_table`, and the report of the distillation with `synthetic_users`,
+        `non_zeros` and `density`.
+    """
     with hold_whole(log, request.reading, on_read) as store:
         rows = TrainingRows.of_users(read_whole(store))
         summary = distill(rows, request.to_settings(), request.seed, listener=listener)
-        write_table(summary_table(store, summary.rows), output)
-    return {
+        table = summary_table(store, summary.rows)
+    return table, {
         **summary.report,
         "synthetic_users": summary.num_rows,
         "non_zeros": int(summary.rows.nnz),

@@ -175,19 +175,18 @@ class SettingOptions:
         self, models: tuple[str, ...], strategies: tuple[str, ...], *, warm_start: bool = False
     ) -> "tuple[tuple[ModelChoice, ...], dict[str, dict[str, Any]]]":
         """Return the models with their settings, and the settings of strategies that have any."""
-        from perennial.replay.config import choose_models, choose_strategies
+        from perennial.replay.config import choose_chains
 
-        known = {*STRATEGIES, *strategies}
-        of_models = [one for one in self.settings if one[0] not in known]
-        of_strategies = choose_strategies(
+        return choose_chains(
+            models,
             strategies,
-            [one for one in self.settings if one[0] in known],
+            self.settings,
+            warm_start=warm_start,
             budget=self.budget,
             policy=self.memory_policy,
             history=self.history,
             weight=self.memory_weight,
         )
-        return choose_models(models, of_models, warm_start=warm_start), of_strategies
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 import click
 from click.core import ParameterSource
 
-from perennial.storage.base import parse_size
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import Place, RemotePath, is_remote
 from perennial.storage.objects.table_files import TABLE_SUFFIXES, check_suffix
@@ -47,7 +46,6 @@ POSITIVE = click.IntRange(min=1)
 NATURAL = click.IntRange(min=0)
 
 _SETTING = re.compile(r"([^.=]+|[A-Za-z_][\w.]*:\w+)\.([^.=]+)=(.*)")
-_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 def names_option(
@@ -135,16 +133,12 @@ def parse_settings(
 
 def parse_memory(_ctx: click.Context, _param: click.Parameter, text: str) -> int:
     """`8GiB` (units of 1024), or a share of the machine's memory such as `70%` -> bytes."""
-    share = _SHARE.fullmatch(text.strip())
-    if share is not None:
-        from perennial.replay.machine import total_memory
+    from perennial.replay.machine import parse_memory_size
 
-        size: int | None = int(float(share[1]) / 100 * total_memory())
-    else:
-        size = parse_size(text)
-    if not size:
-        raise click.BadParameter(f"'{text}' is no size; give one such as 8GiB, 500MiB or 70%")
-    return size
+    try:
+        return parse_memory_size(text)
+    except UserError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def parse_ids(

@@ -34,6 +34,7 @@ from perennial.replay.events import (
     Listener,
     RunStarted,
     StageMessage,
+    listen_to_stages,
 )
 from perennial.replay.report.drawing import TerminalConsole, render_table
 from perennial.replay.report.tables import format_figures, format_seconds, means_table
@@ -109,12 +110,7 @@ def show_status(console: Console | None = None) -> Iterator[Report]:
 def show_stages(console: Console | None = None) -> Iterator[tuple[Report, Listener]]:
     """Draw the stage of evaluations and refits, and the progress of work before them."""
     with show_status(console) as progress:
-
-        def listen(event: Event) -> None:
-            if isinstance(event, StageMessage):
-                progress(f"period {event.cell.fit_period}: {event.text}")
-
-        yield progress, listen
+        yield progress, listen_to_stages(progress)
 
 
 _SHORTEST = 0.05

@@ -23,7 +23,7 @@ from perennial.replay.cli.parameters import (
 )
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.base import escape_controls
-from perennial.storage.opening import open_existing, open_for_reading, require_store
+from perennial.storage.opening import open_existing, require_store
 
 if TYPE_CHECKING:
     from perennial.replay.recommend.reasons import Reason
@@ -183,12 +183,13 @@ def recommend(
         raise click.UsageError("--why goes with --user or --items", context)
 
     from perennial.replay.recommend.batch import read_names
+    from perennial.replay.recommend.fitting import load_published
     from perennial.replay.recommend.recommender import RecommendationQuery
 
     users = (user,) if user is not None else read_names(users_file) if users_file else ()
     excluded = (exclude or ()) + (read_names(exclude_file) if exclude_file else ())
     query = RecommendationQuery(user, items or (), k, excluded, not keep_seen, why)
-    live = None if given(*_FITTING) else _load_published(store, users)
+    live = None if given(*_FITTING) else load_published(store, users)
     if live is None:
         first_query = None if users_file else query
         recommender = _fit(store, users, first_query, model, strategy, seed, settings, limits)
@@ -206,26 +207,6 @@ def recommend(
         echo(line)
 
 
-def _load_published(
-    store: Path, users: "Sequence[str]", *, last_try: bool = False
-) -> "Recommender | None":
-    """Load the published model of a live store; `None` if no live model is fixed."""
-    from perennial.replay.recommend.recommender import Recommender
-    from perennial.storage.errors import UserError
-    from perennial.storage.results.publications import read_live
-
-    with open_for_reading(store) as opened:
-        if read_live(opened) is None:
-            return None
-        try:
-            return Recommender.load(opened, users)
-        except UserError:
-            if last_try:
-                raise
-    # A writer that published meanwhile has swept the model away; the new one is there by now.
-    return _load_published(store, users, last_try=True)
-
-
 def _fit(
     store: Path,
     users: "Sequence[str]",
@@ -239,22 +220,23 @@ def _fit(
     """Fit a model on the newest period, or read the fit that the store has."""
     from perennial.replay.chain import Limits
     from perennial.replay.cli.progress import show_status
-    from perennial.replay.recommend.catalogue import Catalogue
-    from perennial.replay.recommend.fitting import newest_model
-    from perennial.replay.recommend.recommender import Recommender
+    from perennial.replay.recommend.fitting import newest_recommender
     from perennial.replay.strategies.registry import make_strategy
 
     (chosen,), of_strategy = settings.choose((model,), (strategy,))
     made = make_strategy(strategy, of_strategy.get(strategy))
-    with open_existing(store) as opened:
-        catalogue = Catalogue.load(opened, users)
-        if query is not None:
-            # Before the fit: a mistyped identifier costs no time.
-            catalogue.context(query.user, query.items)
-        fit_limits = Limits(limits.memory_limit, limits.max_rows, limits.min_user_events)
-        with show_status() as progress:
-            fitted = newest_model(opened, made, chosen.recipe, seed, fit_limits, progress)
-        return Recommender.from_model(opened, fitted, made.name, chosen.recipe.name, catalogue)
+    fit_limits = Limits(limits.memory_limit, limits.max_rows, limits.min_user_events)
+    with open_existing(store) as opened, show_status() as progress:
+        return newest_recommender(
+            opened,
+            made,
+            chosen.recipe,
+            seed,
+            fit_limits,
+            users=users,
+            query=query,
+            progress=progress,
+        )
 
 
 def _recommend_to_file(

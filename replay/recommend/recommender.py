@@ -218,21 +218,33 @@ class Recommender:
         rows = self.catalogue.find_rows(users)
         contexts = self._to_model_width(self.catalogue.histories[rows])
         excluded = self._to_model_width(self.catalogue.indicator(exclude))
-        block_rows = max(1, _BLOCK_BYTES // (4 * max(1, self.num_items)))
         start = 0
-        for scores in self.model.score_blocks(contexts, block_rows):
-            block = slice(start, start + len(scores))
-            mask = _mask(csr_array(contexts[block]), excluded, exclude_seen)
-            items = top_items(scores, mask, k, tie_seed=0)
-            best = np.take_along_axis(scores, np.maximum(items, 0), axis=1)
-            yield RankedUsers(rows[block], items, best)
-            start = block.stop
+        for items, scores in rank_contexts(self.model, contexts, k, excluded, exclude_seen):
+            yield RankedUsers(rows[start : start + len(items)], items, scores)
+            start += len(items)
             if progress is not None:
                 progress(start)
 
     def _to_model_width(self, rows: csr_array) -> csr_array:
         """Drop the columns of items that the model cannot score."""
         return rows if rows.shape[1] == self.num_items else csr_array(rows[:, : self.num_items])
+
+
+def rank_contexts(
+    model: FittedModel, contexts: csr_array, k: int, excluded: csr_array, exclude_seen: bool
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+    """Rank `k` ≥ 1 items for each context, block by block.
+
+    Contexts are `(n, num_items)` float32, and the items of the row `excluded`, `(1, num_items)`,
+    are not ranked. Items and scores are `(b, k)`, as in `RankedUsers`.
+    """
+    block_rows = max(1, _BLOCK_BYTES // (4 * max(1, model.num_items)))
+    start = 0
+    for scores in model.score_blocks(contexts, block_rows):
+        block = csr_array(contexts[start : start + len(scores)])
+        items = top_items(scores, _mask(block, excluded, exclude_seen), k, tie_seed=0)
+        yield items, np.take_along_axis(scores, np.maximum(items, 0), axis=1)
+        start += len(scores)
 
 
 def _check_k(k: int) -> None:
