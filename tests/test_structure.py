@@ -18,7 +18,7 @@ LAYERS = (
     *("replay.config", "replay.evaluate", "replay.chain", "replay.plan", "replay.cells"),
     *("replay.loop", "replay.logs", "replay.summaries", "replay.whole_log", "replay.privacy_audit"),
     *("replay.analysis", "replay.study", "replay.report", "replay.live", "replay.recommend"),
-    *("replay.service", "replay.cli", "cli"),
+    *("replay.python", "replay.service", "replay.cli", "cli"),
 )
 """Lowest first: a module imports from its own layer and from lower ones."""
 

@@ -86,7 +86,7 @@ def test_wheel_holds_the_packages_and_cli_alone(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
     held = {name for name in names if ".dist-info/" not in name}
-    expected = {"perennial/__init__.py", "perennial/cli.py"} | {
+    expected = {f"perennial/{name}" for name in ("__init__.py", "cli.py", "py.typed")} | {
         f"perennial/{path.relative_to(ROOT).as_posix()}"
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")

@@ -27,7 +27,6 @@ from perennial.replay.cli.parameters import (
     NATURAL,
     NameChoice,
     PlaceType,
-    check_files,
     given,
     json_lines_option,
     json_option,
@@ -37,6 +36,7 @@ from perennial.replay.cli.parameters import (
 )
 from perennial.replay.strategies.registry import STRATEGIES
 from perennial.storage.errors import StorageUnavailable, UserError
+from perennial.storage.objects.bucket import check_files
 from perennial.storage.opening import open_for_writing, open_to_serve_readers
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from perennial.storage.errors import UserError
-from perennial.storage.objects.bucket import Place, RemotePath, is_remote
+from perennial.storage.objects.bucket import RemotePath, is_remote
 from perennial.storage.objects.table_files import TABLE_SUFFIXES, check_suffix
 from perennial.storage.opening import require_store, resolve_store
 from perennial.storage.registry import Registry
@@ -257,16 +257,6 @@ def given(*names: str) -> list[str]:
     """Return those of the parameters that were given on the command line."""
     source = click.get_current_context().get_parameter_source
     return [name for name in names if source(name) is ParameterSource.COMMANDLINE]
-
-
-def check_files(files: tuple[Place, ...]) -> tuple[Place, ...]:
-    """Refuse folders and files that do not exist, before anything heavy is imported."""
-    for file in files:
-        if isinstance(file, Path) and file.is_dir():
-            raise UserError(f"{file}: is a folder; name the files in it")
-        if isinstance(file, Path) and not file.exists():
-            raise UserError(f"{file}: cannot be read (No such file or directory); check the path")
-    return files
 
 
 def place_option(*names: str, text: str) -> Decorator:

@@ -20,13 +20,13 @@ from perennial.replay.cli.options import options
 from perennial.replay.cli.parameters import (
     POSITIVE,
     PlaceType,
-    check_files,
     choose_source,
     json_option,
     place_option,
     store_option,
     wait_option,
 )
+from perennial.storage.objects.bucket import check_files
 from perennial.storage.opening import open_existing, open_for_reading, require_store
 
 if TYPE_CHECKING:

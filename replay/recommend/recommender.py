@@ -47,7 +47,7 @@ class RecommendationQuery:
         """Raise a `UserError` for k < 1, and for neither or both of user and items."""
         if (self.user is None) == (not self.items):
             raise UserError("give either a user or items that someone likes")
-        _check_k(self.k)
+        check_k(self.k)
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Recommender:
             UserError: k < 1.
             UnknownName: a user that is not in the store; before the first block.
         """
-        _check_k(k)
+        check_k(k)
         rows = self.catalogue.find_rows(users)
         contexts = self._to_model_width(self.catalogue.histories[rows])
         excluded = self._to_model_width(self.catalogue.indicator(exclude))
@@ -247,7 +247,8 @@ def rank_contexts(
         start += len(scores)
 
 
-def _check_k(k: int) -> None:
+def check_k(k: int) -> None:
+    """Raise `UserError` for k < 1."""
     if k < 1:
         raise UserError(f"{k} recommendations make no sense; ask for at least 1")
 

@@ -6,7 +6,7 @@ never shown, and keys in an address are refused.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,16 @@ Place = Path | RemotePath
 def is_remote(text: str) -> bool:
     """Return True if a text is an address on object storage."""
     return text.lower().startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
+
+
+def check_files(files: Sequence[Place]) -> tuple[Place, ...]:
+    """Return the files; raise `UserError` for a folder and for one that does not exist here."""
+    for file in files:
+        if isinstance(file, Path) and file.is_dir():
+            raise UserError(f"{file}: is a folder; name the files in it")
+        if isinstance(file, Path) and not file.exists():
+            raise UserError(f"{file}: cannot be read (No such file or directory); check the path")
+    return tuple(files)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def local_copies(
             paths.append(Path(folder, str(number), *above, place.name))
             paths[-1].parent.mkdir(parents=True)
             bucket.get(place, paths[-1], progress)
-        with _errors_by_address(dict(zip(paths, places, strict=True))):
+        with errors_by_address(dict(zip(paths, places, strict=True))):
             yield tuple(paths)
 
 
@@ -68,7 +68,7 @@ def local_folder(
         for name in names:
             (copies / name).parent.mkdir(parents=True, exist_ok=True)
             bucket.get(folder / name, copies / name, progress)
-        with _errors_by_address({copies: folder}):
+        with errors_by_address({copies: folder}):
             yield copies
 
 
@@ -193,8 +193,8 @@ def _temporary_folder(near: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _errors_by_address(places: dict[Path, Place]) -> Iterator[None]:
-    """Replace paths of copies by their addresses in the messages of errors."""
+def errors_by_address(places: Mapping[Path, Place | str]) -> Iterator[None]:
+    """Replace paths of copies by their addresses, or other names, in the messages of errors."""
     try:
         yield
     except UserError as error:

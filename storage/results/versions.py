@@ -61,7 +61,7 @@ def import_closure(package: Path, roots: Sequence[str]) -> list[Path]:
     """Find the sorted paths below `package` that some modules import, directly or through others.
 
     Imports inside functions and names in registries (`"package.module:Name"`) count too, and so do
-    `roots`.
+    `roots`; but not the package itself, which only lists what the library offers.
     """
     found: dict[str, Path] = {}
     waiting = list(roots)
@@ -70,7 +70,7 @@ def import_closure(package: Path, roots: Sequence[str]) -> list[Path]:
         base = package.joinpath(*module.split(".")[1:])
         places = (base.with_name(f"{base.name}.py"), base / "__init__.py")
         path = next((place for place in places if place.is_file()), None)
-        if path is None or module in found:
+        if base == package or path is None or module in found:
             continue
         found[module] = path
         waiting += _imported(path.read_text(encoding="utf-8"))
