@@ -57,7 +57,7 @@ def test_the_examples_run_in_their_order(tmp_path, monkeypatch):
     blocks = re.findall(r"(?m)^```python\n((?:.*\n)*?)```$", EXAMPLES.read_text())
     for block in blocks:
         exec(compile(block, str(EXAMPLES), "exec"), names)  # noqa: S102  # the project's own text
-    assert len(blocks) == 13
+    assert len(blocks) == 12
     assert names["best"]["metric"] == "nDCG"
     assert Path("ndcg.png").is_file()
     assert names["page"] == Path("report/report.html")

@@ -80,6 +80,8 @@ class ResultTable:
         return int(self.arrow.num_rows)
 
     def __repr__(self) -> str:
+        if not self.shown.rows:
+            return self.shown.title
         console = TerminalConsole(file=io.StringIO(), width=110)
         with console.capture() as text:
             console.print(render_table(self.shown, console.width))
@@ -102,7 +104,7 @@ def _html_row(tag: str, texts: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, repr=False)
-class Run:
+class RunResult:
     """The result of a replay; `summary` has its settings under `config`."""
 
     data: RunData
@@ -175,7 +177,7 @@ def replay(
     min_user_events: int | None = None,
     store: str | Path | None = None,
     progress: Progress = ignore_progress,
-) -> Run:
+) -> RunResult:
     """Cut a log into periods, refit on each, evaluate on the next, as `perennial replay`.
 
     Args:
@@ -212,4 +214,4 @@ def replay(
         config = replace(config, source=opened.source, cut=opened.cut)
         run_id = run_replay(opened.store, config, listener=listen)
         data = load_run(opened.store, run_id)
-    return Run(data, summarise(data))
+    return RunResult(data, summarise(data))

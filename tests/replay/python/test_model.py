@@ -59,7 +59,7 @@ def test_a_summary_is_that_of_the_command_line(csv, tmp_path):
 class TestMatrices:
     """Estimators on bare matrices."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def matrix(self):
         return csr_matrix(np.random.default_rng(0).random((60, 12)) < 0.3)
 

@@ -71,7 +71,7 @@ class TestReplay:
         assert words in str(error.value)
 
 
-class TestRun:
+class TestResult:
     def test_tables_convert_and_print(self, run):
         means = run.means
         assert pa.table(means) == means.arrow
