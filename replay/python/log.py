@@ -14,12 +14,13 @@ from perennial.replay import logs
 from perennial.replay.logs import LogRequest, OpenLog, hold_log
 from perennial.replay.python.settings import Reading, check_reading
 from perennial.storage.base import Json, Progress
+from perennial.storage.compile_cache import cache_folder
 from perennial.storage.errors import UserError
 from perennial.storage.objects.bucket import is_remote
 from perennial.storage.objects.copies import errors_by_address
 from perennial.stream.sources.base import LogFiles
 from perennial.stream.sources.object_storage import open_local_source
-from perennial.stream.sources.registry import check_source, default_cache
+from perennial.stream.sources.registry import check_source
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def open_log(
     opened = find_table(source) if not isinstance(source, str | Path) else str(source)
     if isinstance(opened, str) and not is_remote(opened):
         check_source(opened)
-    return Log(opened, checked, default_cache() if cache is None else Path(cache), mirror)
+    return Log(opened, checked, cache_folder() if cache is None else Path(cache), mirror)
 
 
 def find_table(source: Any) -> pa.Table:
