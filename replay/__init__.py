@@ -1,5 +1,6 @@
 """Strategies, the period loop, metrics and reports; `perennial.replay(...)` replays a log."""
 
+import inspect
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -14,7 +15,16 @@ class CallablePackage(ModuleType):
 
     def __call__(self, *arguments: Any, **settings: Any) -> Any:
         """Call `perennial.replay.python.run.replay`."""
-        return import_module(f"{self.__name__}.python.run").replay(*arguments, **settings)
+        return self._function(*arguments, **settings)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Parameters of the function, which notebooks show."""
+        return inspect.signature(self._function)
+
+    @property
+    def _function(self) -> Any:
+        return import_module(f"{self.__name__}.python.run").replay
 
 
 sys.modules[__name__].__class__ = CallablePackage

@@ -1,5 +1,6 @@
 """The library as a whole: imports on demand, and the examples of docs/python.md."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import perennial as pn
+from perennial.replay.python.run import replay as function
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "python.md"
 
@@ -30,6 +32,11 @@ def test_every_name_of_the_library_is_there():
         assert callable(getattr(pn, name)), name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         pn.nothing  # noqa: B018
+
+
+def test_the_package_of_a_function_is_called_like_it():
+    assert pn.replay is sys.modules["perennial.replay"]
+    assert inspect.signature(pn.replay) == inspect.signature(function)
 
 
 def write_ratings(path: Path, day: int = 0, num_lines: int = 600) -> None:

@@ -122,8 +122,12 @@ def estimator(model: str, /, **settings: Json) -> Estimator:
 
 
 def choose_model(model: str | Estimator) -> ModelChoice:
-    """Return the choice of a model that is given by name or as an estimator."""
-    return model.choice if isinstance(model, Estimator) else ModelChoice(model)
+    """Return the choice of a model; raise `UserError` for what is no name and no estimator."""
+    if isinstance(model, Estimator):
+        return model.choice
+    if isinstance(model, str):
+        return ModelChoice(model)
+    raise UserError(f"{model!r} is no model; give a name, or an estimator such as InfiniteAE()")
 
 
 InfiniteAE = partial(estimator, "infinite-ae")

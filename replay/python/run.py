@@ -167,8 +167,8 @@ def replay(
     *,
     periods: int | None = None,
     cut: str | None = None,
-    models: Sequence[str | Estimator] = DEFAULT_MODELS,
-    strategies: Sequence[str] = DEFAULT_STRATEGIES,
+    models: str | Estimator | Sequence[str | Estimator] = DEFAULT_MODELS,
+    strategies: str | Sequence[str] = DEFAULT_STRATEGIES,
     seeds: Sequence[int] = (0,),
     settings: Settings | None = None,
     protocol: ProtocolName = "fold-in",
@@ -184,8 +184,9 @@ def replay(
         log: of `open_log`.
         periods: number of periods, 17 by default.
         cut: name of the cut; by default the source's own.
-        models: names, targets such as `package.module:Class`, or estimators with settings.
-        strategies: names or targets.
+        models: names, targets such as `package.module:Class`, or estimators with settings; or
+            a single one.
+        strategies: names or targets, or a single one.
         seeds: of the fits.
         settings: name of a model or strategy -> its settings that differ from the defaults.
         protocol: of the evaluation; see docs/protocol.md.
@@ -200,7 +201,9 @@ def replay(
         UserError: the log cannot be read, or the settings make no run.
     """
     limits = make_limits(memory_limit, max_rows, min_user_events)
-    chosen = [choose_model(model) for model in models]
+    listed = [models] if isinstance(models, str | Estimator) else models
+    chosen = [choose_model(model) for model in listed]
+    strategies = [strategies] if isinstance(strategies, str) else strategies
     config = make_config(chosen, strategies, seeds, settings, protocol, limits)
 
     def listen(event: Event) -> None:

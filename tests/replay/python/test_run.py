@@ -59,6 +59,7 @@ class TestReplay:
         [
             ({"models": ["ease", pn.estimator("ease", regs=[1])]}, "a model is given twice"),
             ({"models": ["eas"]}, "unknown model 'eas'"),
+            ({"models": [pn.Ease]}, "is no model; give a name, or an estimator"),
             ({"settings": {"mvae": {"dim": 3}}}, "does not run"),
             ({"memory_limit": "lots"}, "'lots' is no size"),
             ({"max_rows": 0}, "max_rows is 0"),
@@ -88,7 +89,7 @@ class TestResult:
         assert "Difference from individual" in repr(run.differences)
 
     def test_one_strategy_has_no_differences(self, csv):
-        run = pn.replay(pn.open_log(csv), periods=3, models=["pop"], strategies=["joint"])
+        run = pn.replay(pn.open_log(csv), periods=3, models="pop", strategies="joint")
         assert len(run.differences) == 0
         assert run.differences.arrow.column_names[:3] == ["strategy", "baseline", "model"]
         assert "No strategies to compare" in repr(run.differences)
