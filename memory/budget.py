@@ -129,9 +129,7 @@ def parse_budget(given: int | str) -> ReplayBudget:
     if text.isdecimal():
         budget = ReplayBudget(int(text))
     else:
-        # A number without a unit is no size.
-        size = None if text[-1:].isdecimal() else parse_size(text)
-        budget = ReplayBudget(size or 0, in_bytes=True)
+        budget = ReplayBudget(parse_size(text) or 0, in_bytes=True)
     if budget.amount < 1:
         raise ValueError(
             f"budget must be rows such as 500, or bytes such as 256KiB, and not '{given}'"

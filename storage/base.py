@@ -65,15 +65,49 @@ def build(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{kind} '{name}', setting '{where}': {first['msg']}") from None
+        setting = f", setting '{where}'" if where else ""
+        raise UserError(f"{kind} '{name}'{setting}: {describe_invalid(first)}") from None
 
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?")
-_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+_WANTED = {
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "finite": "must be a finite number",
+    "bool": "must be true or false",
+    "string": "must be text",
+    "literal": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "tuple": "must be a list",
+    "list": "must be a list",
+    "dict": "must be a group of settings, as JSON",
+    "dataclass": "must be a group of settings, as JSON",
+    "unexpected_keyword": "is unknown",
+    "extra_forbidden": "is unknown",
+    "missing": "is missing",
+    "value_error": "{error}",
+}
+"""Meanings of pydantic's types of errors by their beginnings, with names from their context."""
+
+
+def describe_invalid(error: Mapping[str, Any]) -> str:
+    """Describe an entry of `ValidationError.errors()` of pydantic, without the value given."""
+    for kind, meaning in _WANTED.items():
+        if error["type"].startswith(kind):
+            return meaning.format(**error.get("ctx", {}))
+    return "is not valid"
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(?:i?b)?|b)")
+_UNITS = {None: 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def parse_size(text: str) -> int | None:
-    """Parse bytes such as `8GiB`, `500k` or `1024`, in units of 1024; `None` for other texts."""
+    """Parse bytes such as `8GiB`, `500k` or `80B`, in units of 1024; `None` without a unit."""
     match = _SIZE.fullmatch(text.strip().lower())
     return None if match is None else int(float(match[1]) * _UNITS[match[2]])
 

@@ -272,7 +272,8 @@ class TestRefusals:
         assert_fails(call("replay", log, "--strategy", "joint,all"), "'all' is unknown", 2)
         assert_fails(call("replay", log, "--cut", "year"), "'year' is not one of", 2)
         assert_fails(call("replay", log, "--seed", "x"), "'x' is no seed", 2)
-        assert_fails(call("replay", log, "--memory-limit", "lots"), "'lots' is no size", 2)
+        for size in ("lots", "800", "1.5"):
+            assert_fails(call("replay", log, "--memory-limit", size), f"'{size}' is no size", 2)
         assert_fails(call("replay", log, "--budget", "500.0"), "bytes such as 256KiB", 2)
         assert_fails(call("replay", log, "--set", "latent=4"), "model.setting=value", 2)
         assert_fails(call("replays"), "No such command 'replays'", 2)
@@ -281,7 +282,23 @@ class TestRefusals:
 
     def test_bad_settings(self, log, here):
         assert_fails(call("replay", log, "--set", "mvae.depth=4"), "has no setting 'depth'")
-        assert_fails(call("replay", log, "--set", "mvae.latent=x"), "setting 'latent'")
+        for setting, line in (
+            ("mvae.latent=x", "model 'mvae', setting 'latent': must be a whole number"),
+            ("mvae.latent=-1", "model 'mvae': latent must be at least 1"),
+            ("mvae.warm_start=5", "setting 'warm_start': must be true or false"),
+            ("infinite-ae.regs=3", "setting 'regs': must be a list"),
+            ("infinite-ae.backend=q", "setting 'backend': must be 'closed-form' or"),
+            ("distill-cf.distillation=3", "setting 'distillation': must be a group of settings"),
+        ):
+            assert_fails(call("replay", log, "--set", setting), line)
+        for option, line in (
+            (("--periods", "x"), "'--periods': give a whole number from 2 on"),
+            (("--max-rows", "0"), "'--max-rows': give a whole number from 1 on"),
+            (("--memory-weight", "0"), "'--memory-weight': give a number above 0"),
+            (("--max-reject-share", "2"), "'--max-reject-share': give a number from 0 to 1"),
+            (("--min-rating", "good"), "'--min-rating': give a number"),
+        ):
+            assert_fails(call("replay", log, *option), line, 2)
         assert_fails(
             call("replay", log, "--model", "infinite-ae", "--set", "mvae.latent=4"),
             "mvae.latent is for a model that does not run",

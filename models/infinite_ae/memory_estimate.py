@@ -151,7 +151,8 @@ def largest_fit(sizes: FitSizes, limit: int) -> int:
     if low < min(FEWEST_ROWS, sizes.num_rows):
         needed = estimate_bytes(sizes, min(FEWEST_ROWS, sizes.num_rows))
         raise MemoryLimitExceeded(
-            f"∞-AE: a memory limit of {limit:,} bytes has no room for even {FEWEST_ROWS} rows of "
-            f"{sizes.num_items:,} items, which take {needed:,}; raise --memory-limit"
+            f"∞-AE: a memory limit of {limit / 2**20:,.0f} MiB has no room for even {FEWEST_ROWS} "
+            f"rows of {sizes.num_items:,} items, which take {needed / 2**20:,.0f} MiB; raise "
+            "--memory-limit"
         )
     return low

@@ -253,7 +253,7 @@ class InfiniteAE:
         if options.memory_limit is not None:
             fitting = largest_fit(sizes, options.memory_limit)
             if fitting < cap:
-                cap, why = fitting, f"memory limit of {options.memory_limit:,} bytes"
+                cap, why = fitting, f"memory limit of {options.memory_limit / 2**20:,.0f} MiB"
         if options.max_rows is not None and options.max_rows < cap:
             cap, why = options.max_rows, f"max_rows {options.max_rows:,}"
         if why is not None:

@@ -42,7 +42,7 @@ class Program(click.Group):
         except click.ClickException as error:
             context = error.ctx if isinstance(error, click.UsageError) else None
             hint = f" (see {context.command_path} --help)" if context else ""
-            _print_error(error.format_message() + hint)
+            _print_error(_plain(error).format_message() + hint)
             code = error.exit_code
         except click.Abort:
             _print_error("interrupted; the same command resumes from here")
@@ -91,6 +91,22 @@ def _explain(error: Exception) -> str:
         f"{type(error).__name__}: {error}; that should not happen, "
         "`perennial --debug` and the same command show where it does"
     )
+
+
+def _plain(error: click.ClickException) -> click.ClickException:
+    """Return an error with plain words for what is no number or out of its range."""
+    if not isinstance(error, click.BadParameter) or error.param is None:
+        return error
+    kind = error.param.type
+    if not isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+        return error
+    wanted = "a whole number" if isinstance(kind, click.types.IntParamType) else "a number"
+    if isinstance(kind, click.IntRange | click.FloatRange):
+        if kind.max is not None:
+            wanted += f" from {kind.min:g} to {kind.max:g}"
+        else:
+            wanted += f" above {kind.min:g}" if kind.min_open else f" from {kind.min:g} on"
+    return click.BadParameter(f"give {wanted}", error.ctx, error.param)
 
 
 def _print_error(message: str) -> None:

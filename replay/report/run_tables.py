@@ -178,6 +178,8 @@ def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
                 rows.append((f"model {model['name']}", text or "defaults"))
         elif name == "versions":
             rows.extend((f"version of {key}", str(v)) for key, v in value.items())
+        elif name == "memory_limit" and value is not None:
+            rows.append(("memory limit", format_bytes(value)))
         elif isinstance(value, Mapping):
             rows.extend((key.replace("_", " "), plain_value(v)) for key, v in value.items())
         else:
@@ -224,7 +226,10 @@ def _given_settings(config: Mapping[str, Any]) -> dict[str, str]:
     nested |= config.get("strategy_settings", {})
     named = ("strategies", "models", "seeds", "strategy_settings")
     nested |= {name: value for name, value in config.items() if name not in named}
-    return {name: plain_value(value) for name, value in flatten(nested) if value is not None}
+    settings = {name: plain_value(value) for name, value in flatten(nested) if value is not None}
+    if config.get("memory_limit"):
+        settings["memory_limit"] = format_bytes(config["memory_limit"])
+    return settings
 
 
 def _by_chain(cells: Sequence[Cell]) -> dict[tuple[str, str], list[Cell]]:

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from perennial.replay.recommend.recommender import RecommendationQuery
+from perennial.storage.base import describe_invalid
 from perennial.storage.reading.identifier_forms import LARGEST_JSON_INTEGER, to_json_identifier
 
 MAX_ITEMS = 1000
@@ -112,11 +113,13 @@ def _query_tag(body: object) -> str | None:
     return "UserQuery" if "user" in body else "ItemsQuery"
 
 
+_USER_OR_ITEMS = "user_or_items"
+
 QueryBody = Annotated[
     Annotated[UserQuery, Tag("UserQuery")] | Annotated[ItemsQuery, Tag("ItemsQuery")],
     Discriminator(
         _query_tag,
-        custom_error_type="user_or_items",
+        custom_error_type=_USER_OR_ITEMS,
         custom_error_message="give an object with either user or items",
     ),
 ]
@@ -240,8 +243,8 @@ def describe_errors(errors: Sequence[Any]) -> str:
     first = errors[0]
     left_out = ("body", "query", "UserQuery", "ItemsQuery")
     where = ".".join(str(part) for part in first["loc"] if part not in left_out)
-    what = str(first["msg"]).removeprefix("Value error, ")
-    what = what[:1].lower() + what[1:]
+    is_own = first["type"] == _USER_OR_ITEMS
+    what = str(first["msg"]) if is_own else describe_invalid(first)
     if first["type"] == "json_invalid":
         where, what = "", "the body is no valid JSON"
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

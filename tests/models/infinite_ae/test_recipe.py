@@ -135,7 +135,7 @@ def test_the_memory_limit_caps_the_rows_to_the_most_that_fit():
     limit = limit_for(DOUBLE, rows, 1700)
     model = DOUBLE.fit(rows, FitOptions(seed=0, memory_limit=limit))
     assert model.report["rows_used"] == 1700
-    assert model.report["row_cap"] == f"memory limit of {limit:,} bytes"
+    assert model.report["row_cap"] == f"memory limit of {limit / 2**20:,.0f} MiB"
     assert model.report["bytes_estimated"] <= limit
     fewer = DOUBLE.fit(rows, FitOptions(seed=0, memory_limit=limit, max_rows=100))
     assert (fewer.report["rows_used"], fewer.report["row_cap"]) == (100, "max_rows 100")
