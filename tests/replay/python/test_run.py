@@ -1,20 +1,28 @@
 """Replays from Python: the figures of the command line, tables, pictures, pages."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.csv
 import pytest
 from command_line import call_json
 
 import perennial as pn
+from perennial.replay.analysis.run import load_run
+from perennial.storage.opening import open_for_reading
 
 STRATEGIES = ["individual", "distill-cf"]
 SETTINGS = {"distill-cf": {"budget": 10}}
 
 
 @pytest.fixture(scope="module")
-def printed(csv, tmp_path_factory) -> dict:
+def store(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("commanded") / "log.duckdb"
+
+
+@pytest.fixture(scope="module")
+def printed(csv, store) -> dict:
     """The output of `perennial replay` with the settings of `run`."""
-    store = tmp_path_factory.mktemp("commanded") / "log.duckdb"
     return call_json(
         *("replay", csv, "--store", store, "--periods", 4, "--model", "ease,infinite-ae"),
         *("--set", "infinite-ae.reg=5", "--strategy", ",".join(STRATEGIES), "--budget", 10),
@@ -38,6 +46,11 @@ class TestReplay:
         assert run.figures.to_pylist() == printed["results"]
         assert run.means.arrow.to_pylist() == printed["means"]
         assert set(run.summary.config) == set(printed["config"])
+
+    def test_a_command_and_a_call_share_their_cells(self, run, printed, store):
+        with open_for_reading(store) as opened:
+            cells = load_run(opened, printed["config"]["run"]).cells
+        assert [cell.key for cell in run.data.cells] == [cell.key for cell in cells]
 
     def test_the_same_call_resumes_in_a_store(self, csv, tmp_path):
         log, done = pn.open_log(csv), []
