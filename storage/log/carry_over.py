@@ -96,10 +96,17 @@ def _copy_fits(old: Store, new: Store) -> None:
 
 
 def _copy_titles(old: Store, new: Store) -> None:
-    """Copy the titles of items that stay, and of those that have not occurred yet."""
-    query = """SELECT * FROM titles WHERE item_id IN (SELECT id FROM remaining)
-        OR item_id NOT IN (SELECT id FROM items) ORDER BY rowid"""
-    new.insert("titles", old.table(query, inputs={"remaining": new.table("SELECT id FROM items")}))
+    """Copy the titles of items that still occur, and of those that did not occur before.
+
+    An item of dropped periods occurs if its events are counted; else it is only a number.
+    """
+    occurring = "SELECT id FROM items WHERE item_index IN (SELECT item_index FROM {})"
+    remaining = (
+        f"{occurring.format('interactions')} UNION {occurring.format('dropped_item_counts')}"
+    )
+    query = f"""SELECT * FROM titles WHERE item_id IN (SELECT id FROM remaining)
+        OR item_id NOT IN ({occurring.format("interactions")}) ORDER BY rowid"""
+    new.insert("titles", old.table(query, inputs={"remaining": new.table(remaining)}))
 
 
 def _copy_figures(old: Store, new: Store, change: Renumbering) -> None:

@@ -288,11 +288,19 @@ def test_a_user_of_a_dropped_period_leaves_the_vocabulary(tmp_path):
         assert read_item_counts(store, 3, 4).tolist() == [2, 1, 1, 1]
 
 
-def test_a_title_goes_with_the_last_user_of_its_item(tmp_path):
-    log: Log = [[("u", "a", 1), ("v", "b", 2)], [("u", "c", 11), ("v", "a", 12), ("u", "d", 13)]]
+@pytest.mark.parametrize("dropped", [0, 1, 2])
+def test_a_title_goes_with_the_last_user_of_its_item(tmp_path, dropped):
+    """That includes items of dropped periods of which only this user's last ones are left."""
+    log: Log = [
+        [("u", "a", 1), ("v", "b", 2)],
+        [("u", "c", 11), ("v", "a", 12), ("u", "d", 13)],
+        [("v", "b", 21)],
+    ]
     path = ingest(tmp_path, "log", log)
     with Store.open(path) as store:
         write_titles(store, {name: f"title of {name}" for name in ("a", "b", "c", "unmet")})
+        if dropped:
+            drop_events(store, dropped, 9)
         erase_users(store, ["u"])
         assert sorted(read_titles(store)) == ["a", "b", "unmet"]
 
