@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +20,8 @@ from rich.console import Console
 
 from perennial import cli
 from perennial.replay.cli import parameters
-from perennial.replay.cli.progress import watch_replay
+from perennial.replay.cli.errors import echo
+from perennial.replay.cli.progress import show_bar, show_status, watch_replay
 from perennial.replay.events import (
     CellFinished,
     CellName,
@@ -261,6 +263,33 @@ class TestScreen:
         assert "kernel [bold]of[/] 40 rows" in text
         assert "Mean over the evaluated periods" in text
         assert capsys.readouterr().out == ""
+
+    @pytest.mark.parametrize("show", [show_bar, show_status])
+    def test_results_are_printed_on_lines_of_their_own(self, show, monkeypatch):
+        screen = io.StringIO()
+        monkeypatch.setattr("click.echo", lambda line, err: screen.write(line + "\n"))
+        console = Console(file=screen, force_terminal=True, width=60)
+        with show(console) as progress:
+            progress("period 1: λ = 1 " + "and more " * 20)
+            echo("period 1: published")
+        echo("done")
+        drawn = screen.getvalue()
+        before, after = drawn.split("period 1: published\n")
+        # The line of the progress is erased, and the cursor is at its beginning.
+        assert re.search(r"\r(\x1b\[\?25h)?(\x1b\[1A)?\x1b\[2K$", before)
+        assert "period 1: λ" in after
+        assert drawn.endswith("\x1b[2Kdone\n")
+
+    def test_the_means_stay_after_an_interruption(self, replayed):
+        drawn = io.StringIO()
+        console = Console(file=drawn, force_terminal=True, width=120)
+        cell = CellName("individual", "infinite-ae", 0, 2, 3)
+        stops = suppress(KeyboardInterrupt)
+        with open_existing(replayed[0]) as store, stops, watch_replay(store, console) as listener:
+            listener(RunStarted(run_id=1, cells=(cell,)))
+            listener(CellFinished(cell, 1, 1, None))
+            raise KeyboardInterrupt
+        assert "Mean over the evaluated periods" in drawn.getvalue().split("\x1b[2K")[-1]
 
 
 class TestRefusals:

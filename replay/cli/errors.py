@@ -6,7 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -72,8 +72,31 @@ class Program(click.Group):
 
 def echo(line: object = "", *, err: bool = False) -> None:
     """Print one line of text, whose control characters are made visible; `err`: on stderr."""
+    echo_as_is(escape_controls(str(line)), err=err)
+
+
+def echo_as_is(line: str, *, err: bool = False) -> None:
+    """Print one line of text on stdout or stderr, and draw progress below it."""
     START_LINE.cancel()
-    click.echo(escape_controls(str(line)), err=err)
+    for one in DRAWN:
+        one.stop()
+    click.echo(line, err=err)
+    for one in DRAWN:
+        one.start()
+
+
+class Drawing(Protocol):
+    """Progress that is drawn at the bottom of the terminal."""
+
+    def start(self) -> None:
+        """Draw it."""
+
+    def stop(self) -> None:
+        """Remove it from the screen."""
+
+
+DRAWN: list[Drawing] = []
+"""The progress that is on the screen now."""
 
 
 START_LINE = threading.Timer(1.0, click.echo, ("loading libraries …",), {"err": True})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perennial.models.registry import MODELS
-from perennial.replay.cli.errors import echo
+from perennial.replay.cli.errors import echo, echo_as_is
 from perennial.replay.cli.log_options import (
     ConditionOptions,
     ForgetOptions,
@@ -342,5 +342,5 @@ def _print_steps(steps: "Iterable[Step | ErasedUser]", as_json: bool) -> int:
     finally:
         # What was done before a mistake was met is done.
         if as_json:
-            click.echo(json.dumps({"steps": printed}, allow_nan=False))
+            echo_as_is(json.dumps({"steps": printed}, allow_nan=False))
     return len(printed)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
     TextColumn,
@@ -19,13 +20,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.spinner import Spinner
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from perennial.replay.analysis.run import load_run
 from perennial.replay.analysis.summary import summarise
 from perennial.replay.analysis.time_left import TimeLeft
-from perennial.replay.cli.errors import START_LINE
+from perennial.replay.cli.errors import DRAWN, START_LINE, Drawing
 from perennial.replay.events import (
     CellFinished,
     CellName,
@@ -52,12 +53,37 @@ def _errors() -> TerminalConsole:
     return TerminalConsole(stderr=True)
 
 
+@contextmanager
+def _draw(drawing: Drawing, console: Console) -> Iterator[None]:
+    """Draw progress until the end; lines of `echo` appear above it."""
+    drawing.start()
+    if console.is_terminal:
+        DRAWN.append(drawing)
+    try:
+        yield
+    finally:
+        if drawing in DRAWN:
+            DRAWN.remove(drawing)
+        drawing.stop()
+
+
+class _LongText(TextColumn):
+    """Column of text that is cut short where the screen is too narrow, before any other column."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, markup=False, table_column=Column(no_wrap=False))
+
+    def render(self, task: Task) -> Text:
+        """Render the text of a task on one line."""
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 def _make_bars(console: Console, *columns: ProgressColumn, hidden: bool = False) -> Progress:
-    """Make bars that vanish at the end."""
-    description = TextColumn("{task.description}", markup=False)
-    return Progress(
-        description, BarColumn(), *columns, console=console, transient=True, disable=hidden
-    )
+    """Make bars that vanish at the end; on a narrow screen they are short."""
+    first = (_LongText("{task.description}"), BarColumn(min(40, console.width // 5)))
+    return Progress(*first, *columns, console=console, transient=True, disable=hidden)
 
 
 def _counts() -> tuple[ProgressColumn, ...]:
@@ -68,7 +94,8 @@ def _counts() -> tuple[ProgressColumn, ...]:
 @contextmanager
 def _show_one_bar(console: Console | None, *columns: ProgressColumn) -> Iterator[Report]:
     console = console or _errors()
-    with _make_bars(console, *columns, hidden=not console.is_terminal) as bars:
+    bars = _make_bars(console, *columns, hidden=not console.is_terminal)
+    with _draw(bars, console):
         task = bars.add_task("", total=None)
 
         def show(message: str, done: int = 0, total: int | None = None, /) -> None:
@@ -94,14 +121,23 @@ def show_distillation(console: Console | None = None) -> Iterator["DistillListen
         yield report_steps(progress, "distilling")
 
 
+def _one_line(text: str) -> Padding:
+    """Draw text next to a spinner, cut short before the end of the line."""
+    # A bare `Text` becomes a part of the spinner's, which is wrapped; `^C` must find room.
+    return Padding(Text(text, overflow="ellipsis", no_wrap=True), (0, 3, 0, 0))
+
+
 @contextmanager
 def show_status(console: Console | None = None) -> Iterator[Report]:
     """Draw a spinner and the last message, for work of unknown length."""
-    with (console or _errors()).status("") as status:
+    console = console or _errors()
+    status = console.status("")
+    with _draw(status, console):
 
         def show(message: str, done: int = 0, total: int | None = None, /) -> None:
             share = f" ({100 * done // total}%)" if total else ""
-            status.update(escape(escape_controls(message + share)))
+            shown = escape_controls(message + share)
+            status.update(_one_line(shown))
 
         yield show
 
@@ -124,8 +160,8 @@ def watch_tasks(console: Console | None = None, num_tasks: int = 0) -> Iterator[
     if not console.is_terminal:
         yield _TaskLines(console, num_tasks)
         return
-    doing = TextColumn("{task.fields[doing]}", markup=False)
-    with _make_bars(console, *_counts(), doing) as bars:
+    bars = _make_bars(console, *_counts(), _LongText("{task.fields[doing]}"))
+    with _draw(bars, console):
         yield _TaskBars(bars, num_tasks)
 
 
@@ -208,8 +244,13 @@ def watch_replay(store: Store, console: Console | None = None) -> Iterator[Liste
         yield _ReplayLines(console)
         return
     screen = _Screen(store, console)
-    with screen.live:
-        yield screen
+    try:
+        with _draw(screen.live, console):
+            yield screen
+    except BaseException:
+        if screen.means is not None:
+            console.print(screen.means)
+        raise
 
 
 class _Screen:
@@ -223,7 +264,7 @@ class _Screen:
         self._bars = _make_bars(console, MofNCompleteColumn(), TimeElapsedColumn(), left)
         self._cells = self._bars.add_task("refits", total=None, left="")
         self._stage = Spinner("dots")
-        self._means: Table | None = None
+        self.means: Table | None = None
         self.live = Live(console=console, transient=True, refresh_per_second=8)
         self._draw()
 
@@ -245,15 +286,15 @@ class _Screen:
 
     def _show_stage(self, cell: CellName, text: str) -> None:
         where = f"period {cell.fit_period} · {cell.strategy} · {cell.model} · seed {cell.seed}: "
-        self._stage.update(text=Text(where + text, overflow="ellipsis", no_wrap=True))
+        self._stage.update(text=_one_line(where + text))
 
     def _show_means(self) -> None:
         summary = summarise(load_run(self._store, self._run_id, users=False), num_resamples=0)
-        self._means = render_table(means_table(summary), self.live.console.width)
+        self.means = render_table(means_table(summary), self.live.console.width)
         self._draw()
 
     def _draw(self) -> None:
-        above: list[RenderableType] = [] if self._means is None else [self._means, ""]
+        above: list[RenderableType] = [] if self.means is None else [self.means, ""]
         self.live.update(Group(*above, self._bars, self._stage))
 
 

@@ -1,9 +1,11 @@
 """Tables as values, and their drawing on a terminal; needs no arrays."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -12,21 +14,36 @@ from perennial.storage.base import escape_controls
 
 _WIDE = 110
 """Columns of a terminal from which short details come next to their figure, not below it."""
+_FEWEST_OF_REMARK = 10
+"""Columns of the terminal that a column of remarks has at least."""
+_MAX_UNIT = len("1.2 GiB")
 _MAX_SHORT_DETAIL = len("± 0.0000")
 
 
+_PARTS = re.compile("\n|[^\n]*[^ \n]| +")
+"""Line ends, text, and the blanks after it."""
+
+
 class TerminalConsole(Console):
-    """Console that makes control characters in all text visible, on a terminal and in a pipe."""
+    """Console that makes control characters visible, and leaves out blanks at the ends of lines."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
         """Render text, tables and bars; line ends stay."""
+        blanks: list[Segment] = []
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
-            else:
-                yield Segment(escape_controls(segment.text, keep="\n"), segment.style)
+                continue
+            for text in _PARTS.findall(escape_controls(segment.text, keep="\n")):
+                if text.isspace() and text != "\n":
+                    blanks.append(Segment(text, segment.style))
+                    continue
+                if text != "\n":
+                    yield from blanks
+                blanks.clear()
+                yield Segment(text, segment.style)
 
 
 @dataclass(frozen=True)
@@ -67,7 +84,16 @@ def make_row(*entries: str | TableCell) -> tuple[TableCell, ...]:
 
 
 def render_table(table: Table, width: int = 80) -> RichTable:
-    """Draw a table; in a narrow terminal (of `width` columns) details go on a line of their own."""
+    """Draw a table for a terminal of `width` columns.
+
+    In a narrow one details go on a line of their own, gaps are narrower, and text is wrapped;
+    headers and numbers are never cut.
+    """
+    longest = max((len(cell.detail) for row in table.rows for cell in row), default=0)
+    separator = " " if width >= _WIDE and longest <= _MAX_SHORT_DETAIL else "\n"
+    rows = [[_draw_cell(cell, separator) for cell in row] for row in table.rows]
+    texts = list(zip(table.columns, *([cell.plain for cell in row] for row in rows), strict=True))
+    gap, widths = _share_width(table, texts, width)
     drawn = RichTable(
         title=table.title,
         title_justify="left",
@@ -77,21 +103,45 @@ def render_table(table: Table, width: int = 80) -> RichTable:
         caption_style="dim",
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, gap, 0, 0),
         header_style="dim",
     )
     for number, column in enumerate(table.columns):
-        drawn.add_column(
-            Text(column),
-            justify="right" if table.is_number(number) else "left",
-            no_wrap=(number < table.num_labels) is not table.long_labels,
-            overflow="ellipsis",
-        )
-    longest = max((len(cell.detail) for row in table.rows for cell in row), default=0)
-    separator = " " if width >= _WIDE and longest <= _MAX_SHORT_DETAIL else "\n"
-    for row in table.rows:
-        drawn.add_row(*(_draw_cell(cell, separator) for cell in row))
+        justify: JustifyMethod = "right" if table.is_number(number) else "left"
+        drawn.add_column(Text(column), justify=justify, overflow="fold", width=widths[number])
+    for row in rows:
+        drawn.add_row(*row)
     return drawn
+
+
+def _share_width(
+    table: Table, texts: Sequence[tuple[str, ...]], width: int
+) -> tuple[int, list[int]]:
+    """Return the gap between columns, and the width of each, of the texts of the columns."""
+    wanted = [max(cell_len(line) for text in one for line in text.splitlines()) for one in texts]
+    least = [max(map(_longest_word, one)) for one in texts]
+    for number in range(len(texts)):
+        if number < table.num_labels and not table.long_labels:
+            least[number] = wanted[number]
+        elif number >= len(texts) - table.num_remarks:
+            least[number] = min(least[number], _FEWEST_OF_REMARK)
+    unbroken = wanted[: len(texts) - table.num_remarks] + least[len(texts) - table.num_remarks :]
+    gap = 2 if sum(unbroken) + 2 * len(texts) <= width else 1
+    spare = width - sum(least) - gap * len(least)
+    for _ in range(-spare):
+        widest = max(range(table.num_labels), key=least.__getitem__)
+        least[widest] = max(1, least[widest] - 1)
+    for _ in range(spare):
+        short = [number for number, one in enumerate(least) if one < wanted[number]]
+        if short:
+            least[min(short, key=least.__getitem__)] += 1
+    return gap, least
+
+
+def _longest_word(text: str) -> int:
+    """Return the width of the longest part of a text that is not wrapped, such as `2.6 s`."""
+    words = (line.split() if len(line) > _MAX_UNIT else [line] for line in text.splitlines())
+    return max((cell_len(word) for line in words for word in line), default=0)
 
 
 def _draw_cell(cell: TableCell, separator: str) -> Text:

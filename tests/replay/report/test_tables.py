@@ -292,6 +292,27 @@ def test_a_narrow_terminal_shows_every_figure(data):
         assert max(map(len, text.splitlines())) <= width
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_headers_and_numbers_are_never_cut(width):
+    figures = [drawing.TableCell(one, "± 0.0101") for one in ("72.55", "27.72", "100.00", "67.12")]
+    table = drawing.Table(
+        "Means",
+        ("model", "strategy", "HR@10", "nDCG@10", "HR@100", "PSP@10", "time", "remarks"),
+        (drawing.make_row("infinite-ae", "distill-cf", *figures, "2.6 s", "a long remark " * 5),),
+        num_labels=2,
+        num_remarks=1,
+    )
+    console = drawing.TerminalConsole(file=io.StringIO(), width=width)
+    console.print(drawing.render_table(table, width))
+    text = console.file.getvalue()
+    assert {"HR@10", "nDCG@10", "HR@100", "PSP@10", "time", "72.55", "27.72"} <= set(text.split())
+    assert {"100.00", "67.12", "0.0101"} <= set(text.split())
+    assert "2.6 s" in text
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(line == line.rstrip() for line in lines)
+
+
 def test_identifiers_are_not_markup(data):
     cells = tuple(dataclasses.replace(cell, model="[red]x[/red]") for cell in data.cells)
     marked = summarise(dataclasses.replace(data, cells=cells))
