@@ -76,10 +76,15 @@ def describe_machine() -> str:
 
 def clear_compile_cache() -> int:
     """Delete the compiled code of all machines and versions; returns its size in bytes."""
-    folder = cache_folder() / "compiled"
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    if folder.exists():
-        shutil.rmtree(folder)
+    compiled = cache_folder() / "compiled"
+    size = 0
+    for entry in compiled.glob("*/*"):
+        with suppress(FileNotFoundError):  # Another process deletes entries too.
+            size += entry.stat().st_size
+            entry.unlink()
+    for folder in (*compiled.glob("*"), compiled):
+        with suppress(OSError):  # Another process may have written there meanwhile.
+            folder.rmdir()
     return size
 
 

@@ -94,6 +94,23 @@ def test_a_command_clears_it(cache):
     assert call_well("cache", "clear").stdout == "0 bytes of compiled code deleted\n"
 
 
+def test_it_is_cleared_while_another_process_deletes_and_writes(cache, monkeypatch):
+    folder = Path(compile_variables({})[DIR])
+    for name in ("one", "two"):
+        write_entry(folder, name, seconds=0, whole=False)
+    stat = Path.stat
+
+    def delete_and_write(path, **options):
+        if path.name == "one-cache":
+            path.unlink()
+            write_entry(folder, "new", seconds=0, whole=False)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", delete_and_write)
+    assert compile_cache.clear_compile_cache() == 4
+    assert [path.name for path in folder.iterdir()] == ["new-cache"]
+
+
 @pytest.mark.slow
 def test_a_replay_with_kept_code_has_the_same_figures(log, tmp_path):
     """The second process finds all entries but two, which are damaged, and prints no warning."""
