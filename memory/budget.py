@@ -130,7 +130,7 @@ def parse_budget(given: int | str) -> ReplayBudget:
         budget = ReplayBudget(int(text))
     else:
         budget = ReplayBudget(parse_size(text) or 0, in_bytes=True)
-    if budget.amount < 1:
+    if not 1 <= budget.amount < 2**63:
         raise ValueError(
             f"budget must be rows such as 500, or bytes such as 256KiB, and not '{given}'"
         )
