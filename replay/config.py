@@ -185,7 +185,8 @@ def choose_strategies(
         takers = [name for name in chosen if setting in known[name]]
         if not takers:
             raise UserError(
-                f"none of {', '.join(names)} has the setting {setting}; leave its option out"
+                f"the setting {setting} is for other strategies than {', '.join(names)}; leave its "
+                "option out"
             )
         for name in takers:
             chosen[name][setting] = value

@@ -106,7 +106,10 @@ class TestMistakes:
         ("options", "line"),
         [
             (("--memory-policy", "some"), "choose all, recent:K"),
-            (("--strategy", "joint", "--budget", 5), "none of joint has the setting budget"),
+            (
+                ("--strategy", "joint", "--budget", 5),
+                "setting budget is for other strategies than joint",
+            ),
             (("--budget", "1KiB"), "too small for a row, which takes 1,604"),
             (("--set", "distill-cf.nothing=1"), "has no setting 'nothing'"),
             (("--strategy", "joint", "--set", "distill-cf.budget=1"), "does not run"),

@@ -250,7 +250,8 @@ def _facts(status: "LiveStatus") -> Table:
     facts.add_row("periods", Text(_periods(status)))
     facts.add_row("log", Text(counts))
     if status.forget_log_after is not None:
-        facts.add_row("log kept", f"of the newest {status.forget_log_after:,} periods")
+        plural = "" if status.forget_log_after == 1 else "s"
+        facts.add_row("log kept", f"newest {status.forget_log_after:,} period{plural}")
     if status.histories is not None:
         kept = status.histories
         facts.add_row(

@@ -24,7 +24,7 @@ class DefaultStrategy:
 def choose_default(
     model: str, *, keeps_log: bool, has_memory_settings: bool = False
 ) -> DefaultStrategy:
-    """Choose the strategy of a live model; see `exceeds_memory` for what may follow `joint`.
+    """Choose the strategy of a live model; see `smaller_default` for what may follow `joint`.
 
     `has_memory_settings`: options of a memory, such as `--budget`, are given.
     """
@@ -47,7 +47,7 @@ def default_of(record: LiveRecord) -> DefaultStrategy | None:
     return None if why is None else DefaultStrategy(record.config["strategies"][0], why)
 
 
-def exceeds_memory(record: LiveRecord, period: int) -> LiveRecord | None:
+def smaller_default(record: LiveRecord, period: int) -> LiveRecord | None:
     """Return the configuration that follows when the fit at a period exceeds the memory limit.
 
     `None` if the strategy was given, reads less than the whole log, or has no better one.

@@ -121,11 +121,8 @@ def describe_step(step: Step | ErasedUser) -> str:
     if isinstance(step, PeriodPublished):
         return _describe_period(step)
     if isinstance(step, DroppedPeriods):
-        kept = f" and as each user's last {step.keep_histories:,} items"
-        return (
-            f"interactions up to period {step.last} dropped; they remain only in the memory"
-            f"{kept if step.keep_histories else ''}"
-        )
+        kept = f", except each user's last {step.keep_histories:,} items"
+        return f"interactions up to period {step.last} dropped{kept if step.keep_histories else ''}"
     return _describe_erased(step)
 
 

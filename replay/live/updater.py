@@ -15,7 +15,7 @@ from perennial.replay.analysis.evaluated_periods import count_users
 from perennial.replay.cells import CellMaker, EvaluatedCell
 from perennial.replay.config import ReplayConfig
 from perennial.replay.events import CellName, Listener, ignore_events, report_stages
-from perennial.replay.live.default_strategy import default_of, exceeds_memory, record_change
+from perennial.replay.live.default_strategy import default_of, record_change, smaller_default
 from perennial.replay.live.setup import require_live
 from perennial.replay.live.steps import PeriodPublished
 from perennial.replay.machine import Clock, Stopwatch
@@ -147,7 +147,12 @@ class LiveUpdater:
         return model, fit, watch.stages
 
     def _fit(self, period: int, watch: Stopwatch) -> tuple[FittedModel, Fit]:
-        return self.chain.fit(self.chain.history(period), watch, self._progress(period))
+        try:
+            return self.chain.fit(self.chain.history(period), watch, self._progress(period))
+        except MemoryLimitExceeded as error:
+            raise MemoryLimitExceeded(
+                f"{error}; `perennial init --replace` changes the settings of a live model"
+            ) from error
 
     def _publish(self, period: int) -> Publication:
         """Refit with the memory and make the new model current.
@@ -158,7 +163,7 @@ class LiveUpdater:
         try:
             fit, path = self._make(period, watch)
         except MemoryLimitExceeded:
-            smaller = exceeds_memory(self._record, period)
+            smaller = smaller_default(self._record, period)
             if smaller is None:
                 raise
             self._configure(smaller)
@@ -198,7 +203,7 @@ class LiveUpdater:
     def _check_rows(self, fit: Fit, period: int) -> None:
         """Refuse a fit on fewer rows than given where the strategy may change instead."""
         used, given = fit.report.get("rows_used"), fit.report.get("rows_given")
-        if used is None or given is None or exceeds_memory(self._record, period) is None:
+        if used is None or given is None or smaller_default(self._record, period) is None:
             return
         if used < min(given, self._maker.config.max_rows or given):
             raise MemoryLimitExceeded(

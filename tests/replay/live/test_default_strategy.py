@@ -6,7 +6,7 @@ import pytest
 from toys import Popularity
 
 from perennial.replay.config import ModelChoice, ReplayConfig
-from perennial.replay.live.default_strategy import choose_default, exceeds_memory
+from perennial.replay.live.default_strategy import choose_default, smaller_default
 from perennial.replay.live.ingest import LiveRequest, bring_up_to_date, take_files
 from perennial.replay.live.setup import configure_live
 from perennial.replay.live.steps import PeriodPublished, describe_step, step_to_json
@@ -54,7 +54,7 @@ def test_the_log_and_the_model_decide(model, keeps_log, has_settings, wanted):
 )
 def test_only_a_default_of_the_whole_log_changes(strategy, model, reason, changes):
     config = ReplayConfig(strategies=(strategy,), models=(ModelChoice(model),)).to_json()
-    found = exceeds_memory(LiveRecord(config, 1, why_default=reason), 4)
+    found = smaller_default(LiveRecord(config, 1, why_default=reason), 4)
     assert (found is not None) == changes
     if found is not None:
         assert found.config["strategies"] == ["distill-cf"]
@@ -147,7 +147,7 @@ def test_a_failing_change_leaves_the_strategy(store, period_files, monkeypatch):
     ingest(store, period_files[:1])
     record = read_live(store)
     monkeypatch.setattr(Popularity, "fit", fail)
-    with pytest.raises(UserError, match="no room at all"):
+    with pytest.raises(UserError, match="no room at all; `perennial init --replace` changes"):
         ingest(store, period_files[1:2])
     assert read_live(store) == record
     assert LiveUpdater(store).chain.strategy.name == "joint"
