@@ -63,6 +63,16 @@ def test_init_chooses_a_strategy_and_gives_the_reason(tmp_path: Path) -> None:
         assert f"{wanted} by default: " in made.stdout
 
 
+def test_the_same_init_on_another_machine_changes_nothing(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "live.duckdb"
+    for memory, options in ((8, ()), (4, ()), (4, ("--memory-limit", "6GiB", "--replace"))):
+        size = memory * 2**30
+        monkeypatch.setattr("perennial.replay.machine.total_memory", lambda size=size: size)
+        run = call_json("init", "--store", path, *options)["run"]
+        assert run == (2 if options else 1)
+    assert_fails(call("init", "--store", path, "--memory-limit", "5GiB"), "is live with")
+
+
 def test_init_says_what_comes_next(tmp_path: Path, files: list[Path]) -> None:
     path = tmp_path / "live.duckdb"
     done = call_well("init", "--store", path, *QUICK)

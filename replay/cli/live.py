@@ -126,6 +126,7 @@ def init(
             conditions=conditions.to_settings(),
             replace=replace,
             default=default,
+            has_own_limit=bool(given("memory_limit")),
         )
         held = len(list_periods(opened))
         names, printed = describe(opened, record), live_to_json(opened, record)

@@ -29,6 +29,7 @@ def configure_live(
     keep_histories: int = 0,
     replace: bool = False,
     default: DefaultStrategy | None = None,
+    has_own_limit: bool = True,
     clock: "Clock | None" = None,
 ) -> LiveRecord:
     """Configure the live model of a store, and start the run that its cells go into.
@@ -38,7 +39,8 @@ def configure_live(
     `forget_log_after` and `keep_histories` are as in `LiveRecord`. With `replace` another
     configuration is replaced; the cells of its run stay. `conditions` that are given decide which
     rows of all later files count. `default`: the strategy was chosen, and is chosen again if the
-    store holds only a part of the log.
+    store holds only a part of the log. Without `has_own_limit` the memory limit is a share of this
+    machine's memory that nobody gave; the recorded one, of another machine, is then as good.
 
     Raises:
         UserError: more than one of the three, invalid settings, another configuration, a strategy
@@ -71,6 +73,8 @@ def configure_live(
         check_forgetting(config)
     current = read_live(store)
     reason = None if default is None else default.reason
+    if current is not None and not has_own_limit and not replace:
+        recorded["memory_limit"] = current.config.get("memory_limit")
     wanted = LiveRecord(recorded, 0, forget_log_after, keep_histories, reason)
     if current is not None and _is_same(wanted, current):
         with store.transaction():

@@ -91,6 +91,7 @@ class LiveStore:
                 keep_histories=keep_histories,
                 replace=replace,
                 default=default,
+                has_own_limit=memory_limit != MEMORY_LIMIT,
             )
 
     def ingest(
