@@ -130,8 +130,14 @@ def _find_delimiter(lines: Sequence[str], text_format: str) -> str:
     if text_format == "ader":
         return _find_txt_delimiter(lines)
     preferred = {"csv": ",;\t|", "tsv": "\t,;|", "dat": "\t,;|"}[text_format]
-    unquoted = re.sub(r'"[^"]*"', "", line)
-    return max(preferred, key=unquoted.count)
+    unquoted = [re.sub(r'"[^"]*"', "", line) for line in lines]
+
+    def agreement(delimiter: str) -> tuple[int, int]:
+        """Count it in the first line, and the lines that have it equally often."""
+        counts = [line.count(delimiter) for line in unquoted]
+        return counts[0], counts.count(counts[0])
+
+    return max(preferred, key=agreement)
 
 
 def _find_txt_delimiter(lines: Sequence[str]) -> str:

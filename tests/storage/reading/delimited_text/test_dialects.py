@@ -87,6 +87,7 @@ def test_identifiers_of_ten_digits(text):
 @pytest.mark.parametrize(
     ("text", "text_format", "delimiter", "quoting", "width"),
     [
+        ("session|item|'; DROP; --\n1|2|3\n4|5|6\n", "csv", "|", True, 3),
         ("user_id,item_id,time\n1,2,3\n", "ader", ",", False, 3),
         ("0\t2010-10-19\t30.2\n1\t\t30.3\n", "ader", "\t", False, 3),
         ("1 2\n3  4\n", "ader", " ", False, 2),
