@@ -97,7 +97,7 @@ class DistillMemory(Memory):
         If the store no longer holds the period's interactions, a summary that other code made of
         them is taken; without any, the period is left out.
         """
-        key = self._key(history, seed, read_versions())
+        key = self._key(history, seed, read_versions(), self._keys_before)
         summary = find_summary(history.store, key)
         if summary is None and history.period < first_retained_period(history.store):
             summary = self._made_by_other_code(history, seed)
@@ -117,14 +117,24 @@ class DistillMemory(Memory):
         return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
 
     def _made_by_other_code(self, history: History, seed: int) -> StoredSummary | None:
-        """Return the newest summary of this period by other code, with all else equal."""
-        for record in reversed(list_summaries(history.store)):
-            alike = (record.period, record.seed) == (history.period, seed)
-            if alike and record.key == self._key(history, seed, record.versions):
-                return find_summary(history.store, record.key)
+        """Return the newest summary of this period by other code, with all else equal.
+
+        Code of version 0.1.0 had one key for summaries of a period, rolling or not.
+        """
+        for before in (self._keys_before, [key for key in self._keys_before if key]):
+            for record in reversed(list_summaries(history.store)):
+                alike = (record.period, record.seed) == (history.period, seed)
+                if alike and record.key == self._key(history, seed, record.versions, before):
+                    return find_summary(history.store, record.key)
         return None
 
-    def _key(self, history: History, seed: int, versions: Mapping[str, str]) -> str:
+    def _key(
+        self,
+        history: History,
+        seed: int,
+        versions: Mapping[str, str],
+        before: Sequence[str | None],
+    ) -> str:
         """Return the key of the summary of period `history.period`."""
         return _summary_key(
             history.fingerprint,
@@ -132,8 +142,18 @@ class DistillMemory(Memory):
             seed,
             versions,
             self._first_period(history.period),
-            [summary.record.key for summary in self._before],
+            before,
         )
+
+    @property
+    def _keys_before(self) -> list[str | None]:
+        """Keys of `_before`; of the first rolling summary, which extends an empty one, `None`.
+
+        Other policies distil the same period in another way.
+        """
+        if self.policy.name != "rolling":
+            return []
+        return [summary.record.key for summary in self._before] or [None]
 
     @property
     def _before(self) -> "tuple[DeviceSummary, ...]":
@@ -195,7 +215,7 @@ def _summary_key(
     seed: int,
     versions: Mapping[str, str],
     first: int,
-    before: Sequence[str],
+    before: Sequence[str | None],
 ) -> str:
     """Return the key of a summary: of all it follows from, not of strategy, model or weight."""
     parts = {
@@ -210,12 +230,12 @@ def _summary_key(
     return hashlib.blake2b(text.encode(), digest_size=20).hexdigest()
 
 
-def find_predecessor(store: Store, record: SummaryRecord) -> SummaryRecord | None:
-    """Return the summary that a rolling one was made from; `None` if it was made of the log."""
+def is_rolling(store: Store, record: SummaryRecord) -> bool:
+    """Return whether a summary extends one of earlier periods, or an empty one."""
     log = fingerprint(store, record.period)
     made = (log, record.settings, record.seed, record.versions, record.first_period)
-    earlier = (one for one in list_summaries(store) if one.period < record.period)
-    return next((one for one in earlier if _summary_key(*made, [one.key]) == record.key), None)
+    earlier = (one.key for one in list_summaries(store) if one.period < record.period)
+    return any(_summary_key(*made, [key]) == record.key for key in (None, *earlier))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from perennial.memory.distill.loop import distill
 from perennial.memory.distill.reservoir import extend_summary
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import DistillListener, Summary
-from perennial.memory.distill_memory import find_predecessor
+from perennial.memory.distill_memory import is_rolling
 from perennial.memory.privacy import (
     LEVELS,
     SIMILARITIES,
@@ -44,7 +44,7 @@ class Audit:
 
     Attributes:
         first_compared: first period whose users were compared: the log of those before is dropped.
-        is_rolling: whether it was made of the summary before and its last period.
+        is_rolling: whether it extends the summary before, or an empty one, by its last period.
         users: number of real users of the compared periods that were compared.
         membership: results by similarity, for a summary made of one half of these users.
         half: number of synthetic users of that summary.
@@ -114,9 +114,9 @@ def audit_summary(
     real = rows.interactions[chosen]
     nearness = measure_nearness(summary, real, derive_seed(seed, "audit halves"))
     inside, outside = split_users(len(chosen), derive_seed(seed, "audit members"))
-    is_rolling = find_predecessor(store, record) is not None
+    rolling = is_rolling(store, record)
     halves = _HalfSummary(store, record, rows.users[chosen[inside]], seed, listener)
-    half = halves.distil_rolling(first) if is_rolling else halves.distil(first)
+    half = halves.distil_rolling(first) if rolling else halves.distil(first)
     tests = tuple(
         membership_test(
             half.rows, real[inside], real[outside], similarity, derive_seed(seed, "audit bootstrap")
@@ -124,7 +124,7 @@ def audit_summary(
         for similarity in SIMILARITIES
     )
     return Audit(
-        record, first, is_rolling, len(chosen), len(rows.users), nearness, tests, half.num_rows
+        record, first, rolling, len(chosen), len(rows.users), nearness, tests, half.num_rows
     )
 
 

@@ -13,7 +13,7 @@ import perennial.memory.distill_memory as module
 from perennial.memory.budget import parse_policy
 from perennial.memory.distill.settings import DistillSettings
 from perennial.memory.distill.summary import Summary
-from perennial.memory.distill_memory import DistillMemory, ResidentRows
+from perennial.memory.distill_memory import DistillMemory, ResidentRows, is_rolling
 from perennial.storage.log.ingest import ingest_log
 from perennial.storage.reading.settings import IngestSettings
 from perennial.storage.results.summaries import list_summaries
@@ -160,6 +160,19 @@ def test_a_rolling_summary_is_extended_by_the_new_users(log, monkeypatch):
         assert (before is None) == (number == 0)
         assert before is None or before.report["users_given"] == len(earlier)
     assert records == {1}
+
+
+@pytest.mark.parametrize("policy", ["all", "whole"])
+def test_a_rolling_summary_is_not_one_of_another_policy(log, spy, policy):
+    with opened(log) as store:
+        (alone,) = after(store, "rolling", (1,)).summaries
+    with opened(log) as store:
+        (other,) = after(store, policy, (1,)).summaries
+        (after_it,) = after(store, "rolling", (1,)).summaries
+        kinds = {one.key: is_rolling(store, one) for one in list_summaries(store)}
+    assert after_it.record.key == alone.record.key
+    assert kinds == {alone.record.key: True, other.record.key: False}
+    np.testing.assert_array_equal(after_it.rows.weights, alone.rows.weights)
 
 
 def test_a_summary_cut_short_is_not_kept(log, monkeypatch):
