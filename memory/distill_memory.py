@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import product
 
 import jax
 import jax.numpy as jnp
@@ -94,13 +95,14 @@ class DistillMemory(Memory):
     ) -> "DistillMemory":
         """Distil period `history.period`, or read its summary from the store.
 
-        If the store no longer holds the period's interactions, a summary that other code made of
-        them is taken; without any, the period is left out.
+        If the store no longer holds the period's interactions, a summary of other code or settings
+        is taken; without any, the period is left out.
         """
-        key = self._key(history, seed, read_versions(), self._keys_before)
+        settings = dataclasses.asdict(self._distillation)
+        key = self._key(history, seed, read_versions(), settings, self._keys_before)
         summary = find_summary(history.store, key)
         if summary is None and history.period < first_retained_period(history.store):
-            summary = self._made_by_other_code(history, seed)
+            summary = self._made_otherwise(history, seed)
             if summary is None:
                 progress(f"nothing is remembered of period {history.period}: its log is gone")
                 return self
@@ -116,16 +118,23 @@ class DistillMemory(Memory):
         """Settings with B as the number of synthetic users."""
         return dataclasses.replace(self.settings, num_synthetic_users=self.budget)
 
-    def _made_by_other_code(self, history: History, seed: int) -> StoredSummary | None:
-        """Return the newest summary of this period by other code, with all else equal.
+    def _made_otherwise(self, history: History, seed: int) -> StoredSummary | None:
+        """Return the newest summary of this period by other code, or also with other settings.
 
-        Code of version 0.1.0 had one key for summaries of a period, rolling or not.
+        Of settings those in use until last are the best. Code of version 0.1.0 had one key for
+        summaries of a period, rolling or not.
         """
-        for before in (self._keys_before, [key for key in self._keys_before if key]):
-            for record in reversed(list_summaries(history.store)):
-                alike = (record.period, record.seed) == (history.period, seed)
-                if alike and record.key == self._key(history, seed, record.versions, before):
-                    return find_summary(history.store, record.key)
+        newest_first = [one for one in list_summaries(history.store)[::-1] if one.seed == seed]
+        settings = {json.dumps(one.settings): one.settings for one in newest_first}
+        keys = self._keys_before
+        of_period = [one for one in newest_first if one.period == history.period]
+        for before, given, record in product(
+            (keys, [key for key in keys if key]),
+            (dataclasses.asdict(self._distillation), *settings.values()),
+            of_period,
+        ):
+            if record.key == self._key(history, seed, record.versions, given, before):
+                return find_summary(history.store, record.key)
         return None
 
     def _key(
@@ -133,17 +142,12 @@ class DistillMemory(Memory):
         history: History,
         seed: int,
         versions: Mapping[str, str],
+        settings: Mapping[str, Json],
         before: Sequence[str | None],
     ) -> str:
         """Return the key of the summary of period `history.period`."""
-        return _summary_key(
-            history.fingerprint,
-            dataclasses.asdict(self._distillation),
-            seed,
-            versions,
-            self._first_period(history.period),
-            before,
-        )
+        first = self._first_period(history.period)
+        return _summary_key(history.fingerprint, settings, seed, versions, first, before)
 
     @property
     def _keys_before(self) -> list[str | None]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_chains import CHAINS, FORGETFUL, MODEL, chain, published_arrays, summaries
+from live_chains import CHAINS, FORGETFUL, MODEL, ROLLING, chain, published_arrays, summaries
 from replays import figures_of
 
 from perennial.replay.config import ReplayConfig
@@ -143,6 +143,21 @@ class TestForgettingTheLog:
         list(take_files(store, [period_files[3]], FORGETFUL))
         made = [one for one in list_summaries(store) if one.key not in before]
         assert [(one.period, one.first_period) for one in made] == [(3, 1)]
+
+    @pytest.mark.slow
+    def test_other_settings_go_on_with_the_summaries_that_are_there(self, live, period_files):
+        store = live(CHAINS["rolling"], 3, request=FORGETFUL)
+        config = dataclasses.replace(
+            CHAINS["rolling"], strategy_settings={"distill-cf": {**ROLLING, "budget": 3}}
+        )
+        configure_live(store, config, replace=True)
+        for path in period_files[3:5]:
+            list(take_files(store, [path], FORGETFUL))
+        made = [one for one in list_summaries(store) if one.settings["num_synthetic_users"] == 3]
+        assert [(one.period, one.first_period, one.num_rows) for one in made] == [
+            (3, 1, 3),
+            (4, 1, 3),
+        ]
 
 
 class TestForgettingAUser:
