@@ -34,7 +34,7 @@ class TestStudy:
         assert result.stdout.count("\n") == 1
         assert list(printed) == [
             *("config", "results", "means", "evaluations", "timings", "costs"),
-            *("differences", "ranks", "confirmation", "transfer", "read_as", "remarks"),
+            *("differences", "ranks", "confirmation", "transfer", "advice", "read_as", "remarks"),
         ]
         assert printed["config"]["source"] == "visits"
         assert printed["config"]["status"] == "finished"

@@ -150,7 +150,7 @@ def test_it_waits_for_the_first_model(tmp_path):
 
 @pytest.mark.slow
 def test_limits_and_token_arrive(path):
-    options = ("--max-body", "200", "--max-header", "2KiB", "--allowed-host", "shop.example")
+    options = ("--max-body", "200B", "--max-header", "2KiB", "--allowed-host", "shop.example")
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     with (
         serving(path, *options, token=TOKEN) as served,
