@@ -4,7 +4,7 @@ Cells differ in cost by a factor of a hundred, so their number alone estimates n
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from statistics import fmean, linear_regression
 
 from perennial.replay.events import CellFinished, CellName
@@ -37,16 +37,17 @@ class TimeLeft:
         """Return the seconds that are left; `None` before a cell was made."""
         if not self._costs:
             return None
-        mean = fmean(_estimate_cost(costs, costs[-1][0]) for costs in self._costs.values())
+        growth = {key: _fit_growth(costs) for key, costs in self._costs.items()}
+        mean = fmean(growth[key](costs[-1][0]) for key, costs in self._costs.items())
         total = 0.0
         for cell in self._left:
-            costs = self._costs.get((cell.strategy, cell.model))
-            total += mean if costs is None else _estimate_cost(costs, cell.fit_period)
+            cost = growth.get((cell.strategy, cell.model))
+            total += mean if cost is None else cost(cell.fit_period)
         return total
 
 
-def _estimate_cost(costs: Costs, period: int) -> float:
-    """Estimate the seconds of a cell at a period from those of the periods before.
+def _fit_growth(costs: Costs) -> Callable[[int], float]:
+    """Return the estimated seconds of a cell by its period, from those of the periods before.
 
     A line is fitted, without the first period, in which code is compiled and no memory is used yet,
     once there are others. Costs never fall with the history, and grow no faster than in proportion
@@ -56,6 +57,6 @@ def _estimate_cost(costs: Costs, period: int) -> float:
     periods, seconds = zip(*later, strict=True)
     mean_period, mean = fmean(periods), fmean(seconds)
     if len(set(periods)) < 2:
-        return mean
-    slope = linear_regression(periods, seconds).slope
-    return mean + min(max(slope, 0.0), mean / mean_period) * (period - mean_period)
+        return lambda _period: mean
+    slope = min(max(linear_regression(periods, seconds).slope, 0.0), mean / mean_period)
+    return lambda period: mean + slope * (period - mean_period)
