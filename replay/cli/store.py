@@ -84,7 +84,7 @@ def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
         return
 
     from perennial.replay.analysis.run import show_runs
-    from perennial.replay.report.drawing import TerminalConsole, render_table
+    from perennial.replay.report.drawing import TerminalConsole, print_table
     from perennial.replay.report.run_tables import runs_table
 
     with open_for_reading(store) as opened:
@@ -94,8 +94,7 @@ def runs(context: click.Context, store: Path | None, as_json: bool) -> None:
     elif not shown:
         echo("no run yet; `perennial replay --store` makes one")
     else:
-        console = TerminalConsole()
-        console.print(render_table(runs_table(shown), console.width))
+        print_table(runs_table(shown), TerminalConsole())
 
 
 @runs.command(name="delete")
@@ -131,7 +130,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     if store is None:
         return
 
-    from perennial.replay.report.drawing import TerminalConsole, render_table
+    from perennial.replay.report.drawing import TerminalConsole, print_table
     from perennial.replay.report.run_tables import periods_table
     from perennial.storage.log.periods import list_periods
 
@@ -140,8 +139,7 @@ def periods(context: click.Context, store: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"periods": [dataclasses.asdict(period) for period in listed]}))
     else:
-        console = TerminalConsole()
-        console.print(render_table(periods_table(listed), console.width))
+        print_table(periods_table(listed), TerminalConsole())
 
 
 @periods.command(name="export")

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from perennial.replay.report.drawing import render_table
+from perennial.replay.report.drawing import print_table
 from perennial.replay.report.tables import (
     differences_table,
     format_bytes,
@@ -44,7 +44,7 @@ def print_against(against: "RunComparison", summary: "RunSummary", console: Cons
 
     for table in comparison_tables(against, summary):
         console.print()
-        console.print(render_table(table, console.width))
+        print_table(table, console)
     for sentence in describe_comparison(against, summary):
         console.print(sentence, markup=False, highlight=False)
 
@@ -67,7 +67,7 @@ def _print_tables(tables: "Sequence[ReportTable | None]", console: Console) -> N
     for place, table in enumerate(one for one in tables if one is not None and one.rows):
         if place:
             console.print()
-        console.print(render_table(table, console.width))
+        print_table(table, console)
 
 
 def print_paper_study(results: "StudyResults", console: Console) -> None:
@@ -83,7 +83,7 @@ def print_paper_study(results: "StudyResults", console: Console) -> None:
     for make in (figures_table, published_table, shares_table, choices_table, costs_table):
         table = make(results)
         if table is not None:
-            console.print(render_table(table, console.width))
+            print_table(table, console)
             console.print()
     for sentence in results.study.describe(results.groups):
         console.print(sentence, markup=False, highlight=False)

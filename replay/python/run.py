@@ -18,7 +18,7 @@ from perennial.replay.loop import run_replay
 from perennial.replay.python.estimators import Estimator, choose_model
 from perennial.replay.python.log import Log
 from perennial.replay.python.settings import MEMORY_LIMIT, Settings, make_config, make_limits
-from perennial.replay.report.drawing import Table, TerminalConsole, render_table
+from perennial.replay.report.drawing import Table, TerminalConsole, print_table
 from perennial.replay.report.run import write_report
 from perennial.replay.report.tables import differences_table, means_table, metric_label
 from perennial.replay.strategies.registry import DEFAULT_STRATEGIES
@@ -84,7 +84,7 @@ class ResultTable:
             return self.shown.title
         console = TerminalConsole(file=io.StringIO(), width=110)
         with console.capture() as text:
-            console.print(render_table(self.shown, console.width))
+            print_table(self.shown, console)
         return "\n".join(line.rstrip() for line in text.get().splitlines())
 
     def _repr_html_(self) -> str:

@@ -114,6 +114,11 @@ def render_table(table: Table, width: int = 80) -> RichTable:
     return drawn
 
 
+def print_table(table: Table, console: Console) -> None:
+    """Print a table as wide as the console."""
+    console.print(render_table(table, console.width))
+
+
 def _share_width(
     table: Table, texts: Sequence[tuple[str, ...]], width: int
 ) -> tuple[int, list[int]]:
